@@ -1,0 +1,1 @@
+"""Faster R-CNN as a graph of stages: the library behind `stages/`."""

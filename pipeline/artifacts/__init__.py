@@ -1,0 +1,1 @@
+"""Schemas, atomic writers and lazy readers of every file a stage leaves."""

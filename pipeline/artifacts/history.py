@@ -1,0 +1,17 @@
+"""history.csv of a training stage, as `dvc plots` reads it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.artifacts.atomic import atomic_file
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, float | int | str]]) -> None:
+    """Write rows with equal keys; floats keep seven significant digits."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

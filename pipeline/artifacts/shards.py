@@ -1,0 +1,131 @@
+"""Dense arrays in uncompressed npz shards, one member an image, so that a reader finds one by offset.
+
+`numpy.load` opens a shard as usual. Readers here read single members with `pread` instead of mapping whole files, so
+that resident memory does not grow with the pages touched.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from pipeline.artifacts.atomic import atomic_file
+from pipeline.errors import InputError
+
+IMAGES_PER_SHARD = 64
+
+_LOCAL_HEADER_BYTES = 30
+
+
+def member_name(image_id: str, mirrored: bool = False) -> str:
+    """The member that holds an image, or its mirror."""
+    return f"{image_id}.mirrored" if mirrored else image_id
+
+
+class ShardWriter:
+    """Writes `PREFIX-00000.npz`, `PREFIX-00001.npz`, ... with up to `images_per_shard` images each, each shard atomic.
+
+    Members carry a fixed date, so equal arrays give equal bytes.
+    """
+
+    def __init__(self, folder: Path, prefix: str, images_per_shard: int = IMAGES_PER_SHARD) -> None:
+        self._folder = Path(folder)
+        self._prefix = prefix
+        self._images_per_shard = images_per_shard
+        self._images = 0
+        self._members: list[tuple[str, np.ndarray]] = []
+        self._shard = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def add(self, members: dict[str, np.ndarray]) -> str:
+        """Append one image's members and return the file name of the shard that will hold them."""
+        name = f"{self._prefix}-{self._shard:05d}.npz"
+        self._members.extend(members.items())
+        self._images += 1
+        if self._images == self._images_per_shard:
+            self._flush()
+        return name
+
+    def _flush(self) -> None:
+        if not self._members:
+            return
+        with atomic_file(self._folder / f"{self._prefix}-{self._shard:05d}.npz") as temporary:
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                for name, array in self._members:
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        self._members, self._images, self._shard = [], 0, self._shard + 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+
+
+class ShardReader:
+    """Reads single members of the shards in a folder.
+
+    Raises:
+        InputError: a shard is missing or damaged, or a member is not in it.
+    """
+
+    def __init__(self, folder: Path, open_shards: int = 16) -> None:
+        self._folder = Path(folder)
+        self._open: OrderedDict[str, _OpenShard] = OrderedDict()
+        self._open_shards = open_shards
+
+    def read(self, shard: str, member: str) -> np.ndarray:
+        """One member of one shard, as a new array."""
+        if shard not in self._open:
+            self._open[shard] = _OpenShard(self._folder / shard)
+            if len(self._open) > self._open_shards:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(shard)
+        return self._open[shard].read(member)
+
+
+class _OpenShard:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise InputError(f"{path}: no such shard; {self._remedy()}")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._members = {info.filename: info for info in archive.infolist()}
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{path}: not a readable npz shard ({error}); {self._remedy()}") from error
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def _remedy(self) -> str:
+        return f"rerun the stage that writes it (dvc repro {self._path.parent.name})"
+
+    def read(self, member: str) -> np.ndarray:
+        info = self._members.get(f"{member}.npy")
+        if info is None:
+            raise InputError(f"{self._path}: no member {member!r}; {self._remedy()}")
+        header = os.pread(self._descriptor, _LOCAL_HEADER_BYTES, info.header_offset)
+        name_and_extra = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        data = os.pread(self._descriptor, info.file_size, info.header_offset + _LOCAL_HEADER_BYTES + name_and_extra)
+        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+            raise InputError(f"{self._path}: member {member!r} is damaged (checksum differs); {self._remedy()}")
+        stream = io.BytesIO(data)
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(stream)
+        if dtype.hasobject:
+            raise InputError(f"{self._path}: member {member!r} holds Python objects, which are refused; {self._remedy()}")
+        array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
+        return array.reshape(shape, order="F" if fortran else "C")
+
+    def close(self) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,167 @@
+"""What a stage left, one image at a time: pixels, gt boxes, targets, proposals and feature maps.
+
+An `Entry` is an image seen plain or mirrored; mirrors share the stored pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, read_columns
+
+
+class Entry(NamedTuple):
+    """An image, plain or mirrored."""
+
+    image_id: str
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """`size` (H, W) and `scale` (x, y) of a resized image, `original_size` (H, W), and the shard of its pixels."""
+
+    image_id: str
+    size: tuple[int, int]
+    original_size: tuple[int, int]
+    scale: tuple[float, float]
+    shard: str
+
+
+class ResizedImages:
+    """The resize stage's images of one split, in ascending order of image_id."""
+
+    def __init__(self, folder: Path, split: str | None) -> None:
+        columns = read_columns(Path(folder) / "images.parquet", schemas.RESIZED_IMAGES)
+        chosen = [i for i, own in enumerate(columns["split"]) if split is None or own == split]
+        self._infos = {
+            str(columns["image_id"][i]): ImageInfo(
+                str(columns["image_id"][i]),
+                (int(columns["height"][i]), int(columns["width"][i])),
+                (int(columns["original_height"][i]), int(columns["original_width"][i])),
+                (float(columns["scale_x"][i]), float(columns["scale_y"][i])),
+                str(columns["shard"][i]),
+            )
+            for i in chosen
+        }
+        self._shards = ShardReader(Path(folder))
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __iter__(self) -> Iterator[ImageInfo]:
+        return iter(self._infos.values())
+
+    def __getitem__(self, image_id: str) -> ImageInfo:
+        return self._infos[image_id]
+
+    def pixels(self, entry: Entry) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        pixels = self._shards.read(self._infos[entry.image_id].shard, entry.image_id)
+        return pixels[:, ::-1] if entry.mirrored else pixels
+
+
+class GroundTruth:
+    """The trainable gt boxes of resized images: neither difficult nor crowd, as the paper trains."""
+
+    def __init__(self, folder: Path) -> None:
+        columns = read_columns(Path(folder) / "boxes.parquet", schemas.RESIZED_BOXES)
+        keep = ~(columns["difficult"] | columns["iscrowd"])
+        self._boxes = boxes_of(columns)[keep]
+        self._labels = columns["label"][keep].astype(np.int64)
+        ids = columns["image_id"][keep]
+        starts = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
+        self._spans = {
+            str(ids[start]): slice(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)
+        }
+
+    def __getitem__(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """gt_boxes (G, 4) float32 in resized pixels of the plain image, gt_labels (G,) int64."""
+        span = self._spans.get(image_id, slice(0, 0))
+        return self._boxes[span], self._labels[span]
+
+    def boxes(self, entry: Entry, width: int) -> np.ndarray:
+        """gt_boxes (G, 4) of the image as the entry sees it."""
+        boxes = self[entry.image_id][0]
+        if not entry.mirrored:
+            return boxes
+        return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+@dataclass(frozen=True)
+class AnchorAssignment:
+    """`fg` (F,) int64 and `bg` (N,) int64 anchor indices of an image, `deltas` (F, 4) and `matched_gt` (F,) of the fg."""
+
+    fg: np.ndarray
+    bg: np.ndarray
+    deltas: np.ndarray
+    matched_gt: np.ndarray
+
+
+class AnchorTargets:
+    """The anchor_targets stage's assignments."""
+
+    def __init__(self, folder: Path) -> None:
+        images = read_columns(Path(folder) / "images.parquet", schemas.ANCHOR_IMAGES)
+        self._images = {
+            str(image_id): (str(shard), int(anchors), int(gt_boxes))
+            for image_id, shard, anchors, gt_boxes in zip(
+                *(images[name] for name in ("image_id", "shard", "anchors", "gt_boxes")), strict=True
+            )
+        }
+        self._rows = ImageRows(Path(folder) / "fg_anchors.parquet", schemas.FG_ANCHORS)
+        self._shards = ShardReader(Path(folder))
+
+    def has_gt(self, image_id: str) -> bool:
+        """Whether the image has a trainable gt box."""
+        return self._images[image_id][2] > 0
+
+    def __getitem__(self, entry: Entry) -> AnchorAssignment:
+        rows = self._rows[entry]
+        shard, anchors, _ = self._images[entry.image_id]
+        is_bg = np.unpackbits(self._shards.read(shard, member_name(*entry)), count=anchors)
+        return AnchorAssignment(
+            rows["anchor"].astype(np.int64), np.flatnonzero(is_bg), deltas_of(rows), rows["matched_gt"].astype(np.int64)
+        )
+
+
+class FeatureMaps:
+    """The features stage's conv maps."""
+
+    def __init__(self, folder: Path) -> None:
+        columns = read_columns(Path(folder) / "images.parquet", schemas.FEATURE_IMAGES)
+        self._entries = {
+            Entry(str(image_id), bool(mirrored)): (str(shard), (int(height), int(width)))
+            for image_id, mirrored, shard, height, width in zip(
+                *(columns[name] for name in ("image_id", "mirrored", "shard", "height", "width")), strict=True
+            )
+        }
+        self._shards = ShardReader(Path(folder))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def size(self, entry: Entry) -> tuple[int, int]:
+        """(H, W) of the resized image."""
+        return self._entries[entry][1]
+
+    def __getitem__(self, entry: Entry) -> np.ndarray:
+        """(D, Fh, Fw) float16 or float32."""
+        return self._shards.read(self._entries[entry][0], member_name(*entry))
+
+
+def deltas_of(columns: Columns) -> np.ndarray:
+    """The (N, 4) float32 deltas of columns dx, dy, dw, dh."""
+    return np.stack([columns[name] for name in ("dx", "dy", "dw", "dh")], axis=1).astype(np.float32, copy=False)
+
+
+def delta_columns(deltas: np.ndarray) -> Columns:
+    """Columns dx, dy, dw, dh of (N, 4) deltas."""
+    return {name: deltas[:, i] for i, name in enumerate(("dx", "dy", "dw", "dh"))}

@@ -1,0 +1,68 @@
+"""Weights in safetensors files: one part of the network a prefix (`trunk.`, `rpn.`, `head.`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipeline.artifacts.atomic import atomic_file
+from pipeline.errors import InputError
+
+State = dict[str, torch.Tensor]
+
+MODEL_FILE = "model.safetensors"
+
+
+def save_parts(folder: Path, parts: Mapping[str, torch.nn.Module | State]) -> None:
+    """Write `folder`/model.safetensors with the state of each part, e.g. `{"trunk": trunk, "rpn": rpn}`."""
+    tensors = {}
+    for part, content in parts.items():
+        state = content.state_dict() if isinstance(content, torch.nn.Module) else content
+        # A channels_last tensor is not contiguous in the sense of the file format.
+        tensors.update({f"{part}.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    with atomic_file(Path(folder) / MODEL_FILE) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_part(folder: Path, part: str, optional: bool = False) -> State:
+    """The state of one part of a stage's model.safetensors; empty where it is missing and `optional`.
+
+    Raises:
+        InputError: the file is missing or damaged, or does not hold the part.
+    """
+    path = Path(folder) / MODEL_FILE
+    rerun = f"rerun the stage that writes it (dvc repro {path.parent.name})"
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; {rerun}")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); {rerun}") from error
+    state = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+    if not state and not optional:
+        raise InputError(f"{path}: holds no weights of the {part}; {rerun}")
+    return state
+
+
+def restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor], source: Path | str) -> None:
+    """Load `state` into `module`, every name and shape checked.
+
+    Raises:
+        InputError: a weight is missing, unknown or of another shape; the first one is named with both shapes.
+    """
+    own = module.state_dict()
+    for name in sorted(own.keys() | state.keys()):
+        if name not in state:
+            raise InputError(f"{source}: weight {name!r} is missing; use weights of the configured network")
+        if name not in own:
+            raise InputError(f"{source}: weight {name!r} is not part of the configured network")
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"{source}: weight {name!r} has shape {tuple(state[name].shape)}, "
+                f"the configured network needs {tuple(own[name].shape)}"
+            )
+    module.load_state_dict(dict(state))

@@ -1,0 +1,100 @@
+"""The network that params.yaml describes, part by part, with the weights that stages left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from pipeline.artifacts.weights import State, load_part, restore
+from pipeline.detector.anchors import AnchorGrid
+from pipeline.detector.backbone import Trunk, build_trunk
+from pipeline.detector.postprocess import DetectionRule
+from pipeline.detector.roi_head import RoIHead, take_fc_layers
+from pipeline.detector.rpn import ProposalRule, RPNHead
+from pipeline.params import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
+
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def new_trunk(params: BackboneParams) -> Trunk:
+    """A trunk without weights."""
+    return build_trunk(params.name, frozen_blocks=params.frozen_blocks, ceil_pool=params.ceil_pool)
+
+
+def new_rpn(channels_in: int, anchors: AnchorParams, params: RPNParams) -> RPNHead:
+    """An RPN head without weights."""
+    return RPNHead(channels_in, params.channels, len(anchors.ratios) * len(anchors.scales))
+
+
+def new_head(channels_in: int, num_classes: int, stride: int, params: RoIHeadParams) -> RoIHead:
+    """A RoI head without weights."""
+    return RoIHead(
+        channels_in,
+        num_classes,
+        pool=params.pool,
+        output_size=params.output_size,
+        stride=stride,
+        hidden=params.hidden,
+        dropout=params.dropout,
+    )
+
+
+def anchor_grid(params: AnchorParams, stride: int) -> AnchorGrid:
+    """The anchors of params.yaml on a trunk's stride."""
+    return AnchorGrid(params.base_size, params.ratios, params.scales, stride)
+
+
+def load_trunk(folder: Path, params: BackboneParams) -> Trunk:
+    """The trunk that a stage left in `folder`, in evaluation mode."""
+    trunk = new_trunk(params)
+    restore(trunk, load_part(folder, "trunk"), folder)
+    return channels_last(trunk)
+
+
+def load_rpn(folder: Path, channels_in: int, anchors: AnchorParams, params: RPNParams) -> RPNHead:
+    """The RPN head that a stage left in `folder`, in evaluation mode."""
+    rpn = new_rpn(channels_in, anchors, params)
+    restore(rpn, load_part(folder, "rpn"), folder)
+    return channels_last(rpn)
+
+
+def load_head(folder: Path, channels_in: int, stride: int, params: RoIHeadParams) -> RoIHead:
+    """The RoI head that a stage left in `folder`, in evaluation mode; it brings its number of classes along."""
+    state = load_part(folder, "head")
+    head = new_head(channels_in, num_classes_of(state), stride, params)
+    restore(head, state, folder)
+    return head.eval()
+
+
+def pretrained_head(
+    backbone: Path, trunk: Trunk, num_classes: int, params: RoIHeadParams, generator: torch.Generator
+) -> RoIHead:
+    """A head with the pre-trained classifier's fc6 and fc7 where `backbone` has them in this shape, the rest fresh."""
+    head = new_head(trunk.out_channels, num_classes, trunk.stride, params)
+    if not take_fc_layers(head, load_part(backbone, "classifier", optional=True)):
+        head.initialise_fc(generator)
+    head.initialise_outputs(generator)
+    return head
+
+
+def num_classes_of(head_state: State) -> int:
+    """C of a stored head."""
+    return len(head_state["delta_mean"])
+
+
+def channels_last(module: Module) -> Module:
+    """The module in evaluation mode, its weights laid out for fast convolutions."""
+    return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def test_proposal_rule(params: DetectParams, count: int) -> ProposalRule:
+    """How many test-time proposals are kept, and how."""
+    return ProposalRule(params.pre_nms, params.proposal_nms_iou, count, params.min_size)
+
+
+def detection_rule(params: DetectParams) -> DetectionRule:
+    """What becomes a detection."""
+    return DetectionRule(params.score_threshold, params.nms_iou, params.per_image)

@@ -1,0 +1,1 @@
+"""Readers of annotated images and the generated shapes."""

@@ -1,0 +1,55 @@
+"""What every reader of a data set returns, whatever the format it reads.
+
+A reader is one module with one function, which returns a `Dataset`. Its images come one at a time in ascending order
+of `image_id`, so that memory does not grow with the data set. Input that cannot be used at all raises `InputError`; a
+fault of a single object is mended or the object dropped, and a `Finding` says so.
+
+Boxes are continuous corners (x1, y1, x2, y2) in pixels of the image: its left edge is 0, its right edge is its width,
+and a box is x2 - x1 wide. Label 0 is the background, label i the class `classes[i - 1]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedImage:
+    """One image and its G ground-truth boxes."""
+
+    image_id: str
+    split: Split
+    file: str  # with "/"; the first part names the root: "raw" for the linked data, "dataset" for generated images
+    width: int  # px, of the original image, as are the boxes
+    height: int
+    boxes: npt.NDArray[np.float32]  # (G, 4) xyxy
+    labels: npt.NDArray[np.int16]  # (G,) 1..C-1
+    difficult: npt.NDArray[np.bool_]  # (G,) VOC's flag: not trained on, not counted in evaluation
+    iscrowd: npt.NDArray[np.bool_]  # (G,) COCO's flag: a region of many objects
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault of the input and what was done about it."""
+
+    file: str  # the file at fault, named as in `AnnotatedImage.file`
+    object: int  # index of the object in its file, -1 for the whole file
+    kind: str  # e.g. "zero_area", "unknown_class"
+    detail: str  # what was found
+    action: str  # what was done about it, e.g. "dropped", "clipped"
+
+
+@dataclass
+class Dataset:
+    """A data set to be read once: `findings` is complete when `images` is used up."""
+
+    classes: tuple[str, ...]  # without the background
+    images: Iterator[AnnotatedImage]  # ascending image_id
+    findings: list[Finding] = field(default_factory=list)

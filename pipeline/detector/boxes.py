@@ -1,0 +1,69 @@
+"""Box arithmetic: IoU, deltas, clipping, mirroring.
+
+Shapes: N, M boxes. Boxes are float32 xyxy in absolute pixels, continuous: width is x2 - x1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# exp() of a larger size delta would scale a 16 px anchor beyond 1000 px; torchvision and detectron2 cut there too.
+MAX_SIZE_DELTA = math.log(1000.0 / 16)
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """(N, 4) boxes to (N,) areas in square pixels."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of every pair: (N, 4) and (M, 4) to (N, M) in 0..1; 0 where both boxes are empty."""
+    top_left = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    bottom_right = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    sides = (bottom_right - top_left).clamp_(min=0)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = areas(boxes)[:, None] + areas(others)[None, :] - intersection
+    return torch.where(union > 0, intersection / union, torch.zeros_like(union))
+
+
+def encode(references: Tensor, targets: Tensor) -> Tensor:
+    """Deltas (dx, dy, dw, dh) that take each reference box to its target: (N, 4) and (N, 4) to (N, 4).
+
+    dx = (target centre x - centre x) / width, dw = log(target width / width). R-CNN, appendix C; all widths and heights
+    must be positive.
+    """
+    sizes, centres = _sizes_and_centres(references)
+    target_sizes, target_centres = _sizes_and_centres(targets)
+    return torch.cat([(target_centres - centres) / sizes, torch.log(target_sizes / sizes)], dim=1)
+
+
+def decode(references: Tensor, deltas: Tensor) -> Tensor:
+    """The inverse of `encode`: (N, 4) boxes and (N, ..., 4) deltas to (N, ..., 4) boxes.
+
+    dw and dh are cut at log(1000 / 16).
+    """
+    sizes, centres = _sizes_and_centres(references)
+    extra = deltas.dim() - 2
+    sizes, centres = (value.reshape(len(value), *[1] * extra, 2) for value in (sizes, centres))
+    new_centres = deltas[..., :2] * sizes + centres
+    half_sizes = torch.exp(deltas[..., 2:].clamp(max=MAX_SIZE_DELTA)) * sizes / 2
+    return torch.cat([new_centres - half_sizes, new_centres + half_sizes], dim=-1)
+
+
+def _sizes_and_centres(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    return sizes, boxes[:, :2] + sizes / 2
+
+
+def clip(boxes: Tensor, height: float, width: float) -> Tensor:
+    """(..., 4) boxes clipped to the image: x to 0..width, y to 0..height."""
+    limits = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device)
+    return torch.minimum(boxes.clamp(min=0), limits)
+
+
+def mirror(boxes: Tensor, width: float) -> Tensor:
+    """(N, 4) boxes as they lie in the image mirrored left to right."""
+    return torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)

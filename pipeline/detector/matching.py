@@ -1,0 +1,68 @@
+"""Which box is fg, bg or ignored: anchors against gt boxes, proposals against gt boxes.
+
+Shapes: K anchors, P proposals, G gt boxes of one image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.detector.boxes import pairwise_iou
+
+FG, BG, IGNORE = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Matches:
+    """For each of N boxes: `labels` (N,) int8, `matched_gt` (N,) int64 (0 where there is no gt), `max_iou` (N,) 0..1."""
+
+    labels: Tensor
+    matched_gt: Tensor
+    max_iou: Tensor
+
+
+def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: float) -> Matches:
+    """Label (K, 4) anchors against (G, 4) gt boxes: 1 fg, 0 bg, -1 ignored (Faster R-CNN, section 3.1.2).
+
+    Below `bg_iou` is background; then the anchors of highest IoU with a gt box are fg, all ties, unless that IoU is 0;
+    then all of at least `fg_iou`. An anchor's matched gt is the one it overlaps most. Without gt boxes all are bg.
+
+    Anchors that lie alike around a box have equal IoUs, but neither float32 nor float64 arithmetic finds them equal: IoUs
+    are computed in float64, from `AnchorGrid.exact`, and compared as float32.
+    """
+    if len(gt_boxes) == 0:
+        return _all_background(anchors)
+    iou = pairwise_iou(gt_boxes.double(), anchors.double()).float()
+    max_iou, matched_gt = iou.max(dim=0)
+    labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
+    labels[max_iou < bg_iou] = BG
+    best = iou.max(dim=1, keepdim=True).values
+    labels[((iou == best) & (best > 0)).any(dim=0)] = FG
+    labels[max_iou >= fg_iou] = FG
+    return Matches(labels, matched_gt, max_iou)
+
+
+def match_proposals(
+    proposals: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou_high: float, bg_iou_low: float
+) -> Matches:
+    """Label (P, 4) proposals against (G, 4) gt boxes: fg of IoU >= `fg_iou`, bg in [`bg_iou_low`, `bg_iou_high`), rest -1.
+
+    Fast R-CNN, section 2.3. Without gt boxes the IoU is 0 throughout.
+    """
+    if len(gt_boxes) == 0:
+        max_iou = proposals.new_zeros(len(proposals))
+        matched_gt = torch.zeros(len(proposals), dtype=torch.int64, device=proposals.device)
+    else:
+        max_iou, matched_gt = pairwise_iou(gt_boxes, proposals).max(dim=0)
+    labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
+    labels[(max_iou >= bg_iou_low) & (max_iou < bg_iou_high)] = BG
+    labels[max_iou >= fg_iou] = FG
+    return Matches(labels, matched_gt, max_iou)
+
+
+def _all_background(boxes: Tensor) -> Matches:
+    zeros = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    return Matches(zeros.to(torch.int8), zeros, zeros.float())

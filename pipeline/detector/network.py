@@ -1,0 +1,85 @@
+"""A whole Faster R-CNN, composed of a trunk, an RPN head and a RoI head.
+
+Shapes: B images; H, W image height, width; P proposals of one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.detector.anchors import AnchorGrid
+from pipeline.detector.backbone import Trunk
+from pipeline.detector.postprocess import DetectionRule, Detections, detect
+from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+
+
+class Proposer:
+    """Proposals from feature maps.
+
+    Args:
+        rpn: trained RPN head. grid: its anchors. rule: what to keep.
+    """
+
+    def __init__(self, rpn: RPNHead, grid: AnchorGrid, rule: ProposalRule) -> None:
+        self._rpn, self._grid, self._rule = rpn, grid, rule
+
+    def __call__(
+        self, maps: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each of B images of one size: (P, 4) boxes in resized pixels and (P,) fg probabilities, best first."""
+        objectness, deltas = self._rpn(maps)
+        anchors = self._grid(*maps.shape[2:]).to(maps.device)
+        return [
+            make_proposals(o.reshape(-1), d.reshape(-1, 4), anchors, size, self._rule, scale)
+            for o, d, size, scale in zip(objectness, deltas, sizes, scales, strict=True)
+        ]
+
+
+def detect_in_maps(
+    head: RoIHead, maps: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]], rule: DetectionRule
+) -> list[Detections]:
+    """Classify the proposals of each of B images on their feature maps."""
+    class_logits, class_deltas = head(maps, proposals)
+    class_deltas = head.decode_deltas(class_deltas)
+    counts = [len(rois) for rois in proposals]
+    return [
+        detect(logits, deltas, rois, size, rule)
+        for logits, deltas, rois, size in zip(
+            class_logits.split(counts), class_deltas.split(counts), proposals, sizes, strict=True
+        )
+    ]
+
+
+class FasterRCNN:
+    """Detects objects in images; the shared network after step 4, or the joint one.
+
+    Args:
+        trunk, rpn, head: trained parts, in evaluation mode. grid: the RPN's anchors.
+        proposal_rule, detection_rule: what to keep after the RPN and after the head.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        rpn: RPNHead,
+        head: RoIHead,
+        grid: AnchorGrid,
+        proposal_rule: ProposalRule,
+        detection_rule: DetectionRule,
+    ) -> None:
+        self.trunk, self.rpn, self.head, self.grid = trunk, rpn, head, grid
+        self._propose = Proposer(rpn, grid, proposal_rule)
+        self._rule = detection_rule
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
+    ) -> list[Detections]:
+        """(B, 3, H, W) uint8 RGB images of one size to detections in resized pixels."""
+        maps = self.trunk(self.trunk.normalise(images, sizes))
+        proposals = [boxes for boxes, _ in self._propose(maps, sizes, scales)]
+        return detect_in_maps(self.head, maps, proposals, sizes, self._rule)

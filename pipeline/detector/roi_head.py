@@ -1,0 +1,127 @@
+"""The RoI head: pooled RoI features through fc6 and fc7 to class scores and per-class deltas (Fast R-CNN, section 2).
+
+Shapes: B images; R RoIs of the batch; D channels of the maps; C classes, background included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.detector.operators import roi_align, roi_pool
+
+POOLS = {"roi_pool": roi_pool, "roi_align": roi_align}
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks come from a generator of its own, so that they depend on no global state."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.keep = 1.0 - probability
+        self.generator: torch.Generator | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Zero each value with the given probability and scale up the rest; the identity in evaluation mode."""
+        if not self.training or self.keep == 1.0:
+            return values
+        mask = torch.empty_like(values).bernoulli_(self.keep, generator=self.generator)
+        return values * mask.div_(self.keep)
+
+
+class RoIHead(nn.Module):
+    """RoI pooling, fc6, fc7, cls_score and bbox_pred.
+
+    `delta_mean` and `delta_std` (C, 4) travel with the weights: bbox_pred predicts (delta - mean) / std.
+
+    Args:
+        in_channels: D of the trunk. num_classes: C.
+        pool: roi_pool or roi_align. output_size: 7 in the paper. stride: of the trunk, pixels.
+        hidden: width of fc6 and fc7, 4096 in the paper. dropout: probability after each of them.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        pool: str,
+        output_size: int,
+        stride: int,
+        hidden: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self._pool, self._output_size, self._stride = POOLS[pool], output_size, stride
+        self.num_classes = num_classes
+        self.fc6 = nn.Linear(in_channels * output_size**2, hidden)
+        self.fc7 = nn.Linear(hidden, hidden)
+        self.drop6, self.drop7 = Dropout(dropout), Dropout(dropout)
+        self.cls_score = nn.Linear(hidden, num_classes)
+        self.bbox_pred = nn.Linear(hidden, 4 * num_classes)
+        self.delta_mean: Tensor
+        self.delta_std: Tensor
+        self.register_buffer("delta_mean", torch.zeros(num_classes, 4))
+        self.register_buffer("delta_std", torch.ones(num_classes, 4))
+
+    def initialise_fc(self, generator: torch.Generator) -> None:
+        """Draw fresh fc6 and fc7, for trunks that bring no classifier: He's normal, biases 0."""
+        for layer in (self.fc6, self.fc7):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def initialise_outputs(self, generator: torch.Generator) -> None:
+        """Draw fresh cls_score, N(0, 0.01), and bbox_pred, N(0, 0.001); biases 0."""
+        nn.init.normal_(self.cls_score.weight, std=0.01, generator=generator)
+        nn.init.normal_(self.bbox_pred.weight, std=0.001, generator=generator)
+        nn.init.zeros_(self.cls_score.bias)
+        nn.init.zeros_(self.bbox_pred.bias)
+
+    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
+        """Take over (C, 4) target mean and std; bbox_pred is rescaled so that decoded boxes stay as they were."""
+        with torch.no_grad():
+            mean, std = mean.to(self.delta_mean), std.to(self.delta_std)
+            factor = (self.delta_std / std).reshape(-1)
+            self.bbox_pred.weight.mul_(factor[:, None])
+            self.bbox_pred.bias.mul_(factor).add_(((self.delta_mean - mean) / std).reshape(-1))
+            self.delta_mean.copy_(mean)
+            self.delta_std.copy_(std)
+
+    def seed_dropout(self, generator: torch.Generator) -> None:
+        """Draw the next dropout masks from `generator`."""
+        self.drop6.generator = self.drop7.generator = generator
+
+    def forward(self, maps: Tensor, rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(B, D, Fh, Fw) maps and B tensors of RoIs (R_b, 4), resized pixels, to class logits (R, C) and deltas (R, C, 4).
+
+        The deltas are normalised; see `decode_deltas`.
+        """
+        indexed = torch.cat([torch.cat([r.new_full((len(r), 1), i), r], dim=1) for i, r in enumerate(rois)])
+        # RoIs in bf16 would lie up to 2 px off.
+        pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size)
+        hidden = self.drop6(torch.relu(self.fc6(pooled.flatten(1))))
+        hidden = self.drop7(torch.relu(self.fc7(hidden)))
+        return self.cls_score(hidden).float(), self.bbox_pred(hidden).float().unflatten(1, (-1, 4))
+
+    def decode_deltas(self, normalised: Tensor) -> Tensor:
+        """(R, C, 4) normalised deltas to deltas in box widths, heights and log ratios."""
+        return normalised * self.delta_std + self.delta_mean
+
+
+def normalise_deltas(deltas: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(R, 4) deltas under the (C, 4) mean and std of their labels' classes; rows of label <= 0 become 0."""
+    labels = labels.long()
+    normalised = (deltas - mean[labels.clamp(min=0)]) / std[labels.clamp(min=0)]
+    return torch.where((labels > 0)[:, None], normalised, torch.zeros_like(normalised))
+
+
+def take_fc_layers(head: RoIHead, state: Mapping[str, Tensor]) -> bool:
+    """Load fc6 and fc7 from a pre-trained classifier where the shapes match; False where they do not."""
+    own = head.state_dict()
+    wanted = [f"{layer}.{kind}" for layer in ("fc6", "fc7") for kind in ("weight", "bias")]
+    if any(name not in state or state[name].shape != own[name].shape for name in wanted):
+        return False
+    head.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    return True

@@ -1,0 +1,1 @@
+"""VOC AP, COCO AP and proposal recall."""

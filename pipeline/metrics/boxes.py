@@ -1,0 +1,97 @@
+"""What the metrics take: the detections and the ground truth of a whole data set as flat arrays, one row a box, the
+image given by its index; and the IoU of two boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Detections:
+    """All detections of a data set, in any order; where scores are equal the earlier row ranks higher.
+
+    Attributes:
+        image: (D,) int64, index of the image, 0..N-1.
+        label: (D,) int64, class index, 1..C-1.
+        score: (D,) float32, probability, 0..1 (any real number ranks).
+        boxes: (D, 4) float32 xyxy, pixels, continuous.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    boxes: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_rows(self.boxes, image=self.image, label=self.label, score=self.score)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """All ground-truth boxes of a data set.
+
+    Attributes:
+        image: (G,) int64, index of the image, 0..N-1.
+        label: (G,) int64, class index, 1..C-1.
+        boxes: (G, 4) float32 xyxy, pixels, continuous.
+        difficult: (G,) bool, VOC's flag; all False where a data set has none.
+        iscrowd: (G,) bool, COCO's flag; all False where a data set has none.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    boxes: np.ndarray
+    difficult: np.ndarray
+    iscrowd: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_rows(self.boxes, image=self.image, label=self.label, difficult=self.difficult, iscrowd=self.iscrowd)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def ignored(self) -> np.ndarray:
+        """(G,) bool: difficult or crowd, so neither to be found nor wrong to find."""
+        ignored: np.ndarray = np.logical_or(self.difficult, self.iscrowd)
+        return ignored
+
+
+def pair_iou(boxes: np.ndarray, others: np.ndarray, inclusive_pixels: bool = False) -> np.ndarray:
+    """IoU of boxes, pair by pair; the leading axes broadcast, so (P, 1, 4) and (G, 4) give (P, G).
+
+    Args:
+        boxes, others: (..., 4) xyxy, pixels.
+        inclusive_pixels: count x2 and y2 as covered pixels, so that a width is x2 - x1 + 1 (the VOC devkit's boxes).
+
+    Returns:
+        (...) float64, 0..1; 0 where the union is empty.
+    """
+    one = 1.0 if inclusive_pixels else 0.0
+    boxes, others = boxes.astype(np.float64), others.astype(np.float64)
+    low = np.maximum(boxes[..., :2], others[..., :2])
+    high = np.minimum(boxes[..., 2:], others[..., 2:])
+    width_height = np.maximum(high - low + one, 0.0)
+    intersection = width_height[..., 0] * width_height[..., 1]
+    union = _areas(boxes, one) + _areas(others, one) - intersection
+    iou: np.ndarray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return iou
+
+
+def _areas(boxes: np.ndarray, one: float) -> np.ndarray:
+    width_height = boxes[..., 2:] - boxes[..., :2] + one
+    areas: np.ndarray = width_height[..., 0] * width_height[..., 1]
+    return areas
+
+
+def _check_rows(boxes: np.ndarray, **columns: np.ndarray) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes has shape {boxes.shape}, expected (rows, 4)")
+    for name, column in columns.items():
+        if column.shape != (len(boxes),):
+            raise ValueError(f"{name} has shape {column.shape}, expected ({len(boxes)},) like boxes")

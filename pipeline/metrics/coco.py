@@ -1,0 +1,123 @@
+"""COCO's average precision and recall, measured by the library faster_coco_eval, and the detections and ground truth in
+COCO's own format for any other tool. The library is loaded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.metrics.boxes import Detections, GroundTruth
+
+COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+def coco_metrics(detections: Detections, ground_truth: GroundTruth) -> dict[str, float]:
+    """The twelve figures of the COCO benchmark (cocodataset.org, "Detection Evaluation").
+
+    AP and AR are means over the classes and over IoU .5, .55, ..., .95; s, m, l take gt boxes of area below 32 x 32, up
+    to 96 x 96 and above; AR1, AR10 and AR100 take that many detections an image and class, all others 100.
+
+    Args:
+        detections: D boxes, pixels of the original image.
+        ground_truth: G boxes, pixels of the original image. Their area is that of the box, not of a mask. Crowd boxes
+            are ignored as COCO does; difficult boxes, which COCO does not know, are treated as crowd.
+
+    Returns:
+        one float for each name in COCO_METRICS, 0..1, or -1.0, as in COCO, where there is no gt box to be found (for
+        instance APs without small objects).
+    """
+    if ground_truth.ignored.all():
+        return dict.fromkeys(COCO_METRICS, -1.0)
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    image_ids = range(1 + max(int(detections.image.max(initial=0)), int(ground_truth.image.max())))
+    category_ids = range(1 + max(int(detections.label.max(initial=0)), int(ground_truth.label.max())))
+    truth = COCO(coco_ground_truth(ground_truth, image_ids, category_ids), print_function=_say_nothing)
+    found = truth.loadRes(coco_results(detections, image_ids, category_ids))
+    evaluation = COCOeval_faster(truth, found, iouType="bbox", print_function=_say_nothing)
+    evaluation.run()
+    return {name: float(value) for name, value in zip(COCO_METRICS, evaluation.stats, strict=True)}
+
+
+def coco_results(detections: Detections, image_ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The detections as a COCO results file holds them.
+
+    Args:
+        detections: D boxes, pixels of the original image.
+        image_ids: (N,) COCO's id of each image index.
+        category_ids: (C,) COCO's id of each class index; that of the background is not used.
+
+    Returns:
+        D dicts, in row order: `image_id` int, `category_id` int, `bbox` [x, y, width, height] in pixels, `score`.
+    """
+    return [
+        {"image_id": image_ids[image], "category_id": category_ids[label], "bbox": box, "score": score}
+        for image, label, box, score in zip(
+            detections.image.tolist(),
+            detections.label.tolist(),
+            _xywh(detections.boxes),
+            detections.score.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def coco_ground_truth(
+    ground_truth: GroundTruth,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    class_names: Sequence[str] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """The ground truth as a COCO instances file holds it, without masks.
+
+    Args:
+        ground_truth: G boxes, pixels of the original image.
+        image_ids: (N,) COCO's id of each image index; images without a gt box belong here too.
+        category_ids: (C,) COCO's id of each class index; that of the background is not used.
+        class_names: (C,) names of the classes, background included; None names a class by its id.
+
+    Returns:
+        `images` (`id`), `categories` (`id`, `name`) and `annotations`, one a gt box in row order: `id` from 1,
+        `image_id`, `category_id`, `bbox` [x, y, width, height] in pixels, `area` in square pixels, `iscrowd` 1 for
+        crowd and difficult boxes.
+    """
+    names = [str(identity) for identity in category_ids] if class_names is None else class_names
+    annotations = [
+        {
+            "id": number,
+            "image_id": image_ids[image],
+            "category_id": category_ids[label],
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": int(ignored),
+        }
+        for number, (image, label, box, ignored) in enumerate(
+            zip(
+                ground_truth.image.tolist(),
+                ground_truth.label.tolist(),
+                _xywh(ground_truth.boxes),
+                ground_truth.ignored.tolist(),
+                strict=True,
+            ),
+            start=1,
+        )
+    ]
+    return {
+        "images": [{"id": identity} for identity in image_ids],
+        "categories": [
+            {"id": identity, "name": name} for identity, name in zip(category_ids[1:], names[1:], strict=True)
+        ],
+        "annotations": annotations,
+    }
+
+
+def _xywh(boxes: np.ndarray) -> list[list[float]]:
+    corners = boxes.astype(np.float64)
+    xywh: list[list[float]] = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    return xywh
+
+
+def _say_nothing(*_: object) -> None:
+    """In place of the library's progress lines."""

@@ -1,0 +1,1 @@
+"""The graph as DVC knows it, and what keeps dvc.yaml true."""

@@ -1,0 +1,81 @@
+"""ImageNet weights in torchvision's layout, from a local file or, where the machine has internet, from its hub."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipeline.artifacts.weights import State, restore
+from pipeline.detector.backbone import Trunk
+from pipeline.errors import InputError
+
+_FC_LAYERS = {"classifier.0": "fc6", "classifier.3": "fc7"}
+
+
+def read_weights_folder(folder: Path) -> tuple[State, str]:
+    """The state dict of the one file in data/weights, .safetensors or .pth, and the file's name.
+
+    Raises:
+        InputError: there is no file or more than one, or it is no state dict of tensors. Pickled code is never run.
+    """
+    files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    if len(files) != 1:
+        raise InputError(
+            f"{folder}: holds {len(files)} files where one weights file is needed; "
+            "give backbone.weights=PATH to frcnn preset"
+        )
+    path = files[0]
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a readable weights file ({_first_line(error)}); use torchvision's VGG16 weights") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path}: is not a state dict of tensors; save the model's state_dict() instead")
+    return state, path.name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def download_weights(name: str) -> tuple[State, str]:
+    """torchvision's ImageNet weights of a backbone.
+
+    Raises:
+        InputError: they cannot be fetched.
+    """
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        return dict(weights.get_state_dict(check_hash=True)), str(weights)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{weights.url}: cannot be fetched ({_first_line(error)}); "
+            "fetch it elsewhere and give backbone.weights=PATH to frcnn preset"
+        ) from error
+
+
+def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
+    """Load torchvision's `features.*` into the trunk and return fc6 and fc7, or an empty state where there are none.
+
+    Raises:
+        InputError: a convolution is missing or of another shape.
+    """
+    own = trunk.state_dict()
+    convolutions = {name.replace("features.", "layers.", 1): value for name, value in state.items() if name.startswith("features.")}
+    if not convolutions:
+        raise InputError(f"{source}: has no weights named features.*; use torchvision's layout")
+    kept = {name: convolutions.get(name) for name in own if name.startswith("layers.")}
+    found = {name: value for name, value in kept.items() if value is not None}
+    restore(trunk, {**found, "pixel_mean": own["pixel_mean"], "pixel_std": own["pixel_std"]}, source)
+    return {
+        f"{ours}.{kind}": state[f"{theirs}.{kind}"]
+        for theirs, ours in _FC_LAYERS.items()
+        for kind in ("weight", "bias")
+        if f"{theirs}.{kind}" in state
+    }

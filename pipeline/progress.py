@@ -1,0 +1,56 @@
+"""Progress that a person can follow: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Counts `total` units of work of `what`; use as a context manager and call `advance`."""
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done = 0
+        self._started = self._last_line = time.monotonic()
+        self._bar = tqdm(total=total, desc=what, unit=unit, leave=False) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Note `count` more units done; `note` is shown with them, e.g. the loss."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            speed = self._done / (self._last_line - self._started)
+            left = round((self._total - self._done) / speed)
+            print(
+                f"{self._what}: {self._done}/{self._total} {self._unit}, {speed:.1f} {self._unit}/s, "
+                f"{left // 60}:{left % 60:02d} left" + (f", {note}" if note else ""),
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def track(items: Iterable[Item], what: str, total: int, unit: str = "images") -> Iterator[Item]:
+    """Yield `items`, each counted when it is done."""
+    with Progress(what, total, unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()

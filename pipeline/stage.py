@@ -1,0 +1,105 @@
+"""What every stage's command line shares: arguments, parameters, one output folder, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pipeline.artifacts.atomic import atomic_folder
+from pipeline.errors import InputError
+from pipeline.params import Params, load_params
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of one stage.
+
+    `name` is the stage's name in dvc.yaml and part of every seed; `params` holds the sections that the command named;
+    `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
+    the stage's options, None for an optional one not given.
+    """
+
+    name: str
+    params: Params
+    out: Path
+    inputs: Mapping[str, Path | None]
+
+    def input(self, option: str) -> Path:
+        """The folder given for a required option, which must exist."""
+        path = self.inputs[option]
+        if path is None:
+            raise InputError(f"--{option.replace('_', '-')} is needed here; see --help")
+        return path
+
+    def log(self, message: str) -> None:
+        """Tell a person what they want to know next."""
+        print(f"{self.name}: {message}", file=sys.stderr, flush=True)
+
+
+def run_stage(
+    work: Callable[[Stage], None], *, about: str | None, inputs: Mapping[str, str], optional: Mapping[str, str] | None = None
+) -> None:
+    """Parse the command line, run `work`, publish its output folder, and exit.
+
+    Args:
+        work: computes the stage and writes into `Stage.out`.
+        about: the stage module's docstring, shown by --help.
+        inputs, optional: option name to help text; each takes a path.
+
+    Exits with 1 and one line on bad input, an unreadable file, a full disk or too little memory; with 130 on Ctrl-C.
+    """
+    optional = optional or {}
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option, text in {**inputs, **optional}.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", type=Path, required=option in inputs, help=text)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--stage", help="name of this stage in dvc.yaml (default: the name of the folder to write)")
+    parser.add_argument("--params", required=True, help="sections of params.yaml that this stage reads, comma-separated")
+    parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    name = arguments.stage or arguments.out.name
+    try:
+        params = load_params(arguments.params_file, arguments.params.split(","))
+        paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
+        for option, path in paths.items():
+            if path is not None and not path.exists():
+                raise InputError(f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first")
+        print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        with atomic_folder(arguments.out) as out:
+            stage = Stage(name, params, out, paths)
+            work(stage)
+        stage.log(f"done in {time.monotonic() - started:.1f} s, see {arguments.out}")
+    except InputError as error:
+        _fail(name, str(error))
+    except MemoryError:
+        _fail(name, "out of memory; lower images_per_iteration or the image size in params.yaml")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(name, f"disk full while writing {arguments.out}; free space and run again")
+        _fail(name, f"{error.filename or arguments.out}: {error.strerror or error}; check that it can be read and written")
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(name: str, message: str) -> None:
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def _position(name: str) -> str:
+    path = Path(os.environ.get("DVC_ROOT", ".")) / "dvc.yaml"
+    try:
+        names = list(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
+        return f"[{names.index(name) + 1}/{len(names)}] "
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return ""

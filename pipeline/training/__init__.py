@@ -1,0 +1,1 @@
+"""One training loop for the four steps and the joint one."""

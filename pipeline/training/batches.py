@@ -1,0 +1,238 @@
+"""From stores to tensors: images or feature maps of a batch, with the anchors and RoIs drawn for them.
+
+Shapes: B images; H, W the batch's padded height, width; D channels; F fg, N bg anchors and R RoIs drawn from one image.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.artifacts.stores import AnchorTargets, Entry, FeatureMaps, GroundTruth, ResizedImages, deltas_of
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.detector.sampling import sample_fg_bg
+from pipeline.seeding import derive_seed, torch_generator
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps` (B, D, Fh, Fw), padded with zeros.
+
+    `sizes` are the images' own (H, W); `entries` name them.
+    """
+
+    entries: list[Entry]
+    sizes: list[tuple[int, int]]
+    images: Tensor | None = None
+    maps: Tensor | None = None
+
+
+class ViewSource(Protocol):
+    """Where views come from: images, or feature maps in their place."""
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The views of some entries, padded to a common size."""
+
+
+class ImageViews:
+    """Views of resized images, mirrored at load time."""
+
+    def __init__(self, images: ResizedImages) -> None:
+        self._images = images
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The pixels of some entries."""
+        arrays = [self._images.pixels(entry).transpose(2, 0, 1) for entry in entries]
+        return Views(list(entries), [array.shape[1:] for array in arrays], images=_stack(arrays))
+
+
+class MapViews:
+    """Views of cached feature maps."""
+
+    def __init__(self, maps: FeatureMaps) -> None:
+        self._maps = maps
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The maps of some entries."""
+        sizes = [self._maps.size(entry) for entry in entries]
+        return Views(list(entries), sizes, maps=_stack([self._maps[entry] for entry in entries]))
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    """(B, channels, H, W) in channels_last layout, zero where an array does not reach."""
+    height, width = max(a.shape[1] for a in arrays), max(a.shape[2] for a in arrays)
+    stacked = np.zeros((len(arrays), height, width, arrays[0].shape[0]), dtype=arrays[0].dtype)
+    for target, array in zip(stacked, arrays, strict=True):
+        target[: array.shape[1], : array.shape[2]] = array.transpose(1, 2, 0)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class AnchorSample:
+    """The anchors drawn from one image: `fg` (F,), `bg` (N,) int64 indices, and the fg's `deltas` (F, 4)."""
+
+    fg: Tensor
+    bg: Tensor
+    deltas: Tensor
+
+
+@dataclass(frozen=True)
+class RoISample:
+    """The RoIs drawn from one image: `rois` (R, 4) resized pixels, `labels` (R,) int64, normalised `deltas` (R, 4)."""
+
+    rois: Tensor
+    labels: Tensor
+    deltas: Tensor
+
+
+@dataclass(frozen=True)
+class GtBoxes:
+    """`boxes` (G, 4) resized pixels and `labels` (G,) int64 of one image, for training on fresh proposals."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One iteration's input. What a step does not train on is empty."""
+
+    views: Views
+    anchors: list[AnchorSample]
+    rois: list[RoISample]
+    gt: list[GtBoxes]
+    scales: list[tuple[float, float]]
+    seeds: list[int]
+    """One per image and a last one for the batch, for what is drawn inside the step."""
+
+
+class AnchorSampler:
+    """Draws an image's anchors from its stored assignment."""
+
+    def __init__(self, targets: AnchorTargets, count: int, fg_fraction: float, seed: int, stage: str) -> None:
+        self._targets, self._count, self._fg_fraction = targets, count, fg_fraction
+        self._seed, self._stage = seed, stage
+
+    def draw(self, epoch: int, entry: Entry) -> AnchorSample:
+        """The sample of one image in one epoch."""
+        assignment = self._targets[entry]
+        generator = torch_generator(self._seed, self._stage, "anchors", epoch, *entry)
+        order = torch.arange(len(assignment.fg))
+        fg, bg = sample_fg_bg(order, torch.from_numpy(assignment.bg), self._count, self._fg_fraction, generator)
+        return AnchorSample(torch.from_numpy(assignment.fg)[fg], bg, torch.from_numpy(assignment.deltas)[fg])
+
+
+class RoISampler:
+    """Draws an image's RoIs from its stored proposal targets."""
+
+    def __init__(self, targets: ImageRows, count: int, fg_fraction: float, seed: int, stage: str) -> None:
+        self._targets, self._count, self._fg_fraction = targets, count, fg_fraction
+        self._seed, self._stage = seed, stage
+
+    def draw(self, epoch: int, entry: Entry) -> RoISample:
+        """The sample of one image in one epoch, fg first."""
+        rows = self._targets[entry]
+        labels = torch.from_numpy(rows["label"].astype(np.int64))
+        generator = torch_generator(self._seed, self._stage, "rois", epoch, *entry)
+        fg = torch.nonzero(labels > 0).squeeze(1)
+        bg = torch.nonzero(labels == 0).squeeze(1)
+        drawn = torch.cat(sample_fg_bg(fg, bg, self._count, self._fg_fraction, generator))
+        boxes, deltas = torch.from_numpy(boxes_of(rows)), torch.from_numpy(deltas_of(rows))
+        return RoISample(boxes[drawn], labels[drawn], deltas[drawn])
+
+
+class BatchLoader:
+    """Makes iteration n's batch, whatever came before it.
+
+    Args:
+        order: iteration to (epoch, entries), see `EpochOrder`.
+        source: images or maps. anchors, rois: samplers; gt and images for training on fresh proposals.
+    """
+
+    def __init__(
+        self,
+        order: Callable[[int], tuple[int, list[Entry]]],
+        source: ViewSource,
+        seed: int,
+        stage: str,
+        *,
+        anchors: AnchorSampler | None = None,
+        rois: RoISampler | None = None,
+        gt: GroundTruth | None = None,
+        images: ResizedImages | None = None,
+    ) -> None:
+        self._order, self._source, self._seed, self._stage = order, source, seed, stage
+        self._anchors, self._rois, self._gt, self._images = anchors, rois, gt, images
+
+    def __call__(self, iteration: int) -> Batch:
+        epoch, entries = self._order(iteration)
+        views = self._source.load(entries)
+        gt = []
+        if self._gt is not None:
+            for entry, (_, width) in zip(entries, views.sizes, strict=True):
+                boxes = np.ascontiguousarray(self._gt.boxes(entry, width))
+                gt.append(GtBoxes(torch.from_numpy(boxes), torch.from_numpy(self._gt[entry.image_id][1])))
+        seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry) for entry in entries]
+        return Batch(
+            views,
+            [self._anchors.draw(epoch, entry) for entry in entries] if self._anchors else [],
+            [self._rois.draw(epoch, entry) for entry in entries] if self._rois else [],
+            gt,
+            [self._images[entry.image_id].scale for entry in entries] if self._images else [],
+            [*seeds, derive_seed(self._seed, self._stage, "dropout", iteration)],
+        )
+
+
+Item = TypeVar("Item")
+
+
+def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
+    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here."""
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(item: tuple[Item | None, BaseException | None]) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for index in indices:
+                if stopped.is_set():
+                    return
+                put((make(index), None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        for _ in indices:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move every tensor inside dataclasses, lists and tuples of a batch."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)})
+    if isinstance(value, list) and value and not isinstance(value[0], int | tuple):
+        return [to_device(item, device) for item in value]
+    return value

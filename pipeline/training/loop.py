@@ -1,0 +1,112 @@
+"""The one training loop: all four steps and the joint one run through it. It knows tensors and iterables, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pipeline.errors import InputError
+from pipeline.params import Schedule, SolverParams
+from pipeline.training.batches import Batch, to_device
+
+Row = dict[str, float]
+
+
+def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:
+    """The paper's SGD: biases learn `bias_lr_factor` times as fast and do not decay."""
+    named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+    biases = [weight for name, weight in named if name.endswith("bias")]
+    weights = [weight for name, weight in named if not name.endswith("bias")]
+    return torch.optim.SGD(
+        [
+            {"params": weights, "lr": lr, "weight_decay": solver.weight_decay},
+            {"params": biases, "lr": lr * solver.bias_lr_factor, "weight_decay": 0.0},
+        ],
+        momentum=solver.momentum,
+        fused=True,
+    )
+
+
+def lr_factor(schedule: Schedule, iteration: int) -> float:
+    """What the learning rate is multiplied by at an iteration counted from 0: a linear warm-up, then drops."""
+    warmup = min(1.0, (iteration + 1) / schedule.warmup_iterations) if schedule.warmup_iterations else 1.0
+    drops = sum(iteration >= at for at in schedule.lr_drop_at)
+    return warmup * schedule.lr_drop_factor**drops
+
+
+@dataclass
+class _Mean:
+    """Sums named losses until a row is written."""
+
+    sums: dict[str, float]
+    count: int = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(loss.detach())
+        self.count += 1
+
+    def take(self) -> Row:
+        row = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return row
+
+
+def train(
+    step: nn.Module,
+    batches: Iterable[Batch],
+    schedule: Schedule,
+    solver: SolverParams,
+    accelerator: Accelerator,
+    *,
+    stage: str,
+    on_iteration: Callable[[float], None],
+) -> list[Row]:
+    """Train `step` in place on `schedule.iterations` batches.
+
+    Args:
+        step: a module from a batch to named losses; what does not require a gradient stays as it is.
+        batches: yields one batch an iteration.
+        on_iteration: called with the loss after each iteration.
+
+    Returns:
+        The history: one row every `solver.log_every` iterations, the losses averaged since the last.
+
+    Raises:
+        InputError: the loss is no longer finite; names the iteration and the images.
+    """
+    step.train()
+    module = accelerator.prepare_model(step.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    optimiser = accelerator.prepare_optimizer(make_optimiser(step, schedule.lr, solver))
+    base_rates = [group["lr"] for group in optimiser.param_groups]
+    trained = [weight for group in optimiser.param_groups for weight in group["params"]]
+    history: list[Row] = []
+    mean = _Mean({})
+    for iteration, batch in enumerate(batches):
+        factor = lr_factor(schedule, iteration)
+        for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
+            group["lr"] = rate * factor
+        losses = module(to_device(batch, accelerator.device))
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            images = ", ".join(entry.image_id for entry in batch.views.entries)
+            parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
+            raise InputError(
+                f"loss is not finite at iteration {iteration} on {images} ({parts}); lower {stage}.lr or look at these images"
+            )
+        accelerator.backward(loss)
+        if solver.clip_norm:
+            accelerator.clip_grad_norm_(trained, solver.clip_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        mean.add(losses)
+        on_iteration(float(loss.detach()))
+        if (iteration + 1) % solver.log_every == 0 or iteration + 1 == schedule.iterations:
+            row = mean.take()
+            history.append({"iteration": iteration + 1, "lr": schedule.lr * factor, "loss": sum(row.values()), **row})
+    step.eval()
+    return history

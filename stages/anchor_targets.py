@@ -1,0 +1,83 @@
+"""Assign each training image's anchors to gt boxes: which are fg, with their deltas, and which are bg.
+
+Writes fg_anchors.parquet, one row a fg anchor; the bg as packed bits in npz shards; images.parquet, the index. These are
+assignments: the 256 anchors of an iteration are drawn from them at load time. An image's mirror has its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardWriter, member_name
+from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
+from pipeline.artifacts.tables import TableWriter
+from pipeline.build import anchor_grid, new_trunk
+from pipeline.detector.anchors import inside
+from pipeline.detector.boxes import encode
+from pipeline.detector.matching import BG, FG, IGNORE, match_anchors
+from pipeline.progress import track
+from pipeline.stage import Stage, run_stage
+
+
+def anchor_targets(stage: Stage) -> None:
+    """Match the anchors of every training image, and of its mirror."""
+    torch.set_num_threads(stage.params.base.threads)
+    params = stage.params.anchor_targets
+    images = ResizedImages(stage.input("resize"), "train")
+    gt = GroundTruth(stage.input("resize"))
+    trunk = new_trunk(stage.params.backbone)
+    grid = anchor_grid(stage.params.anchors, trunk.stride)
+    fg_count = 0
+    with (
+        TableWriter(stage.out / "fg_anchors.parquet", schemas.FG_ANCHORS) as fg_table,
+        TableWriter(stage.out / "images.parquet", schemas.ANCHOR_IMAGES) as image_table,
+        ShardWriter(stage.out, "bg") as shards,
+    ):
+        for image in track(images, stage.name, total=len(images)):
+            height, width = image.size
+            feature_height, feature_width = trunk.feature_size(height, width)
+            anchors = grid.exact(feature_height, feature_width)
+            usable = (
+                torch.ones(len(anchors), dtype=torch.bool)
+                if params.allowed_border is None
+                else inside(anchors, height, width, params.allowed_border)
+            )
+            members = {}
+            for mirrored in (False, True) if stage.params.base.mirror else (False,):
+                gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(Entry(image.image_id, mirrored), width)))
+                matches = match_anchors(anchors[usable], gt_boxes, params.fg_iou, params.bg_iou)
+                labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
+                labels[usable] = matches.labels
+                members[member_name(image.image_id, mirrored)] = np.packbits((labels == BG).numpy())
+                own = torch.nonzero(matches.labels == FG).squeeze(1)
+                fg = torch.nonzero(usable).squeeze(1)[own]
+                fg_count += len(fg)
+                matched_gt = matches.matched_gt[own]
+                deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
+                fg_table.write(
+                    {
+                        "image_id": image.image_id,
+                        "mirrored": mirrored,
+                        "anchor": fg.numpy(),
+                        "matched_gt": matched_gt.numpy(),
+                        "max_iou": matches.max_iou[own].numpy(),
+                        **delta_columns(deltas.numpy()),
+                    }
+                )
+            image_table.write(
+                {
+                    "image_id": image.image_id,
+                    "shard": shards.add(members),
+                    "anchors": len(anchors),
+                    "feature_height": feature_height,
+                    "feature_width": feature_width,
+                    "gt_boxes": len(gt[image.image_id][0]),
+                }
+            )
+    stage.log(f"{fg_count} fg anchors in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+
+
+if __name__ == "__main__":
+    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"})

@@ -1,0 +1,59 @@
+"""Get the pre-trained trunk: from a weights file, from torchvision, or by pre-training a small one on generated crops.
+
+Writes model.safetensors with the trunk, and fc6 and fc7 where the weights have them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.artifacts.weights import save_parts
+from pipeline.build import new_trunk
+from pipeline.datasets.crops import shape_crops
+from pipeline.detector.backbone import Trunk
+from pipeline.pretrained import download_weights, load_pretrained, read_weights_folder
+from pipeline.progress import Progress
+from pipeline.seeding import torch_generator
+from pipeline.stage import Stage, run_stage
+from pipeline.training.launcher import launch
+from pipeline.training.pretrain import pretrain_trunk
+
+
+def backbone(stage: Stage) -> None:
+    """Write the part `trunk`, and the part `classifier` (fc6, fc7) where there is one."""
+    params = stage.params.backbone
+    trunk = new_trunk(params)
+    trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
+    parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
+    if params.weights in ("file", "torchvision"):
+        if params.weights == "file":
+            state, source = read_weights_folder(stage.input("weights"))
+        else:
+            state, source = download_weights(params.name)
+        classifier = load_pretrained(trunk, state, source)
+        if classifier:
+            parts["classifier"] = classifier
+        stage.log(f"weights of {source}" + ("" if classifier else ", which brings no fc6 and fc7: the head starts random"))
+    elif params.weights == "pretrain":
+        _pretrain(trunk, stage)
+    save_parts(stage.out, parts)
+
+
+def _pretrain(trunk: Trunk, stage: Stage) -> None:
+    params, seed = stage.params.backbone.pretrain, stage.params.base.seed
+    crops, labels = shape_crops(params.images, params.crop_size, seed)
+    with Progress(stage.name, params.iterations, "iterations") as progress:
+        accuracy = pretrain_trunk(
+            trunk,
+            torch.from_numpy(crops).permute(0, 3, 1, 2),
+            torch.from_numpy(labels),
+            params,
+            seed,
+            launch(stage.params.base),
+            lambda loss: progress.advance(note=f"loss {loss:.3f}"),
+        )
+    stage.log(f"pre-trained on {len(crops)} crops, {accuracy:.1%} classified right at the end")
+
+
+if __name__ == "__main__":
+    run_stage(backbone, about=__doc__, inputs={"weights": "linked weights folder (data/weights); may be empty"})

@@ -1,0 +1,74 @@
+"""Read or generate the data set: images.parquet, boxes.parquet, classes.json, findings.parquet."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.tables import TableWriter, box_columns, write_table
+from pipeline.datasets.base import Dataset
+from pipeline.datasets.shapes import ShapesOptions, generate_shapes
+from pipeline.datasets.voc import read_voc
+from pipeline.errors import InputError
+from pipeline.progress import track
+from pipeline.stage import Stage, run_stage
+
+
+def dataset(stage: Stage) -> None:
+    """Write one row an image and one row a box, in ascending order of image_id."""
+    source = _open(stage)
+    counts = {"train": 0, "test": 0}
+    with (
+        TableWriter(stage.out / "images.parquet", schemas.DATASET_IMAGES) as images,
+        TableWriter(stage.out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
+    ):
+        for image in track(source.images, stage.name, total=_expected(stage)):
+            counts[image.split] += 1
+            images.write(
+                {
+                    "image_id": image.image_id,
+                    "split": image.split,
+                    "file": image.file,
+                    "width": image.width,
+                    "height": image.height,
+                }
+            )
+            boxes.write(
+                {
+                    "image_id": image.image_id,
+                    **box_columns(image.boxes),
+                    "label": image.labels,
+                    "difficult": image.difficult,
+                    "iscrowd": image.iscrowd,
+                }
+            )
+    for split, count in counts.items():
+        if count == 0:
+            raise InputError(f"the data set has no {split} images; name another split in dataset.{split}")
+    write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
+    columns = ("file", "object", "kind", "detail", "action")
+    findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
+    write_table(stage.out / "findings.parquet", schemas.FINDINGS, findings)
+    stage.log(
+        f"{counts['train']} train and {counts['test']} test images, {len(source.classes)} classes, "
+        f"{len(source.findings)} findings"
+    )
+
+
+def _open(stage: Stage) -> Dataset:
+    params = stage.params.dataset
+    if params.reader == "shapes":
+        shapes = params.shapes
+        options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
+        return generate_shapes(stage.out, options, stage.params.base.seed)
+    return read_voc(stage.input("raw"), params.voc.train, params.voc.test, params.voc.classes)
+
+
+def _expected(stage: Stage) -> int:
+    params = stage.params.dataset
+    return params.shapes.train + params.shapes.test if params.reader == "shapes" else 0
+
+
+if __name__ == "__main__":
+    run_stage(dataset, about=__doc__, inputs={"raw": "linked data root (data/raw); may be empty for generated data"})

@@ -1,0 +1,71 @@
+"""Train trunk, RPN and RoI head together with all four losses, proposals drawn afresh each iteration.
+
+Starts from the network of the four steps, or from the pre-trained trunk with fresh heads. Writes model.safetensors with
+all three parts and history.csv.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.artifacts.stores import AnchorTargets, GroundTruth, ResizedImages
+from pipeline.artifacts.weights import save_parts
+from pipeline.build import anchor_grid, load_head, load_rpn, load_trunk, new_rpn, pretrained_head
+from pipeline.detector.rpn import ProposalRule
+from pipeline.seeding import torch_generator
+from pipeline.stage import Stage, run_stage
+from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews
+from pipeline.training.launcher import launch
+from pipeline.training.run import entries_of, epoch_order, run_training
+from pipeline.training.steps import JointStep
+
+
+def finetune_joint(stage: Stage) -> None:
+    """Joint ("end to end") training as in py-faster-rcnn: no gradient passes through the proposals' coordinates."""
+    params, schedule, seed = stage.params, stage.params.finetune_joint, stage.params.base.seed
+    accelerator = launch(params.base)
+    images = ResizedImages(stage.input("resize"), "train")
+    gt = GroundTruth(stage.input("resize"))
+    trunk = load_trunk(_trunk_folder(stage), params.backbone)
+    head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head)
+    if schedule.init == "step4":
+        rpn = load_rpn(stage.input("rpn"), trunk.out_channels, params.anchors, params.rpn)
+    else:
+        rpn = new_rpn(trunk.out_channels, params.anchors, params.rpn)
+        rpn.initialise(torch_generator(seed, stage.name, "rpn"))
+        trained, generator = head, torch_generator(seed, stage.name, "head")
+        head = pretrained_head(stage.input("backbone"), trunk, trained.num_classes, params.roi_head, generator)
+        head.delta_mean.copy_(trained.delta_mean)
+        head.delta_std.copy_(trained.delta_std)
+    grid = anchor_grid(params.anchors, trunk.stride)
+    proposals = params.proposals
+    rule = ProposalRule(schedule.pre_nms, proposals.nms_iou, schedule.post_nms, proposals.min_size)
+    step = JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
+    sizes = entries_of(images, params.base.mirror)
+    targets = AnchorTargets(stage.input("anchor_targets"))
+    if params.rpn.images_without_gt == "drop":
+        sizes = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
+    sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
+    order = epoch_order(sizes, schedule, seed, stage.name)
+    loader = BatchLoader(order, ImageViews(images), seed, stage.name, anchors=sampler, gt=gt, images=images)
+    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
+
+
+def _trunk_folder(stage: Stage) -> Path:
+    return stage.input("trunk" if stage.params.finetune_joint.init == "step4" else "backbone")
+
+
+if __name__ == "__main__":
+    run_stage(
+        finetune_joint,
+        about=__doc__,
+        inputs={
+            "resize": "folder of the resize stage",
+            "anchor_targets": "folder of the anchor_targets stage",
+            "backbone": "folder of the backbone stage",
+            "trunk": "folder of train_head_step2",
+            "rpn": "folder of train_rpn_step3",
+            "head": "folder of train_head_step4",
+        },
+    )

@@ -1,0 +1,78 @@
+"""Resize every image and scale its boxes: pixels in npz shards, images.parquet, boxes.parquet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardWriter
+from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of, read_columns
+from pipeline.datasets.images import read_rgb
+from pipeline.datasets.resizing import resized_size
+from pipeline.errors import InputError
+from pipeline.progress import track
+from pipeline.stage import Stage, run_stage
+
+
+def resize(stage: Stage) -> None:
+    """Write each image once, plain; mirrors are made at load time."""
+    cv2.setNumThreads(stage.params.base.threads)
+    source = stage.input("dataset")
+    roots = {"raw": stage.input("raw"), "dataset": source}
+    images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
+    all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
+    rows = [dict(zip(images, values, strict=True)) for values in zip(*images.values(), strict=True)]
+    with (
+        ShardWriter(stage.out, "pixels") as shards,
+        TableWriter(stage.out / "images.parquet", schemas.RESIZED_IMAGES) as image_table,
+        TableWriter(stage.out / "boxes.parquet", schemas.RESIZED_BOXES) as box_table,
+    ):
+        for row in track(rows, stage.name, total=len(rows)):
+            original = _read(roots, row)
+            height, width = resized_size(*original.shape[:2], stage.params.resize)
+            pixels = cv2.resize(original, (width, height), interpolation=cv2.INTER_LINEAR)
+            scale_x, scale_y = width / original.shape[1], height / original.shape[0]
+            image_table.write(
+                {
+                    "image_id": row["image_id"],
+                    "split": row["split"],
+                    "width": width,
+                    "height": height,
+                    "original_width": original.shape[1],
+                    "original_height": original.shape[0],
+                    "scale_x": scale_x,
+                    "scale_y": scale_y,
+                    "shard": shards.add({row["image_id"]: pixels}),
+                }
+            )
+            boxes = all_boxes[row["image_id"], False]
+            scaled = boxes_of(boxes) * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+            flags = {name: boxes[name] for name in ("label", "difficult", "iscrowd")}
+            box_table.write({"image_id": row["image_id"], **box_columns(scaled), **flags})
+    shutil.copyfile(source / "classes.json", stage.out / "classes.json")
+    stage.log(f"{len(rows)} images")
+
+
+def _read(roots: Mapping[str, Path], row: Mapping[str, object]) -> np.ndarray:
+    root, _, rest = str(row["file"]).partition("/")
+    path = roots[root] / rest
+    pixels = read_rgb(path)
+    if pixels.shape[:2] != (row["height"], row["width"]):
+        raise InputError(
+            f"{path}: is {pixels.shape[1]} x {pixels.shape[0]} px, its annotation says {row['width']} x {row['height']}; "
+            "correct the annotation"
+        )
+    return pixels
+
+
+if __name__ == "__main__":
+    run_stage(
+        resize,
+        about=__doc__,
+        inputs={"dataset": "folder of the dataset stage", "raw": "linked data root (data/raw)"},
+    )

@@ -1,0 +1,84 @@
+"""Train the RoI head: step 2 with a trunk of its own, on images; step 4 alone, on cached feature maps.
+
+Step 2's trunk starts from the pre-trained weights again, not from step 1. Writes model.safetensors with the parts it
+trained (step 2: trunk and head; step 4: head) and history.csv.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import FeatureMaps, ResizedImages
+from pipeline.artifacts.tables import ImageRows
+from pipeline.artifacts.weights import save_parts
+from pipeline.build import load_head, load_trunk, new_trunk, pretrained_head
+from pipeline.detector.roi_head import RoIHead
+from pipeline.params import Schedule
+from pipeline.seeding import torch_generator
+from pipeline.stage import Stage, run_stage
+from pipeline.training.batches import BatchLoader, ImageViews, MapViews, RoISampler, ViewSource
+from pipeline.training.launcher import launch
+from pipeline.training.run import entries_of, epoch_order, run_training
+from pipeline.training.steps import HeadStep
+
+
+def train_head(stage: Stage) -> None:
+    """Step 2 where a backbone is given, else step 4."""
+    params, seed = stage.params, stage.params.base.seed
+    accelerator = launch(params.base)
+    on_maps = stage.inputs["features"] is not None
+    schedule: Schedule = params.train_head_step4 if on_maps else params.train_head_step2
+    source: ViewSource
+    if on_maps:
+        maps = FeatureMaps(stage.input("features"))
+        source, sizes = MapViews(maps), {entry: maps.size(entry) for entry in maps}
+        trunk = None
+    else:
+        images = ResizedImages(stage.input("resize"), "train")
+        source, sizes = ImageViews(images), entries_of(images, params.base.mirror)
+        trunk = load_trunk(stage.input("backbone"), params.backbone)
+    head = _initial_head(stage, on_maps)
+    targets = ImageRows(stage.input("proposal_targets") / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    sampler = RoISampler(targets, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage.name)
+    loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, rois=sampler)
+    step = HeadStep(head, params.roi_head, trunk)
+    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    parts: dict[str, torch.nn.Module] = {"head": head} if trunk is None else {"trunk": trunk, "head": head}
+    save_parts(stage.out, parts)
+
+
+def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
+    """Step 2: fc6 and fc7 of the pre-trained classifier, the rest fresh. Step 4: of step 2, cls_score and bbox_pred as
+    `train_head_step4.init` says. A head takes over the normalisation of the targets it is to learn."""
+    params, seed = stage.params, stage.params.base.seed
+    content = json.loads((stage.input("proposal_targets") / "normalisation.json").read_text(encoding="utf-8"))
+    mean, std = torch.tensor(content["mean"]), torch.tensor(content["std"])
+    trunk = new_trunk(params.backbone)
+    generator = torch_generator(seed, stage.name, "head")
+    if on_maps:
+        head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head)
+        head.set_normalisation(mean, std)
+        if params.train_head_step4.init == "fresh":
+            head.initialise_outputs(generator)
+        return head
+    head = pretrained_head(stage.input("backbone"), trunk, len(mean), params.roi_head, generator)
+    head.delta_mean.copy_(mean)
+    head.delta_std.copy_(std)
+    return head
+
+
+if __name__ == "__main__":
+    run_stage(
+        train_head,
+        about=__doc__,
+        inputs={"proposal_targets": "folder of a proposal_targets stage"},
+        optional={
+            "resize": "step 2: folder of the resize stage",
+            "backbone": "step 2: folder of the backbone stage",
+            "features": "step 4: folder of the features stage",
+            "head": "step 4: folder of train_head_step2, which the head starts from",
+        },
+    )

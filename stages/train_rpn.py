@@ -1,0 +1,65 @@
+"""Train the region proposal network: step 1 with the trunk, on images; step 3 alone, on cached feature maps.
+
+Writes model.safetensors with the parts it trained (step 1: trunk and rpn; step 3: rpn) and history.csv.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
+from pipeline.artifacts.weights import save_parts
+from pipeline.build import load_rpn, load_trunk, new_rpn, new_trunk
+from pipeline.params import Schedule
+from pipeline.seeding import torch_generator
+from pipeline.stage import Stage, run_stage
+from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, MapViews, ViewSource
+from pipeline.training.launcher import launch
+from pipeline.training.run import entries_of, epoch_order, run_training
+from pipeline.training.steps import RPNStep
+
+
+def train_rpn(stage: Stage) -> None:
+    """Step 1 where a backbone is given, else step 3."""
+    params, seed = stage.params, stage.params.base.seed
+    accelerator = launch(params.base)
+    on_maps = stage.inputs["features"] is not None
+    schedule: Schedule = params.train_rpn_step3 if on_maps else params.train_rpn_step1
+    source: ViewSource
+    if on_maps:
+        maps = FeatureMaps(stage.input("features"))
+        source, sizes = MapViews(maps), {entry: maps.size(entry) for entry in maps}
+        trunk = None
+    else:
+        images = ResizedImages(stage.input("resize"), "train")
+        source, sizes = ImageViews(images), entries_of(images, params.base.mirror)
+        trunk = load_trunk(stage.input("backbone"), params.backbone)
+    shape = new_trunk(params.backbone)
+    if on_maps and params.train_rpn_step3.init == "step1":
+        rpn = load_rpn(stage.input("rpn"), shape.out_channels, params.anchors, params.rpn)
+    else:
+        rpn = new_rpn(shape.out_channels, params.anchors, params.rpn)
+        rpn.initialise(torch_generator(seed, stage.name, "rpn"))
+    targets = AnchorTargets(stage.input("anchor_targets"))
+    if params.rpn.images_without_gt == "drop":
+        sizes = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
+    sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
+    loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, anchors=sampler)
+    step = RPNStep(rpn, params.rpn, trunk, shape.feature_size)
+    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    parts: dict[str, torch.nn.Module] = {"rpn": rpn} if trunk is None else {"trunk": trunk, "rpn": rpn}
+    save_parts(stage.out, parts)
+
+
+if __name__ == "__main__":
+    run_stage(
+        train_rpn,
+        about=__doc__,
+        inputs={"anchor_targets": "folder of the anchor_targets stage"},
+        optional={
+            "resize": "step 1: folder of the resize stage",
+            "backbone": "step 1: folder of the backbone stage",
+            "features": "step 3: folder of the features stage",
+            "rpn": "step 3: folder of train_rpn_step1, which the RPN may start from",
+        },
+    )

@@ -1,0 +1,32 @@
+"""The flat arrays' contract and the IoU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
+
+
+def test_iou_of_continuous_and_inclusive_boxes() -> None:
+    box, half = np.array([0, 0, 9, 9], np.float32), np.array([0, 0, 9, 4], np.float32)
+    assert pair_iou(box, half) == 4 / 9
+    assert pair_iou(box, half, inclusive_pixels=True) == 0.5
+
+
+def test_iou_broadcasts_and_empty_boxes_give_zero() -> None:
+    boxes = np.array([[0, 0, 2, 2], [5, 5, 5, 5]], np.float32)
+    assert pair_iou(boxes[:, None], boxes).tolist() == [[1, 0], [0, 0]]
+
+
+def test_box_of_voc_file_has_the_devkits_iou_in_continuous_corners() -> None:
+    inclusive = np.array([[48, 240, 195, 371], [8, 12, 352, 498]])
+    continuous = inclusive - [1, 1, 0, 0]
+    assert pair_iou(*continuous) == pair_iou(*inclusive, inclusive_pixels=True)
+
+
+def test_column_of_wrong_length_is_named() -> None:
+    with pytest.raises(ValueError, match=r"score has shape \(1,\), expected \(2,\)"):
+        Detections(np.zeros(2, int), np.ones(2, int), np.zeros(1), np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"boxes has shape \(4,\)"):
+        GroundTruth(np.zeros(1, int), np.ones(1, int), np.zeros(4), np.zeros(1, bool), np.zeros(1, bool))
