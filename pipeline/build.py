@@ -15,7 +15,6 @@ from pipeline.detector.roi_head import RoIHead, take_fc_layers
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.params import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
 
-
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 
@@ -87,7 +86,7 @@ def num_classes_of(head_state: State) -> int:
 
 def channels_last(module: Module) -> Module:
     """The module in evaluation mode, its weights laid out for fast convolutions."""
-    return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.eval().to(memory_format=torch.channels_last)
 
 
 def test_proposal_rule(params: DetectParams, count: int) -> ProposalRule:

@@ -64,7 +64,7 @@ class DatasetParams(Section):
 
 
 class Pretrain(Section):
-    """Classification of generated crops, which gives the tiny trunk the pre-trained weights that VGG16 has from ImageNet."""
+    """Classification of generated crops: what ImageNet is to VGG16, this is to the tiny trunk."""
 
     iterations: Count
     images: Count

@@ -30,9 +30,15 @@ def read_weights_folder(folder: Path) -> tuple[State, str]:
         )
     path = files[0]
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a readable weights file ({_first_line(error)}); use torchvision's VGG16 weights") from error
+        raise InputError(
+            f"{path}: not a readable weights file ({_first_line(error)}); use torchvision's VGG16 weights"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: is not a state dict of tensors; save the model's state_dict() instead")
     return state, path.name
@@ -67,7 +73,9 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
         InputError: a convolution is missing or of another shape.
     """
     own = trunk.state_dict()
-    convolutions = {name.replace("features.", "layers.", 1): value for name, value in state.items() if name.startswith("features.")}
+    convolutions = {
+        name.replace("features.", "layers.", 1): value for name, value in state.items() if name.startswith("features.")
+    }
     if not convolutions:
         raise InputError(f"{source}: has no weights named features.*; use torchvision's layout")
     kept = {name: convolutions.get(name) for name in own if name.startswith("layers.")}

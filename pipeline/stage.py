@@ -45,7 +45,11 @@ class Stage:
 
 
 def run_stage(
-    work: Callable[[Stage], None], *, about: str | None, inputs: Mapping[str, str], optional: Mapping[str, str] | None = None
+    work: Callable[[Stage], None],
+    *,
+    about: str | None,
+    inputs: Mapping[str, str],
+    optional: Mapping[str, str] | None = None,
 ) -> None:
     """Parse the command line, run `work`, publish its output folder, and exit.
 
@@ -62,7 +66,9 @@ def run_stage(
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, required=option in inputs, help=text)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--stage", help="name of this stage in dvc.yaml (default: the name of the folder to write)")
-    parser.add_argument("--params", required=True, help="sections of params.yaml that this stage reads, comma-separated")
+    parser.add_argument(
+        "--params", required=True, help="sections of params.yaml that this stage reads, comma-separated"
+    )
     parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     name = arguments.stage or arguments.out.name
@@ -71,7 +77,9 @@ def run_stage(
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():
             if path is not None and not path.exists():
-                raise InputError(f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first")
+                raise InputError(
+                    f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first"
+                )
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         with atomic_folder(arguments.out) as out:
@@ -85,7 +93,9 @@ def run_stage(
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail(name, f"disk full while writing {arguments.out}; free space and run again")
-        _fail(name, f"{error.filename or arguments.out}: {error.strerror or error}; check that it can be read and written")
+        _fail(
+            name, f"{error.filename or arguments.out}: {error.strerror or error}; check that it can be read and written"
+        )
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)

@@ -1,7 +1,7 @@
 """Assign each training image's anchors to gt boxes: which are fg, with their deltas, and which are bg.
 
-Writes fg_anchors.parquet, one row a fg anchor; the bg as packed bits in npz shards; images.parquet, the index. These are
-assignments: the 256 anchors of an iteration are drawn from them at load time. An image's mirror has its own.
+Writes fg_anchors.parquet, one row a fg anchor; the bg as packed bits in npz shards; images.parquet, the index. These
+are assignments: the 256 anchors of an iteration are drawn from them at load time. An image's mirror has its own.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def anchor_targets(stage: Stage) -> None:
                     "gt_boxes": len(gt[image.image_id][0]),
                 }
             )
-    stage.log(f"{fg_count} fg anchors in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+    stage.log(
+        f"{fg_count} fg anchors in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else "")
+    )
 
 
 if __name__ == "__main__":

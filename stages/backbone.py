@@ -33,7 +33,9 @@ def backbone(stage: Stage) -> None:
         classifier = load_pretrained(trunk, state, source)
         if classifier:
             parts["classifier"] = classifier
-        stage.log(f"weights of {source}" + ("" if classifier else ", which brings no fc6 and fc7: the head starts random"))
+        stage.log(
+            f"weights of {source}" + ("" if classifier else ", which brings no fc6 and fc7: the head starts random")
+        )
     elif params.weights == "pretrain":
         _pretrain(trunk, stage)
     save_parts(stage.out, parts)

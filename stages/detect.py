@@ -1,8 +1,8 @@
 """Detect objects in the test images with one of the networks: of step 2 (unshared), of step 4, or joint.
 
-Writes detections.parquet and detections.json (COCO results), in pixels of the original image, and proposals.parquet, the
-test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals` were
-classified.
+Writes detections.parquet and detections.json (COCO results), in pixels of the original image, and proposals.parquet,
+the test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals`
+were classified.
 """
 
 from __future__ import annotations

@@ -47,7 +47,10 @@ def evaluate(stage: Stage) -> None:
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
     write_csv(stage.out / "recall_by_proposals.csv", _recall_by_proposals(recall))
     write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))
-    stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {coco['AP']:.4f}, recall of 300 proposals {recall.recall(300, 0.5):.4f}")
+    stage.log(
+        f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {coco['AP']:.4f}, "
+        f"recall of 300 proposals {recall.recall(300, 0.5):.4f}"
+    )
 
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> ScoredBoxes:

@@ -41,7 +41,9 @@ def features(stage: Stage) -> None:
                 maps = maps_of(trunk, to_device(views, accelerator.device))
             arrays = maps.float().cpu().numpy().astype(dtype)
             if not np.isfinite(arrays).all():
-                raise InputError(f"features of image {views.entries[0].image_id} overflow {dtype}; set features.dtype to float32")
+                raise InputError(
+                    f"features of image {views.entries[0].image_id} overflow {dtype}; set features.dtype to float32"
+                )
             shard = shards.add({member_name(*entry): array for entry, array in zip(views.entries, arrays, strict=True)})
             for entry, (height, width) in zip(views.entries, views.sizes, strict=True):
                 table.write(

@@ -34,7 +34,7 @@ def resize(stage: Stage) -> None:
     ):
         for row in track(rows, stage.name, total=len(rows)):
             original = _read(roots, row)
-            height, width = resized_size(*original.shape[:2], stage.params.resize)
+            height, width = resized_size(original.shape[0], original.shape[1], stage.params.resize)
             pixels = cv2.resize(original, (width, height), interpolation=cv2.INTER_LINEAR)
             scale_x, scale_y = width / original.shape[1], height / original.shape[0]
             image_table.write(
@@ -64,8 +64,8 @@ def _read(roots: Mapping[str, Path], row: Mapping[str, object]) -> np.ndarray:
     pixels = read_rgb(path)
     if pixels.shape[:2] != (row["height"], row["width"]):
         raise InputError(
-            f"{path}: is {pixels.shape[1]} x {pixels.shape[0]} px, its annotation says {row['width']} x {row['height']}; "
-            "correct the annotation"
+            f"{path}: is {pixels.shape[1]} x {pixels.shape[0]} px, its annotation says "
+            f"{row['width']} x {row['height']}; correct the annotation"
         )
     return pixels
 

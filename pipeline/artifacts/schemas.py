@@ -65,9 +65,16 @@ RESIZED_IMAGES = _schema(
     ("scale_y", pa.float32(), "resized px per original px"),
     ("shard", pa.string(), "npz file that holds the pixels"),
 )
-RESIZED_BOXES = _schema(_ID, *_box("resized"), *[(f.name, f.type, f.metadata[b"unit"].decode()) for f in DATASET_BOXES][5:])
+RESIZED_BOXES = _schema(
+    _ID, *_box("resized"), *[(f.name, f.type, f.metadata[b"unit"].decode()) for f in DATASET_BOXES][5:]
+)
 FG_ANCHORS = _schema(
-    _ID, _MIRRORED, ("anchor", pa.int32(), "index, y outer, x inner, then ratio, then scale"), _MATCHED_GT, _MAX_IOU, *_DELTAS
+    _ID,
+    _MIRRORED,
+    ("anchor", pa.int32(), "index, y outer, x inner, then ratio, then scale"),
+    _MATCHED_GT,
+    _MAX_IOU,
+    *_DELTAS,
 )
 ANCHOR_IMAGES = _schema(
     _ID,

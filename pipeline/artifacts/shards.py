@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import weakref
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -58,11 +59,14 @@ class ShardWriter:
     def _flush(self) -> None:
         if not self._members:
             return
-        with atomic_file(self._folder / f"{self._prefix}-{self._shard:05d}.npz") as temporary:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, array in self._members:
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-                        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        path = self._folder / f"{self._prefix}-{self._shard:05d}.npz"
+        with (
+            atomic_file(path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+        ):
+            for name, array in self._members:
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
         self._members, self._images, self._shard = [], 0, self._shard + 1
 
     def __exit__(
@@ -102,9 +106,12 @@ class _OpenShard:
         try:
             with zipfile.ZipFile(path) as archive:
                 self._members = {info.filename: info for info in archive.infolist()}
-        except zipfile.BadZipFile as error:
+            if any(not 0 <= m.header_offset <= path.stat().st_size - m.file_size for m in self._members.values()):
+                raise zipfile.BadZipFile("a member lies outside of the file")
+        except (zipfile.BadZipFile, NotImplementedError) as error:
             raise InputError(f"{path}: not a readable npz shard ({error}); {self._remedy()}") from error
         self._descriptor = os.open(path, os.O_RDONLY)
+        self.close = weakref.finalize(self, os.close, self._descriptor)
 
     def _remedy(self) -> str:
         return f"rerun the stage that writes it (dvc repro {self._path.parent.name})"
@@ -119,13 +126,16 @@ class _OpenShard:
         if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
             raise InputError(f"{self._path}: member {member!r} is damaged (checksum differs); {self._remedy()}")
         stream = io.BytesIO(data)
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
+        try:
+            layout = np.lib.format
+            version = layout.read_magic(stream)
+            read_header = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
+            shape, fortran, dtype = read_header(stream)
+        except ValueError as error:
+            raise InputError(f"{self._path}: member {member!r} is no NumPy array; {self._remedy()}") from error
         if dtype.hasobject:
-            raise InputError(f"{self._path}: member {member!r} holds Python objects, which are refused; {self._remedy()}")
+            raise InputError(
+                f"{self._path}: member {member!r} holds Python objects, which are refused; {self._remedy()}"
+            )
         array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
         return array.reshape(shape, order="F" if fortran else "C")
-
-    def close(self) -> None:
-        os.close(self._descriptor)

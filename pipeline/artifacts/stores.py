@@ -97,7 +97,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class AnchorAssignment:
-    """`fg` (F,) int64 and `bg` (N,) int64 anchor indices of an image, `deltas` (F, 4) and `matched_gt` (F,) of the fg."""
+    """`fg` (F,) and `bg` (N,) int64 anchor indices of an image, `deltas` (F, 4) and `matched_gt` (F,) of the fg."""
 
     fg: np.ndarray
     bg: np.ndarray

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,22 +40,27 @@ class TableWriter:
         self._schema = schema
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
+        self._last_id: Any = None
         self._atomic = atomic_file(path)
 
     def __enter__(self) -> TableWriter:
-        self._writer = pq.ParquetWriter(self._atomic.__enter__(), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._atomic.__enter__(), self._schema, compression="zstd", write_page_checksum=True
+        )
         return self
 
     def write(self, columns: Mapping[str, Any]) -> None:
-        """Append the rows of one image: a column each, equal lengths; a scalar repeats over the rows."""
+        """Append the rows of one image or its mirror: a column each, equal lengths; a scalar repeats over the rows."""
         rows = max((len(value) for value in columns.values() if _is_column(value)), default=1)
         if rows == 0:
             return
+        full = self._pending_rows >= _ROWS_PER_GROUP or len(self._pending) >= _IMAGES_PER_GROUP
+        if full and columns["image_id"] != self._last_id:
+            self._flush()
+        self._last_id = columns["image_id"]
         arrays = [_to_arrow(columns[field.name], field.type, rows) for field in self._schema]
         self._pending.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._pending_rows += rows
-        if self._pending_rows >= _ROWS_PER_GROUP or len(self._pending) >= _IMAGES_PER_GROUP:
-            self._flush()
 
     def _flush(self) -> None:
         if self._pending:
@@ -85,7 +91,9 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, Any]) -> No
     """Write a whole small table at once (one row group)."""
     table = pa.table({field.name: pa.array(columns[field.name], type=field.type) for field in schema}, schema=schema)
     with atomic_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=max(1, table.num_rows))
+        pq.write_table(
+            table, temporary, compression="zstd", row_group_size=max(1, table.num_rows), write_page_checksum=True
+        )
 
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
@@ -95,20 +103,34 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
         InputError: the file is missing, is no Parquet file, or was written under another schema.
     """
     path = Path(path)
-    rerun = f"rerun the stage that writes it (dvc repro {path.parent.name})"
+    rerun = _remedy(path)
     if not path.is_file():
         raise InputError(f"{path}: no such table; {rerun}")
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        names = set(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}); {rerun}") from error
     version = (file.schema_arrow.metadata or {}).get(b"schema_version", b"none").decode()
     if version != SCHEMA_VERSION:
         raise InputError(f"{path}: schema_version is {version}, this code reads {SCHEMA_VERSION}; {rerun}")
-    missing = sorted(set(schema.names) - set(file.schema_arrow.names))
+    missing = sorted(set(schema.names) - names)
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; {rerun}")
     return file
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Tell damaged pages, whose checksum differs or which cannot be decoded, as bad input."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is damaged ({_first_line(error)}); {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    return f"rerun the stage that writes it (dvc repro {path.parent.name})"
 
 
 def _first_line(error: BaseException) -> str:
@@ -117,8 +139,9 @@ def _first_line(error: BaseException) -> str:
 
 def read_columns(path: Path, schema: pa.Schema, names: Iterable[str] | None = None) -> Columns:
     """Read a whole table into NumPy arrays; strings become object arrays."""
-    table = open_parquet(path, schema).read(columns=list(names) if names else schema.names)
-    return _to_numpy(table)
+    file = open_parquet(path, schema)
+    with _decoding(Path(path)):
+        return _to_numpy(file.read(columns=list(names) if names else schema.names))
 
 
 def _to_numpy(table: pa.Table) -> Columns:
@@ -144,14 +167,13 @@ class ImageRows:
     """
 
     def __init__(self, path: Path, schema: pa.Schema, cache_bytes: int = 48 << 20) -> None:
+        self._path = Path(path)
         self._file = open_parquet(path, schema)
         self._names = schema.names
         self._has_mirrors = "mirrored" in schema.names
         column = self._file.schema_arrow.get_field_index("image_id")
         metadata = self._file.metadata
-        self._first_ids = [
-            metadata.row_group(i).column(column).statistics.min for i in range(metadata.num_row_groups)
-        ]
+        self._first_ids = [metadata.row_group(i).column(column).statistics.min for i in range(metadata.num_row_groups)]
         self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, bool], slice], int]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._held = 0
@@ -170,7 +192,8 @@ class ImageRows:
         else:
             if not self._first_ids:
                 return {name: np.empty(0) for name in self._names}, {}
-            table = self._file.read_row_group(group, columns=self._names)
+            with _decoding(self._path):
+                table = self._file.read_row_group(group, columns=self._names)
             spans = _spans(table, self._has_mirrors)
             columns = _to_numpy(table.drop_columns([n for n in ("image_id", "mirrored") if n in table.column_names]))
             size = sum(values.nbytes for values in columns.values())
@@ -199,4 +222,6 @@ def iterate_groups(path: Path, schema: pa.Schema) -> Iterator[Columns]:
     """The table row group by row group, each as NumPy columns."""
     file = open_parquet(path, schema)
     for group in range(file.metadata.num_row_groups):
-        yield _to_numpy(file.read_row_group(group, columns=schema.names))
+        with _decoding(Path(path)):
+            columns = _to_numpy(file.read_row_group(group, columns=schema.names))
+        yield columns

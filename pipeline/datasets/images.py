@@ -19,7 +19,9 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); put the image there or drop it from the list") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); put the image there or drop it from the list"
+        ) from error
     pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if len(content) else None
     if pixels is None:
         raise InputError(f"{path}: cannot be decoded as an image; replace the file or drop it from the list")

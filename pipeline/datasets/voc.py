@@ -131,11 +131,14 @@ def _parse(path: Path) -> Element:
     if not path.is_file():
         raise InputError(f"{path}: no such annotation; add it or remove {path.stem} from ImageSets/Main")
     try:
-        return defusedxml.ElementTree.parse(path).getroot()
+        root = defusedxml.ElementTree.parse(path).getroot()
     except defusedxml.DefusedXmlException as error:
         raise InputError(f"{path}: refused, it declares XML entities ({error}); remove its DOCTYPE") from error
     except (ParseError, ValueError, LookupError, OSError) as error:
         raise InputError(f"{path}: malformed XML ({error}); mend or replace the file") from error
+    if root is None:
+        raise InputError(f"{path}: holds no element; mend or replace the file")
+    return root
 
 
 def _read_image(root: Path, entry: _Entry, labels: dict[str, int], findings: list[Finding]) -> AnnotatedImage:

@@ -46,8 +46,9 @@ def roi_losses(
         target_deltas: (R, 4) normalised; rows of bg RoIs are not read.
         sigma: 1 in the paper's code.
     """
-    classification = functional.cross_entropy(class_logits, labels)
+    count = max(len(labels), 1)
+    classification = functional.cross_entropy(class_logits, labels, reduction="sum") / count
     fg = torch.nonzero(labels > 0).squeeze(1)
     predicted = class_deltas[fg, labels[fg]]
-    box = smooth_l1(predicted - target_deltas[fg], sigma).sum() / max(len(labels), 1)
+    box = smooth_l1(predicted - target_deltas[fg], sigma).sum() / count
     return classification, box

@@ -17,7 +17,7 @@ FG, BG, IGNORE = 1, 0, -1
 
 @dataclass(frozen=True)
 class Matches:
-    """For each of N boxes: `labels` (N,) int8, `matched_gt` (N,) int64 (0 where there is no gt), `max_iou` (N,) 0..1."""
+    """Of N boxes: `labels` (N,) int8, `matched_gt` (N,) int64 (0 where there is no gt), `max_iou` (N,) in 0..1."""
 
     labels: Tensor
     matched_gt: Tensor
@@ -30,8 +30,8 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: floa
     Below `bg_iou` is background; then the anchors of highest IoU with a gt box are fg, all ties, unless that IoU is 0;
     then all of at least `fg_iou`. An anchor's matched gt is the one it overlaps most. Without gt boxes all are bg.
 
-    Anchors that lie alike around a box have equal IoUs, but neither float32 nor float64 arithmetic finds them equal: IoUs
-    are computed in float64, from `AnchorGrid.exact`, and compared as float32.
+    Anchors that lie alike around a box have equal IoUs, but neither float32 nor float64 arithmetic finds them equal:
+    IoUs are computed in float64, from `AnchorGrid.exact`, and compared as float32.
     """
     if len(gt_boxes) == 0:
         return _all_background(anchors)
@@ -48,9 +48,9 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: floa
 def match_proposals(
     proposals: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou_high: float, bg_iou_low: float
 ) -> Matches:
-    """Label (P, 4) proposals against (G, 4) gt boxes: fg of IoU >= `fg_iou`, bg in [`bg_iou_low`, `bg_iou_high`), rest -1.
+    """Label (P, 4) proposals against (G, 4) gt boxes (Fast R-CNN, section 2.3).
 
-    Fast R-CNN, section 2.3. Without gt boxes the IoU is 0 throughout.
+    1 fg of IoU >= `fg_iou`, 0 bg in [`bg_iou_low`, `bg_iou_high`), the rest -1. Without gt boxes all IoUs are 0.
     """
     if len(gt_boxes) == 0:
         max_iou = proposals.new_zeros(len(proposals))

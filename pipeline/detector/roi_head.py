@@ -94,9 +94,11 @@ class RoIHead(nn.Module):
         self.drop6.generator = self.drop7.generator = generator
 
     def forward(self, maps: Tensor, rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(B, D, Fh, Fw) maps and B tensors of RoIs (R_b, 4), resized pixels, to class logits (R, C) and deltas (R, C, 4).
+        """Class logits (R, C) and normalised deltas (R, C, 4) of the RoIs on the maps; see `decode_deltas`.
 
-        The deltas are normalised; see `decode_deltas`.
+        Args:
+            maps: (B, D, Fh, Fw).
+            rois: B tensors of (R_b, 4) boxes in resized pixels.
         """
         indexed = torch.cat([torch.cat([r.new_full((len(r), 1), i), r], dim=1) for i, r in enumerate(rois)])
         # RoIs in bf16 would lie up to 2 px off.

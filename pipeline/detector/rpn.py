@@ -1,11 +1,13 @@
 """The region proposal network's head and the proposals it makes (Faster R-CNN, section 3.1).
 
-Shapes: B images; Fh, Fw feature map height, width; D channels; A anchors per location; K anchors, P proposals of one image.
+Shapes: B images; Fh, Fw feature map height, width; D channels; A anchors per location; K anchors, P proposals of one
+image.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class RPNHead(nn.Module):
         """Draw fresh weights."""
         for layer in (self.conv, self.cls_score, self.bbox_pred):
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
-            nn.init.zeros_(layer.bias)
+            nn.init.constant_(cast(Tensor, layer.bias), 0.0)
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D, Fh, Fw) maps to objectness (B, Fh, Fw, A), the fg minus the bg logit, and deltas (B, Fh, Fw, A, 4)."""

@@ -1,4 +1,4 @@
-"""VGG trunks: 3x3 convolutions in five blocks, 2x2 pooling between them, stride 16 (Simonyan and Zisserman, 2015).
+"""VGG trunks: 3x3 convolutions in blocks, 2x2 pooling between them (Simonyan and Zisserman, 2015).
 
 Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width.
 """
@@ -18,21 +18,24 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class VGGShape:
-    """Output channels of each convolution, block by block, and the width of the classifier that comes with the weights."""
+    """Output channels of each convolution, block by block, and whether batch norm follows each."""
 
     blocks: tuple[tuple[int, ...], ...]
-    hidden: int
+    batch_norm: bool
 
 
-VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)), 4096)
-TINY = VGGShape(((16,), (32,), (64, 64), (128, 128), (128,)), 256)
+VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)), batch_norm=False)
+TINY = VGGShape(((16,), (32,), (64, 64), (96, 96, 96)), batch_norm=True)
 
 
 class VGGTrunk(nn.Module):
     """The convolutions of a VGG network without the last pooling.
 
-    `layers` counts as torchvision's `vgg16().features[:-1]` does, so its weights load by name. Convolutions of the
-    first `frozen_blocks` blocks are never trained. The pixel mean and std belong to the weights and travel with them.
+    `layers` counts as torchvision's `vgg16().features[:-1]` does (`vgg16_bn` with batch norm), so its weights load by
+    name. The first `frozen_blocks` blocks are never trained. The pixel mean and std belong to the weights and travel
+    with them.
+
+    `stride` is 16 for VGG16's five blocks, 8 for the four of TINY, whose images and objects are smaller.
 
     Args:
         shape: VGG16 or TINY.
@@ -40,18 +43,21 @@ class VGGTrunk(nn.Module):
         ceil_pool: round odd sides up when pooling, as Caffe does.
     """
 
-    stride = 16
-
     def __init__(self, shape: VGGShape, frozen_blocks: int, ceil_pool: bool) -> None:
         super().__init__()
         self._ceil_pool = ceil_pool
+        self._poolings = len(shape.blocks) - 1
+        self.stride = 2**self._poolings
         layers: list[nn.Module] = []
         channels, frozen_layers = 3, 0
         for index, block in enumerate(shape.blocks):
             if index > 0:
                 layers.append(nn.MaxPool2d(2, ceil_mode=ceil_pool))
             for width in block:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                layers.append(nn.Conv2d(channels, width, 3, padding=1))
+                if shape.batch_norm:
+                    layers.append(nn.BatchNorm2d(width))
+                layers.append(nn.ReLU(inplace=True))
                 channels = width
             if index < frozen_blocks:
                 frozen_layers = len(layers)
@@ -71,17 +77,26 @@ class VGGTrunk(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
+    def train(self, mode: bool = True) -> VGGTrunk:
+        """Set training mode; batch norm of the frozen blocks keeps its statistics all the same."""
+        super().train(mode)
+        self.layers[: self._frozen_layers].eval()
+        return self
+
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """(Fh, Fw) of an image of (H, W): four poolings by 2, rounding down, or up with `ceil_pool`."""
-        return feature_size(height, width, self._ceil_pool)
+        """(Fh, Fw) of an image of (H, W): each pooling halves, rounding down, or up with `ceil_pool`."""
+        for _ in range(self._poolings):
+            height, width = (-(-height // 2), -(-width // 2)) if self._ceil_pool else (height // 2, width // 2)
+        return height, width
 
     def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """(B, 3, H, W) uint8 RGB to float32, normalised; what lies outside each image's own (H, W) becomes 0."""
         mean, std = (value.reshape(1, 3, 1, 1) for value in (self.pixel_mean, self.pixel_std))
-        normalised = (images.float() / 255 - mean) / std
+        normalised = images.float().sub_(mean * 255).div_(std * 255)
         for image, (height, width) in zip(normalised, sizes, strict=True):
-            image[:, height:] = 0
-            image[:, :, width:] = 0
+            if image.shape[1:] != (height, width):
+                image[:, height:] = 0
+                image[:, :, width:] = 0
         return normalised
 
     def forward(self, images: Tensor) -> Tensor:
@@ -89,10 +104,3 @@ class VGGTrunk(nn.Module):
         with torch.no_grad():
             maps = self.layers[: self._frozen_layers](images)
         return self.layers[self._frozen_layers :](maps)
-
-
-def feature_size(height: int, width: int, ceil_pool: bool) -> tuple[int, int]:
-    """(Fh, Fw) of a stride-16 VGG trunk for an image of (H, W) pixels."""
-    for _ in range(4):
-        height, width = (-(-height // 2), -(-width // 2)) if ceil_pool else (height // 2, width // 2)
-    return height, width

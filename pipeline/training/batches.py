@@ -172,6 +172,7 @@ class BatchLoader:
         self._anchors, self._rois, self._gt, self._images = anchors, rois, gt, images
 
     def __call__(self, iteration: int) -> Batch:
+        """The batch of an iteration."""
         epoch, entries = self._order(iteration)
         views = self._source.load(entries)
         gt = []

@@ -80,7 +80,7 @@ def train(
         InputError: the loss is no longer finite; names the iteration and the images.
     """
     step.train()
-    module = accelerator.prepare_model(step.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    module = accelerator.prepare_model(step.to(memory_format=torch.channels_last))
     optimiser = accelerator.prepare_optimizer(make_optimiser(step, schedule.lr, solver))
     base_rates = [group["lr"] for group in optimiser.param_groups]
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
@@ -96,7 +96,8 @@ def train(
             images = ", ".join(entry.image_id for entry in batch.views.entries)
             parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
             raise InputError(
-                f"loss is not finite at iteration {iteration} on {images} ({parts}); lower {stage}.lr or look at these images"
+                f"loss is not finite at iteration {iteration} on {images} ({parts}); "
+                f"lower {stage}.lr or look at these images"
             )
         accelerator.backward(loss)
         if solver.clip_norm:

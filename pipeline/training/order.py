@@ -24,7 +24,7 @@ class EpochOrder:
     def __init__(self, entries: Sequence[Entry], landscape: Sequence[bool], batch: int, seed: int, stage: str) -> None:
         if len(entries) < batch:
             raise InputError(
-                f"{stage}: {len(entries)} training images are fewer than images_per_iteration {batch}; lower {stage}.images_per_iteration"
+                f"{len(entries)} training images are fewer than {stage}.images_per_iteration {batch}; lower it"
             )
         self._entries, self._landscape, self._batch = list(entries), list(landscape), batch
         self._seed, self._stage = seed, stage

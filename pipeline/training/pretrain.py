@@ -1,4 +1,4 @@
-"""Pre-train a small trunk by classifying crops; batch norm helps it along and is folded into the convolutions.
+"""Pre-train a small trunk by classifying crops.
 
 Shapes: N crops in all, B of an iteration.
 """
@@ -31,7 +31,8 @@ def pretrain_trunk(
     Returns:
         The accuracy over the last tenth of the iterations.
     """
-    layers = _with_batch_norm(trunk).to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layers = trunk.layers.train().requires_grad_(True)
+    trunk.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     classes = int(labels.max()) + 1
     classifier = nn.Linear(trunk.out_channels, classes).to(accelerator.device)
     generator = torch_generator(seed, "pretrain", "classifier")
@@ -41,14 +42,17 @@ def pretrain_trunk(
     parameters = [*layers.parameters(), *classifier.parameters()]
     optimiser = torch.optim.SGD(parameters, lr=params.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.lr, total_steps=params.iterations)
-    layers.train()
     correct: list[float] = []
     for iteration in range(params.iterations):
         generator = torch_generator(seed, "pretrain", iteration)
         chosen = torch.randint(len(crops), (params.crops_per_iteration,), generator=generator)
-        images, wanted = _augment(crops[chosen], generator).to(accelerator.device), labels[chosen].to(accelerator.device)
+        images, wanted = (
+            _augment(crops[chosen], generator).to(accelerator.device),
+            labels[chosen].to(accelerator.device),
+        )
         with accelerator.autocast():
-            normalised = trunk.normalise(images, [tuple(images.shape[2:])] * len(images))
+            size = (images.shape[2], images.shape[3])
+            normalised = trunk.normalise(images, [size] * len(images))
             maps = layers(normalised.contiguous(memory_format=torch.channels_last))
             logits = classifier(maps.amax(dim=(2, 3))).float()
         loss = functional.cross_entropy(logits, wanted)
@@ -58,7 +62,7 @@ def pretrain_trunk(
         optimiser.zero_grad(set_to_none=True)
         correct.append(float((logits.argmax(1) == wanted).float().mean()))
         on_iteration(float(loss.detach()))
-    _fold(layers)
+    trunk.eval()
     tail = correct[-max(1, params.iterations // 10) :]
     return sum(tail) / len(tail)
 
@@ -66,24 +70,3 @@ def pretrain_trunk(
 def _augment(crops: Tensor, generator: torch.Generator) -> Tensor:
     flip = torch.rand(len(crops), generator=generator) < 0.5
     return torch.where(flip[:, None, None, None], crops.flip(3), crops)
-
-
-def _with_batch_norm(trunk: Trunk) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for layer in trunk.layers:
-        layers.append(layer)
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.requires_grad_(True)
-            layers.append(nn.BatchNorm2d(layer.out_channels))
-    return nn.Sequential(*layers)
-
-
-def _fold(layers: nn.Sequential) -> None:
-    """Fold each batch norm into the convolution before it, which the trunk shares."""
-    with torch.no_grad():
-        for conv, norm in zip(list(layers)[:-1], list(layers)[1:], strict=True):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                assert norm.running_mean is not None and norm.running_var is not None and conv.bias is not None
-                factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-                conv.weight.mul_(factor[:, None, None, None])
-                conv.bias.copy_((conv.bias - norm.running_mean) * factor + norm.bias)

@@ -13,7 +13,6 @@ from pipeline.artifacts.stores import Entry, ResizedImages
 from pipeline.params import Schedule, SolverParams
 from pipeline.progress import Progress
 from pipeline.training.batches import Batch, prefetch
-
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 
@@ -27,9 +26,7 @@ def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, in
     }
 
 
-def epoch_order(
-    sizes: dict[Entry, tuple[int, int]], schedule: Schedule, seed: int, stage: str
-) -> EpochOrder:
+def epoch_order(sizes: dict[Entry, tuple[int, int]], schedule: Schedule, seed: int, stage: str) -> EpochOrder:
     """The order of a training stage over entries of (H, W)."""
     landscape = [width >= height for height, width in sizes.values()]
     return EpochOrder(list(sizes), landscape, schedule.images_per_iteration, seed, stage)

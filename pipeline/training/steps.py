@@ -34,7 +34,7 @@ def maps_of(trunk: Trunk | None, views: Views) -> Tensor:
 
 
 class RPNStep(nn.Module):
-    """Steps 1 and 3. With a trunk it trains on images; without one, on cached maps, and no trunk exists to be changed."""
+    """Steps 1 and 3. With a trunk it trains on images; without one, on cached maps, where no trunk exists."""
 
     def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | None, feature_size: FeatureSize) -> None:
         super().__init__()
@@ -141,7 +141,11 @@ def rpn_step_losses(
     logits = torch.cat([fg, bg])
     is_fg = torch.cat([torch.ones_like(fg), torch.zeros_like(bg)])
     weight = torch.cat(
-        [logits.new_full((len(part),), w) for parts in (fg_logits, bg_logits) for part, w in zip(parts, weights, strict=True)]
+        [
+            logits.new_full((len(part),), w)
+            for parts in (fg_logits, bg_logits)
+            for part, w in zip(parts, weights, strict=True)
+        ]
     )
     targets = torch.cat([sample.deltas for sample in batch.anchors])
     classification, box = rpn_losses(logits, is_fg, torch.cat(predicted), targets, weight, params.sigma)

@@ -1,0 +1,50 @@
+# Each target sets up .venv from the lock when it must, and is a thin name for a command one could type oneself.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export HF_HUB_OFFLINE := 1
+
+.PHONY: repro results test test-long lint format setup clean
+
+repro: setup ## run what is not up to date, then print the results
+	dvc --wait-for-lock repro
+	@echo
+	@frcnn results
+
+results: setup
+	@frcnn results
+
+test: setup ## the fast tests
+	python -m pytest -m "not long"
+
+test-long: setup ## drills, sweeps and real data
+	python -m pytest -m long
+
+lint: setup
+	ruff format --check .
+	ruff check .
+	mypy pipeline stages
+
+format: setup
+	ruff format .
+	ruff check --fix .
+
+setup: $(BIN)/.ready data/raw data/weights
+
+data/raw data/weights:
+	mkdir -p $@
+
+$(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	$(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean: ## forget every artifact (the cache in .dvc/cache stays)
+	find data -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name raw ! -name weights -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Overlays of params.yaml for real work, and what applies them."""

@@ -1,0 +1,131 @@
+"""Lay a preset over the committed params.yaml, comments kept, and link the data it needs."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.errors import InputError
+from pipeline.params import check_params
+
+_PRESETS = Path(__file__).parent
+_LINKED = {"dataset.root": "data/raw", "backbone.weights": "data/weights"}
+
+
+def preset_names() -> list[str]:
+    """Every preset file; `default` is the whole params.yaml, the others are overlays."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
+    """Write `root`/params.yaml as defaults, preset, overrides, and link data/raw and data/weights.
+
+    Nothing is kept of an earlier preset or of other edits. Nothing is written unless everything is valid.
+
+    Returns:
+        Lines that tell what was done.
+
+    Raises:
+        InputError: no such preset or parameter, an impossible value, or a path that does not exist.
+    """
+    if name not in preset_names():
+        raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
+    yaml = YAML()
+    yaml.width = 10_000
+    defaults = (_PRESETS / "default.yaml").read_text(encoding="utf-8")
+    params = yaml.load(defaults)
+    links: dict[str, Path] = {}
+    if name != "default":
+        _lay_over(params, yaml.load((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")), name)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"{override!r} is no override; write section.key=value")
+        if key in _LINKED and (key == "dataset.root" or value not in ("file", "torchvision", "pretrain", "random")):
+            links[key] = _existing(root, key, value)
+            if key == "backbone.weights":
+                _set(params, key, "file")
+        else:
+            _set(params, key, _parse(yaml, override, value))
+    check_params(_plain(params), "params.yaml")
+    text = io.StringIO(defaults)
+    if name != "default" or overrides:
+        yaml.dump(params, text)
+    write_text(root / "params.yaml", text.getvalue())
+    lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
+    return lines + [_link(root, key, links.get(key)) for key in _LINKED]
+
+
+def _lay_over(params: CommentedMap, overlay: Any, name: str) -> None:
+    for section, values in overlay.items():
+        for key, value in values.items():
+            if isinstance(value, dict):
+                for inner, leaf in value.items():
+                    _set(params, f"{section}.{key}.{inner}", leaf)
+            else:
+                _set(params, f"{section}.{key}", value)
+
+
+def _set(params: CommentedMap, key: str, value: Any) -> None:
+    node = params
+    *path, leaf = key.split(".")
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or leaf not in node or not path:
+        raise InputError(f"unknown parameter {key}; docs/parameters.md lists them")
+    node[leaf] = value
+
+
+def _parse(yaml: YAML, override: str, value: str) -> Any:
+    try:
+        return yaml.load(value)
+    except YAMLError as error:
+        raise InputError(f"{override!r}: the value is not valid YAML; quote it") from error
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _existing(root: Path, key: str, value: str) -> Path:
+    path = (root / Path(value).expanduser()).resolve()
+    if key == "dataset.root" and not path.is_dir():
+        raise InputError(f"{key}={value}: no such folder; give the folder that holds the data set")
+    if key == "backbone.weights" and not path.is_file():
+        raise InputError(f"{key}={value}: no such file; give a weights file, or torchvision to download it")
+    return path
+
+
+def _link(root: Path, key: str, target: Path | None) -> str:
+    """data/raw becomes a link to the data root, data/weights a folder with a link to the file; or empty folders."""
+    place = root / _LINKED[key]
+    place.parent.mkdir(exist_ok=True)
+    if place.is_symlink():
+        place.unlink()
+    elif place.is_dir():
+        if any(not path.is_symlink() for path in place.iterdir()):
+            raise InputError(f"{place}: holds files of its own; move them elsewhere, it is a place for links")
+        shutil.rmtree(place)
+    if target is not None and key == "dataset.root":
+        place.symlink_to(os.path.relpath(target, place.parent), target_is_directory=True)
+        return f"{_LINKED[key]}: {target}"
+    place.mkdir()
+    if target is not None:
+        (place / target.name).symlink_to(os.path.relpath(target, place))
+        return f"{_LINKED[key]}: {target}"
+    return f"{_LINKED[key]}: empty"

@@ -1,0 +1,41 @@
+"""The table of results at the end of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import InputError
+
+_NETWORKS = {
+    "evaluate_step2": "step 2 (unshared)",
+    "evaluate_step4": "step 4 (shared)",
+    "evaluate_joint": "joint",
+}
+_COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP", "AP75": "AP75", "AR100": "AR100"}
+
+
+def results_table(data: Path) -> str:
+    """One row a network: VOC and COCO figures on the test images, and where to look further.
+
+    Raises:
+        InputError: nothing has been evaluated yet.
+    """
+    rows = {}
+    for folder, label in _NETWORKS.items():
+        path = Path(data) / folder / "metrics.json"
+        if path.is_file():
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            rows[label] = {title: metrics[key] for key, title in _COLUMNS.items()}
+    if not rows:
+        raise InputError(f"{data}: nothing evaluated yet; run make repro")
+    table = pd.DataFrame.from_dict(rows, orient="index").to_string(float_format="{:.3f}".format)
+    return (
+        f"{table}\n\n"
+        f"curves and metrics  {data}/evaluate_*/\n"
+        f"detections          {data}/detect_*/detections.parquet\n"
+        f"trained networks    {data}/*/model.safetensors\n"
+        "what each file holds: docs/artifacts.md; plots: dvc plots show; other runs: dvc exp show"
+    )

@@ -1,0 +1,86 @@
+"""Nothing half-written is ever visible, and what was there before stays until its successor is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_under_its_name_only_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    with atomic_file(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert not path.exists()
+    assert names(tmp_path) == ["table.parquet"]
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_failure_leaves_the_former_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_text("former")
+    with pytest.raises(error), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert names(tmp_path) == ["table.parquet"]
+    assert path.read_text() == "former"
+
+
+def test_a_block_that_writes_nothing_fails_and_leaves_the_former_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_text("former")
+    with pytest.raises(FileNotFoundError), atomic_file(path):
+        pass
+    assert path.read_text() == "former"
+
+
+def test_text_is_written_as_utf8_over_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    write_text(path, "a much longer former text")
+    write_text(path, "Füße\n")
+    assert path.read_bytes() == "Füße\n".encode()
+    assert names(tmp_path) == ["classes.json"]
+
+
+def test_folder_takes_the_place_of_the_former_one_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "resize"
+    with atomic_folder(path) as temporary:
+        (temporary / "old").write_text("old")
+        assert not path.exists()
+    with atomic_folder(path) as temporary:
+        assert names(temporary) == []
+        (temporary / "new").write_text("new")
+        assert names(path) == ["old"]
+    assert names(path) == ["new"]
+    assert names(path.parent) == ["resize"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_failure_leaves_the_former_folder_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "resize"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(error), atomic_folder(path) as temporary:
+        (temporary / "half").write_text("half")
+        raise error
+    assert names(tmp_path) == ["resize"]
+    assert names(path) == ["old"]
+
+
+def test_what_a_killed_run_left_is_cleared_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "resize"
+    killed = atomic_folder(path)
+    (killed.__enter__() / "half").write_text("half")  # never left
+    with atomic_folder(path) as temporary:
+        (temporary / "new").write_text("new")
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["resize"]

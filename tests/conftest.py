@@ -1,0 +1,110 @@
+"""Fixtures that several folders share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+_TREE = ("dvc.yaml", "params.yaml", "stages", "pipeline", ".dvc/config", ".dvcignore", "data/.gitignore")
+
+TINY = {
+    "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},
+    "backbone": {"pretrain": {"images": 12, "crops_per_iteration": 16, "iterations": 4}},
+    "resize": {"shorter_side": 192, "longer_side": 320},
+    "proposals": {"pre_nms": 200, "post_nms": 50},
+    "roi_head": {"hidden": 32},
+    "solver": {"log_every": 2},
+    **{
+        stage: {"iterations": 4, "images_per_iteration": 2, "lr_drop_at": [3], "warmup_iterations": 1}
+        for stage in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
+    },
+    "detect": {"pre_nms": 200, "proposals": 50, "recall_ranks": 100, "score_threshold": 0.0},
+}
+
+
+def lay_over(params: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`overlay` laid over `params`, in place."""
+    for key, value in overlay.items():
+        if isinstance(value, dict):
+            lay_over(params[key], value)
+        else:
+            params[key] = value
+    return params
+
+
+@dataclass
+class Project:
+    """A copy of the project with a git and DVC repository of its own."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def set_params(self, overlay: dict[str, Any]) -> None:
+        path = self.root / "params.yaml"
+        path.write_text(yaml.safe_dump(lay_over(yaml.safe_load(path.read_text()), overlay), sort_keys=False))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "PYTHONPATH": str(self.root),
+        }
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def repro(self) -> list[str]:
+        """Run what is not up to date; the names of the stages that ran."""
+        result = self.run("dvc", "repro")
+        assert result.returncode == 0, result.stderr[-2000:]
+        lines = result.stdout.splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+    def lock(self) -> dict[str, Any]:
+        return yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+
+
+def new_project(root: Path, params: dict[str, Any]) -> Project:
+    """A fresh project in `root`, with `params` laid over the default ones of the tests."""
+    for name in _TREE:
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
+    (root / "data/raw").mkdir(parents=True)
+    (root / "data/weights").mkdir()
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    project = Project(root)
+    project.set_params(params)
+    return project
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The whole graph, run once by DVC on a dozen images. Do not change it; `copy_of` makes one to change."""
+    project = new_project(tmp_path_factory.mktemp("tiny"), TINY)
+    project.repro()
+    return project
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data sets and weights beside the project; tests skip where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder of real data beside the project")
+    return folder

@@ -1,0 +1,110 @@
+"""Steps 3 and 4 read cached maps: no trunk is run, and none could be changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.artifacts.weights import load_part
+from pipeline.detector.vgg import VGGTrunk
+from pipeline.params import load_params
+from pipeline.stage import Stage
+from stages.proposals import proposals
+from stages.train_head import train_head
+from stages.train_rpn import train_rpn
+from tests.conftest import ROOT, Project
+
+STEPS_3_AND_4 = ("train_rpn_step3", "proposals_step3", "proposal_targets_step4", "train_head_step4")
+
+
+@pytest.fixture
+def no_trunk_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a trunk was run")
+
+    monkeypatch.setattr(VGGTrunk, "forward", refuse)
+
+
+def _stage(run: Project, name: str, out: Path, **inputs: str) -> Stage:
+    paths = dict.fromkeys(("resize", "backbone", "features", "rpn", "trunk", "head", "proposal_targets"))
+    out.mkdir()
+    params = load_params(run.root / "params.yaml")
+    return Stage(name, params, out, {**paths, **{key: run.data / folder for key, folder in inputs.items()}})
+
+
+@pytest.mark.usefixtures("no_trunk_runs")
+def test_steps_3_and_4_complete_without_running_a_trunk(tiny_run: Project, tmp_path: Path) -> None:
+    train_rpn(
+        _stage(
+            tiny_run,
+            "train_rpn_step3",
+            tmp_path / "rpn",
+            features="features",
+            anchor_targets="anchor_targets",
+            rpn="train_rpn_step1",
+        )
+    )
+    proposals(
+        _stage(
+            tiny_run,
+            "proposals_step3",
+            tmp_path / "proposals",
+            resize="resize",
+            features="features",
+            rpn="train_rpn_step3",
+        )
+    )
+    train_head(
+        _stage(
+            tiny_run,
+            "train_head_step4",
+            tmp_path / "head",
+            features="features",
+            proposal_targets="proposal_targets_step4",
+            head="train_head_step2",
+        )
+    )
+    # The same stages run by DVC left the same bytes.
+    for folder, stage, file in (
+        ("rpn", "train_rpn_step3", "model.safetensors"),
+        ("proposals", "proposals_step3", "proposals.parquet"),
+        ("head", "train_head_step4", "model.safetensors"),
+        ("head", "train_head_step4", "history.csv"),
+    ):
+        by_hand, by_dvc = tmp_path / folder / file, tiny_run.data / stage / file
+        assert hashlib.sha256(by_hand.read_bytes()).digest() == hashlib.sha256(by_dvc.read_bytes()).digest(), stage
+
+
+def test_no_stage_of_steps_3_and_4_is_given_a_trunk_to_run() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in STEPS_3_AND_4:
+        assert "--trunk" not in stages[name]["cmd"] and "--backbone" not in stages[name]["cmd"]
+
+
+def test_a_training_stage_writes_only_the_parts_it_trained(tiny_run: Project) -> None:
+    from safetensors import safe_open
+
+    parts = {}
+    for stage in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint"):
+        with safe_open(tiny_run.data / stage / "model.safetensors", "pt") as file:
+            parts[stage] = {name.split(".")[0] for name in file.keys()}  # noqa: SIM118
+    assert parts == {
+        "train_rpn_step1": {"trunk", "rpn"},
+        "train_head_step2": {"trunk", "head"},
+        "train_rpn_step3": {"rpn"},
+        "train_head_step4": {"head"},
+        "finetune_joint": {"trunk", "rpn", "head"},
+    }
+
+
+def test_frozen_blocks_never_change_and_later_ones_do(tiny_run: Project) -> None:
+    before = load_part(tiny_run.data / "backbone", "trunk")
+    for stage in ("train_rpn_step1", "train_head_step2", "finetune_joint"):
+        after = load_part(tiny_run.data / stage, "trunk")
+        # conv1 and conv2 with their batch norms are layers 0 to 6 of the tiny trunk.
+        for name, value in before.items():
+            layer = int(name.split(".")[1]) if name.startswith("layers.") else -1
+            assert after[name].equal(value) == (layer < 7), (stage, name)

@@ -1,0 +1,89 @@
+"""Bad input ends in one clear last line, a non-zero status, no traceback, and no half-written artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import TINY, Project, new_project
+
+DATASET = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"
+BACKBONE = "python -m stages.backbone --weights data/weights --params base,backbone --out data/backbone"
+RESIZE = "python -m stages.resize --dataset data/dataset --raw data/raw --params base,resize --out data/resize"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return new_project(tmp_path / "project", TINY)
+
+
+def _last_line(project: Project, command: str) -> str:
+    result = project.run(*command.split())
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    stages = [path.name for path in project.data.iterdir() if path.name not in ("raw", "weights", ".gitignore")]
+    assert stages == []
+    return result.stderr.rstrip("\n").split("\n")[-1]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"dataset": {"reader": "voc"}}, "dataset: error: data/raw: "),
+        ({"base": {"sead": 1}}, "unknown parameter base.sead"),
+        ({"resize": {"shorter_side": 0}}, "parameter resize.shorter_side: input should be greater than 0, got 0"),
+        ({"rpn": {"fg_fraction": 1.5}}, "parameter rpn.fg_fraction"),
+        ({"anchor_targets": {"bg_iou": 0.8}}, "parameter anchor_targets: bg_iou 0.8 is above fg_iou 0.7"),
+        ({"backbone": {"name": "vgg16"}}, "weights 'pretrain' exist for the tiny trunk only"),
+    ],
+)
+def test_bad_parameters_and_a_missing_data_root(project: Project, params: dict[str, Any], expected: str) -> None:
+    project.set_params(params)
+    assert expected in _last_line(project, DATASET)
+
+
+def test_params_that_are_no_yaml_or_not_there(project: Project) -> None:
+    (project.root / "params.yaml").write_text("base: [")
+    assert "params.yaml: not valid YAML" in _last_line(project, DATASET)
+    (project.root / "params.yaml").unlink()
+    assert "params.yaml: no such file" in _last_line(project, DATASET)
+
+
+def test_a_section_that_does_not_exist_and_an_input_that_is_not_there(project: Project) -> None:
+    assert "no section 'datset'" in _last_line(project, DATASET.replace("base,dataset", "base,datset"))
+    assert "--dataset data/dataset: no such path" in _last_line(project, RESIZE)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (None, "holds 0 files where one weights file is needed"),
+        (b"not weights", "not a readable weights file"),
+        ({"features.0.weight": torch.zeros(64, 3, 5, 5)}, "features.0.weight"),
+        ({"conv1.weight": torch.zeros(1)}, "has no weights named features.*"),
+        ([1, 2], "is not a state dict of tensors"),
+    ],
+)
+def test_weights_files_that_do_not_fit(project: Project, weights: Any, expected: str) -> None:
+    project.set_params({"backbone": {"name": "vgg16", "weights": "file"}})
+    path = project.data / "weights/vgg16.pth"
+    if isinstance(weights, bytes):
+        path.write_bytes(weights)
+    elif weights is not None:
+        torch.save(weights, path)
+    assert expected in _last_line(project, BACKBONE)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("executed").touch, ())
+
+
+def test_code_pickled_into_a_weights_file_is_not_run(project: Project) -> None:
+    project.set_params({"backbone": {"name": "vgg16", "weights": "file"}})
+    torch.save({"features.0.weight": Malicious()}, project.data / "weights/vgg16.pth")
+    assert "not a readable weights file" in _last_line(project, BACKBONE)
+    assert not (project.root / "executed").exists()

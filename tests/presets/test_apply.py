@@ -1,0 +1,111 @@
+"""`frcnn preset`: overlays on the defaults, links to data and weights, one-line errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import InputError
+from pipeline.params import load_params
+from pipeline.presets.apply import apply_preset, preset_names
+from tests.conftest import ROOT
+
+DEFAULT = (ROOT / "pipeline/presets/default.yaml").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text("nothing: of this survives\n")
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:
+    assert preset_names() == ["default", "voc07_vgg16", "voc6_vgg16"]
+    for name in preset_names():
+        apply_preset(project, name, [])
+        load_params(project / "params.yaml")
+
+
+def test_default_restores_the_committed_text_to_the_letter(project: Path) -> None:
+    apply_preset(project, "voc6_vgg16", [])
+    assert (project / "params.yaml").read_text() != DEFAULT
+    apply_preset(project, "default", [])
+    assert (project / "params.yaml").read_text() == DEFAULT
+
+
+def test_a_preset_is_never_laid_on_top_of_another_and_keeps_comments(project: Path) -> None:
+    apply_preset(project, "voc07_vgg16", ["base.seed=7"])
+    apply_preset(project, "voc6_vgg16", [])
+    text = (project / "params.yaml").read_text()
+    first = yaml.safe_load(text)
+    assert first["base"]["seed"] == 0 and first["roi_head"]["hidden"] == 1024
+    assert "# height over width" in text
+
+
+def test_the_papers_recipe_is_the_papers(project: Path) -> None:
+    apply_preset(project, "voc07_vgg16", [])
+    params = load_params(project / "params.yaml")
+    assert [s.iterations for s in (params.train_rpn_step1, params.train_head_step2)] == [80_000, 40_000]
+    assert [s.iterations for s in (params.train_rpn_step3, params.train_head_step4)] == [80_000, 40_000]
+    assert [s.lr_drop_at for s in (params.train_rpn_step1, params.train_head_step4)] == [[60_000], [30_000]]
+    assert [s.images_per_iteration for s in (params.train_rpn_step1, params.train_head_step2)] == [1, 2]
+    assert (params.resize.shorter_side, params.resize.longer_side) == (600, 1000)
+    assert (params.proposals.pre_nms, params.proposals.post_nms, params.proposals.min_size) == (-1, 2000, 16)
+    assert (params.detect.pre_nms, params.detect.proposals, params.detect.nms_iou) == (6000, 300, 0.3)
+    assert (params.roi_head.pool, params.roi_head.hidden, params.roi_head.dropout) == ("roi_pool", 4096, 0.5)
+    assert (params.rpn.sigma, params.roi_head.sigma, params.solver.weight_decay) == (3, 1, 5e-4)
+    assert params.train_rpn_step3.init == "fresh" and params.train_head_step4.init == "fresh"
+
+
+def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(project: Path) -> None:
+    (project.parent / "tree").mkdir()
+    weights = project.parent / "vgg16.pth"
+    weights.write_bytes(b"")
+    overrides = [f"dataset.root={project.parent / 'tree'}", f"backbone.weights={weights}"]
+    apply_preset(project, "voc6_vgg16", overrides)
+    assert (project / "data/raw").resolve() == (project.parent / "tree").resolve()
+    assert (project / "data/weights/vgg16.pth").resolve() == weights.resolve()
+    assert str(project.parent) not in (project / "params.yaml").read_text()
+    apply_preset(project, "default", [])
+    assert not (project / "data/raw").is_symlink() and not list((project / "data/weights").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "expected"),
+    [
+        ("voc5", None, "no preset 'voc5'; there are default, voc07_vgg16, voc6_vgg16"),
+        ("default", "base.sead=1", "unknown parameter base.sead"),
+        ("default", "seed=1", "unknown parameter seed"),
+        ("default", "base.seed", "write section.key=value"),
+        ("default", "base.seed=-1", "parameter base.seed: input should be greater than or equal to 0, got -1"),
+        ("default", "base.seed=x", "parameter base.seed: input should be a valid integer, got 'x'"),
+        ("default", "rpn.fg_fraction=[", "not valid YAML"),
+        ("default", "dataset.root=nowhere", "dataset.root=nowhere: no such folder"),
+        ("default", "backbone.weights=no.pth", "backbone.weights=no.pth: no such file"),
+    ],
+)
+def test_a_bad_preset_or_override_is_one_line_and_changes_nothing(
+    project: Path, name: str, override: str | None, expected: str
+) -> None:
+    with pytest.raises(InputError, match=r".+") as error:
+        apply_preset(project, name, [override] if override else [])
+    assert expected in str(error.value) and "\n" not in str(error.value)
+    assert (project / "params.yaml").read_text() == "nothing: of this survives\n"
+
+
+def test_a_folder_of_the_users_own_is_never_removed(project: Path) -> None:
+    (project / "data/raw").mkdir()
+    (project / "data/raw/photo.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds files of its own"):
+        apply_preset(project, "default", [])
+    assert (project / "data/raw/photo.jpg").exists()
+
+
+def test_the_command_line_offers_the_verbs() -> None:
+    text = CliRunner().invoke(app, ["--help"]).output
+    assert all(verb in text for verb in ("preset", "results", "wire"))

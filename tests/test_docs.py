@@ -1,0 +1,166 @@
+"""The docs name every stage, column and parameter, and show the defaults and readers that the files have.
+
+After a change of params.yaml, a preset or dvc.yaml, `python tests/test_docs.py` rewrites what can be generated in
+docs/parameters.md: the defaults, the stages that read a section and the tables of the presets. Meanings are written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from pipeline.artifacts import schemas
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PARAMETERS = DOCS / "parameters.md"
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PRESETS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))
+}
+TABLES = {
+    ("dataset", "images.parquet"): schemas.DATASET_IMAGES,
+    ("dataset", "boxes.parquet"): schemas.DATASET_BOXES,
+    ("dataset", "findings.parquet"): schemas.FINDINGS,
+    ("resize", "images.parquet"): schemas.RESIZED_IMAGES,
+    ("resize", "boxes.parquet"): schemas.RESIZED_BOXES,
+    ("anchor_targets", "fg_anchors.parquet"): schemas.FG_ANCHORS,
+    ("anchor_targets", "images.parquet"): schemas.ANCHOR_IMAGES,
+    ("proposals_step1", "proposals.parquet"): schemas.PROPOSALS,
+    ("proposal_targets_step2", "proposal_targets.parquet"): schemas.PROPOSAL_TARGETS,
+    ("features", "images.parquet"): schemas.FEATURE_IMAGES,
+    ("detect_step2", "detections.parquet"): schemas.DETECTIONS,
+    ("detect_step2", "proposals.parquet"): schemas.PROPOSALS,
+}
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of all leaves."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def shown(value: Any) -> str:
+    """A value as params.yaml writes it, in backticks."""
+    return f"`{yaml.safe_dump(value, default_flow_style=True, width=10_000).splitlines()[0]}`"
+
+
+def code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def parts(markdown: str, level: int) -> Iterator[tuple[list[str], str]]:
+    """The names in backticks of each heading of a level, and what stands below it."""
+    for part in re.split(rf"^{'#' * level} ", markdown, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        yield code(heading), body
+
+
+def rows(markdown: str) -> list[list[str]]:
+    """The cells of all table rows whose first cell has something in backticks."""
+    return [cells(line) for line in markdown.splitlines() if line.startswith("| `")]
+
+
+def readers_line(section: str) -> str:
+    readers = [f"`{name}`" for name, stage in STAGES.items() if section in stage["params"]]
+    return f"Read by {', '.join(readers)}."
+
+
+def preset_rows(name: str) -> list[list[str]]:
+    defaults = dict(flat(PARAMS))
+    return [[f"`{key}`", shown(defaults[key]), shown(value)] for key, value in flat(PRESETS[name])]
+
+
+def rewrite(markdown: str) -> str:
+    """docs/parameters.md with defaults, readers and preset tables as the files have them."""
+    section, done, out = "", False, []
+    for line in markdown.splitlines():
+        if line.startswith("#"):
+            section, done = (code(line) or [""])[0], False
+        if section in PARAMS and line.startswith("Read by "):
+            line = readers_line(section)
+        if section in PARAMS and line.startswith("| `"):
+            row = cells(line)
+            row[1] = shown(dict(flat(PARAMS[section]))[code(row[0])[0]])
+            line = f"| {' | '.join(row)} |"
+        if section in PRESETS and line.startswith("|---") and not done:
+            out.append(line)
+            out += [f"| {' | '.join(row)} |" for row in preset_rows(section)]
+            done = True
+            continue
+        if section in PRESETS and line.startswith("| `"):
+            continue
+        out.append(line)
+    return "\n".join(out) + "\n"
+
+
+def test_every_schema_has_its_table() -> None:
+    known = [value for value in vars(schemas).values() if isinstance(value, pa.Schema)]
+    assert all(any(schema is listed for listed in TABLES.values()) for schema in known)
+
+
+@pytest.mark.parametrize("stage, file", TABLES)
+def test_columns_and_types_are_documented(stage: str, file: str) -> None:
+    (of_stage,) = [body for names, body in parts(text("artifacts.md"), 2) if stage in names]
+    (of_file,) = [body for names, body in parts(of_stage, 3) if names[:1] == [file]]
+    documented = [(name, row[1]) for row in rows(of_file) for name in code(row[0])]
+    kinds = {"float": "float32"}
+    assert documented == [(f.name, kinds.get(str(f.type), str(f.type))) for f in TABLES[stage, file]]
+
+
+def test_every_stage_has_its_part_in_artifacts() -> None:
+    assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted(STAGES)
+
+
+def test_diagram_has_the_edges_of_dvc_yaml() -> None:
+    diagram = text("architecture.md").partition("```mermaid\n")[2].partition("```")[0]
+    drawn = re.findall(r"^\s*(\w+) --> (\w+)$", diagram, flags=re.MULTILINE)
+    wired = {
+        (dep.split("/")[1], name) for name, stage in STAGES.items() for dep in stage["deps"] if dep.startswith("data/")
+    }
+    assert len(drawn) == len(set(drawn))
+    assert set(drawn) == wired
+    assert set(STAGES) <= {end for edge in drawn for end in edge}
+
+
+@pytest.mark.parametrize("section", PARAMS)
+def test_parameters_are_documented_with_their_defaults(section: str) -> None:
+    (body,) = [body for names, body in parts(text("parameters.md"), 3) if names == [section]]
+    documented = {code(row[0])[0]: row[1] for row in rows(body)}
+    assert documented == {key: shown(value) for key, value in flat(PARAMS[section])}, "run python tests/test_docs.py"
+    assert readers_line(section) in body.splitlines(), "run python tests/test_docs.py"
+
+
+def test_presets_are_documented() -> None:
+    documented = {names[0]: rows(body) for names, body in parts(text("parameters.md"), 3) if names[0] in PRESETS}
+    assert documented == {name: preset_rows(name) for name in PRESETS}, "run python tests/test_docs.py"
+
+
+@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), *ROOT.glob("README.md")], ids=lambda page: page.name)
+def test_relative_links_resolve(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if target and not (page.parent / target).exists()] == []
+
+
+if __name__ == "__main__":
+    PARAMETERS.write_text(rewrite(PARAMETERS.read_text(encoding="utf-8")), encoding="utf-8")

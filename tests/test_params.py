@@ -1,0 +1,187 @@
+"""params.yaml is checked: each fault ends in one line that names section.key, and a stage sees its sections alone."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.params import SECTIONS, check_params, load_params
+
+COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
+Content = dict[str, Any]
+
+
+@pytest.fixture
+def content() -> Content:
+    """The committed params.yaml, to be spoiled."""
+    return copy.deepcopy(yaml.safe_load(COMMITTED.read_text(encoding="utf-8")))
+
+
+def fault(content: object) -> str:
+    with pytest.raises(InputError) as caught:
+        check_params(content, "params.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("params.yaml: ")
+    return message
+
+
+def put(content: Content, where: str, value: object) -> Content:
+    *sections, key = where.split(".")
+    block = content
+    for section in sections:
+        block = block[section]
+    block[key] = value
+    return content
+
+
+def test_committed_parameters_are_valid_and_every_section_is_read(content: Content) -> None:
+    assert list(check_params(content, "params.yaml")) == list(SECTIONS)
+    assert set(content) == set(SECTIONS)
+    assert load_params(COMMITTED).anchor_targets.fg_iou == content["anchor_targets"]["fg_iou"]
+
+
+@pytest.mark.parametrize("where", ["rpn.chanels", "dataset.shapes.colour", "train_rpn_step3.pre_nms"])
+def test_unknown_key_is_named(content: Content, where: str) -> None:
+    assert f"unknown parameter {where};" in fault(put(content, where, 1))
+
+
+def test_unknown_section_is_named(content: Content) -> None:
+    assert "unknown section 'train_rpn_step5'" in fault(put(content, "train_rpn_step5", {}))
+
+
+@pytest.mark.parametrize("where", ["solver.momentum", "dataset.voc.classes", "backbone.pretrain.lr"])
+def test_missing_key_is_named(content: Content, where: str) -> None:
+    *sections, key = where.split(".")
+    block = content
+    for section in sections:
+        block = block[section]
+    del block[key]
+    assert f"parameter {where} is missing" in fault(content)
+
+
+def test_missing_section_is_named(content: Content) -> None:
+    del content["resize"]
+    assert "section 'resize' is missing" in fault(content)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("train_rpn_step1.lr", "fast"),
+        ("train_rpn_step1.lr", "1e-3"),  # YAML 1.1 reads 1e-3 as text
+        ("train_rpn_step1.iterations", 10.5),
+        ("train_rpn_step1.iterations", True),
+        ("base.mirror", "no"),
+        ("base.seed", None),
+        ("anchors.ratios", 0.5),
+        ("dataset.voc.train", "trainval"),
+        ("rpn", 3),
+        ("rpn", None),
+    ],
+)
+def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str, value: object) -> None:
+    message = fault(put(content, where, value))
+    assert f"parameter {where}: " in message
+    assert message.endswith(f", got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("base.seed", -1),
+        ("base.threads", 0),
+        ("base.precision", "fp8"),
+        ("backbone.frozen_blocks", 6),
+        ("resize.shorter_side", 0),
+        ("anchors.scales", []),
+        ("anchor_targets.fg_iou", 1.01),
+        ("proposals.pre_nms", -2),
+        ("proposals.min_size", -0.1),
+        ("proposal_targets.mean", [0.0, 0.0, 0.0]),
+        ("roi_head.dropout", 1),
+        ("features.dtype", "int8"),
+        ("solver.momentum", 1.0),
+        ("train_rpn_step1.lr", 0),
+        ("train_rpn_step1.lr", float("nan")),
+        ("train_rpn_step1.lr", float("inf")),
+        ("detect.per_image", 0),
+    ],
+)
+def test_impossible_value_is_named(content: Content, where: str, value: object) -> None:
+    message = fault(put(content, where, value))
+    assert f"parameter {where}" in message
+
+
+@pytest.mark.parametrize(("where", "value"), [("anchors.ratios", [1.0, 0.0]), ("proposal_targets.std", [1, 1, -1, 1])])
+def test_impossible_item_of_a_list_is_named_by_its_index(content: Content, where: str, value: list[float]) -> None:
+    index = next(i for i, item in enumerate(value) if item <= 0)
+    assert f"parameter {where}.{index}: " in fault(put(content, where, value))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        ("anchor_targets", {"fg_iou": 0.4, "bg_iou": 0.5}, "bg_iou 0.5 is above fg_iou 0.4"),
+        ("proposal_targets", {"bg_iou_low": 0.6}, "bg_iou_low <= bg_iou_high <= fg_iou must hold"),
+        ("proposal_targets", {"bg_iou_high": 0.6}, "bg_iou_low <= bg_iou_high <= fg_iou must hold"),
+        ("backbone", {"name": "vgg16", "weights": "pretrain"}, "use file or torchvision"),
+        ("backbone", {"name": "tiny", "weights": "torchvision"}, "use pretrain, file or random"),
+    ],
+)
+def test_values_that_contradict_each_other_are_named(
+    content: Content, section: str, values: Content, told: str
+) -> None:
+    content[section].update(values)
+    message = fault(content)
+    assert f"parameter {section}: " in message
+    assert told in message
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3])
+def test_content_that_is_no_mapping_is_refused(value: object) -> None:
+    assert "must hold one block per stage" in fault(value)
+
+
+def test_values_cannot_be_changed_after_reading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(COMMITTED).rpn.sigma = 1.0
+
+
+def test_sections_not_granted_are_not_readable() -> None:
+    params = load_params(COMMITTED, ["base", "rpn"])
+    assert params.rpn.sigma > 0
+    assert params.base.seed >= 0
+    with pytest.raises(AttributeError, match=r"section 'solver' of params\.yaml was not named by --params"):
+        _ = params.solver
+
+
+def test_a_fault_in_a_section_not_granted_is_told_all_the_same(tmp_path: Path, content: Content) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(put(content, "solver.momentum", 2)), encoding="utf-8")
+    with pytest.raises(InputError, match=r"parameter solver\.momentum"):
+        load_params(path, ["base"])
+
+
+def test_granting_a_section_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InputError, match="no section 'rnp'"):
+        load_params(COMMITTED, ["base", "rnp"])
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"params\.yaml: no such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("damage", [b"base: {seed: 0\nrpn: [", b"base:\n\tseed: 0", b"\xff\xfe\x00base"])
+def test_text_that_is_no_yaml_is_told_in_one_line(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(damage)
+    with pytest.raises(InputError, match=r"params\.yaml: not valid YAML") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)

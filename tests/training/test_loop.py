@@ -1,0 +1,158 @@
+"""The training loop on a module of two numbers: rates, warm-up, drops, decay, history and what ends it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pipeline.artifacts.stores import Entry
+from pipeline.errors import InputError
+from pipeline.params import Schedule, SolverParams
+from pipeline.training.batches import Batch, Views
+from pipeline.training.loop import Row, lr_factor, make_optimiser, train
+
+PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "bias_lr_factor": 2.0, "clip_norm": 0.0, "log_every": 1}
+
+
+def solver(**changes: float) -> SolverParams:
+    return SolverParams(**{**PLAIN, **changes})  # type: ignore[arg-type]
+
+
+def schedule(iterations: int, drops: tuple[int, ...] = (), warmup: int = 0) -> Schedule:
+    return Schedule(
+        iterations=iterations,
+        images_per_iteration=2,
+        lr=0.1,
+        lr_drop_at=list(drops),
+        lr_drop_factor=0.5,
+        warmup_iterations=warmup,
+    )
+
+
+def batch(iteration: int) -> Batch:
+    names = [Entry(f"{iteration:03d}_a", False), Entry(f"{iteration:03d}_b", True)]
+    maps = torch.full((2, 1, 1, 1), float(iteration))
+    return Batch(Views(names, [(1, 1), (1, 1)], maps=maps), [], [], [], [], [])
+
+
+class Slope(nn.Module):
+    """Losses whose gradient is 1 in `weight` and in `bias`; remembers the values it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.tensor([4.0])), nn.Parameter(torch.tensor([4.0]))
+        self.frozen = nn.Parameter(torch.tensor([0.3, 0.7]), requires_grad=False)
+        self.register_buffer("statistics", torch.tensor([0.1]))
+        self.seen: list[tuple[float, float]] = []
+        self.modes: list[bool] = []
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        assert batch.views.maps is not None
+        self.seen.append((self.weight.item(), self.bias.item()))
+        self.modes.append(self.training)
+        return {"slope": self.weight.sum() + self.bias.sum(), "number": batch.views.maps[0].sum()}
+
+
+@pytest.fixture
+def run(accelerator: Accelerator) -> Callable[..., list[Row]]:
+    def run(module: nn.Module, plan: Schedule, how: SolverParams, **options: object) -> list[Row]:
+        iterations = (batch(i) for i in range(plan.iterations))
+        told: dict[str, object] = {"on_iteration": lambda loss: None, **options}
+        return train(module, iterations, plan, how, accelerator, stage="train_rpn_step1", **told)  # type: ignore[arg-type]
+
+    return run
+
+
+def test_factor_warms_up_linearly_and_drops_at_its_iterations() -> None:
+    plan = schedule(10, drops=(6, 8), warmup=4)
+    factors = [lr_factor(plan, i) for i in range(10)]
+    assert factors == [0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [lr_factor(schedule(3), i) for i in range(3)] == [1, 1, 1]
+
+
+def test_weights_move_by_the_scheduled_rate_and_biases_twice_as_far(run: Callable[..., list[Row]]) -> None:
+    module = Slope()
+    run(module, schedule(6, drops=(4,), warmup=2), solver())
+    module(batch(0))
+    moved = -torch.tensor(module.seen).diff(dim=0)
+    rates = torch.tensor([0.05, 0.1, 0.1, 0.1, 0.05, 0.05])
+    torch.testing.assert_close(moved, torch.stack([rates, 2 * rates], dim=1), rtol=1e-4, atol=0)
+
+
+def test_weights_decay_and_biases_do_not(run: Callable[..., list[Row]]) -> None:
+    module = Slope()
+    run(module, schedule(1), solver(weight_decay=0.5))
+    assert module.weight.item() == pytest.approx(4 - 0.1 * (1 + 0.5 * 4))
+    assert module.bias.item() == pytest.approx(4 - 0.2)
+
+
+def test_momentum_adds_up(run: Callable[..., list[Row]]) -> None:
+    module = Slope()
+    run(module, schedule(2), solver(momentum=0.9))
+    assert module.weight.item() == pytest.approx(4 - 0.1 * (1 + 1.9))
+
+
+def test_gradients_are_clipped_together_to_their_norm_if_wanted(run: Callable[..., list[Row]]) -> None:
+    module = Slope()
+    run(module, schedule(1), solver(clip_norm=0.5))
+    assert module.weight.item() == pytest.approx(4 - 0.1 * 0.5 / math.sqrt(2), rel=1e-5)
+
+
+def test_what_requires_no_gradient_stays_bit_identical_and_is_not_optimised(run: Callable[..., list[Row]]) -> None:
+    module = Slope()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    run(module, schedule(5), solver(momentum=0.9, weight_decay=0.5))
+    after = module.state_dict()
+    assert [name for name in before if torch.equal(before[name], after[name])] == ["frozen", "statistics"]
+    optimised = [weight for group in make_optimiser(module, 0.1, solver()).param_groups for weight in group["params"]]
+    assert {id(weight) for weight in optimised} == {id(module.weight), id(module.bias)}
+
+
+def test_module_is_in_training_mode_during_the_loop_and_in_evaluation_mode_after_it(
+    run: Callable[..., list[Row]],
+) -> None:
+    module = Slope().eval()
+    run(module, schedule(2), solver())
+    assert module.modes == [True, True]
+    assert not module.training
+
+
+def test_history_has_a_row_every_so_many_iterations_and_at_the_end_with_means_since_the_last(
+    run: Callable[..., list[Row]],
+) -> None:
+    told: list[float] = []
+    module = Slope()
+    history = run(module, schedule(5, drops=(3,)), solver(log_every=2), on_iteration=told.append)
+    assert [row["iteration"] for row in history] == [2, 4, 5]
+    assert [row["lr"] for row in history] == pytest.approx([0.1, 0.05, 0.05])
+    assert [row["number"] for row in history] == pytest.approx([0.5, 2.5, 4])
+    slopes = [weight + bias for weight, bias in module.seen]
+    assert [row["slope"] for row in history] == pytest.approx([sum(slopes[:2]) / 2, sum(slopes[2:4]) / 2, slopes[4]])
+    assert [row["loss"] for row in history] == pytest.approx([row["slope"] + row["number"] for row in history])
+    assert told == pytest.approx([slope + i for i, slope in enumerate(slopes)])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_in_one_line_naming_iteration_images_and_parts(
+    run: Callable[..., list[Row]], value: float
+) -> None:
+    class Breaking(Slope):
+        def forward(self, batch: Batch) -> dict[str, Tensor]:
+            losses = super().forward(batch)
+            broken = len(self.seen) == 4
+            return {**losses, "number": losses["number"] * value} if broken else losses
+
+    module = Breaking()
+    with pytest.raises(InputError) as caught:
+        run(module, schedule(9), solver())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "not finite at iteration 3 on 003_a, 003_b" in message
+    assert f"number {value:g}" in message
+    assert "lower train_rpn_step1.lr" in message
+    assert (module.weight.item(), module.bias.item()) == module.seen[-1]
