@@ -9,10 +9,11 @@ import torch
 
 from pipeline.artifacts.weights import State, load_part, restore
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import Trunk, build_trunk
+from pipeline.detector.backbone import build_trunk
 from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.roi_head import RoIHead, take_fc_layers
 from pipeline.detector.rpn import ProposalRule, RPNHead
+from pipeline.detector.trunk import Trunk
 from pipeline.params import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
 
 Module = TypeVar("Module", bound=torch.nn.Module)

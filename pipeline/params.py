@@ -20,6 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+PreNms = Literal[-1] | Count
 Quadruple = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -52,7 +53,7 @@ class VocData(Section):
 
     train: Annotated[list[str], Field(min_length=1)]
     test: Annotated[list[str], Field(min_length=1)]
-    classes: list[str] | None
+    classes: Annotated[list[str], Field(min_length=1)] | None
 
 
 class DatasetParams(Section):
@@ -137,7 +138,7 @@ class RPNParams(Section):
 class ProposalParams(Section):
     """Proposals for training the RoI head."""
 
-    pre_nms: Annotated[int, Field(ge=-1)]
+    pre_nms: PreNms
     nms_iou: Fraction
     post_nms: Count
     min_size: NonNegative
@@ -217,17 +218,17 @@ class JointParams(Schedule):
     """Joint training; starts from the four steps' network or from the pre-trained trunk."""
 
     init: Literal["step4", "imagenet"]
-    pre_nms: Annotated[int, Field(ge=-1)]
+    pre_nms: PreNms
     post_nms: Count
 
 
 class DetectParams(Section):
     """Test-time proposals and detections; `recall_ranks` proposals are written for the recall curves."""
 
-    pre_nms: Annotated[int, Field(ge=-1)]
+    pre_nms: PreNms
     proposal_nms_iou: Fraction
     proposals: Count
-    recall_ranks: Count
+    recall_ranks: Annotated[int, Field(gt=0, le=2000)]
     min_size: NonNegative
     score_threshold: Fraction
     nms_iou: Fraction
@@ -235,9 +236,9 @@ class DetectParams(Section):
 
 
 class EvaluateParams(Section):
-    """VOC's matching threshold."""
+    """How many proposals an image `proposal_recall50` counts."""
 
-    iou: Fraction
+    recall_proposals: Count
 
 
 class Params:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import State, restore
-from pipeline.detector.backbone import Trunk
+from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 
 _FC_LAYERS = {"classifier.0": "fc6", "classifier.3": "fc7"}

@@ -10,7 +10,7 @@ import torch
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
-from pipeline.detector.backbone import Trunk
+from pipeline.detector.trunk import Trunk
 from pipeline.pretrained import download_weights, load_pretrained, read_weights_folder
 from pipeline.progress import Progress
 from pipeline.seeding import torch_generator

@@ -45,7 +45,9 @@ def dataset(stage: Stage) -> None:
             )
     for split, count in counts.items():
         if count == 0:
-            raise InputError(f"the data set has no {split} images; name another split in dataset.{split}")
+            raise InputError(
+                f"the data set has no {split} images; change dataset.{stage.params.dataset.reader}.{split}"
+            )
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}

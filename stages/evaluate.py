@@ -31,15 +31,16 @@ def evaluate(stage: Stage) -> None:
     index_of = {image.image_id: i for i, image in enumerate(images)}
     found = _read_detections(stage, index_of)
     truth = _read_truth(stage, index_of)
-    voc = voc_ap(found, truth, len(classes), stage.params.evaluate.iou)
+    voc = voc_ap(found, truth, len(classes))
     coco = coco_metrics(found, truth)
-    recall = _count_recall(stage, images)
+    budget = stage.params.evaluate.recall_proposals
+    recall = _count_recall(stage, images, budget)
     metrics = {
         "mAP50": voc.mean_all_point,
         "mAP50_11point": voc.mean_11_point,
         **{name: coco[name] for name in COCO_METRICS[:9]},
         "class_AP50": {classes[c.label]: c.ap_all_point for c in voc.classes},
-        "proposal_recall50": recall.recall(300, 0.5),
+        "proposal_recall50": recall.recall(budget, 0.5),
         "images": len(index_of),
         "detections": len(found.score),
     }
@@ -49,7 +50,7 @@ def evaluate(stage: Stage) -> None:
     write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))
     stage.log(
         f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {coco['AP']:.4f}, "
-        f"recall of 300 proposals {recall.recall(300, 0.5):.4f}"
+        f"recall of {budget} proposals {recall.recall(budget, 0.5):.4f}"
     )
 
 
@@ -72,10 +73,10 @@ def _read_truth(stage: Stage, index_of: dict[str, int]) -> JudgedBoxes:
     )
 
 
-def _count_recall(stage: Stage, images: ResizedImages) -> RecallCounter:
+def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCounter:
     gt = GroundTruth(stage.input("resize"))
     proposals = ImageRows(stage.input("detections") / "proposals.parquet", schemas.PROPOSALS)
-    counter = RecallCounter()
+    counter = RecallCounter(sorted({*DEFAULT_BUDGETS, budget}))
     for image in images:
         rows = proposals[Entry(image.image_id, False)]
         counter.add(boxes_of(rows), gt[image.image_id][0])
@@ -106,8 +107,10 @@ def _recall_by_proposals(recall: RecallCounter) -> list[dict[str, float | int]]:
 
 def _recall_by_iou(recall: RecallCounter) -> list[dict[str, float | int]]:
     return [
-        {"iou": round(float(iou), 2), "recall": recall.recall(budget, float(iou)), "proposals": budget}
-        for budget in (100, 300, 1000)
+        {
+            "iou": round(float(iou), 2),
+            **{f"recall_of_{budget}": recall.recall(budget, float(iou)) for budget in (100, 300, 1000)},
+        }
         for iou in IOU_LEVELS
     ]
 

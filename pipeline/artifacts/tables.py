@@ -166,7 +166,7 @@ class ImageRows:
     row group a look-up while memory stays bounded.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, cache_bytes: int = 48 << 20) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, cache_bytes: int = 32 << 20) -> None:
         self._path = Path(path)
         self._file = open_parquet(path, schema)
         self._names = schema.names

@@ -55,7 +55,7 @@ def generate_shapes(folder: Path, options: ShapesOptions, seed: int) -> Dataset:
     if min(options.train, options.test, options.max_objects) < 1 or options.image_size < 4 * options.min_side:
         raise InputError(
             f"{options}: no data set can be drawn so; give dataset at least 1 train and 1 test image, "
-            f"1 object and an image_size of {4 * options.min_side}"
+            f"1 object and an image_size of {4 * options.min_side} px"
         )
     return Dataset(CLASSES, _generate(Path(folder), options, seed))
 

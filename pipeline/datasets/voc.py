@@ -55,7 +55,7 @@ def read_voc(root: Path, train: Sequence[str], test: Sequence[str], classes: Seq
         if not classes:
             raise InputError(f"{root}: no listed annotation has an object, so there is nothing to learn; label some")
     if len(set(classes)) < len(classes):
-        raise InputError(f"a class is named twice in {list(classes)}: name each class once in dataset.classes")
+        raise InputError(f"a class is named twice in {list(classes)}: name each class once in dataset.voc.classes")
     findings: list[Finding] = []
     labels = {name: index for index, name in enumerate(classes, start=1)}
     images = (_read_image(root, entry, labels, findings) for entry in entries)
@@ -74,7 +74,7 @@ def _list_images(root: Path, splits: dict[Split, Sequence[str]]) -> list[_Entry]
     listed: dict[str, _Entry] = {}
     for split, names in splits.items():
         if not names:
-            raise InputError(f"dataset.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}")
+            raise InputError(f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}")
         for entry in (entry for name in names for entry in _read_split(root, name, split)):
             known = listed.setdefault(entry.image_id, entry)
             if known.split != split:
@@ -93,14 +93,16 @@ def _list_images(root: Path, splits: dict[Split, Sequence[str]]) -> list[_Entry]
 def _read_split(root: Path, split_name: str, split: Split) -> list[_Entry]:
     *parts, name = split_name.split("/")
     if not all(map(_is_plain, [*parts, name])):
-        raise InputError(f"dataset.{split}: {split_name!r} names no split inside {root}; write e.g. VOC2007/trainval")
+        raise InputError(
+            f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval"
+        )
     folder = root.joinpath(*parts, "ImageSets", "Main")
     path = folder / f"{name}.txt"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, so this is no VOC tree; {_GIVE_ROOT}, a folder with {_LAYOUT}")
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
-        raise InputError(f"{path}: no such split file; set dataset.{split} to splits that are there ({there})")
+        raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

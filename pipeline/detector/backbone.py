@@ -1,18 +1,21 @@
-"""Backbones by name. A new one is one file with a trunk like `VGGTrunk` and one line here.
-
-A trunk is an `nn.Module` with `stride`, `out_channels`, `feature_size`, `normalise`, and a forward from normalised
-images to feature maps.
-"""
+"""Backbones by name. A new one is one file with a `Trunk` and one line here."""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Protocol
+
+from pipeline.detector.trunk import Trunk
 from pipeline.detector.vgg import TINY, VGG16, VGGTrunk
 
-SHAPES = {"vgg16": VGG16, "tiny": TINY}
 
-Trunk = VGGTrunk
+class _MakesTrunk(Protocol):
+    def __call__(self, *, frozen_blocks: int, ceil_pool: bool) -> Trunk: ...
+
+
+BACKBONES: dict[str, _MakesTrunk] = {"vgg16": partial(VGGTrunk, VGG16), "tiny": partial(VGGTrunk, TINY)}
 
 
 def build_trunk(name: str, *, frozen_blocks: int, ceil_pool: bool) -> Trunk:
     """A trunk with weights yet to be loaded or drawn."""
-    return VGGTrunk(SHAPES[name], frozen_blocks, ceil_pool)
+    return BACKBONES[name](frozen_blocks=frozen_blocks, ceil_pool=ceil_pool)

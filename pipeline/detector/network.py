@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import Trunk
 from pipeline.detector.postprocess import DetectionRule, Detections, detect
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.trunk import Trunk
 
 
 class Proposer:

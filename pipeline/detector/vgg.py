@@ -5,15 +5,12 @@ Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map heigh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-# Of the ImageNet weights: RGB in 0..1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from pipeline.detector.trunk import Trunk
 
 
 @dataclass(frozen=True)
@@ -28,12 +25,11 @@ VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 
 TINY = VGGShape(((16,), (32,), (64, 64), (96, 96, 96)), batch_norm=True)
 
 
-class VGGTrunk(nn.Module):
+class VGGTrunk(Trunk):
     """The convolutions of a VGG network without the last pooling.
 
     `layers` counts as torchvision's `vgg16().features[:-1]` does (`vgg16_bn` with batch norm), so its weights load by
-    name. The first `frozen_blocks` blocks are never trained. The pixel mean and std belong to the weights and travel
-    with them.
+    name. The first `frozen_blocks` blocks are never trained.
 
     `stride` is 16 for VGG16's five blocks, 8 for the four of TINY, whose images and objects are smaller.
 
@@ -65,10 +61,6 @@ class VGGTrunk(nn.Module):
         self._frozen_layers = frozen_layers
         self.out_channels = channels
         self.layers[:frozen_layers].requires_grad_(False)
-        self.pixel_mean: Tensor
-        self.pixel_std: Tensor
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN))
-        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD))
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights: He's normal, biases 0."""
@@ -88,16 +80,6 @@ class VGGTrunk(nn.Module):
         for _ in range(self._poolings):
             height, width = (-(-height // 2), -(-width // 2)) if self._ceil_pool else (height // 2, width // 2)
         return height, width
-
-    def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """(B, 3, H, W) uint8 RGB to float32, normalised; what lies outside each image's own (H, W) becomes 0."""
-        mean, std = (value.reshape(1, 3, 1, 1) for value in (self.pixel_mean, self.pixel_std))
-        normalised = images.float().sub_(mean * 255).div_(std * 255)
-        for image, (height, width) in zip(normalised, sizes, strict=True):
-            if image.shape[1:] != (height, width):
-                image[:, height:] = 0
-                image[:, :, width:] = 0
-        return normalised
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes the frozen blocks."""

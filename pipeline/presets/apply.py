@@ -56,10 +56,10 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
         else:
             _set(params, key, _parse(yaml, override, value))
     check_params(_plain(params), "params.yaml")
-    text = io.StringIO(defaults)
-    if name != "default" or overrides:
-        yaml.dump(params, text)
-    write_text(root / "params.yaml", text.getvalue())
+    dumped = io.StringIO()
+    yaml.dump(params, dumped)
+    untouched = name == "default" and not overrides
+    write_text(root / "params.yaml", defaults if untouched else dumped.getvalue())
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
     return lines + [_link(root, key, links.get(key)) for key in _LINKED]
 

@@ -15,7 +15,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def launch(base: Base) -> Accelerator:
-    """An accelerator for the device that is found, with the declared precision, threads and deterministic kernels."""
+    """An accelerator for the device that is found, with the declared precision and threads."""
     torch.set_num_threads(base.threads)
     _keep_freed_memory()
     AcceleratorState._reset_state(reset_partial_state=True)

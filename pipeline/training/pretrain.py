@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.detector.backbone import Trunk
+from pipeline.detector.trunk import Trunk
 from pipeline.params import Pretrain
 from pipeline.seeding import torch_generator
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import Trunk
 from pipeline.detector.boxes import encode
 from pipeline.detector.losses import roi_losses, rpn_losses
 from pipeline.detector.matching import match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.sampling import sample_fg_bg
+from pipeline.detector.trunk import Trunk
 from pipeline.params import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import AnchorSample, Batch, RoISample, Views
 

@@ -62,6 +62,12 @@ def test_the_papers_recipe_is_the_papers(project: Path) -> None:
     assert params.train_rpn_step3.init == "fresh" and params.train_head_step4.init == "fresh"
 
 
+def test_shorter_values_leave_nothing_of_the_defaults_behind(project: Path) -> None:
+    apply_preset(project, "default", ["anchors.ratios=[1.0]", "anchors.scales=[1.0]"])
+    params = load_params(project / "params.yaml")
+    assert params.anchors.ratios == [1.0] and params.anchors.scales == [1.0]
+
+
 def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(project: Path) -> None:
     (project.parent / "tree").mkdir()
     weights = project.parent / "vgg16.pth"

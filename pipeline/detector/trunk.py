@@ -1,0 +1,57 @@
+"""What every backbone offers: from images to feature maps, and what the stages need to know about them.
+
+Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Of the ImageNet weights: RGB in 0..1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Trunk(nn.Module):
+    """The convolutions that the RPN and the RoI head share.
+
+    `stride` is the pixels between two cells of the map, `out_channels` is D. The pixel mean and std belong to the
+    weights and travel with them. A backbone implements `initialise`, `feature_size` and `forward`, trains none of its
+    frozen layers, and has weights of its own under `layers`, named as torchvision names them.
+    """
+
+    stride: int
+    out_channels: int
+    layers: nn.Sequential
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN))
+        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw fresh weights."""
+        raise NotImplementedError
+
+    def feature_size(self, height: int, width: int) -> tuple[int, int]:
+        """(Fh, Fw) of an image of (H, W)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes frozen layers."""
+        raise NotImplementedError
+
+    def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """(B, 3, H, W) uint8 RGB to float32, normalised; what lies outside each image's own (H, W) becomes 0."""
+        mean, std = (value.reshape(1, 3, 1, 1) for value in (self.pixel_mean, self.pixel_std))
+        normalised = images.float().sub_(mean * 255).div_(std * 255)
+        for image, (height, width) in zip(normalised, sizes, strict=True):
+            if image.shape[1:] != (height, width):
+                image[:, height:] = 0
+                image[:, :, width:] = 0
+        return normalised

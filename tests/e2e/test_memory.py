@@ -1,0 +1,45 @@
+"""Memory does not grow with the data set: every stage streams."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import TINY, Project, lay_over, new_project
+
+ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
+
+
+def _peaks(project: Project) -> dict[str, int]:
+    """Peak resident bytes of each stage, run by hand in the order of the graph."""
+    peaks = {}
+    for name, stage in yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"].items():
+        process = subprocess.Popen(
+            [sys.executable, *stage["cmd"].split()[1:]],
+            cwd=project.root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, name
+        peaks[name] = usage.ru_maxrss * 1024
+    return peaks
+
+
+@pytest.mark.long
+def test_at_four_times_the_images_no_stage_peaks_higher(tmp_path: Path) -> None:
+    peaks = []
+    for images in (100, 400):
+        params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": images, "test": images // 4}}})
+        lay_over(params, {"proposals": {"post_nms": 300, "pre_nms": 1000}})
+        peaks.append(_peaks(new_project(tmp_path / str(images), params)))
+    grown = {name: peaks[1][name] - small for name, small in peaks[0].items()}
+    print({name: (small >> 20, grown[name] >> 20) for name, small in peaks[0].items()})
+    for name, small in peaks[0].items():
+        assert grown[name] <= max(ALLOWED_BYTES, ALLOWED_SHARE * small), (name, small, grown[name])
