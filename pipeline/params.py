@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InputError
 
@@ -20,8 +20,16 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
-PreNms = Literal[-1] | Count
 Quadruple = Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("0 would keep no proposals, -1 keeps all")
+    return value
+
+
+PreNms = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
 
 
 class Section(BaseModel):

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.artifacts.weights import State, restore
+from pipeline.artifacts.weights import State
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 
@@ -72,15 +72,21 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
     Raises:
         InputError: a convolution is missing or of another shape.
     """
-    own = trunk.state_dict()
-    convolutions = {
-        name.replace("features.", "layers.", 1): value for name, value in state.items() if name.startswith("features.")
-    }
-    if not convolutions:
+    if not any(name.startswith("features.") for name in state):
         raise InputError(f"{source}: has no weights named features.*; use torchvision's layout")
-    kept = {name: convolutions.get(name) for name in own if name.startswith("layers.")}
-    found = {name: value for name, value in kept.items() if value is not None}
-    restore(trunk, {**found, "pixel_mean": own["pixel_mean"], "pixel_std": own["pixel_std"]}, source)
+    own = trunk.state_dict()
+    for name, weight in own.items():
+        theirs = name.replace("layers.", "features.", 1)
+        if theirs == name:
+            continue
+        if theirs not in state or state[theirs].shape != weight.shape:
+            found = f"has shape {tuple(state[theirs].shape)}" if theirs in state else "is missing"
+            raise InputError(
+                f"{source}: weight {theirs!r} {found}, the configured backbone needs {tuple(weight.shape)}; "
+                "use weights of that network"
+            )
+        own[name] = state[theirs]
+    trunk.load_state_dict(own)
     return {
         f"{ours}.{kind}": state[f"{theirs}.{kind}"]
         for theirs, ours in _FC_LAYERS.items()

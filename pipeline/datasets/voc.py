@@ -93,9 +93,7 @@ def _list_images(root: Path, splits: dict[Split, Sequence[str]]) -> list[_Entry]
 def _read_split(root: Path, split_name: str, split: Split) -> list[_Entry]:
     *parts, name = split_name.split("/")
     if not all(map(_is_plain, [*parts, name])):
-        raise InputError(
-            f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval"
-        )
+        raise InputError(f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval")
     folder = root.joinpath(*parts, "ImageSets", "Main")
     path = folder / f"{name}.txt"
     if not folder.is_dir():

@@ -7,8 +7,8 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 
-from pipeline.detector.backbone import Trunk, build_trunk
-from pipeline.detector.vgg import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.detector.backbone import build_trunk
+from pipeline.detector.trunk import IMAGENET_MEAN, IMAGENET_STD, Trunk
 
 
 def tiny_trunk(frozen_blocks: int = 2, ceil_pool: bool = False) -> Trunk:

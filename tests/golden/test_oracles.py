@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid, inside
-from pipeline.detector.backbone import Trunk, build_trunk
+from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import pairwise_iou
 from pipeline.detector.matching import BG, FG, match_anchors, match_proposals
 from pipeline.detector.operators import nms, roi_pool
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.sampling import sample_fg_bg
+from pipeline.detector.trunk import Trunk
 from pipeline.seeding import numpy_generator, torch_generator
 
 GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
