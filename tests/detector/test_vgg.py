@@ -51,6 +51,13 @@ def test_frozen_blocks_get_no_gradient_and_all_others_do(frozen_blocks: int) -> 
         assert (weight.grad is not None, weight.requires_grad) == (trained, trained), name
 
 
+@pytest.mark.parametrize(("frozen_blocks", "passes"), [(0, True), (1, False)])
+def test_no_gradient_passes_the_frozen_blocks_to_what_lies_before_them(frozen_blocks: int, passes: bool) -> None:
+    images = random_images(2, 3, 32, 32).requires_grad_()
+    tiny_trunk(frozen_blocks)(images).sum().backward()
+    assert (images.grad is not None) == passes
+
+
 def test_nothing_of_the_frozen_blocks_changes_in_training_mode() -> None:
     trunk = tiny_trunk(frozen_blocks=2).train()
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
