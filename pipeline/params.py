@@ -195,6 +195,8 @@ class SolverParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegative
     bias_lr_factor: Positive
+    trunk_lr_factor: Positive
+    lr_decay: Literal["drops", "linear"]
     clip_norm: NonNegative
     log_every: Count
 

@@ -137,9 +137,9 @@ def _propose(rng: np.random.Generator, options: ShapesOptions, kinds: npt.NDArra
 
 
 def _sizes(rng: np.random.Generator, options: ShapesOptions) -> Array:
-    """Widths and heights (N, 2), whole numbers: scale and ratio are log-uniform, those outside the limits left out."""
+    """Widths and heights (N, 2), whole numbers: scale uniform, ratio log-uniform, those outside the limits left out."""
     low, high = options.min_side, min(options.max_side, options.image_size * 5 // 8)
-    scale = np.exp(rng.uniform(np.log(low), np.log(high), _CANDIDATES))
+    scale = rng.uniform(low, high, _CANDIDATES)
     stretch = np.exp(rng.uniform(-0.5, 0.5, _CANDIDATES) * np.log(options.max_ratio))
     sizes = np.rint(np.stack([scale * stretch, scale / stretch], axis=1)).astype(np.float32)
     short, long = sizes.min(1), sizes.max(1)

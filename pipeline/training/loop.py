@@ -17,23 +17,37 @@ Row = dict[str, float]
 
 
 def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:
-    """The paper's SGD: biases learn `bias_lr_factor` times as fast and do not decay."""
-    named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-    biases = [weight for name, weight in named if name.endswith("bias")]
-    weights = [weight for name, weight in named if not name.endswith("bias")]
+    """The paper's SGD: biases learn `bias_lr_factor` times as fast and do not decay; the trunk learns
+    `trunk_lr_factor` times as fast as the layers on top of it."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, weight in module.named_parameters():
+        if weight.requires_grad:
+            groups.setdefault((name.startswith("trunk."), name.endswith("bias")), []).append(weight)
     return torch.optim.SGD(
         [
-            {"params": weights, "lr": lr, "weight_decay": solver.weight_decay},
-            {"params": biases, "lr": lr * solver.bias_lr_factor, "weight_decay": 0.0},
+            {
+                "params": weights,
+                "lr": lr
+                * (solver.trunk_lr_factor if of_trunk else 1.0)
+                * (solver.bias_lr_factor if are_biases else 1.0),
+                "weight_decay": 0.0 if are_biases else solver.weight_decay,
+            }
+            for (of_trunk, are_biases), weights in groups.items()
         ],
         momentum=solver.momentum,
         fused=True,
     )
 
 
-def lr_factor(schedule: Schedule, iteration: int) -> float:
-    """What the learning rate is multiplied by at an iteration counted from 0: a linear warm-up, then drops."""
+def lr_factor(schedule: Schedule, iteration: int, decay: str = "drops") -> float:
+    """What the learning rate is multiplied by at an iteration counted from 0.
+
+    A linear warm-up, then with `drops` a factor `lr_drop_factor` at each of `lr_drop_at`, with `linear` a straight line
+    to 0 at the end.
+    """
     warmup = min(1.0, (iteration + 1) / schedule.warmup_iterations) if schedule.warmup_iterations else 1.0
+    if decay == "linear":
+        return min(warmup, (schedule.iterations - iteration) / max(schedule.iterations - schedule.warmup_iterations, 1))
     drops = sum(iteration >= at for at in schedule.lr_drop_at)
     return warmup * schedule.lr_drop_factor**drops
 
@@ -87,7 +101,7 @@ def train(
     history: list[Row] = []
     mean = _Mean({})
     for iteration, batch in enumerate(batches):
-        factor = lr_factor(schedule, iteration)
+        factor = lr_factor(schedule, iteration, solver.lr_decay)
         for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
         losses = module(to_device(batch, accelerator.device))

@@ -16,10 +16,18 @@ from pipeline.params import Schedule, SolverParams
 from pipeline.training.batches import Batch, Views
 from pipeline.training.loop import Row, lr_factor, make_optimiser, train
 
-PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "bias_lr_factor": 2.0, "clip_norm": 0.0, "log_every": 1}
+PLAIN = {
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "bias_lr_factor": 2.0,
+    "trunk_lr_factor": 1.0,
+    "lr_decay": "drops",
+    "clip_norm": 0.0,
+    "log_every": 1,
+}
 
 
-def solver(**changes: float) -> SolverParams:
+def solver(**changes: float | str) -> SolverParams:
     return SolverParams(**{**PLAIN, **changes})  # type: ignore[arg-type]
 
 
@@ -73,6 +81,21 @@ def test_factor_warms_up_linearly_and_drops_at_its_iterations() -> None:
     factors = [lr_factor(plan, i) for i in range(10)]
     assert factors == [0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
     assert [lr_factor(schedule(3), i) for i in range(3)] == [1, 1, 1]
+
+
+def test_linear_decay_is_a_straight_line_from_the_end_of_the_warm_up_to_0_and_passes_over_the_drops() -> None:
+    plan = schedule(10, drops=(6, 8), warmup=2)
+    factors = [lr_factor(plan, i, "linear") for i in range(10)]
+    assert factors == pytest.approx([0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert lr_factor(schedule(2, warmup=2), 1, "linear") == 1
+
+
+def test_the_trunk_learns_by_its_factor_of_the_rate_of_what_stands_on_it(accelerator: Accelerator) -> None:
+    module = nn.ModuleDict({"trunk": nn.Linear(1, 1), "head": nn.Linear(1, 1)})
+    optimiser = make_optimiser(module, 0.1, solver(trunk_lr_factor=0.25))
+    rate = {id(weight): group["lr"] for group in optimiser.param_groups for weight in group["params"]}
+    rates = {name: rate[id(weight)] for name, weight in module.named_parameters()}
+    assert rates == pytest.approx({"trunk.weight": 0.025, "trunk.bias": 0.05, "head.weight": 0.1, "head.bias": 0.2})
 
 
 def test_weights_move_by_the_scheduled_rate_and_biases_twice_as_far(run: Callable[..., list[Row]]) -> None:
