@@ -67,6 +67,22 @@ def _stripes(rng: np.random.Generator, x: Array, y: Array) -> Array:
     return (0.5 + 0.5 * np.sin((u + bend) * (2 * np.pi / period))).astype(np.float32)
 
 
+def _ripples(rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Rings around a point in the image or near it."""
+    centre = rng.uniform(-0.2, 1.2, 2).astype(np.float32) * np.float32(x.shape[0])
+    period = rng.uniform(8, 30)
+    return (0.5 + 0.5 * np.sin(np.hypot(x - centre[0], y - centre[1]) * (2 * np.pi / period))).astype(np.float32)
+
+
+def _swell(rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Three waves across one another: irregular soft bumps."""
+    total = np.zeros_like(x)
+    for _ in range(3):
+        u, _v = _turned(rng, x, y)
+        total += np.sin(u * np.float32(2 * np.pi / rng.uniform(12, 50)))
+    return (0.5 + total / 6).astype(np.float32)
+
+
 def _checker(rng: np.random.Generator, x: Array, y: Array) -> Array:
     """A turned chessboard of small cells with soft borders."""
     u, v = _turned(rng, x, y)
@@ -96,4 +112,7 @@ def _dots(rng: np.random.Generator, x: Array, y: Array) -> Array:
     return np.clip(step * np.float32(rng.uniform(0.2, 0.32)) - distance + 0.5, 0, 1)
 
 
-_FAMILIES: dict[Split, tuple[Texture, ...]] = {"train": (_clouds, _stripes), "test": (_checker, _voronoi, _dots)}
+_FAMILIES: dict[Split, tuple[Texture, ...]] = {
+    "train": (_clouds, _stripes, _ripples, _swell),
+    "test": (_checker, _voronoi, _dots),
+}
