@@ -1,10 +1,11 @@
-"""Are the pictures easy, or is the training good? torchvision's FasterRCNN on the same trunk, images and seconds.
+"""Are the pictures easy, or is the training good? torchvision's FasterRCNN on the same trunk, images and budget.
 
-    python -m benchmarks.torchvision_joint --seconds 150 --lr 0.02
+    python -m benchmarks.torchvision_joint --seconds 150
+    python -m benchmarks.torchvision_joint --images 6000
 
 Reads the artifacts of a finished run (backbone, resize, dataset) and trains torchvision's joint detector from the same
-pre-trained trunk with the same anchors, batch and precision for the given wall time, learning rate dropped at three
-quarters. Prints its VOC mAP and COCO AP beside those of our networks.
+pre-trained trunk with the same anchors, batch, precision and decay of the learning rate, for a wall time or for a
+number of images through the trunk's backward pass. Prints its VOC mAP and COCO AP beside those of our networks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,21 +69,43 @@ def build(params: Params, data: Path, num_classes: int) -> FasterRCNN:
     )
 
 
-def train(model: FasterRCNN, params: Params, data: Path, seconds: float, lr: float) -> int:
+@dataclass(frozen=True)
+class Budget:
+    """Wall seconds of training, or images through the trunk's backward pass."""
+
+    seconds: float | None
+    images: int | None
+
+    def spent(self, seconds: float, images: int) -> float:
+        """The share of it that is used up."""
+        return seconds / self.seconds if self.seconds else images / self.images  # type: ignore[operator]
+
+
+def lr_factor(params: Params, iteration: int, spent: float) -> float:
+    warmup = min(1.0, (iteration + 1) / 50)
+    return min(warmup, 1 - spent) if params.solver.lr_decay == "linear" else warmup * (0.1 if spent > 0.75 else 1.0)
+
+
+def train(model: FasterRCNN, params: Params, data: Path, budget: Budget, lr: float) -> tuple[int, float]:
     accelerator = launch(params.base)
     images, gt = ResizedImages(data / "resize", "train"), GroundTruth(data / "resize")
     schedule = params.finetune_joint
     sizes = entries_of(images, params.base.mirror)
     landscape = [width >= height for height, width in sizes.values()]
     order = EpochOrder(list(sizes), landscape, schedule.images_per_iteration, params.base.seed, "peer")
+    solver = params.solver
     optimiser = torch.optim.SGD(
-        [p for p in model.parameters() if p.requires_grad], lr=lr, momentum=0.9, weight_decay=5e-4, fused=True
+        [p for p in model.parameters() if p.requires_grad],
+        lr=lr,
+        momentum=solver.momentum,
+        weight_decay=solver.weight_decay,
+        fused=True,
     )
     model.train()
     started, iteration = time.monotonic(), 0
-    while (spent := time.monotonic() - started) < seconds:
+    while (spent := budget.spent(time.monotonic() - started, iteration * schedule.images_per_iteration)) < 1:
         for group in optimiser.param_groups:
-            group["lr"] = lr * min(1.0, (iteration + 1) / 50) * (0.1 if spent > 0.75 * seconds else 1.0)
+            group["lr"] = lr * lr_factor(params, iteration, spent)
         _, entries = order(iteration)
         pixels = [torch.from_numpy(images.pixels(e).copy()).permute(2, 0, 1).float() / 255 for e in entries]
         targets = [
@@ -99,7 +123,7 @@ def train(model: FasterRCNN, params: Params, data: Path, seconds: float, lr: flo
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         iteration += 1
-    return iteration
+    return iteration, time.monotonic() - started
 
 
 @torch.inference_mode()
@@ -133,18 +157,24 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, required=True, help="wall time of training")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--seconds", type=float, help="wall time of training")
+    budget.add_argument("--images", type=int, help="images through the trunk's backward pass")
     parser.add_argument("--lr", type=float, default=0.02)
+    parser.add_argument("--seed", type=int, help="of its weights and images; base.seed without it")
     parser.add_argument("--data", type=Path, default=Path("data"))
     arguments = parser.parse_args()
     params = load_params(Path("params.yaml"))
+    if arguments.seed is not None:
+        params.base = params.base.model_copy(update={"seed": arguments.seed})
     torch.manual_seed(params.base.seed)
     classes = json.loads((arguments.data / "resize" / "classes.json").read_text())
     model = build(params, arguments.data, len(classes))
-    iterations = train(model, params, arguments.data, arguments.seconds, arguments.lr)
+    spent = Budget(arguments.seconds, arguments.images)
+    iterations, seconds = train(model, params, arguments.data, spent, arguments.lr)
     peer = evaluate(model, params, arguments.data, len(classes))
-    budget = f"{arguments.seconds:.0f} s, {iterations} iterations"
-    print(f"torchvision, {budget}: mAP@.5 {peer['mAP50']:.4f}, AP {peer['AP']:.4f}")
+    told = f"lr {arguments.lr:g}, {seconds:.0f} s, {iterations * params.finetune_joint.images_per_iteration} images"
+    print(f"torchvision, {told}: mAP@.5 {peer['mAP50']:.4f}, AP {peer['AP']:.4f}")
     for network in ("step2", "step4", "joint"):
         metrics = json.loads((arguments.data / f"evaluate_{network}" / "metrics.json").read_text())
         print(f"{network}: mAP@.5 {metrics['mAP50']:.4f}, AP {metrics['AP']:.4f}")
