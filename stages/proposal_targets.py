@@ -24,6 +24,8 @@ from pipeline.detector.roi_head import normalise_deltas
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
+_LEAST_STD = 0.01  # of measured deltas; classes below keep the given mean and std
+
 
 @dataclass(frozen=True)
 class Assigned:
@@ -89,7 +91,7 @@ def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
 
 
 def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tuple[Tensor, Tensor]:
-    """(C, 4) mean and std: as given, or measured per class over all fg RoIs (in a pass of its own)."""
+    """(C, 4) mean and std: as given, or measured per class over all fg RoIs in a pass of its own."""
     params = stage.params.proposal_targets
     mean = torch.tensor(params.mean).expand(num_classes, 4).clone()
     std = torch.tensor(params.std).expand(num_classes, 4).clone()
@@ -103,11 +105,11 @@ def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tup
         count.index_add_(0, labels, torch.ones(len(labels), dtype=torch.float64))
         sums.index_add_(0, labels, deltas)
         squares.index_add_(0, labels, deltas**2)
-    seen = count > 1
-    measured_mean = sums[seen] / count[seen, None]
-    mean[seen] = measured_mean.float()
-    variance = (squares[seen] / count[seen, None] - measured_mean**2).clamp(min=1e-8)
-    std[seen] = variance.sqrt().float()
+    measured_mean = sums / count[:, None]
+    measured_std = (squares / count[:, None] - measured_mean**2).clamp(min=0).sqrt()
+    # Of a class whose fg RoIs are its own gt boxes there is no spread to measure, and dividing by it would explode.
+    seen = (count > 1) & (measured_std >= _LEAST_STD).all(dim=1)
+    mean[seen], std[seen] = measured_mean[seen].float(), measured_std[seen].float()
     return mean, std
 
 

@@ -87,6 +87,7 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
     shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
     (root / "data/raw").mkdir(parents=True)
     (root / "data/weights").mkdir()
+    (root / "data/external_proposals").mkdir()
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
     project = Project(root)
     project.set_params(params)
@@ -108,3 +109,29 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real data beside the project")
     return folder
+
+
+_CHECKED_AGAINST_OTHERS = ("golden", "parity", "fidelity")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Remember by whose authority each test judges; those folders have no test without one."""
+    for item in items:
+        marker = item.get_closest_marker("authority")
+        if marker:
+            item.user_properties.append(("authority", marker.args[0]))
+        elif item.path.parent.name in _CHECKED_AGAINST_OTHERS:
+            raise pytest.UsageError(f"{item.nodeid}: name its authority with pytest.mark.authority")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many checks stand against which authority."""
+    counts: dict[str, int] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "authority" and report.when == "call":
+                counts[value] = counts.get(value, 0) + 1
+    if counts:
+        terminalreporter.section("checked against")
+        for authority, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:5d}  {authority}")

@@ -21,6 +21,8 @@ from pipeline.params import ResizeParams, SolverParams
 from pipeline.training.loop import make_optimiser
 from tests.errata.conftest import Page
 
+pytestmark = pytest.mark.authority("py-faster-rcnn, Caffe and MATLAB, as read")
+
 GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
 # The list that the reference codes print: 1-based inclusive pixels of the first location.
 CAFFE = torch.tensor(

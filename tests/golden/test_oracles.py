@@ -18,6 +18,8 @@ from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
 from pipeline.seeding import numpy_generator, torch_generator
 
+pytestmark = pytest.mark.authority("figures published with notes, notebooks and reference codes")
+
 GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
 
 FIRST_LOCATION = [

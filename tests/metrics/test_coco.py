@@ -13,6 +13,8 @@ import pytest
 from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.coco import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
 
+pytestmark = pytest.mark.authority("pycocotools")
+
 PYCOCOTOOLS = {
     "AP": 0.503647,
     "AP50": 0.696973,

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
 from pipeline.metrics.voc import voc_ap
 
+pytestmark = pytest.mark.authority("published AP figures and the VOC devkit")
+
 Box = tuple[float, float, float, float]
 
 

@@ -12,6 +12,8 @@ from pipeline.datasets.voc import read_voc
 from pipeline.metrics.voc import voc_ap
 from tests.metrics.test_voc import Box, detections_of, devkit, ground_truth_of
 
+pytestmark = pytest.mark.authority("the VOC devkit")
+
 DevkitBox = tuple[int, str, bool, Box]
 
 
