@@ -33,9 +33,9 @@ format: setup
 	ruff format .
 	ruff check --fix .
 
-setup: $(BIN)/.ready data/raw data/weights
+setup: $(BIN)/.ready data/raw data/weights data/external_proposals
 
-data/raw data/weights:
+data/raw data/weights data/external_proposals:
 	mkdir -p $@
 
 $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
@@ -47,4 +47,4 @@ $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
 	touch $@
 
 clean: ## forget every artifact (the cache in .dvc/cache stays)
-	find data -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name raw ! -name weights -exec rm -rf {} +
+	find data -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name raw ! -name weights ! -name external_proposals -exec rm -rf {} +

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import InputError
+from pipeline.exchange.commands import app as proposals_app
 
 app = typer.Typer(
     help="Faster R-CNN's alternating training as a graph of stages.",
@@ -16,16 +17,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(proposals_app, name="proposals")
 
 
 @app.command()
 def preset(
     name: Annotated[str, typer.Argument(help="default, or one of the files in pipeline/presets")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, or dataset.root=PATH, backbone.weights=PATH")
+        list[str] | None,
+        typer.Argument(help="section.key=value, or dataset.root, backbone.weights, proposals.file=PATH"),
     ] = None,
 ) -> None:
-    """Lay a preset and overrides over the committed defaults of params.yaml; link data and weights into data/."""
+    """Lay a preset and overrides over the committed defaults of params.yaml; link data, weights, proposals."""
     from pipeline.presets.apply import apply_preset
 
     for line in apply_preset(Path.cwd(), name, overrides or []):
@@ -38,6 +41,35 @@ def results() -> None:
     from pipeline.views.results import results_table
 
     typer.echo(results_table(Path("data")))
+
+
+@app.command()
+def ablations(
+    names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
+    show: Annotated[bool, typer.Option("--list", help="only list them")] = False,
+) -> None:
+    """Run the paper's ablations as DVC experiments, each one change from params.yaml, and print the table."""
+    from pipeline.orchestrate.ablations import ablations_of, run_ablations
+    from pipeline.params import load_params
+
+    if show:
+        for ablation in ablations_of(load_params(Path("params.yaml"))):
+            changes = ", ".join(f"{key}={value}" for key, value in ablation.changes.items())
+            typer.echo(f"{ablation.name}: {changes or 'params.yaml as it stands'}; network {ablation.network}")
+        return
+    typer.echo(run_ablations(Path.cwd(), names or [], typer.echo).to_string(float_format="{:.3f}".format))
+
+
+@app.command()
+def export(
+    network: Annotated[str, typer.Option(help="step4 or joint")],
+    out: Annotated[Path, typer.Option(help="a .safetensors file; its settings go into a .json beside it")],
+) -> None:
+    """Write a trained network as a torchvision FasterRCNN, which `load_exported` of pipeline.export.files reads."""
+    from pipeline.export.files import export_network
+
+    for line in export_network(Path.cwd(), network, out):
+        typer.echo(line)
 
 
 @app.command()

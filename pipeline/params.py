@@ -144,8 +144,9 @@ class RPNParams(Section):
 
 
 class ProposalParams(Section):
-    """Proposals for training the RoI head."""
+    """Proposals for training the RoI head: the RPN's, or those in a file of another codebase."""
 
+    source: Literal["rpn", "file"]
     pre_nms: PreNms
     nms_iou: Fraction
     post_nms: Count

@@ -1,6 +1,7 @@
 """Let a trained RPN propose boxes for every training image: after step 1 from images, after step 3 from cached maps.
 
-Writes proposals.parquet, in pixels of the resized image, best first.
+Where `proposals.source` is `file`, another codebase's proposals take their place, and the RPN is not used. Writes
+proposals.parquet, in pixels of the resized image, best first.
 """
 
 from __future__ import annotations
@@ -17,15 +18,37 @@ from pipeline.build import anchor_grid, load_rpn, load_trunk, new_trunk
 from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
 from pipeline.detector.rpn import ProposalRule
+from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, MapViews, ViewSource, prefetch, to_device
 from pipeline.training.launcher import launch
 from pipeline.training.steps import maps_of
 
+Found = Iterator[tuple[Entry, torch.Tensor, torch.Tensor]]
+
 
 def proposals(stage: Stage) -> None:
     """Propose for each image, and for its mirror anew or by mirroring the boxes."""
+    images = ResizedImages(stage.input("resize"), "train")
+    found = _from_file(stage, images) if stage.params.proposals.source == "file" else _from_rpn(stage, images)
+    count = 0
+    with TableWriter(stage.out / "proposals.parquet", schemas.PROPOSALS) as table, torch.inference_mode():
+        for entry, boxes, scores in found:
+            count += len(boxes)
+            table.write(
+                {
+                    "image_id": entry.image_id,
+                    "mirrored": entry.mirrored,
+                    "rank": np.arange(len(boxes)),
+                    "score": scores.cpu().numpy(),
+                    **box_columns(boxes.cpu().numpy()),
+                }
+            )
+    stage.log(f"{count} proposals in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+
+
+def _from_rpn(stage: Stage, images: ResizedImages) -> Found:
     params = stage.params.proposals
     accelerator = launch(stage.params.base)
     on_maps = stage.inputs["features"] is not None
@@ -34,39 +57,36 @@ def proposals(stage: Stage) -> None:
     rpn = load_rpn(stage.input("rpn"), shape.out_channels, stage.params.anchors, stage.params.rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
     propose = Proposer(rpn.to(accelerator.device), anchor_grid(stage.params.anchors, shape.stride), rule)
-    images = ResizedImages(stage.input("resize"), "train")
     source: ViewSource = MapViews(FeatureMaps(stage.input("features"))) if on_maps else ImageViews(images)
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
     ids = [image.image_id for image in images]
     batches = prefetch(lambda i: source.load([Entry(ids[i], mirrored) for mirrored in seen]), range(len(ids)))
-    count = 0
-    with TableWriter(stage.out / "proposals.parquet", schemas.PROPOSALS) as table, torch.inference_mode():
-        for views in track(batches, stage.name, total=len(ids)):
-            views = to_device(views, accelerator.device)
-            scale = images[views.entries[0].image_id].scale
-            with accelerator.autocast():
-                found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
-            for entry, boxes, scores in _with_mirrors(views.entries, found, views.sizes[0][1], stage):
-                count += len(boxes)
-                table.write(
-                    {
-                        "image_id": entry.image_id,
-                        "mirrored": entry.mirrored,
-                        "rank": np.arange(len(boxes)),
-                        "score": scores.cpu().numpy(),
-                        **box_columns(boxes.cpu().numpy()),
-                    }
-                )
-    stage.log(f"{count} proposals in {len(ids)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+    for views in track(batches, stage.name, total=len(ids)):
+        views = to_device(views, accelerator.device)
+        scale = images[views.entries[0].image_id].scale
+        with accelerator.autocast():
+            found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
+        for entry, (boxes, scores) in zip(views.entries, found, strict=True):
+            yield entry, boxes, scores
+            if stage.params.base.mirror and params.mirrored == "mirrored":
+                yield Entry(entry.image_id, True), mirror(boxes, views.sizes[0][1]), scores
 
 
-def _with_mirrors(
-    entries: list[Entry], found: list[tuple[torch.Tensor, torch.Tensor]], width: int, stage: Stage
-) -> Iterator[tuple[Entry, torch.Tensor, torch.Tensor]]:
-    for entry, (boxes, scores) in zip(entries, found, strict=True):
-        yield entry, boxes, scores
-        if stage.params.base.mirror and stage.params.proposals.mirrored == "mirrored":
-            yield Entry(entry.image_id, True), mirror(boxes, width), scores
+def _from_file(stage: Stage, images: ResizedImages) -> Found:
+    params = stage.params.proposals
+    ids = [image.image_id for image in images]
+    external, left_out = read_external_proposals(stage.input("external"), stage.input("dataset"), ids)
+    if left_out:
+        stage.log(f"{left_out} images of the proposal file are no training images and are left out")
+    given = kept = 0
+    for image in track(images, stage.name, total=len(ids)):
+        own = to_resized(external[image.image_id], image, params.post_nms, params.min_size)
+        given, kept = given + len(external[image.image_id].boxes), kept + len(own.boxes)
+        boxes, scores = torch.from_numpy(own.boxes), torch.from_numpy(own.scores)
+        yield Entry(image.image_id, False), boxes, scores
+        if stage.params.base.mirror:
+            yield Entry(image.image_id, True), mirror(boxes, image.size[1]), scores
+    stage.log(f"{kept} of {given} proposals of the file are kept; the others are too small or past proposals.post_nms")
 
 
 if __name__ == "__main__":
@@ -77,5 +97,7 @@ if __name__ == "__main__":
         optional={
             "trunk": "after step 1: folder of the stage that trained the trunk",
             "features": "after step 3: folder of the features stage",
+            "dataset": "folder of the dataset stage, for proposals from a file",
+            "external": "linked folder of that file (data/external_proposals); may be empty",
         },
     )

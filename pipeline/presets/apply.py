@@ -17,7 +17,11 @@ from pipeline.errors import InputError
 from pipeline.params import check_params
 
 _PRESETS = Path(__file__).parent
-_LINKED = {"dataset.root": "data/raw", "backbone.weights": "data/weights"}
+_LINKED = {
+    "dataset.root": "data/raw",
+    "backbone.weights": "data/weights",
+    "proposals.file": "data/external_proposals",
+}
 
 
 def preset_names() -> list[str]:
@@ -26,7 +30,7 @@ def preset_names() -> list[str]:
 
 
 def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
-    """Write `root`/params.yaml as defaults, preset, overrides, and link data/raw and data/weights.
+    """Write `root`/params.yaml as defaults, preset, overrides, and link data, weights and proposals into data/.
 
     Nothing is kept of an earlier preset or of other edits. Nothing is written unless everything is valid.
 
@@ -49,10 +53,12 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
         key, equals, value = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is no override; write section.key=value")
-        if key in _LINKED and (key == "dataset.root" or value not in ("file", "torchvision", "pretrain", "random")):
+        if key in _LINKED and (key != "backbone.weights" or value not in ("file", "torchvision", "pretrain", "random")):
             links[key] = _existing(root, key, value)
             if key == "backbone.weights":
                 _set(params, key, "file")
+            if key == "proposals.file":
+                _set(params, "proposals.source", "file")
         else:
             _set(params, key, _parse(yaml, override, value))
     check_params(_plain(params), "params.yaml")
@@ -108,11 +114,13 @@ def _existing(root: Path, key: str, value: str) -> Path:
         raise InputError(f"{key}={value}: no such folder; give the folder that holds the data set")
     if key == "backbone.weights" and not path.is_file():
         raise InputError(f"{key}={value}: no such file; give a weights file, or torchvision to download it")
+    if key == "proposals.file" and not path.is_file():
+        raise InputError(f"{key}={value}: no such file; give a proposal file of detectron2 or mmdetection")
     return path
 
 
 def _link(root: Path, key: str, target: Path | None) -> str:
-    """data/raw becomes a link to the data root, data/weights a folder with a link to the file; or empty folders."""
+    """data/raw becomes a link to the data root, the others a folder with a link to the file; or empty folders."""
     place = root / _LINKED[key]
     place.parent.mkdir(exist_ok=True)
     if place.is_symlink():

@@ -21,7 +21,8 @@ def changed_run(tiny_run: Project, tmp_path: Path) -> Project:
 def test_all_twenty_stages_leave_their_folder_and_nothing_half_written(tiny_run: Project) -> None:
     stages = set(tiny_run.lock())
     assert len(stages) == 20
-    assert {path.name for path in tiny_run.data.iterdir()} == stages | {"raw", "weights", ".gitignore"}
+    linked = {"raw", "weights", "external_proposals", ".gitignore"}
+    assert {path.name for path in tiny_run.data.iterdir()} == stages | linked
     assert not list(tiny_run.data.rglob("*.partial"))
 
 

@@ -1,0 +1,66 @@
+"""Our proposals as a file that detectron2 or mmdetection loads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import ImageInfo, ResizedImages
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.errors import InputError
+from pipeline.exchange.image_names import image_files
+from pipeline.exchange.proposal_files import LAYOUTS, Proposals, write_proposal_file
+
+
+def export_proposals(source: Path, resize: Path, dataset: Path, layout: str, out: Path) -> str:
+    """Write the proposals of a proposals or detect stage, without mirrors, in pixels of the original images.
+
+    All images of the split are written, by ascending image_id, those without proposals with empty arrays.
+
+    Args:
+        source: folder with proposals.parquet. resize, dataset: folders of those stages.
+        layout: one of `proposal_files.LAYOUTS`. out: the file to write.
+
+    Returns:
+        A line that tells what was written.
+
+    Raises:
+        InputError: an unknown layout, a missing folder or table, no proposals at all, or two images of one name.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"no format {layout!r}; there are {', '.join(LAYOUTS)}")
+    out = Path(out)
+    if not out.parent.is_dir() or out.is_dir():
+        raise InputError(f"{out}: no file can be written there; name a file in a folder that exists")
+    table = ImageRows(Path(source) / "proposals.parquet", schemas.PROPOSALS)
+    for split in ("train", "test"):
+        images = list(ResizedImages(resize, split))
+        entries = [_to_original(table, image) for image in images]
+        if any(len(entry.boxes) for entry in entries):
+            break
+    else:
+        raise InputError(f"{source}: its proposals.parquet holds no proposals of the images in {resize}; run both anew")
+    names = [image.image_id for image in images]
+    if layout == "mmdetection":
+        files = image_files(dataset)
+        # mmdetection 3 looks an image up by its file's name and the folder that holds it.
+        names = ["/".join(files[image_id].parts[-2:]) for image_id in names]
+        name, count = Counter(names).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"{name}: {count} images have this name in mmdetection; use mmdetection2 or detectron2")
+    write_proposal_file(out, layout, names, entries)
+    total = sum(len(entry.boxes) for entry in entries)
+    return f"{out}: {total} proposals in {len(images)} {split} images, for {layout}"
+
+
+def _to_original(table: ImageRows, image: ImageInfo) -> Proposals:
+    rows = table[image.image_id, False]
+    if not len(rows["score"]):
+        return Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    height, width = image.original_size
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    boxes = np.clip(boxes_of(rows) / np.array([*image.scale, *image.scale], dtype=np.float32), 0, limits)
+    return Proposals(boxes, rows["score"].astype(np.float32))

@@ -1,0 +1,154 @@
+"""The paper's ablations as named DVC experiments, each one change away from params.yaml as it stands.
+
+An experiment runs in the workspace, so it reuses all that its change leaves alone; the first run is cached by DVC, and
+asking again only reads it back.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.errors import InputError
+from pipeline.params import Params, check_params, load_params
+
+# The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
+# averaged over 256 anchors; its default 10 is then about the plain sum over 256 of the code, `rpn.box_loss_weight` 1.
+_LAMBDA_OF_WEIGHT_1 = 10.0
+_COLUMNS = {"mAP50": "VOC mAP@.5", "AP": "COCO AP", "proposal_recall50": "recall"}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A question of the paper: `changes` of `section.key`, judged by the figures of one `network`."""
+
+    name: str
+    changes: dict[str, Any]
+    network: str = "step4"
+
+    @property
+    def experiment(self) -> str:
+        """Its name among DVC's experiments."""
+        return f"ablation-{self.name}"
+
+
+def ablations_of(params: Params) -> list[Ablation]:
+    """Every ablation, for params.yaml as it stands; an empty change reads another network of the same run."""
+    ratios, scales = params.anchors.ratios, params.anchors.scales
+    one_scale, one_ratio = [scales[len(scales) // 2]], [min(ratios, key=lambda ratio: abs(ratio - 1.0))]
+    other_pool = "roi_align" if params.roi_head.pool == "roi_pool" else "roi_pool"
+    other_init = "imagenet" if params.finetune_joint.init == "step4" else "step4"
+    return [
+        Ablation("base", {}),
+        Ablation("unshared", {}, "step2"),
+        Ablation("anchors-1-scale-1-ratio", {"anchors.scales": one_scale, "anchors.ratios": one_ratio}),
+        Ablation("anchors-1-scale", {"anchors.scales": one_scale}),
+        Ablation("anchors-1-ratio", {"anchors.ratios": one_ratio}),
+        *(
+            Ablation(f"lambda-{weight:g}", {"rpn.box_loss_weight": weight / _LAMBDA_OF_WEIGHT_1})
+            for weight in (0.1, 1.0, 100.0)
+        ),
+        *(Ablation(f"proposals-{count}", {"detect.proposals": count}) for count in (20, 50, 100, 1000)),
+        Ablation(other_pool.replace("_", "-"), {"roi_head.pool": other_pool}),
+        Ablation("joint", {}, "joint"),
+        Ablation(f"joint-from-{other_init}", {"finetune_joint.init": other_init}, "joint"),
+    ]
+
+
+def select(ablations: Sequence[Ablation], names: Sequence[str]) -> list[Ablation]:
+    """The named ones, or all; `base` always comes first, as the others are compared with it.
+
+    Raises:
+        InputError: no ablation of that name.
+    """
+    known = {ablation.name: ablation for ablation in ablations}
+    for name in names:
+        if name not in known:
+            raise InputError(f"no ablation {name!r}; there are {', '.join(known)}")
+    return [a for a in ablations if not names or a.name == "base" or a.name in names]
+
+
+def run_ablations(root: Path, names: Sequence[str], tell: Callable[[str], None]) -> pd.DataFrame:
+    """Run the named ablations, or all, in the workspace `root`, then put params.yaml and data/ back.
+
+    Returns:
+        One row an ablation: its figures on the test images, and the difference of mAP from `base`.
+
+    Raises:
+        InputError: an unknown name, or a run that failed.
+    """
+    chosen = select(ablations_of(load_params(root / "params.yaml")), names)
+    rows: dict[str, dict[str, Any]] = {}
+    with _params_put_back(root):
+        original = (root / "params.yaml").read_text(encoding="utf-8")
+        for number, ablation in enumerate(chosen, start=1):
+            told = ", ".join(f"{key}={value}" for key, value in ablation.changes.items())
+            tell(f"[{number}/{len(chosen)}] {ablation.name}: {told or f'the network {ablation.network} of base'}")
+            write_text(root / "params.yaml", changed_params(original, ablation.changes))
+            _forget_experiment(root, ablation.experiment)
+            _dvc(root, "exp", "run", "--name", ablation.experiment)
+            metrics = json.loads((root / f"data/evaluate_{ablation.network}/metrics.json").read_text(encoding="utf-8"))
+            figures = {title: metrics[key] for key, title in _COLUMNS.items()}
+            difference = metrics["mAP50"] - rows["base"][_COLUMNS["mAP50"]] if rows else 0.0
+            rows[ablation.name] = {"network": ablation.network, **figures, "difference": difference}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def changed_params(original: str, changes: dict[str, Any]) -> str:
+    """The text of a params.yaml with some `section.key` changed, comments kept.
+
+    Raises:
+        InputError: a value that params.yaml cannot have.
+    """
+    yaml = YAML()
+    yaml.width = 10_000
+    content = yaml.load(original)
+    for key, value in changes.items():
+        section, name = key.split(".")
+        content[section][name] = value
+    dumped = io.StringIO()
+    yaml.dump(content, dumped)
+    check_params(YAML(typ="safe", pure=True).load(dumped.getvalue()), "params.yaml")
+    return dumped.getvalue() if changes else original
+
+
+@contextmanager
+def _params_put_back(root: Path) -> Iterator[None]:
+    path = root / "params.yaml"
+    original = path.read_text(encoding="utf-8")
+    try:
+        yield
+    finally:
+        write_text(path, original)
+    _dvc(root, "repro")
+
+
+def _forget_experiment(root: Path, name: str) -> None:
+    # `dvc exp run --force` would take a name again, but also run every stage again.
+    if name in _dvc(root, "exp", "list", "--name-only", capture=True).split():
+        _dvc(root, "exp", "remove", name, capture=True)
+
+
+def _dvc(root: Path, *arguments: str, capture: bool = False) -> str:
+    # `dvc exp` makes commits of its own, for which git wants a name.
+    names = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**names, **os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
+    output = subprocess.PIPE if capture else None
+    result = subprocess.run(command, cwd=root, env=environment, check=False, stdout=output, text=True)
+    if result.returncode:
+        raise InputError(f"dvc {' '.join(arguments)} ended with status {result.returncode}; see what it said above")
+    return result.stdout or ""
