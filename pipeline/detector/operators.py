@@ -55,6 +55,6 @@ def roi_pool(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int) ->
     return torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
 
 
-def roi_align(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int, samples: int = 2) -> torch.Tensor:
-    """RoIAlign (half-pixel aligned) of (R, 5) rois to (R, D, size, size); Mask R-CNN, section 3."""
+def compiled_roi_align(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int, samples: int) -> torch.Tensor:
+    """RoIAlign (half-pixel aligned) of (R, 5) rois to (R, D, size, size); see `roi_align`."""
     return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, samples, True)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.operators import roi_align, roi_pool
+from pipeline.detector.operators import roi_pool
+from pipeline.detector.roi_align import roi_align
 
 POOLS = {"roi_pool": roi_pool, "roi_align": roi_align}
 

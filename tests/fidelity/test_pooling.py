@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.detector.operators import roi_align, roi_pool
+from pipeline.detector.operators import roi_pool
+from pipeline.detector.roi_align import roi_align
 from pipeline.seeding import numpy_generator
 from tests.fidelity import reference
 
