@@ -139,20 +139,25 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
         boxes = found["boxes"].float().numpy() / np.array([*info.scale, *info.scale], dtype=np.float32)
         columns.append((np.full(len(boxes), index), found["labels"].numpy(), found["scores"].float().numpy(), boxes))
     detections = Detections(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
+    truth = read_truth(data, images)
+    return {
+        "mAP50": voc_ap(detections, truth, num_classes).mean_all_point,
+        "AP": coco_metrics(detections, truth)["AP"],
+    }
+
+
+def read_truth(data: Path, images: ResizedImages) -> JudgedBoxes:
+    """The original boxes of some images, as the evaluation judges by them."""
     index_of = {info.image_id: i for i, info in enumerate(images)}
     rows = read_columns(data / "dataset" / "boxes.parquet", schemas.DATASET_BOXES)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]])
-    truth = JudgedBoxes(
+    return JudgedBoxes(
         np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64),
         rows["label"][keep].astype(np.int64),
         boxes_of(rows)[keep],
         rows["difficult"][keep],
         rows["iscrowd"][keep],
     )
-    return {
-        "mAP50": voc_ap(detections, truth, num_classes).mean_all_point,
-        "AP": coco_metrics(detections, truth)["AP"],
-    }
 
 
 def main() -> None:
