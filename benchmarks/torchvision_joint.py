@@ -4,8 +4,8 @@
     python -m benchmarks.torchvision_joint --images 6000
 
 Reads the artifacts of a finished run (backbone, resize, dataset) and trains torchvision's joint detector from the same
-pre-trained trunk with the same anchors, batch, precision and decay of the learning rate, for a wall time or for a
-number of images through the trunk's backward pass. Prints its VOC mAP and COCO AP beside those of our networks.
+pre-trained trunk with the same anchors, batch, sampling, precision and decay of the learning rate, for a wall time or
+for a number of images through the trunk's backward pass. Prints its VOC mAP and COCO AP beside those of our networks.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def build(params: Params, data: Path, num_classes: int) -> FasterRCNN:
             (tuple(anchors.base_size * scale for scale in anchors.scales),), (tuple(anchors.ratios),)
         ),
         box_roi_pool=MultiScaleRoIAlign(["0"], params.roi_head.output_size, 2),
+        rpn_pre_nms_top_n_train=params.finetune_joint.pre_nms,
+        rpn_post_nms_top_n_train=params.finetune_joint.post_nms,
+        box_batch_size_per_image=params.roi_head.rois_per_image,
         rpn_pre_nms_top_n_test=params.detect.pre_nms,
         rpn_post_nms_top_n_test=params.detect.proposals,
         box_detections_per_img=params.detect.per_image,
