@@ -1,8 +1,8 @@
 """RoIAlign (Mask R-CNN, section 3), half-pixel aligned, as two products of matrices.
 
 A bin is the mean of `samples` x `samples` bilinear samples on a grid, so it is separable: the weights of the rows times
-the map times the weights of the columns. The compiled kernel walks over every sample of every channel, on a CPU in one
-thread; products take a tenth of its time there, above all in the backward pass. On a GPU the kernel is the faster one.
+the map times the weights of the columns. On a CPU the compiled kernel walks over every sample of every channel in one
+thread, and products take about a quarter of its time (benchmarks/roi_align.py); on a GPU the kernel stays.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
 """
