@@ -1,0 +1,189 @@
+"""Pictures of the stages that make boxes: gt, anchor targets, proposals, proposal targets, detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.stores import Entry, deltas_of
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.errors import InputError
+from pipeline.views.anchors import decode_anchors
+from pipeline.views.command import StageCommand
+from pipeline.views.contact_sheet import Tile, contact_sheet
+from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.encoding import Picture, encode_photo
+from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, columns_of
+
+TILE_SIDE = 440
+
+# Labels differ by text; the colours only help to follow a class from image to image.
+_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE)
+_BEST = 20
+_SHOWN_SCORE = 0.3
+_MOST_DETECTIONS = 20
+
+
+def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """Original images with gt boxes and class names."""
+    images = OriginalImages(root / command.out, root / command.input("raw"))
+    names = images.class_names()
+    tiles = []
+    for entry in images.choose(None, 4, wanted):
+        pixels = images.pixels(entry.image_id)
+        gt = images.gt(Entry(entry.image_id, False), pixels.shape[1])
+        caption = f"{entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
+        tiles.append(Tile(_with_gt_classes(pixels, gt, names), caption))
+    return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: images with their gt boxes")
+
+
+def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """Resized images with gt boxes; the sizes stand in the captions."""
+    images = NetworkImages(root / command.out)
+    names = images.class_names()
+    tiles = []
+    for entry in images.choose(None, 4, wanted):
+        row = images.row(entry.image_id)
+        before = f"{row['original_width']} x {row['original_height']}"
+        caption = f"{_name(entry)}: {before} -> {row['width']} x {row['height']} px"
+        tiles.append(Tile(_with_gt_classes(images.pixels(entry), images.gt_of(entry), names), caption))
+    return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: images as the network sees them")
+
+
+def anchor_targets_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """The fg anchors with the gt boxes that they are matched to."""
+    folder = root / command.out
+    images = NetworkImages(root / command.input("resize"))
+    index = ImageRows(folder / "images.parquet", schemas.ANCHOR_IMAGES)
+    fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
+    shards = ShardReader(folder, open_shards=2)
+    tiles = []
+    for entry in images.choose("train", 4, wanted):
+        own = index[entry.image_id, False]
+        if not len(own["shard"]):
+            raise _other_run(folder, entry)
+        gt, rows = images.gt_of(entry).trainable, fg_rows[entry]
+        if np.max(rows["matched_gt"], initial=-1) >= len(gt):
+            raise _other_run(folder, entry)
+        anchors = decode_anchors(deltas_of(rows), gt.boxes[rows["matched_gt"].astype(np.int64)])
+        bits = np.unpackbits(shards.read(str(own["shard"][0]), member_name(*entry)), count=int(own["anchors"][0]))
+        layers = [BoxLayer(anchors, ORANGE, thickness=1), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
+        caption = f"{_name(entry)}: {len(anchors)} fg, {int(bits.sum())} bg of {len(bits)} anchors"
+        tiles.append(Tile(draw_boxes(dimmed(images.pixels(entry)), layers, TILE_SIDE), caption))
+    legend = [(ORANGE, "fg anchors"), (SKY_BLUE, "gt boxes")]
+    return encode_photo(contact_sheet(tiles, 2, legend), f"{command.stage}: fg anchors and their gt boxes")
+
+
+def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """The gt boxes, and beside them the best-ranked proposals."""
+    images = NetworkImages(root / command.input("resize"))
+    kept = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
+    proposals = ImageRows(root / command.out / "proposals.parquet", columns_of(schemas.PROPOSALS, *kept))
+    tiles = []
+    for entry in images.choose("train", 2, wanted):
+        pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
+        boxes, scores = boxes_of(rows), rows["score"]
+        shown = boxes[:_BEST][::-1]
+        tiles += [
+            Tile(_with_gt(pixels, gt), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
+            Tile(
+                draw_boxes(pixels, [BoxLayer(shown, ORANGE)], TILE_SIDE),
+                f"the best {len(shown)} of {len(boxes)} proposals{_range(scores[:_BEST])}",
+            ),
+        ]
+    legend = [(SKY_BLUE, "gt boxes"), (ORANGE, "proposals")]
+    return encode_photo(contact_sheet(tiles, 2, legend), f"{command.stage}: the best-ranked proposals beside the gt")
+
+
+def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """The fg RoIs, and beside them the bg RoIs, each with the gt boxes."""
+    images = NetworkImages(root / command.input("resize"))
+    kept = ("image_id", "mirrored", "rank", "label", "x1", "y1", "x2", "y2")
+    targets = ImageRows(root / command.out / "proposal_targets.parquet", columns_of(schemas.PROPOSAL_TARGETS, *kept))
+    tiles = []
+    for entry in images.choose("train", 2, wanted):
+        pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, targets[entry]
+        # An appended gt box would hide under the gt box that it is.
+        rows = {name: values[rows["rank"] >= 0] for name, values in rows.items()}
+        for is_of_kind, colour, kind in ((rows["label"] > 0, ORANGE, "fg"), (rows["label"] == 0, PURPLE, "bg")):
+            boxes = boxes_of(rows)[is_of_kind]
+            shown = boxes[:_BEST][::-1]
+            layers = [BoxLayer(shown, colour), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
+            caption = f"{_name(entry)}: {len(shown)} of {len(boxes)} {kind} RoIs"
+            tiles.append(Tile(draw_boxes(pixels, layers, TILE_SIDE), caption))
+    legend = [(ORANGE, "fg RoIs"), (PURPLE, "bg RoIs"), (SKY_BLUE, "gt boxes")]
+    return encode_photo(contact_sheet(tiles, 2, legend), f"{command.stage}: fg and bg RoIs with the gt")
+
+
+def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
+    """The gt boxes, and beside them the detections, with class and score, drawn in the resized test images."""
+    images = NetworkImages(root / command.input("resize"))
+    names = images.class_names()
+    detections = ImageRows(root / command.out / "detections.parquet", schemas.DETECTIONS)
+    tiles = []
+    for entry in images.choose("test", 2, wanted):
+        if entry.mirrored:
+            raise InputError(f"{entry.image_id}: test images have no mirrors; name it without .mirrored")
+        pixels, gt, rows = images.pixels(entry), images.gt_of(entry), detections[entry]
+        certain = np.flatnonzero(rows["score"] >= _SHOWN_SCORE)[:_MOST_DETECTIONS]
+        boxes = boxes_of(rows)[certain] * images.scale(entry.image_id)
+        labels = rows["label"][certain].astype(np.int64)
+        texts = [
+            f"{_class(names, label)} {score:.2f}" for label, score in zip(labels, rows["score"][certain], strict=True)
+        ]
+        tiles += [
+            Tile(_with_gt_classes(pixels, gt, names), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
+            Tile(
+                draw_boxes(pixels, _by_class(boxes, labels, texts), TILE_SIDE),
+                f"{len(boxes)} of {_count(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",
+            ),
+        ]
+    return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: detections beside the gt")
+
+
+def _with_gt(pixels: np.ndarray, gt: GtBoxes) -> np.ndarray:
+    return draw_boxes(pixels, [BoxLayer(gt.boxes, SKY_BLUE, thickness=3)], TILE_SIDE)
+
+
+def _with_gt_classes(pixels: np.ndarray, gt: GtBoxes, names: Sequence[str]) -> np.ndarray:
+    texts = [
+        _class(names, label) + (" (ignored)" if ignored else "")
+        for label, ignored in zip(gt.labels, gt.ignored, strict=True)
+    ]
+    return draw_boxes(pixels, _by_class(gt.boxes, gt.labels, texts), TILE_SIDE)
+
+
+def _by_class(boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> list[BoxLayer]:
+    """A layer a box, the first on top."""
+    order = range(len(boxes) - 1, -1, -1)
+    return [BoxLayer(boxes[i : i + 1], _class_colour(int(labels[i])), [texts[i]]) for i in order]
+
+
+def _class_colour(label: int) -> Colour:
+    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
+
+
+def _class(names: Sequence[str], label: int) -> str:
+    return names[label] if 0 <= label < len(names) else f"class {label}"
+
+
+def _name(entry: Entry) -> str:
+    return entry.image_id + (" mirrored" if entry.mirrored else "")
+
+
+def _count(number: int, one: str, more: str | None = None) -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _range(scores: np.ndarray) -> str:
+    return f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
+
+
+def _other_run(folder: Path, entry: Entry) -> InputError:
+    return InputError(
+        f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
+    )

@@ -1,0 +1,149 @@
+"""Boxes and short texts drawn into images.
+
+Boxes are float32 xyxy, pixels of the image, continuous. The colours are those of Okabe and Ito, which people with any
+common colour blindness tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Colour = tuple[int, int, int]
+
+ORANGE: Colour = (230, 159, 0)
+SKY_BLUE: Colour = (86, 180, 233)
+GREEN: Colour = (0, 158, 115)
+YELLOW: Colour = (240, 228, 66)
+BLUE: Colour = (0, 114, 178)
+VERMILLION: Colour = (213, 94, 0)
+PURPLE: Colour = (204, 121, 167)
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+
+TEXT_SIZE = 14
+
+_WEIGHT = 400
+_PAD = 3
+_DIM = 0.6
+# A box that ends at the border must not end one pixel beyond it because zooming rounded up.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class BoxLayer:
+    """Boxes of one kind: (N, 4) `boxes` in `colour`, lines of `thickness` px, a text each in `labels` or none."""
+
+    boxes: np.ndarray
+    colour: Colour
+    labels: Sequence[str] = ()
+    thickness: int = 2
+
+
+def enlarged(image: np.ndarray, longer_side: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """The image brought to a longer side of so many pixels, and the factors (x, y) by which it grew."""
+    height, width = image.shape[:2]
+    factor = longer_side / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    method = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    resized = cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
+    return resized, (size[0] / width, size[1] / height)
+
+
+def draw_boxes(image: np.ndarray, layers: Sequence[BoxLayer], longer_side: int) -> np.ndarray:
+    """The image at `longer_side`, with the boxes of all layers and then, on top of them, their labels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        layers: boxes in pixels of `image`; later layers cover earlier ones.
+        longer_side: pixels; boxes grow with the image, lines and texts keep their size.
+
+    Returns:
+        (h, w, 3) uint8 RGB. Lines lie within their boxes, and boxes that stick out are cut at the border.
+    """
+    canvas, (zoom_x, zoom_y) = enlarged(image, longer_side)
+    zoom = np.array([zoom_x, zoom_y, zoom_x, zoom_y])
+    tags: list[tuple[tuple[int, int, int, int], str, Colour]] = []
+    for layer in layers:
+        corners = corners_of(layer.boxes.reshape(-1, 4) * zoom)
+        for index, (left, top, right, bottom) in enumerate(corners.tolist()):
+            _draw_frame(canvas, left, top, right, bottom, layer)
+            if index < len(layer.labels):
+                tags.append(((left, top, right, bottom), layer.labels[index], layer.colour))
+    taken: list[tuple[int, int, int, int]] = []
+    for corner, text, colour in tags:
+        taken.append(_draw_tag(canvas, corner, text, colour, taken))
+    return canvas
+
+
+def dimmed(image: np.ndarray) -> np.ndarray:
+    """A darker, greyer image, on which many thin lines keep their colours apart."""
+    grey = image.astype(np.float32).mean(axis=2, keepdims=True)
+    return np.round(_DIM * (image + grey) / 2).astype(np.uint8)
+
+
+def corners_of(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) int64: first and last pixel (x1, y1, x2, y2, both covered) of continuous boxes."""
+    first = np.floor(boxes[:, :2] + _ROUNDING)
+    last = np.maximum(np.ceil(boxes[:, 2:] - _ROUNDING) - 1, first)
+    return np.concatenate([first, last], axis=1).astype(np.int64)
+
+
+def _draw_frame(canvas: np.ndarray, left: int, top: int, right: int, bottom: int, layer: BoxLayer) -> None:
+    """Nested rectangles of one pixel: thicker lines of cv2 would spread to both sides, and round the corners."""
+    for inset in range(layer.thickness):
+        if left + inset <= right - inset and top + inset <= bottom - inset:
+            cv2.rectangle(canvas, (left + inset, top + inset), (right - inset, bottom - inset), layer.colour)
+
+
+def _draw_tag(
+    canvas: np.ndarray,
+    corners: tuple[int, int, int, int],
+    text: str,
+    colour: Colour,
+    taken: Sequence[tuple[int, int, int, int]],
+) -> tuple[int, int, int, int]:
+    """A filled rectangle with text at a corner of its box, where it covers no other tag if there is such a place."""
+    left, top, right, bottom = corners
+    width, height = text_width(text) + 2 * _PAD, TEXT_SIZE + 2 * _PAD
+    limit_x, limit_y = max(0, canvas.shape[1] - width), max(0, canvas.shape[0] - height)
+    wanted = [(x, y) for y in (top - height, bottom + 1, top, bottom - height) for x in (left, right - width + 1)]
+    places = [(min(max(x, 0), limit_x), min(max(y, 0), limit_y)) for x, y in wanted]
+    free = [(x, y) for x, y in places if not any(_overlap((x, y, x + width, y + height), tag) for tag in taken)]
+    x, y = (free or places)[0]
+    cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
+    draw_text(canvas, text, (x + _PAD, y + _PAD), BLACK if _is_light(colour) else WHITE)
+    return (x, y, x + width, y + height)
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _is_light(colour: Colour) -> bool:
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 110
+
+
+def text_width(text: str) -> int:
+    """Pixels that a text is wide."""
+    rectangle = cv2.getTextSize((1 << 14, 64), text, (0, 0), cv2.FontFace("sans"), TEXT_SIZE, _WEIGHT)
+    return int(rectangle[2])
+
+
+def draw_text(canvas: np.ndarray, text: str, corner: tuple[int, int], colour: Colour) -> None:
+    """Write into the canvas; `corner` is the top left corner of the line, which is `TEXT_SIZE` px high."""
+    baseline = (corner[0], corner[1] + round(TEXT_SIZE * 0.8))
+    # A font of its own for each text: it keeps the weight, and pages may be made in several threads.
+    cv2.putText(canvas, text, baseline, colour, cv2.FontFace("sans"), TEXT_SIZE, _WEIGHT)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of it as fits into `width` px with an ellipsis at its end."""
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

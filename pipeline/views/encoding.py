@@ -1,0 +1,46 @@
+"""Pictures as files: what a page or a terminal is given to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Several pictures share one page, and an orchestrator keeps them in its database.
+MAX_BYTES = 150_000
+
+_QUALITIES = (92, 85, 78, 70, 60)
+_SMALLER = 0.8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`data` is a file's content, `mime` its type (image/png, image/jpeg), `caption` one line on what it shows."""
+
+    data: bytes
+    mime: str
+    caption: str
+
+
+def encode_png(image: np.ndarray, caption: str) -> Picture:
+    """(H, W, 3) uint8 RGB as PNG, without loss; for drawings of few colours."""
+    return Picture(_encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9]), "image/png", caption)
+
+
+def encode_photo(image: np.ndarray, caption: str) -> Picture:
+    """(H, W, 3) uint8 RGB as JPEG of at most 150 kB: of lower quality, and then smaller, where it needs to be."""
+    while True:
+        for quality in _QUALITIES:
+            # Full colour resolution: halved, thin coloured lines turn grey.
+            flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
+            flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+            data = _encode(".jpg", image, flags)
+            if len(data) <= MAX_BYTES:
+                return Picture(data, "image/jpeg", caption)
+        image = cv2.resize(image, None, fx=_SMALLER, fy=_SMALLER, interpolation=cv2.INTER_AREA)
+
+
+def _encode(suffix: str, image: np.ndarray, flags: list[int]) -> bytes:
+    encoded: bytes = cv2.imencode(suffix, image[:, :, ::-1], flags)[1].tobytes()
+    return encoded

@@ -1,0 +1,176 @@
+"""The few images of an artifact that a picture shows: which ones, their pixels, their gt boxes.
+
+Tables are opened through `ImageRows` and shards member by member, so that a few images of many thousand cost what they
+weigh.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardReader
+from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups
+from pipeline.errors import InputError
+
+_MIRRORED = ".mirrored"
+
+
+@dataclass(frozen=True)
+class GtBoxes:
+    """`boxes` (G, 4) float32, `labels` (G,) int64, and (G,) bool `ignored`: difficult or crowd, so not trained on."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def trainable(self) -> GtBoxes:
+        """Those that `matched_gt` of the targets counts."""
+        keep = ~self.ignored
+        return GtBoxes(self.boxes[keep], self.labels[keep], self.ignored[keep])
+
+
+def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
+    """The part of a table's schema with these columns, to read no others."""
+    return pa.schema([schema.field(name) for name in names])
+
+
+def mirrored_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
+    """(N, 4) boxes as they lie in the image of `width` px mirrored left to right."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+class _Index:
+    """images.parquet and boxes.parquet of the dataset or the resize stage, one image at a time."""
+
+    def __init__(self, folder: Path, images: pa.Schema, boxes: pa.Schema) -> None:
+        self.folder = Path(folder)
+        self._schema = images
+        self._images = ImageRows(self.folder / "images.parquet", images)
+        self._boxes = ImageRows(self.folder / "boxes.parquet", boxes)
+
+    def class_names(self) -> list[str]:
+        """classes.json, the background first."""
+        path = self.folder / "classes.json"
+        try:
+            names = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); dvc repro {self.folder.name}") from error
+        if not isinstance(names, list):
+            raise InputError(f"{path}: is no list of class names; dvc repro {self.folder.name}")
+        return [str(name) for name in names]
+
+    def row(self, image_id: str) -> dict[str, object]:
+        """The image's row of images.parquet."""
+        rows = self._images[image_id, False]
+        if not len(rows["split"]):
+            raise InputError(f"{self.folder / 'images.parquet'}: no image {image_id!r}; name one of its image_id")
+        return {name: values[0] for name, values in rows.items()}
+
+    def gt(self, entry: Entry, width: float) -> GtBoxes:
+        """All gt boxes of the image of `width` px, as the entry sees it."""
+        rows = self._boxes[entry.image_id, False]
+        boxes = boxes_of(rows)
+        ignored = rows["difficult"].astype(bool) | rows["iscrowd"].astype(bool)
+        return GtBoxes(
+            mirrored_boxes(boxes, width) if entry.mirrored else boxes, rows["label"].astype(np.int64), ignored
+        )
+
+    def choose(self, split: str | None, count: int, wanted: Sequence[str] | None) -> list[Entry]:
+        """The entries to show: those named, or else the first `count` of the split, those with gt boxes before others.
+
+        Args:
+            split: `train` or `test`; None for the first of the two that has images.
+            count: number of entries where none is named.
+            wanted: image ids, with `.mirrored` at the end for a mirror, as members of shards are named.
+
+        Raises:
+            InputError: an image does not exist or is of the other split, or there are no images.
+        """
+        if wanted:
+            return [self._entry(name, split) for name in wanted]
+        for own in (split,) if split else ("train", "test"):
+            ids = self._first(own, count)
+            if ids:
+                return [Entry(image_id, False) for image_id in ids]
+        raise InputError(
+            f"{self.folder / 'images.parquet'}: holds no {split or ''} images; dvc repro {self.folder.name}"
+        )
+
+    def _entry(self, name: str, split: str | None) -> Entry:
+        image_id = name.removesuffix(_MIRRORED)
+        own = str(self.row(image_id)["split"])
+        if split and own != split:
+            raise InputError(
+                f"image {image_id!r} is a {own} image, this stage works on {split} images; name one of those"
+            )
+        return Entry(image_id, name != image_id)
+
+    def _first(self, split: str, count: int) -> list[str]:
+        chosen: list[str] = []
+        others: list[str] = []
+        for group in iterate_groups(self.folder / "images.parquet", columns_of(self._schema, "image_id", "split")):
+            for image_id in group["image_id"][group["split"] == split]:
+                (chosen if len(self._boxes[image_id, False]["label"]) else others).append(str(image_id))
+                if len(chosen) == count:
+                    return chosen
+        return sorted([*chosen, *others[: count - len(chosen)]])
+
+
+class OriginalImages(_Index):
+    """The dataset stage's images. `roots` are the folders that the first part of a `file` names."""
+
+    def __init__(self, folder: Path, raw: Path) -> None:
+        super().__init__(folder, schemas.DATASET_IMAGES, schemas.DATASET_BOXES)
+        self._roots = {"raw": Path(raw), "dataset": self.folder}
+
+    def pixels(self, image_id: str) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, turned as the file's EXIF orientation says.
+
+        Raises:
+            InputError: the file is missing or cannot be decoded.
+        """
+        root, _, rest = str(self.row(image_id)["file"]).partition("/")
+        path = self._roots.get(root, self.folder / root) / rest
+        try:
+            content = np.fromfile(path, dtype=np.uint8)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); put the image there") from error
+        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if len(content) else None
+        if pixels is None:
+            raise InputError(f"{path}: cannot be decoded as an image; replace the file")
+        return pixels
+
+
+class NetworkImages(_Index):
+    """The resize stage's images, as the network sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, schemas.RESIZED_IMAGES, schemas.RESIZED_BOXES)
+        self._shards = ShardReader(self.folder, open_shards=2)
+
+    def pixels(self, entry: Entry) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, as the entry sees it."""
+        pixels = self._shards.read(str(self.row(entry.image_id)["shard"]), entry.image_id)
+        return pixels[:, ::-1] if entry.mirrored else pixels
+
+    def gt_of(self, entry: Entry) -> GtBoxes:
+        """Its gt boxes, as the entry sees it."""
+        return self.gt(entry, float(self.row(entry.image_id)["width"]))  # type: ignore[arg-type]
+
+    def scale(self, image_id: str) -> np.ndarray:
+        """(4,) float32: resized px per original px of x1, y1, x2, y2."""
+        row = self.row(image_id)
+        return np.array([row["scale_x"], row["scale_y"]] * 2, dtype=np.float32)
