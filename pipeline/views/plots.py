@@ -7,7 +7,6 @@ module costs matplotlib's import; import it where a plot is wanted.
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, Colour
 from pipeline.views.encoding import Picture
+from pipeline.views.metrics_file import read_metrics
 
 _DPI = 110
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY_BLUE)
@@ -92,22 +92,6 @@ def curve_plots(folder: Path) -> Picture:
     mean = read_metrics(folder).get("mAP50")
     told = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
     return _picture(figure, f"{folder.name}: precision and recall{told}")
-
-
-def read_metrics(folder: Path) -> dict[str, object]:
-    """metrics.json of an evaluate stage.
-
-    Raises:
-        InputError: the file is missing or holds something else.
-    """
-    path = Path(folder) / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); dvc repro {path.parent.name}") from error
-    if not isinstance(metrics, dict):
-        raise InputError(f"{path}: holds no metrics by name; dvc repro {path.parent.name}")
-    return metrics
 
 
 def _draw_precision(axes: Axes, folder: Path) -> None:

@@ -1,0 +1,210 @@
+"""Figures that say how a finished stage went, from whole tables, column by column.
+
+A figure that is not defined, such as a recall without gt boxes, is left out; all others are finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import GroundTruth
+from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups, open_parquet, read_columns
+from pipeline.errors import InputError
+from pipeline.metrics.recall import RecallCounter
+from pipeline.views.command import StageCommand
+from pipeline.views.csv_columns import read_numbers
+from pipeline.views.metrics_file import read_metrics
+from pipeline.views.samples import columns_of
+
+_SPLITS = ("train", "test")
+_ALL = 1 << 30
+
+
+def metrics_of(command: StageCommand, root: Path) -> dict[str, float]:
+    """Figures of a stage's output by name; empty for a module that has none.
+
+    Args:
+        command: the stage's command line.
+        root: the project's folder, which the command's paths are relative to.
+
+    Returns:
+        Counts are of images, boxes and so on; names in `per_image` count an image and its mirror as two; `MB` is
+        10^6 bytes; shares and recalls are 0..1.
+
+    Raises:
+        InputError: an artifact is missing or damaged.
+    """
+    measure = _METRICS.get(command.module)
+    figures = measure(command, Path(root)) if measure else {}
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def _dataset(command: StageCommand, root: Path) -> dict[str, float]:
+    folder = root / command.out
+    images = read_columns(folder / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
+    box_ids = pa.array(read_columns(folder / "boxes.parquet", schemas.DATASET_BOXES, ["image_id"])["image_id"])
+    kinds, counts = np.unique(
+        read_columns(folder / "findings.parquet", schemas.FINDINGS, ["kind"])["kind"].astype(str), return_counts=True
+    )
+    of_split = {split: images["image_id"][images["split"] == split] for split in _SPLITS}
+    return {
+        **{f"{split}_images": len(ids) for split, ids in of_split.items()},
+        **{f"{split}_boxes": _count_members(box_ids, ids) for split, ids in of_split.items()},
+        **{f"findings_{kind}": int(count) for kind, count in zip(kinds.tolist(), counts, strict=True)},
+    }
+
+
+def _count_members(values: pa.Array, allowed: np.ndarray) -> int:
+    if not len(values):
+        return 0
+    return int(pc.sum(pc.is_in(values, value_set=pa.array(allowed, type=pa.string()))).as_py() or 0)
+
+
+def _backbone(command: StageCommand, root: Path) -> dict[str, float]:
+    return {"MB": _megabytes(root / command.out, "model.safetensors")}
+
+
+def _resize(command: StageCommand, root: Path) -> dict[str, float]:
+    folder = root / command.out
+    images = open_parquet(folder / "images.parquet", schemas.RESIZED_IMAGES).metadata.num_rows
+    return {"images": images, "MB": _megabytes(folder, "pixels-*.npz")}
+
+
+def _anchor_targets(command: StageCommand, root: Path) -> dict[str, float]:
+    folder = root / command.out
+    images = open_parquet(folder / "images.parquet", schemas.ANCHOR_IMAGES).metadata.num_rows
+    anchors = open_parquet(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
+    views = _views(anchors, images)
+    with_fg = _views_with_rows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
+    return {
+        "images": images,
+        "fg_anchors_per_image": _ratio(anchors.metadata.num_rows, views),
+        "share_without_fg": _ratio(views - with_fg, views),
+    }
+
+
+def _train(command: StageCommand, root: Path) -> dict[str, float]:
+    history = read_numbers(root / command.out / "history.csv", "iteration", "loss")
+    losses = [name for name in history if name not in ("iteration", "lr")]
+    return {
+        "iterations": history["iteration"][-1],
+        **{f"{name}_first": history[name][0] for name in losses},
+        **{f"{name}_last": history[name][-1] for name in losses},
+    }
+
+
+def _proposals(command: StageCommand, root: Path) -> dict[str, float]:
+    ids = _image_ids(root / command.input("resize"), "train")
+    path = root / command.out / "proposals.parquet"
+    proposals = open_parquet(path, schemas.PROPOSALS)
+    return {
+        "images": len(ids),
+        "proposals_per_image": _ratio(proposals.metadata.num_rows, _views(proposals, len(ids))),
+        "recall50": _recall(path, root / command.input("resize"), ids),
+    }
+
+
+def _recall(path: Path, resize: Path, ids: np.ndarray) -> float:
+    """Share of the trainable gt boxes of the plain images that any proposal reaches with IoU .5."""
+    proposals = ImageRows(path, columns_of(schemas.PROPOSALS, "image_id", "mirrored", "x1", "y1", "x2", "y2"))
+    gt = GroundTruth(resize)
+    counter = RecallCounter([_ALL])
+    for image_id in ids:
+        counter.add(boxes_of(proposals[str(image_id), False]), gt[str(image_id)][0])
+    return counter.recall(_ALL, 0.5)
+
+
+def _proposal_targets(command: StageCommand, root: Path) -> dict[str, float]:
+    path = root / command.out / "proposal_targets.parquet"
+    images = len(_image_ids(root / command.input("resize"), "train"))
+    views = _views(open_parquet(path, schemas.PROPOSAL_TARGETS), images)
+    labels = _label_counts(path)
+    return {
+        "images": images,
+        "fg_per_image": _ratio(labels[0], views),
+        "bg_per_image": _ratio(labels[1], views),
+        "ignored_per_image": _ratio(labels[2], views),
+    }
+
+
+def _label_counts(path: Path) -> np.ndarray:
+    counts = np.zeros(3, dtype=np.int64)
+    for group in iterate_groups(path, columns_of(schemas.PROPOSAL_TARGETS, "label")):
+        label = group["label"]
+        counts += [np.count_nonzero(label > 0), np.count_nonzero(label == 0), np.count_nonzero(label < 0)]
+    return counts
+
+
+def _features(command: StageCommand, root: Path) -> dict[str, float]:
+    folder = root / command.out
+    maps = open_parquet(folder / "images.parquet", schemas.FEATURE_IMAGES).metadata.num_rows
+    return {"maps": maps, "MB": _megabytes(folder, "maps-*.npz")}
+
+
+def _detect(command: StageCommand, root: Path) -> dict[str, float]:
+    images = len(_image_ids(root / command.input("resize"), "test"))
+    found = open_parquet(root / command.out / "detections.parquet", schemas.DETECTIONS).metadata.num_rows
+    return {"images": images, "detections_per_image": _ratio(found, images)}
+
+
+def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:
+    metrics = read_metrics(root / command.out)
+    return {name: value for name, value in metrics.items() if type(value) in (int, float)}  # type: ignore[misc]
+
+
+def _views(file: pq.ParquetFile, images: int) -> int:
+    """Images, with their mirrors where the table has any; those without rows count too."""
+    metadata = file.metadata
+    column = file.schema_arrow.get_field_index("mirrored")
+    groups = range(metadata.num_row_groups)
+    return images * (2 if any(metadata.row_group(group).column(column).statistics.max for group in groups) else 1)
+
+
+def _views_with_rows(path: Path, schema: pa.Schema) -> int:
+    """Images and mirrors that have a row; a row group never ends inside an image."""
+    count = 0
+    for group in iterate_groups(path, columns_of(schema, "image_id", "mirrored")):
+        ids, mirrored = group["image_id"], group["mirrored"]
+        count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (mirrored[1:] != mirrored[:-1])))
+    return count
+
+
+def _image_ids(resize: Path, split: str) -> np.ndarray:
+    images = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "split"])
+    ids: np.ndarray = images["image_id"][images["split"] == split]
+    return ids
+
+
+def _ratio(count: float, of: int) -> float:
+    return float(count) / of if of else math.nan
+
+
+def _megabytes(folder: Path, pattern: str) -> float:
+    sizes = [path.stat().st_size for path in folder.glob(pattern)]
+    if not sizes:
+        raise InputError(f"{folder}: holds no {pattern}; dvc repro {folder.name}")
+    return sum(sizes) / 1e6
+
+
+_METRICS: dict[str, Callable[[StageCommand, Path], dict[str, float]]] = {
+    "dataset": _dataset,
+    "backbone": _backbone,
+    "resize": _resize,
+    "anchor_targets": _anchor_targets,
+    "train_rpn": _train,
+    "proposals": _proposals,
+    "proposal_targets": _proposal_targets,
+    "train_head": _train,
+    "features": _features,
+    "finetune_joint": _train,
+    "detect": _detect,
+    "evaluate": _evaluate,
+}
