@@ -15,15 +15,27 @@ from pipeline.errors import InputError
 from pipeline.views.anchors import decode_anchors
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
-from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    YELLOW,
+    BoxLayer,
+    Colour,
+    dimmed,
+    draw_boxes,
+)
 from pipeline.views.encoding import Picture, encode_photo
 from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, columns_of
 
 TILE_SIDE = 440
 
 # Labels differ by text; the colours only help to follow a class from image to image.
-_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE)
-_BEST = 20
+_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE, YELLOW, VERMILLION)
+_SHOWN_PROPOSALS = 15
+_SHOWN_ROIS = 10
 _SHOWN_SCORE = 0.3
 _MOST_DETECTIONS = 20
 
@@ -87,12 +99,12 @@ def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] |
     for entry in images.choose("train", 2, wanted):
         pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
         boxes, scores = boxes_of(rows), rows["score"]
-        shown = boxes[:_BEST][::-1]
+        shown = boxes[:_SHOWN_PROPOSALS][::-1]
         tiles += [
             Tile(_with_gt(pixels, gt), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
             Tile(
                 draw_boxes(pixels, [BoxLayer(shown, ORANGE)], TILE_SIDE),
-                f"the best {len(shown)} of {len(boxes)} proposals{_range(scores[:_BEST])}",
+                f"the best {len(shown)} of {len(boxes)} proposals{_range(scores[:_SHOWN_PROPOSALS])}",
             ),
         ]
     legend = [(SKY_BLUE, "gt boxes"), (ORANGE, "proposals")]
@@ -111,7 +123,7 @@ def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence
         rows = {name: values[rows["rank"] >= 0] for name, values in rows.items()}
         for is_of_kind, colour, kind in ((rows["label"] > 0, ORANGE, "fg"), (rows["label"] == 0, PURPLE, "bg")):
             boxes = boxes_of(rows)[is_of_kind]
-            shown = boxes[:_BEST][::-1]
+            shown = boxes[:_SHOWN_ROIS][::-1]
             layers = [BoxLayer(shown, colour), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
             caption = f"{_name(entry)}: {len(shown)} of {len(boxes)} {kind} RoIs"
             tiles.append(Tile(draw_boxes(pixels, layers, TILE_SIDE), caption))

@@ -10,7 +10,7 @@ import numpy as np
 # Several pictures share one page, and an orchestrator keeps them in its database.
 MAX_BYTES = 150_000
 
-_QUALITIES = (92, 85, 78, 70, 60)
+_QUALITIES = (92, 85, 78, 70, 60, 50)
 _SMALLER = 0.8
 
 

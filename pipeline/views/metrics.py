@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import GroundTruth
+from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups, open_parquet, read_columns
 from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.metrics_file import read_metrics
-from pipeline.views.samples import columns_of
+from pipeline.views.samples import NetworkImages, columns_of
 
 _SPLITS = ("train", "test")
 _ALL = 1 << 30
@@ -115,10 +115,10 @@ def _proposals(command: StageCommand, root: Path) -> dict[str, float]:
 def _recall(path: Path, resize: Path, ids: np.ndarray) -> float:
     """Share of the trainable gt boxes of the plain images that any proposal reaches with IoU .5."""
     proposals = ImageRows(path, columns_of(schemas.PROPOSALS, "image_id", "mirrored", "x1", "y1", "x2", "y2"))
-    gt = GroundTruth(resize)
+    gt = NetworkImages(resize)
     counter = RecallCounter([_ALL])
     for image_id in ids:
-        counter.add(boxes_of(proposals[str(image_id), False]), gt[str(image_id)][0])
+        counter.add(boxes_of(proposals[str(image_id), False]), gt.gt_of(Entry(str(image_id), False)).trainable.boxes)
     return counter.recall(_ALL, 0.5)
 
 

@@ -165,7 +165,7 @@ def _describe(axes: Axes, title: str, x: str, y: str, legend: _Corner) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc=legend)
+        axes.legend(loc=legend, fontsize="small", framealpha=0.85, edgecolor="none")
 
 
 def _plain(axes: Axes) -> None:
