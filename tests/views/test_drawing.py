@@ -1,0 +1,153 @@
+"""Boxes, tags, sheets and files of pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.views.contact_sheet import GAP, Tile, contact_sheet
+from pipeline.views.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    WHITE,
+    YELLOW,
+    BoxLayer,
+    draw_boxes,
+    enlarged,
+    shortened,
+    text_width,
+)
+from pipeline.views.encoding import MAX_BYTES, encode_photo, encode_png
+
+
+def where(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return (image == np.array(colour, dtype=np.uint8)).all(axis=2)
+
+
+def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Continuous x1, y1, x2, y2 of the true pixels."""
+    ys, xs = np.nonzero(mask)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+def black(height: int, width: int) -> np.ndarray:
+    return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("box", [(10, 20, 40, 30), (0, 0, 100, 50), (99, 49, 100, 50), (33, 7, 34, 50)])
+def test_line_lies_just_inside_its_box(box: tuple[int, int, int, int]) -> None:
+    layer = BoxLayer(np.array([box], dtype=np.float32), ORANGE, thickness=1)
+    mask = where(draw_boxes(black(50, 100), [layer], 400), ORANGE)
+    assert extent(mask) == tuple(4 * value for value in box)
+    left, top, right, bottom = extent(mask)
+    assert mask[top, left:right].all() and mask[bottom - 1, left:right].all()
+    assert mask[top:bottom, left].all() and mask[top:bottom, right - 1].all()
+    assert not mask[top + 1 : bottom - 1, left + 1 : right - 1].any()
+
+
+@pytest.mark.parametrize("width", range(90, 130))
+def test_box_of_the_whole_image_is_closed_at_every_zoom(width: int) -> None:
+    whole = BoxLayer(np.array([[0, 0, width, 71]], dtype=np.float32), GREEN)
+    drawn = draw_boxes(black(71, width), [whole], 441)
+    mask = where(drawn, GREEN)
+    assert mask[0].all() and mask[-1].all() and mask[:, 0].all() and mask[:, -1].all()
+
+
+def test_box_that_sticks_out_is_cut() -> None:
+    layer = BoxLayer(np.array([[-20, 10, 40, 500]], dtype=np.float32), ORANGE)
+    mask = where(draw_boxes(black(50, 100), [layer], 100), ORANGE)
+    assert extent(mask) == (0, 10, 40, 50)
+    assert not mask[20:, 0].any() and not mask[-1, :38].any()
+
+
+def test_later_layers_cover_earlier_ones() -> None:
+    boxes = np.array([[10, 10, 50, 40]], dtype=np.float32)
+    drawn = draw_boxes(black(50, 100), [BoxLayer(boxes, ORANGE), BoxLayer(boxes, SKY_BLUE)], 400)
+    assert not where(drawn, ORANGE).any()
+    assert where(drawn, SKY_BLUE).any()
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 20, 20), (80, 0, 100, 20), (0, 30, 20, 50), (80, 30, 100, 50), (0, 0, 100, 50), (40, 20, 60, 30)]
+)
+def test_tag_lies_whole_in_the_image_and_text_can_be_seen(box: tuple[int, int, int, int]) -> None:
+    layer = BoxLayer(np.array([box], dtype=np.float32), BLUE, ["rectangle 0.98"], thickness=0)
+    drawn = draw_boxes(black(50, 100), [layer], 400)
+    left, top, right, bottom = extent(where(drawn, BLUE))
+    assert right - left == text_width("rectangle 0.98") + 6
+    assert bottom - top == 20
+    assert where(drawn, WHITE)[top:bottom, left:right].sum() > 50
+
+
+def test_tags_of_equal_boxes_do_not_cover_each_other() -> None:
+    boxes = np.array([[40, 20, 60, 30]] * 4, dtype=np.float32)
+    layer = BoxLayer(boxes, YELLOW, ["one", "two", "three", "four"], thickness=0)
+    area = where(draw_boxes(black(50, 100), [layer], 400), BLACK)
+    covered = sum((text_width(text) + 6) * 20 for text in ("one", "two", "three", "four"))
+    texts_and_tags = area.size - area.sum()
+    # Black text is counted as background, so the tags' own pixels are a little fewer than what they cover.
+    assert 0.6 * covered < texts_and_tags <= covered
+    drawn_once = where(draw_boxes(black(50, 100), [BoxLayer(boxes[:1], YELLOW, ["one"], thickness=0)], 400), YELLOW)
+    assert texts_and_tags > 3 * drawn_once.sum()
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 20), (256, 256), (1200, 800), (1, 5000)])
+def test_any_image_is_brought_to_the_longer_side(height: int, width: int) -> None:
+    image, (zoom_x, zoom_y) = enlarged(black(height, width), 440)
+    assert max(image.shape[:2]) == 440
+    assert image.shape[1] == pytest.approx(width * zoom_x)
+    assert image.shape[0] == pytest.approx(height * zoom_y)
+
+
+def test_mirrored_view_of_an_array_can_be_drawn_on() -> None:
+    image = np.arange(50 * 100 * 3, dtype=np.uint32).astype(np.uint8).reshape(50, 100, 3)[:, ::-1]
+    before = image.copy()
+    draw_boxes(image, [BoxLayer(np.array([[0, 0, 9, 9]], dtype=np.float32), ORANGE)], 100)
+    assert (image == before).all()
+
+
+def test_sheet_shows_each_tile_whole_and_its_colours() -> None:
+    colours = (ORANGE, SKY_BLUE, GREEN)
+    tiles = [Tile(np.full((40, 200 - 30 * i, 3), c, dtype=np.uint8), f"tile {i}") for i, c in enumerate(colours)]
+    sheet = contact_sheet(tiles, 2, [(PURPLE, "some"), (VERMILLION, "other")])
+    assert sheet.shape[1] == 2 * (200 + GAP) + GAP
+    for i, colour in enumerate(colours):
+        left, top, right, bottom = extent(where(sheet, colour))
+        assert (right - left, bottom - top) == (200 - 30 * i, 40)
+        assert where(sheet[bottom : bottom + 22], BLACK).any(), "a caption under each"
+    assert where(sheet, PURPLE).any() and where(sheet, VERMILLION).any()
+
+
+def test_long_legend_goes_on_in_the_next_line() -> None:
+    tile = Tile(black(10, 150), "")
+    sheet = contact_sheet([tile], 1, [(ORANGE, "a long text here"), (SKY_BLUE, "another long text")])
+    assert extent(where(sheet, SKY_BLUE))[1] > extent(where(sheet, ORANGE))[3]
+
+
+def test_text_is_shortened_to_its_width() -> None:
+    assert shortened("train_00000", 400) == "train_00000"
+    cut = shortened("train_00000" * 20, 100)
+    assert cut.endswith("…") and text_width(cut) <= 100
+
+
+def test_png_keeps_every_pixel() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    picture = encode_png(image, "noise")
+    assert (picture.mime, picture.caption) == ("image/png", "noise")
+    assert (cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR_RGB) == image).all()
+
+
+def test_photo_keeps_to_the_size_however_noisy() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (900, 900, 3), dtype=np.uint8)
+    picture = encode_photo(image, "noise")
+    assert picture.mime == "image/jpeg" and len(picture.data) <= MAX_BYTES
+    calm = encode_photo(np.full((900, 900, 3), ORANGE, dtype=np.uint8), "one colour")
+    decoded = cv2.imdecode(np.frombuffer(calm.data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert decoded.shape == (900, 900, 3)
+    assert np.abs(decoded.astype(int) - ORANGE).max() <= 3
