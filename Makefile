@@ -2,18 +2,28 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+POOL ?= local
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: repro results test test-long lint format setup clean
+.PHONY: repro flow ui worker results test test-long lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	dvc --wait-for-lock repro
 	@echo
 	@frcnn results
+
+flow: setup ## the same under Prefect, side by side where the machine allows, with pages to watch it
+	frcnn flow
+
+ui: setup ## Prefect's pages
+	frcnn ui
+
+worker: setup ## run the graph whenever someone presses Run in Prefect's pages
+	frcnn worker --pool $(POOL)
 
 results: setup
 	@frcnn results

@@ -36,6 +36,32 @@ def preset(
 
 
 @app.command()
+def flow(
+    stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
+) -> None:
+    """Run the graph under Prefect; watch it at the address that is printed. Ctrl-C ends it, the next run goes on."""
+    from pipeline.orchestrate.commands import run_flow
+
+    run_flow(Path.cwd(), stages or [], typer.echo)
+
+
+@app.command()
+def ui() -> None:
+    """Keep Prefect's pages open on this machine until Ctrl-C."""
+    from pipeline.orchestrate.commands import keep_pages_open
+
+    keep_pages_open(Path.cwd(), typer.echo)
+
+
+@app.command()
+def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve")] = "local") -> None:
+    """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C."""
+    from pipeline.orchestrate.worker import run_worker
+
+    run_worker(Path.cwd(), pool, typer.echo)
+
+
+@app.command()
 def results() -> None:
     """Print the table of results of the last run and where to look."""
     from pipeline.views.results import results_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,15 @@ from tqdm import tqdm
 _SECONDS_BETWEEN_LINES = 10.0
 
 Item = TypeVar("Item")
+
+
+_LINE = re.compile(r".+: (\d+)/(\d+) (\S+, \S+ \S+/s, \d+:\d\d left.*)")
+
+
+def parse_progress(line: str) -> tuple[float, str] | None:
+    """The share done, 0..1, and the rest of a line that `Progress` wrote to a log; None for any other line."""
+    found = _LINE.fullmatch(line)
+    return (int(found[1]) / int(found[2]), f"{found[1]} of {found[2]} {found[3]}") if found else None
 
 
 class Progress:

@@ -17,8 +17,8 @@ _NETWORKS = {
 _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP", "AP75": "AP75", "AR100": "AR100"}
 
 
-def results_table(data: Path) -> str:
-    """One row a network: VOC and COCO figures on the test images, and where to look further.
+def results_frame(data: Path) -> pd.DataFrame:
+    """One row a network, one column a figure on the test images, all in 0..1.
 
     Raises:
         InputError: nothing has been evaluated yet.
@@ -31,7 +31,16 @@ def results_table(data: Path) -> str:
             rows[label] = {title: metrics[key] for key, title in _COLUMNS.items()}
     if not rows:
         raise InputError(f"{data}: nothing evaluated yet; run make repro")
-    table = pd.DataFrame.from_dict(rows, orient="index").to_string(float_format="{:.3f}".format)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def results_table(data: Path) -> str:
+    """VOC and COCO figures of each network on the test images, and where to look further.
+
+    Raises:
+        InputError: nothing has been evaluated yet.
+    """
+    table = results_frame(data).to_string(float_format="{:.3f}".format)
     return (
         f"{table}\n\n"
         f"curves and metrics  {data}/evaluate_*/\n"

@@ -1,0 +1,53 @@
+"""What `frcnn flow` and `frcnn ui` do: the graph under Prefect, its server found or started."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.server import prefect_server, prepare_environment
+from pipeline.orchestrate.workspace import refuse_if_held
+
+
+def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Run the stages, all where none is named, and tell where to watch and how it went.
+
+    Exits with 130 where it was cancelled.
+
+    Raises:
+        InputError: another flow is at work in `root`, or a stage failed.
+    """
+    refuse_if_held(root)
+    prepare_environment(root)
+    with prefect_server(root) as server:
+        from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
+        from pipeline.orchestrate.record import read_record
+        from pipeline.orchestrate.showing import summary
+
+        server.wait()
+        tell(f"watch it at {server.url}/runs")
+        try:
+            state = train_faster_rcnn(list(stages), return_state=True)
+        finally:
+            send_what_waits()
+        if state.is_completed() or state.is_cancelled():
+            tell(f"\n{summary(root, *read_record(root))}")
+    if state.is_cancelled():
+        sys.exit(130)
+    if not state.is_completed():
+        raise InputError(state.message or "the flow failed; its log tells why")
+
+
+def keep_pages_open(root: Path, tell: Callable[[str], None]) -> None:
+    """Serve Prefect's pages until Ctrl-C."""
+    prepare_environment(root)
+    with prefect_server(root) as server:
+        server.wait()
+        tell(f"{server.url} (Ctrl-C ends it)")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            tell("stopped")

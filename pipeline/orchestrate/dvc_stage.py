@@ -1,0 +1,150 @@
+"""Running one stage through DVC, which decides whether it must run, and telling how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.orchestrate.graph import StageNode
+from pipeline.orchestrate.guarded import Guarded
+from pipeline.orchestrate.slots import Slot, Slots, Stopped
+from pipeline.orchestrate.workspace import WORKSPACE_VARIABLE
+
+# A stage says with this status (EX_TEMPFAIL of sysexits.h) that trying again may help.
+PASSING_STATUS = 75
+_PASSING_TEXTS = ("Unable to acquire lock", "is busy, it is being blocked by")
+_BOILERPLATE = re.compile(
+    r"\s*$|> |Running stage|To track the changes|\tgit add|To enable auto staging|\tdvc config|Use `dvc push`"
+    r"|Updating lock file|WARNING: '.*' is empty\."
+)
+_EXITED_WITH = re.compile(r"exited with (-?\d+)")
+
+
+@dataclass
+class StageRun:
+    """How a stage ended. `status` is 0 or DVC's exit status; `ran` is False where DVC took the result from its cache.
+
+    `marks` are the times, on time.monotonic()'s clock, at which a run reached a point: `spawned`, `started` (DVC starts
+    the stage's process), `working` (its imports are done), `worked`, `ended`.
+    """
+
+    status: int = 0
+    ran: bool = False
+    passing: bool = False
+    timed_out: bool = False
+    error: str = ""
+    marks: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """From the start of DVC to its end."""
+        return self.marks["ended"] - self.marks["spawned"]
+
+
+class StageRunner:
+    """Runs stages of one workspace side by side, each on what it may use; `stop` ends them all."""
+
+    def __init__(self, root: Path, slots: Slots, workspace_lock: int) -> None:
+        self._root, self._slots, self._workspace_lock = Path(root).resolve(), slots, workspace_lock
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._under_way: set[Guarded] = set()
+
+    def run(self, node: StageNode, on_line: Callable[[str], None]) -> StageRun:
+        """Run `dvc repro` of this stage alone, its lines handed over as they come.
+
+        Raises:
+            Stopped: `stop` was called.
+        """
+        with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping) as slot:
+            run = StageRun(marks={"spawned": time.monotonic()})
+            guarded = self._start(node, slot)
+            timer = threading.Timer((node.meta.timeout_minutes or 1e6) * 60, self._time_out, (run, guarded))
+            timer.daemon = True
+            timer.start()
+            try:
+                run.status = guarded.wait(lambda line: _hear(line, node, run, on_line))
+            finally:
+                timer.cancel()
+                with self._lock:
+                    self._under_way.discard(guarded)
+            run.marks["ended"] = time.monotonic()
+        if self.stopping.is_set() and run.status:
+            raise Stopped
+        _judge(node, run)
+        return run
+
+    def stop(self) -> None:
+        """End what runs and start nothing more; returns at once."""
+        self.stopping.set()
+        with self._lock:
+            for guarded in self._under_way:
+                guarded.stop()
+
+    def _start(self, node: StageNode, slot: Slot) -> Guarded:
+        with self._lock:
+            if self.stopping.is_set():
+                raise Stopped
+            guarded = Guarded(
+                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name],
+                cwd=self._root,
+                environment=_environment(self._root, slot, os.environ),
+                keep_open=(self._workspace_lock, *slot.keep_open),
+            )
+            self._under_way.add(guarded)
+        return guarded
+
+    def _time_out(self, run: StageRun, guarded: Guarded) -> None:
+        run.timed_out = True
+        guarded.stop()
+
+
+def _environment(root: Path, slot: Slot, inherited: Mapping[str, str]) -> dict[str, str]:
+    # Stages are started as `python -m ...`: they must find the interpreter that runs the flow, and this workspace.
+    environment = {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(root), inherited.get("PYTHONPATH")))),
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        WORKSPACE_VARIABLE: str(root),
+    }
+    if slot.device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = slot.device
+    return environment
+
+
+def _hear(line: str, node: StageNode, run: StageRun, on_line: Callable[[str], None]) -> None:
+    now = time.monotonic()
+    if line.startswith(f"Running stage '{node.name}'"):
+        run.ran = True
+        run.marks["started"] = now
+    elif re.fullmatch(rf"(\[\d+/\d+\] )?{re.escape(node.name)}", line):
+        run.marks["working"] = now
+    elif line.startswith(f"{node.name}: done in "):
+        run.marks["worked"] = now
+    if "error: " in line or line.startswith("ERROR: "):
+        run.error = run.error if run.error.startswith(node.name) else line
+    exited = _EXITED_WITH.search(line)
+    if exited and (int(exited[1]) < 0 or int(exited[1]) in (128 + 9, PASSING_STATUS)):
+        run.passing = True
+    if any(text in line for text in _PASSING_TEXTS):
+        run.passing = True
+    if not _BOILERPLATE.match(line):
+        on_line(line)
+
+
+def _judge(node: StageNode, run: StageRun) -> None:
+    if run.timed_out:
+        run.error = f"{node.name}: not done after {node.meta.timeout_minutes:g} minutes (meta.timeout_minutes)"
+        run.passing = False
+        run.status = run.status or 1
+    elif run.status > 128:
+        run.error = f"{node.name}: dvc was ended by signal {run.status - 128}"
+        run.passing = True

@@ -1,0 +1,204 @@
+"""The graph as a Prefect flow: one task a stage, each run through DVC.
+
+Import it only when Prefect's settings are in the environment (`prepare_environment`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, flow, get_client, get_run_logger
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import StateType
+from prefect.events.worker import EventsWorker
+from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogWorker
+from prefect.runtime import flow_run as this_flow_run
+from prefect.runtime import task_run as this_task_run
+from prefect.states import Cancelled, Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
+from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
+from pipeline.orchestrate.record import StageRecord, write_record
+from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
+from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
+from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
+from pipeline.orchestrate.workspace import hold_workspace
+
+_MOST_STAGES_AT_ONCE = 64
+_SECONDS_BEFORE_RETRY = 2
+_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_TO_SEND = 20.0
+
+
+@flow(
+    name="faster-rcnn",
+    description="Faster R-CNN's alternating training, one task a stage of dvc.yaml.",
+    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_STAGES_AT_ONCE),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
+    """Run the stages that `targets` need, all without targets, in the current folder."""
+    root, began = Path.cwd(), time.monotonic()
+    flow_run_id = UUID(this_flow_run.get_id())
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(hold_workspace(root))
+            _tidy_database(root, flow_run_id)
+            graph = read_graph(root, targets or ())
+        except InputError as error:
+            return Failed(message=str(error))
+        gallery = Gallery(root, flow_run_id)
+        stack.callback(gallery.close)
+        runner = StageRunner(root, slots_of_this_machine(), lock)
+        run = _FlowRun(root, flow_run_id, graph, runner, gallery, began)
+        stack.enter_context(_stopped_from_outside(runner, flow_run_id))
+        run.until_all_ended()
+        seconds = time.monotonic() - began
+        write_record(root, seconds, run.records)
+        gallery.close()
+        show_summary(root, flow_run_id, seconds, run.records)
+    return run.outcome()
+
+
+class _FlowRun:
+    """The stages of one flow run, and what became of them."""
+
+    def __init__(
+        self, root: Path, flow_run_id: UUID, graph: Graph, runner: StageRunner, gallery: Gallery, began: float
+    ) -> None:
+        self._flow_run_id = flow_run_id
+        self.runner, self.records = runner, {name: StageRecord(node.meta.step) for name, node in graph.nodes.items()}
+        self._errors: dict[str, str] = {}
+        self._graph, self._gallery, self._began = graph, gallery, began
+        self._lock_file = LockFile(root)
+
+    def until_all_ended(self) -> None:
+        """Submit every stage; whatever ends the wait ends the stages first."""
+        futures: dict[str, PrefectFuture[Any]] = {}
+        try:
+            for node in self._graph.nodes.values():
+                futures[node.name] = self._task(node).submit(
+                    return_state=False, wait_for=[futures[name] for name in node.upstream]
+                )
+            for future in futures.values():
+                future.wait()
+        except BaseException as problem:
+            self.runner.stop()
+            for future in futures.values():
+                with suppress(BaseException):
+                    future.wait(timeout=15)
+            if not isinstance(problem, KeyboardInterrupt):
+                raise
+
+    def outcome(self) -> State[Any]:
+        """The state the flow ends in."""
+        if self.runner.stopping.is_set():
+            return Cancelled(message="stopped; the next run goes on from here")
+        if self._errors:
+            return Failed(message="; ".join(self._errors.values()))
+        cached = sum(record.state == "cached" for record in self.records.values())
+        return Completed(message=f"{len(self.records)} stages, {cached} of them cached")
+
+    def _task(self, node: StageNode) -> Task[[], Any]:
+        last: list[StageRun] = []
+
+        def run_stage() -> State[Any]:
+            return self._run(node, last)
+
+        def may_retry(*_: object) -> bool:
+            return bool(last) and last[-1].passing
+
+        # No tags: for each of them Prefect asks its server for a concurrency slot, seconds a stage, which a kill leaks.
+        return Task(
+            run_stage,
+            name=node.name,
+            task_run_name=f"{node.meta.step}: {node.name}" if node.meta.step else node.name,
+            description=node.title,
+            retries=node.meta.retries,
+            retry_delay_seconds=_SECONDS_BEFORE_RETRY,
+            retry_condition_fn=may_retry,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    def _run(self, node: StageNode, last: list[StageRun]) -> State[Any]:
+        record, logger = self.records[node.name], get_run_logger()
+        if node.name not in self._graph.changed and self._lock_file.reads_what_was_written(node):
+            record.state = "cached"
+            return Completed(name="Cached", message="up to date")
+        task_run_id = UUID(this_task_run.get_id())
+        progress = ProgressArtifact(node, self._flow_run_id, task_run_id)
+        record.attempts += 1
+
+        def hear(line: str) -> None:
+            logger.info("%s", line.removeprefix(f"{node.name}: "))
+            progress.hear(line)
+
+        try:
+            run = self.runner.run(node, hear)
+        except Stopped:
+            record.state = "cancelled"
+            return Cancelled(message="stopped")
+        last.append(run)
+        record.seconds = run.seconds
+        record.marks = {name: at - self._began for name, at in run.marks.items()}
+        if run.status:
+            record.state, self._errors[node.name] = "failed", run.error or f"{node.name}: dvc ended with {run.status}"
+            return Failed(message=self._errors[node.name])
+        self._errors.pop(node.name, None)
+        self._gallery.show(node, task_run_id)
+        record.state = "completed" if run.ran else "cached"
+        return Completed(message=f"{run.seconds:.1f} s") if run.ran else Completed(name="Cached", message="from DVC")
+
+
+def send_what_waits() -> None:
+    """Hand the server what Prefect still keeps back; at exit it would wait for a server that is gone."""
+    APILogWorker.drain_all(timeout=_SECONDS_TO_SEND)
+    EventsWorker.drain_all(timeout=_SECONDS_TO_SEND)
+
+
+def _tidy_database(root: Path, flow_run_id: UUID) -> None:
+    tag = workspace_tag(root)
+    with get_client(sync_client=True) as client:
+        adopt(client, flow_run_id, tag)
+        swept = sweep_stale_runs(client, flow_run_id, tag)
+    if swept:
+        get_run_logger().info("%d earlier run(s) of this workspace had been killed; now marked as crashed", swept)
+
+
+@contextmanager
+def _stopped_from_outside(runner: StageRunner, flow_run_id: UUID) -> Iterator[None]:
+    """Stop when someone cancels the run in the pages, or when the worker that started this process is gone."""
+    over = threading.Event()
+    parent = os.getppid() if "PREFECT__FLOW_RUN_ID" in os.environ else None
+
+    def look() -> None:
+        with get_client(sync_client=True) as client:
+            while not over.wait(_SECONDS_BETWEEN_LOOKS):
+                if parent is not None and os.getppid() != parent:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                # A server that does not answer just now cancels nothing.
+                with suppress(Exception):
+                    state = client.read_flow_run(flow_run_id).state
+                    if state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED):
+                        runner.stop()
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,123 @@
+"""The graph as DVC has it: its stages, what each needs to run, and which of them are up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import InputError
+
+
+class StageMeta(BaseModel):
+    """The `meta` of a stage in dvc.yaml: where and how it runs, which is no part of its result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: str = ""
+    gpu: int = Field(default=0, ge=0, le=1)
+    cores: int = Field(default=1, ge=1)
+    timeout_minutes: float | None = Field(default=None, gt=0)
+    retries: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class StageNode:
+    """One stage of dvc.yaml. `upstream` names the stages whose outputs it reads; `outs` are relative to the root."""
+
+    name: str
+    title: str
+    command: str
+    upstream: tuple[str, ...]
+    outs: tuple[str, ...]
+    meta: StageMeta
+
+
+@dataclass(frozen=True)
+class Graph:
+    """`nodes` by name, every stage after those it reads from; `changed` are not as dvc.lock says."""
+
+    nodes: Mapping[str, StageNode]
+    changed: frozenset[str]
+
+
+def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
+    """The stages of `root`/dvc.yaml that `targets` need, all without targets.
+
+    Raises:
+        InputError: DVC cannot read the graph, a target is no stage, or a stage's `meta` has an unknown key or value.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            stages = {stage.addressing: stage for stage in repo.index.stages}
+            reads_from = networkx.relabel_nodes(
+                repo.index.graph, {stage: name for name, stage in stages.items()}, copy=True
+            )
+            order = _with_all_they_need(reads_from, list(stages), targets)
+            nodes = {name: _node(root, stages[name], tuple(sorted(reads_from.successors(name)))) for name in order}
+            changed = frozenset(repo.status())
+    except (DvcException, yaml.YAMLError) as error:
+        raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None
+    return Graph(nodes, changed & nodes.keys())
+
+
+def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], targets: Sequence[str]) -> list[str]:
+    for target in targets:
+        if target not in reads_from:
+            raise InputError(f"{target}: no such stage in dvc.yaml; dvc stage list names them")
+    wanted = set(targets or reads_from)
+    for target in targets:
+        wanted |= networkx.descendants(reads_from, target)
+    return [
+        name
+        for name in networkx.lexicographical_topological_sort(reads_from.reverse(), in_file.index)
+        if name in wanted
+    ]
+
+
+def _node(root: Path, stage: Any, upstream: tuple[str, ...]) -> StageNode:
+    try:
+        meta = StageMeta.model_validate(stage.meta or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"dvc.yaml: stage {stage.addressing}: meta.{key}: {first['msg']}") from None
+    outs = tuple(Path(out.fs_path).relative_to(root.resolve()).as_posix() for out in stage.outs)
+    return StageNode(stage.addressing, stage.desc or "", stage.cmd or "", upstream, outs, meta)
+
+
+class LockFile:
+    """What dvc.lock says each stage read and wrote."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = Path(root) / "dvc.lock"
+        self._read: tuple[object, dict[str, Any]] = (None, {})
+
+    def stages(self) -> dict[str, Any]:
+        """The entry of each stage; empty before the first run."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return {}
+        version = (status.st_mtime_ns, status.st_size)
+        if self._read[0] != version:
+            text = self._path.read_text(encoding="utf-8")
+            self._read = version, (yaml.load(text, yaml.CSafeLoader) or {}).get("stages", {})
+        return self._read[1]
+
+    def reads_what_was_written(self, node: StageNode) -> bool:
+        """Whether the stage's last run read exactly what the stages before it have written since."""
+        stages = self.stages()
+        read = {dep["path"]: dep["md5"] for dep in stages.get(node.name, {}).get("deps", ())}
+        for name in node.upstream:
+            written = {out["path"]: out["md5"] for out in stages.get(name, {}).get("outs", ()) if out["path"] in read}
+            if not written or any(read[path] != digest for path, digest in written.items()):
+                return False
+        return True

@@ -1,0 +1,83 @@
+"""Runs a command and lets nothing of it outlive its caller: `python -I -S guard.py GRACE_SECONDS COMMAND ...`.
+
+The guard leads a session and process group of its own, in which the command and all it starts live. The group is ended
+(SIGTERM, after the grace SIGKILL) when the command ends, when the guard is told to stop by SIGTERM, and when its
+standard input closes: the caller holds the other end, so that happens however the caller dies. Should the guard itself
+be killed, the kernel kills the command, and the caller the rest of the group. Exits as the command did: 128 + N after
+signal N, 127 where it cannot be started. Needs the standard library only, so that it starts in milliseconds, and Linux.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Run the command to its end; the exit status."""
+    grace_seconds, command = float(sys.argv[1]), sys.argv[2:]
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    stops: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stops.append(number))
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        # Its standard input is not the guard's: it must not read what tells the guard that the caller lives.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    watched = [sys.stdin.fileno(), woken]
+    while child.poll() is None and not stops:
+        ready, _, _ = select.select(watched, [], [])
+        if watched[0] in ready and not os.read(watched[0], 1):
+            break
+        if woken in ready:
+            os.read(woken, 1024)
+    _end_the_others(grace_seconds)
+    status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+def _die_with_the_guard() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_the_others(grace_seconds: float) -> None:
+    deadline = time.monotonic() + grace_seconds
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _others():
+            _signal(pid, number)
+        while _others() and (number == signal.SIGKILL or time.monotonic() < deadline):
+            time.sleep(0.02)
+
+
+def _others() -> list[int]:
+    """The living processes of the guard's group but the guard."""
+    own, group = os.getpid(), os.getpgrp()
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own and _group(pid) == group]
+
+
+def _group(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            state, _, group = file.read().rpartition(") ")[2].split()[:3]
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else int(group)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What a flow shows of its stages in Prefect's pages: progress, figures, pictures, and a summary at the end."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.logging import get_logger
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.graph import StageNode
+from pipeline.orchestrate.record import StageRecord
+from pipeline.progress import parse_progress
+from pipeline.views.command import StageCommand
+from pipeline.views.metrics import metrics_of
+from pipeline.views.pictures import picture_of
+from pipeline.views.results import results_frame
+
+
+class ProgressArtifact:
+    """A bar in the pages that follows the lines of one stage."""
+
+    def __init__(self, node: StageNode, flow_run_id: UUID, task_run_id: UUID) -> None:
+        self._node, self._flow_run_id, self._task_run_id = node, flow_run_id, task_run_id
+        self._client: SyncPrefectClient | None = None
+        self._id: UUID | None = None
+
+    def hear(self, line: str) -> None:
+        """Move the bar if the line tells of progress."""
+        progress = parse_progress(line)
+        if progress is None:
+            return
+        share, text = progress
+        if self._client is None:
+            self._client = get_client(sync_client=True)
+        if self._id is None:
+            artifact = ArtifactCreate(
+                key=f"{_key(self._node.name)}-progress",
+                type="progress",
+                description=text,
+                data=100 * share,
+                flow_run_id=self._flow_run_id,
+                task_run_id=self._task_run_id,
+            )
+            self._id = self._client.create_artifact(artifact).id
+        else:
+            self._client.update_artifact(self._id, ArtifactUpdate(data=100 * share, description=text))
+
+
+class Gallery:
+    """Draws what finished stages left, beside the flow, so that no stage waits for a picture of another."""
+
+    def __init__(self, root: Path, flow_run_id: UUID) -> None:
+        self._root, self._flow_run_id = Path(root), flow_run_id
+        self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gallery")
+        self._drawn: list[Future[None]] = []
+
+    def show(self, node: StageNode, task_run_id: UUID) -> None:
+        """Draw a stage's figures and picture soon."""
+        self._drawn.append(self._artist.submit(self._draw, node, task_run_id))
+
+    def close(self) -> None:
+        """Wait for what is still to be drawn. A stage that cannot be drawn is named in the log; it is no failure."""
+        self._artist.shutdown()
+        for drawn in self._drawn:
+            problem = drawn.exception()
+            if problem is not None:
+                get_logger("faster_rcnn").warning("a stage could not be shown: %s", problem)
+
+    def _draw(self, node: StageNode, task_run_id: UUID) -> None:
+        try:
+            command = StageCommand.parse(node.command)
+        except InputError:
+            return
+        with get_client(sync_client=True) as client:
+            figures = metrics_of(command, self._root)
+            if figures:
+                rows = [{"figure": name, "value": f"{value:.6g}"} for name, value in figures.items()]
+                self._create(client, node, task_run_id, "figures", "table", rows)
+            picture = picture_of(command, self._root)
+            if picture is not None:
+                encoded = base64.b64encode(picture.data).decode()
+                text = f"{picture.caption}\n\n![{node.name}](data:{picture.mime};base64,{encoded})"
+                self._create(client, node, task_run_id, "picture", "markdown", text)
+
+    def _create(
+        self, client: SyncPrefectClient, node: StageNode, task_run_id: UUID, what: str, kind: str, data: object
+    ) -> None:
+        client.create_artifact(
+            ArtifactCreate(
+                key=f"{_key(node.name)}-{what}",
+                type=kind,
+                description=f"{node.meta.step}: {node.title}",
+                data=data,
+                flow_run_id=self._flow_run_id,
+                task_run_id=task_run_id,
+            )
+        )
+
+
+def show_summary(root: Path, flow_run_id: UUID, seconds: float, stages: Mapping[str, StageRecord]) -> str:
+    """Leave the summary of a flow in the pages; returns its text, Markdown."""
+    text = summary(Path(root), seconds, stages)
+    with get_client(sync_client=True) as client:
+        client.create_artifact(
+            ArtifactCreate(key="summary", type="markdown", description="Summary", data=text, flow_run_id=flow_run_id)
+        )
+    return text
+
+
+def summary(root: Path, seconds: float, stages: Mapping[str, StageRecord]) -> str:
+    """mAP after each step, then the time of each stage and whether it was cached, as Markdown tables."""
+    count = {
+        state: sum(stage.state == state for stage in stages.values())
+        for state in ("completed", "cached", "failed", "cancelled", "waiting")
+    }
+    told = ", ".join(f"{number} {state}" for state, number in count.items() if number)
+    lines = [f"{len(stages)} stages in {_clock(seconds)}: {told}.", ""]
+    try:
+        results = results_frame(root / "data")
+    except InputError:
+        lines += ["Nothing evaluated yet.", ""]
+    else:
+        lines += [f"| network | {' | '.join(results.columns)} |", "|---" * (1 + len(results.columns)) + "|"]
+        lines += [f"| {name} | {' | '.join(f'{value:.3f}' for value in row)} |" for name, *row in results.itertuples()]
+        lines.append("")
+    lines += ["| step | stage | state | time |", "|---|---|---|---|"]
+    lines += [
+        f"| {stage.step} | {name} | {stage.state} | {_clock(stage.seconds) if stage.attempts else ''} |"
+        for name, stage in stages.items()
+    ]
+    return "\n".join(lines)
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _key(stage: str) -> str:
+    return stage.replace("_", "-").lower()

@@ -1,0 +1,59 @@
+"""`frcnn worker`: a Prefect worker that runs the graph of this folder whenever someone asks the server to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.guarded import Guarded
+from pipeline.orchestrate.server import prefect_server, prepare_environment
+
+# A cancelled flow needs up to ten seconds to end its stages.
+_GRACE_SECONDS = 30.0
+
+
+def run_worker(root: Path, pool: str, tell: Callable[[str], None]) -> None:
+    """Register the work pool and the deployment of prefect.yaml, then serve them, one flow at a time, until Ctrl-C.
+
+    Raises:
+        InputError: there is no server, or a step of Prefect's failed; its lines say why.
+    """
+    root = Path(root).resolve()
+    prepare_environment(root)
+    with prefect_server(root) as server:
+        server.wait()
+        _prefect_quietly(root, tell, "work-pool", "create", pool, "--type", "process", "--overwrite")
+        _prefect_quietly(root, tell, "--no-prompt", "deploy", "--all", "--pool", pool)
+        tell(f"press Run at {server.url}/deployments, or say: prefect deployment run faster-rcnn/this-machine")
+        with suppress(KeyboardInterrupt):
+            _prefect(root, tell, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
+            return
+        tell("stopped")
+
+
+def _prefect_quietly(root: Path, tell: Callable[[str], None], *arguments: str) -> None:
+    lines: list[str] = []
+    try:
+        _prefect(root, lines.append, *arguments)
+    except InputError:
+        for line in lines:
+            tell(line)
+        raise
+
+
+def _prefect(root: Path, tell: Callable[[str], None], *arguments: str) -> None:
+    environment = {**os.environ, "PWD": str(root), "PYTHONPATH": _with(root, os.environ.get("PYTHONPATH"))}
+    guarded = Guarded(
+        [sys.executable, "-m", "prefect", *arguments], cwd=root, environment=environment, grace_seconds=_GRACE_SECONDS
+    )
+    status = guarded.wait(tell)
+    if status:
+        raise InputError(f"prefect {' '.join(arguments)} ended with status {status}; see what it said above")
+
+
+def _with(root: Path, path: str | None) -> str:
+    return os.pathsep.join(filter(None, (str(root), path)))

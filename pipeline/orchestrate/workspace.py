@@ -1,0 +1,110 @@
+"""One flow a workspace, and a clean one to start from, whatever ended the last."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import InputError
+
+WORKSPACE_VARIABLE = "FRCNN_WORKSPACE"
+_SECONDS_FOR_THE_DYING = 20.0
+
+
+@contextmanager
+def hold_workspace(root: Path) -> Iterator[int]:
+    """Keep other flows out of `root` and clear what a killed one left: processes, locks of DVC.
+
+    Yields a file descriptor; the workspace stays held until every process that inherited it has closed it.
+
+    Raises:
+        InputError: another flow, or a dvc command, is at work there.
+    """
+    root = Path(root).resolve()
+    descriptor = _lock(root)
+    try:
+        _end_leftovers(root)
+        _clear_dvc_locks(root)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def refuse_if_held(root: Path) -> None:
+    """Raise InputError if another living flow holds the workspace."""
+    os.close(_lock(Path(root).resolve()))
+
+
+def _lock(root: Path) -> int:
+    path = root / ".dvc" / "tmp" / "frcnn-flow.lock"
+    if not path.parent.parent.is_dir():
+        raise InputError(f"{root}: no DVC repository here; run it in the project's folder")
+    path.parent.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    deadline = time.monotonic() + _SECONDS_FOR_THE_DYING
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            # The guards of a flow that was killed hold its lock until their stages are gone.
+            if _alive(holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise InputError(
+                    f"another flow (process {holder}) is at work in this workspace; wait for it, or stop it"
+                ) from None
+            time.sleep(0.1)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _alive(pid: str) -> bool:
+    return pid.isdigit() and psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+
+
+def _end_leftovers(root: Path) -> None:
+    """Kill what still runs for an earlier flow of this workspace, which is dead, since we hold its lock."""
+    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid not in family and process.environ().get(WORKSPACE_VARIABLE) == str(root):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=10)
+
+
+def _clear_dvc_locks(root: Path) -> None:
+    """Drop the entries of dead processes from DVC's table of busy paths, which outlives them.
+
+    DVC does so itself, but takes a process that was given a dead one's id for it, as happens in containers.
+    """
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        infos = [info for readers in table.get("read", {}).values() for info in readers]
+        infos += table.get("write", {}).values()
+        busy = sorted({int(info["pid"]) for info in infos if _is_dvc(int(info["pid"]))})
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        busy = []
+    if busy:
+        raise InputError(f"dvc (process {busy[0]}) is at work in this workspace; wait for it, or stop it")
+    path.unlink()
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return any("dvc" in Path(word).name for word in psutil.Process(pid).cmdline()[:4])
+    except psutil.Error:
+        return False
