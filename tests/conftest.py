@@ -14,7 +14,17 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-_TREE = ("dvc.yaml", "params.yaml", "stages", "pipeline", ".dvc/config", ".dvcignore", "data/.gitignore")
+_TREE = (
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    ".gitignore",
+    "stages",
+    "pipeline",
+    ".dvc/config",
+    ".dvcignore",
+    "data/.gitignore",
+)
 
 TINY = {
     "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},

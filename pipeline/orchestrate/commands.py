@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -32,13 +33,18 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
         try:
             state = train_faster_rcnn(list(stages), return_state=True)
         finally:
-            send_what_waits()
+            sent = send_what_waits()
         if state.is_completed() or state.is_cancelled():
             tell(f"\n{summary(root, *read_record(root))}")
-    if state.is_cancelled():
-        sys.exit(130)
-    if not state.is_completed():
-        raise InputError(state.message or "the flow failed; its log tells why")
+    message = state.message or "the flow failed; its log tells why"
+    status = 0 if state.is_completed() else 130 if state.is_cancelled() else 1
+    if not sent:
+        tell(f"{message}; Prefect's server did not take the last logs")
+        sys.stdout.flush()
+        os._exit(status)
+    if status == 1:
+        raise InputError(message)
+    sys.exit(status)
 
 
 def keep_pages_open(root: Path, tell: Callable[[str], None]) -> None:

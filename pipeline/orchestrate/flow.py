@@ -162,10 +162,13 @@ class _FlowRun:
         return Completed(message=f"{run.seconds:.1f} s") if run.ran else Completed(name="Cached", message="from DVC")
 
 
-def send_what_waits() -> None:
-    """Hand the server what Prefect still keeps back; at exit it would wait for a server that is gone."""
-    APILogWorker.drain_all(timeout=_SECONDS_TO_SEND)
-    EventsWorker.drain_all(timeout=_SECONDS_TO_SEND)
+def send_what_waits() -> bool:
+    """Hand the server the logs and events that Prefect still keeps back; whether it took them all.
+
+    At exit Prefect would wait for a server that is gone without end.
+    """
+    waiting = [worker.drain_all(timeout=_SECONDS_TO_SEND) for worker in (APILogWorker, EventsWorker)]
+    return not any(left for _, left in waiting)  # type: ignore[misc]
 
 
 def _tidy_database(root: Path, flow_run_id: UUID) -> None:
@@ -187,6 +190,10 @@ def _stopped_from_outside(runner: StageRunner, flow_run_id: UUID) -> Iterator[No
         with get_client(sync_client=True) as client:
             while not over.wait(_SECONDS_BETWEEN_LOOKS):
                 if parent is not None and os.getppid() != parent:
+                    # With its worker the server may be gone too, and Prefect would try to reach it without end.
+                    last_resort = threading.Timer(_SECONDS_TO_SEND, os._exit, (1,))
+                    last_resort.daemon = True
+                    last_resort.start()
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 # A server that does not answer just now cancels nothing.
