@@ -22,7 +22,7 @@ PASSING_STATUS = 75
 _PASSING_TEXTS = ("Unable to acquire lock", "is busy, it is being blocked by")
 _BOILERPLATE = re.compile(
     r"\s*$|> |Running stage|To track the changes|\tgit add|To enable auto staging|\tdvc config|Use `dvc push`"
-    r"|Updating lock file|WARNING: '.*' is empty\."
+    r"|(Updating|Generating) lock file|WARNING: '.*' is empty\."
 )
 _EXITED_WITH = re.compile(r"exited with (-?\d+)")
 

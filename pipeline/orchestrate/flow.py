@@ -157,6 +157,7 @@ class _FlowRun:
             record.state, self._errors[node.name] = "failed", run.error or f"{node.name}: dvc ended with {run.status}"
             return Failed(message=self._errors[node.name])
         self._errors.pop(node.name, None)
+        progress.finish()
         self._gallery.show(node, task_run_id)
         record.state = "completed" if run.ran else "cached"
         return Completed(message=f"{run.seconds:.1f} s") if run.ran else Completed(name="Cached", message="from DVC")

@@ -56,16 +56,17 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
     """
     try:
         with Repo(str(root)) as repo:
-            stages = {stage.addressing: stage for stage in repo.index.stages}
+            stages = {_name(root, stage): stage for stage in repo.index.stages}
             reads_from = networkx.relabel_nodes(
                 repo.index.graph, {stage: name for name, stage in stages.items()}, copy=True
             )
             order = _with_all_they_need(reads_from, list(stages), targets)
-            nodes = {name: _node(root, stages[name], tuple(sorted(reads_from.successors(name)))) for name in order}
-            changed = frozenset(repo.status())
+            nodes = {name: _node(root, name, stages[name], sorted(reads_from.successors(name))) for name in order}
+            differs = repo.status()
+            changed = frozenset(name for name in order if stages[name].addressing in differs)
     except (DvcException, yaml.YAMLError) as error:
         raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None
-    return Graph(nodes, changed & nodes.keys())
+    return Graph(nodes, changed)
 
 
 def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], targets: Sequence[str]) -> list[str]:
@@ -82,15 +83,22 @@ def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], target
     ]
 
 
-def _node(root: Path, stage: Any, upstream: tuple[str, ...]) -> StageNode:
+def _name(root: Path, stage: Any) -> str:
+    # What DVC calls a stage when asked in its own folder; `stage.addressing` depends on the folder one stands in.
+    file = Path(stage.path).relative_to(Path(root).resolve()).as_posix()
+    name = getattr(stage, "name", None)
+    return name if name and file == "dvc.yaml" else f"{file}:{name}" if name else file
+
+
+def _node(root: Path, name: str, stage: Any, upstream: list[str]) -> StageNode:
     try:
         meta = StageMeta.model_validate(stage.meta or {})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"dvc.yaml: stage {stage.addressing}: meta.{key}: {first['msg']}") from None
+        raise InputError(f"dvc.yaml: stage {name}: meta.{key}: {first['msg']}") from None
     outs = tuple(Path(out.fs_path).relative_to(root.resolve()).as_posix() for out in stage.outs)
-    return StageNode(stage.addressing, stage.desc or "", stage.cmd or "", upstream, outs, meta)
+    return StageNode(name, stage.desc or "", stage.cmd or "", tuple(upstream), outs, meta)
 
 
 class LockFile:

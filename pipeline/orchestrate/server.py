@@ -118,7 +118,8 @@ class _OwnServer(PrefectServer):
         return Guarded(
             [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(self._port)],
             cwd=self._root,
-            environment=os.environ,
+            # Its pages ask the address in this setting, not the one they come from.
+            environment={**os.environ, "PREFECT_SERVER_UI_API_URL": f"{self.url}/api"},
             grace_seconds=5.0,
         )
 

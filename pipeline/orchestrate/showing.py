@@ -35,7 +35,14 @@ class ProgressArtifact:
         progress = parse_progress(line)
         if progress is None:
             return
-        share, text = progress
+        self._move(*progress)
+
+    def finish(self) -> None:
+        """Move the bar, if there is one, to its end."""
+        if self._id is not None:
+            self._move(1.0, "done")
+
+    def _move(self, share: float, text: str) -> None:
         if self._client is None:
             self._client = get_client(sync_client=True)
         if self._id is None:
