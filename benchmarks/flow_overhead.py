@@ -2,8 +2,8 @@
 
     python -m benchmarks.flow_overhead [--threads N]
 
-Runs the default graph on a few images and iterations in an empty folder, then runs it again with everything cached. With
-as many threads as cores stages run one after another, with fewer side by side. Of each stage it prints
+Runs the default graph on a few images and iterations in an empty folder, then again with everything cached. With as many
+threads as cores stages run one after another, with fewer side by side. Of each stage it prints
 
 - imports: the interpreter of DVC and its imports, the interpreter of the stage and its imports;
 - work: the stage's own;

@@ -78,9 +78,8 @@ class GroundTruth:
         self._labels = columns["label"][keep].astype(np.int64)
         ids = columns["image_id"][keep]
         starts = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
-        self._spans = {
-            str(ids[start]): slice(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)
-        }
+        ends = [*starts, len(ids)][1:]
+        self._spans = {str(ids[start]): slice(start, end) for start, end in zip(starts, ends, strict=True)}
 
     def __getitem__(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
         """gt_boxes (G, 4) float32 in resized pixels of the plain image, gt_labels (G,) int64."""
