@@ -1,10 +1,11 @@
 """Runs a command and lets nothing of it outlive its caller: `python -I -S guard.py GRACE_SECONDS COMMAND ...`.
 
-The guard leads a session and process group of its own, in which the command and all it starts live. The group is ended
-(SIGTERM, after the grace SIGKILL) when the command ends, when the guard is told to stop by SIGTERM, and when its
-standard input closes: the caller holds the other end, so that happens however the caller dies. Should the guard itself
-be killed, the kernel kills the command, and the caller the rest of the group. Exits as the command did: 128 + N after
-signal N, 127 where it cannot be started. Needs the standard library only, so that it starts in milliseconds, and Linux.
+The guard leads a session and process group of its own, and adopts the orphans of what the command starts, in whatever
+session. They are ended (SIGTERM, after the grace SIGKILL) when the command ends, when the guard is told to stop by
+SIGTERM, and when its standard input closes: the caller holds the other end, so that happens however the caller dies.
+Should the guard itself be killed, the kernel kills the command, and the caller the rest of the group. Exits as the
+command did: 128 + N after signal N, 127 where it cannot be started. Needs the standard library only, so that it starts
+in milliseconds, and Linux.
 """
 
 import contextlib
@@ -17,11 +18,13 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
     """Run the command to its end; the exit status."""
     grace_seconds, command = float(sys.argv[1]), sys.argv[2:]
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -52,26 +55,41 @@ def _die_with_the_guard() -> None:
 
 def _end_the_others(grace_seconds: float) -> None:
     deadline = time.monotonic() + grace_seconds
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in _others():
-            _signal(pid, number)
-        while _others() and (number == signal.SIGKILL or time.monotonic() < deadline):
-            time.sleep(0.02)
+    told: set[int] = set()
+    while others := _others():
+        # One that forks while the list is read has a child that is not on it: the next list has.
+        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        for pid in others:
+            if number == signal.SIGKILL or pid not in told:
+                _signal(pid, number)
+        told.update(others)
+        time.sleep(0.02)
 
 
-def _others() -> list[int]:
-    """The living processes of the guard's group but the guard."""
-    own, group = os.getpid(), os.getpgrp()
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own and _group(pid) == group]
+def _others() -> set[int]:
+    """The living processes that stem from the guard, and those of its session."""
+    own, session = os.getpid(), os.getsid(0)
+    living = {pid: kin for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (kin := _kin(pid))}
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in living.items():
+        children.setdefault(parent, []).append(pid)
+    found = {pid for pid, (_, its_session) in living.items() if its_session == session}
+    waiting = [own, *found]
+    while waiting:
+        new = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        found.update(new)
+        waiting += new
+    return found - {own}
 
 
-def _group(pid: int) -> int | None:
+def _kin(pid: int) -> tuple[int, int] | None:
+    """The parent and the session of a process that lives."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            state, _, group = file.read().rpartition(") ")[2].split()[:3]
+            state, parent, _, session = file.read().rpartition(") ")[2].split()[:4]
     except (OSError, ValueError):
         return None
-    return None if state in "ZX" else int(group)
+    return None if state in "ZX" else (int(parent), int(session))
 
 
 def _signal(pid: int, number: int) -> None:

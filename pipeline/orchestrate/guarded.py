@@ -57,7 +57,8 @@ class Guarded:
         """End it, SIGTERM first; returns at once."""
         with self._lock:
             if not self._ended:
-                self._process.terminate()
+                # Not terminate(), which would reap a guard that has just died before its group is swept.
+                os.kill(self._process.pid, signal.SIGTERM)
 
     def wait(self, on_line: Callable[[str], None]) -> int:
         """Hand over its lines, both streams in one, until nothing of it is left; the exit status as in a shell."""
