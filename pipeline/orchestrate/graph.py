@@ -54,6 +54,9 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
     Raises:
         InputError: DVC cannot read the graph, a target is no stage, or a stage's `meta` has an unknown key or value.
     """
+    root = Path(root).resolve()
+    if not (root / ".dvc").is_dir():
+        raise InputError(f"{root}: no DVC repository here; run it in the project's folder")
     try:
         with Repo(str(root)) as repo:
             stages = {_name(root, stage): stage for stage in repo.index.stages}
@@ -85,7 +88,7 @@ def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], target
 
 def _name(root: Path, stage: Any) -> str:
     # What DVC calls a stage when asked in its own folder; `stage.addressing` depends on the folder one stands in.
-    file = Path(stage.path).relative_to(Path(root).resolve()).as_posix()
+    file = Path(stage.path).relative_to(root).as_posix()
     name = getattr(stage, "name", None)
     return name if name and file == "dvc.yaml" else f"{file}:{name}" if name else file
 
@@ -95,9 +98,9 @@ def _node(root: Path, name: str, stage: Any, upstream: list[str]) -> StageNode:
         meta = StageMeta.model_validate(stage.meta or {})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"dvc.yaml: stage {name}: meta.{key}: {first['msg']}") from None
-    outs = tuple(Path(out.fs_path).relative_to(root.resolve()).as_posix() for out in stage.outs)
+        key = ".".join(str(part) for part in ("meta", *first["loc"]))
+        raise InputError(f"dvc.yaml: stage {name}: {key}: {first['msg']}") from None
+    outs = tuple(Path(out.fs_path).relative_to(root).as_posix() for out in stage.outs)
     return StageNode(name, stage.desc or "", stage.cmd or "", tuple(upstream), outs, meta)
 
 
@@ -109,23 +112,34 @@ class LockFile:
         self._read: tuple[object, dict[str, Any]] = (None, {})
 
     def stages(self) -> dict[str, Any]:
-        """The entry of each stage; empty before the first run."""
+        """The entry of each stage; empty before the first run, and while DVC is writing the file."""
         try:
             status = self._path.stat()
-        except FileNotFoundError:
+            version, read = (status.st_mtime_ns, status.st_size), self._read
+            if read[0] != version:
+                stages = yaml.load(self._path.read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
+                self._read = read = version, dict(stages)
+        except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError):
             return {}
-        version = (status.st_mtime_ns, status.st_size)
-        if self._read[0] != version:
-            text = self._path.read_text(encoding="utf-8")
-            self._read = version, (yaml.load(text, yaml.CSafeLoader) or {}).get("stages", {})
-        return self._read[1]
+        return read[1]
 
     def reads_what_was_written(self, node: StageNode) -> bool:
         """Whether the stage's last run read exactly what the stages before it have written since."""
         stages = self.stages()
-        read = {dep["path"]: dep["md5"] for dep in stages.get(node.name, {}).get("deps", ())}
+        read = _digests(stages, node.name, "deps")
         for name in node.upstream:
-            written = {out["path"]: out["md5"] for out in stages.get(name, {}).get("outs", ()) if out["path"] in read}
-            if not written or any(read[path] != digest for path, digest in written.items()):
+            written = _digests(stages, name, "outs")
+            used = {path: digest for path, digest in read.items() if any(_overlap(path, other) for other in written)}
+            # Of a part of an output there is no digest to compare: that is left to DVC.
+            if not used or any(digest is None or written.get(path) != digest for path, digest in used.items()):
                 return False
         return True
+
+
+def _digests(stages: Mapping[str, Any], name: str, key: str) -> dict[str, str | None]:
+    entry = stages.get(name) or {}
+    return {item["path"]: item.get("md5") for item in entry.get(key) or ()}
+
+
+def _overlap(one: str, other: str) -> bool:
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
