@@ -94,11 +94,15 @@ class Slots:
 
     def _open(self, device: str) -> int:
         # Other people's flows must be able to hold it, whatever this one's umask.
-        path = self.folder / f"{device}.lock"
+        path = self.folder / f"{device.replace('/', '_')}.lock"
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         with suppress(PermissionError):
             self.folder.chmod(0o1777)
+        # Linux may forbid O_CREAT for a file of somebody else in such a folder (fs.protected_regular).
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        with suppress(PermissionError):
             path.chmod(0o666)
         return descriptor
 
@@ -107,8 +111,23 @@ def slots_of_this_machine() -> Slots:
     """Its GPUs, those of CUDA_VISIBLE_DEVICES where that is set, and the cores this process may use."""
     uuids = _uuids_of_nvidia_smi()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = list(uuids) if visible is None else [index for index in visible.split(",") if index]
-    return Slots(tuple(uuids.get(index, index) for index in chosen), len(os.sched_getaffinity(0)))
+    devices = list(uuids.values()) if visible is None else _chosen(visible, uuids)
+    return Slots(tuple(devices), len(os.sched_getaffinity(0)))
+
+
+def _chosen(visible: str, uuids: dict[str, str]) -> list[str]:
+    """The devices of CUDA_VISIBLE_DEVICES: as for CUDA, none from the first that there cannot be, such as -1."""
+    devices = []
+    for word in visible.split(","):
+        name = word.strip()
+        if not (name.isdecimal() or name.startswith(("GPU-", "MIG-"))) or (
+            uuids and name.isdecimal() and name not in uuids
+        ):
+            break
+        # A UUID may be cut short; one lock a device needs one name for it.
+        whole = [uuid for uuid in uuids.values() if uuid.startswith(name)]
+        devices.append(uuids.get(name) or (whole[0] if len(whole) == 1 else name))
+    return devices
 
 
 def _uuids_of_nvidia_smi() -> dict[str, str]:
