@@ -68,19 +68,27 @@ def _lock(root: Path) -> int:
 
 
 def _alive(pid: str) -> bool:
-    return pid.isdigit() and psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    try:
+        return pid.isdigit() and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_leftovers(root: Path) -> None:
     """Kill what still runs for an earlier flow of this workspace, which is dead, since we hold its lock."""
     family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    left = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.pid not in family and process.environ().get(WORKSPACE_VARIABLE) == str(root):
-                process.kill()
-                left.append(process)
-    psutil.wait_procs(left, timeout=10)
+    deadline = time.monotonic() + _SECONDS_FOR_THE_DYING
+    # One that starts another while the list is read: the next list has it.
+    while time.monotonic() < deadline:
+        left = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid not in family and process.environ().get(WORKSPACE_VARIABLE) == str(root):
+                    process.kill()
+                    left.append(process)
+        if not left:
+            return
+        psutil.wait_procs(left, timeout=10)
 
 
 def _clear_dvc_locks(root: Path) -> None:
@@ -100,7 +108,7 @@ def _clear_dvc_locks(root: Path) -> None:
         busy = []
     if busy:
         raise InputError(f"dvc (process {busy[0]}) is at work in this workspace; wait for it, or stop it")
-    path.unlink()
+    path.unlink(missing_ok=True)
 
 
 def _is_dvc(pid: int) -> bool:
