@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -66,7 +67,8 @@ class StageRunner:
         with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping) as slot:
             run = StageRun(marks={"spawned": time.monotonic()})
             guarded = self._start(node, slot)
-            timer = threading.Timer((node.meta.timeout_minutes or 1e6) * 60, self._time_out, (run, guarded))
+            seconds = min((node.meta.timeout_minutes or math.inf) * 60, threading.TIMEOUT_MAX)
+            timer = threading.Timer(seconds, self._time_out, (run, guarded))
             timer.daemon = True
             timer.start()
             try:
@@ -142,10 +144,12 @@ def _hear(line: str, node: StageNode, run: StageRun, on_line: Callable[[str], No
 
 
 def _judge(node: StageNode, run: StageRun) -> None:
-    if run.timed_out:
+    if not run.status:
+        # What it told on the way is of no consequence; nor is a timer that fired when it had just ended.
+        run.error, run.passing, run.timed_out = "", False, False
+    elif run.timed_out:
         run.error = f"{node.name}: not done after {node.meta.timeout_minutes:g} minutes (meta.timeout_minutes)"
         run.passing = False
-        run.status = run.status or 1
     elif signal.SIGHUP <= run.status - 128 <= signal.SIGRTMAX:  # dvc's own failures have the status 255
         run.error = f"{node.name}: dvc was ended by signal {run.status - 128}"
         run.passing = True
