@@ -6,6 +6,7 @@ fixed when it is imported.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -69,6 +70,7 @@ def prefect_server(root: Path) -> Iterator[PrefectServer]:
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
+        named = named.rstrip("/")
         if not _answers(named):
             raise InputError(
                 f"PREFECT_API_URL {named}: no Prefect server answers there; start it, or unset the variable"
@@ -81,7 +83,7 @@ def prefect_server(root: Path) -> Iterator[PrefectServer]:
     try:
         yield server
     finally:
-        del os.environ["PREFECT_API_URL"]
+        os.environ.pop("PREFECT_API_URL", None)
         server.close()
 
 
@@ -93,7 +95,7 @@ class _OwnServer(PrefectServer):
         self._record = self._root / ".prefect" / "server.json"
         self._log = self._root / ".prefect" / "server.log"
         self._log.parent.mkdir(exist_ok=True)
-        self._port = _free_port()
+        self._port, self._claim = _free_port()
         super().__init__(f"http://{_HOST}:{self._port}")
         self._closing = threading.Event()
         self._guarded = self._start()
@@ -113,6 +115,7 @@ class _OwnServer(PrefectServer):
         self._record.unlink(missing_ok=True)
         self._guarded.stop()
         self._keeper.join()
+        self._claim.close()
 
     def _start(self) -> Guarded:
         return Guarded(
@@ -149,17 +152,21 @@ def _answers(api: str) -> bool:
     try:
         with opener.open(f"{api}/health", timeout=5) as answer:
             return answer.status == 200
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
-def _free_port() -> int:
+def _free_port() -> tuple[int, socket.socket]:
+    """A port, and what keeps other flows of this machine from choosing it too before the server listens there."""
     for port in range(_FIRST_PORT, _FIRST_PORT + 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0frcnn-prefect-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((_HOST, port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            claim.close()
+            continue
+        return port, claim
     raise InputError(f"no free port from {_FIRST_PORT} on for prefect's server")
