@@ -22,6 +22,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed, State
 
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+# A task that waits to be tried again is scheduled.
+_TASK_UNDER_WAY = [*_UNDER_WAY, StateType.SCHEDULED, StateType.PAUSED]
 
 
 def workspace_tag(root: Path) -> str:
@@ -51,7 +53,7 @@ def sweep_stale_runs(client: SyncPrefectClient, own: UUID, tag: str) -> int:
     for run in stale:
         tasks = client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
-            task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskStateType(any_=_UNDER_WAY))),
+            task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskStateType(any_=_TASK_UNDER_WAY))),
         )
         gone: State[None] = Crashed(message="its process was gone when the next flow of the workspace began")
         for task in tasks:
