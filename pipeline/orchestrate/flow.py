@@ -107,6 +107,9 @@ class _FlowRun:
             return Cancelled(message="stopped; the next run goes on from here")
         if self._errors:
             return Failed(message="; ".join(self._errors.values()))
+        undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
+        if undone:
+            return Failed(message=f"{', '.join(undone)}: not run; the log tells why")
         cached = sum(record.state == "cached" for record in self.records.values())
         return Completed(message=f"{len(self.records)} stages, {cached} of them cached")
 
@@ -150,6 +153,9 @@ class _FlowRun:
         except Stopped:
             record.state = "cancelled"
             return Cancelled(message="stopped")
+        except Exception as problem:
+            record.state, self._errors[node.name] = "failed", f"{node.name}: {problem}"
+            raise
         last.append(run)
         record.seconds = run.seconds
         record.marks = {name: at - self._began for name, at in run.marks.items()}

@@ -43,6 +43,13 @@ class ProgressArtifact:
             self._move(1.0, "done")
 
     def _move(self, share: float, text: str) -> None:
+        # A stage goes on whether or not its bar can be shown.
+        try:
+            self._show(share, text)
+        except Exception as problem:
+            get_logger("faster_rcnn").warning("the progress of %s could not be shown: %s", self._node.name, problem)
+
+    def _show(self, share: float, text: str) -> None:
         if self._client is None:
             self._client = get_client(sync_client=True)
         if self._id is None:
