@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 Item = TypeVar("Item")
 
 
-_LINE = re.compile(r".+: (\d+)/(\d+) (\S+, \S+ \S+/s, \d+:\d\d left.*)")
+_LINE = re.compile(r".+: (\d+)/(0*[1-9]\d*) (\S+, \S+ \S+/s, \d+:\d\d left.*)")
 
 
 def parse_progress(line: str) -> tuple[float, str] | None:
