@@ -32,8 +32,9 @@ _EXITED_WITH = re.compile(r"exited with (-?\d+)")
 class StageRun:
     """How a stage ended. `status` is 0 or DVC's exit status; `ran` is False where DVC took the result from its cache.
 
-    `marks` are the times, on time.monotonic()'s clock, at which a run reached a point: `spawned`, `started` (DVC starts
-    the stage's process), `working` (its imports are done), `worked`, `ended`.
+    `marks` are the times, on time.monotonic()'s clock, at which a run reached a point: `ready` (all it reads is there),
+    `spawned` (so are its cores and its GPU: DVC starts), `started` (DVC starts the stage's process), `working` (its
+    imports are done), `worked`, `ended`.
     """
 
     status: int = 0
@@ -64,8 +65,9 @@ class StageRunner:
         Raises:
             Stopped: `stop` was called.
         """
+        ready = time.monotonic()
         with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping) as slot:
-            run = StageRun(marks={"spawned": time.monotonic()})
+            run = StageRun(marks={"ready": ready, "spawned": time.monotonic()})
             guarded = self._start(node, slot)
             seconds = min((node.meta.timeout_minutes or math.inf) * 60, threading.TIMEOUT_MAX)
             timer = threading.Timer(seconds, self._time_out, (run, guarded))
