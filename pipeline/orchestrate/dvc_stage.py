@@ -66,7 +66,7 @@ class StageRunner:
             Stopped: `stop` was called.
         """
         ready = time.monotonic()
-        with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping) as slot:
+        with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping, on_line) as slot:
             run = StageRun(marks={"ready": ready, "spawned": time.monotonic()})
             guarded = self._start(node, slot)
             seconds = min((node.meta.timeout_minutes or math.inf) * 60, threading.TIMEOUT_MAX)

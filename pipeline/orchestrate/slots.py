@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,19 +46,25 @@ class Slots:
         self._changed = threading.Condition()
 
     @contextmanager
-    def lend(self, gpu: int, cores: int, stopping: threading.Event) -> Iterator[Slot]:
+    def lend(
+        self, gpu: int, cores: int, stopping: threading.Event, tell: Callable[[str], None] = lambda line: None
+    ) -> Iterator[Slot]:
         """Wait for a GPU where `gpu` is 1 and the machine has one, and for `cores` cores, or all where it has fewer.
+
+        `tell` gets a line where it has to wait.
 
         Raises:
             Stopped: `stopping` was set meanwhile.
         """
         cores = min(cores, self.cores)
-        with self._cores(cores, stopping), self._device(bool(gpu and self.devices), stopping) as slot:
+        with self._cores(cores, stopping, tell), self._device(bool(gpu and self.devices), stopping, tell) as slot:
             yield slot
 
     @contextmanager
-    def _cores(self, wanted: int, stopping: threading.Event) -> Iterator[None]:
+    def _cores(self, wanted: int, stopping: threading.Event, tell: Callable[[str], None]) -> Iterator[None]:
         with self._changed:
+            if self._free_cores < wanted:
+                tell(f"waits until {wanted} of {self.cores} cores are free")
             while self._free_cores < wanted:
                 if stopping.is_set():
                     raise Stopped
@@ -72,10 +78,11 @@ class Slots:
                 self._changed.notify_all()
 
     @contextmanager
-    def _device(self, wanted: bool, stopping: threading.Event) -> Iterator[Slot]:
+    def _device(self, wanted: bool, stopping: threading.Event, tell: Callable[[str], None]) -> Iterator[Slot]:
         if not wanted:
             yield Slot(None)
             return
+        told = False
         while not stopping.is_set():
             for device in self.devices:
                 descriptor = self._open(device)
@@ -89,6 +96,9 @@ class Slots:
                 finally:
                     os.close(descriptor)
                 return
+            if not told:
+                tell(f"waits for one of {len(self.devices)} GPU(s)")
+                told = True
             stopping.wait(_SECONDS_BETWEEN_TRIES)
         raise Stopped
 

@@ -227,3 +227,25 @@ def test_a_machine_without_a_working_nvidia_smi_has_no_gpu(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert slots_of_this_machine().devices == ()
+
+
+def test_it_tells_once_for_what_it_waits(tmp_path: Path) -> None:
+    slots = Slots(("a",), 2, tmp_path)
+    stopping, lines = threading.Event(), []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        stopping.set()
+
+    with slots.lend(0, 1, stopping, lines.append):
+        assert lines == []
+        with pytest.raises(Stopped), slots.lend(0, 2, stopping, hear):
+            pass
+    stopping.clear()
+    with (
+        slots.lend(1, 1, stopping, lines.append),
+        pytest.raises(Stopped),
+        slots.lend(1, 1, stopping, hear),
+    ):
+        pass
+    assert lines == ["waits until 2 of 2 cores are free", "waits for one of 1 GPU(s)"]
