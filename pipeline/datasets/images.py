@@ -84,7 +84,7 @@ def problems_of(path: Path, max_pixels: int = MAX_PIXELS, deep: bool = False) ->
 
     `undecodable`, `truncated` and `too_large` are those that `read_rgb` refuses. `exif_orientation` and `mode` tell of
     what it undoes; boxes may have been drawn on the image as stored. Looks at the header and for the end of the file;
-    with `deep`, decodes the image too, which alone finds damage inside.
+    with `deep`, decodes the image too, which alone finds damage inside; not all of it, as a JPEG has no checksums.
 
     Raises:
         InputError: the file is missing or cannot be read.
