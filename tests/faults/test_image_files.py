@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.datasets.images import MAX_PIXELS, problems_of, read_rgb
 from pipeline.errors import InputError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY, new_project
 from tests.datasets.image_files import samples
 
 SAMPLES = samples()
@@ -130,6 +130,19 @@ def test_a_header_with_many_values_is_refused(tmp_path: Path) -> None:
     path.write_bytes(tiff)
     with pytest.raises(InputError, match=r"its tag 256 has 4294967295 values"):
         read_rgb(path)
+
+
+def test_the_stage_ends_in_one_line_without_words_of_the_decoder(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project", TINY)
+    dataset = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"
+    resize = "python -m stages.resize --dataset data/dataset --raw data/raw --params base,resize --out data/resize"
+    assert project.run(*dataset.split()).returncode == 0
+    image = project.data / "dataset/images/train_00003.png"
+    image.write_bytes(image.read_bytes()[:-1000])
+    result = project.run(*resize.split())
+    assert result.returncode == 1 and "Traceback" not in result.stderr and "libpng" not in result.stderr
+    assert "train_00003.png: is cut off, it ends " in result.stderr.splitlines()[-1]
+    assert not (project.data / "resize").exists()
 
 
 def _fuzz(seed: int, count: int, folder: Path) -> None:
