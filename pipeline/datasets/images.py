@@ -1,28 +1,168 @@
-"""The one image reader of all stages."""
+"""The one image reader of all stages.
+
+OpenCV decodes; the header is read first, so that nothing is decoded that is cut off, too large or of a format that the
+project does not read. What becomes of the modes:
+
+- gray is repeated in all channels, a palette is looked up;
+- alpha is dropped: the colours are those of the file, also where nothing of them would be seen. TIFF alone has them
+  blended with black, which libtiff does; the transparent pixels of a GIF get its background colour;
+- of 16 bits the upper 8 are kept, within 1;
+- CMYK becomes RGB by (1 - C)(1 - K) and so on, without colour profiles. A JPEG's is inverted in the file, as Adobe
+  began and all writers do;
+- of an animation the first picture is taken, of a TIFF of several pages the first page.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from pipeline.datasets.image_ends import what_is_missing
+from pipeline.datasets.image_headers import HeaderCutOffError, HeaderError, ImageHeader, read_header
 from pipeline.errors import InputError
 
+MAX_PIXELS = 2**28  # 16384 x 16384; 0.8 GB decoded
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Decode an image file to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+ProblemKind = Literal["undecodable", "truncated", "exif_orientation", "mode", "too_large"]
+
+
+class ImageProblem(NamedTuple):
+    """What is not plain about an image file; `exif_orientation` and `mode` do not keep `read_rgb` from reading it."""
+
+    kind: ProblemKind
+    detail: str
+
+
+def probe(path: Path) -> ImageHeader:
+    """What the header of an image file says; no pixel is decoded, and little more than the header read.
 
     Raises:
-        InputError: the file is missing or cannot be decoded.
+        InputError: the file is missing, no image, or ends inside its header.
     """
+    with _opened(path) as file:
+        return _header_of(path, file)
+
+
+def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Decode an image file to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Args:
+        path: a JPEG, PNG, BMP, WebP, TIFF or GIF.
+        max_pixels: a header that tells more is refused before anything is decoded.
+
+    Raises:
+        InputError: the file is missing, cut off, larger than `max_pixels` or cannot be decoded.
+    """
+    with _opened(path) as file:
+        header = _header_of(path, file)
+        if header.width * header.height > max_pixels:
+            raise InputError(f"{path}: {_too_large(header, max_pixels)}; scale it down or drop it from the list")
+        missing = what_is_missing(file, header.format)
+        if missing:
+            raise InputError(f"{path}: is cut off, {missing}; fetch it again or drop it from the list")
+        file.seek(0)
+        content = file.read()
+    pixels = _decode(content, header)
+    if pixels is None:
+        raise InputError(f"{path}: cannot be decoded as an image; replace the file or drop it from the list")
+    if pixels.shape[:2] != (header.height, header.width):
+        raise InputError(
+            f"{path}: decodes to {pixels.shape[1]} x {pixels.shape[0]} px, but its header says "
+            f"{header.width} x {header.height}; replace the file or drop it from the list"
+        )
+    return pixels
+
+
+def problems_of(path: Path, max_pixels: int = MAX_PIXELS, deep: bool = False) -> list[ImageProblem]:
+    """What a person should know about an image file before it is trained on; empty for a plain, sound one.
+
+    `undecodable`, `truncated` and `too_large` are those that `read_rgb` refuses. `exif_orientation` and `mode` tell of
+    what it undoes; boxes may have been drawn on the image as stored. Looks at the header and for the end of the file;
+    with `deep`, decodes the image too, which alone finds damage inside; not all of it, as a JPEG has no checksums.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    with _opened(path) as file:
+        try:
+            header = read_header(file)
+            missing = what_is_missing(file, header.format)
+        except HeaderCutOffError as error:
+            return [ImageProblem("truncated", str(error))]
+        except HeaderError as error:
+            return [ImageProblem("undecodable", str(error))]
+    problems = []
+    if missing:
+        problems.append(ImageProblem("truncated", missing))
+    if header.width * header.height > max_pixels:
+        problems.append(ImageProblem("too_large", _too_large(header, max_pixels)))
+    if deep and not problems:
+        try:
+            read_rgb(path, max_pixels)
+        except InputError as error:
+            problems.append(ImageProblem("undecodable", str(error).removeprefix(f"{path}: ").partition(";")[0]))
+    if header.exif_orientation != 1:
+        problems.append(ImageProblem("exif_orientation", f"EXIF orientation {header.exif_orientation}"))
+    if header.mode != "rgb":
+        problems.append(ImageProblem("mode", header.mode))
+    return problems
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        if not path.is_file():  # to open a pipe would wait for its writer
+            raise InputError(f"{path}: no such file; put the image there or drop it from the list")
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); put the image there or drop it from the list"
         ) from error
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if len(content) else None
-    if pixels is None:
-        raise InputError(f"{path}: cannot be decoded as an image; replace the file or drop it from the list")
-    return pixels
+
+
+def _header_of(path: Path, file: BinaryIO) -> ImageHeader:
+    try:
+        return read_header(file)
+    except HeaderCutOffError as error:
+        raise InputError(f"{path}: is cut off, {error}; fetch it again or drop it from the list") from error
+    except HeaderError as error:
+        raise InputError(
+            f"{path}: cannot be decoded as an image, {error}; replace the file or drop it from the list"
+        ) from error
+
+
+def _too_large(header: ImageHeader, max_pixels: int) -> str:
+    return f"{header.width} x {header.height} px are more than the {max_pixels} pixels that are read"
+
+
+def _decode(content: bytes, header: ImageHeader) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB, upright; None where OpenCV cannot."""
+    flags = cv2.IMREAD_COLOR_RGB
+    if header.format != "tiff":  # libtiff turns some modes itself whatever the flag, so there OpenCV does the rest
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the caller's one line says it all
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except (cv2.error, MemoryError):
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        return None
+    return pixels if header.format == "tiff" else np.ascontiguousarray(_upright(pixels, header.exif_orientation))
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, 3) pixels turned and mirrored as EXIF's orientation asks; 5 to 8 exchange height and width."""
+    if orientation in (3, 4, 6, 7):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 7, 8):
+        pixels = pixels[:, ::-1]
+    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels

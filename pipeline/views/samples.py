@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -19,6 +18,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups
+from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError
 
 _MIRRORED = ".mirrored"
@@ -144,14 +144,7 @@ class OriginalImages(_Index):
         """
         root, _, rest = str(self.row(image_id)["file"]).partition("/")
         path = self._roots.get(root, self.folder / root) / rest
-        try:
-            content = np.fromfile(path, dtype=np.uint8)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); put the image there") from error
-        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if len(content) else None
-        if pixels is None:
-            raise InputError(f"{path}: cannot be decoded as an image; replace the file")
-        return pixels
+        return read_rgb(path)
 
 
 class NetworkImages(_Index):
