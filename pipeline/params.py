@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Names = Annotated[list[str], Field(min_length=1)]
 Quadruple = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -59,17 +60,47 @@ class ShapesData(Section):
 class VocData(Section):
     """A tree in Pascal VOC layout under data/raw."""
 
-    train: Annotated[list[str], Field(min_length=1)]
-    test: Annotated[list[str], Field(min_length=1)]
-    classes: Annotated[list[str], Field(min_length=1)] | None
+    train: Names
+    val: list[str]
+    test: Names
+    classes: Names | None
+
+
+class FindingPolicy(Section):
+    """What is done about each kind of fault in the annotations.
+
+    error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
+    finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
+    """
+
+    non_numeric: Literal["error", "drop"]
+    non_finite: Literal["error", "drop"]
+    inverted: Literal["error", "fix", "drop"]
+    zero_area: Literal["error", "drop"]
+    subpixel: Literal["error", "drop", "keep"]
+    outside_image: Literal["error", "fix", "drop"]
+    duplicate_box: Literal["error", "drop", "keep"]
+    duplicate_image_id: Literal["error", "drop"]
+    same_image_in_train_and_test: Literal["error", "drop"]
+    unknown_class: Literal["error", "drop", "ignore"]
+    missing_difficult: Literal["error", "keep", "allow"]
+    annotation_without_image: Literal["error", "drop"]
+    image_without_annotation: Literal["error", "drop", "keep"]
+    size_differs: Literal["error", "fix", "drop"]
+
+    @classmethod
+    def allowed(cls, kind: str) -> tuple[str, ...]:
+        """The actions that a kind may have."""
+        return get_args(cls.model_fields[kind].annotation)
 
 
 class DatasetParams(Section):
-    """Which reader, and what it reads."""
+    """Which reader, what it reads, and what is done about faults."""
 
     reader: Literal["shapes", "voc"]
     shapes: ShapesData
     voc: VocData
+    findings: FindingPolicy
 
 
 class Pretrain(Section):
