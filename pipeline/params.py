@@ -6,6 +6,7 @@ DVC knowing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -66,6 +67,53 @@ class VocData(Section):
     classes: Names | None
 
 
+class CocoData(Section):
+    """COCO instances files under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    images: str
+    classes: Names | None
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> CocoData:
+        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}"}:
+            raise ValueError("images may hold {name} and {folder} and no other braces")
+        return self
+
+
+class KittiData(Section):
+    """A tree in KITTI's layout under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    folder: str
+    classes: Names | None
+    merge: dict[str, str]
+
+
+class YoloData(Section):
+    """Images with YOLO's txt labels under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    names: str
+
+
+class TableData(Section):
+    """A table of boxes, CSV or Parquet, under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    file: str
+    boxes: Literal["xyxy", "xywh"]
+    classes: Names | None
+
+
 class FindingPolicy(Section):
     """What is done about each kind of fault in the annotations.
 
@@ -97,9 +145,13 @@ class FindingPolicy(Section):
 class DatasetParams(Section):
     """Which reader, what it reads, and what is done about faults."""
 
-    reader: Literal["shapes", "voc"]
+    reader: Literal["shapes", "voc", "coco", "kitti", "yolo", "table"]
     shapes: ShapesData
     voc: VocData
+    coco: CocoData
+    kitti: KittiData
+    yolo: YoloData
+    table: TableData
     findings: FindingPolicy
 
 

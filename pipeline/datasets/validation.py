@@ -167,7 +167,7 @@ def _boxes_inside(
 ) -> tuple[npt.NDArray[np.float32], Flags]:
     """(G, 4) float32 boxes clipped to the image, and (G,) which of them may stay; adds to `faults`."""
     numeric = _without_word(np.ones(len(label), np.bool_), record)
-    finite: Flags = np.isfinite(record.written).all(axis=1)
+    finite: Flags = np.logical_and.reduce(np.isfinite(record.written), axis=1)
     written = np.where(finite[:, None], record.written, 0.0)
     sides = form.sides(written)
     known = numeric & (label != 0)
