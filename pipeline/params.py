@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Overlap = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -207,6 +208,7 @@ class AnchorTargetParams(Section):
     fg_iou: Fraction
     bg_iou: Fraction
     allowed_border: float | None
+    ignore_ioa: Overlap
 
     @model_validator(mode="after")
     def _bg_below_fg(self) -> AnchorTargetParams:
@@ -243,6 +245,7 @@ class ProposalTargetParams(Section):
     fg_iou: Fraction
     bg_iou_high: Fraction
     bg_iou_low: Fraction
+    ignore_ioa: Overlap
     normalise: Literal["fixed", "measured"]
     mean: Quadruple
     std: Annotated[list[Positive], Field(min_length=4, max_length=4)]
@@ -330,8 +333,9 @@ class DetectParams(Section):
 
 
 class EvaluateParams(Section):
-    """How many proposals an image `proposal_recall50` counts."""
+    """Which images are detected in and judged, and how many proposals an image `proposal_recall50` counts."""
 
+    split: Literal["val", "test"]
     recall_proposals: Count
 
 

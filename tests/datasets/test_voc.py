@@ -225,3 +225,12 @@ def test_reads_bccd_and_finds_its_two_boxes_without_area() -> None:
         ("00343.xml", "zero_area"),
     ]
     assert all(math.isfinite(value) for image in images for value in image.boxes.flat)
+
+
+def test_a_val_split_stands_beside_train_and_test(tree: Path) -> None:
+    _list(tree, train=["a"], val=["b"])
+    dataset = _splits(tree, train=["train"], val=["val"], test=["test"])
+    assert [(image.image_id, image.split) for image in dataset.images] == [("a", "train"), ("b", "val"), ("c", "test")]
+    _list(tree, val=["c"])
+    with pytest.raises(InputError, match="image 'c' is both in val and in test"):
+        list(_splits(tree, train=["train"], val=["val"], test=["test"]).images)
