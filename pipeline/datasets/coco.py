@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
-from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, no_flags
+from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, no_flags, one_line
 from pipeline.errors import InputError
 
 _LARGEST = 1 << 30  # bytes of a JSON file; COCO's own largest has 0.45 GB
@@ -213,7 +213,7 @@ def _parse(path: Path, table: _Table) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply to be an instances file; replace it") from error
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not valid JSON ({str(error)[:200]}); mend or replace the file") from error
+        raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; give an instances file as COCO writes it")
     return content

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pipeline.datasets.base import Split
 from pipeline.errors import InputError
 
+_LONGEST_NAME = 255  # bytes, of a file in its folder
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -166,7 +167,8 @@ def check_root(root: Path, layout: str) -> Path:
 
 def is_plain(part: str) -> bool:
     """Whether a path part names something in its own folder."""
-    return part not in ("", ".", "..") and not set(part) & set("/\\\0") and part.isprintable()
+    fits = len(part.encode(errors="replace")) <= _LONGEST_NAME
+    return fits and part not in ("", ".", "..") and not set(part) & set("/\\\0") and part.isprintable()
 
 
 def below_root(text: Any, where: str) -> str:
@@ -193,7 +195,13 @@ def read_text(path: Path, what: str) -> str:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; {what}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); {what}") from error
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({one_line(error)}); {what}") from error
+
+
+def one_line(error: object) -> str:
+    """What a library says, cut to 200 characters of one printable line."""
+    text = " ".join(str(error).split())[:200]
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def to_floats(texts: Sequence[str]) -> tuple[Boxes, list[int]]:

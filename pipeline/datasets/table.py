@@ -19,7 +19,17 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from pipeline.datasets.base import Split
-from pipeline.datasets.records import XYWH, XYXY, BoxFormat, RawData, RawRecord, below_root, check_root, to_floats
+from pipeline.datasets.records import (
+    XYWH,
+    XYXY,
+    BoxFormat,
+    RawData,
+    RawRecord,
+    below_root,
+    check_root,
+    one_line,
+    to_floats,
+)
 from pipeline.errors import InputError
 
 _FLAGS = ("difficult", "iscrowd", "ignore")
@@ -68,7 +78,7 @@ def read_table(
     taken = {value: split for split, values in splits.items() for value in values}
     for value in taken:
         if value not in rows.splits:
-            there = ", ".join(sorted(rows.splits)[:8])
+            there = one_line(", ".join(sorted(rows.splits)[:8]))
             raise InputError(
                 f"{root / file}: has no row of split {value[:60]!r}; set dataset.table to splits it has ({there})"
             )
@@ -162,8 +172,9 @@ def _open(path: Path) -> pa.Table:
         texts = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
         return pacsv.read_csv(path, convert_options=texts)
     except (pa.ArrowException, OSError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a readable {path.suffix[1:] or 'CSV'} table ({line}); mend it") from error
+        raise InputError(
+            f"{path}: not a readable {path.suffix[1:] or 'CSV'} table ({one_line(error)}); mend it"
+        ) from error
 
 
 def _texts(table: pa.Table, name: str, path: Path) -> pa.Array:

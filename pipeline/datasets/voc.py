@@ -17,7 +17,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from pipeline.datasets.base import Split
-from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_plain, no_flags, read_text
+from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_plain, no_flags, one_line, read_text
 from pipeline.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
@@ -106,9 +106,11 @@ def _parse(path: Path) -> Element:
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except defusedxml.DefusedXmlException as error:
-        raise InputError(f"{path}: refused, it declares XML entities ({error}); remove its DOCTYPE") from error
+        raise InputError(
+            f"{path}: refused, it declares XML entities ({one_line(error)}); remove its DOCTYPE"
+        ) from error
     except (ParseError, ValueError, LookupError, OSError) as error:
-        raise InputError(f"{path}: malformed XML ({error}); mend or replace the file") from error
+        raise InputError(f"{path}: malformed XML ({one_line(error)}); mend or replace the file") from error
     if root is None:
         raise InputError(f"{path}: holds no element; mend or replace the file")
     return root

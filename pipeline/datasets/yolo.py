@@ -19,6 +19,7 @@ from pipeline.datasets.records import (
     below_root,
     check_root,
     no_flags,
+    one_line,
     read_text,
     to_floats,
 )
@@ -89,7 +90,7 @@ def _read_names(path: Path) -> list[str]:
     try:
         content: Any = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())[:200]}); {what}") from error
+        raise InputError(f"{path}: not valid YAML ({one_line(error)}); {what}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
         if list(names) != list(range(len(names))):
