@@ -6,9 +6,10 @@ DVC knowing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,10 +17,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Overlap = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Names = Annotated[list[str], Field(min_length=1)]
 Quadruple = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -59,17 +62,98 @@ class ShapesData(Section):
 class VocData(Section):
     """A tree in Pascal VOC layout under data/raw."""
 
-    train: Annotated[list[str], Field(min_length=1)]
-    test: Annotated[list[str], Field(min_length=1)]
-    classes: Annotated[list[str], Field(min_length=1)] | None
+    train: Names
+    val: list[str]
+    test: Names
+    classes: Names | None
+
+
+class CocoData(Section):
+    """COCO instances files under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    images: str
+    classes: Names | None
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> CocoData:
+        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}"}:
+            raise ValueError("images may hold {name} and {folder} and no other braces")
+        return self
+
+
+class KittiData(Section):
+    """A tree in KITTI's layout under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    folder: str
+    classes: Names | None
+    merge: dict[str, str]
+
+
+class YoloData(Section):
+    """Images with YOLO's txt labels under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    names: str
+
+
+class TableData(Section):
+    """A table of boxes, CSV or Parquet, under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    file: str
+    boxes: Literal["xyxy", "xywh"]
+    classes: Names | None
+
+
+class FindingPolicy(Section):
+    """What is done about each kind of fault in the annotations.
+
+    error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
+    finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
+    """
+
+    non_numeric: Literal["error", "drop"]
+    non_finite: Literal["error", "drop"]
+    inverted: Literal["error", "fix", "drop"]
+    zero_area: Literal["error", "drop"]
+    subpixel: Literal["error", "drop", "keep"]
+    outside_image: Literal["error", "fix", "drop"]
+    duplicate_box: Literal["error", "drop", "keep"]
+    duplicate_image_id: Literal["error", "drop"]
+    same_image_in_train_and_test: Literal["error", "drop"]
+    unknown_class: Literal["error", "drop", "ignore"]
+    missing_difficult: Literal["error", "keep", "allow"]
+    annotation_without_image: Literal["error", "drop"]
+    image_without_annotation: Literal["error", "drop", "keep"]
+    size_differs: Literal["error", "fix", "drop"]
+
+    @classmethod
+    def allowed(cls, kind: str) -> tuple[str, ...]:
+        """The actions that a kind may have."""
+        return get_args(cls.model_fields[kind].annotation)
 
 
 class DatasetParams(Section):
-    """Which reader, and what it reads."""
+    """Which reader, what it reads, and what is done about faults."""
 
-    reader: Literal["shapes", "voc"]
+    reader: Literal["shapes", "voc", "coco", "kitti", "yolo", "table"]
     shapes: ShapesData
     voc: VocData
+    coco: CocoData
+    kitti: KittiData
+    yolo: YoloData
+    table: TableData
+    findings: FindingPolicy
 
 
 class Pretrain(Section):
@@ -124,6 +208,7 @@ class AnchorTargetParams(Section):
     fg_iou: Fraction
     bg_iou: Fraction
     allowed_border: float | None
+    ignore_ioa: Overlap
 
     @model_validator(mode="after")
     def _bg_below_fg(self) -> AnchorTargetParams:
@@ -160,6 +245,7 @@ class ProposalTargetParams(Section):
     fg_iou: Fraction
     bg_iou_high: Fraction
     bg_iou_low: Fraction
+    ignore_ioa: Overlap
     normalise: Literal["fixed", "measured"]
     mean: Quadruple
     std: Annotated[list[Positive], Field(min_length=4, max_length=4)]
@@ -247,8 +333,9 @@ class DetectParams(Section):
 
 
 class EvaluateParams(Section):
-    """How many proposals an image `proposal_recall50` counts."""
+    """Which images are detected in and judged, and how many proposals an image `proposal_recall50` counts."""
 
+    split: Literal["val", "test"]
     recall_proposals: Count
 
 

@@ -16,7 +16,7 @@ from pipeline.artifacts.tables import TableWriter
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.detector.anchors import inside
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG, IGNORE, match_anchors
+from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_anchors
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -46,10 +46,12 @@ def anchor_targets(stage: Stage) -> None:
             )
             members = {}
             for mirrored in (False, True) if stage.params.base.mirror else (False,):
-                gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(Entry(image.image_id, mirrored), width)))
+                entry = Entry(image.image_id, mirrored)
+                gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
+                regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
                 matches = match_anchors(anchors[usable], gt_boxes, params.fg_iou, params.bg_iou)
                 labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
-                labels[usable] = matches.labels
+                labels[usable] = ignore_in_regions(matches.labels, anchors[usable].float(), regions, params.ignore_ioa)
                 members[member_name(image.image_id, mirrored)] = np.packbits((labels == BG).numpy())
                 own = torch.nonzero(matches.labels == FG).squeeze(1)
                 fg = torch.nonzero(usable).squeeze(1)[own]

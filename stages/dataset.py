@@ -7,10 +7,19 @@ import json
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.base import SPLITS, Dataset, Split
+from pipeline.datasets.coco import read_coco
+from pipeline.datasets.findings import summary
+from pipeline.datasets.kitti import read_kitti
+from pipeline.datasets.records import RawData
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
+from pipeline.datasets.sizes import image_size
+from pipeline.datasets.table import read_table
+from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
+from pipeline.datasets.yolo import read_yolo
 from pipeline.errors import InputError
+from pipeline.params import CocoData, KittiData, TableData, VocData, YoloData
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -18,7 +27,7 @@ from pipeline.stage import Stage, run_stage
 def dataset(stage: Stage) -> None:
     """Write one row an image and one row a box, in ascending order of image_id."""
     source = _open(stage)
-    counts = {"train": 0, "test": 0}
+    counts = dict.fromkeys(SPLITS, 0)
     with (
         TableWriter(stage.out / "images.parquet", schemas.DATASET_IMAGES) as images,
         TableWriter(stage.out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
@@ -44,7 +53,7 @@ def dataset(stage: Stage) -> None:
                 }
             )
     for split, count in counts.items():
-        if count == 0:
+        if count == 0 and split != "val":
             raise InputError(
                 f"the data set has no {split} images; change dataset.{stage.params.dataset.reader}.{split}"
             )
@@ -52,10 +61,13 @@ def dataset(stage: Stage) -> None:
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
     write_table(stage.out / "findings.parquet", schemas.FINDINGS, findings)
+    val = f", {counts['val']} val" if counts["val"] else ""
     stage.log(
-        f"{counts['train']} train and {counts['test']} test images, {len(source.classes)} classes, "
+        f"{counts['train']} train{val} and {counts['test']} test images, {len(source.classes)} classes, "
         f"{len(source.findings)} findings"
     )
+    for line in summary(source.findings):
+        stage.log(line)
 
 
 def _open(stage: Stage) -> Dataset:
@@ -64,7 +76,24 @@ def _open(stage: Stage) -> Dataset:
         shapes = params.shapes
         options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
-    return read_voc(stage.input("raw"), params.voc.train, params.voc.test, params.voc.classes)
+    return validate(_read(stage), params.findings, image_size)
+
+
+def _read(stage: Stage) -> RawData:
+    params, root = stage.params.dataset, stage.input("raw")
+    own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
+    splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
+    match own:
+        case VocData():
+            return read_voc(root, splits, own.classes)
+        case CocoData():
+            return read_coco(root, splits, own.images, own.classes)
+        case KittiData():
+            return read_kitti(root, splits, own.folder, own.classes, own.merge)
+        case YoloData():
+            return read_yolo(root, splits, own.names)
+        case TableData():
+            return read_table(root, splits, own.file, own.boxes, own.classes)
 
 
 def _expected(stage: Stage) -> int:

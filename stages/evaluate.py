@@ -1,4 +1,4 @@
-"""Score the detections of the test images: VOC AP, COCO AP and AR, and recall of the proposals.
+"""Score the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and recall of the proposals.
 
 Writes metrics.json, pr_curves.csv, recall_by_proposals.csv and recall_by_iou.csv.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
+from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, judged_images
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
 from pipeline.metrics.boxes import Detections as ScoredBoxes
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
@@ -26,7 +26,7 @@ _CURVE_POINTS = 101
 
 def evaluate(stage: Stage) -> None:
     """Judge detections against the original boxes, proposals against the resized ones."""
-    images = ResizedImages(stage.input("resize"), "test")
+    images = judged_images(stage.input("resize"), stage.params.evaluate.split)
     classes = json.loads((stage.input("resize") / "classes.json").read_text(encoding="utf-8"))
     index_of = {image.image_id: i for i, image in enumerate(images)}
     found = _read_detections(stage, index_of)

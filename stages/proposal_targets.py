@@ -19,7 +19,7 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
 from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import FG, Matches, match_proposals
+from pipeline.detector.matching import FG, Matches, ignore_in_regions, match_proposals
 from pipeline.detector.roi_head import normalise_deltas
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
@@ -82,10 +82,12 @@ def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
             ranks = np.concatenate([rows["rank"], np.full(len(gt_boxes), -1)]).astype(np.int32)
             targets = torch.from_numpy(gt_boxes)
             matches = match_proposals(boxes, targets, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
-            labels = matches.labels.long()
+            regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, image.size[1])))
+            own = ignore_in_regions(matches.labels, boxes, regions, params.ignore_ioa)
+            labels = own.long()
             deltas = torch.zeros_like(boxes)
             if len(gt_boxes):
-                labels = torch.where(matches.labels == FG, gt_labels[matches.matched_gt], labels)
+                labels = torch.where(own == FG, gt_labels[matches.matched_gt], labels)
                 deltas = encode(boxes, targets[matches.matched_gt])
             yield Assigned(entry, ranks, boxes, matches, labels, deltas)
 

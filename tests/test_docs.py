@@ -27,6 +27,7 @@ PRESETS = {
     for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))
 }
 DEFAULTS = PRESETS.pop("default")
+MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
 TABLES = {
     ("dataset", "images.parquet"): schemas.DATASET_IMAGES,
     ("dataset", "boxes.parquet"): schemas.DATASET_BOXES,
@@ -50,7 +51,7 @@ def text(name: str) -> str:
 def flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values of all leaves."""
     for key, value in node.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key not in MAPPINGS:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -187,3 +187,30 @@ def test_text_that_is_no_yaml_is_told_in_one_line(tmp_path: Path, damage: bytes)
     with pytest.raises(InputError, match=r"params\.yaml: not valid YAML") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        ("dataset.findings.inverted", "clip", "dataset.findings.inverted: input should be 'error', 'fix' or 'drop'"),
+        ("dataset.findings.zero_area", "fix", "dataset.findings.zero_area: input should be 'error' or 'drop'"),
+        ("dataset.findings.subpixel", None, "dataset.findings.subpixel: input should be 'error', 'drop' or 'keep'"),
+        ("dataset.findings.upside_down", "drop", "unknown parameter dataset.findings.upside_down"),
+        (
+            "dataset.reader",
+            "csv",
+            "dataset.reader: input should be 'shapes', 'voc', 'coco', 'kitti', 'yolo' or 'table'",
+        ),
+        ("dataset.coco.images", "{split}", "dataset.coco: images may hold {name} and {folder} and no other braces"),
+        ("dataset.coco.images", "images/{name", "dataset.coco: images may hold {name} and {folder}"),
+        ("dataset.kitti.merge", ["Van"], "dataset.kitti.merge: input should be a valid dictionary, got ['Van']"),
+        ("dataset.kitti.merge", {"Van": 1}, "dataset.kitti.merge.Van: input should be a valid string, got 1"),
+        ("dataset.table.boxes", "xyxyxy", "dataset.table.boxes: input should be 'xyxy' or 'xywh', got 'xyxyxy'"),
+        ("dataset.yolo.train", [], "dataset.yolo.train: list should have at least 1 item"),
+        ("evaluate.split", "train", "evaluate.split: input should be 'val' or 'test', got 'train'"),
+        ("anchor_targets.ignore_ioa", 0.0, "anchor_targets.ignore_ioa: input should be greater than 0, got 0.0"),
+        ("proposal_targets.ignore_ioa", 1.5, "proposal_targets.ignore_ioa: input should be less than or equal to 1"),
+    ],
+)
+def test_readers_policies_and_splits_are_checked(content: Content, where: str, value: object, expected: str) -> None:
+    assert expected in fault(put(content, where, value))

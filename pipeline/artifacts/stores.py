@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.shards import ShardReader, member_name
 from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, read_columns
+from pipeline.errors import InputError
 
 
 class Entry(NamedTuple):
@@ -68,18 +69,32 @@ class ResizedImages:
         return pixels[:, ::-1] if entry.mirrored else pixels
 
 
+def judged_images(folder: Path, split: str) -> ResizedImages:
+    """The images of `evaluate.split`.
+
+    Raises:
+        InputError: the data set has none.
+    """
+    images = ResizedImages(folder, split)
+    if len(images) == 0:
+        raise InputError(f"{Path(folder) / 'images.parquet'}: has no {split} images; change evaluate.split or dataset")
+    return images
+
+
 class GroundTruth:
-    """The trainable gt boxes of resized images: neither difficult nor crowd, as the paper trains."""
+    """The trainable gt boxes of resized images: neither difficult nor crowd, as the paper trains; and the regions where
+    nothing may be taken for background: crowds and ignore regions (label -1)."""
 
     def __init__(self, folder: Path) -> None:
         columns = read_columns(Path(folder) / "boxes.parquet", schemas.RESIZED_BOXES)
-        keep = ~(columns["difficult"] | columns["iscrowd"])
+        ignore = columns["label"] < 0
+        keep = ~(columns["difficult"] | columns["iscrowd"] | ignore)
         self._boxes = boxes_of(columns)[keep]
         self._labels = columns["label"][keep].astype(np.int64)
-        ids = columns["image_id"][keep]
-        starts = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
-        ends = [*starts, len(ids)][1:]
-        self._spans = {str(ids[start]): slice(start, end) for start, end in zip(starts, ends, strict=True)}
+        self._spans = _spans_of(columns["image_id"][keep])
+        region = columns["iscrowd"] | ignore
+        self._regions = boxes_of(columns)[region]
+        self._region_spans = _spans_of(columns["image_id"][region])
 
     def __getitem__(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
         """gt_boxes (G, 4) float32 in resized pixels of the plain image, gt_labels (G,) int64."""
@@ -88,10 +103,25 @@ class GroundTruth:
 
     def boxes(self, entry: Entry, width: int) -> np.ndarray:
         """gt_boxes (G, 4) of the image as the entry sees it."""
-        boxes = self[entry.image_id][0]
-        if not entry.mirrored:
-            return boxes
-        return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        return _seen(self[entry.image_id][0], entry, width)
+
+    def regions(self, entry: Entry, width: int) -> np.ndarray:
+        """(I, 4) float32 crowd and ignore regions of the image as the entry sees it, in resized pixels."""
+        span = self._region_spans.get(entry.image_id, slice(0, 0))
+        return _seen(self._regions[span], entry, width)
+
+
+def _seen(boxes: np.ndarray, entry: Entry, width: int) -> np.ndarray:
+    if not entry.mirrored:
+        return boxes
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def _spans_of(ids: np.ndarray) -> dict[str, slice]:
+    """Where each image's rows stand, which come one image after another."""
+    starts = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
+    ends = [*starts, len(ids)][1:]
+    return {str(ids[start]): slice(start, end) for start, end in zip(starts, ends, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""What every reader of a data set returns, whatever the format it reads.
+"""What a checked data set is, whatever the format it was read from.
 
-A reader is one module with one function, which returns a `Dataset`. Its images come one at a time in ascending order
-of `image_id`, so that memory does not grow with the data set. Input that cannot be used at all raises `InputError`; a
-fault of a single object is mended or the object dropped, and a `Finding` says so.
+Readers parse files into `pipeline.datasets.records`; `pipeline.datasets.validation` checks them and returns a
+`Dataset`, as the generated shapes do. Its images come one at a time in ascending order of `image_id`, so that memory
+does not grow with the data set. Input that cannot be used at all raises `InputError`; other faults are treated as
+`dataset.findings` of params.yaml says, and a `Finding` tells of each.
 
 Boxes are continuous corners (x1, y1, x2, y2) in pixels of the image: its left edge is 0, its right edge is its width,
 and a box is x2 - x1 wide. Label 0 is the background, label i the class `classes[i - 1]`.
@@ -17,7 +18,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Split = Literal["train", "test"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+IGNORE_LABEL = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class AnnotatedImage:
     width: int  # px, of the original image, as are the boxes
     height: int
     boxes: npt.NDArray[np.float32]  # (G, 4) xyxy
-    labels: npt.NDArray[np.int16]  # (G,) 1..C-1
+    labels: npt.NDArray[np.int16]  # (G,) 1..C-1, or IGNORE_LABEL: a region that counts for no class and against none
     difficult: npt.NDArray[np.bool_]  # (G,) VOC's flag: not trained on, not counted in evaluation
     iscrowd: npt.NDArray[np.bool_]  # (G,) COCO's flag: a region of many objects
 
@@ -43,7 +46,7 @@ class Finding:
     object: int  # index of the object in its file, -1 for the whole file
     kind: str  # e.g. "zero_area", "unknown_class"
     detail: str  # what was found
-    action: str  # what was done about it, e.g. "dropped", "clipped"
+    action: str  # what was done about it, e.g. "dropped", "clipped", "kept"
 
 
 @dataclass

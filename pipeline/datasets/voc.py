@@ -1,13 +1,13 @@
 """Pascal VOC: Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/<split>.txt under a root or its sub-trees.
 
 VOC writes boxes as 1-based inclusive pixels; (xmin - 1, ymin - 1, xmax, ymax) are the same box's continuous corners,
-and their IoU equals that of the devkit.
+and their IoU equals that of the devkit. A box whose written corners coincide in x or y counts as zero area: nobody
+labels a line of one pixel on purpose.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -16,11 +16,12 @@ import defusedxml
 import defusedxml.ElementTree
 import numpy as np
 
-from pipeline.datasets.base import AnnotatedImage, Dataset, Finding, Split
+from pipeline.datasets.base import Split
+from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_plain, no_flags, one_line, read_text
 from pipeline.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
-_GIVE_ROOT = "give dataset.root=PATH to frcnn preset"
+_LISTED_IN = "ImageSets/Main"
 
 
 @dataclass(frozen=True)
@@ -40,163 +41,125 @@ class _Entry:
         return "/".join(part for part in (self.tree, folder, self.name + suffix) if part)
 
 
-def read_voc(root: Path, train: Sequence[str], test: Sequence[str], classes: Sequence[str] | None) -> Dataset:
-    """Read the splits `train` and `test` of the VOC tree at `root`.
+def read_voc(root: Path, splits: Mapping[Split, Sequence[str]], classes: Sequence[str] | None) -> RawData:
+    """Read the splits of the VOC tree at `root`.
 
     A split is the name of a file in ImageSets/Main, such as "trainval", or "VOC2007/trainval" for that of the sub-tree
     VOC2007, whose image ids then begin with "VOC2007_". Where `classes` is None, all names in the listed annotations
-    are taken, sorted; else objects of other classes are dropped with a finding.
+    are taken, sorted.
+
+    Raises:
+        InputError: a list or an annotation is missing, malformed or incomplete.
     """
-    root = Path(root)
-    _check_root(root)
-    entries = _list_images(root, {"train": train, "test": test})
+    root = check_root(root, _LAYOUT)
+    entries = _list_images(root, splits)
     if classes is None:
         classes = _collect_classes(root, entries)
-        if not classes:
-            raise InputError(f"{root}: no listed annotation has an object, so there is nothing to learn; label some")
-    if len(set(classes)) < len(classes):
-        raise InputError(f"a class is named twice in {list(classes)}: name each class once in dataset.voc.classes")
-    findings: list[Finding] = []
-    labels = {name: index for index, name in enumerate(classes, start=1)}
-    images = (_read_image(root, entry, labels, findings) for entry in entries)
-    return Dataset(tuple(classes), images, findings)
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries))
 
 
-def _check_root(root: Path) -> None:
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; {_GIVE_ROOT}, a folder with {_LAYOUT}")
-    if not any(entry for entry in root.iterdir() if not entry.name.startswith(".")):
-        raise InputError(f"{root}: no data set is linked (the folder is empty); {_GIVE_ROOT}, a folder with {_LAYOUT}")
-
-
-def _list_images(root: Path, splits: dict[Split, Sequence[str]]) -> list[_Entry]:
-    """All images of all splits in ascending image_id, each once."""
-    listed: dict[str, _Entry] = {}
+def _list_images(root: Path, splits: Mapping[Split, Sequence[str]]) -> list[_Entry]:
+    """All images of all splits in ascending image_id, each once a split."""
+    listed: dict[_Entry, None] = {}
     for split, names in splits.items():
-        if not names:
+        if not names and split != "val":
             raise InputError(f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}")
-        for entry in (entry for name in names for entry in _read_split(root, name, split)):
-            known = listed.setdefault(entry.image_id, entry)
-            if known.split != split:
-                raise InputError(
-                    f"{root}: image {entry.image_id!r} is both in train {list(splits['train'])} and in test "
-                    f"{list(names)}; remove it from one of these files in ImageSets/Main"
-                )
-            if known != entry:
-                raise InputError(
-                    f"{root}: {known.path('JPEGImages', '.jpg')} and {entry.path('JPEGImages', '.jpg')} "
-                    f"would both be image {entry.image_id!r}; rename one"
-                )
-    return [listed[image_id] for image_id in sorted(listed)]
+        listed.update((entry, None) for name in names for entry in _read_split(root, name, split))
+    return sorted(listed, key=lambda entry: entry.image_id)
 
 
 def _read_split(root: Path, split_name: str, split: Split) -> list[_Entry]:
     *parts, name = split_name.split("/")
-    if not all(map(_is_plain, [*parts, name])):
+    if not all(map(is_plain, [*parts, name])):
         raise InputError(f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval")
     folder = root.joinpath(*parts, "ImageSets", "Main")
     path = folder / f"{name}.txt"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, so this is no VOC tree; {_GIVE_ROOT}, a folder with {_LAYOUT}")
+        raise InputError(
+            f"{folder}: no such folder, so this is no VOC tree; give dataset.root=PATH to frcnn preset, "
+            f"a folder with {_LAYOUT}"
+        )
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
         raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); write one image name a line") from error
+    lines = read_text(path, "write one image name a line").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]  # VOC's class files have a second column
     if not names:
         raise InputError(f"{path}: lists no image; write one image name a line")
     for image in names:
-        if not _is_plain(image):
+        if not is_plain(image):
             raise InputError(f"{path}: {image!r} is no image name; write it without folders and without .jpg")
     return [_Entry("/".join(parts), image, split) for image in names]
-
-
-def _is_plain(part: str) -> bool:
-    """Whether a path part names something in its own folder."""
-    return part not in ("", ".", "..") and not set(part) & set("/\\\0") and part.isprintable()
 
 
 def _collect_classes(root: Path, entries: Sequence[_Entry]) -> list[str]:
     names: set[str] = set()
     for entry in entries:
         where = root / entry.path("Annotations", ".xml")
+        if not where.is_file():
+            continue
         names.update(_text(item, "name", where) for item in _parse(where).findall("object"))
     return sorted(names)
 
 
 def _parse(path: Path) -> Element:
-    if not path.is_file():
-        raise InputError(f"{path}: no such annotation; add it or remove {path.stem} from ImageSets/Main")
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except defusedxml.DefusedXmlException as error:
-        raise InputError(f"{path}: refused, it declares XML entities ({error}); remove its DOCTYPE") from error
+        raise InputError(
+            f"{path}: refused, it declares XML entities ({one_line(error)}); remove its DOCTYPE"
+        ) from error
     except (ParseError, ValueError, LookupError, OSError) as error:
-        raise InputError(f"{path}: malformed XML ({error}); mend or replace the file") from error
+        raise InputError(f"{path}: malformed XML ({one_line(error)}); mend or replace the file") from error
     if root is None:
         raise InputError(f"{path}: holds no element; mend or replace the file")
     return root
 
 
-def _read_image(root: Path, entry: _Entry, labels: dict[str, int], findings: list[Finding]) -> AnnotatedImage:
-    annotation, file = entry.path("Annotations", ".xml"), entry.path("JPEGImages", ".jpg")
+def _read_all(root: Path, entries: Sequence[_Entry]) -> Iterator[RawRecord]:
+    return (_read_image(root, entry) for entry in entries)
+
+
+def _read_image(root: Path, entry: _Entry) -> RawRecord:
+    annotation = entry.path("Annotations", ".xml")
     where = root / annotation
-    tree = _parse(where)
-    if not (root / file).is_file():
-        raise InputError(f"{root / file}: no such image; add it or remove {entry.name} from ImageSets/Main")
-    width, height = (_number(tree, f"size/{side}", where) for side in ("width", "height"))
-    if not all(side >= 1 and side.is_integer() for side in (width, height)):
-        raise InputError(f"{where}: the size {width:g} x {height:g} is no image size; write that of {file} in pixels")
-
-    boxes, kept, difficult = [], [], []
-    for index, item in enumerate(tree.findall("object")):
-        name = _text(item, "name", where)
-        written = [_number(item, f"bndbox/{side}", where, index) for side in ("xmin", "ymin", "xmax", "ymax")]
-        box, kind, detail = _fit_box(written, width, height)
-        if name not in labels:
-            box, kind, detail = None, "unknown_class", f"class {name!r} is not among the classes"
-        if kind:
-            findings.append(Finding(f"raw/{annotation}", index, kind, detail, "dropped" if box is None else "clipped"))
-        if box is not None:
-            boxes.append(box)
-            kept.append(labels[name])
-            difficult.append(item.find("difficult") is not None and _number(item, "difficult", where, index) != 0)
-    return AnnotatedImage(
-        entry.image_id,
-        entry.split,
-        f"raw/{file}",
-        int(width),
-        int(height),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(kept, np.int16),
-        np.array(difficult, np.bool_),
-        np.zeros(len(boxes), np.bool_),
+    annotated = where.is_file()
+    tree = _parse(where) if annotated else Element("annotation")
+    items = tree.findall("object")
+    written = np.full((len(items), 4), np.nan)
+    difficult, non_numeric, untagged = no_flags(len(items)), {}, 0
+    for index, item in enumerate(items):
+        tags = [f"bndbox/{side}" for side in INCLUSIVE.names]
+        tags += ["difficult"] if item.find("difficult") is not None else []
+        untagged += len(tags) == 4
+        for column, tag in enumerate(tags):
+            text = _text(item, tag, where)
+            try:
+                number = float(text)
+            except ValueError:
+                non_numeric[index] = f"{tag} of object {index} is {text[:40]!r}, not a number"
+                break
+            if column < 4:
+                written[index, column] = number
+            else:
+                difficult[index] = number != 0
+    return RawRecord(
+        image_id=entry.image_id,
+        split=entry.split,
+        file=entry.path("JPEGImages", ".jpg"),
+        annotation=annotation,
+        names=[_text(item, "name", where) for item in items],
+        written=written,
+        difficult=difficult,
+        iscrowd=no_flags(len(items)),
+        ignore=no_flags(len(items)),
+        objects=np.arange(len(items)),
+        size=(_number(tree, "size/width", where), _number(tree, "size/height", where)) if annotated else None,
+        non_numeric=non_numeric,
+        untagged=untagged,
+        annotated=annotated,
+        listed_in=_LISTED_IN,
     )
-
-
-def _fit_box(written: list[float], width: float, height: float) -> tuple[list[float] | None, str, str]:
-    """The continuous box inside the image, or None, then the finding's kind and detail, "" where all is well.
-
-    A box whose written corners coincide in x or y counts as zero area: nobody labels a line of one pixel on purpose.
-    """
-    xmin, ymin, xmax, ymax = written
-    detail = f"xmin, ymin, xmax, ymax = {', '.join(f'{value:.9g}' for value in written)}"
-    if not all(map(math.isfinite, written)):
-        return None, "non_finite", detail
-    if xmax < xmin or ymax < ymin:
-        return None, "inverted", detail
-    if xmax == xmin or ymax == ymin:
-        return None, "zero_area", detail
-    box = [xmin - 1, ymin - 1, xmax, ymax]
-    inside = [max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)]
-    x1, y1, x2, y2 = np.array(inside, np.float32)
-    detail += f" in an image of {width:g} x {height:g}"
-    if x2 <= x1 or y2 <= y1:
-        return None, "outside_image", detail
-    return inside, "" if inside == box else "outside_image", "" if inside == box else detail
 
 
 def _text(parent: Element, tag: str, where: Path) -> str:
@@ -206,10 +169,9 @@ def _text(parent: Element, tag: str, where: Path) -> str:
     return text
 
 
-def _number(parent: Element, tag: str, where: Path, index: int | None = None) -> float:
+def _number(parent: Element, tag: str, where: Path) -> float:
     text = _text(parent, tag, where)
     try:
         return float(text)
     except ValueError as error:
-        place = "" if index is None else f" of object {index}"
-        raise InputError(f"{where}: {tag}{place} is {text[:40]!r}, not a number; correct it") from error
+        raise InputError(f"{where}: {tag} is {text[:40]!r}, not a number; correct it") from error

@@ -29,6 +29,15 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     return torch.where(union > 0, intersection / union, torch.zeros_like(union))
 
 
+def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:
+    """(N, I) shares, 0..1, of each (N, 4) box's own area that lie in each (I, 4) region; 0 for a box without area."""
+    low = torch.maximum(boxes[:, None, :2], regions[:, :2])
+    high = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
+    intersection = (high - low).clamp(min=0).prod(dim=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1, keepdim=True)
+    return torch.where(area > 0, intersection / area, torch.zeros_like(intersection))
+
+
 def encode(references: Tensor, targets: Tensor) -> Tensor:
     """Deltas (dx, dy, dw, dh) that take each reference box to its target: (N, 4) and (N, 4) to (N, 4).
 

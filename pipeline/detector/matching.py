@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.detector.boxes import pairwise_iou
+from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
 
 FG, BG, IGNORE = 1, 0, -1
 
@@ -61,6 +61,21 @@ def match_proposals(
     labels[(max_iou >= bg_iou_low) & (max_iou < bg_iou_high)] = BG
     labels[max_iou >= fg_iou] = FG
     return Matches(labels, matched_gt, max_iou)
+
+
+def ignore_in_regions(labels: Tensor, boxes: Tensor, regions: Tensor, least_ioa: float) -> Tensor:
+    """(N,) int8 labels in which bg boxes that lie in an ignore region are ignored: nobody labelled what is there.
+
+    Args:
+        labels: (N,) int8, 1 fg, 0 bg, -1 ignored.
+        boxes: (N, 4) the labelled boxes.
+        regions: (I, 4) ignore and crowd regions of the image.
+        least_ioa: share of a box's own area that must lie in one region, above 0 to 1.
+    """
+    if len(regions) == 0 or len(boxes) == 0:
+        return labels
+    inside = intersection_over_own_area(boxes, regions).amax(dim=1) >= least_ioa
+    return torch.where((labels == BG) & inside, torch.full_like(labels, IGNORE), labels)
 
 
 def _all_background(boxes: Tensor) -> Matches:

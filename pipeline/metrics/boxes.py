@@ -37,7 +37,7 @@ class GroundTruth:
 
     Attributes:
         image: (G,) int64, index of the image, 0..N-1.
-        label: (G,) int64, class index, 1..C-1.
+        label: (G,) int64, class index, 1..C-1, or -1: an ignore region, which counts for every class.
         boxes: (G, 4) float32 xyxy, pixels, continuous.
         difficult: (G,) bool, VOC's flag; all False where a data set has none.
         iscrowd: (G,) bool, COCO's flag; all False where a data set has none.
@@ -57,9 +57,15 @@ class GroundTruth:
 
     @property
     def ignored(self) -> np.ndarray:
-        """(G,) bool: difficult or crowd, so neither to be found nor wrong to find."""
-        ignored: np.ndarray = np.logical_or(self.difficult, self.iscrowd)
+        """(G,) bool: difficult, crowd or an ignore region, so neither to be found nor wrong to find."""
+        ignored: np.ndarray = self.difficult | self.iscrowd | self.is_region
         return ignored
+
+    @property
+    def is_region(self) -> np.ndarray:
+        """(G,) bool: ignore regions."""
+        is_region: np.ndarray = self.label < 0
+        return is_region
 
 
 def pair_iou(boxes: np.ndarray, others: np.ndarray, inclusive_pixels: bool = False) -> np.ndarray:
@@ -81,6 +87,16 @@ def pair_iou(boxes: np.ndarray, others: np.ndarray, inclusive_pixels: bool = Fal
     union = _areas(boxes, one) + _areas(others, one) - intersection
     iou: np.ndarray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return iou
+
+
+def pair_share(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Share of each box's own area in its region, pair by pair: (..., 4) and (..., 4) to (...) float64, 0..1."""
+    boxes, regions = boxes.astype(np.float64), regions.astype(np.float64)
+    low, high = np.maximum(boxes[..., :2], regions[..., :2]), np.minimum(boxes[..., 2:], regions[..., 2:])
+    intersection = np.maximum(high - low, 0.0).prod(axis=-1)
+    area = _areas(boxes, 0.0)
+    share: np.ndarray = np.divide(intersection, area, out=np.zeros_like(intersection), where=area > 0)
+    return share
 
 
 def _areas(boxes: np.ndarray, one: float) -> np.ndarray:

@@ -22,7 +22,8 @@ def coco_metrics(detections: Detections, ground_truth: GroundTruth) -> dict[str,
     Args:
         detections: D boxes, pixels of the original image.
         ground_truth: G boxes, pixels of the original image. Their area is that of the box, not of a mask. Crowd boxes
-            are ignored as COCO does; difficult boxes, which COCO does not know, are treated as crowd.
+            are ignored as COCO does; difficult boxes, which COCO does not know, are treated as crowd, and ignore
+            regions as a crowd of every class.
 
     Returns:
         one float for each name in COCO_METRICS, 0..1, or -1.0, as in COCO, where there is no gt box to be found (for
@@ -30,6 +31,7 @@ def coco_metrics(detections: Detections, ground_truth: GroundTruth) -> dict[str,
     """
     if ground_truth.ignored.all():
         return dict.fromkeys(COCO_METRICS, -1.0)
+    ground_truth = _regions_of_every_class(ground_truth)
     from faster_coco_eval import COCO, COCOeval_faster
 
     image_ids = range(1 + max(int(detections.image.max(initial=0)), int(ground_truth.image.max())))
@@ -111,6 +113,20 @@ def coco_ground_truth(
         ],
         "annotations": annotations,
     }
+
+
+def _regions_of_every_class(ground_truth: GroundTruth) -> GroundTruth:
+    """Each ignore region as a crowd box of each class that has a box to be found; other classes have no AP."""
+    regions = np.flatnonzero(ground_truth.is_region)
+    if len(regions) == 0:
+        return ground_truth
+    classes = np.unique(ground_truth.label[~ground_truth.is_region])
+    rows = np.concatenate([np.flatnonzero(~ground_truth.is_region), np.repeat(regions, len(classes))])
+    labels = np.concatenate([ground_truth.label[~ground_truth.is_region], np.tile(classes, len(regions))])
+    crowd = ground_truth.iscrowd | ground_truth.is_region
+    return GroundTruth(
+        ground_truth.image[rows], labels, ground_truth.boxes[rows], ground_truth.difficult[rows], crowd[rows]
+    )
 
 
 def _xywh(boxes: np.ndarray) -> list[list[float]]:

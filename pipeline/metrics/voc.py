@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
+from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou, pair_share
 
 # Multiples of the float .1, as published figures were measured (voc_eval.py and others): 3, 6 and 7 times .1 come out a
 # little above 3 / 10, 6 / 10 and 7 / 10, so that a recall of exactly this much stays below its level.
@@ -69,7 +69,8 @@ def voc_ap(
 
     Args:
         detections: D boxes, pixels of the original image.
-        ground_truth: G boxes, pixels of the original image; crowd boxes are treated like difficult ones.
+        ground_truth: G boxes, pixels of the original image; crowd boxes are treated like difficult ones. A detection
+            that finds no box is not counted where at least `iou_threshold` of its own area lies in an ignore region.
         num_classes: C, background included.
         iou_threshold: least IoU of a match, inclusive, above 0 to 1.
         inclusive_pixels: widths are x2 - x1 + 1, for figures that were measured so.
@@ -80,7 +81,7 @@ def voc_ap(
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"iou_threshold is {iou_threshold}, expected above 0 to 1")
     _check_labels("detections", detections.label, num_classes)
-    _check_labels("ground truth", ground_truth.label, num_classes)
+    _check_labels("ground truth", ground_truth.label[~ground_truth.is_region], num_classes)
 
     by_score = np.argsort(-detections.score, kind="stable")
     matched_gt, max_iou = _best_gt(detections, ground_truth, inclusive_pixels)
@@ -91,6 +92,9 @@ def voc_ap(
     _, first_of_gt = np.unique(matched_gt[hits_by_score], return_index=True)
     true_positive = np.zeros(len(detections), dtype=bool)
     true_positive[hits_by_score[first_of_gt]] = True
+
+    wrong = np.flatnonzero(counted & ~true_positive)
+    counted[wrong[_in_region(detections, wrong, ground_truth, iou_threshold)]] = False
 
     counted_by_score = by_score[counted[by_score]]
     classes = []
@@ -135,6 +139,21 @@ def _best_gt(
     matched_gt = np.full(len(detections), -1, dtype=np.int64)
     matched_gt[pair_detection[best[first]]] = pair_gt[best[first]]
     return matched_gt, max_iou
+
+
+def _in_region(detections: Detections, rows: np.ndarray, ground_truth: GroundTruth, least_share: float) -> np.ndarray:
+    """(len(rows),) bool, which of these detections lie in an ignore region of their image."""
+    inside = np.zeros(len(rows), dtype=bool)
+    if not ground_truth.is_region.any():
+        return inside
+    image = detections.image[rows]
+    order = np.argsort(image, kind="stable")
+    regions = np.flatnonzero(ground_truth.is_region)
+    for region in regions:
+        start, end = np.searchsorted(image[order], [ground_truth.image[region], ground_truth.image[region] + 1])
+        own = order[start:end]
+        inside[own] |= pair_share(detections.boxes[rows[own]], ground_truth.boxes[region]) >= least_share
+    return inside
 
 
 def _class_ap(label: int, positives: int, true_positive: np.ndarray, score: np.ndarray) -> ClassAP:

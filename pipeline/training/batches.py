@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -94,10 +94,12 @@ class RoISample:
 
 @dataclass(frozen=True)
 class GtBoxes:
-    """`boxes` (G, 4) resized pixels and `labels` (G,) int64 of one image, for training on fresh proposals."""
+    """`boxes` (G, 4) resized pixels and `labels` (G,) int64 of one image, for training on fresh proposals, and
+    `regions` (I, 4), crowd and ignore regions."""
 
     boxes: Tensor
     labels: Tensor
+    regions: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,9 @@ class BatchLoader:
         if self._gt is not None:
             for entry, (_, width) in zip(entries, views.sizes, strict=True):
                 boxes = np.ascontiguousarray(self._gt.boxes(entry, width))
-                gt.append(GtBoxes(torch.from_numpy(boxes), torch.from_numpy(self._gt[entry.image_id][1])))
+                regions = np.ascontiguousarray(self._gt.regions(entry, width))
+                labels = self._gt[entry.image_id][1]
+                gt.append(GtBoxes(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(regions)))
         seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry) for entry in entries]
         return Batch(
             views,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import encode
 from pipeline.detector.losses import roi_losses, rpn_losses
-from pipeline.detector.matching import match_proposals
+from pipeline.detector.matching import ignore_in_regions, match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.sampling import sample_fg_bg
@@ -101,17 +101,18 @@ class JointStep(nn.Module):
             proposals, _ = make_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
             candidates = torch.cat([proposals, gt.boxes])
             matches = match_proposals(candidates, gt.boxes, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
+            assigned = ignore_in_regions(matches.labels, candidates, gt.regions, params.ignore_ioa)
             generator = torch.Generator().manual_seed(batch.seeds[i])
             drawn = torch.cat(
                 sample_fg_bg(
-                    torch.nonzero(matches.labels == 1).squeeze(1),
-                    torch.nonzero(matches.labels == 0).squeeze(1),
+                    torch.nonzero(assigned == 1).squeeze(1),
+                    torch.nonzero(assigned == 0).squeeze(1),
                     self._head_params.rois_per_image,
                     self._head_params.fg_fraction,
                     generator,
                 )
             )
-            rois, is_fg, matched_gt = candidates[drawn], matches.labels[drawn] == 1, matches.matched_gt[drawn]
+            rois, is_fg, matched_gt = candidates[drawn], assigned[drawn] == 1, matches.matched_gt[drawn]
             if len(gt.boxes) == 0:
                 labels, targets = torch.zeros_like(drawn), torch.zeros_like(rois)
             else:

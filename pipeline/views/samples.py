@@ -26,7 +26,8 @@ _MIRRORED = ".mirrored"
 
 @dataclass(frozen=True)
 class GtBoxes:
-    """`boxes` (G, 4) float32, `labels` (G,) int64, and (G,) bool `ignored`: difficult or crowd, so not trained on."""
+    """`boxes` (G, 4) float32, `labels` (G,) int64, and (G,) bool `ignored`: difficult, crowd or a
+    region to ignore (label -1), so not trained on."""
 
     boxes: np.ndarray
     labels: np.ndarray
@@ -83,7 +84,7 @@ class _Index:
         """All gt boxes of the image of `width` px, as the entry sees it."""
         rows = self._boxes[entry.image_id, False]
         boxes = boxes_of(rows)
-        ignored = rows["difficult"].astype(bool) | rows["iscrowd"].astype(bool)
+        ignored = rows["difficult"].astype(bool) | rows["iscrowd"].astype(bool) | (rows["label"] < 0)
         return GtBoxes(
             mirrored_boxes(boxes, width) if entry.mirrored else boxes, rows["label"].astype(np.int64), ignored
         )

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.base import Dataset
+from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.errors import InputError
+from tests.datasets.policies import policy
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -52,7 +54,11 @@ def tree(tmp_path: Path) -> Path:
 
 
 def _read(root: Path, train: tuple[str, ...] = ("train",), classes: list[str] | None = None) -> Dataset:
-    return read_voc(root, train, ["test"], classes)
+    return validate(read_voc(root, {"train": train, "test": ["test"]}, classes), policy())
+
+
+def _splits(root: Path, **splits: list[str]) -> Dataset:
+    return validate(read_voc(root, splits, None), policy())  # type: ignore[arg-type]
 
 
 def test_reads_images_in_order_with_continuous_boxes(tree: Path) -> None:
@@ -113,7 +119,7 @@ def test_sub_trees_give_their_name_to_the_ids(tmp_path: Path) -> None:
         _add(tmp_path / year, "000001", _object())
         _add(tmp_path / year, "000002", _object())
         _list(tmp_path / year, trainval=["000001"], test=["000002"])
-    images = list(read_voc(tmp_path, ["VOC2012/trainval", "VOC2007/trainval"], ["VOC2007/test"], None).images)
+    images = list(_splits(tmp_path, train=["VOC2012/trainval", "VOC2007/trainval"], test=["VOC2007/test"]).images)
     assert [image.image_id for image in images] == ["VOC2007_000001", "VOC2007_000002", "VOC2012_000001"]
     assert images[2].file == "raw/VOC2012/JPEGImages/000001.jpg"
 
@@ -183,7 +189,7 @@ def test_ids_that_would_meet_and_lists_that_say_nothing_are_refused(tree: Path) 
     _add(tree, "x_1", _object())
     _list(tree, train=["x_1"])
     with pytest.raises(InputError, match="would both be image 'x_1'"):
-        _read(tree, ("train", "x/train"))
+        list(_read(tree, ("train", "x/train")).images)
     with pytest.raises(InputError, match=r"dataset\.voc\.train is empty"):
         _read(tree, ())
     with pytest.raises(InputError, match="named twice"):
@@ -198,7 +204,7 @@ def _real(*parts: str) -> Path:
 
 
 def test_reads_voc6_mini() -> None:
-    dataset = read_voc(_real("voc6_mini"), ["train"], ["test"], None)
+    dataset = _splits(_real("voc6_mini"), train=["train"], test=["test"])
     images = list(dataset.images)
     assert dataset.classes == ("aeroplane", "bird", "bus", "cat", "dog", "train") and not dataset.findings
     counts = {split: [len(image.boxes) for image in images if image.split == split] for split in ("train", "test")}
@@ -210,7 +216,7 @@ def test_reads_voc6_mini() -> None:
 
 
 def test_reads_bccd_and_finds_its_two_boxes_without_area() -> None:
-    dataset = read_voc(_real("bccd", "BCCD"), ["train", "val"], ["test"], None)
+    dataset = _splits(_real("bccd", "BCCD"), train=["train", "val"], test=["test"])
     images = list(dataset.images)
     assert len(images) == 364 and dataset.classes == ("Platelets", "RBC", "WBC")
     assert sum(len(image.boxes) for image in images) == 4888 - 2
@@ -219,3 +225,12 @@ def test_reads_bccd_and_finds_its_two_boxes_without_area() -> None:
         ("00343.xml", "zero_area"),
     ]
     assert all(math.isfinite(value) for image in images for value in image.boxes.flat)
+
+
+def test_a_val_split_stands_beside_train_and_test(tree: Path) -> None:
+    _list(tree, train=["a"], val=["b"])
+    dataset = _splits(tree, train=["train"], val=["val"], test=["test"])
+    assert [(image.image_id, image.split) for image in dataset.images] == [("a", "train"), ("b", "val"), ("c", "test")]
+    _list(tree, val=["c"])
+    with pytest.raises(InputError, match="image 'c' is both in val and in test"):
+        list(_splits(tree, train=["train"], val=["val"], test=["test"]).images)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import BG, FG, IGNORE, match_anchors, match_proposals
+from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_anchors, match_proposals
 
 GT = torch.tensor([[0.0, 0, 10, 10]])
 FAR = torch.tensor([[100.0, 100, 110, 110]])
@@ -107,3 +107,26 @@ def test_without_gt_boxes_the_iou_is_0_which_is_background_unless_the_lower_boun
     assert matches.labels.tolist() == [label, label]
     assert matches.max_iou.tolist() == [0, 0]
     assert matches.matched_gt.tolist() == [0, 0]
+
+
+def test_background_in_an_ignore_region_is_ignored_from_the_declared_share_on() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [6, 0, 16, 10], [40, 40, 50, 50], [5, 5, 5, 9]])
+    region = torch.tensor([[0.0, 0, 10, 100], [30, 30, 60, 60]])
+    bg = torch.zeros(5, dtype=torch.int8)
+    assert ignore_in_regions(bg, boxes, region, 0.5).tolist() == [-1, -1, 0, -1, 0]  # shares 1, .5, .4, 1; no area
+    assert ignore_in_regions(bg, boxes, region, 0.4).tolist() == [-1, -1, -1, -1, 0]
+    assert ignore_in_regions(bg, boxes, region, 1.0).tolist() == [-1, 0, 0, -1, 0]
+    fg = torch.tensor([1, -1, 1, 0, 0], dtype=torch.int8)
+    assert ignore_in_regions(fg, boxes, region, 0.5).tolist() == [1, -1, 1, -1, 0]
+
+
+def test_a_small_region_in_a_large_box_and_two_halves_do_not_ignore_it() -> None:
+    box = torch.tensor([[0.0, 0, 10, 10]])
+    halves = torch.tensor([[0.0, 0, 4, 10], [6, 0, 10, 10]])  # .8 together, but the share is that of one region
+    assert ignore_in_regions(torch.zeros(1, dtype=torch.int8), box, halves, 0.5).tolist() == [0]
+
+
+def test_without_regions_or_boxes_labels_stay() -> None:
+    labels = torch.tensor([0, 1, -1], dtype=torch.int8)
+    assert ignore_in_regions(labels, torch.zeros(3, 4), torch.zeros(0, 4), 0.5) is labels
+    assert len(ignore_in_regions(labels[:0], torch.zeros(0, 4), torch.zeros(2, 4), 0.5)) == 0

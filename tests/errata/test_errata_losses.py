@@ -120,6 +120,7 @@ TARGETS = ProposalTargetParams(
     fg_iou=0.5,
     bg_iou_high=0.5,
     bg_iou_low=0.0,
+    ignore_ioa=0.5,
     normalise="fixed",
     mean=[0.0, 0.0, 0.0, 0.0],
     std=[0.1, 0.1, 0.2, 0.2],

@@ -226,7 +226,7 @@ def test_joint_step_has_the_losses_of_both_heads_on_the_rois_that_it_drew(low: f
     head.delta_mean.copy_(mean)
     head.delta_std.copy_(std)
     targets = ProposalTargetParams(
-        fg_iou=0.5, bg_iou_high=0.5, bg_iou_low=low, normalise="fixed", mean=[0.0] * 4, std=[1.0] * 4
+        fg_iou=0.5, bg_iou_high=0.5, bg_iou_low=low, ignore_ioa=0.5, normalise="fixed", mean=[0.0] * 4, std=[1.0] * 4
     )
     rule = ProposalRule(pre_nms=300, nms_iou=0.7, post_nms=60, min_size=4)
     step = JointStep(trunk, rpn, head, grid, rule, rpn_params(), targets, head_params()).eval()  # type: ignore[arg-type]

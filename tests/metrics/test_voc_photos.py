@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.metrics.voc import voc_ap
+from tests.datasets.policies import policy
 from tests.metrics.test_voc import Box, detections_of, devkit, ground_truth_of
 
 pytestmark = pytest.mark.authority("the VOC devkit")
@@ -45,7 +47,7 @@ def jittered(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def test_map_on_the_test_photos_is_that_of_the_devkits_loops_over_the_xml(shared: Path) -> None:
     root = shared / "data/voc6_mini"
-    dataset = read_voc(root, ["train"], ["test"], None)
+    dataset = validate(read_voc(root, {"train": ["train"], "test": ["test"]}, None), policy())
     images = [image for image in dataset.images if image.split == "test"]
     rng, ours, theirs = np.random.default_rng(0), [], []
     for index, image in enumerate(images):

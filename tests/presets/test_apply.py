@@ -25,7 +25,14 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:
-    assert preset_names() == ["default", "voc07_vgg16", "voc6_vgg16"]
+    assert preset_names() == [
+        "bccd_tiny",
+        "default",
+        "kitti_tiny_vgg16",
+        "tinycoco",
+        "voc07_vgg16",
+        "voc6_vgg16",
+    ]
     for name in preset_names():
         apply_preset(project, name, [])
         load_params(project / "params.yaml")
@@ -84,7 +91,11 @@ def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(
 @pytest.mark.parametrize(
     ("name", "override", "expected"),
     [
-        ("voc5", None, "no preset 'voc5'; there are default, voc07_vgg16, voc6_vgg16"),
+        (
+            "voc5",
+            None,
+            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, voc6_vgg16",
+        ),
         ("default", "base.sead=1", "unknown parameter base.sead"),
         ("default", "seed=1", "unknown parameter seed"),
         ("default", "base.seed", "write section.key=value"),

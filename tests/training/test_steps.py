@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.artifacts.stores import Entry
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
+from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.params import ProposalTargetParams, RoIHeadParams, RPNParams
@@ -37,6 +38,7 @@ TARGETS = ProposalTargetParams(
     fg_iou=0.5,
     bg_iou_high=0.5,
     bg_iou_low=0.0,
+    ignore_ioa=0.5,
     normalise="fixed",
     mean=[0.0, 0.0, 0.0, 0.0],
     std=[0.1, 0.1, 0.2, 0.2],
@@ -229,6 +231,21 @@ def test_gt_boxes_are_among_the_joint_steps_candidates() -> None:
     step.head.register_forward_pre_hook(lambda _, inputs: drawn.append(list(inputs[1])))
     step(batch)
     assert drawn[0][1][0].tolist() == ONE_GT.boxes[0].tolist()
+
+
+def test_joint_step_takes_nothing_in_an_ignore_region_for_background() -> None:
+    step, batch = joint_step(), joint_batch(ONE_GT)
+    left = torch.tensor([[0.0, 0, 48, 48]])
+    drawn: list[list[Tensor]] = []
+    step.head.register_forward_pre_hook(lambda _, inputs: drawn.append(list(inputs[1])))
+    step(batch)
+    batch.gt[1] = GtBoxes(ONE_GT.boxes, ONE_GT.labels, left)
+    step(batch)
+    (_, plain), (_, regarded) = drawn
+    shares = [intersection_over_own_area(rois, left).squeeze(1) for rois in (plain, regarded)]
+    is_bg = [pairwise_iou(rois, ONE_GT.boxes).squeeze(1) < 0.5 for rois in (plain, regarded)]
+    assert bool((shares[0][is_bg[0]] >= 0.5).any()) and bool(is_bg[1].any())
+    assert not bool((shares[1][is_bg[1]] >= 0.5).any())
 
 
 def test_joint_step_survives_a_batch_without_gt_or_background() -> None:

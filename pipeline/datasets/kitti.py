@@ -1,0 +1,152 @@
+"""KITTI: FOLDER/label_2/*.txt, FOLDER/image_2/* and one list of image names a split.
+
+A line of a label file holds 15 numbers and words: type, truncated, occluded, alpha, then left, top, right, bottom in px
+from 0, then seven of the 3-d box; detections have a score as the 16th. DontCare lines become ignore regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.base import Split
+from pipeline.datasets.records import (
+    XYXY,
+    RawData,
+    RawRecord,
+    below_root,
+    check_root,
+    is_plain,
+    no_flags,
+    read_text,
+    to_floats,
+)
+from pipeline.errors import InputError
+
+_DONT_CARE = "DontCare"
+_BOX = ("left", "top", "right", "bottom")
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    split: Split
+    listed_in: str
+
+
+def read_kitti(
+    root: Path,
+    splits: Mapping[Split, Sequence[str]],
+    folder: str,
+    classes: Sequence[str] | None,
+    merge: Mapping[str, str],
+) -> RawData:
+    """Read the label files of the listed images.
+
+    Args:
+        root: the data root.
+        splits: names of lists, without .txt, in the root or in ImageSets below it; each line names an image.
+        folder: below the root; label_2 and image_2 stand in it.
+        classes: names of the classes; None takes all that the label files name, after merging, sorted.
+        merge: name in the label files -> name to take it for. What is merged into DontCare becomes an ignore region.
+
+    Raises:
+        InputError: a list or folder is missing, or a line has another number of fields.
+    """
+    root = check_root(root, "image_2, label_2 and lists of images")
+    folder = below_root(folder, "dataset.kitti.folder")
+    images, labels = f"{folder}/image_2", f"{folder}/label_2"
+    if not (root / images).is_dir():
+        raise InputError(f"{root / images}: no such folder; set dataset.kitti.folder to the one that holds image_2")
+    listed: dict[_Entry, None] = {}
+    for split, names in splits.items():
+        for name in names:
+            listed.update((entry, None) for entry in _read_list(root, name, split))
+    entries = sorted(listed, key=lambda entry: entry.name)
+    if classes is None:
+        found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge).names}
+        classes = sorted(found - {_DONT_CARE})
+    files = _images_by_name(root, images)
+    return RawData(root, "dataset.kitti", XYXY, classes, _records(root, entries, files, images, labels, merge))
+
+
+def _read_list(root: Path, name: str, split: Split) -> list[_Entry]:
+    name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
+    path = next((path for path in (root / name, root / "ImageSets" / name) if path.is_file()), root / name)
+    lines = read_text(path, f"set dataset.kitti.{split} to lists that are there, one image name a line").split("\n")
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise InputError(f"{path}: lists no image; write one image name a line")
+    for image in names:
+        if not is_plain(image):
+            raise InputError(f"{path}: {image[:60]!r} is no image name; write it without folders and without suffix")
+    return [_Entry(image, split, path.relative_to(root).as_posix()) for image in names]
+
+
+def _images_by_name(root: Path, images: str) -> dict[str, str]:
+    found = sorted(path.name for path in (root / images).iterdir() if path.suffix.lower() in _SUFFIXES)
+    return {Path(name).stem: f"{images}/{name}" for name in reversed(found)}
+
+
+def _records(
+    root: Path,
+    entries: Sequence[_Entry],
+    files: Mapping[str, str],
+    images: str,
+    labels: str,
+    merge: Mapping[str, str],
+) -> Iterator[RawRecord]:
+    for entry in entries:
+        annotation = f"{labels}/{entry.name}.txt"
+        parsed = _parse(root, annotation, merge)
+        count = len(parsed.names)
+        yield RawRecord(
+            image_id=entry.name,
+            split=entry.split,
+            file=files.get(entry.name, f"{images}/{entry.name}.png"),
+            annotation=annotation,
+            names=parsed.names,
+            written=parsed.written,
+            difficult=no_flags(count),
+            iscrowd=no_flags(count),
+            ignore=np.array([name == _DONT_CARE for name in parsed.names], np.bool_),
+            objects=np.array(parsed.lines, np.int64),
+            non_numeric=parsed.non_numeric,
+            annotated=(root / annotation).is_file(),
+            listed_in=entry.listed_in,
+        )
+
+
+@dataclass(frozen=True)
+class _Labels:
+    names: list[str]
+    written: np.ndarray
+    lines: list[int]
+    non_numeric: dict[int, str]
+
+
+def _parse(root: Path, annotation: str, merge: Mapping[str, str]) -> _Labels:
+    path = root / annotation
+    if not path.is_file():
+        return _Labels([], np.zeros((0, 4)), [], {})
+    text = read_text(path, "replace it by a label file of KITTI's layout")
+    names, numbers, at = [], [], []
+    for index, line in enumerate(text.split("\n")):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) not in (15, 16):
+            raise InputError(f"{path}: line {index + 1} has {len(fields)} fields, KITTI's have 15; correct it")
+        names.append(merge.get(fields[0], fields[0]))
+        numbers += fields[4:8]
+        at.append(index)
+    written, wrong = to_floats(numbers)
+    non_numeric = {
+        place // 4: f"{_BOX[place % 4]} of line {at[place // 4] + 1} is {numbers[place][:40]!r}, not a number"
+        for place in reversed(wrong)
+    }
+    return _Labels(names, written.reshape(-1, 4), at, non_numeric)

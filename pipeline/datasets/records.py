@@ -1,0 +1,227 @@
+"""What a reader yields before anything is checked: an image's annotation as its file writes it.
+
+A reader is one module with one function, which parses and judges nothing: it returns a `RawData`, whose records come in
+ascending `image_id`. `pipeline.datasets.validation` turns them into a `Dataset`. A file that cannot be parsed at all
+raises `InputError`; every other fault is the validation's to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.datasets.base import Split
+from pipeline.errors import InputError
+
+_LONGEST_NAME = 255  # bytes, of a file in its folder
+Boxes = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class BoxFormat:
+    """How a format writes a box: four numbers, and what they mean.
+
+    Attributes:
+        names: what the format calls the numbers, for findings.
+        corners: (G, 4) float64 numbers as written, image width and height in px -> (G, 4) float64 continuous corners
+            (x1, y1, x2, y2) in px.
+        sides: (G, 4) numbers as written -> (G, 2) float64 width and height as written, below 0 where inverted.
+        rounding: how far a box may stick out of the image, in image sides, because the format rounds its numbers.
+        swap: (G, 4) numbers as written, of inverted boxes -> the same boxes with their corners in order.
+    """
+
+    names: tuple[str, str, str, str]
+    corners: Callable[[Boxes, float, float], Boxes]
+    sides: Callable[[Boxes], Boxes]
+    swap: Callable[[Boxes], Boxes]
+    rounding: float = 0.0
+
+
+def _order(written: Boxes) -> Boxes:
+    low, high = np.minimum(written[:, :2], written[:, 2:]), np.maximum(written[:, :2], written[:, 2:])
+    return np.concatenate([low, high], axis=1)
+
+
+def _turn(written: Boxes) -> Boxes:
+    """A negative side counts from the box's other edge."""
+    low = np.minimum(written[:, :2], written[:, :2] + written[:, 2:])
+    return np.concatenate([low, np.abs(written[:, 2:])], axis=1)
+
+
+def _from_centre(written: Boxes, width: float, height: float) -> Boxes:
+    half = written[:, 2:] / 2
+    return np.concatenate([written[:, :2] - half, written[:, :2] + half], axis=1) * [width, height, width, height]
+
+
+def _between(written: Boxes) -> Boxes:
+    return written[:, 2:] - written[:, :2]
+
+
+def _last_two(written: Boxes) -> Boxes:
+    return written[:, 2:]
+
+
+# VOC counts pixels from 1 and includes the last; less 1, its first corner is continuous too.
+INCLUSIVE = BoxFormat(
+    ("xmin", "ymin", "xmax", "ymax"), lambda written, _w, _h: written - [1.0, 1.0, 0.0, 0.0], _between, _order
+)
+XYXY = BoxFormat(("x1", "y1", "x2", "y2"), lambda written, _w, _h: written, _between, _order)
+# COCO and its kin write hundredths of a pixel, so that x + width may pass the image's edge by a little.
+XYWH = BoxFormat(
+    ("x", "y", "width", "height"),
+    lambda written, _w, _h: np.concatenate([written[:, :2], written[:, :2] + written[:, 2:]], axis=1),
+    _last_two,
+    _turn,
+    rounding=1e-4,
+)
+CENTRE = BoxFormat(
+    ("x_centre", "y_centre", "width", "height"),
+    _from_centre,
+    _last_two,
+    lambda written: np.concatenate([written[:, :2], np.abs(written[:, 2:])], axis=1),
+    rounding=1e-5,
+)
+
+
+def no_flags(count: int) -> Flags:
+    """(count,) bool, all False."""
+    return np.zeros(count, np.bool_)
+
+
+@dataclass(frozen=True, eq=False)
+class RawRecord:
+    """One image and the G objects of its annotation, unchecked.
+
+    Attributes:
+        image_id: the id; records come in its ascending order, and equal ones are two claims on one id.
+        split: train, val or test.
+        file: the image's path below the data root, with "/".
+        annotation: the annotation's path below the data root.
+        names: (G,) class names.
+        written: (G, 4) float64, the numbers as written; NaN where `non_numeric` tells of one.
+        size: (width, height) in px as the annotation has it, None where it has none.
+        difficult, iscrowd, ignore: (G,) bool. An object of `ignore` is an ignore region whatever its name.
+        objects: (G,) index of each object in its file.
+        non_numeric: row of `written` -> which number it is and what stands in its place.
+        untagged: how many objects lack the format's tag for difficult.
+        annotated: whether there is an annotation at all.
+        listed_in: where the image is listed, for what to do when it is at fault.
+    """
+
+    image_id: str
+    split: Split
+    file: str
+    annotation: str
+    names: Sequence[str]
+    written: Boxes
+    difficult: Flags
+    iscrowd: Flags
+    ignore: Flags
+    objects: npt.NDArray[np.int64]
+    size: tuple[float, float] | None = None
+    non_numeric: Mapping[int, str] = field(default_factory=dict)
+    untagged: int = 0
+    annotated: bool = True
+    listed_in: str = "the split's list"
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A data set as a reader found it.
+
+    Attributes:
+        root: the data root, below which all paths lie.
+        section: of params.yaml, such as "dataset.voc".
+        boxes: how the format writes boxes.
+        classes: names of the classes without the background, in the order of their labels.
+        records: one an image, ascending image_id, to be iterated once.
+    """
+
+    root: Path
+    section: str
+    boxes: BoxFormat
+    classes: Sequence[str]
+    records: Iterable[RawRecord]
+
+
+def check_root(root: Path, layout: str) -> Path:
+    """The data root as a path.
+
+    Raises:
+        InputError: it is missing or empty; `layout` says what it should hold.
+    """
+    root = Path(root)
+    remedy = f"give dataset.root=PATH to frcnn preset, a folder with {layout}"
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; {remedy}")
+    if not any(entry for entry in root.iterdir() if not entry.name.startswith(".")):
+        raise InputError(f"{root}: no data set is linked (the folder is empty); {remedy}")
+    return root
+
+
+def is_plain(part: str) -> bool:
+    """Whether a path part names something in its own folder."""
+    fits = len(part.encode(errors="replace")) <= _LONGEST_NAME
+    return fits and part not in ("", ".", "..") and not set(part) & set("/\\\0") and part.isprintable()
+
+
+def below_root(text: Any, where: str) -> str:
+    """A relative path with "/" that cannot leave the data root; "./" is taken off.
+
+    Raises:
+        InputError: it is no text, is empty or absolute, or climbs up; `where` names the file and place.
+    """
+    if isinstance(text, str):
+        parts = [part for part in text.split("/") if part != "."]
+        if all(map(is_plain, parts)) and len(text) <= 1000 and parts:
+            return "/".join(parts)
+    raise InputError(f"{where}: {str(text)[:60]!r} is no path below the data root; write it relative to that, with /")
+
+
+def read_text(path: Path, what: str) -> str:
+    """The UTF-8 text of a small file.
+
+    Raises:
+        InputError: it is missing or no UTF-8 text; `what` says what to write.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; {what}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({one_line(error)}); {what}") from error
+
+
+def one_line(error: object) -> str:
+    """What a library says, cut to 200 characters of one printable line."""
+    text = " ".join(str(error).split())[:200]
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def to_floats(texts: Sequence[str]) -> tuple[Boxes, list[int]]:
+    """Numbers of texts, float64 of equal length, and the indices of those that are none, whose number is NaN."""
+    numbers = np.full(len(texts), np.nan)
+    wrong = []
+    for index, text in enumerate(texts):
+        try:
+            numbers[index] = float(text)
+        except ValueError:
+            wrong.append(index)
+    return numbers, wrong
+
+
+def check_classes(classes: Sequence[str], section: str) -> tuple[str, ...]:
+    """The classes, each once.
+
+    Raises:
+        InputError: a class is named twice.
+    """
+    if len(set(classes)) < len(classes):
+        raise InputError(f"a class is named twice in {list(classes)}: name each class once in {section}.classes")
+    return tuple(classes)

@@ -1,0 +1,246 @@
+"""All checks on boxes and images, whatever the reader: raw records in, a checked `Dataset` and its findings out.
+
+Checks are vectorised over the G objects of an image. An object is at fault for one thing at most, the first of:
+non_numeric, unknown_class, non_finite, inverted, zero_area, outside_image. What is left may be subpixel or a
+duplicate_box.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset
+from pipeline.datasets.findings import Findings
+from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord, check_classes
+from pipeline.errors import InputError
+from pipeline.params import FindingPolicy
+
+Measure = Callable[[Path], tuple[int, int]]
+_LONGEST_SIDE = 1_000_000  # px; int32 columns and float32 boxes hold it
+_MOST_CLASSES = 30_000  # int16 labels hold it
+_Fault = tuple[int, str, str, str]  # row of the object, kind, detail, what was done
+
+
+def validate(data: RawData, policy: FindingPolicy, measure: Measure | None = None) -> Dataset:
+    """Check a raw data set image by image, as the images of the result are iterated.
+
+    Args:
+        data: what a reader returned.
+        policy: `dataset.findings`.
+        measure: (width, height) in px of an image file; needed where annotations tell no size. None: sizes that
+            annotations tell are believed.
+
+    Raises:
+        InputError: there is no class to learn; while iterating, a fault whose policy is error.
+    """
+    classes = check_classes(data.classes, data.section)
+    if not classes:
+        raise InputError(f"{data.root}: no listed annotation has an object, so there is nothing to learn; label some")
+    if len(classes) > _MOST_CLASSES:
+        raise InputError(f"{data.root}: has {len(classes)} classes, at most {_MOST_CLASSES} are possible; merge some")
+    findings = Findings(data.root, policy)
+    return Dataset(classes, _check(data, classes, findings, measure), findings.rows)
+
+
+def _check(
+    data: RawData, classes: tuple[str, ...], findings: Findings, measure: Measure | None
+) -> Iterator[AnnotatedImage]:
+    labels = {name: index for index, name in enumerate(classes, start=1)}
+    last = ""
+    for image_id, claims in itertools.groupby(data.records, key=lambda record: record.image_id):
+        if image_id <= last:
+            raise ValueError(f"records are not in ascending image_id: {image_id!r} after {last!r}")
+        last = image_id
+        record = _one_of(list(claims), findings)
+        size = _size_of(data, record, findings, measure)
+        if size is not None:
+            yield _check_objects(data.boxes, record, labels, size, findings)
+
+
+def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:
+    """The one record of an image id: that of the latest split, so that no test image is trained on."""
+    chosen = max(claims, key=lambda record: SPLITS.index(record.split))  # the first of equals
+    for other in claims:
+        if other is chosen:
+            continue
+        if other.split != chosen.split and other.file == chosen.file:
+            kind = "same_image_in_train_and_test"
+            detail = f"image {chosen.image_id!r} is both in {other.split} and in {chosen.split}"
+            remedy = f"remove it from one of these in {chosen.listed_in}"
+        else:
+            kind = "duplicate_image_id"
+            detail = f"{other.file} and {chosen.file} would both be image {chosen.image_id!r}"
+            remedy = "rename one" if other.file != chosen.file else "list it once"
+        findings.add(kind, other.annotation, -1, detail, "dropped", remedy)
+    return chosen
+
+
+def _size_of(data: RawData, record: RawRecord, findings: Findings, measure: Measure | None) -> tuple[int, int] | None:
+    """(width, height) in px of the image, None where the image is to be left out."""
+    stem = record.file.rpartition("/")[2].rpartition(".")[0]
+    remedy = f"add it or remove {stem} from {record.listed_in}"
+    if not record.annotated:
+        keep = findings.action("image_without_annotation") == "keep"
+        done = "kept" if keep else "dropped"
+        findings.add("image_without_annotation", record.annotation, -1, "no such annotation", done, remedy)
+        if not keep:
+            return None
+    path = data.root / record.file
+    if not path.is_file():
+        findings.add("annotation_without_image", record.file, -1, "no such image", "dropped", remedy)
+        return None
+    told = record.size
+    found = measure(path) if measure else None
+    if told is not None and told != found:
+        if found is not None:
+            detail = f"the annotation says {told[0]:g} x {told[1]:g} px, {record.file} has {found[0]} x {found[1]}"
+            fixed = findings.action("size_differs") == "fix"
+            done = "the image's size taken" if fixed else "dropped"
+            findings.add("size_differs", record.annotation, -1, detail, done, "correct the annotation")
+            return found if fixed else None
+        if not all(1 <= side <= _LONGEST_SIDE and float(side).is_integer() for side in told):
+            raise InputError(
+                f"{data.root / record.annotation}: the size {told[0]:g} x {told[1]:g} is no image size; "
+                f"write that of {record.file} in pixels"
+            )
+        return int(told[0]), int(told[1])
+    if found is None:
+        raise ValueError(f"{record.file}: its annotation has no size, so validation must measure the image")
+    return found
+
+
+def _check_objects(
+    form: BoxFormat, record: RawRecord, labels: dict[str, int], size: tuple[int, int], findings: Findings
+) -> AnnotatedImage:
+    label = np.array([labels.get(name, 0) for name in record.names], np.int16)
+    label[record.ignore] = IGNORE_LABEL
+    faults: list[_Fault] = []
+    if findings.action("unknown_class") == "ignore":
+        faults += [
+            (row, "unknown_class", _not_among(record.names[row]), "ignored")
+            for row in _rows(_without_word(label == 0, record))
+        ]
+        label[label == 0] = IGNORE_LABEL
+    boxes, sound = _boxes_inside(form, record, label, size, findings, faults)
+    kept = sound.copy()
+    for kind, found in (
+        ("subpixel", sound & ((boxes[:, 2:] - boxes[:, :2]) < 1).any(axis=1)),
+        ("duplicate_box", _duplicates(boxes, label, sound)),
+    ):
+        if found.any():
+            drop = findings.action(kind) == "drop"
+            found &= kept
+            faults += [
+                (row, kind, _details(form, record, row, size), "dropped" if drop else "kept") for row in _rows(found)
+            ]
+            if drop:
+                kept &= ~found
+    if record.untagged:
+        detail = f"no tag for difficult at {record.untagged} of {len(record.names)} objects"
+        findings.add("missing_difficult", record.annotation, -1, detail, "taken as not difficult", "add the tags")
+    for row, kind, detail, done in sorted(faults, key=lambda fault: fault[0]):
+        findings.add(kind, record.annotation, int(record.objects[row]), detail, done)
+    return AnnotatedImage(
+        record.image_id,
+        record.split,
+        f"raw/{record.file}",
+        *size,
+        boxes[kept],
+        label[kept],
+        record.difficult[kept],
+        record.iscrowd[kept],
+    )
+
+
+def _boxes_inside(
+    form: BoxFormat,
+    record: RawRecord,
+    label: npt.NDArray[np.int16],
+    size: tuple[int, int],
+    findings: Findings,
+    faults: list[_Fault],
+) -> tuple[npt.NDArray[np.float32], Flags]:
+    """(G, 4) float32 boxes clipped to the image, and (G,) which of them may stay; adds to `faults`."""
+    numeric = _without_word(np.ones(len(label), np.bool_), record)
+    finite: Flags = np.logical_and.reduce(np.isfinite(record.written), axis=1)
+    written = np.where(finite[:, None], record.written, 0.0)
+    sides = form.sides(written)
+    known = numeric & (label != 0)
+    inverted = known & finite & (sides < 0).any(axis=1)
+    swapped = findings.action("inverted") == "fix"
+    if swapped and inverted.any():
+        written[inverted] = form.swap(written[inverted])
+        sides = form.sides(written)
+    left = ~inverted if not swapped else np.ones_like(inverted)
+    zero = known & finite & (sides == 0).any(axis=1) & left
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners = form.corners(written, *size)
+        limits = np.array([*size, *size], np.float64)
+        inside = np.clip(corners, 0.0, limits)
+        sticks_out = ~(np.abs(inside - corners) <= form.rounding * limits).all(axis=1)
+    boxes = inside.astype(np.float32)
+    empty = ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    sound = known & finite & ~zero & left
+    zero |= sound & empty & ~sticks_out
+    outside = sound & sticks_out & ~zero
+    clipped = outside & ~empty & np.bool_(findings.action("outside_image") == "fix")
+    if not (known & finite).all() or (inverted | zero | outside).any():
+        for kind, found, done in (
+            ("non_numeric", ~numeric, "dropped"),
+            ("unknown_class", numeric & (label == 0), "dropped"),
+            ("non_finite", known & ~finite, "dropped"),
+            ("inverted", inverted, "swapped" if swapped else "dropped"),
+            ("zero_area", zero, "dropped"),
+            ("outside_image", clipped, "clipped"),
+            ("outside_image", outside & ~clipped, "dropped"),
+        ):
+            faults += [
+                (row, kind, _details(form, record, row, size if kind == "outside_image" else None, kind), done)
+                for row in _rows(found)
+            ]
+    return boxes, sound & ~zero & (~outside | clipped)
+
+
+def _duplicates(boxes: npt.NDArray[np.float32], label: npt.NDArray[np.int16], among: Flags) -> Flags:
+    """(G,) which boxes repeat an earlier one of the same label."""
+    repeated = np.zeros(len(label), np.bool_)
+    rows = np.flatnonzero(among)
+    if len(rows) > 1:
+        keys = np.concatenate([boxes[rows], label[rows, None].astype(np.float32)], axis=1)
+        order = np.lexsort(keys.T)  # stable, so that the first of equals stays first
+        same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+        repeated[rows[order[1:][same]]] = True
+    return repeated
+
+
+def _details(
+    form: BoxFormat, record: RawRecord, row: int, size: tuple[int, int] | None = None, kind: str | None = None
+) -> str:
+    if kind == "non_numeric":
+        return record.non_numeric[row]
+    if kind == "unknown_class":
+        return _not_among(record.names[row])
+    numbers: Boxes = record.written[row]
+    detail = f"{', '.join(form.names)} = {', '.join(f'{value:.9g}' for value in numbers)}"
+    return detail + (f" in an image of {size[0]} x {size[1]}" if size else "")
+
+
+def _not_among(name: str) -> str:
+    return f"class {name[:60]!r} is not among the classes"
+
+
+def _without_word(flags: Flags, record: RawRecord) -> Flags:
+    """`flags` without the objects that have something else where a number should stand."""
+    numeric = flags.copy()
+    numeric[list(record.non_numeric)] = False
+    return numeric
+
+
+def _rows(flags: Flags) -> list[int]:
+    rows: list[int] = np.flatnonzero(flags).tolist()
+    return rows

@@ -1,0 +1,105 @@
+"""The COCO reader: ids with gaps, crowds, folders, text ids, and real photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.datasets.base import Dataset
+from pipeline.datasets.coco import read_coco
+from pipeline.datasets.sizes import image_size
+from pipeline.datasets.validation import validate
+from tests.datasets.policies import policy
+
+
+def instances(images: list[Any], annotations: list[Any], categories: list[Any] | None = None) -> dict[str, Any]:
+    known = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}] if categories is None else categories
+    return {"info": {"year": 2017}, "images": images, "annotations": annotations, "categories": known}
+
+
+def image(key: Any, name: str) -> dict[str, Any]:
+    return {"id": key, "file_name": name, "width": 100, "height": 80}
+
+
+def box(key: Any, category: Any = 3, bbox: Any = (10, 20, 20, 30), **more: Any) -> dict[str, Any]:
+    return {"id": 1, "image_id": key, "category_id": category, "bbox": bbox, **more}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("train/b.jpg", "train/a.jpg", "val/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    crowd = box(5, 7, [0, 0, 50, 50], iscrowd=1, segmentation={"counts": [1, 2], "size": [80, 100]})
+    train = instances([image(9, "b.jpg"), image(5, "a.jpg")], [box(9), crowd, box(5)])
+    val = instances([image(9, "b.jpg")], [box(9, 7, segmentation=[[1, 2, 3, 4, 5, 6]])])
+    for name, content in (("train", train), ("val", val)):
+        (tmp_path / f"instances_{name}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def read(root: Path, classes: list[str] | None = None, images: str = "{name}", **changes: str) -> Dataset:
+    splits: Any = {"train": ["instances_train.json"], "val": [], "test": ["instances_val.json"]}
+    return validate(read_coco(root, splits, images, classes), policy(**changes))
+
+
+def test_labels_follow_the_categories_ids_and_ids_of_images_their_paths(root: Path) -> None:
+    dataset = read(root)
+    a, b, test = dataset.images
+    assert dataset.classes == ("dog", "cat") and not dataset.findings
+    assert [one.image_id for one in (a, b, test)] == ["train_a", "train_b", "val_b"]
+    assert [one.split for one in (a, b, test)] == ["train", "train", "test"]
+    assert a.labels.tolist() == [2, 1] and a.iscrowd.tolist() == [True, False]
+    assert a.boxes.tolist() == [[0, 0, 50, 50], [10, 20, 30, 50]]
+    assert test.labels.tolist() == [2] and (test.width, test.height) == (100, 80)
+
+
+def test_classes_may_be_chosen_and_ordered(root: Path) -> None:
+    dataset = read(root, classes=["cat"])
+    assert [one.labels.tolist() for one in dataset.images] == [[1], [], [1]]
+    assert [(finding.kind, finding.object) for finding in dataset.findings] == [
+        ("unknown_class", 2),
+        ("unknown_class", 0),
+    ]
+
+
+def test_annotations_of_images_that_are_not_listed_are_told(root: Path) -> None:
+    content = instances([image("a", "a.jpg")], [box("a"), box("z")])
+    (root / "instances_train.json").write_text(json.dumps(content))
+    dataset = read(root, annotation_without_image="drop")
+    assert len(list(dataset.images)) == 2
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [
+        ("raw/train/image id z of instances_train.json", "annotation_without_image")
+    ]
+
+
+def test_numbers_beyond_floats_and_nan_are_findings(root: Path) -> None:
+    text = json.dumps(instances([image(1, "a.jpg")], [box(1, bbox=[float("nan"), 1, 2, 3]), box(1, bbox=[1, 2, 3, 4])]))
+    (root / "instances_train.json").write_text(text.replace("[1, 2, 3, 4]", f"[1, 2, 3, 1{'0' * 400}]"))
+    dataset = read(root)
+    list(dataset.images)
+    assert [finding.kind for finding in dataset.findings] == ["non_finite", "non_finite"]
+
+
+def test_folders_of_images_by_the_place_of_the_json(root: Path) -> None:
+    (root / "train/_annotations.json").write_text(json.dumps(instances([image(1, "a.jpg")], [box(1)])))
+    splits: Any = {"train": ["train/_annotations.json"], "test": ["instances_val.json"]}
+    first = next(iter(read_coco(root, splits, "{folder}", None).records))
+    assert first.file == "b.jpg"  # of the JSON in the root, whose folder is the root
+    assert [record.file for record in read_coco(root, splits, "{folder}", None).records] == ["b.jpg", "train/a.jpg"]
+
+
+def test_reads_tinycoco(shared: Path) -> None:
+    splits: Any = {
+        "train": ["annotations/instances_train2017.json"],
+        "test": ["annotations/instances_val2017.json"],
+    }
+    dataset = validate(read_coco(shared / "data/tinycoco", splits, "images/{name}", None), policy(), image_size)
+    images = list(dataset.images)
+    assert len(dataset.classes) == 80 and dataset.classes[0] == "person"
+    counts = {split: [len(one.boxes) for one in images if one.split == split] for split in ("train", "test")}
+    assert {split: (len(own), sum(own)) for split, own in counts.items()} == {"train": (32, 288), "test": (6, 136)}
+    assert any(one.iscrowd.any() for one in images) and not dataset.findings
