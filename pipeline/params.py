@@ -116,7 +116,7 @@ class TableData(Section):
 
 
 class FindingPolicy(Section):
-    """What is done about each kind of fault in the annotations.
+    """What is done about each kind of fault in the annotations and the images.
 
     error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
     finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
@@ -136,6 +136,11 @@ class FindingPolicy(Section):
     annotation_without_image: Literal["error", "drop"]
     image_without_annotation: Literal["error", "drop", "keep"]
     size_differs: Literal["error", "fix", "drop"]
+    undecodable: Literal["error", "drop"]
+    truncated: Literal["error", "drop"]
+    too_large: Literal["error", "drop"]
+    exif_orientation: Literal["error", "fix", "drop"]
+    mode: Literal["error", "fix", "drop"]
 
     @classmethod
     def allowed(cls, kind: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pipeline.datasets.findings import summary
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
@@ -76,7 +76,7 @@ def _open(stage: Stage) -> Dataset:
         shapes = params.shapes
         options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
-    return validate(_read(stage), params.findings, image_size)
+    return validate(_read(stage), params.findings, image_size, problems_of)
 
 
 def _read(stage: Stage) -> RawData:

@@ -49,6 +49,16 @@ def probe(path: Path) -> ImageHeader:
         return _header_of(path, file)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in px of an image as `read_rgb` decodes it, from its header.
+
+    Raises:
+        InputError: as `probe`.
+    """
+    header = probe(path)
+    return header.width, header.height
+
+
 def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Decode an image file to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 

@@ -16,17 +16,22 @@ import numpy.typing as npt
 
 from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset
 from pipeline.datasets.findings import Findings
+from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord, check_classes
 from pipeline.errors import InputError
 from pipeline.params import FindingPolicy
 
 Measure = Callable[[Path], tuple[int, int]]
+Problems = Callable[[Path], list[ImageProblem]]
 _LONGEST_SIDE = 1_000_000  # px; int32 columns and float32 boxes hold it
 _MOST_CLASSES = 30_000  # int16 labels hold it
+_MENDED = {"exif_orientation": "turned", "mode": "converted to RGB"}
 _Fault = tuple[int, str, str, str]  # row of the object, kind, detail, what was done
 
 
-def validate(data: RawData, policy: FindingPolicy, measure: Measure | None = None) -> Dataset:
+def validate(
+    data: RawData, policy: FindingPolicy, measure: Measure | None = None, problems: Problems | None = None
+) -> Dataset:
     """Check a raw data set image by image, as the images of the result are iterated.
 
     Args:
@@ -34,6 +39,8 @@ def validate(data: RawData, policy: FindingPolicy, measure: Measure | None = Non
         policy: `dataset.findings`.
         measure: (width, height) in px of an image file; needed where annotations tell no size. None: sizes that
             annotations tell are believed.
+
+        problems: what is not plain about an image file. None: none is looked at.
 
     Raises:
         InputError: there is no class to learn; while iterating, a fault whose policy is error.
@@ -44,11 +51,15 @@ def validate(data: RawData, policy: FindingPolicy, measure: Measure | None = Non
     if len(classes) > _MOST_CLASSES:
         raise InputError(f"{data.root}: has {len(classes)} classes, at most {_MOST_CLASSES} are possible; merge some")
     findings = Findings(data.root, policy)
-    return Dataset(classes, _check(data, classes, findings, measure), findings.rows)
+    return Dataset(classes, _check(data, classes, findings, measure, problems), findings.rows)
 
 
 def _check(
-    data: RawData, classes: tuple[str, ...], findings: Findings, measure: Measure | None
+    data: RawData,
+    classes: tuple[str, ...],
+    findings: Findings,
+    measure: Measure | None,
+    problems: Problems | None,
 ) -> Iterator[AnnotatedImage]:
     labels = {name: index for index, name in enumerate(classes, start=1)}
     last = ""
@@ -57,7 +68,7 @@ def _check(
             raise ValueError(f"records are not in ascending image_id: {image_id!r} after {last!r}")
         last = image_id
         record = _one_of(list(claims), findings)
-        size = _size_of(data, record, findings, measure)
+        size = _size_of(data, record, findings, measure, problems)
         if size is not None:
             yield _check_objects(data.boxes, record, labels, size, findings)
 
@@ -80,7 +91,9 @@ def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:
     return chosen
 
 
-def _size_of(data: RawData, record: RawRecord, findings: Findings, measure: Measure | None) -> tuple[int, int] | None:
+def _size_of(
+    data: RawData, record: RawRecord, findings: Findings, measure: Measure | None, problems: Problems | None
+) -> tuple[int, int] | None:
     """(width, height) in px of the image, None where the image is to be left out."""
     stem = record.file.rpartition("/")[2].rpartition(".")[0]
     remedy = f"add it or remove {stem} from {record.listed_in}"
@@ -94,6 +107,11 @@ def _size_of(data: RawData, record: RawRecord, findings: Findings, measure: Meas
     if not path.is_file():
         findings.add("annotation_without_image", record.file, -1, "no such image", "dropped", remedy)
         return None
+    for kind, detail in problems(path) if problems else ():
+        fixed = findings.action(kind) == "fix"
+        findings.add(kind, record.file, -1, detail, _MENDED[kind] if fixed else "dropped", "replace the image")
+        if not fixed:
+            return None
     told = record.size
     found = measure(path) if measure else None
     if told is not None and told != found:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.coco import read_coco
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size
 from pipeline.datasets.validation import validate
 from tests.datasets.policies import policy
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.kitti import read_kitti
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size
 from pipeline.datasets.validation import validate
 from tests.datasets.policies import policy
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from tests.datasets.policies import policy

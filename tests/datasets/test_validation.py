@@ -57,6 +57,32 @@ def check(
     return list(dataset.images), dataset.findings
 
 
+@pytest.mark.parametrize(
+    ("kind", "action", "done"),
+    [
+        ("undecodable", "drop", "dropped"),
+        ("truncated", "drop", "dropped"),
+        ("too_large", "drop", "dropped"),
+        ("exif_orientation", "drop", "dropped"),
+        ("exif_orientation", "fix", "turned"),
+        ("mode", "drop", "dropped"),
+        ("mode", "fix", "converted to RGB"),
+    ],
+)
+def test_what_an_image_file_has_is_a_finding(tmp_path: Path, kind: ProblemKind, action: str, done: str) -> None:
+    data = RawData(tmp_path, "dataset.made", XYXY, ["car", "dog"], (record(GOOD),))
+    (tmp_path / data.records[0].file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / data.records[0].file).touch()
+    dataset = validate(data, policy(**{kind: action}), lambda _: SIZE, lambda _: [ImageProblem(kind, "so")])
+    assert len(list(dataset.images)) == (action == "fix")
+    found = [(finding.file, finding.object, finding.kind, finding.detail, finding.action) for finding in dataset.findings]
+    assert found == [(f"raw/{data.records[0].file}", -1, kind, "so", done)]
+
+    strict = validate(data, policy(**{kind: "error"}), lambda _: SIZE, lambda _: [ImageProblem(kind, "so")])
+    with pytest.raises(InputError, match=f"so; replace the image, or set dataset.findings.{kind} to .*drop"):
+        list(strict.images)
+
+
 def one(root: Path, bad: Sequence[float], **options: object) -> tuple[list[list[float]], list[tuple[int, str, str]]]:
     images, findings = check(root, record(GOOD, bad), **options)  # type: ignore[arg-type]
     return images[0].boxes.tolist()[1:], [(finding.object, finding.kind, finding.action) for finding in findings]

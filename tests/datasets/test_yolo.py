@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size
 from pipeline.datasets.validation import validate
 from pipeline.datasets.yolo import read_yolo
 from tests.datasets.policies import policy

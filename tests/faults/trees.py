@@ -14,7 +14,7 @@ from pipeline.datasets.base import AnnotatedImage, Finding
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
-from pipeline.datasets.sizes import image_size
+from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
@@ -100,5 +100,5 @@ def annotation_files(kind: str) -> list[str]:
 
 def read(kind: str, root: Path, **changes: str) -> tuple[list[AnnotatedImage], list[Finding]]:
     """All images and findings of the data set, under the committed policy with `changes`."""
-    dataset = validate(_READERS[kind](root), policy(**changes), image_size)
+    dataset = validate(_READERS[kind](root), policy(**changes), image_size, problems_of)
     return list(dataset.images), dataset.findings
