@@ -106,7 +106,7 @@ def pids_in(root: Path) -> list[int]:
 
 
 def test_a_stage_that_takes_too_long_is_ended_and_not_tried_again(run: Run, toy: Toy) -> None:
-    late, _ = run(ENDLESS, meta={"timeout_minutes": 0.05})
+    late, _ = run(f"print('exited with 75', flush=True); {ENDLESS}", meta={"timeout_minutes": 0.05})
     assert late.timed_out and not late.passing and late.status != 0
     assert late.error == "only: not done after 0.05 minutes (meta.timeout_minutes)"
     assert gone(pids_in(toy.root))
