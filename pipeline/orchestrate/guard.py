@@ -59,27 +59,31 @@ def _end_the_others(grace_seconds: float) -> None:
     while others := _others():
         # One that forks while the list is read has a child that is not on it: the next list has.
         number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
-        for pid in others:
-            if number == signal.SIGKILL or pid not in told:
+        for pid, near in others.items():
+            if number == signal.SIGKILL or (near and pid not in told):
                 _signal(pid, number)
-        told.update(others)
+                told.add(pid)
         time.sleep(0.02)
 
 
-def _others() -> set[int]:
-    """The living processes that stem from the guard, and those of its session."""
+def _others() -> dict[int, bool]:
+    """The living processes that stem from the guard, and those of its session; whether it is the guard that tells them.
+
+    One in another session is told by what started it, a guard perhaps, and by this one only when that is gone.
+    """
     own, session = os.getpid(), os.getsid(0)
     living = {pid: kin for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (kin := _kin(pid))}
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in living.items():
         children.setdefault(parent, []).append(pid)
-    found = {pid for pid, (_, its_session) in living.items() if its_session == session}
+    found = {pid: True for pid, (_, its_session) in living.items() if its_session == session}
     waiting = [own, *found]
     while waiting:
-        new = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        parent = waiting.pop()
+        new = {pid: parent == own for pid in children.get(parent, ()) if pid not in found}
         found.update(new)
         waiting += new
-    return found - {own}
+    return {pid: near for pid, near in found.items() if pid != own}
 
 
 def _kin(pid: int) -> tuple[int, int] | None:

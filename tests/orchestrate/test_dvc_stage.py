@@ -50,7 +50,7 @@ def test_a_stage_that_succeeds_and_one_that_dvc_takes_from_its_cache(run: Run, t
     made, lines = run(code, deps=["source"], outs=["out"])
     assert (made.status, made.ran, made.passing, made.timed_out, made.error) == (0, True, False, False, "")
     assert lines == [STAGE, "warning, error: 3", "only: done in 2 s"]
-    assert list(made.marks) == ["spawned", "started", "working", "worked", "ended"]
+    assert list(made.marks) == ["ready", "spawned", "started", "working", "worked", "ended"]
     assert sorted(made.marks.values()) == list(made.marks.values())
     assert made.seconds == made.marks["ended"] - made.marks["spawned"]
 
@@ -60,7 +60,7 @@ def test_a_stage_that_succeeds_and_one_that_dvc_takes_from_its_cache(run: Run, t
     assert (restored.status, restored.ran) == (0, False)
     assert (toy.root / "out").read_text() == "1"
     assert STAGE not in lines
-    assert list(restored.marks) == ["spawned", "ended"]
+    assert list(restored.marks) == ["ready", "spawned", "ended"]
 
 
 def test_a_stage_that_fails_tells_its_own_error_and_is_not_tried_again(run: Run) -> None:
@@ -106,7 +106,7 @@ def pids_in(root: Path) -> list[int]:
 
 
 def test_a_stage_that_takes_too_long_is_ended_and_not_tried_again(run: Run, toy: Toy) -> None:
-    late, _ = run(ENDLESS, meta={"timeout_minutes": 0.05})
+    late, _ = run(f"print('exited with 75', flush=True); {ENDLESS}", meta={"timeout_minutes": 0.05})
     assert late.timed_out and not late.passing and late.status != 0
     assert late.error == "only: not done after 0.05 minutes (meta.timeout_minutes)"
     assert gone(pids_in(toy.root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,6 +114,29 @@ def test_a_process_that_needs_less_than_the_grace_to_end_may(start: Start) -> No
     assert wait() == 5
 
 
+TOLD = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print(os.getppid(), os.getpid(), flush=True)
+teller = signal.sigwaitinfo([signal.SIGTERM]).si_pid
+open(sys.argv[1], "w").write(str(teller))
+"""
+
+
+def test_what_another_guard_runs_is_told_to_end_by_that_guard(start: Start, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from pipeline.orchestrate.guarded import Guarded\n"
+        f"inner = Guarded([sys.executable, '-S', '-c', {TOLD!r}, 'teller'], cwd=Path({str(tmp_path)!r}), "
+        "environment=os.environ)\n"
+        "inner.wait(lambda line: print(line, flush=True))"
+    )
+    started, pids, wait = start(f"exec {sys.executable} -c {shlex.quote(code)}")
+    started.stop()
+    assert wait() == 143
+    assert int((tmp_path / "teller").read_text()) == pids[0]
+    assert gone(pids)
+
+
 def test_a_killed_guard_leaves_nothing_alive(start: Start) -> None:
     started, pids, wait = start(ENDLESS)
     os.kill(started.pid, signal.SIGKILL)
@@ -202,7 +226,9 @@ def test_a_process_that_appears_while_the_others_are_killed_is_killed_too(monkey
     with subprocess.Popen(["sleep", "1000"]) as first, subprocess.Popen(["sleep", "1000"]) as second:
         # The second is not on the list until the first is gone, as if the first had started it last of all.
         monkeypatch.setattr(
-            guard, "_others", lambda: {p.pid for p in ((second,) if first.poll() else (first,)) if p.poll() is None}
+            guard,
+            "_others",
+            lambda: {p.pid: True for p in ((second,) if first.poll() else (first,)) if p.poll() is None},
         )
         ending = threading.Thread(target=guard._end_the_others, args=(0.0,), daemon=True)
         ending.start()
