@@ -10,10 +10,10 @@ from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.datasets.base import SPLITS, Dataset, Split
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.findings import summary
+from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
-from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc

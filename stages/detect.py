@@ -1,4 +1,4 @@
-"""Detect objects in the images of `evaluate.split` with one of the networks: of step 2 (unshared), of step 4, or joint.
+"""Detect objects in the images of val and test with one of the networks: of step 2 (unshared), of step 4, or joint.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image, and proposals.parquet,
 the test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals`
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
-from pipeline.artifacts.stores import Entry, ImageInfo, judged_images
+from pipeline.artifacts.stores import Entry, ImageInfo, held_out_images
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.detector.boxes import clip
@@ -40,7 +40,7 @@ def detect(stage: Stage) -> None:
     head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head).to(device)
     rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
     propose = Proposer(rpn, anchor_grid(params.anchors, trunk.stride), rule)
-    images = judged_images(stage.input("resize"), params.evaluate.split)
+    images = held_out_images(stage.input("resize"))
     infos, source = list(images), ImageViews(images)
     batches = prefetch(lambda i: source.load([Entry(infos[i].image_id, False)]), range(len(infos)))
     results: list[dict[str, object]] = []
@@ -87,7 +87,7 @@ def to_original(boxes: Tensor, image: ImageInfo) -> Tensor:
 
 
 def _coco_results(index: int, boxes: np.ndarray, found: Detections) -> list[dict[str, object]]:
-    """COCO's results format; image_id counts the images in order of their ids, from 1."""
+    """COCO's results format; image_id counts the images of val and test in order of their ids, from 1."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     return [
         {

@@ -56,8 +56,9 @@ def evaluate(stage: Stage) -> None:
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> ScoredBoxes:
     rows = read_columns(stage.input("detections") / "detections.parquet", schemas.DETECTIONS)
-    image = np.array([index_of[image_id] for image_id in rows["image_id"]], dtype=np.int64)
-    return ScoredBoxes(image, rows["label"].astype(np.int64), rows["score"], boxes_of(rows))
+    keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
+    image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
+    return ScoredBoxes(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
 
 
 def _read_truth(stage: Stage, index_of: dict[str, int]) -> JudgedBoxes:

@@ -37,11 +37,11 @@ class ImageInfo:
 
 
 class ResizedImages:
-    """The resize stage's images of one split, in ascending order of image_id."""
+    """The resize stage's images of some splits, all without a name, in ascending order of image_id."""
 
-    def __init__(self, folder: Path, split: str | None) -> None:
+    def __init__(self, folder: Path, *splits: str) -> None:
         columns = read_columns(Path(folder) / "images.parquet", schemas.RESIZED_IMAGES)
-        chosen = [i for i, own in enumerate(columns["split"]) if split is None or own == split]
+        chosen = [i for i, own in enumerate(columns["split"]) if not splits or own in splits]
         self._infos = {
             str(columns["image_id"][i]): ImageInfo(
                 str(columns["image_id"][i]),
@@ -67,6 +67,11 @@ class ResizedImages:
         """(H, W, 3) uint8 RGB."""
         pixels = self._shards.read(self._infos[entry.image_id].shard, entry.image_id)
         return pixels[:, ::-1] if entry.mirrored else pixels
+
+
+def held_out_images(folder: Path) -> ResizedImages:
+    """The images that nothing is trained on: those of val and test."""
+    return ResizedImages(folder, "val", "test")
 
 
 def judged_images(folder: Path, split: str) -> ResizedImages:

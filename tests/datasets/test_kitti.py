@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.images import image_size
+from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.validation import validate
 from tests.datasets.policies import policy
 

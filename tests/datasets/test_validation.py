@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.datasets.base import AnnotatedImage, Finding, Split
 from pipeline.datasets.findings import summary
+from pipeline.datasets.images import ImageProblem, ProblemKind
 from pipeline.datasets.records import CENTRE, INCLUSIVE, XYWH, XYXY, BoxFormat, RawData, RawRecord, no_flags
 from pipeline.datasets.validation import validate
 from pipeline.errors import InputError
@@ -75,7 +76,9 @@ def test_what_an_image_file_has_is_a_finding(tmp_path: Path, kind: ProblemKind, 
     (tmp_path / data.records[0].file).touch()
     dataset = validate(data, policy(**{kind: action}), lambda _: SIZE, lambda _: [ImageProblem(kind, "so")])
     assert len(list(dataset.images)) == (action == "fix")
-    found = [(finding.file, finding.object, finding.kind, finding.detail, finding.action) for finding in dataset.findings]
+    found = [
+        (finding.file, finding.object, finding.kind, finding.detail, finding.action) for finding in dataset.findings
+    ]
     assert found == [(f"raw/{data.records[0].file}", -1, kind, "so", done)]
 
     strict = validate(data, policy(**{kind: "error"}), lambda _: SIZE, lambda _: [ImageProblem(kind, "so")])

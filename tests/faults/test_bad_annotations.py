@@ -84,8 +84,11 @@ ANNOTATION = ("annotations", 0)
 VOC: dict[str, tuple[Spoil, str]] = {
     "no annotation": (gone("Annotations/a.xml"), "Annotations/a.xml: no such annotation; add it or remove a from"),
     "no image": (gone("JPEGImages/a.jpg"), "JPEGImages/a.jpg: no such image; add it or remove a from ImageSets/Main"),
-    "empty image": (write("JPEGImages/a.jpg", b""), "a.jpg: cannot be decoded as an image"),
-    "text for an image": (write("JPEGImages/a.jpg", "<html>404</html>"), "a.jpg: cannot be decoded as an image"),
+    "empty image": (
+        write("JPEGImages/a.jpg", b""),
+        "a.jpg: it is no JPEG, PNG, BMP, WebP, TIFF or GIF; replace the image",
+    ),
+    "text for an image": (write("JPEGImages/a.jpg", "<html>404</html>"), "a.jpg: it is no JPEG, PNG, BMP, WebP"),
     "entity bomb": (write("Annotations/a.xml", BOMB), "a.xml: refused, it declares XML entities"),
     "entity of a file": (write("Annotations/a.xml", OUTSIDE), "a.xml: refused, it declares XML entities"),
     "cut": (write("Annotations/a.xml", XML[:90]), "a.xml: malformed XML"),

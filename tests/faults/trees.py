@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.datasets.base import AnnotatedImage, Finding
 from pipeline.datasets.coco import read_coco
+from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
-from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc

@@ -40,7 +40,7 @@ def proposals_in(folder: Path, image_id: str, mirrored: bool) -> tuple[np.ndarra
 def flipped(tiny_run: Project, tmp_path: Path) -> Path:
     """The resized images with every pixel row reversed on disk."""
     folder = with_rows(tiny_run.data / "resize", tmp_path / "flipped", "images.parquet", lambda _: None)
-    images = ResizedImages(tiny_run.data / "resize", None)
+    images = ResizedImages(tiny_run.data / "resize")
     with ShardWriter(folder, "pixels") as shards:
         for image in images:
             assert shards.add({image.image_id: images.pixels(Entry(image.image_id, False))[:, ::-1]}) == image.shard
