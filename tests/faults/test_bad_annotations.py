@@ -86,7 +86,7 @@ VOC: dict[str, tuple[Spoil, str]] = {
     "no image": (gone("JPEGImages/a.jpg"), "JPEGImages/a.jpg: no such image; add it or remove a from ImageSets/Main"),
     "empty image": (
         write("JPEGImages/a.jpg", b""),
-        "a.jpg: it is no JPEG, PNG, BMP, WebP, TIFF or GIF; replace the image",
+        "a.jpg: it is empty; replace the image, or set dataset.findings.truncated to drop",
     ),
     "text for an image": (write("JPEGImages/a.jpg", "<html>404</html>"), "a.jpg: it is no JPEG, PNG, BMP, WebP"),
     "entity bomb": (write("Annotations/a.xml", BOMB), "a.xml: refused, it declares XML entities"),
