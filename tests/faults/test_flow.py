@@ -24,7 +24,7 @@ import pytest
 from tests.conftest import Project
 
 STAGE = "train_rpn_step1"
-ITERATIONS = 120
+ITERATIONS = 60
 _SECONDS = 120.0
 
 
@@ -173,6 +173,7 @@ def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, un
     workspace.until_nobody_is_left()
 
 
+@pytest.mark.long
 def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     flow = workspace.start("flow", STAGE)
     workspace.until_training()
@@ -183,6 +184,7 @@ def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undistu
     workspace.until_nobody_is_left()
 
 
+@pytest.mark.long
 def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     workspace: Workspace, undisturbed: dict[str, Any]
 ) -> None:
@@ -230,6 +232,7 @@ def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace,
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
+@pytest.mark.long
 def test_cancelled_in_the_pages(workspace: Workspace) -> None:
     flow = workspace.start("flow", STAGE)
     workspace.until_training()
