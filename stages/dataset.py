@@ -7,19 +7,11 @@ import json
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
-from pipeline.datasets.base import SPLITS, Dataset, Split
-from pipeline.datasets.coco import read_coco
+from pipeline.datasets.base import SPLITS, Dataset
 from pipeline.datasets.findings import summary
-from pipeline.datasets.images import image_size, problems_of
-from pipeline.datasets.kitti import read_kitti
-from pipeline.datasets.records import RawData
+from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
-from pipeline.datasets.table import read_table
-from pipeline.datasets.validation import validate
-from pipeline.datasets.voc import read_voc
-from pipeline.datasets.yolo import read_yolo
 from pipeline.errors import InputError
-from pipeline.params import CocoData, KittiData, TableData, VocData, YoloData
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -76,24 +68,7 @@ def _open(stage: Stage) -> Dataset:
         shapes = params.shapes
         options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
-    return validate(_read(stage), params.findings, image_size, problems_of)
-
-
-def _read(stage: Stage) -> RawData:
-    params, root = stage.params.dataset, stage.input("raw")
-    own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
-    splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
-    match own:
-        case VocData():
-            return read_voc(root, splits, own.classes)
-        case CocoData():
-            return read_coco(root, splits, own.images, own.classes)
-        case KittiData():
-            return read_kitti(root, splits, own.folder, own.classes, own.merge)
-        case YoloData():
-            return read_yolo(root, splits, own.names)
-        case TableData():
-            return read_table(root, splits, own.file, own.boxes, own.classes)
+    return read_dataset(stage.input("raw"), params)
 
 
 def _expected(stage: Stage) -> int:

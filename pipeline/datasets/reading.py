@@ -1,0 +1,41 @@
+"""The data set that params.yaml names, read by the reader of its format and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.datasets.base import Dataset, Split
+from pipeline.datasets.coco import read_coco
+from pipeline.datasets.images import image_size, problems_of
+from pipeline.datasets.kitti import read_kitti
+from pipeline.datasets.records import RawData
+from pipeline.datasets.table import read_table
+from pipeline.datasets.validation import validate
+from pipeline.datasets.voc import read_voc
+from pipeline.datasets.yolo import read_yolo
+from pipeline.params import CocoData, DatasetParams, KittiData, TableData, VocData, YoloData
+
+
+def read_dataset(root: Path, params: DatasetParams) -> Dataset:
+    """The images below `root`, checked one by one as they are iterated; `params.reader` is any but shapes.
+
+    Raises:
+        InputError: nothing can be read there; while iterating, a fault whose policy is error.
+    """
+    return validate(_read(root, params), params.findings, image_size, problems_of)
+
+
+def _read(root: Path, params: DatasetParams) -> RawData:
+    own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
+    splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
+    match own:
+        case VocData():
+            return read_voc(root, splits, own.classes)
+        case CocoData():
+            return read_coco(root, splits, own.images, own.classes)
+        case KittiData():
+            return read_kitti(root, splits, own.folder, own.classes, own.merge)
+        case YoloData():
+            return read_yolo(root, splits, own.names)
+        case TableData():
+            return read_table(root, splits, own.file, own.boxes, own.classes)
