@@ -43,9 +43,11 @@ format: setup
 	ruff format .
 	ruff check --fix .
 
-setup: $(BIN)/.ready data/raw data/weights data/external_proposals
+LINKED := data/raw data/weights data/initial_detector data/external_proposals
 
-data/raw data/weights data/external_proposals:
+setup: $(BIN)/.ready $(LINKED)
+
+$(LINKED):
 	mkdir -p $@
 
 $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
@@ -57,4 +59,4 @@ $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
 	touch $@
 
 clean: ## forget every artifact (the cache in .dvc/cache stays)
-	find data -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name raw ! -name weights ! -name external_proposals -exec rm -rf {} +
+	find data -mindepth 1 -maxdepth 1 ! -name .gitignore $(LINKED:%=! -path %) -exec rm -rf {} +

@@ -28,6 +28,7 @@ import yaml
 
 from pipeline.orchestrate.graph import read_graph
 from pipeline.orchestrate.record import StageRecord, read_record
+from pipeline.presets.apply import LINKED
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TREE = ("dvc.yaml", "params.yaml", ".gitignore", "stages", "pipeline", ".dvc/config", ".dvcignore", "data/.gitignore")
@@ -50,8 +51,8 @@ def small_project(root: Path, threads: int) -> None:
             shutil.copytree(_ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(_ROOT / name, root / name)
-    for name in ("raw", "weights", "external_proposals"):
-        (root / "data" / name).mkdir()
+    for place in LINKED.values():
+        (root / place).mkdir(parents=True, exist_ok=True)
     params = yaml.safe_load((_ROOT / "pipeline/presets/default.yaml").read_text(encoding="utf-8"))
     _lay_over(params, {**_SMALL, "base": {"threads": threads}})
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from pipeline.artifacts.weights import State, load_part, restore
+from pipeline.artifacts.weights import State, load_part, restore, restore_fitting
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.postprocess import DetectionRule
@@ -59,6 +59,16 @@ def load_rpn(folder: Path, channels_in: int, anchors: AnchorParams, params: RPNP
     rpn = new_rpn(channels_in, anchors, params)
     restore(rpn, load_part(folder, "rpn"), folder)
     return channels_last(rpn)
+
+
+def initial_rpn(
+    backbone: Path, channels_in: int, anchors: AnchorParams, params: RPNParams, generator: torch.Generator
+) -> RPNHead:
+    """A fresh RPN head; where `backbone` has that of a trained detector, its layers of this shape take their place."""
+    rpn = new_rpn(channels_in, anchors, params)
+    rpn.initialise(generator)
+    restore_fitting(rpn, load_part(backbone, "rpn", optional=True))
+    return rpn
 
 
 def load_head(folder: Path, channels_in: int, stride: int, params: RoIHeadParams) -> RoIHead:

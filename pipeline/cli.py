@@ -25,7 +25,7 @@ def preset(
     name: Annotated[str, typer.Argument(help="default, or one of the files in pipeline/presets")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="section.key=value, or dataset.root, backbone.weights, proposals.file=PATH"),
+        typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),
     ] = None,
 ) -> None:
     """Lay a preset and overrides over the committed defaults of params.yaml; link data, weights, proposals."""

@@ -189,6 +189,12 @@ class BackboneParams(Section):
         return self
 
 
+class InitParams(Section):
+    """Whether a trained detector, of these classes or of others, gives the first weights."""
+
+    detector: Literal["none", "file"]
+
+
 class ResizeParams(Section):
     """The paper's rule (shorter side to a length unless the longer would pass its limit) or a fixed size."""
 
@@ -350,6 +356,7 @@ class Params:
     base: Base
     dataset: DatasetParams
     backbone: BackboneParams
+    init: InitParams
     resize: ResizeParams
     anchors: AnchorParams
     anchor_targets: AnchorTargetParams

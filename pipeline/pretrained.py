@@ -1,4 +1,4 @@
-"""ImageNet weights in torchvision's layout, from a local file or, where the machine has internet, from its hub."""
+"""First weights: ImageNet's in torchvision's layout, from a file or its hub, or those of a detector trained here."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.artifacts.weights import State
+from pipeline.artifacts.weights import State, restore, select_part
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 
 _FC_LAYERS = {"classifier.0": "fc6", "classifier.3": "fc7"}
 
 
-def read_weights_folder(folder: Path) -> tuple[State, str]:
-    """The state dict of the one file in data/weights, .safetensors or .pth, and the file's name.
+def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
+    """The state dict of the one file in a linked folder, .safetensors or .pth, and the file's name.
+
+    Args:
+        folder: data/weights or data/initial_detector.
+        option: what `frcnn preset` links it by.
 
     Raises:
         InputError: there is no file or more than one, or it is no state dict of tensors. Pickled code is never run.
@@ -25,8 +29,7 @@ def read_weights_folder(folder: Path) -> tuple[State, str]:
     files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
     if len(files) != 1:
         raise InputError(
-            f"{folder}: holds {len(files)} files where one weights file is needed; "
-            "give backbone.weights=PATH to frcnn preset"
+            f"{folder}: holds {len(files)} files where one weights file is needed; give {option}=PATH to frcnn preset"
         )
     path = files[0]
     try:
@@ -37,7 +40,7 @@ def read_weights_folder(folder: Path) -> tuple[State, str]:
         )
     except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: not a readable weights file ({_first_line(error)}); use torchvision's VGG16 weights"
+            f"{path}: not a readable weights file ({_first_line(error)}); give another to frcnn preset as {option}=PATH"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: is not a state dict of tensors; save the model's state_dict() instead")
@@ -93,3 +96,23 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
         for kind in ("weight", "bias")
         if f"{theirs}.{kind}" in state
     }
+
+
+def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
+    """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`.
+
+    The layers on top of fc7 are left behind: what they tell apart are the classes of another data set.
+
+    Raises:
+        InputError: the file does not hold all three parts, or its trunk is another network.
+    """
+    parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
+    missing = [part for part, content in parts.items() if not content]
+    if missing:
+        raise InputError(
+            f"{source}: holds no weights of the {' and '.join(missing)}; "
+            "give init.detector=PATH to frcnn preset, the model.safetensors of a finetune_joint stage"
+        )
+    restore(trunk, parts["trunk"], source)
+    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
+    return {"rpn": parts["rpn"], "classifier": classifier}

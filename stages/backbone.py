@@ -1,6 +1,7 @@
-"""Get the pre-trained trunk: from a weights file, from torchvision, or by pre-training a small one on generated crops.
+"""Get the first weights: ImageNet's from a file or from torchvision, those of a trained detector, or those of a small
+trunk pre-trained on generated crops.
 
-Writes model.safetensors with the trunk, and fc6 and fc7 where the weights have them.
+Writes model.safetensors with the trunk, fc6 and fc7 where the weights have them, and a detector's RPN.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
-from pipeline.pretrained import download_weights, load_pretrained, read_weights_folder
+from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
 from pipeline.progress import Progress
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
@@ -20,14 +21,18 @@ from pipeline.training.pretrain import pretrain_trunk
 
 
 def backbone(stage: Stage) -> None:
-    """Write the part `trunk`, and the part `classifier` (fc6, fc7) where there is one."""
+    """Write the part `trunk`, and the parts `classifier` (fc6, fc7) and `rpn` where there are some."""
     params = stage.params.backbone
     trunk = new_trunk(params)
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
     parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
-    if params.weights in ("file", "torchvision"):
+    if stage.params.init.detector == "file":
+        state, source = read_weights_folder(stage.input("detector"), "init.detector")
+        parts |= load_detector(trunk, state, source)
+        stage.log(f"trunk, RPN, fc6 and fc7 of the detector {source}; the class layers start fresh")
+    elif params.weights in ("file", "torchvision"):
         if params.weights == "file":
-            state, source = read_weights_folder(stage.input("weights"))
+            state, source = read_weights_folder(stage.input("weights"), "backbone.weights")
         else:
             state, source = download_weights(params.name)
         classifier = load_pretrained(trunk, state, source)
@@ -58,4 +63,11 @@ def _pretrain(trunk: Trunk, stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(backbone, about=__doc__, inputs={"weights": "linked weights folder (data/weights); may be empty"})
+    run_stage(
+        backbone,
+        about=__doc__,
+        inputs={
+            "weights": "linked weights folder (data/weights); may be empty",
+            "detector": "linked folder of a trained detector (data/initial_detector); may be empty",
+        },
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.artifacts.stores import AnchorTargets, GroundTruth, ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import anchor_grid, load_head, load_rpn, load_trunk, new_rpn, pretrained_head
+from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_trunk, pretrained_head
 from pipeline.detector.rpn import ProposalRule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
@@ -31,8 +31,8 @@ def finetune_joint(stage: Stage) -> None:
     if schedule.init == "step4":
         rpn = load_rpn(stage.input("rpn"), trunk.out_channels, params.anchors, params.rpn)
     else:
-        rpn = new_rpn(trunk.out_channels, params.anchors, params.rpn)
-        rpn.initialise(torch_generator(seed, stage.name, "rpn"))
+        generator = torch_generator(seed, stage.name, "rpn")
+        rpn = initial_rpn(stage.input("backbone"), trunk.out_channels, params.anchors, params.rpn, generator)
         trained, generator = head, torch_generator(seed, stage.name, "head")
         head = pretrained_head(stage.input("backbone"), trunk, trained.num_classes, params.roi_head, generator)
         head.delta_mean.copy_(trained.delta_mean)

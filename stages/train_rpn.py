@@ -9,7 +9,7 @@ import torch
 
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import load_rpn, load_trunk, new_rpn, new_trunk
+from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
 from pipeline.params import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
@@ -20,7 +20,7 @@ from pipeline.training.steps import RPNStep
 
 
 def train_rpn(stage: Stage) -> None:
-    """Step 1 where a backbone is given, else step 3."""
+    """Step 3 where features are given, else step 1."""
     params, seed = stage.params, stage.params.base.seed
     accelerator = launch(params.base)
     on_maps = stage.inputs["features"] is not None
@@ -38,8 +38,8 @@ def train_rpn(stage: Stage) -> None:
     if on_maps and params.train_rpn_step3.init == "step1":
         rpn = load_rpn(stage.input("rpn"), shape.out_channels, params.anchors, params.rpn)
     else:
-        rpn = new_rpn(shape.out_channels, params.anchors, params.rpn)
-        rpn.initialise(torch_generator(seed, stage.name, "rpn"))
+        generator = torch_generator(seed, stage.name, "rpn")
+        rpn = initial_rpn(stage.input("backbone"), shape.out_channels, params.anchors, params.rpn, generator)
     targets = AnchorTargets(stage.input("anchor_targets"))
     if params.rpn.images_without_gt == "drop":
         sizes = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
@@ -55,10 +55,12 @@ if __name__ == "__main__":
     run_stage(
         train_rpn,
         about=__doc__,
-        inputs={"anchor_targets": "folder of the anchor_targets stage"},
+        inputs={
+            "anchor_targets": "folder of the anchor_targets stage",
+            "backbone": "folder of the backbone stage",
+        },
         optional={
             "resize": "step 1: folder of the resize stage",
-            "backbone": "step 1: folder of the backbone stage",
             "features": "step 3: folder of the features stage",
             "rpn": "step 3: folder of train_rpn_step1, which the RPN may start from",
         },

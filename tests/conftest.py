@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.presets.apply import LINKED
+
 ROOT = Path(__file__).resolve().parents[1]
 _TREE = (
     "dvc.yaml",
@@ -95,9 +97,8 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
         else:
             shutil.copyfile(source, target)
     shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
-    (root / "data/raw").mkdir(parents=True)
-    (root / "data/weights").mkdir()
-    (root / "data/external_proposals").mkdir()
+    for place in LINKED.values():
+        (root / place).mkdir(parents=True)
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
     project = Project(root)
     project.set_params(params)

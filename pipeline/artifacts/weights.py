@@ -42,10 +42,15 @@ def load_part(folder: Path, part: str, optional: bool = False) -> State:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); {rerun}") from error
-    state = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+    state = select_part(tensors, part)
     if not state and not optional:
         raise InputError(f"{path}: holds no weights of the {part}; {rerun}")
     return state
+
+
+def select_part(tensors: Mapping[str, torch.Tensor], part: str) -> State:
+    """The state of one part of many; empty where there is none."""
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
 
 def restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor], source: Path | str) -> None:
@@ -66,3 +71,15 @@ def restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor], source: 
                 f"the configured network needs {tuple(own[name].shape)}"
             )
     module.load_state_dict(dict(state))
+
+
+def restore_fitting(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Load those layers of `state` into `module` whose tensors are all there and have its shapes."""
+    own = module.state_dict()
+    layers = {name.rpartition(".")[0] for name in own}
+    fitting = {}
+    for layer in layers:
+        names = [name for name in own if name.rpartition(".")[0] == layer]
+        if all(name in state and state[name].shape == own[name].shape for name in names):
+            fitting.update({name: state[name] for name in names})
+    module.load_state_dict(fitting, strict=False)

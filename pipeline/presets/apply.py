@@ -17,10 +17,25 @@ from pipeline.errors import InputError
 from pipeline.params import check_params
 
 _PRESETS = Path(__file__).parent
-_LINKED = {
+LINKED = {
     "dataset.root": "data/raw",
     "backbone.weights": "data/weights",
+    "init.detector": "data/initial_detector",
     "proposals.file": "data/external_proposals",
+}
+"""What a user links with `key=PATH`, to the folder that stages read it from."""
+
+# Parameters that such a key sets, and the values that are no path.
+_SETS = {
+    "backbone.weights": ("backbone.weights", ("file", "torchvision", "pretrain", "random")),
+    "init.detector": ("init.detector", ("file", "none")),
+    "proposals.file": ("proposals.source", ()),
+}
+_WANTED = {
+    "dataset.root": "folder; give the folder that holds the data set",
+    "backbone.weights": "file; give a weights file, or torchvision to download it",
+    "init.detector": "file; give the model.safetensors of a finetune_joint stage",
+    "proposals.file": "file; give a proposal file of detectron2 or mmdetection",
 }
 
 
@@ -53,12 +68,11 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
         key, equals, value = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is no override; write section.key=value")
-        if key in _LINKED and (key != "backbone.weights" or value not in ("file", "torchvision", "pretrain", "random")):
+        parameter, choices = _SETS.get(key, ("", ()))
+        if key in LINKED and value not in choices:
             links[key] = _existing(root, key, value)
-            if key == "backbone.weights":
-                _set(params, key, "file")
-            if key == "proposals.file":
-                _set(params, "proposals.source", "file")
+            if parameter:
+                _set(params, parameter, "file")
         else:
             _set(params, key, _parse(yaml, override, value))
     check_params(_plain(params), "params.yaml")
@@ -67,7 +81,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     untouched = name == "default" and not overrides
     write_text(root / "params.yaml", defaults if untouched else dumped.getvalue())
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
-    return lines + [_link(root, key, links.get(key)) for key in _LINKED]
+    return lines + [_link(root, key, links.get(key)) for key in LINKED]
 
 
 def _lay_over(params: CommentedMap, overlay: Any, name: str) -> None:
@@ -110,18 +124,14 @@ def _plain(node: Any) -> Any:
 
 def _existing(root: Path, key: str, value: str) -> Path:
     path = (root / Path(value).expanduser()).resolve()
-    if key == "dataset.root" and not path.is_dir():
-        raise InputError(f"{key}={value}: no such folder; give the folder that holds the data set")
-    if key == "backbone.weights" and not path.is_file():
-        raise InputError(f"{key}={value}: no such file; give a weights file, or torchvision to download it")
-    if key == "proposals.file" and not path.is_file():
-        raise InputError(f"{key}={value}: no such file; give a proposal file of detectron2 or mmdetection")
+    if not (path.is_dir() if key == "dataset.root" else path.is_file()):
+        raise InputError(f"{key}={value}: no such {_WANTED[key]}")
     return path
 
 
 def _link(root: Path, key: str, target: Path | None) -> str:
     """data/raw becomes a link to the data root, the others a folder with a link to the file; or empty folders."""
-    place = root / _LINKED[key]
+    place = root / LINKED[key]
     place.parent.mkdir(exist_ok=True)
     if place.is_symlink():
         place.unlink()
@@ -131,9 +141,9 @@ def _link(root: Path, key: str, target: Path | None) -> str:
         shutil.rmtree(place)
     if target is not None and key == "dataset.root":
         place.symlink_to(os.path.relpath(target, place.parent), target_is_directory=True)
-        return f"{_LINKED[key]}: {target}"
+        return f"{LINKED[key]}: {target}"
     place.mkdir()
     if target is not None:
         (place / target.name).symlink_to(os.path.relpath(target, place))
-        return f"{_LINKED[key]}: {target}"
-    return f"{_LINKED[key]}: empty"
+        return f"{LINKED[key]}: {target}"
+    return f"{LINKED[key]}: empty"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.presets.apply import LINKED
 from tests.conftest import TINY, Project, new_project
 
 
@@ -21,7 +22,7 @@ def changed_run(tiny_run: Project, tmp_path: Path) -> Project:
 def test_all_twenty_stages_leave_their_folder_and_nothing_half_written(tiny_run: Project) -> None:
     stages = set(tiny_run.lock())
     assert len(stages) == 20
-    linked = {"raw", "weights", "external_proposals", ".gitignore"}
+    linked = {Path(place).name for place in LINKED.values()} | {".gitignore"}
     assert {path.name for path in tiny_run.data.iterdir()} == stages | linked
     assert not list(tiny_run.data.rglob("*.partial"))
 

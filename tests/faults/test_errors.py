@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.presets.apply import LINKED
 from tests.conftest import TINY, Project, new_project
 
 DATASET = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"
-BACKBONE = "python -m stages.backbone --weights data/weights --params base,backbone --out data/backbone"
+BACKBONE = (
+    "python -m stages.backbone --weights data/weights --detector data/initial_detector --params base,backbone,init "
+    "--out data/backbone"
+)
 RESIZE = "python -m stages.resize --dataset data/dataset --raw data/raw --params base,resize --out data/resize"
 
 
@@ -24,9 +28,8 @@ def _last_line(project: Project, command: str) -> str:
     result = project.run(*command.split())
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
-    linked = ("raw", "weights", "external_proposals", ".gitignore")
-    stages = [path.name for path in project.data.iterdir() if path.name not in linked]
-    assert stages == []
+    linked = {Path(place).name for place in LINKED.values()} | {".gitignore"}
+    assert {path.name for path in project.data.iterdir()} == linked
     return result.stderr.rstrip("\n").split("\n")[-1]
 
 

@@ -79,10 +79,15 @@ def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(
     (project.parent / "tree").mkdir()
     weights = project.parent / "vgg16.pth"
     weights.write_bytes(b"")
-    overrides = [f"dataset.root={project.parent / 'tree'}", f"backbone.weights={weights}"]
+    detector = project.parent / "model.safetensors"
+    detector.write_bytes(b"")
+    linked = {"dataset.root": project.parent / "tree", "backbone.weights": weights, "init.detector": detector}
+    overrides = [f"{key}={path}" for key, path in linked.items()]
     apply_preset(project, "voc6_vgg16", overrides)
     assert (project / "data/raw").resolve() == (project.parent / "tree").resolve()
     assert (project / "data/weights/vgg16.pth").resolve() == weights.resolve()
+    assert (project / "data/initial_detector/model.safetensors").resolve() == detector.resolve()
+    assert load_params(project / "params.yaml").init.detector == "file"
     assert str(project.parent) not in (project / "params.yaml").read_text()
     apply_preset(project, "default", [])
     assert not (project / "data/raw").is_symlink() and not list((project / "data/weights").iterdir())
@@ -104,6 +109,7 @@ def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(
         ("default", "rpn.fg_fraction=[", "not valid YAML"),
         ("default", "dataset.root=nowhere", "dataset.root=nowhere: no such folder"),
         ("default", "backbone.weights=no.pth", "backbone.weights=no.pth: no such file"),
+        ("default", "init.detector=no.safetensors", "init.detector=no.safetensors: no such file"),
     ],
 )
 def test_a_bad_preset_or_override_is_one_line_and_changes_nothing(
