@@ -110,4 +110,14 @@ FEATURE_IMAGES = _schema(
     ("feature_width", pa.int32(), "cells"),
     ("shard", pa.string(), "npz file that holds the map"),
 )
+MATCHES = _schema(
+    _ID,
+    ("kind", pa.string(), "correct, duplicate, wrong_class, badly_placed, background, ignored or missed"),
+    ("label", pa.int16(), "class index of the detection, 0 for a missed gt box"),
+    ("score", pa.float32(), "probability, 0..1, 0 for a missed gt box"),
+    ("gt_label", pa.int16(), "class index of that gt box, -1 an ignore region, 0 none"),
+    ("gt", pa.int32(), "index into the image's boxes in dataset/boxes.parquet, -1 none"),
+    ("iou", pa.float32(), "0..1, with that gt box"),
+    *_box("original"),
+)
 DETECTIONS = _schema(_ID, _LABEL, ("score", pa.float32(), "probability, 0..1"), *_box("original"))
