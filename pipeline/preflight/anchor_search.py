@@ -15,7 +15,7 @@ from pipeline.preflight.anchor_fit import Floats, shape_iou
 _MOST_ROUNDS = 100
 _STEPS = (1.5, 1.2, 1.1, 1.05, 1.02)  # factors by which a ratio or scale is tried larger and smaller
 _SWEEPS = 4  # at most, with each step
-_LEAST_GAIN = 1e-5  # of mean IoU, for a move to be worth it
+_LEAST_GAIN = 1e-5  # of the score, for a move to be worth it
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,22 +91,22 @@ def quantile_grid(sizes: Floats, base_size: float, ratios: int, scales: int) -> 
     return Grid(quantiles(sizes[:, 1] / sizes[:, 0], ratios), quantiles(sides / base_size, scales))
 
 
-def fit_grid(mean_iou: Callable[[Grid], float], starts: Sequence[Grid]) -> Grid:
-    """The grid of largest mean IoU that coordinate descent finds from any of the starts.
+def fit_grid(score: Callable[[Grid], float], starts: Sequence[Grid]) -> Grid:
+    """The grid of highest score that coordinate ascent finds from any of the starts.
 
     One ratio or scale at a time is made larger or smaller, by smaller and smaller factors, and a move is kept where it
-    raises the mean. The result has no smaller mean than any start, but for the rounding to 3 digits; ascending.
+    raises the score. The result scores no less than any start, but for the rounding to 3 digits; it is ascending.
 
     Args:
-        mean_iou: mean over boxes of the best IoU with the anchors of a grid.
+        score: how well a grid fits, the higher the better, such as the mean best IoU; a mean of figures in 0..1.
         starts: grids with equal numbers of ratios and of scales, at least one.
     """
-    found = max((_climb(mean_iou, start) for start in starts), key=lambda end: end[0])[1]
+    found = max((_climb(score, start) for start in starts), key=lambda end: end[0])[1]
     return Grid(_rounded(found.ratios), _rounded(found.scales))
 
 
-def _climb(mean_iou: Callable[[Grid], float], start: Grid) -> tuple[float, Grid]:
-    grid, best = start, mean_iou(start)
+def _climb(score: Callable[[Grid], float], start: Grid) -> tuple[float, Grid]:
+    grid, best = start, score(start)
     values = [*start.ratios, *start.scales]
     split = len(start.ratios)
     for step in _STEPS:
@@ -116,9 +116,9 @@ def _climb(mean_iou: Callable[[Grid], float], start: Grid) -> tuple[float, Grid]
                 for factor in (step, 1 / step):
                     tried = [*values[:place], values[place] * factor, *values[place + 1 :]]
                     candidate = Grid(tuple(tried[:split]), tuple(tried[split:]))
-                    score = mean_iou(candidate)
-                    if score > best + _LEAST_GAIN:
-                        grid, best, values = candidate, score, tried
+                    reached = score(candidate)
+                    if reached > best + _LEAST_GAIN:
+                        grid, best, values = candidate, reached, tried
             if best == before:
                 break
     return best, grid

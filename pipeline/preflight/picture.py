@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.datasets.base import SPLITS
 from pipeline.params import AnchorParams
@@ -22,8 +22,10 @@ from pipeline.views.plots import plain, rendered, rgb
 
 _DPI = 100
 _MOST_POINTS = 4_000
+_FEW_POINTS = 600
 _MOST_CLASSES = 20
 _LONGEST_NAME = 18
+_BAR_START = 0.7  # boxes
 _SPLIT_COLOURS = dict(zip(SPLITS, (BLUE, SKY_BLUE, ORANGE), strict=True))
 
 
@@ -52,6 +54,7 @@ def data_picture(root: Path, checked: Checked, anchors: AnchorParams, verdict: V
         _draw_best_iou(panels[3], verdict)
     for axes in panels:
         plain(axes)
+        axes.set_axisbelow(True)
     panels[2].grid(visible=False, axis="y")
     return rendered(figure, f"{root.name}: boxes against anchors")
 
@@ -59,7 +62,8 @@ def data_picture(root: Path, checked: Checked, anchors: AnchorParams, verdict: V
 def _draw_sizes(axes: Axes, shapes: Floats, verdict: Verdict) -> None:
     # Evenly spread over the data set, so that no chance is needed.
     few = shapes[:: -(-len(shapes) // _MOST_POINTS)]
-    axes.scatter(few[:, 0], few[:, 1], s=9, color=rgb(BLUE), alpha=0.35, linewidths=0, label="boxes", rasterized=True)
+    size, alpha = (9, 0.35) if len(few) > _FEW_POINTS else (16, 0.55)
+    axes.scatter(few[:, 0], few[:, 1], s=size, color=rgb(BLUE), alpha=alpha, linewidths=0, label="boxes")
     _mark(axes, verdict.configured.shapes, "s", VERMILLION, "anchors")
     if verdict.kind == "propose":
         _mark(axes, verdict.proposed.shapes, "D", GREEN, "proposed")
@@ -91,6 +95,8 @@ def _draw_ratios(axes: Axes, shapes: Floats, anchors: AnchorParams, verdict: Ver
         _lines(axes, verdict.grid.ratios, GREEN, "--", "proposed")
     axes.set_xscale("log")
     axes.set_xlim(low, high)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.16)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _plain_logarithms(axes.xaxis)
     axes.set(title="Ratios", xlabel="height over width", ylabel="boxes")
     axes.legend(fontsize="small", framealpha=0.85, edgecolor="none")
@@ -112,16 +118,19 @@ def _draw_classes(axes: Axes, checked: Checked) -> None:
     for index, split in enumerate(splits):
         own = [counts[name][SPLITS.index(split)] for name in names]
         places = [row + (index - (len(splits) - 1) / 2) * thickness for row in range(len(names))]
-        # A bar of 1 box must be seen where the axis is logarithmic.
-        axes.barh(places, own, thickness, left=0.7, color=rgb(_SPLIT_COLOURS[split]), label=split)
+        # The axis starts below 1, so that a bar of one box is seen.
+        lengths = [max(0.0, count - _BAR_START) for count in own]
+        axes.barh(places, lengths, thickness, left=_BAR_START, color=rgb(_SPLIT_COLOURS[split]), label=split)
     axes.set_xscale("log")
-    axes.set_xlim(0.7, max(2, most) * 1.6)
+    axes.set_xlim(_BAR_START, max(2, most) * 1.6)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize="small" if len(names) > 10 else None)
     axes.set_ylim(len(names) - 0.4, -0.6)
     left_out = len(counts) - len(names)
-    axes.set(title="Classes" + (f", the most frequent of {len(counts)}" if left_out else ""), xlabel="boxes")
+    axes.set(
+        title="Classes" + (f", the {len(names)} most frequent of {len(counts)}" if left_out else ""), xlabel="boxes"
+    )
     axes.legend(loc="lower right", fontsize="small", framealpha=0.85, edgecolor="none")
 
 
@@ -133,14 +142,16 @@ def _draw_best_iou(axes: Axes, verdict: Verdict) -> None:
     if verdict.kind == "propose":
         label = f"proposed, mean {verdict.proposed.mean:.2f}"
         axes.hist(verdict.proposed.best_iou, bins, histtype="step", linewidth=1.6, color=rgb(GREEN), label=label)
-    top = axes.get_ylim()[1]
+    top = axes.get_ylim()[1] * 1.16  # room for words
+    axes.set_ylim(0, top)
     for iou in (0.5, 0.7):
         axes.axvline(iou, color="0.25", linestyle=":")
         told = f"{verdict.configured.below(iou):.1%}\nbelow {f'{iou:g}'[1:]} "
-        axes.text(iou - 0.008, top * 0.97, told, ha="right", va="top", fontsize="small")
+        axes.text(iou - 0.008, top * 0.98, told, ha="right", va="top", fontsize="small")
     axes.set_xlim(0, 1)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title="Best anchor of each box", xlabel="IoU", ylabel="boxes")
-    axes.legend(loc="center left", fontsize="small", framealpha=0.85, edgecolor="none")
+    axes.legend(loc="upper left", fontsize="small", framealpha=0.85, edgecolor="none")
 
 
 def _plain_logarithms(axis: object) -> None:

@@ -171,7 +171,7 @@ def _figures(fit: Fit) -> Sequence[object]:
 def _proposal(root: Path, verdict: Verdict, params: Params, preset: str | None) -> Iterator[str]:
     gain, unreached = verdict.proposed.mean - verdict.configured.mean, verdict.configured.below(0.5)
     if verdict.kind == "fit":
-        yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, and no grid found raises the mean by over {LEAST_GAIN:g}"
+        yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, no grid found has a mean higher by {LEAST_GAIN:g}"
         return
     reasons = [f"{unreached:.1%} of the boxes are below .5, over {MOST_UNREACHED:.0%}"] * (unreached > MOST_UNREACHED)
     reasons += [f"another grid raises the mean by {gain:.3f}, over {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)

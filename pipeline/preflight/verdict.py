@@ -15,6 +15,7 @@ from pipeline.seeding import numpy_generator
 
 MOST_UNREACHED = 0.05  # share of boxes below IoU .5 from which on anchors do not fit
 LEAST_GAIN = 0.05  # of mean best IoU, from which on another grid is proposed anyway
+_WORTH = 0.01  # of the score, for another grid to be proposed where too many boxes are unreached
 _GRID_SAMPLE = 2_000  # boxes that ratios and scales are searched on
 _CLUSTER_SAMPLE = 20_000
 
@@ -30,6 +31,11 @@ class Fit:
     def mean(self) -> float:
         """Mean best IoU."""
         return float(self.best_iou.mean())
+
+    @property
+    def score(self) -> float:
+        """What a grid is searched for: the mean best IoU less the share that is not reached at IoU .5."""
+        return self.mean - self.below(0.5)
 
     def below(self, iou: float) -> float:
         """Share of the boxes that no anchor reaches at this IoU."""
@@ -76,12 +82,13 @@ def judge_anchors(gt: GtBoxes, anchors: AnchorParams, placement: Placement, seed
     def shapes_of(grid: Grid) -> Floats:
         return grid_shapes(anchors.base_size, grid.ratios, grid.scales)
 
-    def mean_iou(grid: Grid) -> float:
-        return float(placement.best_iou(gt.boxes[few], gt.sizes[few], shapes_of(grid)).mean())
+    def score(grid: Grid) -> float:
+        shapes = shapes_of(grid)
+        return Fit(shapes, placement.best_iou(gt.boxes[few], gt.sizes[few], shapes)).score
 
     own = Grid(tuple(anchors.ratios), tuple(anchors.scales))
     start = quantile_grid(sizes, anchors.base_size, len(own.ratios), len(own.scales))
-    grid = fit_grid(mean_iou, [own, start])
+    grid = fit_grid(score, [own, start])
     some = _sample(gt, _CLUSTER_SAMPLE, seed, "clusters")
     count = len(own.ratios) * len(own.scales)
     clusters = cluster_shapes(sizes[some], count, numpy_generator(seed, "check_data", "k_means"))
@@ -103,7 +110,7 @@ def _kind(configured: Fit, proposed: Fit) -> Literal["fit", "propose", "no_bette
         return "propose"
     if configured.below(0.5) <= MOST_UNREACHED:
         return "fit"
-    return "propose" if gain > 0 and proposed.below(0.5) < configured.below(0.5) else "no_better"
+    return "propose" if proposed.score - configured.score > _WORTH else "no_better"
 
 
 def _sample(gt: GtBoxes, most: int, seed: int, what: str) -> np.ndarray:
