@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pipeline.cli import app
+from pipeline.errors import InputError
+from pipeline.params import load_params
 from pipeline.preflight.command import check_data
+from pipeline.presets.apply import apply_preset
 from tests.conftest import ROOT, lay_over
 from tests.faults.trees import plant
 
@@ -69,7 +75,7 @@ def test_a_sound_data_set_ends_well_without_torch_and_leaves_a_picture(folder: P
 
 
 def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder: Path) -> None:
-    set_params(folder, lay_over({**VOC}, {"dataset": {**VOC["dataset"], "findings": {"zero_area": "error"}}}))
+    set_params(folder, {"dataset": {**VOC["dataset"], "findings": {"zero_area": "error"}}})
     path = folder / "data/raw/Annotations/a.xml"
     path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>10</xmax>"))
     (folder / "data/raw/JPEGImages/b.jpg").unlink()
@@ -106,7 +112,9 @@ def test_classes_that_are_absent_from_a_split_are_named(folder: Path) -> None:
 def test_a_preset_is_taken_without_being_written(folder: Path) -> None:
     before = (folder / "params.yaml").read_bytes()
     root = plant("voc", folder / "other")
-    (root / "ImageSets/Main/val.txt").write_text("")
+    (root / "ImageSets/Main/val.txt").write_text("c")
+    shutil.copy(root / "Annotations/a.xml", root / "Annotations/c.xml")
+    shutil.copy(root / "JPEGImages/a.jpg", root / "JPEGImages/c.jpg")
     _, text = report(root, "bccd_tiny", "picture.png")
     assert f"{root}: reader voc, parameters of preset bccd_tiny" in text
     assert (folder / "params.yaml").read_bytes() == before
@@ -114,9 +122,6 @@ def test_a_preset_is_taken_without_being_written(folder: Path) -> None:
 
 
 def test_the_proposed_line_can_be_pasted(folder: Path) -> None:
-    from pipeline.params import load_params
-    from pipeline.presets.apply import apply_preset
-
     set_params(folder, {**VOC, "anchors": {"ratios": [9.0], "scales": [0.1]}})
     _, text = report()
     (line,) = [line for line in text.splitlines() if line.strip().startswith("frcnn preset NAME")]
@@ -170,11 +175,6 @@ def test_shapes_as_reader_is_one_line_that_says_what_the_folder_looks_like(folde
     ],
 )
 def test_what_cannot_be_used_is_one_line(folder: Path, arguments: list[str], expected: str) -> None:
-    from typer.testing import CliRunner
-
-    from pipeline.cli import app
-    from pipeline.errors import InputError
-
     (folder / "empty").mkdir()
     (folder / "taken.png").mkdir()
     plant("kitti", folder / "kitti")
@@ -183,9 +183,7 @@ def test_what_cannot_be_used_is_one_line(folder: Path, arguments: list[str], exp
     assert expected in str(error) and "\n" not in str(error)
 
 
-def test_a_place_that_cannot_be_written_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.errors import InputError
-
+def test_a_place_that_cannot_be_written_is_one_line(folder: Path) -> None:
     (folder / ".locked.png.partial").mkdir()
     with pytest.raises(InputError, match=r"--out locked\.png: cannot be written"):
         report(None, None, "locked.png")
