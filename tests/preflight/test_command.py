@@ -77,12 +77,12 @@ def test_a_sound_data_set_ends_well_without_torch_and_leaves_a_picture(folder: P
 def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder: Path) -> None:
     set_params(folder, {"dataset": {**VOC["dataset"], "findings": {"zero_area": "error"}}})
     path = folder / "data/raw/Annotations/a.xml"
-    path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>10</xmax>"))
+    path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>11</xmax>"))
     (folder / "data/raw/JPEGImages/b.jpg").unlink()
     result = run(folder)
     assert result.returncode == 1 and result.stderr == ""
     assert "  1 zero_area (error: would stop the run)" in result.stdout
-    assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 10, 40" in result.stdout
+    assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 11, 40" in result.stdout
     assert "no test images" in result.stdout and "train has no box to learn from" in result.stdout
     last = result.stdout.splitlines()[-1]
     assert last.startswith("3 findings would stop the run: give dataset.voc.test images; correct the data or set ")
