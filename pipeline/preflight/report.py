@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -188,7 +189,7 @@ def _proposal(root: Path, verdict: Verdict, params: Params, preset: str | None) 
     base, ratios, scales = params.anchors.base_size, list(verdict.grid.ratios), list(verdict.grid.scales)
     written = f"'anchors.ratios={ratios}' 'anchors.scales={scales}'"
     yield f"  proposed, of base_size {base:g}:"
-    yield f"    frcnn preset {preset or 'NAME'} dataset.root={root} {written}"
+    yield f"    frcnn preset {preset or 'NAME'} dataset.root={shlex.quote(str(root))} {written}"
 
 
 def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from tests.faults.trees import KINDS, plant
 
 PARAMS = load_params(ROOT / "pipeline/presets/default.yaml")
 RESIZE = ResizeParams(rule="fixed", shorter_side=1, longer_side=1, fixed_width=200, fixed_height=40)
+ALL = ("train", "test", "train", "test")
 TABLE = "file,split,class,x1,y1,x2,y2,difficult,ignore\n"
 
 
@@ -47,6 +48,18 @@ def test_every_fault_is_found_where_each_would_stop_a_run(tmp_path: Path) -> Non
     assert checked.stopping == dict.fromkeys(kinds, 1) and checked.stops == 5
     assert {finding.kind for finding in checked.findings} == kinds
     assert len(checked.gt.of("train")) == 2  # swapped and clipped, so that they still count
+
+
+def test_image_files_that_are_none_or_cut_off_are_counted_too(tmp_path: Path) -> None:
+    params = table(
+        tmp_path, *(f"{name}.png,{split},dog,1,2,30,40,0,0" for name, split in zip("abcd", ALL, strict=True))
+    )
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "c.png").write_bytes(whole[:-20])
+    (tmp_path / "d.png").write_bytes(b"no image")
+    checked = check_dataset(tmp_path, params, RESIZE)
+    assert checked.stopping == {"truncated": 1, "undecodable": 1}
+    assert checked.images == {"train": 1, "val": 0, "test": 1}
 
 
 def test_what_the_policy_mends_stops_nothing(tmp_path: Path) -> None:
