@@ -35,6 +35,22 @@ def preset(
         typer.echo(line)
 
 
+@app.command("check-data")
+def check_data(
+    path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
+    preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
+    out: Annotated[Path, typer.Option(help="where to put the picture, a .png")] = Path("data-check.png"),
+) -> None:
+    """Check a data set before anything runs: all that is wrong, its boxes, and whether the anchors fit them.
+
+    Status 1 where something would stop a run.
+    """
+    from pipeline.preflight.command import check_data
+
+    if not check_data(path, preset, out, typer.echo):
+        raise typer.Exit(1)
+
+
 @app.command()
 def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
