@@ -24,8 +24,8 @@ def test_dataset(handmade: Path, command: Command) -> None:
         "test_images": 1,
         "train_boxes": 3,
         "test_boxes": 1,
-        "findings_inverted": 2,
-        "findings_zero_area": 1,
+        "findings_inverted, dropped": 2,
+        "findings_zero_area, dropped": 1,
     }
 
 
