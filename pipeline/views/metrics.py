@@ -151,9 +151,15 @@ def _features(command: StageCommand, root: Path) -> dict[str, float]:
 
 
 def _detect(command: StageCommand, root: Path) -> dict[str, float]:
-    images = len(_image_ids(root / command.input("resize"), "test"))
-    found = open_parquet(root / command.out / "detections.parquet", schemas.DETECTIONS).metadata.num_rows
-    return {"images": images, "detections_per_image": _ratio(found, images)}
+    of_split = {split: _image_ids(root / command.input("resize"), split) for split in ("val", "test")}
+    rows = read_columns(root / command.out / "detections.parquet", schemas.DETECTIONS, ["image_id"])
+    found = pa.array(rows["image_id"], type=pa.string())
+    figures: dict[str, float] = {}
+    for split, ids in of_split.items():
+        if split == "test" or len(ids):
+            figures[f"{split}_images"] = len(ids)
+            figures[f"{split}_detections_per_image"] = _ratio(_count_members(found, ids), len(ids))
+    return figures
 
 
 def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:

@@ -96,7 +96,10 @@ def test_features(handmade: Path, command: Command) -> None:
 
 
 def test_detect(handmade: Path, command: Command) -> None:
-    assert metrics_of(command("detect_step4"), handmade) == {"images": 1, "detections_per_image": 3}
+    assert metrics_of(command("detect_step4"), handmade) == {
+        "test_images": 1,
+        "test_detections_per_image": 3,
+    }
 
 
 def test_evaluate_leaves_out_what_is_no_figure(handmade: Path, command: Command) -> None:
