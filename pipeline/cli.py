@@ -51,6 +51,17 @@ def check_data(
         raise typer.Exit(1)
 
 
+@app.command("fetch-data")
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="voc2007, voc2012, or voc0712 for both")],
+    to: Annotated[Path, typer.Option(help="folder for the archives and VOCdevkit; need not exist")],
+) -> None:
+    """Fetch Pascal VOC where the machine has internet, and print the command that trains on it."""
+    from pipeline.datasets.fetching import fetch_voc
+
+    typer.echo(fetch_voc(name, to, typer.echo))
+
+
 @app.command()
 def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,

@@ -11,6 +11,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.shards import ShardReader, member_name
 from pipeline.artifacts.stores import Entry, deltas_of
 from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.views.anchors import decode_anchors
 from pipeline.views.command import StageCommand
@@ -38,6 +39,7 @@ _SHOWN_PROPOSALS = 15
 _SHOWN_ROIS = 10
 _SHOWN_SCORE = 0.3
 _MOST_DETECTIONS = 20
+_HELD_OUT = ("test", "val")  # what the detect stages work on
 
 
 def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
@@ -45,10 +47,11 @@ def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | N
     images = OriginalImages(root / command.out, root / command.input("raw"))
     names = images.class_names()
     tiles = []
-    for entry in images.choose(None, 4, wanted):
+    for entry in images.choose(SPLITS, 4, wanted):
         pixels = images.pixels(entry.image_id)
         gt = images.gt(Entry(entry.image_id, False), pixels.shape[1])
-        caption = f"{entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
+        split = images.row(entry.image_id)["split"]
+        caption = f"{split} {entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
         tiles.append(Tile(_with_gt_classes(pixels, gt, names), caption))
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: images with their gt boxes")
 
@@ -58,7 +61,7 @@ def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     images = NetworkImages(root / command.out)
     names = images.class_names()
     tiles = []
-    for entry in images.choose(None, 4, wanted):
+    for entry in images.choose(SPLITS, 4, wanted):
         row = images.row(entry.image_id)
         before = f"{row['original_width']} x {row['original_height']}"
         caption = f"{_name(entry)}: {before} -> {row['width']} x {row['height']} px"
@@ -74,7 +77,7 @@ def anchor_targets_picture(command: StageCommand, root: Path, wanted: Sequence[s
     fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
     shards = ShardReader(folder, open_shards=2)
     tiles = []
-    for entry in images.choose("train", 4, wanted):
+    for entry in images.choose(["train"], 4, wanted):
         own = index[entry.image_id, False]
         if not len(own["shard"]):
             raise _other_run(folder, entry)
@@ -96,7 +99,7 @@ def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] |
     kept = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
     proposals = ImageRows(root / command.out / "proposals.parquet", columns_of(schemas.PROPOSALS, *kept))
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
         boxes, scores = boxes_of(rows), rows["score"]
         shown = boxes[:_SHOWN_PROPOSALS][::-1]
@@ -117,7 +120,7 @@ def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence
     kept = ("image_id", "mirrored", "rank", "label", "x1", "y1", "x2", "y2")
     targets = ImageRows(root / command.out / "proposal_targets.parquet", columns_of(schemas.PROPOSAL_TARGETS, *kept))
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, targets[entry]
         # An appended gt box would hide under the gt box that it is.
         rows = {name: values[rows["rank"] >= 0] for name, values in rows.items()}
@@ -132,14 +135,16 @@ def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence
 
 
 def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
-    """The gt boxes, and beside them the detections, with class and score, drawn in the resized test images."""
+    """The gt boxes, and beside them the detections, with class and score, drawn in resized images of test, or of val
+    where those are named."""
     images = NetworkImages(root / command.input("resize"))
     names = images.class_names()
     detections = ImageRows(root / command.out / "detections.parquet", schemas.DETECTIONS)
     tiles = []
-    for entry in images.choose("test", 2, wanted):
+    for entry in images.choose(_HELD_OUT, 2, wanted):
         if entry.mirrored:
-            raise InputError(f"{entry.image_id}: test images have no mirrors; name it without .mirrored")
+            raise InputError(f"{entry.image_id}: images of val and test have no mirrors; name it without .mirrored")
+        split = images.row(entry.image_id)["split"]
         pixels, gt, rows = images.pixels(entry), images.gt_of(entry), detections[entry]
         certain = np.flatnonzero(rows["score"] >= _SHOWN_SCORE)[:_MOST_DETECTIONS]
         boxes = boxes_of(rows)[certain] * images.scale(entry.image_id)
@@ -148,7 +153,10 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
             f"{_class(names, label)} {score:.2f}" for label, score in zip(labels, rows["score"][certain], strict=True)
         ]
         tiles += [
-            Tile(_with_gt_classes(pixels, gt, names), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
+            Tile(
+                _with_gt_classes(pixels, gt, names),
+                f"{split} {entry.image_id}: {_count(len(gt), 'gt box', 'gt boxes')}",
+            ),
             Tile(
                 draw_boxes(pixels, _by_class(boxes, labels, texts), TILE_SIDE),
                 f"{len(boxes)} of {_count(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",

@@ -69,7 +69,7 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     index = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)
     shards = ShardReader(folder, open_shards=2)
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         rows = index[entry]
         if not len(rows["shard"]):
             raise InputError(
