@@ -97,6 +97,17 @@ def results() -> None:
 
 
 @app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("report.html"),
+    images: Annotated[int, typer.Option(min=1, help="how many images to follow through all stages")] = 12,
+) -> None:
+    """Write one page on the run as it stands: results, graph, data, training, errors, image by image."""
+    from pipeline.report.command import write_report
+
+    typer.echo(write_report(Path.cwd(), out, images))
+
+
+@app.command()
 def ablations(
     names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
     show: Annotated[bool, typer.Option("--list", help="only list them")] = False,
