@@ -29,13 +29,15 @@ def journeys_section(run: Run, count: int) -> Section:
     if not networks:
         return Section("images", "Image by image", _LEAD, [Text("Nothing is evaluated yet.", missing=True)])
     network = networks[-1]
-    errors = _errors(run, network)
-    slides = [Slide(image_id, _note(errors[image_id]), _pictures(run, image_id)) for image_id in _chosen(errors, count)]
+    errors = errors_by_image(run, network)
+    slides = [
+        Slide(image_id, _note(errors[image_id]), _pictures(run, image_id)) for image_id in chosen_images(errors, count)
+    ]
     parts: list[Part] = [Slides(slides)]
     return Section("images", "Image by image", _LEAD, parts)
 
 
-def _errors(run: Run, network: str) -> dict[str, Counter[str]]:
+def errors_by_image(run: Run, network: str) -> dict[str, Counter[str]]:
     """Every judged image with its errors by kind, of detections that `evaluate.confusion_score` takes in."""
     score = run.params.evaluate.confusion_score
     errors: dict[str, Counter[str]] = {
@@ -52,7 +54,7 @@ def _errors(run: Run, network: str) -> dict[str, Counter[str]]:
     return errors
 
 
-def _chosen(errors: dict[str, Counter[str]], count: int) -> list[str]:
+def chosen_images(errors: dict[str, Counter[str]], count: int) -> list[str]:
     """Two thirds the worst, the rest evenly from what is left, worst first."""
     order = sorted(errors, key=lambda image_id: (-sum(errors[image_id][kind] for kind in _WRONG), image_id))
     worst = order[: max(1, round(count * _WORST_SHARE))]

@@ -37,7 +37,7 @@ class Chart:
     @property
     def json(self) -> Markup:
         """The specification for a script element, which no text in it can end."""
-        return Markup(json.dumps(self.spec).replace("</", "<\\/"))
+        return Markup(json.dumps(self.spec).replace("<", "\\u003c"))
 
 
 @dataclass(frozen=True)
