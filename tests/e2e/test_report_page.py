@@ -105,7 +105,7 @@ def test_dvcs_own_plots_are_drawn_without_a_network(report: Watched, tiny_run: P
     assert shown.returncode == 0, shown.stderr
     watched = Watched(report.tab.context.browser.new_page())
     watched.tab.goto((tmp_path / "plots/index.html").as_uri())
-    drawn = "() => document.querySelectorAll('.vega-embed svg, .vega-embed canvas').length"
+    drawn = "() => document.querySelectorAll('.vega-embed canvas, .vega-embed svg.marks').length"
     watched.tab.wait_for_function(f"{drawn[6:]} >= 11")
     assert watched.tab.evaluate(drawn) == 11
     assert watched.asked_others() == []
