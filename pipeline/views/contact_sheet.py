@@ -37,11 +37,12 @@ class Key(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """(h, w, 3) uint8 RGB, the text under it, and the legend under that."""
+    """(h, w, 3) uint8 RGB, the text under it, and the legend under that; one that is `wide` has a row of its own."""
 
     image: np.ndarray
     caption: str
     legend: Sequence[Key] = ()
+    wide: bool = False
 
 
 def contact_sheet(
@@ -49,12 +50,16 @@ def contact_sheet(
 ) -> np.ndarray:
     """The tiles row by row, each at the top left of its cell; (H, W, 3) uint8 RGB."""
     columns = min(columns, len(tiles))
-    cell = max(tile.image.shape[1] for tile in tiles)
-    width = columns * (cell + GAP) + GAP
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    cell = max((tile.image.shape[1] for tile in tiles if not tile.wide), default=0)
+    width = max(columns * (cell + GAP) + GAP, *(tile.image.shape[1] + 2 * GAP for tile in tiles))
+    rows: list[list[Tile]] = []
+    for tile in tiles:
+        if not rows or tile.wide or rows[-1][-1].wide or len(rows[-1]) == columns:
+            rows.append([])
+        rows[-1].append(tile)
     bands = [_title(title, width)] if title else []
     bands.append(_legend([Key(*entry) for entry in legend], width) if legend else _blank(GAP, width))
-    bands += [_row(row, cell, width) for row in rows]
+    bands += [_row(row, width - 2 * GAP if row[0].wide else cell, width) for row in rows]
     return np.concatenate(bands)
 
 

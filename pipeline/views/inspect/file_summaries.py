@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +27,13 @@ def safetensors_lines(path: Path, tensor_by_tensor: bool) -> Iterator[str]:
     """
     header = _safetensors_header(path)
     yield f"{path.name}: {count_text(len(header), 'tensor')}, {size_text(path.stat().st_size)}"
-    parts: dict[str, list[dict[str, object]]] = {}
+    parts: dict[str, list[dict[str, Any]]] = {}
     for name, tensor in header.items():
         parts.setdefault(name.partition(".")[0], []).append(tensor)
     rows = [("part", "tensors", "parameters", "size")]
     for part, tensors in sorted(parts.items()):
-        parameters = sum(math.prod(tensor["shape"]) for tensor in tensors)  # type: ignore[arg-type]
-        size = sum(tensor["data_offsets"][1] - tensor["data_offsets"][0] for tensor in tensors)  # type: ignore[index]
+        parameters = sum(math.prod(tensor["shape"]) for tensor in tensors)
+        size = sum(tensor["data_offsets"][1] - tensor["data_offsets"][0] for tensor in tensors)
         rows.append((part, f"{len(tensors):,}", f"{parameters:,}", size_text(size)))
     yield from table_lines(rows, right=(1, 2, 3))
     if tensor_by_tensor:
@@ -40,12 +41,12 @@ def safetensors_lines(path: Path, tensor_by_tensor: bool) -> Iterator[str]:
         yield from table_lines(
             [
                 ("tensor", "shape", "dtype"),
-                *((name, str(tuple(own["shape"])), str(own["dtype"])) for name, own in sorted(header.items())),  # type: ignore[arg-type]
+                *((name, str(tuple(own["shape"])), str(own["dtype"])) for name, own in sorted(header.items())),
             ]
         )
 
 
-def _safetensors_header(path: Path) -> dict[str, dict[str, object]]:
+def _safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
     """Name to dtype, shape and data_offsets; the file begins with the header's length and a JSON object."""
     try:
         with open(path, "rb") as file:
