@@ -39,7 +39,7 @@ def draw_arrows(canvas: np.ndarray, starts: np.ndarray, ends: np.ndarray, colour
         length = float(np.hypot(x2 - x1, y2 - y1)) / (1 << _SHIFT)
         if length >= 4:
             head = min(6.0 / length, 0.5)
-            cv2.arrowedLine(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_8, _SHIFT, head)
+            cv2.arrowedLine(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA, _SHIFT, head)
 
 
 def _fixed(points: np.ndarray) -> list[tuple[int, int]]:

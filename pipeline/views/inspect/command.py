@@ -48,16 +48,16 @@ def inspect_artifact(
     if first is not None:
         _list_worst(artifact, root, image, score, first, say)
         return
-    from pipeline.views.inspect.panels import panels_of, shows_images
-
-    if image is None and (out is None or shows_images(command)):
-        if out is not None:
-            raise InputError(f"--out {out}: name the image to draw with --image")
+    if image is None and out is None:
         for line in summary_lines(artifact, root):
             say(line)
         return
+    from pipeline.views.inspect.panels import panels_of, shows_images
+
     if image is None:
-        out, data = out or Path(f"inspect-{command.stage}.png"), _plain_picture(command, root)
+        if shows_images(command):
+            raise InputError(f"--out {out}: name the image to draw with --image")
+        data = _plain_picture(command, root)
     else:
         from pipeline.views.contact_sheet import contact_sheet
         from pipeline.views.encoding import encode_png
@@ -68,13 +68,13 @@ def inspect_artifact(
         tiles = panels_of(command, root, entry_of(command, root, image), score=score, graph=graph)
         sheet = contact_sheet(tiles, 3 if len(tiles) > 4 else 2, title=f"{command.stage}: {artifact.purpose}")
         data = encode_png(sheet, command.stage, _COMPRESSION).data
-        out = out or Path(f"inspect-{command.stage}-{re.sub(r'[^A-Za-z0-9_.-]', '_', image)}.png")
+    place = out or Path(f"inspect-{command.stage}-{re.sub(r'[^A-Za-z0-9_.-]', '_', image or '')}.png")
     try:
-        with atomic_file(out) as temporary:
+        with atomic_file(place) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror}); give another place") from error
-    say(f"picture: {out}")
+        raise InputError(f"--out {place}: cannot be written ({error.strerror}); give another place") from error
+    say(f"picture: {place}")
 
 
 def _list_worst(

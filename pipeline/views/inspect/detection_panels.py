@@ -92,8 +92,8 @@ def _kinds_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequen
             boxes = judged.gt.boxes[missed]
             texts = []  # the panel of the gt has them
         if len(boxes):
-            # Kinds of errors lie over what is correct, and the best score of a kind on top.
-            layers.append(BoxLayer(boxes[::-1], colour, texts[::-1], dash=dash))
+            # Missed gt boxes lie below all, errors over what is correct, and the best score of a kind on top.
+            layers.insert(0 if kind == "missed" else len(layers), BoxLayer(boxes[::-1], colour, texts[::-1], dash=dash))
             keys.append(Key(colour, told, dash))
             counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
     caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {asked.score:g}: "

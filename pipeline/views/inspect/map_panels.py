@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from pipeline.artifacts import schemas
@@ -36,14 +35,13 @@ def features_panels(asked: Asked) -> list[Tile]:
     strongest = np.argsort(-spread, kind="stable")[:_CHANNELS]
     low, high = float(mean.min()), float(mean.max())
     over = heat_over(pixels, mean, SIDE, low, high)
+    keys = ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
     caption = f"mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
     dead = int((spread == 0).sum())
     told = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
     return [
         Tile(enlarged(pixels, SIDE)[0], asked.name),
-        Tile(
-            over, caption, ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
-        ),
+        Tile(over, caption, keys),
         Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), told, wide=True),
     ]
 
@@ -55,7 +53,8 @@ def _channel_grid(values: np.ndarray, channels: np.ndarray, aspect: float) -> np
     cells = []
     for channel in channels:
         cell = heat_map(values[channel], (high, wide))
-        _write_in_corner(cell, f"{channel}: {values[channel].min():.1f} to {values[channel].max():.1f}")
+        text = f"{channel}: {values[channel].min():.1f} to {values[channel].max():.1f}"
+        cell = _with_heading(cell, text)
         cells.append(np.pad(cell, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255))
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % _COLUMNS)
@@ -63,9 +62,10 @@ def _channel_grid(values: np.ndarray, channels: np.ndarray, aspect: float) -> np
     return np.concatenate(rows)[:-_GAP, :-_GAP]
 
 
-def _write_in_corner(cell: np.ndarray, text: str) -> None:
-    cv2.rectangle(cell, (0, 0), (cell.shape[1] - 1, TEXT_SIZE + 5), WHITE, cv2.FILLED)
-    draw_text(cell, text, (4, 3), BLACK)
+def _with_heading(cell: np.ndarray, text: str) -> np.ndarray:
+    heading = np.full((TEXT_SIZE + 6, cell.shape[1], 3), 255, dtype=np.uint8)
+    draw_text(heading, text, (2, 3), BLACK)
+    return np.concatenate([heading, cell])
 
 
 def map_of(folder: Path, entry: Entry) -> np.ndarray | None:

@@ -44,7 +44,7 @@ def target_panels(asked: Asked) -> list[Tile]:
     rows = ImageRows(asked.folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)[asked.entry]
     proposed = rows["rank"] >= 0  # an appended gt box is its own target
     fg = np.flatnonzero(proposed & (rows["label"] > 0))
-    shown = _spread(fg, rows["max_iou"], _SHOWN_FG)
+    shown = _of_each_gt(fg, rows["matched_gt"], rows["max_iou"])
     boxes, targets = boxes_of(rows), np.zeros((0, 4), np.float32)
     if len(shown):
         targets = decode_targets(_raw_deltas(asked, rows)[shown], boxes[shown])
@@ -66,10 +66,16 @@ def sign(labels: np.ndarray) -> np.ndarray:
     return np.sign(labels).astype(int)
 
 
-def _spread(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Up to `count` of the rows, evenly spread from the least value to the largest."""
-    ordered = rows[np.argsort(values[rows], kind="stable")]
-    return ordered[np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))]
+def _of_each_gt(rows: np.ndarray, matched_gt: np.ndarray, max_iou: np.ndarray) -> np.ndarray:
+    """Some of the rows: as many of each gt box, evenly spread from its least IoU to its largest."""
+    owners = np.unique(matched_gt[rows])
+    each = max(1, _SHOWN_FG // max(1, len(owners)))
+    chosen = [np.zeros(0, np.int64)]
+    for owner in owners:
+        own = rows[matched_gt[rows] == owner]
+        own = own[np.argsort(max_iou[own], kind="stable")]
+        chosen.append(own[np.unique(np.linspace(0, len(own) - 1, each).round().astype(int))])
+    return np.concatenate(chosen)
 
 
 def _raw_deltas(asked: Asked, rows: dict[str, np.ndarray]) -> np.ndarray:
