@@ -30,9 +30,8 @@ _WIDTH, _HEIGHT, _STRIDE, _PER_LOCATION = 128, 96, 8, 12
 _CELLS = (_HEIGHT // _STRIDE, _WIDTH // _STRIDE)
 _ANCHORS = _CELLS[0] * _CELLS[1] * _PER_LOCATION
 _GT, _DETECTIONS = 6, 40
-_BOXES = np.array(
-    [[8, 8, 40, 40], [48, 8, 80, 40], [88, 8, 120, 40], [8, 48, 40, 80], [48, 48, 80, 80]] * 2, np.float32
-)
+_CORNERS = [[8, 8], [48, 8], [88, 8], [8, 48], [48, 48], [88, 48]]
+_BOXES = np.array([[x, y, x + 32, y + 32] for x, y in _CORNERS], np.float32)
 _STAGES = (
     "resize",
     "anchor_targets",

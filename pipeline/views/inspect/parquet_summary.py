@@ -60,7 +60,8 @@ def _figures(
     """min, mean, max, nulls and values of a column."""
     if file.metadata.num_rows == 0:
         return ("", "", "", "0", "")
-    nulls = number_text(_nulls(file, index))
+    without_value = _nulls(file, index)
+    nulls = number_text(without_value)
     if field.name == _IDS:
         return ("", "", "", nulls, _images(file))
     if pa.types.is_dictionary(field.type) or pa.types.is_boolean(field.type) or field.name in _LABELS:
@@ -69,7 +70,8 @@ def _figures(
         return ("", "", "", nulls, "")
     low, high = _range(file, index)
     total = sum((pc.sum(chunk).as_py() or 0) for chunk in _chunks(file, field.name))
-    return (number_text(low), number_text(float(total) / file.metadata.num_rows), number_text(high), nulls, "")
+    mean = float(total) / max(1, file.metadata.num_rows - without_value)
+    return (number_text(low), number_text(mean), number_text(high), nulls, "")
 
 
 def _chunks(file: pq.ParquetFile, name: str) -> Iterator[pa.ChunkedArray]:
