@@ -83,7 +83,8 @@ def _gt_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[
 
 def _kinds_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
     shown = np.flatnonzero(judged.score >= asked.score)
-    layers, keys, counts = [], [], []
+    layers: list[BoxLayer] = []
+    keys, counts = [], []
     for kind, (colour, dash, told) in KIND_STYLES.items():
         own = shown[judged.kind[shown] == kind]
         boxes, texts = judged.boxes[own], [_tag(judged, int(i), names) for i in own]

@@ -149,7 +149,7 @@ def _pooled_row(pixels: np.ndarray, box: np.ndarray, pooled: np.ndarray) -> np.n
     """The crop of a RoI and its strongest channels, as squares side by side."""
     count = _SHOWN_CHANNELS + 1
     wide = (2 * SIDE + GAP - _GAP * (count - 1)) // count
-    x1, y1 = np.floor(box[:2]).astype(int)
+    x1, y1 = np.clip(np.floor(box[:2]), 0, [pixels.shape[1] - 1, pixels.shape[0] - 1]).astype(int)
     x2, y2 = np.maximum(np.ceil(box[2:]).astype(int), [x1 + 1, y1 + 1])
     crop, _ = enlarged(pixels[y1:y2, x1:x2], wide)
     square = np.full((wide, wide, 3), 255, np.uint8)
