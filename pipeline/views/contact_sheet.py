@@ -29,11 +29,11 @@ _DARK = (70, 70, 70)
 
 
 class Key(NamedTuple):
-    """What a colour stands for; `mark` is how it is drawn: a filled swatch, a line's dashes, or a dot."""
+    """What a colour stands for; `mark` is how it is drawn: a filled swatch, a line's dashes, a dot, or an arrow."""
 
     colour: Colour
     text: str
-    mark: Literal["fill", "dot"] | Dash = "fill"
+    mark: Literal["fill", "dot", "arrow"] | Dash = "fill"
 
 
 class Tile(NamedTuple):
@@ -129,5 +129,7 @@ def _draw_mark(band: np.ndarray, x: int, y: int, key: Key) -> None:
     middle = (top + bottom) // 2
     if key.mark == "dot":
         cv2.circle(band, ((x + right) // 2, middle), 4, key.colour, cv2.FILLED)
+    elif key.mark == "arrow":
+        cv2.arrowedLine(band, (x + 3, middle), (right - 2, middle), key.colour, 2, cv2.LINE_AA, 0, 0.4)
     else:
         draw_line(band, (x + 1, right - 1), (middle - 1, middle + 1), key.colour, key.mark)

@@ -104,7 +104,7 @@ def fg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, rois: np.ndarray, targets
     draw_arrows(canvas, _centres(rois) * zoom, _centres(targets) * zoom, VERMILLION)
     keys = [
         Key(ORANGE, "RoI", "solid"),
-        Key(VERMILLION, "where its deltas take its centre", "dot"),
+        Key(VERMILLION, "where its deltas take its centre", "arrow"),
         Key(SKY_BLUE, "where they take the box", "dashed"),
         Key(WHITE, "gt box", "solid"),
     ]
