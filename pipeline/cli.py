@@ -108,6 +108,20 @@ def report(
 
 
 @app.command()
+def inspect(
+    artifact: Annotated[str, typer.Argument(help="a stage, its folder in data/, or a file in it")],
+    image: Annotated[str | None, typer.Option(help="draw this one: ID, or ID.mirrored for its mirror")] = None,
+    out: Annotated[Path | None, typer.Option(help="where to put the picture, a .png")] = None,
+    score: Annotated[float, typer.Option(help="from which on detections count")] = 0.5,
+    first: Annotated[int | None, typer.Option(help="of an evaluate stage: list so many of the worst images")] = None,
+) -> None:
+    """Look into an artifact: its schema and figures, or with --image a picture of what it says of one image."""
+    from pipeline.views.inspect.command import inspect_artifact
+
+    inspect_artifact(Path(), artifact, image, out, score, first, typer.echo)
+
+
+@app.command()
 def ablations(
     names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
     show: Annotated[bool, typer.Option("--list", help="only list them")] = False,

@@ -12,27 +12,17 @@ the one whose centre is nearest to the box's centre, axis by axis, among those t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.anchor_layout import POOLINGS, Floats
 from pipeline.params import AnchorTargetParams, BackboneParams
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# 2x2 poolings of each trunk, which its stride and the size of its map follow from.
-POOLINGS = {"vgg16": 4, "tiny": 3}
 _BLOCK = 4096  # boxes at a time: their arrays stay in the processor's cache
-
-
-def grid_shapes(base_size: float, ratios: Sequence[float], scales: Sequence[float]) -> Floats:
-    """The (A, 2) float64 widths and heights, px, of the anchors of one location, ratio outer, scale inner."""
-    ratio = np.repeat(np.asarray(ratios, np.float64), len(scales))
-    side = base_size * np.tile(np.asarray(scales, np.float64), len(ratios))
-    return np.stack([side / np.sqrt(ratio), side * np.sqrt(ratio)], axis=1)
 
 
 def shape_iou(sizes: Floats, shapes: Floats) -> Floats:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.preflight.anchor_fit import Floats, shape_iou
+from pipeline.anchor_layout import Floats
+from pipeline.preflight.anchor_fit import shape_iou
 
 _MOST_ROUNDS = 100
 _STEPS = (1.5, 1.2, 1.1, 1.05, 1.02)  # factors by which a ratio or scale is tried larger and smaller

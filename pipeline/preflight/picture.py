@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS
 from pipeline.params import AnchorParams
-from pipeline.preflight.anchor_fit import Floats
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILLION

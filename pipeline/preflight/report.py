@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS, Finding
 from pipeline.params import DatasetParams, Params
-from pipeline.preflight.anchor_fit import Floats, Placement
+from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
 

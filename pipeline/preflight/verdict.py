@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.anchor_layout import Floats, grid_shapes
 from pipeline.params import AnchorParams
-from pipeline.preflight.anchor_fit import Floats, Placement, grid_shapes
+from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
 from pipeline.preflight.collecting import GtBoxes
 from pipeline.seeding import numpy_generator

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pandas as pd
 
+from pipeline.anchor_layout import grid_shapes
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import boxes_of, read_columns
-from pipeline.preflight.anchor_fit import Placement, grid_shapes
+from pipeline.preflight.anchor_fit import Placement
 from pipeline.report import charts
 from pipeline.report.page import Chart, Part, Row, Section, Table, Text
 from pipeline.report.run import Run

@@ -8,23 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.stores import Entry, deltas_of
+from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
-from pipeline.views.anchors import decode_anchors
+from pipeline.views.anchors import assignment_of
+from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.drawing import (
-    GREEN,
     ORANGE,
     PURPLE,
     SKY_BLUE,
-    VERMILLION,
-    YELLOW,
     BoxLayer,
-    Colour,
     dimmed,
     draw_boxes,
 )
@@ -33,8 +29,6 @@ from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, colum
 
 TILE_SIDE = 440
 
-# Labels differ by text; the colours only help to follow a class from image to image.
-_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE, YELLOW, VERMILLION)
 _SHOWN_PROPOSALS = 15
 _SHOWN_ROIS = 10
 _SHOWN_SCORE = 0.3
@@ -71,24 +65,14 @@ def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
 
 def anchor_targets_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
     """The fg anchors with the gt boxes that they are matched to."""
-    folder = root / command.out
     images = NetworkImages(root / command.input("resize"))
-    index = ImageRows(folder / "images.parquet", schemas.ANCHOR_IMAGES)
-    fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
-    shards = ShardReader(folder, open_shards=2)
     tiles = []
     for entry in images.choose(["train"], 4, wanted):
-        own = index[entry.image_id, False]
-        if not len(own["shard"]):
-            raise _other_run(folder, entry)
-        gt, rows = images.gt_of(entry).trainable, fg_rows[entry]
-        if np.max(rows["matched_gt"], initial=-1) >= len(gt):
-            raise _other_run(folder, entry)
-        anchors = decode_anchors(deltas_of(rows), gt.boxes[rows["matched_gt"].astype(np.int64)])
-        bits = np.unpackbits(shards.read(str(own["shard"][0]), member_name(*entry)), count=int(own["anchors"][0]))
-        layers = [BoxLayer(anchors, ORANGE, thickness=1), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
-        caption = f"{_name(entry)}: {len(anchors)} fg, {int(bits.sum())} bg of {len(bits)} anchors"
-        tiles.append(Tile(draw_boxes(dimmed(images.pixels(entry)), layers, TILE_SIDE), caption))
+        gt = images.gt_of(entry).trainable
+        own = assignment_of(root / command.out, entry, gt.boxes)
+        layers = [BoxLayer(own.fg_anchors, ORANGE, thickness=1), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
+        counts = f"{len(own.fg)} fg, {int(own.is_bg.sum())} bg of {len(own.is_bg)} anchors"
+        tiles.append(Tile(draw_boxes(dimmed(images.pixels(entry)), layers, TILE_SIDE), f"{_name(entry)}: {counts}"))
     legend = [(ORANGE, "fg anchors"), (SKY_BLUE, "gt boxes")]
     return encode_photo(contact_sheet(tiles, 2, legend), f"{command.stage}: fg anchors and their gt boxes")
 
@@ -150,7 +134,8 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
         boxes = boxes_of(rows)[certain] * images.scale(entry.image_id)
         labels = rows["label"][certain].astype(np.int64)
         texts = [
-            f"{_class(names, label)} {score:.2f}" for label, score in zip(labels, rows["score"][certain], strict=True)
+            f"{class_name(names, label)} {score:.2f}"
+            for label, score in zip(labels, rows["score"][certain], strict=True)
         ]
         tiles += [
             Tile(
@@ -158,7 +143,7 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
                 f"{split} {entry.image_id}: {_count(len(gt), 'gt box', 'gt boxes')}",
             ),
             Tile(
-                draw_boxes(pixels, _by_class(boxes, labels, texts), TILE_SIDE),
+                draw_boxes(pixels, layers_by_class(boxes, labels, texts), TILE_SIDE),
                 f"{len(boxes)} of {_count(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",
             ),
         ]
@@ -171,24 +156,10 @@ def _with_gt(pixels: np.ndarray, gt: GtBoxes) -> np.ndarray:
 
 def _with_gt_classes(pixels: np.ndarray, gt: GtBoxes, names: Sequence[str]) -> np.ndarray:
     texts = [
-        _class(names, label) + (" (ignored)" if ignored else "")
+        class_name(names, label) + (" (ignored)" if ignored else "")
         for label, ignored in zip(gt.labels, gt.ignored, strict=True)
     ]
-    return draw_boxes(pixels, _by_class(gt.boxes, gt.labels, texts), TILE_SIDE)
-
-
-def _by_class(boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> list[BoxLayer]:
-    """A layer a box, the first on top."""
-    order = range(len(boxes) - 1, -1, -1)
-    return [BoxLayer(boxes[i : i + 1], _class_colour(int(labels[i])), [texts[i]]) for i in order]
-
-
-def _class_colour(label: int) -> Colour:
-    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
-
-
-def _class(names: Sequence[str], label: int) -> str:
-    return names[label] if 0 <= label < len(names) else f"class {label}"
+    return draw_boxes(pixels, layers_by_class(gt.boxes, gt.labels, texts), TILE_SIDE)
 
 
 def _name(entry: Entry) -> str:
@@ -201,9 +172,3 @@ def _count(number: int, one: str, more: str | None = None) -> str:
 
 def _range(scores: np.ndarray) -> str:
     return f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
-
-
-def _other_run(folder: Path, entry: Entry) -> InputError:
-    return InputError(
-        f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
-    )

@@ -26,21 +26,27 @@ _MIRRORED = ".mirrored"
 
 @dataclass(frozen=True)
 class GtBoxes:
-    """`boxes` (G, 4) float32, `labels` (G,) int64, and (G,) bool `ignored`: difficult, crowd or a
-    region to ignore (label -1), so not trained on."""
+    """`boxes` (G, 4) float32, `labels` (G,) int64, -1 a region to ignore; (G,) bool flags `difficult` and `iscrowd`."""
 
     boxes: np.ndarray
     labels: np.ndarray
-    ignored: np.ndarray
+    difficult: np.ndarray
+    iscrowd: np.ndarray
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
+    def ignored(self) -> np.ndarray:
+        """(G,) bool: difficult, crowd or a region to ignore, so not trained on."""
+        ignored: np.ndarray = self.difficult | self.iscrowd | (self.labels < 0)
+        return ignored
+
+    @property
     def trainable(self) -> GtBoxes:
         """Those that `matched_gt` of the targets counts."""
         keep = ~self.ignored
-        return GtBoxes(self.boxes[keep], self.labels[keep], self.ignored[keep])
+        return GtBoxes(self.boxes[keep], self.labels[keep], self.difficult[keep], self.iscrowd[keep])
 
 
 def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
@@ -84,9 +90,11 @@ class _Index:
         """All gt boxes of the image of `width` px, as the entry sees it."""
         rows = self._boxes[entry.image_id, False]
         boxes = boxes_of(rows)
-        ignored = rows["difficult"].astype(bool) | rows["iscrowd"].astype(bool) | (rows["label"] < 0)
         return GtBoxes(
-            mirrored_boxes(boxes, width) if entry.mirrored else boxes, rows["label"].astype(np.int64), ignored
+            mirrored_boxes(boxes, width) if entry.mirrored else boxes,
+            rows["label"].astype(np.int64),
+            rows["difficult"].astype(bool),
+            rows["iscrowd"].astype(bool),
         )
 
     def choose(self, splits: Sequence[str], count: int, wanted: Sequence[str] | None) -> list[Entry]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.preflight.anchor_fit import grid_shapes, shape_iou
+from pipeline.anchor_layout import grid_shapes
+from pipeline.preflight.anchor_fit import shape_iou
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
 
 side = st.floats(1, 400)

@@ -28,7 +28,7 @@ from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import GAP
 from pipeline.views.drawing import ORANGE, PURPLE, SKY_BLUE, Colour
 from pipeline.views.encoding import MAX_BYTES, Picture
-from pipeline.views.map_pictures import heat_map
+from pipeline.views.marks import heat_map
 from pipeline.views.pictures import picture_of
 from pipeline.views.samples import NetworkImages, OriginalImages
 
