@@ -99,7 +99,7 @@ def results() -> None:
 @app.command()
 def report(
     out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("report.html"),
-    images: Annotated[int, typer.Option(min=1, help="how many images to follow through all stages")] = 12,
+    images: Annotated[int, typer.Option(min=1, help="how many test images to follow through all stages")] = 8,
 ) -> None:
     """Write one page on the run as it stands: results, graph, data, training, errors, image by image."""
     from pipeline.report.command import write_report

@@ -11,7 +11,7 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
 from pipeline.report.data_section import data_section
 from pipeline.report.detections_section import detections_section, proposals_section, summary_section
-from pipeline.report.journeys_section import journeys_section
+from pipeline.report.journeys_section import journeys_section, training_images_section
 from pipeline.report.page import Section, Text, render
 from pipeline.report.run import Run
 from pipeline.report.scripts import vega_script
@@ -25,6 +25,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Run], Section]], ...] = (
     ("training", "Training", training_section),
     ("proposals", "Proposals", proposals_section),
     ("detections", "Detections", detections_section),
+    ("training-images", "Training images", training_images_section),
 )
 
 

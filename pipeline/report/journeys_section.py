@@ -1,40 +1,109 @@
-"""Single images on their way through all stages, those with the most errors first."""
+"""Single images on their way through the stages: test images, those with the most errors first, and training images."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import judged_images
+from pipeline.artifacts.stores import Entry, judged_images
 from pipeline.artifacts.tables import read_columns
 from pipeline.report.page import Part, Section, Slide, Slides, Text
 from pipeline.report.run import Run
-from pipeline.views.encoding import Picture
-from pipeline.views.pictures import picture_of
+from pipeline.views.contact_sheet import Tile, contact_sheet
+from pipeline.views.encoding import Picture, encode_webp
+from pipeline.views.inspect.anchor_panels import assignment_panels
+from pipeline.views.inspect.artifact import read_graph
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.map_panels import channel_panels
+from pipeline.views.inspect.panels import panels_of
+from pipeline.views.samples import NetworkImages
 
-_LEAD = (
-    "One image at a time, as the detector sees it: resized; where the RPN believes an object to be; its proposals; "
-    "what the heads make of them. The images with the most errors come first, then some from the middle, then some "
-    "of the best."
+_TRAINING_LEAD = (
+    "Three training images, and what the stages made of them before and while the network learnt. All that is shown "
+    "is read from the artifacts; frcnn inspect shows it of any image."
 )
+_TEST_LEAD = (
+    "One image at a time on its way through the detector: resized; its anchors; the feature maps; where the RPN sees "
+    "objects; its proposals; what the heads make of them, coloured by what is wrong. The images with the most errors "
+    "come first, then some from the rest down to the best."
+)
+_OF_TRAINING = {
+    "resize": "What the network sees.",
+    "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it learns to say object and to move onto the "
+    "box; one far from all boxes learns to say no object; the rest are ignored.",
+    "features": "The feature maps of the trunk, which RPN and head both read.",
+    "proposals_step3": "Where the RPN sees objects, and its best proposals.",
+    "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
+}
+_DETECTED = {
+    "detect_step2": "Step 2: step 1 proposes, a head with a trunk of its own classifies.",
+    "detect_step4": "Step 4: RPN and head share one trunk.",
+    "detect_joint": "Joint: all trained on together.",
+}
+_TRAINING_IMAGES = 3
 _WRONG = ("missed", "wrong_class", "badly_placed", "duplicate", "background")
 _WORST_SHARE = 2 / 3
+
+
+def training_images_section(run: Run) -> Section:
+    """A few training images, as far as the training has come."""
+    images = NetworkImages(run.need("resize"))
+    graph = read_graph(run.root)
+    slides = []
+    for entry in images.choose(["train"], _TRAINING_IMAGES, None):
+        panels = [
+            (told, panels_of(run.command(stage), run.root, entry, graph=graph, params=run.params))
+            for stage, told in _OF_TRAINING.items()
+            if run.has(stage)
+        ]
+        slides.append(Slide(entry.image_id, "", _pictures(panels)))
+    parts: list[Part] = [Slides(slides)]
+    return Section("training-images", "Training images", _TRAINING_LEAD, parts)
 
 
 def journeys_section(run: Run, count: int) -> Section:
     """`count` images of `evaluate.split`."""
     networks = list(run.networks())
     if not networks:
-        return Section("images", "Image by image", _LEAD, [Text("Nothing is evaluated yet.", missing=True)])
-    network = networks[-1]
-    errors = errors_by_image(run, network)
+        return Section("images", "Image by image", _TEST_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+    errors = errors_by_image(run, networks[-1])
+    chosen = chosen_images(errors, count)
     slides = [
-        Slide(image_id, _note(errors[image_id]), _pictures(run, image_id)) for image_id in chosen_images(errors, count)
+        Slide(image_id, _note(errors[image_id]), _pictures(panels))
+        for image_id, panels in zip(chosen, _journeys(run, networks, chosen), strict=True)
     ]
     parts: list[Part] = [Slides(slides)]
-    return Section("images", "Image by image", _LEAD, parts)
+    return Section("images", "Image by image", _TEST_LEAD, parts)
+
+
+def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[list[tuple[str, list[Tile]]]]:
+    # Imported here: torch is needed for what is not stored of test images, and takes longer than all other pages.
+    from pipeline.report.unstored import Unstored
+
+    graph, unstored = read_graph(run.root), Unstored(run, "train_head_step2")
+    score = run.params.evaluate.confusion_score
+    for image_id in image_ids:
+        entry = Entry(image_id, False)
+        asked = Asked(run.command("resize"), run.root, entry, score, graph, run.params)
+        journey = [
+            (_OF_TRAINING["resize"], panels_of(run.command("resize"), run.root, entry, graph=graph, params=run.params)),
+            (
+                "Anchors, and which of them would be fg if this were a training image.",
+                assignment_panels(asked, unstored.assignment(entry), counts=False),
+            ),
+            (_OF_TRAINING["features"], channel_panels(asked, unstored.feature_map(entry))),
+        ]
+        *earlier, last = [f"detect_{network}" for network in networks]
+        for stage in (*earlier, last):
+            tiles = panels_of(run.command(stage), run.root, entry, score=score, graph=graph, params=run.params)
+            # Where the RPN looks and what it proposes is shown of one network, of the others what they detect.
+            journey.append((_DETECTED[stage], tiles if stage == last else tiles[-2:]))
+        yield journey
 
 
 def errors_by_image(run: Run, network: str) -> dict[str, Counter[str]]:
@@ -60,7 +129,7 @@ def chosen_images(errors: dict[str, Counter[str]], count: int) -> list[str]:
     worst = order[: max(1, round(count * _WORST_SHARE))]
     rest = order[len(worst) :]
     more = min(count - len(worst), len(rest))
-    return worst + [rest[i] for i in np.linspace(0, len(rest) - 1, more).round().astype(int)] if more else worst
+    return worst + [rest[i] for i in np.linspace(0, len(rest) - 1, more).round().astype(int)] if more > 0 else worst
 
 
 def _note(errors: Counter[str]) -> str:
@@ -68,7 +137,11 @@ def _note(errors: Counter[str]) -> str:
     return ", ".join(told) or "no object, and none detected"
 
 
-def _pictures(run: Run, image_id: str) -> list[Picture]:
-    stages = ["resize", *[f"detect_{name}" for name in run.networks()]]
-    pictures = [picture_of(run.command(stage), run.root, [image_id]) for stage in stages]
-    return [picture for picture in pictures if picture is not None]
+def _pictures(panels: Iterable[tuple[str, list[Tile]]]) -> list[Picture]:
+    """A picture a stage; OpenCV encodes several at a time."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda pair: encode_webp(_sheet(pair[1]), pair[0]), panels))
+
+
+def _sheet(tiles: list[Tile]) -> np.ndarray:
+    return contact_sheet(tiles, 3 if len(tiles) > 4 else 2)

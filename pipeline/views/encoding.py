@@ -12,6 +12,7 @@ MAX_BYTES = 150_000
 
 _QUALITIES = (92, 85, 78, 70, 60, 50)
 _SMALLER = 0.8
+_WEBP_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ def encode_photo(image: np.ndarray, caption: str) -> Picture:
             if len(data) <= MAX_BYTES:
                 return Picture(data, "image/jpeg", caption)
         image = cv2.resize(image, None, fx=_SMALLER, fy=_SMALLER, interpolation=cv2.INTER_AREA)
+
+
+def encode_webp(image: np.ndarray, caption: str) -> Picture:
+    """(H, W, 3) uint8 RGB as WebP, a third of a JPEG's size, for pages that hold many."""
+    return Picture(_encode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]), "image/webp", caption)
 
 
 def _encode(suffix: str, image: np.ndarray, flags: list[int]) -> bytes:

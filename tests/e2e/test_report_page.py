@@ -73,7 +73,7 @@ def test_the_button_turns_the_page_dark_and_back(report: Watched) -> None:
 
 def test_images_are_leafed_through_by_buttons_keys_and_thumbnails(report: Watched) -> None:
     tab = report.tab
-    slides = tab.locator(".slides")
+    slides = tab.locator("#images .slides")
     names = [step.get_attribute("data-name") for step in slides.locator(".steps").all()]
     assert len(names) == len(set(names)) == 4
 
@@ -85,14 +85,14 @@ def test_images_are_leafed_through_by_buttons_keys_and_thumbnails(report: Watche
         return str(name)
 
     assert shown() == names[0]
-    tab.click(".slides .next")
+    tab.click("#images .slides .next")
     assert shown() == names[1]
     slides.focus()
     tab.keyboard.press("ArrowRight")
     assert shown() == names[2]
     tab.keyboard.press("ArrowLeft")
-    tab.click(".slides .previous")
-    tab.click(".slides .previous")
+    tab.click("#images .slides .previous")
+    tab.click("#images .slides .previous")
     assert shown() == names[3]
     slides.locator(".thumbs button").nth(1).click()
     assert shown() == names[1]

@@ -24,7 +24,7 @@ from tests.conftest import TINY, Project, new_project
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries that DVC uses
 
-SECTIONS = ["summary", "stages", "data", "training", "proposals", "detections", "images"]
+SECTIONS = ["summary", "stages", "data", "training", "proposals", "detections", "training-images", "images"]
 
 
 class Page(HTMLParser):
@@ -93,6 +93,7 @@ def test_charts_stand_where_they_should_and_are_valid(page: Page) -> None:
         "training": 5,
         "proposals": 2,
         "detections": 5,
+        "training-images": 0,
         "images": 0,
     }
     for spec in page.specs:

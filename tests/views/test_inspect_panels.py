@@ -186,7 +186,10 @@ def test_kinds_judged_here_are_those_of_the_evaluation(tiny_run: Project) -> Non
     shown = 0
     for place in range(6):
         entry = Entry(f"test_{place:05d}", False)
-        found, here = (judged_detections(Asked(stored, tiny_run.root, entry, 0.5, own)) for own in (graph, without))
+        params = load_params(tiny_run.root / "params.yaml")
+        found, here = (
+            judged_detections(Asked(stored, tiny_run.root, entry, 0.5, own, params)) for own in (graph, without)
+        )
         assert (found.source, here.source) == ("kinds of evaluate_step4", "judged here")
         assert (found.kind == here.kind).all() and (found.gt_index == here.gt_index).all()
         np.testing.assert_allclose(found.iou, here.iou, atol=1e-6)

@@ -37,8 +37,13 @@ _MARGIN = 4  # px around the anchors of a location
 
 def anchor_panels(asked: Asked) -> list[Tile]:
     """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location."""
+    gt = asked.images.gt_of(asked.entry).trainable
+    return assignment_panels(asked, assignment_of(asked.folder, asked.entry, gt.boxes))
+
+
+def assignment_panels(asked: Asked, own: Assignment, counts: bool = True) -> list[Tile]:
+    """The same of an assignment that comes from elsewhere; with or without how many of each kind a location has."""
     pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
-    own = assignment_of(asked.folder, asked.entry, gt.boxes)
     anchors = asked.params.anchors
     shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
     stride = 1 << POOLINGS[asked.params.backbone.name]
@@ -49,7 +54,7 @@ def anchor_panels(asked: Asked) -> list[Tile]:
         _centres_panel(pixels, centres, place, own, stride, asked.name),
         _location_panel(pixels, centres[place], shapes, anchors.ratios, labels[place]),
         _fg_panel(pixels, own, gt.boxes),
-        *(_count_panel(pixels, labels, own.feature_size, kind) for kind in (1, -1, 0)),
+        *(_count_panel(pixels, labels, own.feature_size, kind) for kind in ((1, -1, 0) if counts else ())),
     ]
 
 

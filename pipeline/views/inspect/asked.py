@@ -12,7 +12,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
-from pipeline.params import Params, load_params
+from pipeline.params import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Graph
 from pipeline.views.samples import NetworkImages
@@ -25,13 +25,15 @@ _SPLITS = {"detect": ("val", "test"), "evaluate": ("val", "test"), "dataset": _A
 
 @dataclass(frozen=True)
 class Asked:
-    """A stage's command in the project's folder, one image, the score, and the graph, which names related stages."""
+    """A stage's command in the project's folder, one image, the score, the graph, which names related stages, and all
+    parameters."""
 
     command: StageCommand
     root: Path
     entry: Entry
     score: float
     graph: Graph
+    params: Params
 
     @property
     def folder(self) -> Path:
@@ -43,11 +45,6 @@ class Asked:
         """The resize stage's images."""
         own = self.command.out if self.command.module == "resize" else self.command.input("resize")
         return NetworkImages(self.root / own)
-
-    @cached_property
-    def params(self) -> Params:
-        """All of params.yaml."""
-        return load_params(self.root / "params.yaml")
 
     @property
     def name(self) -> str:

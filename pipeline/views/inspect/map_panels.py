@@ -29,6 +29,11 @@ def features_panels(asked: Asked) -> list[Tile]:
     feature_map = map_of(asked.folder, asked.entry)
     if feature_map is None:
         raise InputError(f"{asked.folder}: has no map of {member_name(*asked.entry)}; dvc repro {asked.command.stage}")
+    return channel_panels(asked, feature_map)
+
+
+def channel_panels(asked: Asked, feature_map: np.ndarray) -> list[Tile]:
+    """The same of a (D, Fh, Fw) map that comes from elsewhere."""
     values = feature_map.astype(np.float32)
     pixels, (depth, height, width) = asked.images.pixels(asked.entry), values.shape
     mean, spread = values.mean(axis=0), values.std(axis=(1, 2))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.artifacts.stores import Entry
 from pipeline.errors import InputError
+from pipeline.params import Params, load_params
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.inspect.anchor_panels import anchor_panels
@@ -36,7 +37,13 @@ def shows_images(command: StageCommand) -> bool:
 
 
 def panels_of(
-    command: StageCommand, root: Path, entry: Entry, *, score: float = 0.5, graph: Graph | None = None
+    command: StageCommand,
+    root: Path,
+    entry: Entry,
+    *,
+    score: float = 0.5,
+    graph: Graph | None = None,
+    params: Params | None = None,
 ) -> list[Tile]:
     """What a stage says of one image. One shard and one row group of each table are read, no torch.
 
@@ -45,7 +52,7 @@ def panels_of(
         root: the project's folder, which the command's paths are relative to; its params.yaml tells of the anchors.
         entry: the image, as `entry_of` finds it by its name.
         score: from which on detections are shown, 0..1.
-        graph: the stages of dvc.yaml, where the caller has read it already.
+        graph, params: dvc.yaml and params.yaml, where the caller has read them already.
 
     Returns:
         (h, w, 3) uint8 RGB images with captions and legends, in the order in which they are to be looked at.
@@ -56,4 +63,5 @@ def panels_of(
     make = _PANELS.get(command.module)
     if make is None:
         raise InputError(f"{command.stage} is of no single images; leave out --image")
-    return make(Asked(command, Path(root), entry, score, graph or read_graph(root)))
+    params = params or load_params(Path(root) / "params.yaml")
+    return make(Asked(command, Path(root), entry, score, graph or read_graph(root), params))

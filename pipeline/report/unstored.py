@@ -1,0 +1,52 @@
+"""What stages would say of an image that they do not work on: anchor targets and feature maps of a test image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
+from pipeline.build import anchor_grid, load_trunk
+from pipeline.detector.matching import BG, FG, assign_anchors
+from pipeline.report.run import Run
+from pipeline.training.batches import ImageViews
+from pipeline.training.steps import maps_of
+from pipeline.views.anchors import Assignment
+
+
+class Unstored:
+    """Computed from the resized images, params.yaml and the trunk that `trunk_stage` trained.
+
+    Raises:
+        InputError: one of these is missing or damaged.
+    """
+
+    def __init__(self, run: Run, trunk_stage: str) -> None:
+        folder = run.need("resize")
+        self._params = run.params
+        self._images, self._gt = ResizedImages(folder), GroundTruth(folder)
+        self._trunk = load_trunk(run.need(trunk_stage), run.params.backbone)
+
+    @torch.inference_mode()
+    def feature_map(self, entry: Entry) -> np.ndarray:
+        """(D, Fh, Fw) float32."""
+        maps: np.ndarray = maps_of(self._trunk, ImageViews(self._images).load([entry])).float().numpy()[0]
+        return maps
+
+    def assignment(self, entry: Entry) -> Assignment:
+        """What anchor_targets would write of the image."""
+        size = self._images[entry.image_id].size
+        feature_size = self._trunk.feature_size(*size)
+        anchors = anchor_grid(self._params.anchors, self._trunk.stride).exact(*feature_size)
+        boxes = torch.from_numpy(np.ascontiguousarray(self._gt.boxes(entry, size[1])))
+        regions = torch.from_numpy(np.ascontiguousarray(self._gt.regions(entry, size[1])))
+        matches = assign_anchors(anchors, size, boxes, regions, **self._params.anchor_targets.model_dump())
+        fg = torch.nonzero(matches.labels == FG).squeeze(1)
+        return Assignment(
+            fg.numpy(),
+            matches.matched_gt[fg].numpy(),
+            matches.max_iou[fg].numpy(),
+            anchors[fg].float().numpy(),
+            (matches.labels == BG).numpy(),
+            feature_size,
+        )
