@@ -16,7 +16,8 @@ from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, judged_
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
 from pipeline.metrics.boxes import Detections as ScoredBoxes
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
-from pipeline.metrics.coco import COCO_METRICS, coco_metrics
+from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.voc import VocAP, voc_ap
 from pipeline.stage import Stage, run_stage
@@ -36,15 +37,12 @@ def evaluate(stage: Stage) -> None:
     budget = stage.params.evaluate.recall_proposals
     recall = _count_recall(stage, images, budget)
     metrics = {
-        "mAP50": voc.mean_all_point,
-        "mAP50_11point": voc.mean_11_point,
-        **{name: coco[name] for name in COCO_METRICS[:9]},
-        "class_AP50": {classes[c.label]: c.ap_all_point for c in voc.classes},
+        **detection_figures(voc, coco, classes),
         "proposal_recall50": recall.recall(budget, 0.5),
         "images": len(index_of),
         "detections": len(found.score),
     }
-    write_text(stage.out / "metrics.json", json.dumps(_rounded(metrics), indent=1, allow_nan=False) + "\n")
+    write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
     write_csv(stage.out / "recall_by_proposals.csv", _recall_by_proposals(recall))
     write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))
@@ -114,14 +112,6 @@ def _recall_by_iou(recall: RecallCounter) -> list[dict[str, float | int]]:
         }
         for iou in IOU_LEVELS
     ]
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
-    return value
 
 
 if __name__ == "__main__":
