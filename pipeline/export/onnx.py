@@ -167,6 +167,10 @@ def _traced(bundle: Bundle) -> Any:
         log.setLevel(level)
     assert program is not None
     model = program.model_proto
+    # The exporter notes at each node the lines of code it comes from, with the paths of this machine.
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
     # An initializer of an input's name is its value where none is fed.
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(2, np.float32), "scale"))
     onnx.helper.set_model_props(

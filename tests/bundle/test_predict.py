@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from pipeline.bundle.predict import LONGEST_DRAWING, Outcome, draw, find_photos,
 from pipeline.cli import app
 from pipeline.datasets.images import image_size
 from pipeline.errors import InputError
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,31 @@ def test_an_unreadable_photo_is_one_warning_and_status_1_and_the_others_are_pred
     assert not (out / "drawn").exists()
     broken.unlink()
     assert CliRunner().invoke(app, command).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("bundle", "photo", "expected"),
+    [("none", "a.png", "none: no such bundle"), ("joint", "b.jpg", "b.jpg: no such file or folder")],
+)
+def test_without_a_bundle_or_photos_one_line_and_status_1(
+    joint_bundle: Path, album: Path, bundle: str, photo: str, expected: str
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "predict",
+        str(joint_bundle.parent / bundle),
+        photo,
+        "--out",
+        "out",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=album, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("frcnn: error: ") and expected in line
+    assert not (album / "out").exists()
 
 
 def test_no_detection_leaves_an_empty_but_whole_file(detector: Detector, album: Path, tmp_path: Path) -> None:
