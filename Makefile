@@ -9,11 +9,12 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: repro flow ui worker results test test-long lint format setup clean
+.PHONY: repro flow ui worker report results test test-long lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	dvc --wait-for-lock repro
 	@echo
+	@test report.html -nt dvc.lock || frcnn report
 	@frcnn results
 
 flow: setup ## the same under Prefect, side by side where the machine allows, with pages to watch it
@@ -24,6 +25,9 @@ ui: setup ## Prefect's pages
 
 worker: setup ## run the graph whenever someone presses Run in Prefect's pages
 	frcnn worker --pool $(POOL)
+
+report: setup ## one page on the run as it stands
+	frcnn report
 
 results: setup
 	@frcnn results
@@ -45,7 +49,7 @@ format: setup
 
 LINKED := data/raw data/weights data/initial_detector data/external_proposals
 
-setup: $(BIN)/.ready $(LINKED)
+setup: $(BIN)/.ready $(LINKED) .dvc/plots.html
 
 $(LINKED):
 	mkdir -p $@
@@ -57,6 +61,9 @@ $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+.dvc/plots.html: pipeline/report/dvc_plots.py $(BIN)/.ready
+	python -m pipeline.report.dvc_plots
 
 clean: ## forget every artifact (the cache in .dvc/cache stays)
 	find data -mindepth 1 -maxdepth 1 ! -name .gitignore $(LINKED:%=! -path %) -exec rm -rf {} +

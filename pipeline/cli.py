@@ -38,6 +38,33 @@ def preset(
         typer.echo(line)
 
 
+@app.command("check-data")
+def check_data(
+    path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
+    preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
+    out: Annotated[Path, typer.Option(help="where to put the picture, a .png")] = Path("data-check.png"),
+) -> None:
+    """Check a data set before anything runs: all that is wrong, its boxes, and whether the anchors fit them.
+
+    Status 1 where something would stop a run.
+    """
+    from pipeline.preflight.command import check_data
+
+    if not check_data(path, preset, out, typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command("fetch-data")
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="voc2007, voc2012, or voc0712 for both")],
+    to: Annotated[Path, typer.Option(help="folder for the archives and VOCdevkit; need not exist")],
+) -> None:
+    """Fetch Pascal VOC where the machine has internet, and print the command that trains on it."""
+    from pipeline.datasets.fetching import fetch_voc
+
+    typer.echo(fetch_voc(name, to, typer.echo))
+
+
 @app.command()
 def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
@@ -70,6 +97,31 @@ def results() -> None:
     from pipeline.views.results import results_table
 
     typer.echo(results_table(Path("data")))
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("report.html"),
+    images: Annotated[int, typer.Option(min=1, help="how many images to follow through all stages")] = 12,
+) -> None:
+    """Write one page on the run as it stands: results, graph, data, training, errors, image by image."""
+    from pipeline.report.command import write_report
+
+    typer.echo(write_report(Path.cwd(), out, images))
+
+
+@app.command()
+def inspect(
+    artifact: Annotated[str, typer.Argument(help="a stage, its folder in data/, or a file in it")],
+    image: Annotated[str | None, typer.Option(help="draw this one: ID, or ID.mirrored for its mirror")] = None,
+    out: Annotated[Path | None, typer.Option(help="where to put the picture, a .png")] = None,
+    score: Annotated[float, typer.Option(help="from which on detections count")] = 0.5,
+    first: Annotated[int | None, typer.Option(help="of an evaluate stage: list so many of the worst images")] = None,
+) -> None:
+    """Look into an artifact: its schema and figures, or with --image a picture of what it says of one image."""
+    from pipeline.views.inspect.command import inspect_artifact
+
+    inspect_artifact(Path(), artifact, image, out, score, first, typer.echo)
 
 
 @app.command()

@@ -344,10 +344,11 @@ class DetectParams(Section):
 
 
 class EvaluateParams(Section):
-    """Which images are detected in and judged, and how many proposals an image `proposal_recall50` counts."""
+    """Which images are judged, how many of their proposals `proposal_recall50` counts, which detections the errors."""
 
     split: Literal["val", "test"]
     recall_proposals: Count
+    confusion_score: Fraction
 
 
 class Params:

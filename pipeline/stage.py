@@ -16,6 +16,7 @@ import yaml
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.errors import InputError
 from pipeline.params import Params, load_params
+from pipeline.run_times import remember_run
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ def run_stage(
                     f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first"
                 )
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
-        started = time.monotonic()
+        started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out) as out:
             stage = Stage(name, params, out, paths)
             work(stage)
-        stage.log(f"done in {time.monotonic() - started:.1f} s, see {arguments.out}")
+        seconds = time.monotonic() - started
+        remember_run(_root(), name, began_at, seconds)
+        stage.log(f"done in {seconds:.1f} s, see {arguments.out}")
     except InputError as error:
         _fail(name, str(error))
     except MemoryError:
@@ -111,9 +114,12 @@ def _fail(name: str, message: str) -> None:
 
 
 def _position(name: str) -> str:
-    path = Path(os.environ.get("DVC_ROOT", ".")) / "dvc.yaml"
     try:
-        names = list(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
+        names = list(yaml.safe_load((_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
         return f"[{names.index(name) + 1}/{len(names)}] "
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return ""
+
+
+def _root() -> Path:
+    return Path(os.environ.get("DVC_ROOT", "."))

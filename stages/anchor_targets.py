@@ -14,9 +14,8 @@ from pipeline.artifacts.shards import ShardWriter, member_name
 from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
 from pipeline.artifacts.tables import TableWriter
 from pipeline.build import anchor_grid, new_trunk
-from pipeline.detector.anchors import inside
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_anchors
+from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -39,24 +38,16 @@ def anchor_targets(stage: Stage) -> None:
             height, width = image.size
             feature_height, feature_width = trunk.feature_size(height, width)
             anchors = grid.exact(feature_height, feature_width)
-            usable = (
-                torch.ones(len(anchors), dtype=torch.bool)
-                if params.allowed_border is None
-                else inside(anchors, height, width, params.allowed_border)
-            )
             members = {}
             for mirrored in (False, True) if stage.params.base.mirror else (False,):
                 entry = Entry(image.image_id, mirrored)
                 gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
                 regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
-                matches = match_anchors(anchors[usable], gt_boxes, params.fg_iou, params.bg_iou)
-                labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
-                labels[usable] = ignore_in_regions(matches.labels, anchors[usable].float(), regions, params.ignore_ioa)
-                members[member_name(image.image_id, mirrored)] = np.packbits((labels == BG).numpy())
-                own = torch.nonzero(matches.labels == FG).squeeze(1)
-                fg = torch.nonzero(usable).squeeze(1)[own]
+                matches = assign_anchors(anchors, image.size, gt_boxes, regions, **params.model_dump())
+                members[member_name(image.image_id, mirrored)] = np.packbits((matches.labels == BG).numpy())
+                fg = torch.nonzero(matches.labels == FG).squeeze(1)
                 fg_count += len(fg)
-                matched_gt = matches.matched_gt[own]
+                matched_gt = matches.matched_gt[fg]
                 deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
                 fg_table.write(
                     {
@@ -64,7 +55,7 @@ def anchor_targets(stage: Stage) -> None:
                         "mirrored": mirrored,
                         "anchor": fg.numpy(),
                         "matched_gt": matched_gt.numpy(),
-                        "max_iou": matches.max_iou[own].numpy(),
+                        "max_iou": matches.max_iou[fg].numpy(),
                         **delta_columns(deltas.numpy()),
                     }
                 )

@@ -1,4 +1,4 @@
-"""Read or generate the data set: images.parquet, boxes.parquet, classes.json, findings.parquet."""
+"""Read or generate the data set: images.parquet, boxes.parquet, classes.json, findings.parquet, metrics.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.datasets.base import SPLITS, Dataset
-from pipeline.datasets.findings import summary
+from pipeline.datasets.findings import count_findings, summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
 from pipeline.errors import InputError
@@ -19,13 +19,14 @@ from pipeline.stage import Stage, run_stage
 def dataset(stage: Stage) -> None:
     """Write one row an image and one row a box, in ascending order of image_id."""
     source = _open(stage)
-    counts = dict.fromkeys(SPLITS, 0)
+    counts, box_counts = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     with (
         TableWriter(stage.out / "images.parquet", schemas.DATASET_IMAGES) as images,
         TableWriter(stage.out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
     ):
         for image in track(source.images, stage.name, total=_expected(stage)):
             counts[image.split] += 1
+            box_counts[image.split] += len(image.boxes)
             images.write(
                 {
                     "image_id": image.image_id,
@@ -53,6 +54,13 @@ def dataset(stage: Stage) -> None:
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
     write_table(stage.out / "findings.parquet", schemas.FINDINGS, findings)
+    metrics = {
+        "images": counts,
+        "boxes": box_counts,
+        "classes": len(source.classes),
+        "findings": count_findings(source.findings),
+    }
+    write_text(stage.out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     val = f", {counts['val']} val" if counts["val"] else ""
     stage.log(
         f"{counts['train']} train{val} and {counts['test']} test images, {len(source.classes)} classes, "

@@ -1,8 +1,8 @@
 """Detect objects in the images of val and test with one of the networks: of step 2 (unshared), of step 4, or joint.
 
-Writes detections.parquet and detections.json (COCO results), in pixels of the original image, and proposals.parquet,
-the test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals`
-were classified.
+Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
+test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals` were
+classified; and objectness maps with images.parquet, their index.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
-from pipeline.artifacts.stores import Entry, held_out_images
+from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.detector.network import Proposer, detect_in_maps
@@ -45,6 +45,7 @@ def detect(stage: Stage) -> None:
     with (
         TableWriter(stage.out / "detections.parquet", schemas.DETECTIONS) as detections,
         TableWriter(stage.out / "proposals.parquet", schemas.PROPOSALS) as proposals,
+        MapWriter(stage.out, "objectness") as maps_of_objectness,
         torch.inference_mode(),
     ):
         for index, views in enumerate(track(batches, stage.name, total=len(infos))):
@@ -52,9 +53,11 @@ def detect(stage: Stage) -> None:
             with accelerator.autocast():
                 maps = maps_of(trunk, views)
                 rpn_maps = maps if shared else maps_of(rpn_trunk, views)
-                boxes, scores = propose(rpn_maps, views.sizes, [info.scale])[0]
+                boxes, scores, objectness = propose(rpn_maps, views.sizes, [info.scale])[0]
                 classified = boxes[: params.detect.proposals]
                 found = detect_in_maps(head, maps, [classified], views.sizes, detection_rule(params.detect))[0]
+            entry = Entry(info.image_id, False)
+            maps_of_objectness.add({entry: objectness.cpu().numpy().astype(np.float16)}, info.size)
             proposals.write(
                 {
                     "image_id": info.image_id,

@@ -1,6 +1,6 @@
 """Score the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and recall of the proposals.
 
-Writes metrics.json, pr_curves.csv, recall_by_proposals.csv and recall_by_iou.csv.
+Writes metrics.json, matches.parquet, confusion.csv, pr_curves.csv, recall_by_proposals.csv and recall_by_iou.csv.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, judged_images
-from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns, write_table
 from pipeline.metrics.boxes import Detections as ScoredBoxes
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
-from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.errors import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.voc import VocAP, voc_ap
@@ -27,28 +27,35 @@ _CURVE_POINTS = 101
 
 def evaluate(stage: Stage) -> None:
     """Judge detections against the original boxes, proposals against the resized ones."""
-    images = judged_images(stage.input("resize"), stage.params.evaluate.split)
+    params = stage.params.evaluate
+    images = judged_images(stage.input("resize"), params.split)
     classes = json.loads((stage.input("resize") / "classes.json").read_text(encoding="utf-8"))
     index_of = {image.image_id: i for i, image in enumerate(images)}
     found = _read_detections(stage, index_of)
     truth = _read_truth(stage, index_of)
     voc = voc_ap(found, truth, len(classes))
-    coco = coco_metrics(found, truth)
-    budget = stage.params.evaluate.recall_proposals
-    recall = _count_recall(stage, images, budget)
+    judgement = judge(found, truth)
+    recall = _count_recall(stage, images, params.recall_proposals)
     metrics = {
-        **detection_figures(voc, coco, classes),
-        "proposal_recall50": recall.recall(budget, 0.5),
+        **detection_figures(found, truth, voc, judgement, classes, params.confusion_score),
+        "proposal_recall50": recall.recall(params.recall_proposals, 0.5),
         "images": len(index_of),
         "detections": len(found.score),
     }
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
+    write_table(stage.out / "matches.parquet", schemas.MATCHES, _match_rows(images, found, truth, judgement))
+    actual, predicted = confusion_pairs(found, truth, params.confusion_score)
+    write_csv(
+        stage.out / "confusion.csv",
+        [{"actual": classes[a], "predicted": classes[p]} for a, p in zip(actual, predicted, strict=True)],
+        columns=("actual", "predicted"),
+    )
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
     write_csv(stage.out / "recall_by_proposals.csv", _recall_by_proposals(recall))
     write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))
     stage.log(
-        f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {coco['AP']:.4f}, "
-        f"recall of {budget} proposals {recall.recall(budget, 0.5):.4f}"
+        f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}, "
+        f"recall of {params.recall_proposals} proposals {metrics['proposal_recall50']:.4f}"
     )
 
 
@@ -80,6 +87,31 @@ def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCou
         rows = proposals[Entry(image.image_id, False)]
         counter.add(boxes_of(rows), gt[image.image_id][0])
     return counter
+
+
+def _match_rows(
+    images: ResizedImages, found: ScoredBoxes, truth: JudgedBoxes, judgement: Judgement
+) -> dict[str, np.ndarray]:
+    """Every detection, and every gt box that is to be found and is not, image by image, the best scores first."""
+    lost = np.flatnonzero(missed_boxes(judgement, found, truth, 0.0))
+    owner = np.concatenate([judgement.gt, lost])
+    has_gt = owner >= 0
+    image = np.concatenate([found.image, truth.image[lost]])
+    score = np.concatenate([found.score, np.zeros(len(lost), np.float32)])
+    order = np.lexsort((-score, np.arange(len(owner)) >= len(found), image))
+    first_of_image = np.searchsorted(truth.image, truth.image)
+    ids = np.array([info.image_id for info in images])
+    columns = {
+        "image_id": ids[image],
+        "kind": np.concatenate([judgement.kind, np.full(len(lost), "missed")]),
+        "label": np.concatenate([found.label, np.zeros(len(lost), np.int64)]),
+        "score": score,
+        "gt_label": np.where(has_gt, truth.label[owner], 0) if len(truth) else np.zeros(len(owner), np.int64),
+        "gt": np.where(has_gt, owner - first_of_image[owner], -1) if len(truth) else owner,
+        "iou": np.concatenate([judgement.iou, np.zeros(len(lost))]),
+        **box_columns(np.concatenate([found.boxes, truth.boxes[lost]])),
+    }
+    return {name: values[order] for name, values in columns.items()}
 
 
 def _pr_rows(voc: VocAP, classes: list[str]) -> list[dict[str, float | str]]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardWriter, member_name
-from pipeline.artifacts.stores import Entry, ResizedImages
-from pipeline.artifacts.tables import TableWriter
+from pipeline.artifacts.stores import Entry, MapWriter, ResizedImages
 from pipeline.build import load_trunk
 from pipeline.errors import InputError
 from pipeline.progress import track
@@ -31,11 +28,7 @@ def features(stage: Stage) -> None:
     source = ImageViews(images)
     batches = prefetch(lambda i: source.load([Entry(ids[i], mirrored) for mirrored in seen]), range(len(ids)))
     dtype = np.dtype(stage.params.features.dtype)
-    with (
-        ShardWriter(stage.out, "maps") as shards,
-        TableWriter(stage.out / "images.parquet", schemas.FEATURE_IMAGES) as table,
-        torch.inference_mode(),
-    ):
+    with MapWriter(stage.out, "maps") as writer, torch.inference_mode():
         for views in track(batches, stage.name, total=len(ids)):
             with accelerator.autocast():
                 maps = maps_of(trunk, to_device(views, accelerator.device))
@@ -44,19 +37,7 @@ def features(stage: Stage) -> None:
                 raise InputError(
                     f"features of image {views.entries[0].image_id} overflow {dtype}; set features.dtype to float32"
                 )
-            shard = shards.add({member_name(*entry): array for entry, array in zip(views.entries, arrays, strict=True)})
-            for entry, (height, width) in zip(views.entries, views.sizes, strict=True):
-                table.write(
-                    {
-                        "image_id": entry.image_id,
-                        "mirrored": entry.mirrored,
-                        "width": width,
-                        "height": height,
-                        "feature_height": maps.shape[2],
-                        "feature_width": maps.shape[3],
-                        "shard": shard,
-                    }
-                )
+            writer.add(dict(zip(views.entries, arrays, strict=True)), views.sizes[0])
     stage.log(f"maps of {len(ids)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
 
 

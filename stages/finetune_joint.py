@@ -16,7 +16,7 @@ from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews
 from pipeline.training.launcher import launch
-from pipeline.training.run import entries_of, epoch_order, run_training
+from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import JointStep
 
 
@@ -43,8 +43,7 @@ def finetune_joint(stage: Stage) -> None:
     step = JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
     sizes = entries_of(images, params.base.mirror)
     targets = AnchorTargets(stage.input("anchor_targets"))
-    if params.rpn.images_without_gt == "drop":
-        sizes = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
+    sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
     loader = BatchLoader(order, ImageViews(images), seed, stage.name, anchors=sampler, gt=gt, images=images)

@@ -1,7 +1,8 @@
 """Let a trained RPN propose boxes for every training image: after step 1 from images, after step 3 from cached maps.
 
 Where `proposals.source` is `file`, another codebase's proposals take their place, and the RPN is not used. Writes
-proposals.parquet, in pixels of the resized image, best first.
+proposals.parquet, in pixels of the resized image, best first, and the RPN's objectness maps with images.parquet, their
+index.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry, FeatureMaps, ResizedImages
+from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.build import anchor_grid, load_rpn, load_trunk, new_trunk
 from pipeline.detector.boxes import mirror
@@ -61,15 +62,21 @@ def _from_rpn(stage: Stage, images: ResizedImages) -> Found:
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
     ids = [image.image_id for image in images]
     batches = prefetch(lambda i: source.load([Entry(ids[i], mirrored) for mirrored in seen]), range(len(ids)))
-    for views in track(batches, stage.name, total=len(ids)):
-        views = to_device(views, accelerator.device)
-        scale = images[views.entries[0].image_id].scale
-        with accelerator.autocast():
-            found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
-        for entry, (boxes, scores) in zip(views.entries, found, strict=True):
-            yield entry, boxes, scores
-            if stage.params.base.mirror and params.mirrored == "mirrored":
-                yield Entry(entry.image_id, True), mirror(boxes, views.sizes[0][1]), scores
+    with MapWriter(stage.out, "objectness") as writer:
+        for views in track(batches, stage.name, total=len(ids)):
+            views = to_device(views, accelerator.device)
+            scale = images[views.entries[0].image_id].scale
+            with accelerator.autocast():
+                found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
+            maps = {
+                entry: own.objectness.cpu().numpy().astype(np.float16)
+                for entry, own in zip(views.entries, found, strict=True)
+            }
+            writer.add(maps, views.sizes[0])
+            for entry, (boxes, scores, _) in zip(views.entries, found, strict=True):
+                yield entry, boxes, scores
+                if stage.params.base.mirror and params.mirrored == "mirrored":
+                    yield Entry(entry.image_id, True), mirror(boxes, views.sizes[0][1]), scores
 
 
 def _from_file(stage: Stage, images: ResizedImages) -> Found:

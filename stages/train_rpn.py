@@ -15,7 +15,7 @@ from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, MapViews, ViewSource
 from pipeline.training.launcher import launch
-from pipeline.training.run import entries_of, epoch_order, run_training
+from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import RPNStep
 
 
@@ -41,8 +41,7 @@ def train_rpn(stage: Stage) -> None:
         generator = torch_generator(seed, stage.name, "rpn")
         rpn = initial_rpn(stage.input("backbone"), shape.out_channels, params.anchors, params.rpn, generator)
     targets = AnchorTargets(stage.input("anchor_targets"))
-    if params.rpn.images_without_gt == "drop":
-        sizes = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
+    sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, anchors=sampler)
     step = RPNStep(rpn, params.rpn, trunk, shape.feature_size)

@@ -41,6 +41,7 @@ TABLES = {
     ("features", "images.parquet"): schemas.FEATURE_IMAGES,
     ("detect_step2", "detections.parquet"): schemas.DETECTIONS,
     ("detect_step2", "proposals.parquet"): schemas.PROPOSALS,
+    ("evaluate_step2", "matches.parquet"): schemas.MATCHES,
 }
 
 

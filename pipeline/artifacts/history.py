@@ -9,9 +9,10 @@ from pathlib import Path
 from pipeline.artifacts.atomic import atomic_file
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, float | int | str]]) -> None:
-    """Write rows with equal keys; floats keep seven significant digits."""
+def write_csv(path: Path, rows: Sequence[Mapping[str, float | int | str]], columns: Sequence[str] = ()) -> None:
+    """Write rows with equal keys, which `columns` must name where there may be no row; floats keep seven significant
+    digits."""
     with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, columns or list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

@@ -30,12 +30,13 @@ _DELTAS = [
 ]
 _NORMALISED_DELTAS = [(name, kind, f"{unit}, minus mean, over std") for name, kind, unit in _DELTAS]
 _LABEL = ("label", pa.int16(), "class index, 1..C-1")
+_GT_LABEL = ("label", pa.int16(), "class index, 1..C-1; -1 an ignore region")
 _MAX_IOU = ("max_iou", pa.float32(), "0..1")
 _MATCHED_GT = ("matched_gt", pa.int32(), "index into the image's trainable gt boxes, in table order")
 
 DATASET_IMAGES = _schema(
     _ID,
-    ("split", pa.string(), "train or test"),
+    ("split", pa.string(), "train, val or test"),
     ("file", pa.string(), "path; its first part names the root: raw or dataset"),
     ("width", pa.int32(), "px"),
     ("height", pa.int32(), "px"),
@@ -43,7 +44,7 @@ DATASET_IMAGES = _schema(
 DATASET_BOXES = _schema(
     _ID,
     *_box("original"),
-    _LABEL,
+    _GT_LABEL,
     ("difficult", pa.bool_(), "VOC's flag: not trained on, not counted in evaluation"),
     ("iscrowd", pa.bool_(), "COCO's flag: a region of many objects"),
 )
@@ -56,7 +57,7 @@ FINDINGS = _schema(
 )
 RESIZED_IMAGES = _schema(
     _ID,
-    ("split", pa.string(), "train or test"),
+    ("split", pa.string(), "train, val or test"),
     ("width", pa.int32(), "px, resized"),
     ("height", pa.int32(), "px, resized"),
     ("original_width", pa.int32(), "px"),
@@ -109,5 +110,15 @@ FEATURE_IMAGES = _schema(
     ("feature_height", pa.int32(), "cells"),
     ("feature_width", pa.int32(), "cells"),
     ("shard", pa.string(), "npz file that holds the map"),
+)
+MATCHES = _schema(
+    _ID,
+    ("kind", pa.string(), "correct, duplicate, wrong_class, badly_placed, background, ignored or missed"),
+    ("label", pa.int16(), "class index of the detection, 0 for a missed gt box"),
+    ("score", pa.float32(), "probability, 0..1, 0 for a missed gt box"),
+    ("gt_label", pa.int16(), "class index of that gt box, -1 an ignore region, 0 none"),
+    ("gt", pa.int32(), "index into the image's boxes in dataset/boxes.parquet, -1 none"),
+    ("iou", pa.float32(), "0..1, with that gt box"),
+    *_box("original"),
 )
 DETECTIONS = _schema(_ID, _LABEL, ("score", pa.float32(), "probability, 0..1"), *_box("original"))

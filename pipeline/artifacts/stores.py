@@ -5,16 +5,17 @@ An `Entry` is an image seen plain or mirrored; mirrors share the stored pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, read_columns
+from pipeline.artifacts.shards import ShardReader, ShardWriter, member_name
+from pipeline.artifacts.tables import Columns, ImageRows, TableWriter, boxes_of, read_columns
 from pipeline.errors import InputError
 
 
@@ -164,6 +165,40 @@ class AnchorTargets:
         return AnchorAssignment(
             rows["anchor"].astype(np.int64), np.flatnonzero(is_bg), deltas_of(rows), rows["matched_gt"].astype(np.int64)
         )
+
+
+class MapWriter:
+    """Writes one map an entry in npz shards, PREFIX-00000.npz and so on, and images.parquet, their index."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._shards = ShardWriter(folder, prefix)
+        self._table = TableWriter(Path(folder) / "images.parquet", schemas.FEATURE_IMAGES)
+
+    def __enter__(self) -> MapWriter:
+        self._table.__enter__()
+        return self
+
+    def add(self, maps: Mapping[Entry, np.ndarray], size: tuple[int, int]) -> None:
+        """The maps, (..., Fh, Fw), of one image's entries; `size` is (H, W) of the resized image."""
+        shard = self._shards.add({member_name(*entry): array for entry, array in maps.items()})
+        for entry, array in maps.items():
+            self._table.write(
+                {
+                    "image_id": entry.image_id,
+                    "mirrored": entry.mirrored,
+                    "width": size[1],
+                    "height": size[0],
+                    "feature_height": array.shape[-2],
+                    "feature_width": array.shape[-1],
+                    "shard": shard,
+                }
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shards.__exit__(kind, error, trace)
+        self._table.__exit__(kind, error, trace)
 
 
 class FeatureMaps:

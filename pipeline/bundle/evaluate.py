@@ -23,11 +23,14 @@ from pipeline.datasets.findings import summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.errors import InputError
 from pipeline.metrics.boxes import Detections, GroundTruth
-from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.errors import judge
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.voc import voc_ap
 from pipeline.params import DatasetParams
 from pipeline.progress import track
+
+CONFUSION_SCORE = 0.5
+"""Least score of the detections that `errors` of the figures counts: the default of `evaluate.confusion_score`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) 
     gt = GroundTruth(*truth.columns(np.bool_, np.bool_))
     voc = voc_ap(results, gt, len(judged) + 1)
     metrics = {
-        **detection_figures(voc, coco_metrics(results, gt), ["background", *judged]),
+        **detection_figures(results, gt, voc, judge(results, gt), ["background", *judged], CONFUSION_SCORE),
         "images": len(images),
         "detections": len(results),
     }

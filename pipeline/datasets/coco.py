@@ -28,6 +28,8 @@ _Id = int | str
 class _Row(int):
     """The row of an annotation in the table, in its place in the JSON."""
 
+    __slots__ = ()
+
 
 class _Image(NamedTuple):
     id: Any

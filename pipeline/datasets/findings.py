@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.datasets.base import Finding
@@ -66,7 +67,15 @@ class Findings:
             self.rows.append(Finding(f"raw/{file}", index, kind, detail, done))
 
 
-def summary(findings: list[Finding]) -> list[str]:
+def count_findings(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
+    """kind -> what was done -> how many of them, both in alphabetical order."""
+    counts: dict[str, dict[str, int]] = {}
+    for (kind, action), count in sorted(Counter((finding.kind, finding.action) for finding in findings).items()):
+        counts.setdefault(kind, {})[action] = count
+    return counts
+
+
+def summary(findings: Iterable[Finding]) -> list[str]:
     """One line a kind and action, such as "2 zero_area dropped", the most frequent first."""
-    counts = Counter((finding.kind, finding.action) for finding in findings)
-    return [f"{count} {kind} {action}" for (kind, action), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))]
+    counts = [(n, kind, done) for kind, of_kind in count_findings(findings).items() for done, n in of_kind.items()]
+    return [f"{count} {kind} {done}" for count, kind, done in sorted(counts, key=lambda row: (-row[0], row[1:]))]

@@ -10,15 +10,8 @@ import os
 import re
 from typing import BinaryIO
 
-from pipeline.datasets.image_headers import (
-    Format,
-    HeaderCutOffError,
-    bmp_fields,
-    jpeg_segments,
-    png_chunks,
-    take,
-    tiff_tags,
-)
+from pipeline.datasets.header_fields import HeaderCutOffError, take, tiff_tags
+from pipeline.datasets.image_headers import Format, bmp_fields, jpeg_segments, png_chunks
 
 _BLOCK = 1 << 20  # bytes read at once
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan, 0xff is data with 0x00 after it, or a restart

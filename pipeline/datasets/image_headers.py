@@ -1,35 +1,23 @@
 """What the first bytes of an image file say: format, size, orientation, mode. No pixel is decoded.
 
-Every number in a header is a stranger's: sizes that a parser reads are bounded, loops only move forward through the
-file, and a header that makes no sense raises `HeaderError`. Only the fields that the project needs are read; whether
-the pixels behind them are sound is for the decoder to find.
+Loops only move forward through the file, and a header that makes no sense raises `HeaderError`. Only the fields that
+the project needs are read; whether the pixels behind them are sound is for the decoder to find.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-import numpy as np
+from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError, exif_orientation, take, tiff_tags
 
 Format = Literal["jpeg", "png", "bmp", "webp", "tiff", "gif"]
 Mode = Literal["rgb", "gray", "palette", "alpha", "cmyk", "16bit"]
 
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds at most 64 KiB of it
-_MAX_VALUES = 1 << 20  # values of one TIFF tag, such as the offsets of its strips
 _MAX_GARBAGE = 1 << 16  # bytes that decoders skip between two segments of a JPEG
-_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}  # the unsigned integers among TIFF's field types
-
-
-class HeaderError(Exception):
-    """The bytes are no header of an image that this project reads; the message says why."""
-
-
-class HeaderCutOffError(HeaderError):
-    """The file ends inside its header."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +56,6 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 _Parsed = tuple[int, int, int, Mode]  # width, height, orientation, mode; the size as stored
-
-
-def take(file: BinaryIO, count: int) -> bytes:
-    """The next `count` bytes.
-
-    Raises:
-        HeaderCutOffError: there are fewer.
-    """
-    data = file.read(count)
-    if len(data) < count:
-        raise HeaderCutOffError("it ends inside its header")
-    return data
 
 
 def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -127,7 +103,7 @@ def _parse_jpeg(file: BinaryIO) -> _Parsed:
     if precision != 8 or channels not in (1, 3, 4):
         raise HeaderError(f"it has {channels} channels of {precision} bits, which no JPEG decoder here reads")
     modes: dict[int, Mode] = {1: "gray", 3: "rgb", 4: "cmyk"}
-    return width, height, _exif_orientation(exif), modes[channels]
+    return width, height, exif_orientation(exif), modes[channels]
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -154,7 +130,7 @@ def _parse_png(file: BinaryIO) -> _Parsed:
             if size is None:
                 size = struct.unpack(">IIBB", take(file, 10))
             elif kind == b"eXIf" and length <= _MAX_EXIF:
-                orientation = _exif_orientation(take(file, length))
+                orientation = exif_orientation(take(file, length))
     except HeaderCutOffError:
         if size is None:
             raise
@@ -225,7 +201,7 @@ def _webp_orientation(file: BinaryIO) -> int:
             return 1
         length = int.from_bytes(head[4:], "little")
         if head[:4] == b"EXIF":
-            return _exif_orientation(file.read(min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0"))
+            return exif_orientation(file.read(min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0"))
         position += 8 + length + length % 2
 
 
@@ -250,65 +226,6 @@ def _parse_tiff(file: BinaryIO) -> _Parsed:
     return width, height, orientation if 1 <= orientation <= 8 else 1, mode
 
 
-def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
-    """The tags of the first directory of a TIFF or BigTIFF that hold unsigned integers, each (N,) with N >= 1.
-
-    Raises:
-        HeaderCutOffError: the file ends before the directory or before the values of a tag.
-        HeaderError: it is no TIFF, or a tag has absurdly many values.
-    """
-    file.seek(0)
-    order = {b"II": "<", b"MM": ">"}.get(take(file, 2))
-    if order is None:
-        raise HeaderError("it has no byte order")
-    magic = struct.unpack(f"{order}H", take(file, 2))[0]
-    if magic == 43:  # BigTIFF: eight bytes where TIFF has four
-        file.seek(8)
-    elif magic != 42:
-        raise HeaderError("it is no TIFF")
-    word, counter, inline = ("Q", "Q", 8) if magic == 43 else ("I", "H", 4)
-    position = struct.unpack(f"{order}{word}", take(file, inline))[0]
-    _seek(file, position)
-    count = struct.unpack(f"{order}{counter}", take(file, struct.calcsize(f"{order}{counter}")))[0]
-    if count > 0xFFFF:
-        raise HeaderError(f"its directory has {count} entries")
-    size = 4 + 2 * inline
-    entries = take(file, count * size)
-    tags: dict[int, np.ndarray] = {}
-    for at in range(0, len(entries), size):
-        tag, kind, number = struct.unpack_from(f"{order}HH{word}", entries, at)
-        if kind not in _TIFF_TYPES or number == 0 or tag in tags or tag not in _TIFF_TAGS:
-            continue
-        if number > _MAX_VALUES:
-            raise HeaderError(f"its tag {tag} has {number} values")
-        dtype = np.dtype(f"{order}{_TIFF_TYPES[kind]}")
-        data = entries[at + size - inline : at + size]
-        if number * dtype.itemsize > inline:
-            _seek(file, struct.unpack(f"{order}{word}", data)[0])
-            data = take(file, number * dtype.itemsize)
-        tags[tag] = np.frombuffer(data, dtype, number)
-    return tags
-
-
-def _seek(file: BinaryIO, position: int) -> None:
-    if position >= 1 << 40:  # larger ones not every file system can seek to
-        raise HeaderCutOffError("it ends inside its header")
-    file.seek(position)
-
-
-def _exif_orientation(exif: bytes | None) -> int:
-    """The orientation that an EXIF block gives, 1 where it gives none: a broken one is not worth an image."""
-    if exif is None:
-        return 1
-    try:
-        values = tiff_tags(io.BytesIO(exif)).get(274)
-    except HeaderError:
-        return 1
-    return int(values[0]) if values is not None and 1 <= values[0] <= 8 else 1
-
-
-# size, bits, photometric, strips, orientation, channels, tiles, sign
-_TIFF_TAGS = frozenset({256, 257, 258, 262, 273, 274, 277, 279, 322, 323, 324, 325, 339})
 _FORMATS: tuple[tuple[Format, bytes, Callable[[BinaryIO], _Parsed]], ...] = (
     ("jpeg", b"\xff\xd8\xff", _parse_jpeg),
     ("png", b"\x89PNG\r\n\x1a\n", _parse_png),

@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError
 from pipeline.datasets.image_ends import what_is_missing
-from pipeline.datasets.image_headers import HeaderCutOffError, HeaderError, ImageHeader, read_header
+from pipeline.datasets.image_headers import ImageHeader, read_header
 from pipeline.errors import InputError
 
 MAX_PIXELS = 2**28  # 16384 x 16384; 0.8 GB decoded

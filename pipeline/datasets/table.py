@@ -7,16 +7,13 @@ nothing), image_width and image_height in px. A row with neither class nor box i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from pipeline.datasets.base import Split
 from pipeline.datasets.records import (
@@ -28,8 +25,8 @@ from pipeline.datasets.records import (
     below_root,
     check_root,
     one_line,
-    to_floats,
 )
+from pipeline.datasets.table_columns import Numbers, Words, column_names, read_blocks
 from pipeline.errors import InputError
 
 _FLAGS = ("difficult", "iscrowd", "ignore")
@@ -41,11 +38,11 @@ _TRUTH = {"": False, "0": False, "false": False, "1": True, "true": True}
 class _Rows:
     """The table's columns, in its own order; words and flags by code."""
 
-    file: npt.NDArray[np.int64]
+    file: npt.NDArray[np.int32]
     files: list[str]
-    split: npt.NDArray[np.int64]
+    split: npt.NDArray[np.int32]
     splits: list[str]
-    name: npt.NDArray[np.int64]
+    name: npt.NDArray[np.int32]
     names: list[str]
     written: npt.NDArray[np.float64]
     blank: npt.NDArray[np.bool_]  # (N,) rows without class and box
@@ -89,14 +86,21 @@ def read_table(
     return RawData(root, "dataset.table", form, classes, _records(file, rows, taken))
 
 
-def _records(file: str, rows: _Rows, taken: Mapping[str, Split]) -> Iterator[RawRecord]:
+def _by_image(rows: _Rows) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """The rows by ascending image_id and split, and where those of each image and split begin, the end included."""
     ids = [_image_id(name) for name in rows.files]
     ranks = np.empty(len(ids), np.int64)
     ranks[sorted(range(len(ids)), key=lambda code: (ids[code], rows.files[code]))] = np.arange(len(ids))
     order = np.lexsort((rows.split, ranks[rows.file]))
-    keys = np.stack([rows.file[order], rows.split[order]])
-    starts = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(axis=0)]))
-    for own in np.split(order, starts[1:]):
+    file, split = rows.file[order], rows.split[order]
+    starts = np.flatnonzero((file[1:] != file[:-1]) | (split[1:] != split[:-1])) + 1
+    return order, [0, *starts.tolist(), len(order)]
+
+
+def _records(file: str, rows: _Rows, taken: Mapping[str, Split]) -> Iterator[RawRecord]:
+    order, starts = _by_image(rows)
+    for start, end in itertools.pairwise(starts):
+        own = order[start:end]
         split = taken.get(rows.splits[rows.split[own[0]]])
         if split is None:
             continue
@@ -124,106 +128,67 @@ def _image_id(file: str) -> str:
 
 
 def _load(path: Path, form: BoxFormat) -> _Rows:
-    table = _open(path)
-    known = ("file", "split", "class", *form.names, *_FLAGS, *_SIDES)
-    for name in table.column_names:
-        if table.column_names.count(name) > 1:
+    there = column_names(path)
+    needed = ("file", "split", "class", *form.names)
+    for name in there:
+        if there.count(name) > 1:
             raise InputError(f"{path}: has two columns {name!r}; rename one")
-    for name in known[:7]:
-        if name not in table.column_names:
-            raise InputError(f"{path}: has no column {name!r}; it needs {', '.join(known[:7])}")
-    if table.num_rows == 0:
+    for name in needed:
+        if name not in there:
+            raise InputError(f"{path}: has no column {name!r}; it needs {', '.join(needed)}")
+    sides = _SIDES if set(_SIDES) <= set(there) else ()
+    words = {name: Words(name, path) for name in ("file", "split", "class", *(set(_FLAGS) & set(there)))}
+    numbers = {name: Numbers(name, path) for name in (*form.names, *sides)}
+    count = 0
+    for block in read_blocks(path, [*words, *numbers]):
+        count += block.num_rows
+        for name in block.schema.names:
+            (words.get(name) or numbers[name]).add(block.column(name))
+    if count == 0:
         raise InputError(f"{path}: has no row; write one an object")
-    file, files = _words(table, "file", path)
-    files = [below_root(name, f"{path}: column file") for name in files]
-    split, splits = _words(table, "split", path)
-    name, names = _words(table, "class", path)
-    columns, bare = [], np.array([word == "" for word in names])[name]
+    names = words["class"].words
+    blank = np.array([word == "" for word in names])[words["class"].codes()]
+    for name in form.names:
+        blank &= numbers[name].empty()
     non_numeric: dict[int, str] = {}
-    for column in form.names:
-        numbers, empty, wrong = _numbers(table, column, path)
-        columns.append(numbers)
-        bare &= empty
-        for row, word in wrong.items():
-            non_numeric.setdefault(row, f"{column} of row {row + 1} is {word[:40]!r}, not a number")
+    for name in form.names:
+        for row, word in numbers[name].wrong.items():
+            if not blank[row]:
+                non_numeric.setdefault(row, f"{name} of row {row + 1} is {word[:40]!r}, not a number")
     return _Rows(
-        file,
-        files,
-        split,
-        splits,
-        name,
+        words["file"].codes(),
+        [below_root(name, f"{path}: column file") for name in words["file"].words],
+        words["split"].codes(),
+        words["split"].words,
+        words["class"].codes(),
         names,
-        np.stack(columns, axis=1),
-        bare,
-        {row: detail for row, detail in non_numeric.items() if not bare[row]},
-        {flag: _flag(table, flag, path) for flag in _FLAGS},
-        _sizes(table, path),
+        _side_by_side(numbers, form.names, count),
+        blank,
+        non_numeric,
+        {name: _flag(words[name], name, path) if name in words else np.zeros(count, np.bool_) for name in _FLAGS},
+        _sizes(numbers, count, path) if sides else None,
     )
 
 
-def _open(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise InputError(f"{path}: no such table; set dataset.table.file to one below the data root")
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        with pacsv.open_csv(path) as reader:
-            names = reader.schema.names
-        texts = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-        return pacsv.read_csv(path, convert_options=texts)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a readable {path.suffix[1:] or 'CSV'} table ({one_line(error)}); mend it"
-        ) from error
+def _side_by_side(numbers: dict[str, Numbers], names: Sequence[str], count: int) -> npt.NDArray[np.float64]:
+    """(N, len(names)) of columns, which are taken out of `numbers` one by one, so that none is held twice."""
+    together = np.empty((count, len(names)))
+    for index, name in enumerate(names):
+        together[:, index] = numbers.pop(name).numbers()
+    return together
 
 
-def _texts(table: pa.Table, name: str, path: Path) -> pa.Array:
-    try:
-        return pc.fill_null(pc.cast(table.column(name), pa.string()), "").combine_chunks()
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: column {name!r} holds {table.column(name).type}, no text or number") from error
-
-
-def _words(table: pa.Table, name: str, path: Path) -> tuple[npt.NDArray[np.int64], list[str]]:
-    encoded = _texts(table, name, path).dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _numbers(
-    table: pa.Table, name: str, path: Path
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], dict[int, str]]:
-    """A column's numbers, which rows are empty, and the words that stand elsewhere in place of numbers."""
-    column = table.column(name)
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-        empty = column.is_null().to_numpy().astype(np.bool_)
-        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy().astype(np.float64)
-        return numbers, empty, dict.fromkeys(np.flatnonzero(empty).tolist(), "")
-    texts = [text.strip() for text in _texts(table, name, path).to_pylist()]
-    numbers, wrong = to_floats(texts)
-    return numbers, np.array([text == "" for text in texts]), {row: texts[row] for row in wrong}
-
-
-def _flag(table: pa.Table, name: str, path: Path) -> npt.NDArray[np.bool_]:
-    if name not in table.column_names:
-        return np.zeros(table.num_rows, np.bool_)
-    codes, words = _words(table, name, path)
-    for word in words:
+def _flag(column: Words, name: str, path: Path) -> npt.NDArray[np.bool_]:
+    for word in column.words:
         if word.lower() not in _TRUTH:
             raise InputError(f"{path}: column {name!r} holds {word[:40]!r}; write 0, 1, false or true")
-    return np.array([_TRUTH[word.lower()] for word in words], np.bool_)[codes]
+    return np.array([_TRUTH[word.lower()] for word in column.words], np.bool_)[column.codes()]
 
 
-def _sizes(table: pa.Table, path: Path) -> npt.NDArray[np.float64] | None:
-    """(N, 2) sizes as the rows tell them, NaN where they tell none; None without such columns."""
-    if not set(_SIDES) <= set(table.column_names):
-        return None
-    columns = []
+def _sizes(numbers: dict[str, Numbers], count: int, path: Path) -> npt.NDArray[np.float64]:
+    """(N, 2) sizes as the rows tell them, NaN where they tell none."""
     for name in _SIDES:
-        numbers, _, wrong = _numbers(table, name, path)
-        for row, word in wrong.items():
+        for row, word in numbers[name].wrong.items():
             if word:
                 raise InputError(f"{path}: {name} of row {row + 1} is {word[:40]!r}, not a number; correct it")
-        columns.append(numbers)
-    return np.stack(columns, axis=1)
+    return _side_by_side(numbers, _SIDES, count)

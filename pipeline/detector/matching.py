@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.detector.anchors import inside
 from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
 
 FG, BG, IGNORE = 1, 0, -1
@@ -45,6 +46,36 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: floa
     return Matches(labels, matched_gt, max_iou)
 
 
+def assign_anchors(
+    anchors: Tensor,
+    size: tuple[int, int],
+    gt_boxes: Tensor,
+    regions: Tensor,
+    *,
+    fg_iou: float,
+    bg_iou: float,
+    allowed_border: float | None,
+    ignore_ioa: float,
+) -> Matches:
+    """Label all (K, 4) anchors of an image, from `AnchorGrid.exact`: `match_anchors` among those that may be used.
+
+    Args:
+        size: (H, W) of the image, pixels.
+        gt_boxes: (G, 4). regions: (I, 4) crowd and ignore regions, of which bg anchors are none.
+        allowed_border: pixels that an anchor may stick out of the image, None: any. The others are ignored.
+        ignore_ioa: share of a bg anchor's area in a region from which on it is ignored.
+    """
+    usable = torch.ones(len(anchors), dtype=torch.bool)
+    if allowed_border is not None:
+        usable = inside(anchors, *size, allowed_border)
+    own = match_anchors(anchors[usable], gt_boxes, fg_iou, bg_iou)
+    labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
+    labels[usable] = ignore_in_regions(own.labels, anchors[usable].float(), regions, ignore_ioa)
+    matched_gt, max_iou = torch.zeros(len(anchors), dtype=torch.int64), torch.zeros(len(anchors))
+    matched_gt[usable], max_iou[usable] = own.matched_gt, own.max_iou
+    return Matches(labels, matched_gt, max_iou)
+
+
 def match_proposals(
     proposals: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou_high: float, bg_iou_low: float
 ) -> Matches:
@@ -74,8 +105,8 @@ def ignore_in_regions(labels: Tensor, boxes: Tensor, regions: Tensor, least_ioa:
     """
     if len(regions) == 0 or len(boxes) == 0:
         return labels
-    inside = intersection_over_own_area(boxes, regions).amax(dim=1) >= least_ioa
-    return torch.where((labels == BG) & inside, torch.full_like(labels, IGNORE), labels)
+    in_region = intersection_over_own_area(boxes, regions).amax(dim=1) >= least_ioa
+    return torch.where((labels == BG) & in_region, torch.full_like(labels, IGNORE), labels)
 
 
 def _all_background(boxes: Tensor) -> Matches:

@@ -1,11 +1,12 @@
 """A whole Faster R-CNN, composed of a trunk, an RPN head and a RoI head.
 
-Shapes: B images; H, W image height, width; P proposals of one image.
+Shapes: B images; H, W image height, width; Fh, Fw feature map height, width; D channels; P proposals of one image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,20 @@ from pipeline.detector.postprocess import DetectionRule, Detections, detect
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.trunk import Trunk
+
+
+class Proposed(NamedTuple):
+    """What an RPN makes of one image.
+
+    Attributes:
+        boxes: (P, 4) in resized pixels, best first.
+        scores: (P,) fg probabilities.
+        objectness: (Fh, Fw), the largest fg probability of the anchors of each location, before NMS.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    objectness: Tensor
 
 
 class Proposer:
@@ -29,12 +44,15 @@ class Proposer:
 
     def __call__(
         self, maps: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """For each of B images of one size: (P, 4) boxes in resized pixels and (P,) fg probabilities, best first."""
+    ) -> list[Proposed]:
+        """Proposals of each of B images of one size, from (B, D, Fh, Fw) maps."""
         objectness, deltas = self._rpn(maps)
         anchors = self._grid(*maps.shape[2:]).to(maps.device)
         return [
-            make_proposals(o.reshape(-1), d.reshape(-1, 4), anchors, size, self._rule, scale)
+            Proposed(
+                *make_proposals(o.reshape(-1), d.reshape(-1, 4), anchors, size, self._rule, scale),
+                torch.sigmoid(o.amax(dim=2)),
+            )
             for o, d, size, scale in zip(objectness, deltas, sizes, scales, strict=True)
         ]
 
@@ -81,5 +99,5 @@ class FasterRCNN:
     ) -> list[Detections]:
         """(B, 3, H, W) uint8 RGB images of one size to detections in resized pixels."""
         maps = self.trunk(self.trunk.normalise(images, sizes))
-        proposals = [boxes for boxes, _ in self._propose(maps, sizes, scales)]
+        proposals = [found.boxes for found in self._propose(maps, sizes, scales)]
         return detect_in_maps(self.head, maps, proposals, sizes, self._rule)

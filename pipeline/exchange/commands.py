@@ -27,8 +27,11 @@ def export(
     ] = "detectron2",
     resize: Annotated[Path, typer.Option(help="folder of the resize stage")] = Path("data/resize"),
     dataset: Annotated[Path, typer.Option(help="folder of the dataset stage")] = Path("data/dataset"),
+    split: Annotated[
+        str | None, typer.Option(help="train, val or test; else the first of train, test and val that has proposals")
+    ] = None,
 ) -> None:
     """Write our proposals, in pixels of the original images, as a file that detectron2 or mmdetection loads."""
     from pipeline.exchange.exporting import export_proposals
 
-    typer.echo(export_proposals(source, resize, dataset, layout, out))
+    typer.echo(export_proposals(source, resize, dataset, layout, out, split))

@@ -10,12 +10,15 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import ImageInfo, ResizedImages
 from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.exchange.image_names import image_files
 from pipeline.exchange.proposal_files import LAYOUTS, Proposals, write_proposal_file
 
 
-def export_proposals(source: Path, resize: Path, dataset: Path, layout: str, out: Path) -> str:
+def export_proposals(
+    source: Path, resize: Path, dataset: Path, layout: str, out: Path, split: str | None = None
+) -> str:
     """Write the proposals of a proposals or detect stage, without mirrors, in pixels of the original images.
 
     All images of the split are written, by ascending image_id, those without proposals with empty arrays.
@@ -23,25 +26,33 @@ def export_proposals(source: Path, resize: Path, dataset: Path, layout: str, out
     Args:
         source: folder with proposals.parquet. resize, dataset: folders of those stages.
         layout: one of `proposal_files.LAYOUTS`. out: the file to write.
+        split: train, val or test; None takes the first of train, test and val that has proposals.
 
     Returns:
         A line that tells what was written.
 
     Raises:
-        InputError: an unknown layout, a missing folder or table, no proposals at all, or two images of one name.
+        InputError: an unknown layout or split, a missing folder or table, no proposals, or two images of one name.
     """
     if layout not in LAYOUTS:
         raise InputError(f"no format {layout!r}; there are {', '.join(LAYOUTS)}")
+    if split is not None and split not in SPLITS:
+        raise InputError(f"no split {split!r}; there are {', '.join(SPLITS)}")
     out = Path(out)
     if not out.parent.is_dir() or out.is_dir():
         raise InputError(f"{out}: no file can be written there; name a file in a folder that exists")
     table = ImageRows(Path(source) / "proposals.parquet", schemas.PROPOSALS)
-    for split in ("train", "test"):
-        images = list(ResizedImages(resize, split))
+    for own in (split,) if split else ("train", "test", "val"):
+        images = list(ResizedImages(resize, own))
         entries = [_to_original(table, image) for image in images]
         if any(len(entry.boxes) for entry in entries):
             break
     else:
+        if split:
+            raise InputError(
+                f"{source}: its proposals.parquet holds no proposals of {split} images; those of train are in the "
+                "folders of the proposals stages, those of val and test in the folders of the detect stages"
+            )
         raise InputError(f"{source}: its proposals.parquet holds no proposals of the images in {resize}; run both anew")
     names = [image.image_id for image in images]
     if layout == "mmdetection":
@@ -53,7 +64,7 @@ def export_proposals(source: Path, resize: Path, dataset: Path, layout: str, out
             raise InputError(f"{name}: {count} images have this name in mmdetection; use mmdetection2 or detectron2")
     write_proposal_file(out, layout, names, entries)
     total = sum(len(entry.boxes) for entry in entries)
-    return f"{out}: {total} proposals in {len(images)} {split} images, for {layout}"
+    return f"{out}: {total} proposals in {len(images)} {own} images, for {layout}"
 
 
 def _to_original(table: ImageRows, image: ImageInfo) -> Proposals:

@@ -1,32 +1,50 @@
-"""What metrics.json says of detections, under its names."""
+"""The figures of a set of detections, as metrics.json has them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from pipeline.metrics.coco import COCO_METRICS
+import numpy as np
+
+from pipeline.metrics.boxes import Detections, GroundTruth
+from pipeline.metrics.coco import COCO_METRICS, coco_metrics
+from pipeline.metrics.errors import KINDS, Judgement, missed_boxes
 from pipeline.metrics.voc import VocAP
 
 
-def detection_figures(voc: VocAP, coco: Mapping[str, float], classes: Sequence[str]) -> dict[str, object]:
-    """The figures of detections: VOC's means, COCO's AP and AR, and `class_AP50` by name.
+def detection_figures(
+    detections: Detections,
+    ground_truth: GroundTruth,
+    voc: VocAP,
+    judgement: Judgement,
+    classes: Sequence[str],
+    confusion_score: float,
+) -> dict[str, Any]:
+    """VOC AP, COCO AP and AR, AP of each class by name, and how many errors there are of each kind.
 
     Args:
-        voc: of `voc_ap`. coco: of `coco_metrics`. classes: C names, the background first.
+        detections, ground_truth: of a whole data set, pixels of the original images.
+        voc, judgement: of these, by `voc_ap` and `judge`.
+        classes: C names, the background first.
+        confusion_score: least score of the detections that `errors` counts; without it a gt box is missed.
     """
+    coco = coco_metrics(detections, ground_truth)
+    shown = judgement.kind[detections.score >= confusion_score]
+    missed = missed_boxes(judgement, detections, ground_truth, confusion_score)
     return {
         "mAP50": voc.mean_all_point,
         "mAP50_11point": voc.mean_11_point,
         **{name: coco[name] for name in COCO_METRICS[:9]},
         "class_AP50": {classes[c.label]: c.ap_all_point for c in voc.classes},
+        "errors": {**{kind: int(np.sum(shown == kind)) for kind in KINDS}, "missed": int(missed.sum())},
     }
 
 
-def rounded(value: object) -> object:
-    """Floats to 6 decimals, NaN and infinities to None, inside mappings too."""
+def rounded(value: Any) -> Any:
+    """Figures for a JSON file: floats to 6 decimals, None for those that do not exist."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return round(value, 6) if np.isfinite(value) else None
     return value

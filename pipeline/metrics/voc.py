@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou, pair_share
+from pipeline.metrics.boxes import Detections, GroundTruth
+from pipeline.metrics.matching import match_by_score
 
 # Multiples of the float .1, as published figures were measured (voc_eval.py and others): 3, 6 and 7 times .1 come out a
 # little above 3 / 10, 6 / 10 and 7 / 10, so that a recall of exactly this much stays below its level.
@@ -83,77 +84,20 @@ def voc_ap(
     _check_labels("detections", detections.label, num_classes)
     _check_labels("ground truth", ground_truth.label[~ground_truth.is_region], num_classes)
 
+    matches = match_by_score(detections, ground_truth, iou_threshold, inclusive_pixels)
+    counted = matches.right | matches.wrong
     by_score = np.argsort(-detections.score, kind="stable")
-    matched_gt, max_iou = _best_gt(detections, ground_truth, inclusive_pixels)
-    hit = max_iou >= iou_threshold
-    counted = ~hit
-    counted[hit] = ~ground_truth.ignored[matched_gt[hit]]
-    hits_by_score = by_score[(hit & counted)[by_score]]
-    _, first_of_gt = np.unique(matched_gt[hits_by_score], return_index=True)
-    true_positive = np.zeros(len(detections), dtype=bool)
-    true_positive[hits_by_score[first_of_gt]] = True
-
-    wrong = np.flatnonzero(counted & ~true_positive)
-    counted[wrong[_in_region(detections, wrong, ground_truth, iou_threshold)]] = False
-
     counted_by_score = by_score[counted[by_score]]
     classes = []
     for label in range(1, num_classes):
         rows = counted_by_score[detections.label[counted_by_score] == label]
         positives = int(np.count_nonzero((ground_truth.label == label) & ~ground_truth.ignored))
-        classes.append(_class_ap(label, positives, true_positive[rows], detections.score[rows]))
+        classes.append(_class_ap(label, positives, matches.right[rows], detections.score[rows]))
     return VocAP(
         tuple(classes),
         _mean_of_known([one.ap_all_point for one in classes]),
         _mean_of_known([one.ap_11_point for one in classes]),
     )
-
-
-def _best_gt(
-    detections: Detections, ground_truth: GroundTruth, inclusive_pixels: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The gt box of largest IoU in each detection's image and class, the first of equals.
-
-    Returns:
-        matched_gt: (D,) int64, index into ground_truth, -1 where image and class have no gt box.
-        max_iou: (D,) float64, 0..1, 0 where image and class have no gt box.
-    """
-    num_images = 1 + max(detections.image.max(initial=0), ground_truth.image.max(initial=0))
-    group = detections.label.astype(np.int64) * num_images + detections.image
-    gt_group = ground_truth.label.astype(np.int64) * num_images + ground_truth.image
-    gt_order = np.argsort(gt_group, kind="stable")
-    gt_group = gt_group[gt_order]
-    start = np.searchsorted(gt_group, group, side="left")
-    count = np.searchsorted(gt_group, group, side="right") - start
-
-    # A flat list of all pairs that share image and class: a detection's pairs in a row, gt boxes in their own order.
-    pair_detection = np.repeat(np.arange(len(detections)), count)
-    first_pair = np.cumsum(count) - count
-    pair_gt = gt_order[np.arange(len(pair_detection)) + np.repeat(start - first_pair, count)]
-    iou = pair_iou(detections.boxes[pair_detection], ground_truth.boxes[pair_gt], inclusive_pixels)
-
-    max_iou = np.zeros(len(detections))
-    np.maximum.at(max_iou, pair_detection, iou)
-    best = np.flatnonzero(iou == max_iou[pair_detection])
-    _, first = np.unique(pair_detection[best], return_index=True)
-    matched_gt = np.full(len(detections), -1, dtype=np.int64)
-    matched_gt[pair_detection[best[first]]] = pair_gt[best[first]]
-    return matched_gt, max_iou
-
-
-def _in_region(detections: Detections, rows: np.ndarray, ground_truth: GroundTruth, least_share: float) -> np.ndarray:
-    """(len(rows),) bool, which of these detections lie in an ignore region of their image."""
-    inside = np.zeros(len(rows), dtype=bool)
-    if not ground_truth.is_region.any():
-        return inside
-    image = detections.image[rows]
-    order = np.argsort(image, kind="stable")
-    regions = np.flatnonzero(ground_truth.is_region)
-    for region in regions:
-        start, end = np.searchsorted(image[order], [ground_truth.image[region], ground_truth.image[region] + 1])
-        own = order[start:end]
-        inside[own] |= pair_share(detections.boxes[rows[own]], ground_truth.boxes[region]) >= least_share
-    return inside
 
 
 def _class_ap(label: int, positives: int, true_positive: np.ndarray, score: np.ndarray) -> ClassAP:

@@ -84,7 +84,7 @@ def run_ablations(root: Path, names: Sequence[str], tell: Callable[[str], None])
     """Run the named ablations, or all, in the workspace `root`, then put params.yaml and data/ back.
 
     Returns:
-        One row an ablation: its figures on the test images, and the difference of mAP from `base`.
+        One row an ablation: its figures on the images of `evaluate.split`, and the difference of mAP from `base`.
 
     Raises:
         InputError: an unknown name, or a run that failed.

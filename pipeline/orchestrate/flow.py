@@ -30,6 +30,7 @@ from pipeline.errors import InputError
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
 from pipeline.orchestrate.record import StageRecord, write_record
+from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
@@ -68,6 +69,8 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
         write_record(root, seconds, run.records)
         gallery.close()
         show_summary(root, flow_run_id, seconds, run.records)
+        if not runner.stopping.is_set() and (told := renew_report(root)):
+            get_run_logger().info("%s", told)
     return run.outcome()
 
 

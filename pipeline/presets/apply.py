@@ -14,7 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.params import DatasetParams, check_params, load_params
+from pipeline.params import DatasetParams, Params, check_params, load_params
 
 _PRESETS = Path(__file__).parent
 LINKED = {
@@ -55,15 +55,10 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     Raises:
         InputError: no such preset or parameter, an impossible value, or a path that does not exist.
     """
-    if name not in preset_names():
-        raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
     yaml = YAML()
     yaml.width = 10_000
-    defaults = (_PRESETS / "default.yaml").read_text(encoding="utf-8")
-    params = yaml.load(defaults)
+    params = _laid(yaml, name)
     links: dict[str, Path] = {}
-    if name != "default":
-        _lay_over(params, yaml.load((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")), name)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -79,7 +74,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     dumped = io.StringIO()
     yaml.dump(params, dumped)
     untouched = name == "default" and not overrides
-    write_text(root / "params.yaml", defaults if untouched else dumped.getvalue())
+    write_text(root / "params.yaml", _text("default") if untouched else dumped.getvalue())
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
     return lines + [_link(root, key, links.get(key)) for key in LINKED]
 
@@ -94,17 +89,12 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
     Raises:
         InputError: no such preset or parameter, or an impossible value.
     """
-    if preset is not None and preset not in preset_names():
-        raise InputError(f"no preset {preset!r}; there are {', '.join(preset_names())}")
-    yaml = YAML()
-    own = root / "params.yaml"
+    yaml, own = YAML(), root / "params.yaml"
     if preset is None and own.is_file():
         load_params(own)
         params = yaml.load(own.read_text(encoding="utf-8"))
     else:
-        params = yaml.load((_PRESETS / "default.yaml").read_text(encoding="utf-8"))
-    if preset not in (None, "default"):
-        _lay_over(params, yaml.load((_PRESETS / f"{preset}.yaml").read_text(encoding="utf-8")), str(preset))
+        params = _laid(yaml, preset or "default")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.startswith("dataset."):
@@ -115,7 +105,30 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
     return checked
 
 
-def _lay_over(params: CommentedMap, overlay: Any, name: str) -> None:
+def preset_params(name: str) -> Params:
+    """The parameters of a preset, as `apply_preset` without overrides would write them; nothing is written.
+
+    Raises:
+        InputError: no such preset.
+    """
+    return Params(check_params(_plain(_laid(YAML(), name)), f"preset {name}"))
+
+
+def _laid(yaml: YAML, name: str) -> CommentedMap:
+    """The defaults with the preset laid over them, comments kept."""
+    if name not in preset_names():
+        raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
+    params: CommentedMap = yaml.load(_text("default"))
+    if name != "default":
+        _lay_over(params, yaml.load(_text(name)))
+    return params
+
+
+def _text(name: str) -> str:
+    return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _lay_over(params: CommentedMap, overlay: Any) -> None:
     for section, values in overlay.items():
         for key, value in values.items():
             if isinstance(value, dict):

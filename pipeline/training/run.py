@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.stores import Entry, ResizedImages
-from pipeline.params import Schedule, SolverParams
+from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
+from pipeline.errors import InputError
+from pipeline.params import RPNParams, Schedule, SolverParams
 from pipeline.progress import Progress
 from pipeline.training.batches import Batch, prefetch
 from pipeline.training.loop import train
@@ -24,6 +25,32 @@ def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, in
         for image in images
         for mirrored in ((False, True) if mirror else (False,))
     }
+
+
+def entries_with_gt(
+    sizes: dict[Entry, tuple[int, int]], targets: AnchorTargets, rpn: RPNParams, schedule: Schedule, stage: str
+) -> dict[Entry, tuple[int, int]]:
+    """The entries that train the RPN: all, or those with a trainable gt box, as `rpn.images_without_gt` says.
+
+    Raises:
+        InputError: too few are left for one iteration.
+    """
+    if rpn.images_without_gt == "background":
+        return sizes
+    kept = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
+    left, total = (len({entry.image_id for entry in entries}) for entries in (kept, sizes))
+    if not kept:
+        raise InputError(
+            f"none of {total} training images has a gt box to train on, and rpn.images_without_gt is drop; "
+            "label some, or set it to background"
+        )
+    if left < total and len(kept) < schedule.images_per_iteration:
+        raise InputError(
+            f"{left} of {total} training images have a gt box to train on, rpn.images_without_gt drops the others, and "
+            f"{stage}.images_per_iteration is {schedule.images_per_iteration}; lower that, or set "
+            "rpn.images_without_gt to background"
+        )
+    return kept
 
 
 def epoch_order(sizes: dict[Entry, tuple[int, int]], schedule: Schedule, seed: int, stage: str) -> EpochOrder:

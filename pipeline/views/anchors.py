@@ -1,8 +1,67 @@
-"""Anchors from what is stored of them."""
+"""Anchors from what is stored of them, and what the anchor_targets stage says of one image."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.stores import Entry, deltas_of
+from pipeline.artifacts.tables import ImageRows
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """F fg anchors and all K anchors of an image.
+
+    Attributes:
+        fg: (F,) int64, indices of the fg anchors.
+        matched_gt: (F,) int64, the trainable gt box of each.
+        max_iou: (F,) float32, 0..1.
+        fg_anchors: (F, 4) float32 xyxy, px of the resized image, decoded from the deltas.
+        is_bg: (K,) bool.
+        feature_size: Fh, Fw.
+    """
+
+    fg: np.ndarray
+    matched_gt: np.ndarray
+    max_iou: np.ndarray
+    fg_anchors: np.ndarray
+    is_bg: np.ndarray
+    feature_size: tuple[int, int]
+
+
+def assignment_of(folder: Path, entry: Entry, gt_boxes: np.ndarray) -> Assignment:
+    """The anchor_targets stage's assignment of one image.
+
+    Args:
+        folder: the stage's.
+        entry: the image.
+        gt_boxes: (G, 4) its trainable gt boxes as the entry sees it, px of the resized image.
+
+    Raises:
+        InputError: a file is missing or damaged, or is of other images or boxes.
+    """
+    row = ImageRows(folder / "images.parquet", schemas.ANCHOR_IMAGES)[entry.image_id, False]
+    fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)[entry]
+    matched_gt = fg_rows["matched_gt"].astype(np.int64)
+    if not len(row["shard"]) or np.max(matched_gt, initial=-1) >= len(gt_boxes):
+        raise InputError(
+            f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
+        )
+    packed = ShardReader(folder, open_shards=1).read(str(row["shard"][0]), member_name(*entry))
+    return Assignment(
+        fg_rows["anchor"].astype(np.int64),
+        matched_gt,
+        fg_rows["max_iou"],
+        decode_anchors(deltas_of(fg_rows), gt_boxes[matched_gt]),
+        np.unpackbits(packed, count=int(row["anchors"][0])).astype(bool),
+        (int(row["feature_height"][0]), int(row["feature_width"][0])),
+    )
 
 
 def decode_anchors(deltas: np.ndarray, gt_boxes: np.ndarray) -> np.ndarray:
@@ -20,3 +79,12 @@ def decode_anchors(deltas: np.ndarray, gt_boxes: np.ndarray) -> np.ndarray:
     sizes = gt_sizes / np.exp(deltas[:, 2:])
     centres = gt_boxes[:, :2] + gt_sizes / 2 - deltas[:, :2] * sizes
     return np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1).astype(np.float32)
+
+
+def decode_targets(deltas: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Where deltas take their boxes: (N, 4) deltas, not normalised, and (N, 4) xyxy, px, to (N, 4) float32."""
+    deltas, boxes = deltas.astype(np.float64), boxes.astype(np.float64)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    centres = boxes[:, :2] + sizes / 2 + deltas[:, :2] * sizes
+    half = np.exp(deltas[:, 2:]) * sizes / 2
+    return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)

@@ -8,22 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.stores import Entry, deltas_of
+from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
-from pipeline.views.anchors import decode_anchors
+from pipeline.views.anchors import assignment_of
+from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.drawing import (
-    GREEN,
     ORANGE,
     PURPLE,
     SKY_BLUE,
-    VERMILLION,
-    YELLOW,
     BoxLayer,
-    Colour,
     dimmed,
     draw_boxes,
 )
@@ -32,12 +29,11 @@ from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, colum
 
 TILE_SIDE = 440
 
-# Labels differ by text; the colours only help to follow a class from image to image.
-_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE, YELLOW, VERMILLION)
 _SHOWN_PROPOSALS = 15
 _SHOWN_ROIS = 10
 _SHOWN_SCORE = 0.3
 _MOST_DETECTIONS = 20
+_HELD_OUT = ("test", "val")  # what the detect stages work on
 
 
 def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
@@ -45,10 +41,11 @@ def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | N
     images = OriginalImages(root / command.out, root / command.input("raw"))
     names = images.class_names()
     tiles = []
-    for entry in images.choose(None, 4, wanted):
+    for entry in images.choose(SPLITS, 4, wanted):
         pixels = images.pixels(entry.image_id)
         gt = images.gt(Entry(entry.image_id, False), pixels.shape[1])
-        caption = f"{entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
+        split = images.row(entry.image_id)["split"]
+        caption = f"{split} {entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
         tiles.append(Tile(_with_gt_classes(pixels, gt, names), caption))
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: images with their gt boxes")
 
@@ -58,7 +55,7 @@ def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     images = NetworkImages(root / command.out)
     names = images.class_names()
     tiles = []
-    for entry in images.choose(None, 4, wanted):
+    for entry in images.choose(SPLITS, 4, wanted):
         row = images.row(entry.image_id)
         before = f"{row['original_width']} x {row['original_height']}"
         caption = f"{_name(entry)}: {before} -> {row['width']} x {row['height']} px"
@@ -68,24 +65,14 @@ def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
 
 def anchor_targets_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
     """The fg anchors with the gt boxes that they are matched to."""
-    folder = root / command.out
     images = NetworkImages(root / command.input("resize"))
-    index = ImageRows(folder / "images.parquet", schemas.ANCHOR_IMAGES)
-    fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
-    shards = ShardReader(folder, open_shards=2)
     tiles = []
-    for entry in images.choose("train", 4, wanted):
-        own = index[entry.image_id, False]
-        if not len(own["shard"]):
-            raise _other_run(folder, entry)
-        gt, rows = images.gt_of(entry).trainable, fg_rows[entry]
-        if np.max(rows["matched_gt"], initial=-1) >= len(gt):
-            raise _other_run(folder, entry)
-        anchors = decode_anchors(deltas_of(rows), gt.boxes[rows["matched_gt"].astype(np.int64)])
-        bits = np.unpackbits(shards.read(str(own["shard"][0]), member_name(*entry)), count=int(own["anchors"][0]))
-        layers = [BoxLayer(anchors, ORANGE, thickness=1), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
-        caption = f"{_name(entry)}: {len(anchors)} fg, {int(bits.sum())} bg of {len(bits)} anchors"
-        tiles.append(Tile(draw_boxes(dimmed(images.pixels(entry)), layers, TILE_SIDE), caption))
+    for entry in images.choose(["train"], 4, wanted):
+        gt = images.gt_of(entry).trainable
+        own = assignment_of(root / command.out, entry, gt.boxes)
+        layers = [BoxLayer(own.fg_anchors, ORANGE, thickness=1), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
+        counts = f"{len(own.fg)} fg, {int(own.is_bg.sum())} bg of {len(own.is_bg)} anchors"
+        tiles.append(Tile(draw_boxes(dimmed(images.pixels(entry)), layers, TILE_SIDE), f"{_name(entry)}: {counts}"))
     legend = [(ORANGE, "fg anchors"), (SKY_BLUE, "gt boxes")]
     return encode_photo(contact_sheet(tiles, 2, legend), f"{command.stage}: fg anchors and their gt boxes")
 
@@ -96,7 +83,7 @@ def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] |
     kept = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
     proposals = ImageRows(root / command.out / "proposals.parquet", columns_of(schemas.PROPOSALS, *kept))
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
         boxes, scores = boxes_of(rows), rows["score"]
         shown = boxes[:_SHOWN_PROPOSALS][::-1]
@@ -117,7 +104,7 @@ def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence
     kept = ("image_id", "mirrored", "rank", "label", "x1", "y1", "x2", "y2")
     targets = ImageRows(root / command.out / "proposal_targets.parquet", columns_of(schemas.PROPOSAL_TARGETS, *kept))
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, targets[entry]
         # An appended gt box would hide under the gt box that it is.
         rows = {name: values[rows["rank"] >= 0] for name, values in rows.items()}
@@ -132,25 +119,31 @@ def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence
 
 
 def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
-    """The gt boxes, and beside them the detections, with class and score, drawn in the resized test images."""
+    """The gt boxes, and beside them the detections, with class and score, drawn in resized images of test, or of val
+    where those are named."""
     images = NetworkImages(root / command.input("resize"))
     names = images.class_names()
     detections = ImageRows(root / command.out / "detections.parquet", schemas.DETECTIONS)
     tiles = []
-    for entry in images.choose("test", 2, wanted):
+    for entry in images.choose(_HELD_OUT, 2, wanted):
         if entry.mirrored:
-            raise InputError(f"{entry.image_id}: test images have no mirrors; name it without .mirrored")
+            raise InputError(f"{entry.image_id}: images of val and test have no mirrors; name it without .mirrored")
+        split = images.row(entry.image_id)["split"]
         pixels, gt, rows = images.pixels(entry), images.gt_of(entry), detections[entry]
         certain = np.flatnonzero(rows["score"] >= _SHOWN_SCORE)[:_MOST_DETECTIONS]
         boxes = boxes_of(rows)[certain] * images.scale(entry.image_id)
         labels = rows["label"][certain].astype(np.int64)
         texts = [
-            f"{_class(names, label)} {score:.2f}" for label, score in zip(labels, rows["score"][certain], strict=True)
+            f"{class_name(names, label)} {score:.2f}"
+            for label, score in zip(labels, rows["score"][certain], strict=True)
         ]
         tiles += [
-            Tile(_with_gt_classes(pixels, gt, names), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
             Tile(
-                draw_boxes(pixels, _by_class(boxes, labels, texts), TILE_SIDE),
+                _with_gt_classes(pixels, gt, names),
+                f"{split} {entry.image_id}: {_count(len(gt), 'gt box', 'gt boxes')}",
+            ),
+            Tile(
+                draw_boxes(pixels, layers_by_class(boxes, labels, texts), TILE_SIDE),
                 f"{len(boxes)} of {_count(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",
             ),
         ]
@@ -163,24 +156,10 @@ def _with_gt(pixels: np.ndarray, gt: GtBoxes) -> np.ndarray:
 
 def _with_gt_classes(pixels: np.ndarray, gt: GtBoxes, names: Sequence[str]) -> np.ndarray:
     texts = [
-        _class(names, label) + (" (ignored)" if ignored else "")
+        class_name(names, label) + (" (ignored)" if ignored else "")
         for label, ignored in zip(gt.labels, gt.ignored, strict=True)
     ]
-    return draw_boxes(pixels, _by_class(gt.boxes, gt.labels, texts), TILE_SIDE)
-
-
-def _by_class(boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> list[BoxLayer]:
-    """A layer a box, the first on top."""
-    order = range(len(boxes) - 1, -1, -1)
-    return [BoxLayer(boxes[i : i + 1], _class_colour(int(labels[i])), [texts[i]]) for i in order]
-
-
-def _class_colour(label: int) -> Colour:
-    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
-
-
-def _class(names: Sequence[str], label: int) -> str:
-    return names[label] if 0 <= label < len(names) else f"class {label}"
+    return draw_boxes(pixels, layers_by_class(gt.boxes, gt.labels, texts), TILE_SIDE)
 
 
 def _name(entry: Entry) -> str:
@@ -193,9 +172,3 @@ def _count(number: int, one: str, more: str | None = None) -> str:
 
 def _range(scores: np.ndarray) -> str:
     return f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
-
-
-def _other_run(folder: Path, entry: Entry) -> InputError:
-    return InputError(
-        f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
-    )

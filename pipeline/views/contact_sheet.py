@@ -1,63 +1,135 @@
-"""Several images on one sheet, a caption under each and a legend of the colours above all."""
+"""Several images on one sheet: a caption and a legend under each, a title and a legend above all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, Colour, draw_text, shortened, text_width
+from pipeline.views.drawing import (
+    BLACK,
+    TEXT_SIZE,
+    WHITE,
+    Colour,
+    Dash,
+    draw_line,
+    draw_text,
+    shortened,
+    text_width,
+)
 
 GAP = 10
 
 _LINE = TEXT_SIZE + 8
 _SWATCH = 22
+_MOST_LINES = 4
+_DARK = (70, 70, 70)
+
+
+class Key(NamedTuple):
+    """What a colour stands for; `mark` is how it is drawn: a filled swatch, a line's dashes, a dot, or an arrow."""
+
+    colour: Colour
+    text: str
+    mark: Literal["fill", "dot", "arrow"] | Dash = "fill"
 
 
 class Tile(NamedTuple):
-    """(h, w, 3) uint8 RGB and the line under it."""
+    """(h, w, 3) uint8 RGB, the text under it, and the legend under that; one that is `wide` has a row of its own."""
 
     image: np.ndarray
     caption: str
+    legend: Sequence[Key] = ()
+    wide: bool = False
 
 
-def contact_sheet(tiles: Sequence[Tile], columns: int, legend: Sequence[tuple[Colour, str]] = ()) -> np.ndarray:
+def contact_sheet(
+    tiles: Sequence[Tile], columns: int, legend: Sequence[tuple[Colour, str]] = (), title: str = ""
+) -> np.ndarray:
     """The tiles row by row, each at the top left of its cell; (H, W, 3) uint8 RGB."""
     columns = min(columns, len(tiles))
-    cell = max(tile.image.shape[1] for tile in tiles)
-    width = columns * (cell + GAP) + GAP
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    bands = [_legend(legend, width)] if legend else [_blank(GAP, width)]
-    for row in rows:
-        height = max(tile.image.shape[0] for tile in row)
-        band = _blank(height + _LINE + GAP, width)
-        for column, tile in enumerate(row):
-            left = GAP + column * (cell + GAP)
-            band[: tile.image.shape[0], left : left + tile.image.shape[1]] = tile.image
-            draw_text(band, shortened(tile.caption, cell), (left, tile.image.shape[0] + 6), BLACK)
-        bands.append(band)
+    cell = max((tile.image.shape[1] for tile in tiles if not tile.wide), default=0)
+    width = max(columns * (cell + GAP) + GAP, *(tile.image.shape[1] + 2 * GAP for tile in tiles))
+    rows: list[list[Tile]] = []
+    for tile in tiles:
+        if not rows or tile.wide or rows[-1][-1].wide or len(rows[-1]) == columns:
+            rows.append([])
+        rows[-1].append(tile)
+    bands = [_title(title, width)] if title else []
+    bands.append(_legend([Key(*entry) for entry in legend], width) if legend else _blank(GAP, width))
+    bands += [_row(row, width - 2 * GAP if row[0].wide else cell, width) for row in rows]
     return np.concatenate(bands)
+
+
+def _row(tiles: Sequence[Tile], cell: int, width: int) -> np.ndarray:
+    height = max(tile.image.shape[0] for tile in tiles)
+    captions = [_lines(tile.caption, cell) for tile in tiles]
+    legends = [_legend(tile.legend, cell, left=0) if tile.legend else _blank(0, cell) for tile in tiles]
+    below = [_LINE * len(lines) + len(legend) for lines, legend in zip(captions, legends, strict=True)]
+    band = _blank(height + max(below) + GAP, width)
+    for column, (tile, lines, legend) in enumerate(zip(tiles, captions, legends, strict=True)):
+        left, bottom = GAP + column * (cell + GAP), tile.image.shape[0]
+        band[:bottom, left : left + tile.image.shape[1]] = tile.image
+        for line in lines:
+            draw_text(band, line, (left, bottom + 6), BLACK)
+            bottom += _LINE
+        band[bottom : bottom + len(legend), left : left + cell] = legend
+    return band
+
+
+def _title(text: str, width: int) -> np.ndarray:
+    band = _blank(_LINE + GAP, width)
+    draw_text(band, shortened(text, width - 2 * GAP), (GAP, GAP), BLACK)
+    return band
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The text broken between words into lines of at most `width` px, the last shortened where it is too long."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer) > width and len(lines) < _MOST_LINES:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [shortened(line, width) for line in lines]
 
 
 def _blank(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, dtype=np.uint8)
 
 
-def _legend(entries: Sequence[tuple[Colour, str]], width: int) -> np.ndarray:
+def _legend(entries: Sequence[Key], width: int, left: int = GAP) -> np.ndarray:
     """Swatches, each with its text, in as many lines as they need."""
-    places, left, line = [], GAP, 0
-    for colour, text in entries:
-        needed = _SWATCH + 6 + text_width(text) + 2 * GAP
-        if left > GAP and left + needed > width:
-            left, line = GAP, line + 1
-        places.append((left, GAP + line * _LINE, colour, text))
-        left += needed
+    places, x, line = [], left, 0
+    for key in entries:
+        needed = _SWATCH + 6 + text_width(key.text) + 2 * GAP
+        if x > left and x + needed - 2 * GAP > width:
+            x, line = left, line + 1
+        places.append((x, GAP + line * _LINE, key))
+        x += needed
     band = _blank(GAP + (line + 1) * _LINE + 4, width)
-    for x, y, colour, text in places:
-        cv2.rectangle(band, (x, y + 1), (x + _SWATCH - 1, y + TEXT_SIZE - 2), colour, cv2.FILLED)
-        if colour == WHITE:
-            cv2.rectangle(band, (x, y + 1), (x + _SWATCH - 1, y + TEXT_SIZE - 2), BLACK)
-        draw_text(band, text, (x + _SWATCH + 6, y), BLACK)
+    for x, y, key in places:
+        _draw_mark(band, x, y, key)
+        draw_text(band, key.text, (x + _SWATCH + 6, y), BLACK)
     return band
+
+
+def _draw_mark(band: np.ndarray, x: int, y: int, key: Key) -> None:
+    right, top, bottom = x + _SWATCH - 1, y + 1, y + TEXT_SIZE - 2
+    if key.mark == "fill":
+        cv2.rectangle(band, (x, top), (right, bottom), key.colour, cv2.FILLED)
+        if key.colour == WHITE:
+            cv2.rectangle(band, (x, top), (right, bottom), BLACK)
+        return
+    # On the dark that pictures are dimmed to, where light colours are seen as in the picture.
+    cv2.rectangle(band, (x, y - 2), (right, y + TEXT_SIZE), _DARK, cv2.FILLED)
+    middle = (top + bottom) // 2
+    if key.mark == "dot":
+        cv2.circle(band, ((x + right) // 2, middle), 4, key.colour, cv2.FILLED)
+    elif key.mark == "arrow":
+        cv2.arrowedLine(band, (x + 3, middle), (right - 2, middle), key.colour, 2, cv2.LINE_AA, 0, 0.4)
+    else:
+        draw_line(band, (x + 1, right - 1), (middle - 1, middle + 1), key.colour, key.mark)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 
 Colour = tuple[int, int, int]
+Dash = Literal["solid", "dashed", "dotted"]
 
 ORANGE: Colour = (230, 159, 0)
 SKY_BLUE: Colour = (86, 180, 233)
@@ -25,6 +27,9 @@ WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 
 TEXT_SIZE = 14
+
+# Pixels drawn and left out.
+_DASHES: dict[Dash, tuple[int, int]] = {"solid": (1, 0), "dashed": (10, 6), "dotted": (3, 4)}
 
 _WEIGHT = 400
 _PAD = 3
@@ -41,6 +46,7 @@ class BoxLayer:
     colour: Colour
     labels: Sequence[str] = ()
     thickness: int = 2
+    dash: Dash = "solid"
 
 
 def enlarged(image: np.ndarray, longer_side: int) -> tuple[np.ndarray, tuple[float, float]]:
@@ -93,10 +99,24 @@ def corners_of(boxes: np.ndarray) -> np.ndarray:
 
 
 def _draw_frame(canvas: np.ndarray, left: int, top: int, right: int, bottom: int, layer: BoxLayer) -> None:
-    """Nested rectangles of one pixel: thicker lines of cv2 would spread to both sides, and round the corners."""
-    for inset in range(layer.thickness):
-        if left + inset <= right - inset and top + inset <= bottom - inset:
-            cv2.rectangle(canvas, (left + inset, top + inset), (right - inset, bottom - inset), layer.colour)
+    """Lines within the box: thicker lines of cv2 would spread to both sides, and round the corners."""
+    wide, high = min(layer.thickness, right - left + 1), min(layer.thickness, bottom - top + 1)
+    for y in (top, bottom - high + 1):
+        draw_line(canvas, (left, right), (y, y + high - 1), layer.colour, layer.dash)
+    for x in (left, right - wide + 1):
+        draw_line(canvas, (x, x + wide - 1), (top, bottom), layer.colour, layer.dash)
+
+
+def draw_line(canvas: np.ndarray, x: tuple[int, int], y: tuple[int, int], colour: Colour, dash: Dash) -> None:
+    """A line along its longer side, from the first to the last pixel of x and of y, cut at the canvas' border."""
+    drawn, left_out = _DASHES[dash]
+    along = int(y[1] - y[0] > x[1] - x[0])
+    first, last = (y if along else x)[0], (y if along else x)[1]
+    places = np.arange(max(first, 0), min(last, canvas.shape[1 - along] - 1) + 1)
+    places = places[(places - first) % (drawn + left_out) < drawn]
+    across = x if along else y
+    for other in range(max(across[0], 0), min(across[1], canvas.shape[along] - 1) + 1):
+        canvas[(places, other) if along else (other, places)] = colour
 
 
 def _draw_tag(

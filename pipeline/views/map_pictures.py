@@ -17,6 +17,7 @@ from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.drawing import enlarged
 from pipeline.views.encoding import Picture, encode_photo, encode_png
+from pipeline.views.marks import heat_map
 from pipeline.views.samples import NetworkImages
 
 TILE_SIDE = 440
@@ -69,7 +70,7 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     index = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)
     shards = ShardReader(folder, open_shards=2)
     tiles = []
-    for entry in images.choose("train", 2, wanted):
+    for entry in images.choose(["train"], 2, wanted):
         rows = index[entry]
         if not len(rows["shard"]):
             raise InputError(
@@ -87,12 +88,3 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
             ),
         ]
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: where the trunk's maps are active")
-
-
-def heat_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(Fh, Fw) values as cells of colour, stretched to `size` (h, w): the lowest dark, the highest bright."""
-    low, high = float(values.min()), float(values.max())
-    shades = np.round((values - low) / (high - low if high > low else 1.0) * 255).astype(np.uint8)
-    cells = cv2.resize(shades, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    # Viridis: its brightness alone tells the order, whatever colours one sees.
-    return cv2.applyColorMap(cells, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]

@@ -6,6 +6,7 @@ A figure that is not defined, such as a recall without gt boxes, is left out; al
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups, open_parquet, read_columns
+from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.command import StageCommand
@@ -24,7 +26,6 @@ from pipeline.views.csv_columns import read_numbers
 from pipeline.views.metrics_file import read_metrics
 from pipeline.views.samples import NetworkImages, columns_of
 
-_SPLITS = ("train", "test")
 _ALL = 1 << 30
 
 
@@ -51,14 +52,14 @@ def _dataset(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
     images = read_columns(folder / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
     box_ids = pa.array(read_columns(folder / "boxes.parquet", schemas.DATASET_BOXES, ["image_id"])["image_id"])
-    kinds, counts = np.unique(
-        read_columns(folder / "findings.parquet", schemas.FINDINGS, ["kind"])["kind"].astype(str), return_counts=True
-    )
-    of_split = {split: images["image_id"][images["split"] == split] for split in _SPLITS}
+    findings = read_columns(folder / "findings.parquet", schemas.FINDINGS, ["kind", "action"])
+    counts = Counter(zip(findings["kind"].tolist(), findings["action"].tolist(), strict=True))
+    of_split = {split: images["image_id"][images["split"] == split] for split in SPLITS}
+    shown = {split: ids for split, ids in of_split.items() if split != "val" or len(ids)}
     return {
-        **{f"{split}_images": len(ids) for split, ids in of_split.items()},
-        **{f"{split}_boxes": _count_members(box_ids, ids) for split, ids in of_split.items()},
-        **{f"findings_{kind}": int(count) for kind, count in zip(kinds.tolist(), counts, strict=True)},
+        **{f"{split}_images": len(ids) for split, ids in shown.items()},
+        **{f"{split}_boxes": _count_members(box_ids, ids) for split, ids in shown.items()},
+        **{f"findings_{kind}, {action}": count for (kind, action), count in sorted(counts.items())},
     }
 
 
@@ -150,9 +151,15 @@ def _features(command: StageCommand, root: Path) -> dict[str, float]:
 
 
 def _detect(command: StageCommand, root: Path) -> dict[str, float]:
-    images = len(_image_ids(root / command.input("resize"), "test"))
-    found = open_parquet(root / command.out / "detections.parquet", schemas.DETECTIONS).metadata.num_rows
-    return {"images": images, "detections_per_image": _ratio(found, images)}
+    of_split = {split: _image_ids(root / command.input("resize"), split) for split in ("val", "test")}
+    rows = read_columns(root / command.out / "detections.parquet", schemas.DETECTIONS, ["image_id"])
+    found = pa.array(rows["image_id"], type=pa.string())
+    figures: dict[str, float] = {}
+    for split, ids in of_split.items():
+        if split == "test" or len(ids):
+            figures[f"{split}_images"] = len(ids)
+            figures[f"{split}_detections_per_image"] = _ratio(_count_members(found, ids), len(ids))
+    return figures
 
 
 def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:

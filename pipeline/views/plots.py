@@ -47,13 +47,13 @@ def loss_plot(history_csv: Path) -> Picture:
     grid = figure.add_gridspec(2, 1, height_ratios=(5, 1))
     losses = figure.add_subplot(grid[0])
     rates = figure.add_subplot(grid[1], sharex=losses)
-    losses.plot(iteration, columns["loss"], color=_rgb(BLACK), linewidth=2, marker=marker, label="loss (sum)")
+    losses.plot(iteration, columns["loss"], color=rgb(BLACK), linewidth=2, marker=marker, label="loss (sum)")
     parts = [name for name in columns if name not in ("iteration", "lr", "loss")]
     for index, name in enumerate(parts):
         losses.plot(
             iteration,
             columns[name],
-            color=_rgb(_COLOURS[index % len(_COLOURS)]),
+            color=rgb(_COLOURS[index % len(_COLOURS)]),
             linestyle=_DASHES[index % len(_DASHES)],
             marker=marker,
             label=name,
@@ -67,10 +67,10 @@ def loss_plot(history_csv: Path) -> Picture:
     rates.set_ylabel("lr")
     rates.set_xlabel("iteration")
     for axes in (losses, rates):
-        _plain(axes)
+        plain(axes)
     stage = Path(history_csv).parent.name
     last = f"{columns['loss'][-1]:.3g} after {int(iteration[-1])} iterations"
-    return _picture(figure, f"{stage}: losses; {columns['loss'][0]:.3g} at first, {last}")
+    return rendered(figure, f"{stage}: losses; {columns['loss'][0]:.3g} at first, {last}")
 
 
 def curve_plots(folder: Path) -> Picture:
@@ -88,10 +88,10 @@ def curve_plots(folder: Path) -> Picture:
     _draw_recall_by_iou(by_iou, folder)
     for axes in (precision, by_number, by_iou):
         axes.set_ylim(-0.02, 1.02)
-        _plain(axes)
+        plain(axes)
     mean = read_metrics(folder).get("mAP50")
     told = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
-    return _picture(figure, f"{folder.name}: precision and recall{told}")
+    return rendered(figure, f"{folder.name}: precision and recall{told}")
 
 
 def _draw_precision(axes: Axes, folder: Path) -> None:
@@ -109,7 +109,7 @@ def _draw_precision(axes: Axes, folder: Path) -> None:
     for index, name in enumerate(judged):
         rows = of_class[name]
         ap = f" (AP {scores[name]:.2f})" if name in scores else ""
-        style = {"color": _rgb(_COLOURS[index % len(_COLOURS)]), "linestyle": _DASHES[index % len(_DASHES)]}
+        style = {"color": rgb(_COLOURS[index % len(_COLOURS)]), "linestyle": _DASHES[index % len(_DASHES)]}
         axes.plot(
             curves["recall"][rows],
             curves["precision"][rows],
@@ -121,7 +121,7 @@ def _draw_precision(axes: Axes, folder: Path) -> None:
         axes.plot(
             curves["recall"][of_class[judged[0]]],
             mean,
-            color=_rgb(BLUE),
+            color=rgb(BLUE),
             linewidth=2,
             label=f"mean of {len(judged)} classes",
         )
@@ -135,7 +135,7 @@ def _draw_recall_by_number(axes: Axes, folder: Path) -> None:
         axes.plot(
             recall["proposals"],
             recall[name],
-            color=_rgb(_COLOURS[index]),
+            color=rgb(_COLOURS[index]),
             linestyle=_DASHES[index],
             marker="o",
             markersize=4,
@@ -153,7 +153,7 @@ def _draw_recall_by_iou(axes: Axes, folder: Path) -> None:
         axes.plot(
             recall["iou"],
             recall[name],
-            color=_rgb(_COLOURS[index % len(_COLOURS)]),
+            color=rgb(_COLOURS[index % len(_COLOURS)]),
             linestyle=_DASHES[index % len(_DASHES)],
             label=f"best {name.removeprefix('recall_of_')}",
         )
@@ -168,16 +168,19 @@ def _describe(axes: Axes, title: str, x: str, y: str, legend: _Corner) -> None:
         axes.legend(loc=legend, fontsize="small", framealpha=0.85, edgecolor="none")
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """A light grid, and no frame at the top and on the right."""
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _rgb(colour: Colour) -> tuple[float, float, float]:
+def rgb(colour: Colour) -> tuple[float, float, float]:
+    """A colour as matplotlib takes it, 0..1."""
     return (colour[0] / 255, colour[1] / 255, colour[2] / 255)
 
 
-def _picture(figure: Figure, caption: str) -> Picture:
+def rendered(figure: Figure, caption: str) -> Picture:
+    """The figure as a PNG whose bytes depend on nothing but what it shows."""
     stream = io.BytesIO()
     # matplotlib would write its version, and with it other bytes after each update.
     figure.savefig(stream, format="png", metadata={"Software": None})

@@ -18,7 +18,7 @@ _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP",
 
 
 def results_frame(data: Path) -> pd.DataFrame:
-    """One row a network, one column a figure on the test images, all in 0..1.
+    """One row a network, one column a figure on the images of `evaluate.split`, all in 0..1.
 
     Raises:
         InputError: nothing has been evaluated yet.
@@ -35,7 +35,7 @@ def results_frame(data: Path) -> pd.DataFrame:
 
 
 def results_table(data: Path) -> str:
-    """VOC and COCO figures of each network on the test images, and where to look further.
+    """VOC and COCO figures of each network on the images of `evaluate.split`, and where to look further.
 
     Raises:
         InputError: nothing has been evaluated yet.

@@ -26,21 +26,27 @@ _MIRRORED = ".mirrored"
 
 @dataclass(frozen=True)
 class GtBoxes:
-    """`boxes` (G, 4) float32, `labels` (G,) int64, and (G,) bool `ignored`: difficult, crowd or a
-    region to ignore (label -1), so not trained on."""
+    """`boxes` (G, 4) float32, `labels` (G,) int64, -1 a region to ignore; (G,) bool flags `difficult` and `iscrowd`."""
 
     boxes: np.ndarray
     labels: np.ndarray
-    ignored: np.ndarray
+    difficult: np.ndarray
+    iscrowd: np.ndarray
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
+    def ignored(self) -> np.ndarray:
+        """(G,) bool: difficult, crowd or a region to ignore, so not trained on."""
+        ignored: np.ndarray = self.difficult | self.iscrowd | (self.labels < 0)
+        return ignored
+
+    @property
     def trainable(self) -> GtBoxes:
         """Those that `matched_gt` of the targets counts."""
         keep = ~self.ignored
-        return GtBoxes(self.boxes[keep], self.labels[keep], self.ignored[keep])
+        return GtBoxes(self.boxes[keep], self.labels[keep], self.difficult[keep], self.iscrowd[keep])
 
 
 def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
@@ -84,38 +90,41 @@ class _Index:
         """All gt boxes of the image of `width` px, as the entry sees it."""
         rows = self._boxes[entry.image_id, False]
         boxes = boxes_of(rows)
-        ignored = rows["difficult"].astype(bool) | rows["iscrowd"].astype(bool) | (rows["label"] < 0)
         return GtBoxes(
-            mirrored_boxes(boxes, width) if entry.mirrored else boxes, rows["label"].astype(np.int64), ignored
+            mirrored_boxes(boxes, width) if entry.mirrored else boxes,
+            rows["label"].astype(np.int64),
+            rows["difficult"].astype(bool),
+            rows["iscrowd"].astype(bool),
         )
 
-    def choose(self, split: str | None, count: int, wanted: Sequence[str] | None) -> list[Entry]:
-        """The entries to show: those named, or else the first `count` of the split, those with gt boxes before others.
+    def choose(self, splits: Sequence[str], count: int, wanted: Sequence[str] | None) -> list[Entry]:
+        """The entries to show: those named, or else the first `count` of a split, those with gt boxes before others.
 
         Args:
-            split: `train` or `test`; None for the first of the two that has images.
+            splits: those that the stage works on; where none is named the first of them that has images is shown.
             count: number of entries where none is named.
             wanted: image ids, with `.mirrored` at the end for a mirror, as members of shards are named.
 
         Raises:
-            InputError: an image does not exist or is of the other split, or there are no images.
+            InputError: an image does not exist or is of another split, or there are no images.
         """
         if wanted:
-            return [self._entry(name, split) for name in wanted]
-        for own in (split,) if split else ("train", "test"):
+            return [self._entry(name, splits) for name in wanted]
+        for own in splits:
             ids = self._first(own, count)
             if ids:
                 return [Entry(image_id, False) for image_id in ids]
         raise InputError(
-            f"{self.folder / 'images.parquet'}: holds no {split or ''} images; dvc repro {self.folder.name}"
+            f"{self.folder / 'images.parquet'}: holds no {' or '.join(splits)} images; dvc repro {self.folder.name}"
         )
 
-    def _entry(self, name: str, split: str | None) -> Entry:
+    def _entry(self, name: str, splits: Sequence[str]) -> Entry:
         image_id = name.removesuffix(_MIRRORED)
         own = str(self.row(image_id)["split"])
-        if split and own != split:
+        if own not in splits:
             raise InputError(
-                f"image {image_id!r} is a {own} image, this stage works on {split} images; name one of those"
+                f"image {image_id!r} is a {own} image, this stage works on {' and '.join(splits)} images; "
+                "name one of those"
             )
         return Entry(image_id, name != image_id)
 

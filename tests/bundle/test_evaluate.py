@@ -32,7 +32,7 @@ def stage_metrics(run: Project) -> dict[str, object]:
 def figures_of_detections(metrics: dict[str, object]) -> list[str]:
     """The figures of detections in an evaluate stage's metrics.json."""
     known = ("mAP50", "mAP50_11point", "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
-    return [name for name in (*known, "class_AP50", "images", "detections") if name in metrics]
+    return [name for name in (*known, "class_AP50", "errors", "images", "detections") if name in metrics]
 
 
 @pytest.fixture

@@ -81,3 +81,11 @@ def test_two_fresh_clones_end_with_equal_locks(tiny_run: Project, tmp_path: Path
     other = new_project(tmp_path / "other", TINY)
     other.repro()
     assert other.lock() == tiny_run.lock()
+
+
+def test_dvc_shows_what_was_counted_in_the_data_set_beside_the_evaluations(tiny_run: Project) -> None:
+    shown = json.loads(tiny_run.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    evaluations = {f"data/evaluate_{network}/metrics.json" for network in ("step2", "step4", "joint")}
+    assert set(shown) == evaluations | {"data/dataset/metrics.json"}
+    counts = shown["data/dataset/metrics.json"]["data"]
+    assert counts["images"] == {"train": 12, "val": 0, "test": 6} and counts["classes"] == 3

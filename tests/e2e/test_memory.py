@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.readers import IMAGES, measure
 from tests.conftest import TINY, Project, lay_over, new_project
 
 ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
@@ -47,3 +48,10 @@ def test_at_four_times_the_images_no_stage_peaks_higher(tmp_path: Path) -> None:
     print({name: (small >> 20, grown[name] >> 20) for name, small in peaks[0].items()})
     for name, small in peaks[0].items():
         assert grown[name] <= max(ALLOWED_BYTES, ALLOWED_SHARE * small), (name, small, grown[name])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("reader", ["coco", "table"])  # those that hold what they read; the others read file by file
+def test_at_four_times_the_entries_a_reader_peaks_higher_by_its_tables_at_most(reader: str) -> None:
+    small, large = (measure(reader, images) for images in IMAGES)
+    assert large["peak"] - small["peak"] <= (ALLOWED_BYTES >> 20) + large["tables"] - small["tables"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import TINY, new_project
+from tests.e2e.browser import browser_tab
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 60_000  # milliseconds
 
 pytestmark = pytest.mark.long
@@ -23,17 +22,8 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     """A tab of a headless Chromium."""
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser_path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 1100})
-        page.set_default_timeout(PATIENCE)
-        yield page
-        browser.close()
+    with browser_tab(PATIENCE) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import ImageInfo, ResizedImages
-from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.exchange.exporting import export_proposals
@@ -25,6 +25,7 @@ from pipeline.exchange.proposal_files import LAYOUTS, Proposals, read_proposal_f
 from pipeline.params import load_params
 from pipeline.presets.apply import apply_preset
 from tests.conftest import TINY, Project, new_project
+from tests.fidelity.conftest import with_rows
 
 STAGE = (
     "python -m stages.proposals --resize data/resize --trunk data/train_rpn_step1 --rpn data/train_rpn_step1 "
@@ -213,12 +214,36 @@ def test_the_verb_exports_test_proposals_as_well_and_says_what_is_wrong(
     for wrong, expected in (
         (["--format", "yolo"], "no format 'yolo'; there are detectron2, mmdetection, mmdetection2"),
         (["--from", "data/nothing"], "data/nothing/proposals.parquet: no such table"),
+        (["--split", "dev"], "no split 'dev'; there are train, val, test"),
+        (["--split", "test"], "holds no proposals of test images; those of train are in the folders of"),
+        (["--split", "val"], "holds no proposals of val images"),
         (["--resize", "data/nothing"], "data/nothing/images.parquet: no such table"),
     ):
         error = CliRunner().invoke(app, [*verb, *wrong]).exception
         assert isinstance(error, InputError) and expected in str(error)
     error = CliRunner().invoke(app, ["proposals", "export", str(tmp_path / "no/out.pkl")]).exception
     assert isinstance(error, InputError) and "name a file in a folder that exists" in str(error)
+
+
+def test_the_verb_exports_the_split_that_is_asked_for(
+    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny run with its last two test images turned into val images: detect stages take both alike."""
+    val = {"test_00004", "test_00005"}
+
+    def turn(rows: Columns) -> None:
+        rows["split"] = np.array(
+            ["val" if name in val else split for name, split in zip(rows["image_id"], rows["split"], strict=True)]
+        )
+
+    resize = with_rows(tiny_run.data / "resize", tmp_path / "resize", "images.parquet", turn)
+    monkeypatch.chdir(tiny_run.root)
+    out = tmp_path / "out.pkl"
+    verb = ["proposals", "export", str(out), "--from", "data/detect_joint", "--resize", str(resize)]
+    for options, split, count in (([], "test", 4), (["--split", "test"], "test", 4), (["--split", "val"], "val", 2)):
+        result = CliRunner().invoke(app, [*verb, *options])
+        assert result.exit_code == 0 and f"proposals in {count} {split} images, for detectron2" in result.output
+        assert (set(read_proposal_file(out).names) == val) == (split == "val")
 
 
 def test_the_preset_verb_links_a_proposal_file(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """Read mutated image files under a limit of memory: python -m tests.faults.image_fuzzer SEED FIRST COUNT FOLDER.
 
-Each case ends in pixels or `InputError`, or the process fails and the last line on stdout is the number of the case.
+Each case ends in pixels or `InputError`, or the process fails; see tests/faults/limits.py.
 """
 
 from __future__ import annotations
 
-import resource
 import struct
 import sys
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 from pipeline.datasets.images import probe, problems_of, read_rgb
 from pipeline.errors import InputError
 from tests.datasets.image_files import samples
+from tests.faults.limits import begin, limit_memory, peak
 
 _MORE_MEMORY = 512 << 20  # bytes of address space beyond that of the imported libraries
 _MAX_PIXELS = 1 << 22
@@ -107,17 +107,15 @@ def check(path: Path) -> bool:
 
 def main(seed: int, first: int, count: int, folder: Path) -> None:
     """Check the cases first to first + count - 1."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + _MORE_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_memory(_MORE_MEMORY)
     files = list(samples().values())
     path = folder / "image"
     read = 0
     for case in range(first, first + count):
-        print(case, flush=True)
+        begin(case)
         path.write_bytes(mutate(files, seed, case))
         read += check(path)
-    print(f"{read} of {count} were read")
+    print(f"{read} of {count} were read, peak {peak() >> 20} MB")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +11,9 @@ import pytest
 
 from pipeline.datasets.images import MAX_PIXELS, problems_of, read_rgb
 from pipeline.errors import InputError
-from tests.conftest import ROOT, TINY, new_project
+from tests.conftest import TINY, new_project
 from tests.datasets.image_files import samples
+from tests.faults.limits import fuzz, run
 
 SAMPLES = samples()
 
@@ -102,20 +100,13 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-
-
 def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     expected, paths = [], []
     for index, (size, content) in enumerate(_huge()):
         paths.append(tmp_path / str(index))
         paths[-1].write_bytes(content)
         expected.append((size, f"are more than the {MAX_PIXELS} pixels that are read; scale it down", "too_large"))
-    result = _run("-c", _UNDER_A_LIMIT, *map(str, paths))
+    result = run("-c", _UNDER_A_LIMIT, *map(str, paths))
     lines = result.stdout.splitlines()
     assert result.returncode == 0 and len(lines) == 6, result.stderr
     for line, words in zip(lines, expected, strict=True):
@@ -146,10 +137,7 @@ def test_the_stage_ends_in_one_line_without_words_of_the_decoder(tmp_path: Path)
 
 
 def _fuzz(seed: int, count: int, folder: Path) -> None:
-    result = _run("-m", "tests.faults.image_fuzzer", str(seed), "0", str(count), str(folder))
-    assert result.returncode == 0, f"case {result.stdout.splitlines()[-1]} of seed {seed}: {result.stderr[-2000:]}"
-    *cases, summary = result.stdout.splitlines()
-    assert len(cases) == count
+    summary = fuzz("tests.faults.image_fuzzer", count, str(seed), "0", str(count), str(folder))
     assert int(summary.split()[0]) > count // 20, "too few are read for the decoders to be tested"
 
 

@@ -82,7 +82,11 @@ def _write_images(data: Path) -> None:
             file = f"dataset/images/{image_id}.png"
             size = {"width": 2 * WIDTH, "height": 2 * HEIGHT}
             table.write({"image_id": image_id, "split": split, "file": file, **size})
-    findings = [("f", 0, "inverted", "", "dropped"), ("f", 1, "zero_area", "", "dropped"), ("g", 0, "inverted", "", "")]
+    findings = [
+        ("f", 0, "inverted", "", "dropped"),
+        ("f", 1, "zero_area", "", "dropped"),
+        ("g", 0, "inverted", "", "dropped"),
+    ]
     names = ("file", "object", "kind", "detail", "action")
     columns = dict(zip(names, zip(*findings, strict=True), strict=True))
     write_table(data / "dataset/findings.parquet", schemas.FINDINGS, columns)

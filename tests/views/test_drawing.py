@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.views.contact_sheet import GAP, Tile, contact_sheet
+from pipeline.views.contact_sheet import GAP, Key, Tile, contact_sheet
 from pipeline.views.drawing import (
     BLACK,
     BLUE,
@@ -18,12 +18,14 @@ from pipeline.views.drawing import (
     WHITE,
     YELLOW,
     BoxLayer,
+    Dash,
     draw_boxes,
     enlarged,
     shortened,
     text_width,
 )
 from pipeline.views.encoding import MAX_BYTES, encode_photo, encode_png
+from pipeline.views.marks import draw_arrows
 
 
 def where(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -128,6 +130,57 @@ def test_long_legend_goes_on_in_the_next_line() -> None:
     tile = Tile(black(10, 150), "")
     sheet = contact_sheet([tile], 1, [(ORANGE, "a long text here"), (SKY_BLUE, "another long text")])
     assert extent(where(sheet, SKY_BLUE))[1] > extent(where(sheet, ORANGE))[3]
+
+
+def test_wide_tile_has_a_row_of_its_own() -> None:
+    small, wide = np.full((40, 60, 3), ORANGE, np.uint8), np.full((30, 150, 3), GREEN, np.uint8)
+    tiles = [Tile(small, ""), Tile(wide, "", wide=True), Tile(small, "")]
+    sheet = contact_sheet(tiles, 2)
+    assert sheet.shape[1] == 150 + 2 * GAP
+    left, top, right, bottom = extent(where(sheet, GREEN))
+    assert (left, right - left) == (GAP, 150)
+    orange = where(sheet, ORANGE)
+    assert orange[:top].sum() == orange[bottom:].sum() == 40 * 60
+
+
+def test_long_caption_goes_on_in_the_next_line_and_is_cut_after_the_last() -> None:
+    heights = [
+        contact_sheet([Tile(black(10, 150), text)], 1).shape[0] for text in ("one", "two " * 15, "many " * 40, "m" * 99)
+    ]
+    assert heights[0] == heights[3] < heights[1] <= heights[2]
+
+
+def test_title_and_the_legend_of_a_tile_are_drawn() -> None:
+    tiles = [Tile(black(10, 150), "", [Key(PURPLE, "some", "dashed"), Key(GREEN, "other", "dot")])]
+    sheet = contact_sheet(tiles, 1, title="a title")
+    assert where(sheet, PURPLE).any() and where(sheet, GREEN).any()
+    assert sheet.shape[0] > contact_sheet([Tile(black(10, 150), "")], 1).shape[0]
+
+
+@pytest.mark.parametrize(("dash", "share"), [("solid", 1.0), ("dashed", 10 / 16), ("dotted", 3 / 7)])
+def test_dashes_leave_out_their_share_of_a_line(dash: Dash, share: float) -> None:
+    layer = BoxLayer(np.array([[10, 10, 90, 40]], np.float32), ORANGE, thickness=2, dash=dash)
+    mask = where(draw_boxes(black(50, 100), [layer], 800), ORANGE)
+    assert extent(mask)[:2] == (80, 80)
+    for line in (mask[80, 100:700], mask[100:300, 80], mask[319, 100:700], mask[100:300, 719]):
+        assert line.mean() == pytest.approx(share, abs=0.05)
+    assert (mask[80, 100:700] == mask[81, 100:700]).all(), "as thick as it is told"
+
+
+def test_dashed_box_that_sticks_out_is_cut() -> None:
+    layer = BoxLayer(np.array([[-20, -30, 40, 500]], np.float32), ORANGE, dash="dashed")
+    mask = where(draw_boxes(black(50, 100), [layer], 100), ORANGE)
+    assert extent(mask)[0] == 38 and mask[:, 39].any()
+
+
+def test_arrow_leads_from_its_start_to_its_end() -> None:
+    canvas = black(50, 100)
+    draw_arrows(canvas, np.array([[20.0, 25.0]]), np.array([[80.0, 25.0]]), ORANGE)
+    mask = where(canvas, ORANGE)
+    assert mask[24:26, 25:75].any(axis=0).all()
+    left, _, right, _ = extent(mask)
+    assert left in range(16, 20) and right in range(79, 83)
+    assert mask[:, 70:82].sum() > mask[:, 20:32].sum(), "its head is at the end"
 
 
 def test_text_is_shortened_to_its_width() -> None:

@@ -28,7 +28,7 @@ from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import GAP
 from pipeline.views.drawing import ORANGE, PURPLE, SKY_BLUE, Colour
 from pipeline.views.encoding import MAX_BYTES, Picture
-from pipeline.views.map_pictures import heat_map
+from pipeline.views.marks import heat_map
 from pipeline.views.pictures import picture_of
 from pipeline.views.samples import NetworkImages, OriginalImages
 
@@ -167,11 +167,11 @@ def test_heat_map_of_equal_values_is_one_colour() -> None:
 
 def test_images_with_gt_boxes_come_first(handmade: Path) -> None:
     for images in (NetworkImages(handmade / "data/resize"), OriginalImages(handmade / "data/dataset", handmade)):
-        assert images.choose("train", 2, None) == [Entry("a", False), Entry("c", False)]
-        assert images.choose("train", 3, None) == [Entry("a", False), Entry("b", False), Entry("c", False)]
-        assert images.choose("test", 5, None) == [Entry("t", False)]
-        assert images.choose(None, 1, []) == [Entry("a", False)]
-        assert images.choose("train", 1, ["b", "a.mirrored"]) == [Entry("b", False), Entry("a", True)]
+        assert images.choose(["train"], 2, None) == [Entry("a", False), Entry("c", False)]
+        assert images.choose(["train"], 3, None) == [Entry("a", False), Entry("b", False), Entry("c", False)]
+        assert images.choose(["test"], 5, None) == [Entry("t", False)]
+        assert images.choose(["train", "val", "test"], 1, []) == [Entry("a", False)]
+        assert images.choose(["train"], 1, ["b", "a.mirrored"]) == [Entry("b", False), Entry("a", True)]
 
 
 @pytest.mark.parametrize(

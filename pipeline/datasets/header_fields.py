@@ -1,0 +1,94 @@
+"""Fields of an image file's header: so many bytes, or the tags of a TIFF directory, which EXIF blocks have too.
+
+Every number in a header is a stranger's, so that what is read is bounded before it is read.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+_MAX_VALUES = 1 << 20  # values of one TIFF tag, such as the offsets of its strips
+_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}  # the unsigned integers among TIFF's field types
+# size, bits, photometric, strips, orientation, channels, tiles, sign
+_TIFF_TAGS = frozenset({256, 257, 258, 262, 273, 274, 277, 279, 322, 323, 324, 325, 339})
+
+
+class HeaderError(Exception):
+    """The bytes are no header of an image that this project reads; the message says why."""
+
+
+class HeaderCutOffError(HeaderError):
+    """The file ends inside its header."""
+
+
+def take(file: BinaryIO, count: int) -> bytes:
+    """The next `count` bytes.
+
+    Raises:
+        HeaderCutOffError: there are fewer.
+    """
+    data = file.read(count)
+    if len(data) < count:
+        raise HeaderCutOffError("it ends inside its header")
+    return data
+
+
+def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
+    """The tags of the first directory of a TIFF or BigTIFF that hold unsigned integers, each (N,) with N >= 1.
+
+    Raises:
+        HeaderCutOffError: the file ends before the directory or before the values of a tag.
+        HeaderError: it is no TIFF, or a tag has absurdly many values.
+    """
+    file.seek(0)
+    order = {b"II": "<", b"MM": ">"}.get(take(file, 2))
+    if order is None:
+        raise HeaderError("it has no byte order")
+    magic = struct.unpack(f"{order}H", take(file, 2))[0]
+    if magic == 43:  # BigTIFF: eight bytes where TIFF has four
+        file.seek(8)
+    elif magic != 42:
+        raise HeaderError("it is no TIFF")
+    word, counter, inline = ("Q", "Q", 8) if magic == 43 else ("I", "H", 4)
+    position = struct.unpack(f"{order}{word}", take(file, inline))[0]
+    _seek(file, position)
+    count = struct.unpack(f"{order}{counter}", take(file, struct.calcsize(f"{order}{counter}")))[0]
+    if count > 0xFFFF:
+        raise HeaderError(f"its directory has {count} entries")
+    size = 4 + 2 * inline
+    entries = take(file, count * size)
+    tags: dict[int, np.ndarray] = {}
+    for at in range(0, len(entries), size):
+        tag, kind, number = struct.unpack_from(f"{order}HH{word}", entries, at)
+        if kind not in _TIFF_TYPES or number == 0 or tag in tags or tag not in _TIFF_TAGS:
+            continue
+        if number > _MAX_VALUES:
+            raise HeaderError(f"its tag {tag} has {number} values")
+        dtype = np.dtype(f"{order}{_TIFF_TYPES[kind]}")
+        data = entries[at + size - inline : at + size]
+        if number * dtype.itemsize > inline:
+            _seek(file, struct.unpack(f"{order}{word}", data)[0])
+            data = take(file, number * dtype.itemsize)
+        tags[tag] = np.frombuffer(data, dtype, number)
+    return tags
+
+
+def _seek(file: BinaryIO, position: int) -> None:
+    if position >= 1 << 40:  # larger ones not every file system can seek to
+        raise HeaderCutOffError("it ends inside its header")
+    file.seek(position)
+
+
+def exif_orientation(exif: bytes | None) -> int:
+    """The orientation that an EXIF block gives, 1 where it gives none: a broken one is not worth an image."""
+    if exif is None:
+        return 1
+    try:
+        values = tiff_tags(io.BytesIO(exif)).get(274)
+    except HeaderError:
+        return 1
+    return int(values[0]) if values is not None and 1 <= values[0] <= 8 else 1

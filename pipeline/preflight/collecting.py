@@ -1,0 +1,144 @@
+"""A whole data set, checked to its end: what was found wrong, and its boxes as they will be trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.datasets.base import SPLITS, AnnotatedImage, Finding, Split
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.resizing import resized_size
+from pipeline.params import DatasetParams, FindingPolicy, ResizeParams
+from pipeline.progress import track
+
+_GENTLEST = ("keep", "fix", "drop")
+
+
+@dataclass(frozen=True, eq=False)
+class GtBoxes:
+    """N boxes of a data set, in the order of its images.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy, px of the resized image.
+        sizes: (N, 2) int32 H, W of the resized image that each lies in.
+        labels: (N,) int16, 1..C-1, or -1 for an ignore region.
+        splits: (N,) int8, index into `SPLITS`.
+        trainable: (N,) bool: neither difficult nor crowd nor an ignore region, as the paper trains.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    sizes: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int16]
+    splits: npt.NDArray[np.int8]
+    trainable: npt.NDArray[np.bool_]
+
+    def of(self, split: Split) -> GtBoxes:
+        """The trainable boxes of a split."""
+        keep = self.trainable & (self.splits == SPLITS.index(split))
+        return GtBoxes(self.boxes[keep], self.sizes[keep], self.labels[keep], self.splits[keep], self.trainable[keep])
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def shapes(self) -> npt.NDArray[np.float64]:
+        """(N, 2) widths and heights, px of the resized image; at least .001, which rounding may have taken away."""
+        corners = self.boxes.astype(np.float64)
+        shapes: npt.NDArray[np.float64] = np.maximum(corners[:, 2:] - corners[:, :2], 1e-3)
+        return shapes
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A data set that was read to its end.
+
+    Attributes:
+        classes: names without the background.
+        images: images of each split.
+        without_objects: of them, those without a trainable box.
+        gt: all boxes.
+        findings: everything that was found.
+        stopping: of each kind whose policy is error, how often it was found; each one would end the `dataset` stage.
+        missing_splits: splits without which the `dataset` stage ends and which have no image.
+    """
+
+    classes: tuple[str, ...]
+    images: dict[Split, int]
+    without_objects: dict[Split, int]
+    gt: GtBoxes
+    findings: list[Finding]
+    stopping: dict[str, int]
+    missing_splits: tuple[Split, ...]
+
+    @property
+    def stops(self) -> int:
+        """How many things would end a run."""
+        return sum(self.stopping.values()) + len(self.missing_splits)
+
+    def count(self, label: int, split: Split) -> int:
+        """Trainable boxes of a class in a split."""
+        own = self.gt.trainable & (self.gt.labels == label) & (self.gt.splits == SPLITS.index(split))
+        return int(own.sum())
+
+
+def never_stopping(policy: FindingPolicy) -> FindingPolicy:
+    """The policy with the gentlest other action in place of each error, so that one fault does not hide the next."""
+    gentle = {
+        kind: next(action for action in _GENTLEST if action in policy.allowed(kind))
+        for kind, action in policy.model_dump().items()
+        if action == "error"
+    }
+    return policy.model_copy(update=gentle)
+
+
+def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Checked:
+    """Read the data set below `root` to its end, image headers included, and keep its boxes.
+
+    Raises:
+        InputError: nothing can be read there, or a file cannot be parsed at all, which no policy covers.
+    """
+    dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}))
+    images, without = Counter[Split](), Counter[Split]()
+    gt = _collect(track(dataset.images, "check-data", total=0), resize, images, without)
+    kinds = Counter(finding.kind for finding in dataset.findings)
+    return Checked(
+        dataset.classes,
+        {split: images[split] for split in SPLITS},
+        {split: without[split] for split in SPLITS},
+        gt,
+        dataset.findings,
+        {kind: count for kind, count in kinds.items() if getattr(params.findings, kind) == "error"},
+        tuple(split for split in SPLITS if split != "val" and not images[split]),
+    )
+
+
+def _collect(
+    source: Iterable[AnnotatedImage], resize: ResizeParams, images: Counter[Split], without: Counter[Split]
+) -> GtBoxes:
+    boxes = [np.zeros((0, 4), np.float32)]
+    labels, trainable = [np.zeros(0, np.int16)], [np.zeros(0, np.bool_)]
+    counts, rows = [0], [(0, 0, 0)]
+    for image in source:
+        height, width = resized_size(image.height, image.width, resize)
+        scale = np.array([width / image.width, height / image.height] * 2, np.float32)
+        kept = ~(image.difficult | image.iscrowd | (image.labels < 0))
+        images[image.split] += 1
+        without[image.split] += not kept.any()
+        boxes.append(image.boxes * scale)
+        labels.append(image.labels)
+        trainable.append(kept)
+        counts.append(len(kept))
+        rows.append((height, width, SPLITS.index(image.split)))
+    per_box = np.repeat(np.array(rows, np.int32), counts, axis=0)
+    return GtBoxes(
+        np.concatenate(boxes),
+        per_box[:, :2],
+        np.concatenate(labels),
+        per_box[:, 2].astype(np.int8),
+        np.concatenate(trainable),
+    )

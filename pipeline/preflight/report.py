@@ -1,0 +1,202 @@
+"""What `frcnn check-data` says on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.anchor_layout import Floats
+from pipeline.datasets.base import SPLITS, Finding
+from pipeline.params import DatasetParams, Params
+from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.collecting import Checked
+from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
+
+_EXAMPLES = 3
+_MOST_CLASSES = 30
+_MOST_NAMES = 12
+_LARGEST = 3
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def report(
+    root: Path,
+    checked: Checked,
+    params: Params,
+    placement: Placement,
+    verdict: Verdict | None,
+    fits: Mapping[str, Fit],
+    preset: str | None,
+) -> Iterator[str]:
+    """The lines of the report, all but the last.
+
+    Args:
+        root: the data root.
+        checked: what was read.
+        params: sections dataset, resize, anchors and anchor_targets of them are told of.
+        placement: where anchors lie.
+        verdict: None where train has no box.
+        fits: of the configured anchors, by split, without train.
+        preset: whose parameters these are; None: params.yaml's.
+    """
+    yield f"{root}: reader {params.dataset.reader}, parameters of {f'preset {preset}' if preset else 'params.yaml'}"
+    yield from _counts(checked)
+    yield from _findings(checked, params.dataset)
+    if verdict is None:
+        yield from ("", "train has no box to learn from, so nothing is said of sizes and anchors")
+        return
+    yield from _sizes(checked.gt.of("train").shapes, params)
+    yield from _anchors(verdict, fits, params, placement)
+    yield from _proposal(root, verdict, params, preset)
+    yield ""
+
+
+def ending(checked: Checked, dataset: DatasetParams) -> str:
+    """The last line: whether anything would stop a run, and what to do about it."""
+    if not checked.stops:
+        return "nothing here would stop a run"
+    remedies = [f"give dataset.{dataset.reader}.{split} images" for split in checked.missing_splits]
+    if checked.stopping:
+        changes = [
+            f"dataset.findings.{kind} to {' or '.join(a for a in dataset.findings.allowed(kind) if a != 'error')}"
+            for kind in checked.stopping
+        ]
+        remedies.append(f"correct the data or set {', '.join(changes)}")
+    found = "1 finding" if checked.stops == 1 else f"{checked.stops} findings"
+    return f"{found} would stop the run: {'; '.join(remedies)}"
+
+
+def _counts(checked: Checked) -> Iterator[str]:
+    rows: list[tuple[str, Sequence[object]]] = [
+        ("images", [checked.images[split] for split in SPLITS]),
+        ("  without an object", [checked.without_objects[split] for split in SPLITS]),
+        ("boxes", [len(checked.gt.of(split)) for split in SPLITS]),
+    ]
+    counts = {
+        name: [checked.count(label, split) for split in SPLITS] for label, name in enumerate(checked.classes, start=1)
+    }
+    shown = sorted(counts, key=lambda name: -sum(counts[name]))[:_MOST_CLASSES]
+    rows += [(f"  {name}", counts[name]) for name in shown]
+    rest = [own for name, own in counts.items() if name not in shown]
+    if rest:
+        rows.append((f"  {len(rest)} more classes", [sum(column) for column in zip(*rest, strict=True)]))
+    others = ~checked.gt.trainable
+    rows.append(
+        (
+            "not trained on (difficult, crowd, ignored)",
+            [int((others & (checked.gt.splits == index)).sum()) for index in range(len(SPLITS))],
+        )
+    )
+    yield from _table(SPLITS, rows)
+    for split in checked.missing_splits:
+        yield f"  no {split} images: this would stop the run"
+    for split, index in (("train", 0), ("test", 2)):
+        absent = [name for name, own in counts.items() if own[index] == 0]
+        if absent and checked.images["train" if index == 0 else "test"]:
+            names = ", ".join(absent[:_MOST_NAMES]) + (", ..." if len(absent) > _MOST_NAMES else "")
+            what = "cannot be learnt" if split == "train" else "cannot be judged"
+            yield f"  without a box in {split}, so {what}: {len(absent)} of {len(counts)} classes ({names})"
+
+
+def _findings(checked: Checked, dataset: DatasetParams) -> Iterator[str]:
+    yield ""
+    if not checked.findings:
+        yield "findings: none"
+        return
+    yield "findings, and what dataset.findings does with them"
+    by_kind: dict[str, list[Finding]] = {}
+    for finding in checked.findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    # First what would stop a run, then the most frequent.
+    for kind in sorted(by_kind, key=lambda kind: (kind not in checked.stopping, -len(by_kind[kind]), kind)):
+        policy = str(getattr(dataset.findings, kind))
+        done = "error: would stop the run" if policy == "error" else policy
+        yield f"  {len(by_kind[kind])} {kind} ({done})"
+        for finding in by_kind[kind][:_EXAMPLES]:
+            place = "" if finding.object < 0 else f", object {finding.object}"
+            yield f"    {finding.file.removeprefix('raw/')}{place}: {finding.detail}"
+        if len(by_kind[kind]) > _EXAMPLES:
+            yield "    ..."
+
+
+def _sizes(shapes: Floats, params: Params) -> Iterator[str]:
+    resize = params.resize
+    rule = (
+        f"{resize.fixed_width} x {resize.fixed_height}"
+        if resize.rule == "fixed"
+        else f"shorter side {resize.shorter_side}, longer at most {resize.longer_side}"
+    )
+    yield from ("", f"boxes of train, px of the resized images ({rule})")
+    width, height = shapes[:, 0], shapes[:, 1]
+    area = width * height
+    rows: list[tuple[str, Sequence[object]]] = []
+    for name, values, digits in (
+        ("  width", width, 0),
+        ("  height", height, 0),
+        ("  square root of area", np.sqrt(area), 0),
+        ("  ratio, height over width", height / width, 2),
+    ):
+        rows.append((name, [f"{value:.{digits}f}" for value in np.quantile(values, _QUANTILES)]))
+    yield from _table([f"{q:.0%}" for q in _QUANTILES], rows)
+    largest = np.argsort(-area, kind="stable")[:_LARGEST]
+    yield f"  largest: {', '.join(f'{width[i]:.0f} x {height[i]:.0f}' for i in largest)}"
+
+
+def _anchors(verdict: Verdict, fits: Mapping[str, Fit], params: Params, placement: Placement) -> Iterator[str]:
+    border = params.anchor_targets.allowed_border
+    within = (
+        "wherever they lie"
+        if border is None
+        else f"that stick out of the image by at most {border:g} px"
+        if border
+        else "inside the image"
+    )
+    count = len(verdict.configured.shapes)
+    yield from ("", f"anchors: {count} a location, every {placement.stride} px, {within}; IoU of a box with the best")
+    rows = [("  configured, train", _figures(verdict.configured))]
+    rows += [(f"  configured, {split}", _figures(fit)) for split, fit in fits.items()]
+    if verdict.kind != "fit":
+        if border is not None:
+            rows.append(("  allowed_border: null, train", _figures(verdict.any_border)))
+        rows.append((f"  {len(verdict.clustered.shapes)} shapes by k-means, train", _figures(verdict.clustered)))
+        rows.append(("  best grid found, train", _figures(verdict.proposed)))
+    yield from _table(["boxes", "mean", "below .5", "below .7"], rows)
+
+
+def _figures(fit: Fit) -> Sequence[object]:
+    return len(fit.best_iou), f"{fit.mean:.3f}", f"{fit.below(0.5):.1%}", f"{fit.below(0.7):.1%}"
+
+
+def _proposal(root: Path, verdict: Verdict, params: Params, preset: str | None) -> Iterator[str]:
+    gain, unreached = verdict.proposed.mean - verdict.configured.mean, verdict.configured.below(0.5)
+    if verdict.kind == "fit":
+        yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, no grid found has a mean higher by {LEAST_GAIN:g}"
+        return
+    reasons = [f"{unreached:.1%} of the boxes are below .5, over {MOST_UNREACHED:.0%}"] * (unreached > MOST_UNREACHED)
+    reasons += [f"another grid raises the mean by {gain:.3f}, over {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)
+    yield f"  they do not fit: {'; '.join(reasons)}"
+    shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in verdict.clustered.shapes)
+    yield f"  shapes by k-means under 1 - IoU: {shapes}"
+    if verdict.kind == "no_better":
+        border = "" if params.anchor_targets.allowed_border is None else "set anchor_targets.allowed_border to null, "
+        yield (
+            "  as many ratios and scales do no better: resize to larger images where small boxes are not reached, "
+            f"{border}or give more ratios and scales"
+        )
+        return
+    base, ratios, scales = params.anchors.base_size, list(verdict.grid.ratios), list(verdict.grid.scales)
+    written = f"'anchors.ratios={ratios}' 'anchors.scales={scales}'"
+    yield f"  proposed, of base_size {base:g}:"
+    yield f"    frcnn preset {preset or 'NAME'} dataset.root={shlex.quote(str(root))} {written}"
+
+
+def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:
+    first = max(len(name) for name, _ in rows)
+    cells = [header, *(row for _, row in rows)]
+    widths = [max(len(str(row[column])) for row in cells) for column in range(len(header))]
+    for name, row in [("", header), *rows]:
+        numbers = "  ".join(f"{cell!s:>{width}}" for cell, width in zip(row, widths, strict=True))
+        yield f"{name:<{first}}  {numbers}"

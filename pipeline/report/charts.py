@@ -1,0 +1,196 @@
+"""Charts as Vega-Lite specifications, built by Altair; colours that follow the page's theme are left to the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+Spec = dict[str, Any]
+
+# Okabe and Ito's colours that stand out on white and on near-black alike.
+COLOURS = ("#2A8BD0", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8A8A")
+KIND_COLOURS = {
+    "correct": "#009E73",
+    "duplicate": "#56B4E9",
+    "wrong_class": "#CC79A7",
+    "badly_placed": "#E69F00",
+    "background": "#D55E00",
+    "missed": "#8A8A8A",
+}
+_WIDTH = 520
+_HEIGHT = 260
+_SMALL_WIDTH = 330
+_SMALL_HEIGHT = 190
+
+
+def curves(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    series: str,
+    *,
+    x_title: str,
+    y_title: str,
+    log_x: bool = False,
+    unit_y: bool = True,
+    small: bool = False,
+    points: bool = False,
+) -> Spec:
+    """One line a series; hovering over the chart tells the values, a click on the legend brings one series out.
+
+    Args:
+        table: long form, a row a point.
+        x, y, series: names of its columns.
+        unit_y: y runs from 0 to 1.
+        small: for several charts in a row.
+        points: mark each point.
+    """
+    chosen = alt.selection_point(fields=[series], bind="legend")
+    scale = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
+    names = list(dict.fromkeys(table[series]))
+    chart = (
+        alt.Chart(table)
+        .mark_line(point=points, strokeWidth=2)
+        .encode(
+            alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap="greedy")),
+            alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(domain=[0, 1]) if unit_y else alt.Scale(zero=True)),
+            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))),
+            strokeDash=alt.StrokeDash(f"{series}:N", sort=names, legend=None),
+            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
+            tooltip=[series, alt.Tooltip(x, format=".4~g"), alt.Tooltip(y, format=".4~g")],
+        )
+        .add_params(chosen)
+    )
+    width, height = (_SMALL_WIDTH, _SMALL_HEIGHT) if small else (_WIDTH, _HEIGHT)
+    return _spec(chart.properties(width=width, height=height))
+
+
+def grouped_bars(table: pd.DataFrame, group: str, value: str, series: str, *, title: str) -> Spec:
+    """Horizontal bars of 0..1: a group of them for each value of `group`, one a series."""
+    names = list(dict.fromkeys(table[series]))
+    groups = list(dict.fromkeys(table[group]))
+    chart = alt.Chart(table).encode(
+        alt.Y(f"{group}:N", title=None, sort=groups),
+        alt.X(f"{value}:Q", title=title, scale=alt.Scale(domain=[0, 1])),
+        alt.YOffset(f"{series}:N", sort=names),
+        tooltip=[group, series, alt.Tooltip(value, format=".3f")],
+    )
+    bars = chart.mark_bar().encode(alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))))
+    texts = chart.mark_text(align="left", dx=3, fontSize=10).encode(text=alt.Text(value, format=".3f"))
+    return _spec((bars + texts).properties(width=_WIDTH, height={"step": 15}))
+
+
+def counts(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> Spec:
+    """Horizontal bars of counts, one a row of `name` and series, on a scale that shows 1 beside 10,000."""
+    names = list(dict.fromkeys(table[series]))
+    chart = (
+        alt.Chart(table)
+        .mark_bar()
+        .encode(
+            alt.Y(f"{name}:N", title=None, sort=list(dict.fromkeys(table[name]))),
+            alt.X(
+                f"{count}:Q",
+                title=title,
+                scale=alt.Scale(type="symlog"),
+                axis=alt.Axis(labelOverlap="greedy", tickCount=5),
+            ),
+            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))),
+            alt.YOffset(f"{series}:N", sort=names),
+            tooltip=[name, series, count],
+        )
+    )
+    return _spec(chart.properties(width=_SMALL_WIDTH, height={"step": 14}))
+
+
+def box_sizes(boxes: pd.DataFrame, anchors: pd.DataFrame) -> Spec:
+    """Widths and heights of boxes, and the anchors of one location among them, on equal logarithmic axes.
+
+    Args:
+        boxes: columns width, height (px of the resized image), class.
+        anchors: columns width, height, anchor (its name).
+    """
+    both = pd.concat([boxes[["width", "height"]], anchors[["width", "height"]]])
+    domain = [float(both.min().min()) / 1.2, float(both.max().max()) * 1.2]
+    scale = alt.Scale(type="log", domain=domain, nice=False)
+    axis = alt.Axis(labelOverlap="greedy", tickCount=6)
+    x = alt.X("width:Q", scale=scale, title="width, px", axis=axis)
+    y = alt.Y("height:Q", scale=scale, title="height, px", axis=axis)
+    cloud = (
+        alt.Chart(boxes)
+        .mark_circle(size=14, opacity=0.45, color=COLOURS[5])
+        .encode(x, y, tooltip=["class", alt.Tooltip("width", format=".0f"), alt.Tooltip("height", format=".0f")])
+    )
+    marks = (
+        alt.Chart(anchors)
+        .mark_point(shape="square", size=90, strokeWidth=2.5, color=COLOURS[4])
+        .encode(x, y, tooltip=["anchor", alt.Tooltip("width", format=".0f"), alt.Tooltip("height", format=".0f")])
+    )
+    return _spec((cloud + marks).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+
+
+def histogram(values: pd.DataFrame, value: str, *, title: str, marks: tuple[float, ...] = ()) -> Spec:
+    """How many boxes have which value of 0..1, in bins of .025, with vertical lines at `marks`."""
+    bars = (
+        alt.Chart(values)
+        .mark_bar(color=COLOURS[5])
+        .encode(
+            alt.X(f"{value}:Q", bin=alt.Bin(step=0.025, extent=[0, 1]), title=title), alt.Y("count()", title="boxes")
+        )
+    )
+    lines = (
+        alt.Chart(pd.DataFrame({"at": list(marks)}))
+        .mark_rule(strokeDash=[4, 3], strokeWidth=2, color=COLOURS[4])
+        .encode(x="at:Q")
+    )
+    return _spec((bars + lines).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+
+
+def error_kinds(table: pd.DataFrame) -> Spec:
+    """Stacked bars: how many detections, and missed boxes, of each kind; columns network, kind, count."""
+    kinds = list(KIND_COLOURS)
+    order = alt.Chart(table).transform_calculate(order=f"indexof({kinds!r}, datum.kind)")
+    chart = order.mark_bar().encode(
+        alt.Y("network:N", title=None, sort=list(dict.fromkeys(table["network"]))),
+        alt.X("count:Q", title="detections, and gt boxes that are missed"),
+        alt.Color("kind:N", title=None, sort=kinds, scale=alt.Scale(domain=kinds, range=list(KIND_COLOURS.values()))),
+        alt.Order("order:Q"),
+        tooltip=["network", "kind", "count"],
+    )
+    return _spec(chart.properties(width=_WIDTH, height={"step": 30}))
+
+
+def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
+    """Rows are actual, columns predicted classes; colour is the share of the row, the number the count.
+
+    Args:
+        table: columns actual, predicted, count, share (of the row, 0..1).
+        classes: names in the order to show.
+    """
+    base = alt.Chart(table).encode(
+        alt.X("predicted:N", sort=classes, title="predicted", axis=alt.Axis(labelAngle=-40, orient="top")),
+        alt.Y("actual:N", sort=classes, title="actual"),
+        tooltip=["actual", "predicted", "count", alt.Tooltip("share", format=".1%")],
+    )
+    cells = base.mark_rect().encode(
+        alt.Color("share:Q", title="share", scale=alt.Scale(scheme="blues", domain=[0, 1]), legend=None)
+    )
+    numbers = base.mark_text(fontSize=11).encode(
+        text="count:Q", color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value("#222"))
+    )
+    step = 34 if len(classes) <= 30 else 16
+    layers = cells + numbers if len(classes) <= 30 else cells
+    return _spec(layers.properties(width={"step": step}, height={"step": max(16, step - 8)}))
+
+
+def _palette(count: int) -> alt.Scale:
+    return alt.Scale(range=list(COLOURS)) if count <= len(COLOURS) else alt.Scale(scheme="tableau20")
+
+
+def _spec(chart: Any) -> Spec:
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec: Spec = chart.configure_view(strokeOpacity=0).to_dict()
+    # The page lays its own theme over, and needs no address of the schema.
+    spec.pop("$schema", None)
+    return spec

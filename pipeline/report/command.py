@@ -1,0 +1,64 @@
+"""`frcnn report`: read the run, write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.errors import InputError
+from pipeline.report.data_section import data_section
+from pipeline.report.detections_section import detections_section, proposals_section, summary_section
+from pipeline.report.journeys_section import journeys_section
+from pipeline.report.page import Section, Text, render
+from pipeline.report.run import Run
+from pipeline.report.scripts import vega_script
+from pipeline.report.stages_section import stages_section
+from pipeline.report.training_section import training_section
+
+_SECTIONS: tuple[tuple[str, str, Callable[[Run], Section]], ...] = (
+    ("summary", "Results", summary_section),
+    ("stages", "The graph", stages_section),
+    ("data", "The data", data_section),
+    ("training", "Training", training_section),
+    ("proposals", "Proposals", proposals_section),
+    ("detections", "Detections", detections_section),
+)
+
+
+def write_report(root: Path, out: Path, images: int) -> str:
+    """Write the page on the project in `root` to `out`, and return a line that tells of it.
+
+    What has not been made yet, or cannot be read, is said in its section.
+
+    Args:
+        images: how many of the judged images are followed through all stages.
+
+    Raises:
+        InputError: there is no project here, or the page cannot be written.
+    """
+    run = Run.read(root)
+    last: tuple[str, str, Callable[[Run], Section]] = (
+        "images",
+        "Image by image",
+        partial(journeys_section, count=images),
+    )
+    makers = (*_SECTIONS, last)
+    sections = [_section(anchor, title, make, run) for anchor, title, make in makers]
+    params = run.params
+    subtitle = f"{params.dataset.reader} data, {params.backbone.name} trunk, seed {params.base.seed}"
+    page = render(f"Faster R-CNN: {root.resolve().name}", subtitle, datetime.now(), sections, vega_script(root))
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    return f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser"
+
+
+def _section(anchor: str, title: str, make: Callable[[Run], Section], run: Run) -> Section:
+    try:
+        return make(run)
+    except InputError as error:
+        return Section(anchor, title, "", [Text(str(error), missing=True)])

@@ -1,0 +1,123 @@
+"""The data set: images and boxes, what was found wrong, box sizes against anchors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from pipeline.anchor_layout import grid_shapes
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.preflight.anchor_fit import Placement
+from pipeline.report import charts
+from pipeline.report.page import Chart, Part, Row, Section, Table, Text
+from pipeline.report.run import Run
+
+_LEAD = (
+    "What is learnt from. A detector sees resized images; an anchor is a box of fixed shape at each cell of the "
+    "feature map, and a gt box can only be learnt by the RPN if some anchor comes near it. Boxes that no anchor "
+    "reaches at an IoU of .7 are left to their best anchor; below .5 even that one is a poor start."
+)
+_MOST_POINTS = 2_000
+_MOST_CLASSES = 25
+
+
+def data_section(run: Run) -> Section:
+    """Counts by split, findings, classes, sizes and the best IoU of each training box."""
+    dataset, resize = run.need("dataset"), run.need("resize")
+    images = read_columns(dataset / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
+    boxes = read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES)
+    rows = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "split", "width", "height"])
+    classes = json.loads((resize / "classes.json").read_text(encoding="utf-8"))
+    order = {image_id: i for i, image_id in enumerate(rows["image_id"])}
+    image = np.array([order[image_id] for image_id in boxes["image_id"]], dtype=np.int64)
+    split = rows["split"][image] if len(image) else np.array([], dtype=object)
+    learnt = ~(boxes["difficult"] | boxes["iscrowd"] | (boxes["label"] < 0))
+    splits = [name for name in ("train", "val", "test") if (images["split"] == name).any()]
+    counts = Table(
+        ["", *splits],
+        [
+            ["images", *[f"{int((images['split'] == name).sum()):,}" for name in splits]],
+            ["gt boxes", *[f"{int((learnt & (split == name)).sum()):,}" for name in splits]],
+            ["difficult, crowds, ignored", *[f"{int((~learnt & (split == name)).sum()):,}" for name in splits]],
+        ],
+        "l" + "r" * len(splits),
+    )
+    per_class = pd.DataFrame(
+        [
+            {"class": name, "split": own, "boxes": int((learnt & (split == own) & (boxes["label"] == label)).sum())}
+            for label, name in enumerate(classes)
+            if label
+            for own in splits
+        ]
+    )
+    shown = per_class.groupby("class")["boxes"].sum().sort_values(ascending=False).index[:_MOST_CLASSES]
+    order_of = {name: i for i, name in enumerate(shown)}
+    per_class = per_class[per_class["class"].isin(order_of)].sort_values(
+        "class", key=lambda names: names.map(order_of), kind="stable"
+    )
+    cut = f" The {_MOST_CLASSES} most frequent of {len(classes) - 1}." if len(classes) - 1 > _MOST_CLASSES else ""
+    parts: list[Part] = [counts, _findings(run)]
+    by_class = Chart(
+        charts.counts(per_class, "class", "boxes", "split", title="gt boxes"), f"Boxes of each class.{cut}"
+    )
+    train = learnt & (split == "train")
+    if train.any():
+        parts.append(Row([by_class, *_against_anchors(run, boxes, rows, image, train, classes)]))
+    else:
+        parts += [by_class, Text("No training image has a box.", missing=True)]
+    return Section("data", "The data", _LEAD, parts)
+
+
+def _findings(run: Run) -> Part:
+    found = read_columns(run.folder("dataset") / "findings.parquet", schemas.FINDINGS)
+    if not len(found["kind"]):
+        return Text("Nothing was found wrong with the annotations and the images.")
+    frame = pd.DataFrame({name: found[name] for name in ("kind", "action", "file", "detail")})
+    rows = [
+        [kind, action, f"{len(own):,}", f"{own['file'].iloc[0]}: {own['detail'].iloc[0]}"]
+        for (kind, action), own in sorted(frame.groupby(["kind", "action"]), key=lambda pair: -len(pair[1]))
+    ]
+    return Table(["finding", "what was done", "how often", "for instance"], rows, "llrl")
+
+
+def _against_anchors(
+    run: Run,
+    boxes: dict[str, np.ndarray],
+    rows: dict[str, np.ndarray],
+    image: np.ndarray,
+    train: np.ndarray,
+    classes: list[str],
+) -> list[Chart]:
+    params = run.params.anchors
+    shapes = grid_shapes(params.base_size, params.ratios, params.scales)
+    corners = boxes_of(boxes)[train]
+    sizes = np.maximum(corners[:, 2:] - corners[:, :2], 1e-3)
+    hw = np.stack([rows["height"], rows["width"]], axis=1)[image[train]]
+    placement = Placement.of(run.params.backbone, run.params.anchor_targets)
+    best = placement.best_iou(corners, hw, shapes)
+    # Evenly spread over the data set, so that no chance is needed.
+    few = slice(None, None, max(1, -(-len(sizes) // _MOST_POINTS)))
+    names = np.array(classes)[boxes["label"][train].astype(np.int64)]
+    cloud = pd.DataFrame({"width": sizes[few, 0], "height": sizes[few, 1], "class": names[few]}).round(1)
+    anchors = pd.DataFrame(
+        {
+            "width": shapes[:, 0],
+            "height": shapes[:, 1],
+            "anchor": [f"ratio {ratio:g}, scale {scale:g}" for ratio in params.ratios for scale in params.scales],
+        }
+    ).round(1)
+    below = {iou: float((best < iou).mean()) for iou in (0.5, 0.7)}
+    return [
+        Chart(
+            charts.box_sizes(cloud, anchors),
+            f"{len(cloud):,} of {len(sizes):,} training boxes (dots), {len(shapes)} anchors of a location (squares).",
+        ),
+        Chart(
+            charts.histogram(pd.DataFrame({"iou": best[few].round(3)}), "iou", title="IoU", marks=(0.5, 0.7)),
+            f"IoU of each training box with the nearest anchor of all: {below[0.5]:.1%} are below .5, {below[0.7]:.1%} "
+            "below .7. frcnn check-data proposes anchors.",
+        ),
+    ]

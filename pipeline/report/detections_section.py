@@ -1,0 +1,164 @@
+"""How good the networks are: figures, precision and recall of each class, kinds of errors, confused classes; and the
+recall of their proposals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import InputError
+from pipeline.report import charts
+from pipeline.report.page import Chart, Part, Row, Section, Table, Text
+from pipeline.report.run import Run
+from pipeline.views.csv_columns import read_csv, read_numbers
+from pipeline.views.metrics_file import read_metrics
+
+_FIGURES = {
+    "mAP50": "VOC mAP at IoU .5",
+    "AP": "COCO AP",
+    "AP75": "AP at IoU .75",
+    "AR100": "COCO AR, 100 detections",
+    "proposal_recall50": "recall of the proposals at IoU .5",
+}
+_MOST_CLASSES = 20
+_SUMMARY_LEAD = (
+    "The figures on the {split} images, which nothing was trained on. AP is the area under the curve of precision "
+    "against recall of a class, mAP its mean over the classes; a detection is right where its IoU with a gt box of "
+    "its class is at least .5, which COCO's AP also asks at .55 to .95. Step 2 classifies step 1's proposals with a"
+    " trunk of its own; step 4 shares one trunk between the RPN and the head; joint trains on from there with all "
+    "losses at once."
+)
+_PROPOSALS_LEAD = (
+    "The RPN's task is to put a proposal on every object, for the head can only find what is proposed. Recall is "
+    "the share of gt boxes that some proposal reaches: it should come near 1 with a few hundred of them at an IoU "
+    "of .5. Where it falls early against IoU, proposals are there but sit loosely."
+)
+_ERRORS_LEAD = (
+    "What is wrong with detections of score {score} and up. Missed boxes ask for a lower threshold, more training "
+    "or better proposals; duplicates for a stricter NMS; badly placed ones (IoU .1 to .5) for more training of the "
+    "deltas; wrong classes and detections on the background for more data or a higher threshold. In the table of "
+    "confusion, rows are what is there and columns what is said; the diagonal is right."
+)
+
+
+def summary_section(run: Run) -> Section:
+    """The table of figures, and AP by class."""
+    networks = run.networks()
+    lead = _SUMMARY_LEAD.format(split=run.params.evaluate.split)
+    if not networks:
+        return Section("summary", "Results", lead, [Text("Nothing is evaluated yet; dvc repro", missing=True)])
+    metrics = {name: read_metrics(run.folder(f"evaluate_{name}")) for name in networks}
+    rows = [[networks[name], *[_figure(own.get(key)) for key in _FIGURES]] for name, own in metrics.items()]
+    table = Table(["network", *_FIGURES.values()], rows, "l" + "r" * len(_FIGURES))
+    of_class: list[dict[str, Any]] = [
+        {"class": label, "network": networks[name], "AP": value}
+        for name, own in metrics.items()
+        for label, value in _mapping(own.get("class_AP50")).items()
+        if isinstance(value, float | int)
+    ]
+    if not of_class:
+        return Section("summary", "Results", lead, [table])
+    frame = pd.DataFrame(of_class)
+    mean = frame.groupby("class")["AP"].mean().sort_values()
+    frame["order"] = frame["class"].map({name: i for i, name in enumerate(mean.index)})
+    few = frame[frame["order"] < _MOST_CLASSES].sort_values("order", kind="stable")
+    caption = "AP of each class at IoU .5, the worst class first." + (
+        f" The worst {_MOST_CLASSES} of {len(mean)}." if len(mean) > _MOST_CLASSES else ""
+    )
+    chart = Chart(charts.grouped_bars(few, "class", "AP", "network", title="AP at IoU .5"), caption)
+    return Section("summary", "Results", lead, [table, chart])
+
+
+def proposals_section(run: Run) -> Section:
+    """Recall against the number of proposals, and against IoU."""
+    networks = run.networks()
+    if not networks:
+        return Section("proposals", "Proposals", _PROPOSALS_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+    by_number, by_iou = [], []
+    for name, title in networks.items():
+        folder = run.folder(f"evaluate_{name}")
+        counted = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
+        for column, iou in (("recall50", ".5"), ("recall70", ".7")):
+            own = pd.DataFrame({"proposals": counted["proposals"], "recall": counted[column]})
+            by_number.append(own.assign(series=f"{title}, IoU {iou}"))
+        levels = read_numbers(folder / "recall_by_iou.csv", "iou", "recall_of_300")
+        by_iou.append(pd.DataFrame({"iou": levels["iou"], "recall": levels["recall_of_300"], "series": title}))
+    against_number = charts.curves(
+        pd.concat(by_number),
+        "proposals",
+        "recall",
+        "series",
+        x_title="proposals an image",
+        y_title="recall",
+        log_x=True,
+        small=True,
+        points=True,
+    )
+    against_iou = charts.curves(
+        pd.concat(by_iou), "iou", "recall", "series", x_title="IoU", y_title="recall of 300 proposals", small=True
+    )
+    parts = [
+        Chart(against_number, "Recall against the number of proposals."),
+        Chart(against_iou, "Recall of 300 proposals against IoU."),
+    ]
+    return Section("proposals", "Proposals", _PROPOSALS_LEAD, [Row(parts)])
+
+
+def detections_section(run: Run) -> Section:
+    """Precision and recall of each class, and which errors there are."""
+    networks = run.networks()
+    lead = _ERRORS_LEAD.format(score=run.params.evaluate.confusion_score)
+    if not networks:
+        return Section("detections", "Detections", lead, [Text("Nothing is evaluated yet.", missing=True)])
+    kinds = [
+        {"network": title, "kind": kind, "count": count}
+        for name, title in networks.items()
+        for kind, count in _mapping(read_metrics(run.folder(f"evaluate_{name}")).get("errors")).items()
+        if kind in charts.KIND_COLOURS
+    ]
+    parts: list[Part] = []
+    if kinds:
+        parts.append(Chart(charts.error_kinds(pd.DataFrame(kinds)), "Errors by kind."))
+    parts.append(Row([_pr_chart(run, name, title) for name, title in networks.items()]))
+    last = list(networks)[-1]
+    parts.append(_confusion(run, last, networks[last]))
+    return Section("detections", "Detections", lead, parts)
+
+
+def _pr_chart(run: Run, name: str, title: str) -> Part:
+    columns = read_csv(run.folder(f"evaluate_{name}") / "pr_curves.csv")
+    frame = pd.DataFrame(columns)
+    worst = frame.groupby("class")["precision"].mean().sort_values().index[:_MOST_CLASSES]
+    few = frame[frame["class"].isin(worst)]
+    spec = charts.curves(few, "recall", "precision", "class", x_title="recall", y_title="precision", small=True)
+    more = f" The worst {_MOST_CLASSES} of {frame['class'].nunique()}." if len(worst) < frame["class"].nunique() else ""
+    return Chart(spec, f"Precision against recall, {title}.{more} A click on the legend brings a class out.")
+
+
+def _confusion(run: Run, name: str, title: str) -> Part:
+    try:
+        columns = read_csv(run.folder(f"evaluate_{name}") / "confusion.csv")
+    except InputError:
+        return Text("There is nothing to confuse: no gt box, and no detection.", missing=True)
+    frame = pd.DataFrame({key: values.astype(str) for key, values in columns.items()})
+    table = frame.groupby(["actual", "predicted"]).size().rename("count").reset_index()
+    table["share"] = table["count"] / table.groupby("actual")["count"].transform("sum")
+    mistaken = table[table["actual"] != table["predicted"]].groupby("actual")["count"].sum()
+    named = [c for c in np.unique(table[["actual", "predicted"]].to_numpy()) if c != "background"]
+    named = sorted(named, key=lambda c: -int(mistaken.get(c, 0)))[:_MOST_CLASSES]
+    order = [*sorted(named), "background"]
+    table = table[table["actual"].isin(order) & table["predicted"].isin(order)]
+    return Chart(
+        charts.confusion(table, order),
+        f"Confusion, {title}. Background as actual: detected where nothing is; as predicted: missed.",
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _figure(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float | int) else "none"

@@ -1,0 +1,63 @@
+"""What a report is made of: a project's folder, its parameters, its graph and when its stages ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.graph import Graph, read_graph
+from pipeline.params import Params, load_params
+from pipeline.run_times import RunTime, read_runs
+from pipeline.views.command import StageCommand
+
+NETWORKS = {"step2": "step 2 (unshared)", "step4": "step 4 (shared)", "joint": "joint"}
+"""Each network that is evaluated, by the end of its stages' names."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A project as it stands."""
+
+    root: Path
+    params: Params
+    graph: Graph
+    times: Mapping[str, RunTime]
+
+    @classmethod
+    def read(cls, root: Path) -> Run:
+        """The project in `root`.
+
+        Raises:
+            InputError: there is none, or its parameters or its graph cannot be read.
+        """
+        root = Path(root)
+        return cls(root, load_params(root / "params.yaml"), read_graph(root), read_runs(root))
+
+    def folder(self, stage: str) -> Path:
+        """The folder that a stage writes."""
+        return self.root / "data" / stage
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage has written its folder."""
+        folder = self.folder(stage)
+        return folder.is_dir() and any(folder.iterdir())
+
+    def need(self, stage: str) -> Path:
+        """The folder of a stage that has run.
+
+        Raises:
+            InputError: it has not.
+        """
+        if not self.has(stage):
+            raise InputError(f"{self.folder(stage)}: not made yet; dvc repro {stage}")
+        return self.folder(stage)
+
+    def command(self, stage: str) -> StageCommand:
+        """A stage's command line."""
+        return StageCommand.parse(self.graph.nodes[stage].command)
+
+    def networks(self) -> dict[str, str]:
+        """Those of `NETWORKS` that have been evaluated."""
+        return {name: title for name, title in NETWORKS.items() if self.has(f"evaluate_{name}")}

@@ -1,0 +1,55 @@
+"""Loss curves of every training stage."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.errors import InputError
+from pipeline.report import charts
+from pipeline.report.page import Chart, Part, Row, Section, Text
+from pipeline.report.run import Run
+from pipeline.views.csv_columns import read_numbers
+
+_STAGES = {
+    "train_rpn_step1": "Step 1: the RPN, with a trunk of its own",
+    "train_head_step2": "Step 2: the RoI head, with a trunk of its own",
+    "train_rpn_step3": "Step 3: the RPN again, on step 2's maps",
+    "train_head_step4": "Step 4: the RoI head again, on the same maps",
+    "finetune_joint": "Joint: trunk, RPN and head together",
+}
+_NAMES = {
+    "rpn_objectness": "objectness (object or not, of anchors)",
+    "rpn_box": "anchor deltas",
+    "roi_class": "class of RoIs",
+    "roi_box": "RoI deltas",
+}
+_LEAD = (
+    "Each loss should fall, fast at first. One that stays where it began means a learning rate too low, or targets "
+    "that nothing can fit; one that jumps, a rate too high. Box losses count fg anchors and fg RoIs only. In steps "
+    "3 and 4 the trunk rests, so that an iteration takes a fraction of the time."
+)
+
+
+def training_section(run: Run) -> Section:
+    """A chart a stage that has run."""
+    figures: list[Part] = []
+    for stage, title in _STAGES.items():
+        if not run.has(stage):
+            figures.append(Text(f"{title}: not trained yet; dvc repro {stage}", missing=True))
+            continue
+        try:
+            columns = read_numbers(run.folder(stage) / "history.csv", "iteration", "loss")
+        except InputError as error:
+            figures.append(Text(str(error), missing=True))
+            continue
+        parts = [name for name in columns if name in _NAMES]
+        table = pd.concat(
+            [pd.DataFrame({"iteration": columns["iteration"], "value": columns[p], "loss": _NAMES[p]}) for p in parts]
+        )
+        time = run.times.get(stage)
+        took = f" {time.seconds:,.0f} s." if time else ""
+        spec = charts.curves(
+            table, "iteration", "value", "loss", x_title="iteration", y_title="loss", unit_y=False, small=True
+        )
+        figures.append(Chart(spec, f"{title}.{took}"))
+    return Section("training", "Training", _LEAD, [Row(figures)])

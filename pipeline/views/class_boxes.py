@@ -1,0 +1,34 @@
+"""Boxes coloured by class; a text tells the class, the colours only help to follow it from image to image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, Colour, Dash
+
+_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE, YELLOW, VERMILLION)
+
+
+def layers_by_class(
+    boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str], dashes: Sequence[Dash] = ()
+) -> list[BoxLayer]:
+    """A layer a box, the first on top: (N, 4) boxes, (N,) labels, a text and, where given, a line style each."""
+    order = range(len(boxes) - 1, -1, -1)
+    return [
+        BoxLayer(boxes[i : i + 1], class_colour(int(labels[i])), [texts[i]], dash=dashes[i] if dashes else "solid")
+        for i in order
+    ]
+
+
+def class_colour(label: int) -> Colour:
+    """The colour of a class."""
+    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
+
+
+def class_name(names: Sequence[str], label: int) -> str:
+    """The name of a class, its number where it has none; a label below 0 is an ignore region."""
+    if label < 0:
+        return "ignore region"
+    return names[label] if label < len(names) else f"class {label}"

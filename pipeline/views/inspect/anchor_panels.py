@@ -1,0 +1,143 @@
+"""Panels of the anchor_targets stage: where anchors lie, which of them are fg and of which gt box, ignored or bg."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.anchor_layout import POOLINGS, Floats, grid_anchors, grid_centres, grid_shapes
+from pipeline.errors import InputError
+from pipeline.views.anchors import Assignment, assignment_of
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    WHITE,
+    YELLOW,
+    BoxLayer,
+    Colour,
+    Dash,
+    dimmed,
+    draw_boxes,
+    enlarged,
+)
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.text import count_text
+from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
+
+SIDE = 560
+
+_RATIO_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION)
+_DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted")
+_GT_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION, WHITE)
+_MARGIN = 4  # px around the anchors of a location
+
+
+def anchor_panels(asked: Asked) -> list[Tile]:
+    """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location."""
+    pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
+    own = assignment_of(asked.folder, asked.entry, gt.boxes)
+    anchors = asked.params.anchors
+    shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
+    stride = 1 << POOLINGS[asked.params.backbone.name]
+    centres = grid_centres(*own.feature_size, stride)
+    labels = _labels(asked, own, centres, shapes)
+    place = _shown_location(gt.boxes, centres, pixels)
+    return [
+        _centres_panel(pixels, centres, place, own, stride, asked.name),
+        _location_panel(pixels, centres[place], shapes, anchors.ratios, labels[place]),
+        _fg_panel(pixels, own, gt.boxes),
+        *(_count_panel(pixels, labels, own.feature_size, kind) for kind in (1, -1, 0)),
+    ]
+
+
+def _labels(asked: Asked, own: Assignment, centres: Floats, shapes: Floats) -> np.ndarray:
+    """(Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored; the stored anchors must be those of params.yaml."""
+    labels = np.where(own.is_bg, 0, -1).astype(np.int8)
+    fits = len(labels) == len(centres) * len(shapes)
+    if fits and len(own.fg):
+        anchors = grid_anchors(centres, shapes)[own.fg]
+        fits = bool(np.abs(anchors - own.fg_anchors).max() < 0.05)
+    if not fits:
+        raise InputError(f"{asked.folder}: is of other anchors than params.yaml's; dvc repro {asked.command.stage}")
+    labels[own.fg] = 1
+    return labels.reshape(len(centres), len(shapes))
+
+
+def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -> int:
+    """The location nearest to the centre of the largest gt box, or of the image where it has none."""
+    target = np.array([pixels.shape[1], pixels.shape[0]]) / 2
+    if len(gt_boxes):
+        largest = gt_boxes[np.argmax((gt_boxes[:, 2:] - gt_boxes[:, :2]).prod(axis=1))]
+        target = (largest[:2] + largest[2:]) / 2
+    return int(np.argmin(((centres - target) ** 2).sum(axis=1)))
+
+
+def _centres_panel(pixels: np.ndarray, centres: Floats, place: int, own: Assignment, stride: int, name: str) -> Tile:
+    canvas, _ = enlarged(dimmed(pixels), SIDE)
+    zoom = zoom_of(canvas, pixels)
+    draw_dots(canvas, centres * zoom, SKY_BLUE, 2 if stride * zoom[0] >= 12 else 1)
+    draw_dots(canvas, centres[place : place + 1] * zoom, VERMILLION, 6)
+    height, width = own.feature_size
+    caption = f"{name}: {width} x {height} locations, {stride} px apart; {len(own.is_bg):,} anchors"
+    return Tile(canvas, caption, [Key(SKY_BLUE, "centres", "dot"), Key(VERMILLION, "shown beside", "dot")])
+
+
+def _location_panel(
+    pixels: np.ndarray, centre: Floats, shapes: Floats, ratios: list[float], labels: np.ndarray
+) -> Tile:
+    """All anchors of a location, the image padded so that those which stick out are seen whole."""
+    anchors = grid_anchors(centre[None], shapes)
+    height, width = pixels.shape[:2]
+    low = np.maximum(np.ceil(-anchors[:, :2].min(axis=0)), 0).astype(int) + _MARGIN
+    high = np.maximum(np.ceil(anchors[:, 2:].max(axis=0) - [width, height]), 0).astype(int) + _MARGIN
+    wide = padded(dimmed(pixels), int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    move = np.concatenate([low, low]).astype(np.float32)
+    scales = len(shapes) // len(ratios)
+    layers = [BoxLayer(np.array([[0, 0, width, height]]) + move, WHITE, thickness=1)]
+    keys = []
+    for index, ratio in enumerate(ratios):
+        colour, dash = _RATIO_COLOURS[index % len(_RATIO_COLOURS)], _DASHES[index % len(_DASHES)]
+        layers.append(BoxLayer(anchors[index * scales : (index + 1) * scales] + move, colour, dash=dash))
+        keys.append(Key(colour, f"height / width {ratio:g}", dash))
+    canvas = draw_boxes(wide, layers, SIDE)
+    draw_dots(canvas, (centre + low)[None] * zoom_of(canvas, wide), VERMILLION, 6)
+    out = (anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1)
+    counts = f"{int((labels == 1).sum())} fg, {int((labels == -1).sum())} ignored, {int((labels == 0).sum())} bg"
+    caption = (
+        f"the {len(anchors)} anchors of location ({centre[0]:g}, {centre[1]:g}): {counts}; {int(out.sum())} stick out"
+    )
+    return Tile(canvas, caption, [*keys, Key(WHITE, "border of the image", "solid")])
+
+
+def _fg_panel(pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
+    """fg anchors in the colour of their gt box, which a number names."""
+    layers = []
+    for index in range(len(gt_boxes)):
+        colour = _GT_COLOURS[index % len(_GT_COLOURS)]
+        layers.append(BoxLayer(own.fg_anchors[own.matched_gt == index], colour, thickness=1))
+    for index in range(len(gt_boxes)):
+        colour = _GT_COLOURS[index % len(_GT_COLOURS)]
+        text = f"{index}: {int((own.matched_gt == index).sum())}"
+        layers.append(BoxLayer(gt_boxes[index : index + 1], colour, [text], thickness=3, dash="dashed"))
+    iou = f", IoU {own.max_iou.min():.2f} to {own.max_iou.max():.2f}" if len(own.fg) else ""
+    counts = f"{count_text(len(own.fg), 'fg anchor')} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}{iou}"
+    keys = [Key(ORANGE, "gt box with its number: fg anchors", "dashed"), Key(ORANGE, "its fg anchors", "solid")]
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), counts, keys)
+
+
+def _count_panel(pixels: np.ndarray, labels: np.ndarray, size: tuple[int, int], kind: int) -> Tile:
+    """How many of each location's anchors are of a kind."""
+    counts = (labels == kind).sum(axis=1)
+    most = max(1, int(counts.max())) if kind == 1 else labels.shape[1]
+    name = {1: "fg", -1: "ignored", 0: "bg"}[kind]
+    places = f"{int((counts > 0).sum()):,} of {len(counts):,} locations have one"
+    image = heat_over(pixels, counts.reshape(size), SIDE, 0, most)
+    caption = f"{name}: {int(counts.sum()):,} anchors, {places}"
+    steps = [0, most] if most == 1 else [0, most // 2, most]
+    keys = ramp_keys(
+        np.array(steps) / most, [*map(str, steps[:-1]), f"{most} of a location's {labels.shape[1]} anchors"]
+    )
+    return Tile(image, caption, keys)

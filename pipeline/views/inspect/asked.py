@@ -1,0 +1,95 @@
+"""What is asked of a panel: a stage, an image, and from which score on detections are shown."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.tables import read_columns
+from pipeline.errors import InputError
+from pipeline.params import Params, load_params
+from pipeline.views.command import StageCommand
+from pipeline.views.inspect.artifact import Graph
+from pipeline.views.samples import NetworkImages
+
+_MIRRORED = ".mirrored"
+_NEAR = 4
+_ALL = ("train", "val", "test")
+_SPLITS = {"detect": ("val", "test"), "evaluate": ("val", "test"), "dataset": _ALL, "resize": _ALL}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A stage's command in the project's folder, one image, the score, and the graph, which names related stages."""
+
+    command: StageCommand
+    root: Path
+    entry: Entry
+    score: float
+    graph: Graph
+
+    @property
+    def folder(self) -> Path:
+        """The stage's folder."""
+        return self.root / self.command.out
+
+    @cached_property
+    def images(self) -> NetworkImages:
+        """The resize stage's images."""
+        own = self.command.out if self.command.module == "resize" else self.command.input("resize")
+        return NetworkImages(self.root / own)
+
+    @cached_property
+    def params(self) -> Params:
+        """All of params.yaml."""
+        return load_params(self.root / "params.yaml")
+
+    @property
+    def name(self) -> str:
+        """The image, as captions call it."""
+        return self.entry.image_id + (" mirrored" if self.entry.mirrored else "")
+
+
+def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
+    """The image of a name, `ID` or `ID.mirrored`, where the stage has it.
+
+    Raises:
+        InputError: there is no such image, or none of the splits that the stage works on, or it has no mirror; images
+            that it has are named, those of a like name first.
+    """
+    module = command.module
+    folder = root / (command.out if module in ("dataset", "resize") else command.input("resize"))
+    schema = schemas.DATASET_IMAGES if module == "dataset" else schemas.RESIZED_IMAGES
+    splits = _SPLITS.get(module, ("train",))
+    columns = read_columns(folder / "images.parquet", schema, ["image_id", "split"])
+    split_of = dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
+    own = sorted(image_id for image_id, split in split_of.items() if split in splits)
+    image_id = name if name in split_of else name.removesuffix(_MIRRORED)
+    mirrored = image_id != name
+    if image_id not in split_of:
+        raise InputError(f"no image {name!r}; {command.stage} has {_examples(own, image_id)}")
+    if split_of[image_id] not in splits:
+        told = f"{image_id!r} is a {split_of[image_id]} image"
+        raise InputError(f"{told}; {command.stage} works on {' and '.join(splits)}: {_examples(own, image_id)}")
+    if mirrored and module in ("dataset", "detect", "evaluate"):
+        raise InputError(f"{command.stage} has no mirrors; name {image_id} without {_MIRRORED}")
+    return Entry(image_id, mirrored)
+
+
+def _examples(ids: Sequence[str], name: str) -> str:
+    """How many images there are, and those whose names begin most like the name."""
+    place = bisect.bisect_left(ids, name)
+    around = ids[max(0, place - _NEAR) : place + _NEAR]
+    nearest = sorted(around, key=lambda own: -_alike(own, name))[:_NEAR]
+    return f"{len(ids):,} images, among them {', '.join(sorted(nearest))}" if ids else "no images"
+
+
+def _alike(one: str, other: str) -> int:
+    """Letters that both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,0 +1,99 @@
+"""`frcnn inspect`: an artifact as text, or what it says of one image as a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.artifacts.atomic import atomic_file
+from pipeline.errors import InputError
+from pipeline.views.command import StageCommand
+from pipeline.views.inspect.artifact import Artifact, find_artifact, read_graph
+from pipeline.views.inspect.summary import summary_lines
+
+_COMPRESSION = 3  # of 9: a third of the time for a tenth more bytes
+
+
+def inspect_artifact(
+    root: Path,
+    name: str,
+    image: str | None,
+    out: Path | None,
+    score: float,
+    first: int | None,
+    say: Callable[[str], None],
+) -> None:
+    """Tell of an artifact, or draw what it says of one image.
+
+    Args:
+        root: the project's folder.
+        name: a stage, its folder, or a file in it.
+        image: `ID` or `ID.mirrored`; None for the text.
+        out: the PNG file to write; None for inspect-STAGE-ID.png in the working directory.
+        score: from which on detections count, 0..1.
+        first: so many of the images with most errors are listed, of an evaluate stage.
+        say: takes each line.
+
+    Raises:
+        InputError: there is no such artifact or image, a file is damaged, or an option does not fit the stage.
+    """
+    if not 0 <= score <= 1:
+        raise InputError(f"--score {score:g}: give a number from 0 to 1")
+    if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir()):
+        raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
+    graph = read_graph(root)
+    artifact = find_artifact(graph, root, name)
+    command = artifact.command
+    if first is not None:
+        _list_worst(artifact, root, image, score, first, say)
+        return
+    if image is None and out is None:
+        for line in summary_lines(artifact, root):
+            say(line)
+        return
+    from pipeline.views.inspect.panels import panels_of, shows_images
+
+    if image is None:
+        if shows_images(command):
+            raise InputError(f"--out {out}: name the image to draw with --image")
+        data = _plain_picture(command, root)
+    else:
+        from pipeline.views.contact_sheet import contact_sheet
+        from pipeline.views.encoding import encode_png
+        from pipeline.views.inspect.asked import entry_of
+
+        if not shows_images(command):
+            raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
+        tiles = panels_of(command, root, entry_of(command, root, image), score=score, graph=graph)
+        sheet = contact_sheet(tiles, 3 if len(tiles) > 4 else 2, title=f"{command.stage}: {artifact.purpose}")
+        data = encode_png(sheet, command.stage, _COMPRESSION).data
+    place = out or Path(f"inspect-{command.stage}-{re.sub(r'[^A-Za-z0-9_.-]', '_', image or '')}.png")
+    try:
+        with atomic_file(place) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise InputError(f"--out {place}: cannot be written ({error.strerror}); give another place") from error
+    say(f"picture: {place}")
+
+
+def _list_worst(
+    artifact: Artifact, root: Path, image: str | None, score: float, first: int, say: Callable[[str], None]
+) -> None:
+    from pipeline.views.inspect.worst import worst_lines
+
+    command = artifact.command
+    if command.module != "evaluate" or image is not None or first < 1:
+        raise InputError("--first lists images of an evaluate stage: give it a number from 1, and no --image")
+    for line in worst_lines(root / command.out, score, first):
+        say(line)
+
+
+def _plain_picture(command: StageCommand, root: Path) -> bytes:
+    """The picture of a stage that is of no images: losses, or first filters."""
+    from pipeline.views.pictures import picture_of
+
+    picture = picture_of(command, root)
+    if picture is None:
+        raise InputError(f"{command.stage}: has no picture; leave out --out")
+    return picture.data

@@ -1,0 +1,115 @@
+"""Panels of the detect and evaluate stages: detections by kind of error beside the gt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.artifacts.tables import boxes_of
+from pipeline.views.class_boxes import class_name
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    WHITE,
+    YELLOW,
+    BoxLayer,
+    Colour,
+    Dash,
+    dimmed,
+    draw_boxes,
+)
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.judged import Judged, judged_detections
+from pipeline.views.inspect.map_panels import SIDE, objectness_panel
+from pipeline.views.inspect.proposal_panels import rank_panel, read_proposals
+from pipeline.views.inspect.text import count_text
+
+KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
+    "correct": (GREEN, "solid", "correct"),
+    "duplicate": (SKY_BLUE, "dashed", "duplicate: its gt box is found already"),
+    "wrong_class": (PURPLE, "dashed", "wrong class"),
+    "badly_placed": (ORANGE, "dotted", "badly placed: IoU .1 to .5"),
+    "background": (VERMILLION, "solid", "background"),
+    "ignored": (WHITE, "dotted", "ignored: counts for nothing"),
+    "missed": (YELLOW, "dashed", "missed gt box"),
+}
+"""Colour, line and legend of each kind of detection, and of a missed gt box; the tags tell it once more."""
+
+
+def detect_panels(asked: Asked) -> list[Tile]:
+    """Objectness, the classified proposals, the gt, and the detections by kind."""
+    pixels, judged = asked.images.pixels(asked.entry), judged_detections(asked)
+    rows, gt = read_proposals(asked), judged.gt.trainable
+    classified = asked.params.detect.proposals
+    return [
+        objectness_panel(asked, pixels, gt.boxes),
+        rank_panel(pixels, gt.boxes, boxes_of(rows), rows["score"], classified),
+        *error_panels(asked, pixels, judged),
+    ]
+
+
+def evaluate_panels(asked: Asked) -> list[Tile]:
+    """The gt, and the detections by kind."""
+    return error_panels(asked, asked.images.pixels(asked.entry), judged_detections(asked))
+
+
+def error_panels(asked: Asked, pixels: np.ndarray, judged: Judged) -> list[Tile]:
+    """The gt boxes, those that are missed in a colour of their own, and beside them the detections by kind."""
+    names = asked.images.class_names()
+    return [
+        _gt_panel(asked, pixels, judged, names),
+        _kinds_panel(asked, pixels, judged, names),
+    ]
+
+
+def _gt_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
+    missed, gt = judged.missed(asked.score), judged.gt
+    layers, keys = [], []
+    states = [("found", GREEN, "solid", ~missed & ~gt.ignored), ("missed", YELLOW, "dashed", missed)]
+    for name, colour, dash, own in [*states, ("ignored", WHITE, "dotted", gt.ignored)]:
+        if own.any():
+            told = f" {name}" if name != "found" else ""
+            texts = [class_name(names, int(label)) + told for label in gt.labels[own]]
+            layers.append(BoxLayer(gt.boxes[own], colour, texts, dash=dash))  # type: ignore[arg-type]
+            keys.append(Key(colour, f"gt box {name}", dash))  # type: ignore[arg-type]
+    caption = f"{asked.name}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"{caption} at score {asked.score:g}", keys)
+
+
+def _kinds_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
+    shown = np.flatnonzero(judged.score >= asked.score)
+    layers: list[BoxLayer] = []
+    keys, counts = [], []
+    for kind, (colour, dash, told) in KIND_STYLES.items():
+        own = shown[judged.kind[shown] == kind]
+        boxes, texts = judged.boxes[own], [_tag(judged, int(i), names) for i in own]
+        if kind == "missed":
+            missed = judged.missed(asked.score)
+            boxes = judged.gt.boxes[missed]
+            texts = []  # the panel of the gt has them
+        if len(boxes):
+            # Missed gt boxes lie below all, errors over what is correct, and the best score of a kind on top.
+            layers.insert(0 if kind == "missed" else len(layers), BoxLayer(boxes[::-1], colour, texts[::-1], dash=dash))
+            keys.append(Key(colour, told, dash))
+            counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
+    caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {asked.score:g}: "
+    caption += (", ".join(counts) or "none") + f" ({judged.source})"
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), caption, keys)
+
+
+def _tag(judged: Judged, row: int, names: Sequence[str]) -> str:
+    """The class and score, and what is wrong."""
+    kind, gt = str(judged.kind[row]), int(judged.gt_index[row])
+    told = {
+        "duplicate": " duplicate",
+        "wrong_class": f" is {class_name(names, int(judged.gt.labels[gt]))}" if kind == "wrong_class" else "",
+        "badly_placed": f" IoU {judged.iou[row]:.2f}",
+        "background": " background",
+        "ignored": " ignored",
+    }.get(kind, "")
+    return f"{class_name(names, int(judged.label[row]))} {judged.score[row]:.2f}{told}"

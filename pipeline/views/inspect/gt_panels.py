@@ -1,0 +1,65 @@
+"""Panels of the dataset and the resize stage: the image with its gt boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.artifacts.stores import Entry
+from pipeline.views.class_boxes import class_name, layers_by_class
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.text import count_text
+from pipeline.views.samples import GtBoxes, OriginalImages
+
+SIDE = 900
+
+
+def dataset_panels(asked: Asked) -> list[Tile]:
+    """The original image."""
+    images = OriginalImages(asked.folder, asked.root / asked.command.input("raw"))
+    pixels = images.pixels(asked.entry.image_id)
+    gt = images.gt(Entry(asked.entry.image_id, False), pixels.shape[1])
+    row = images.row(asked.entry.image_id)
+    caption = f"{asked.name}, {row['split']}, {row['file']}: {row['width']} x {row['height']} px, {_counts(gt)}"
+    layers = class_layers(gt, images.class_names())
+    return [Tile(draw_boxes(pixels, layers, SIDE), caption, _legend(gt))]
+
+
+def resize_panels(asked: Asked) -> list[Tile]:
+    """The image as the network sees it."""
+    gt, row = asked.images.gt_of(asked.entry), asked.images.row(asked.entry.image_id)
+    size = f"{row['original_width']} x {row['original_height']} -> {row['width']} x {row['height']} px"
+    caption = f"{asked.name}, {row['split']}: {size}, {_counts(gt)}"
+    layers = class_layers(gt, asked.images.class_names())
+    return [Tile(draw_boxes(asked.images.pixels(asked.entry), layers, SIDE), caption, _legend(gt))]
+
+
+def class_layers(gt: GtBoxes, names: Sequence[str]) -> list[BoxLayer]:
+    """A layer a gt box, coloured by class; its text and its line tell what is not trained on."""
+    marks = [
+        _mark(bool(difficult), bool(iscrowd), bool(label < 0))
+        for difficult, iscrowd, label in zip(gt.difficult, gt.iscrowd, gt.labels, strict=True)
+    ]
+    texts = [class_name(names, int(label)) + text for label, (text, _) in zip(gt.labels, marks, strict=True)]
+    return layers_by_class(gt.boxes, gt.labels, texts, [dash for _, dash in marks])
+
+
+def _mark(difficult: bool, iscrowd: bool, is_region: bool) -> tuple[str, Dash]:
+    told = [text for text, holds in (("difficult", difficult), ("crowd", iscrowd)) if holds]
+    dash: Dash = "dotted" if iscrowd or is_region else "dashed" if difficult else "solid"
+    return (f" ({', '.join(told)})" if told else "", dash)
+
+
+def _counts(gt: GtBoxes) -> str:
+    kinds = (("difficult", gt.difficult), ("crowd", gt.iscrowd), ("ignore regions", gt.labels < 0))
+    told = [f"{int(flags.sum())} {kind}" for kind, flags in kinds if flags.any()]
+    return count_text(len(gt), "gt box", "gt boxes") + (f" ({', '.join(told)})" if told else "")
+
+
+def _legend(gt: GtBoxes) -> list[Key]:
+    if not gt.ignored.any():
+        return []
+    keys = [Key(WHITE, "to be found", "solid")]
+    keys += [Key(WHITE, "difficult", "dashed")] if gt.difficult.any() else []
+    return keys + ([Key(WHITE, "crowd or ignore region", "dotted")] if (gt.iscrowd | (gt.labels < 0)).any() else [])

@@ -1,0 +1,81 @@
+"""What became of each detection of one image: from an evaluate stage's matches.parquet, or judged anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.metrics.boxes import Detections, GroundTruth
+from pipeline.metrics.errors import judge
+from pipeline.views.command import StageCommand
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.samples import GtBoxes
+
+
+@dataclass(frozen=True)
+class Judged:
+    """D detections of an image and its G gt boxes, in px of the resized image.
+
+    Attributes:
+        boxes: (D, 4) float32 xyxy, by falling score.
+        label: (D,) int64.
+        score: (D,) float32, 0..1.
+        kind: (D,) str of `pipeline.metrics.errors.KINDS`.
+        gt_index: (D,) int64, the gt box that made it so, -1 for none.
+        iou: (D,) float, 0..1, with that box.
+        gt: all gt boxes.
+        source: in words, where the kinds are from.
+    """
+
+    boxes: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    kind: np.ndarray
+    gt_index: np.ndarray
+    iou: np.ndarray
+    gt: GtBoxes
+    source: str
+
+    def missed(self, score: float) -> np.ndarray:
+        """(G,) bool: boxes to be found that no correct detection of at least this score finds."""
+        found = np.zeros(len(self.gt), dtype=bool)
+        found[self.gt_index[(self.kind == "correct") & (self.score >= score)]] = True
+        missed: np.ndarray = ~found & ~self.gt.ignored
+        return missed
+
+
+def judged_detections(asked: Asked) -> Judged:
+    """The detections of the asked image, of a detect stage or of the one that an evaluate stage judged."""
+    is_detect = asked.command.module == "detect"
+    folder = asked.folder if is_detect else asked.root / asked.command.input("detections")
+    evaluate = asked.graph.reader_of("evaluate", "detections", asked.command.out) if is_detect else asked.command
+    rows = ImageRows(folder / "detections.parquet", schemas.DETECTIONS)[asked.entry]
+    scale = asked.images.scale(asked.entry.image_id)
+    gt, original = asked.images.gt_of(asked.entry), boxes_of(rows)
+    label = rows["label"].astype(np.int64)
+    stored = _stored(asked, evaluate, rows) if evaluate is not None else None
+    if stored is not None:
+        kind, index, iou, source = stored
+    else:
+        found = Detections(np.zeros(len(label), np.int64), label, rows["score"].astype(np.float32), original)
+        truth = GroundTruth(np.zeros(len(gt), np.int64), gt.labels, gt.boxes / scale, gt.difficult, gt.iscrowd)
+        judgement = judge(found, truth)
+        kind, index, iou, source = judgement.kind, judgement.gt, judgement.iou, "judged here"
+    return Judged(original * scale, label, rows["score"], kind, index, iou, gt, source)
+
+
+def _stored(
+    asked: Asked, evaluate: StageCommand, rows: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str] | None:
+    """kind, gt and IoU of each detection from matches.parquet; None where it is absent or of other detections."""
+    path = asked.root / evaluate.out / "matches.parquet"
+    if not path.is_file():
+        return None
+    matches = ImageRows(path, schemas.MATCHES)[asked.entry]
+    own = {name: values[matches["kind"] != "missed"] for name, values in matches.items()}
+    if not np.array_equal(own["score"], rows["score"]) or not np.array_equal(boxes_of(own), boxes_of(rows)):
+        return None
+    return own["kind"].astype(str), own["gt"].astype(np.int64), own["iou"], f"kinds of {evaluate.stage}"

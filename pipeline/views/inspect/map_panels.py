@@ -1,0 +1,112 @@
+"""Panels of feature maps and of objectness maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.tables import ImageRows
+from pipeline.errors import InputError
+from pipeline.views.contact_sheet import GAP, Tile
+from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.marks import heat_map, heat_over, ramp_keys, zoom_of
+
+SIDE = 560
+
+_CHANNELS = 12
+_COLUMNS = 4
+_GAP = 4
+
+
+def features_panels(asked: Asked) -> list[Tile]:
+    """The image, the mean over the channels, and the channels that vary most over this image."""
+    feature_map = map_of(asked.folder, asked.entry)
+    if feature_map is None:
+        raise InputError(f"{asked.folder}: has no map of {member_name(*asked.entry)}; dvc repro {asked.command.stage}")
+    values = feature_map.astype(np.float32)
+    pixels, (depth, height, width) = asked.images.pixels(asked.entry), values.shape
+    mean, spread = values.mean(axis=0), values.std(axis=(1, 2))
+    strongest = np.argsort(-spread, kind="stable")[:_CHANNELS]
+    low, high = float(mean.min()), float(mean.max())
+    over = heat_over(pixels, mean, SIDE, low, high)
+    keys = ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
+    caption = f"mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
+    dead = int((spread == 0).sum())
+    told = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
+    return [
+        Tile(enlarged(pixels, SIDE)[0], asked.name),
+        Tile(over, caption, keys),
+        Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), told, wide=True),
+    ]
+
+
+def _channel_grid(values: np.ndarray, channels: np.ndarray, aspect: float) -> np.ndarray:
+    """Maps of channels side by side, each with its number and its largest value."""
+    wide = (2 * SIDE + GAP - _GAP * (_COLUMNS - 1)) // _COLUMNS
+    high = max(1, round(wide * aspect))
+    cells = []
+    for channel in channels:
+        cell = heat_map(values[channel], (high, wide))
+        text = f"{channel}: {values[channel].min():.1f} to {values[channel].max():.1f}"
+        cell = _with_heading(cell, text)
+        cells.append(np.pad(cell, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255))
+    blank = np.full_like(cells[0], 255)
+    cells += [blank] * (-len(cells) % _COLUMNS)
+    rows = [np.concatenate(cells[start : start + _COLUMNS], axis=1) for start in range(0, len(cells), _COLUMNS)]
+    return np.concatenate(rows)[:-_GAP, :-_GAP]
+
+
+def _with_heading(cell: np.ndarray, text: str) -> np.ndarray:
+    heading = np.full((TEXT_SIZE + 6, cell.shape[1], 3), 255, dtype=np.uint8)
+    draw_text(heading, text, (2, 3), BLACK)
+    return np.concatenate([heading, cell])
+
+
+def map_of(folder: Path, entry: Entry) -> np.ndarray | None:
+    """The map of one image that a stage wrote; None where it has none, of this image or at all."""
+    if not (folder / "images.parquet").is_file():
+        return None
+    row = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)[entry]
+    if not len(row["shard"]):
+        return None
+    return ShardReader(folder, open_shards=1).read(str(row["shard"][0]), member_name(*entry))
+
+
+class Objectness(NamedTuple):
+    """(Fh, Fw) float32 `values`, 0..1, and in words whose they are."""
+
+    values: np.ndarray
+    told: str
+
+
+def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
+    """The objectness map of an image; for a mirror that the RPN has not seen that of the image, mirrored."""
+    own = map_of(folder, entry)
+    if own is not None:
+        return Objectness(own.astype(np.float32), "")
+    plain = map_of(folder, Entry(entry.image_id, False)) if entry.mirrored else None
+    return None if plain is None else Objectness(plain[:, ::-1].astype(np.float32), " (the plain image's, mirrored)")
+
+
+def objectness_panel(asked: Asked, pixels: np.ndarray, gt_boxes: np.ndarray) -> Tile:
+    """Where the RPN sees objects, with the gt boxes; or the image and word that there is no map."""
+    found = objectness_of(asked.folder, asked.entry)
+    gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
+    if found is None:
+        told = f"{asked.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
+        return Tile(draw_boxes(pixels, [gt], SIDE), told)
+    over = heat_over(pixels, found.values, SIDE, 0.0, 1.0)
+    zoom = zoom_of(over, pixels)
+    image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
+    height, width = found.values.shape
+    caption = (
+        f"{asked.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.told}; "
+        f"highest {found.values.max():.2f}"
+    )
+    return Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"]))

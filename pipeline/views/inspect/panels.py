@@ -1,0 +1,59 @@
+"""What a stage says of one image, as panels: an image, a caption and a legend each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.artifacts.stores import Entry
+from pipeline.errors import InputError
+from pipeline.views.command import StageCommand
+from pipeline.views.contact_sheet import Tile
+from pipeline.views.inspect.anchor_panels import anchor_panels
+from pipeline.views.inspect.artifact import Graph, read_graph
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.detection_panels import detect_panels, evaluate_panels
+from pipeline.views.inspect.gt_panels import dataset_panels, resize_panels
+from pipeline.views.inspect.map_panels import features_panels
+from pipeline.views.inspect.proposal_panels import proposal_panels
+from pipeline.views.inspect.target_panels import target_panels
+
+_PANELS: dict[str, Callable[[Asked], list[Tile]]] = {
+    "dataset": dataset_panels,
+    "resize": resize_panels,
+    "anchor_targets": anchor_panels,
+    "proposals": proposal_panels,
+    "proposal_targets": target_panels,
+    "features": features_panels,
+    "detect": detect_panels,
+    "evaluate": evaluate_panels,
+}
+
+
+def shows_images(command: StageCommand) -> bool:
+    """Whether the stage says something of single images."""
+    return command.module in _PANELS
+
+
+def panels_of(
+    command: StageCommand, root: Path, entry: Entry, *, score: float = 0.5, graph: Graph | None = None
+) -> list[Tile]:
+    """What a stage says of one image. One shard and one row group of each table are read, no torch.
+
+    Args:
+        command: the stage's command line.
+        root: the project's folder, which the command's paths are relative to; its params.yaml tells of the anchors.
+        entry: the image, as `entry_of` finds it by its name.
+        score: from which on detections are shown, 0..1.
+        graph: the stages of dvc.yaml, where the caller has read it already.
+
+    Returns:
+        (h, w, 3) uint8 RGB images with captions and legends, in the order in which they are to be looked at.
+
+    Raises:
+        InputError: the stage is of no single images, or an artifact is missing, damaged or of another run.
+    """
+    make = _PANELS.get(command.module)
+    if make is None:
+        raise InputError(f"{command.stage} is of no single images; leave out --image")
+    return make(Asked(command, Path(root), entry, score, graph or read_graph(root)))

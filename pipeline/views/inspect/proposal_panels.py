@@ -1,0 +1,76 @@
+"""Panels of the proposals stages: the objectness map, and the best 10, 50 and 300 proposals by rank."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.metrics.recall import RecallCounter
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.map_panels import SIDE, objectness_panel
+from pipeline.views.inspect.text import count_text
+from pipeline.views.marks import colour_ramp
+from pipeline.views.samples import columns_of
+
+BUDGETS = (10, 50, 300)
+
+_COLUMNS = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
+_DARKEST = 0.3  # of the ramp, which would vanish in a dim image
+
+
+def proposal_panels(asked: Asked) -> list[Tile]:
+    """Objectness, then the proposals of each budget with the gt boxes that they reach and do not reach."""
+    pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
+    rows = read_proposals(asked)
+    # One that takes in all of them is the last.
+    budgets = [budget for last, budget in zip((0, *BUDGETS), BUDGETS, strict=False) if last < max(1, len(rows["rank"]))]
+    return [
+        objectness_panel(asked, pixels, gt.boxes),
+        *(rank_panel(pixels, gt.boxes, boxes_of(rows), rows["score"], budget) for budget in budgets),
+    ]
+
+
+def read_proposals(asked: Asked) -> dict[str, np.ndarray]:
+    """The image's rows of the stage's proposals.parquet, by ascending rank."""
+    return ImageRows(asked.folder / "proposals.parquet", columns_of(schemas.PROPOSALS, *_COLUMNS))[asked.entry]
+
+
+def rank_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, scores: np.ndarray, budget: int) -> Tile:
+    """The best of the (P, 4) proposals, bright for the first ranks, over the gt boxes; dashed are those not reached."""
+    shown, scores = boxes[:budget], scores[:budget]
+    colours = rank_colours(len(shown))
+    thin = 1 if budget > 50 else 2
+    layers = [
+        BoxLayer(shown[i : i + 1], colours[i], [f"{i + 1}"] if budget <= 10 else (), thin)
+        for i in range(len(shown) - 1, -1, -1)
+    ]
+    reached = np.array([_reaches(shown, box) for box in gt_boxes], dtype=bool)
+    layers += [
+        BoxLayer(gt_boxes[reached], WHITE, thickness=3),
+        BoxLayer(gt_boxes[~reached], WHITE, thickness=3, dash="dashed"),
+    ]
+    span = f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
+    recall = (
+        f"{reached.mean():.2f} ({int(reached.sum())} of {len(reached)})" if len(reached) else "undefined, no gt box"
+    )
+    caption = f"the best {len(shown)} of {count_text(len(boxes), 'proposal')}{span}; recall at IoU .5 {recall}"
+    keys = (
+        [Key(colours[0], "rank 1", "solid"), Key(colours[-1], f"rank {len(shown)}", "solid")] if len(shown) > 1 else []
+    )
+    keys += [Key(WHITE, "gt box reached", "solid"), Key(WHITE, "not reached", "dashed")] if len(gt_boxes) else []
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), caption, keys)
+
+
+def rank_colours(count: int) -> list[Colour]:
+    """A colour a rank, the brightest first."""
+    shades = np.linspace(1, _DARKEST if count > 1 else 1, count)
+    return [(int(r), int(g), int(b)) for r, g, b in colour_ramp(shades)]
+
+
+def _reaches(boxes: np.ndarray, gt_box: np.ndarray) -> bool:
+    counter = RecallCounter([max(1, len(boxes))])
+    counter.add(boxes, gt_box[None])
+    return counter.recall(max(1, len(boxes)), 0.5) == 1

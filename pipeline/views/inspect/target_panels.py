@@ -1,0 +1,163 @@
+"""Panels of the proposal_targets stages: fg RoIs with where their deltas take them, bg RoIs, pooled features."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+
+from pipeline.anchor_layout import POOLINGS
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import deltas_of
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.errors import InputError
+from pipeline.views.anchors import decode_targets
+from pipeline.views.contact_sheet import GAP, Key, Tile
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    SKY_BLUE,
+    VERMILLION,
+    WHITE,
+    BoxLayer,
+    dimmed,
+    draw_boxes,
+    enlarged,
+)
+from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.map_panels import SIDE, map_of
+from pipeline.views.inspect.text import count_text
+from pipeline.views.marks import draw_arrows, heat_map, zoom_of
+from pipeline.views.pooling import pool_rois
+
+_SHOWN_FG = 12
+_SHOWN_BG = 20
+_SHOWN_POOLED = 3
+_SHOWN_CHANNELS = 6
+_GAP = 6
+
+
+def target_panels(asked: Asked) -> list[Tile]:
+    """fg RoIs with arrows and targets; bg RoIs; in step 4 the pooled features of a few fg RoIs."""
+    pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
+    rows = ImageRows(asked.folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)[asked.entry]
+    proposed = rows["rank"] >= 0  # an appended gt box is its own target
+    fg = np.flatnonzero(proposed & (rows["label"] > 0))
+    shown = _of_each_gt(fg, rows["matched_gt"], rows["max_iou"])
+    boxes, targets = boxes_of(rows), np.zeros((0, 4), np.float32)
+    if len(shown):
+        targets = decode_targets(_raw_deltas(asked, rows)[shown], boxes[shown])
+    counts = {kind: int((proposed & (sign(rows["label"]) == kind)).sum()) for kind in (1, 0, -1)}
+    appended = int((~proposed).sum())
+    told = (
+        f"{asked.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
+        f"{count_text(appended, 'appended gt box', 'appended gt boxes')}"
+    )
+    return [
+        fg_panel(pixels, gt.boxes, boxes[shown], targets, told),
+        _bg_panel(pixels, gt.boxes, boxes, rows),
+        *_pooled_panels(asked, pixels, boxes, shown),
+    ]
+
+
+def sign(labels: np.ndarray) -> np.ndarray:
+    """1 fg, 0 bg, -1 ignored."""
+    return np.sign(labels).astype(int)
+
+
+def _of_each_gt(rows: np.ndarray, matched_gt: np.ndarray, max_iou: np.ndarray) -> np.ndarray:
+    """Some of the rows: as many of each gt box, evenly spread from its least IoU to its largest."""
+    owners = np.unique(matched_gt[rows])
+    each = max(1, _SHOWN_FG // max(1, len(owners)))
+    chosen = [np.zeros(0, np.int64)]
+    for owner in owners:
+        own = rows[matched_gt[rows] == owner]
+        own = own[np.argsort(max_iou[own], kind="stable")]
+        chosen.append(own[np.unique(np.linspace(0, len(own) - 1, each).round().astype(int))])
+    return np.concatenate(chosen)
+
+
+def _raw_deltas(asked: Asked, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """(N, 4) deltas with the normalisation undone."""
+    path = asked.folder / "normalisation.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = (np.array(content[name], np.float64)[rows["label"].astype(int).clip(0)] for name in ("mean", "std"))
+        raw: np.ndarray = deltas_of(rows) * std + mean
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"{path}: holds no mean and std of each class ({error}); dvc repro {asked.folder.name}"
+        ) from error
+    return raw
+
+
+def fg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, rois: np.ndarray, targets: np.ndarray, caption: str) -> Tile:
+    """(N, 4) RoIs, an arrow from the centre of each to that of its target, and the (N, 4) targets, dashed."""
+    layers = [
+        BoxLayer(gt_boxes, WHITE, thickness=4),
+        BoxLayer(rois, ORANGE, thickness=1),
+        BoxLayer(targets, SKY_BLUE, thickness=2, dash="dashed"),
+    ]
+    canvas = draw_boxes(dimmed(pixels), layers, SIDE)
+    zoom = zoom_of(canvas, pixels)
+    draw_arrows(canvas, _centres(rois) * zoom, _centres(targets) * zoom, VERMILLION)
+    keys = [
+        Key(ORANGE, "RoI", "solid"),
+        Key(VERMILLION, "where its deltas take its centre", "arrow"),
+        Key(SKY_BLUE, "where they take the box", "dashed"),
+        Key(WHITE, "gt box", "solid"),
+    ]
+    return Tile(canvas, caption, keys)
+
+
+def _centres(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, rows: dict[str, np.ndarray]) -> Tile:
+    """The bg RoIs of the largest IoU, which are the hardest, and of ignored ones as many."""
+    layers, told = [BoxLayer(gt_boxes, WHITE, thickness=4)], []
+    for kind, name, colour, dash in ((-1, "ignored", GREEN, "dotted"), (0, "bg", ORANGE, "solid")):
+        own = np.flatnonzero((rows["rank"] >= 0) & (sign(rows["label"]) == kind))
+        own = own[np.argsort(-rows["max_iou"][own], kind="stable")][:_SHOWN_BG]
+        layers.append(BoxLayer(boxes[own], colour, thickness=1 if kind == 0 else 2, dash=dash))  # type: ignore[arg-type]
+        iou = f", IoU {rows['max_iou'][own].min():.2f} to {rows['max_iou'][own].max():.2f}" if len(own) else ""
+        told.append(f"{len(own)} {name} RoIs{iou}")
+    keys = [Key(ORANGE, "bg RoI", "solid"), Key(GREEN, "ignored RoI", "dotted"), Key(WHITE, "gt box", "solid")]
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {told[1]}; {told[0]}", keys)
+
+
+def _pooled_panels(asked: Asked, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
+    """Where a head reads these RoIs from cached maps: the image's RoIs as it gets them."""
+    reader = asked.graph.reader_of("train_head", "proposal_targets", asked.command.out)
+    maps = reader.options.get("features") if reader else None
+    feature_map = map_of(asked.root / maps, asked.entry) if maps is not None else None
+    if feature_map is None or not len(shown):
+        return []
+    head, scale = asked.params.roi_head, 1 / (1 << POOLINGS[asked.params.backbone.name])
+    few = shown[np.unique(np.linspace(0, len(shown) - 1, _SHOWN_POOLED).round().astype(int))]
+    pooled = pool_rois(feature_map, boxes[few], scale, head.output_size, head.pool)
+    name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")
+    strip = np.concatenate([_pooled_row(pixels, box, own) for box, own in zip(boxes[few], pooled, strict=True)])
+    side = head.output_size
+    told = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(feature_map)} channels; beside each RoI the "
+    return [Tile(strip, f"{told}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
+
+
+def _pooled_row(pixels: np.ndarray, box: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+    """The crop of a RoI and its strongest channels, as squares side by side."""
+    count = _SHOWN_CHANNELS + 1
+    wide = (2 * SIDE + GAP - _GAP * (count - 1)) // count
+    x1, y1 = np.clip(np.floor(box[:2]), 0, [pixels.shape[1] - 1, pixels.shape[0] - 1]).astype(int)
+    x2, y2 = np.maximum(np.ceil(box[2:]).astype(int), [x1 + 1, y1 + 1])
+    crop, _ = enlarged(pixels[y1:y2, x1:x2], wide)
+    square = np.full((wide, wide, 3), 255, np.uint8)
+    square[: crop.shape[0], : crop.shape[1]] = crop
+    strongest = np.argsort(-pooled.mean(axis=(1, 2)), kind="stable")[:_SHOWN_CHANNELS]
+    high = float(pooled[strongest].max())
+    cells = [square, *(heat_map(pooled[channel], (wide, wide), 0.0, high) for channel in strongest)]
+    gap = np.full((wide, _GAP, 3), 255, np.uint8)
+    row = np.concatenate([part for cell in cells for part in (cell, gap)][:-1], axis=1)
+    below = np.full((_GAP, row.shape[1], 3), 255, np.uint8)
+    return cv2.vconcat([row, below])

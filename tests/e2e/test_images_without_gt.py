@@ -1,0 +1,124 @@
+"""Training images without objects, from the table that lists them to the weights, as `rpn.images_without_gt` says."""
+
+from __future__ import annotations
+
+import importlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import read_columns
+from pipeline.errors import InputError
+from pipeline.params import load_params
+from pipeline.stage import Stage
+from pipeline.training.batches import ImageViews
+from tests.conftest import TINY, Project, new_project
+
+FULL, EMPTY = ("car0", "car1"), ("road0", "road1")
+BEFORE = ("dataset", "backbone", "resize", "anchor_targets")
+HEAD = ("proposals_step1", "proposal_targets_step2", "train_head_step2")
+
+
+def project_of(root: Path, images: tuple[str, ...], handling: str, per_iteration: int = 1) -> Project:
+    """A table of training images, those named road without objects, and a test image."""
+    schedule = {"iterations": 4, "images_per_iteration": per_iteration, "lr_drop_at": []}
+    changes: dict[str, Any] = {
+        "base": {"mirror": False, "threads": 1},
+        "dataset": {"reader": "table"},
+        "backbone": {"weights": "random"},
+        "rpn": {"images_without_gt": handling},
+        **dict.fromkeys(("train_rpn_step1", "train_head_step2"), schedule),
+    }
+    project = new_project(root, {**TINY, **changes})
+    rng = np.random.default_rng(0)
+    lines = ["file,split,class,x1,y1,x2,y2"]
+    for name in (*images, "test"):
+        cv2.imwrite(str(project.data / f"raw/{name}.png"), rng.integers(0, 255, (192, 192, 3), np.uint8))
+        split = "test" if name == "test" else "train"
+        lines.append(f"{name}.png,{split}," + (",,,," if name in EMPTY else "car,40,50,120,130"))
+    (project.data / "raw/boxes.csv").write_text("\n".join(lines) + "\n")
+    return project
+
+
+def run(project: Project, *names: str) -> None:
+    """Run stages in this process, as dvc.yaml wires them."""
+    wiring = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]
+    for name in names:
+        words = wiring[name]["cmd"].split()
+        options = dict(zip((word[2:].replace("-", "_") for word in words[3::2]), words[4::2], strict=True))
+        params = load_params(project.root / "params.yaml", options.pop("params").split(","))
+        out = project.root / options.pop("out")
+        out.mkdir()
+        inputs: defaultdict[str, Path | None] = defaultdict(lambda: None)
+        inputs.update({option: project.root / path for option, path in options.items()})
+        getattr(importlib.import_module(words[2]), words[2].rpartition(".")[2])(Stage(name, params, out, inputs))
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The ids of the images whose pixels were loaded to train on."""
+    ids: set[str] = set()
+    load = ImageViews.load
+
+    def noting(self: ImageViews, entries: Any) -> Any:
+        ids.update(entry.image_id for entry in entries)
+        return load(self, entries)
+
+    monkeypatch.setattr(ImageViews, "load", noting)
+    return ids
+
+
+def weights(project: Project, stage: str) -> bytes:
+    return (project.data / stage / "model.safetensors").read_bytes()
+
+
+def test_background_trains_the_rpn_on_them_and_drop_does_not_but_the_head_sees_them(
+    tmp_path: Path, seen: set[str]
+) -> None:
+    trained = {}
+    for handling, images in (("background", FULL + EMPTY), ("drop", FULL + EMPTY), ("background", FULL)):
+        project = project_of(tmp_path / f"{handling}{len(images)}", images, handling)
+        run(project, *BEFORE)
+        seen.clear()
+        run(project, "train_rpn_step1")
+        assert seen == set(images if handling == "background" else FULL)
+        trained[handling, len(images)] = project
+    rpn = {key: weights(project, "train_rpn_step1") for key, project in trained.items()}
+    assert rpn["drop", 4] == rpn["background", 2] != rpn["background", 4]
+
+    dropped = trained["drop", 4]
+    seen.clear()
+    run(dropped, *HEAD)
+    assert seen == {*FULL, *EMPTY}
+    rows = read_columns(dropped.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    of_empty = np.isin(rows["image_id"], EMPTY)
+    assert set(rows["image_id"][of_empty]) == set(EMPTY)
+    assert set(rows["label"][of_empty].tolist()) == {0} and (rows["label"][~of_empty] == 1).any()
+
+
+def test_where_drop_leaves_nothing_or_too_little_the_error_names_it(tmp_path: Path) -> None:
+    none = project_of(tmp_path / "none", FULL + EMPTY, "drop")
+    # A class to learn, but not in any training image.
+    table = (none.data / "raw/boxes.csv").read_text().replace("train,car,40,50,120,130", "train,,,,,")
+    (none.data / "raw/boxes.csv").write_text(table)
+    run(none, *BEFORE)
+    with pytest.raises(InputError) as caught:
+        run(none, "train_rpn_step1")
+    assert str(caught.value) == (
+        "none of 4 training images has a gt box to train on, and rpn.images_without_gt is drop; "
+        "label some, or set it to background"
+    )
+    few = project_of(tmp_path / "few", FULL + EMPTY, "drop", per_iteration=3)
+    run(few, *BEFORE)
+    with pytest.raises(InputError) as caught:
+        run(few, "train_rpn_step1")
+    assert str(caught.value) == (
+        "2 of 4 training images have a gt box to train on, rpn.images_without_gt drops the others, and "
+        "train_rpn_step1.images_per_iteration is 3; lower that, or set rpn.images_without_gt to background"
+    )

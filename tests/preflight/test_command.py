@@ -1,0 +1,189 @@
+"""`frcnn check-data` from the command line: what it says, its status, its picture, and its faults in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import InputError
+from pipeline.params import load_params
+from pipeline.preflight.command import check_data
+from pipeline.presets.apply import apply_preset
+from tests.conftest import ROOT, lay_over
+from tests.faults.trees import plant
+
+VOC = {"dataset": {"reader": "voc", "voc": {"train": ["train"], "test": ["test"]}}}
+CLI = "from pipeline.cli import main; main()"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with params.yaml for VOC and a sound data set at data/raw."""
+    monkeypatch.chdir(tmp_path)
+    set_params(tmp_path, VOC)
+    plant("voc", tmp_path / "data/raw")
+    return tmp_path
+
+
+def set_params(folder: Path, overlay: dict[str, object]) -> None:
+    params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(params, overlay)))
+
+
+def run(folder: Path, *arguments: str, code: str = CLI) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, "check-data", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report(*arguments: Path | str | None) -> tuple[bool, str]:
+    data, preset, out = (*arguments, None, None, None)[:3]
+    lines: list[str] = []
+    passed = check_data(
+        Path(data) if data else None, str(preset) if preset else None, Path(out or "data-check.png"), lines.append
+    )
+    return passed, "\n".join(lines)
+
+
+def test_a_sound_data_set_ends_well_without_torch_and_leaves_a_picture(folder: Path) -> None:
+    result = run(
+        folder,
+        code=CLI.replace(
+            "main()", "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); main()"
+        ),
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "data/raw: reader voc, parameters of params.yaml"
+    assert lines[-2:] == ["nothing here would stop a run", "False"]
+    assert cv2.imread(str(folder / "data-check.png")).shape[1] > 800
+
+
+def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder: Path) -> None:
+    set_params(folder, {"dataset": {**VOC["dataset"], "findings": {"zero_area": "error"}}})
+    path = folder / "data/raw/Annotations/a.xml"
+    path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>11</xmax>"))
+    (folder / "data/raw/JPEGImages/b.jpg").unlink()
+    result = run(folder)
+    assert result.returncode == 1 and result.stderr == ""
+    assert "  1 zero_area (error: would stop the run)" in result.stdout
+    assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 11, 40" in result.stdout
+    assert "no test images" in result.stdout and "train has no box to learn from" in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("3 findings would stop the run: give dataset.voc.test images; correct the data or set ")
+    assert "dataset.findings.zero_area to drop" in last and "annotation_without_image to drop" in last
+
+
+def test_an_inverted_box_is_told_with_its_own_actions(folder: Path) -> None:
+    set_params(folder, {"dataset": {**VOC["dataset"], "findings": {"inverted": "error"}}})
+    path = folder / "data/raw/Annotations/a.xml"
+    path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>5</xmax>"))
+    passed, text = report()
+    assert not passed
+    assert text.endswith(
+        "1 finding would stop the run: correct the data or set dataset.findings.inverted to fix or drop"
+    )
+
+
+def test_classes_that_are_absent_from_a_split_are_named(folder: Path) -> None:
+    path = folder / "data/raw/Annotations/b.xml"
+    path.write_text(path.read_text().replace("dog", "cat"))
+    passed, text = report()
+    assert passed
+    assert "without a box in train, so cannot be learnt: 1 of 2 classes (cat)" in text
+    assert "without a box in test, so cannot be judged: 1 of 2 classes (dog)" in text
+
+
+def test_a_preset_is_taken_without_being_written(folder: Path) -> None:
+    before = (folder / "params.yaml").read_bytes()
+    root = plant("voc", folder / "other")
+    (root / "ImageSets/Main/val.txt").write_text("c")
+    shutil.copy(root / "Annotations/a.xml", root / "Annotations/c.xml")
+    shutil.copy(root / "JPEGImages/a.jpg", root / "JPEGImages/c.jpg")
+    _, text = report(root, "bccd_tiny", "picture.png")
+    assert f"{root}: reader voc, parameters of preset bccd_tiny" in text
+    assert (folder / "params.yaml").read_bytes() == before
+    assert (folder / "picture.png").is_file() and not (folder / "data-check.png").exists()
+
+
+def test_the_proposed_line_can_be_pasted(folder: Path) -> None:
+    set_params(folder, {**VOC, "anchors": {"ratios": [9.0], "scales": [0.1]}})
+    _, text = report()
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("frcnn preset NAME")]
+    overrides = [part.strip() for part in line.split("'") if part.startswith("anchors.")]
+    (folder / "project").mkdir()
+    apply_preset(folder / "project", "default", overrides)
+    written = load_params(folder / "project/params.yaml").anchors
+    assert len(written.ratios) == len(written.scales) == 1
+    assert written.ratios[0] < 2 and written.scales[0] > 0.5  # of boxes of 51 x 64 px
+
+
+def test_equal_data_give_equal_words_and_an_equal_picture(folder: Path) -> None:
+    first = report(), (folder / "data-check.png").read_bytes()
+    assert (report(), (folder / "data-check.png").read_bytes()) == first
+
+
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_any_number_of_classes_is_told_and_drawn(folder: Path, rows: int) -> None:
+    names = [f"class number {index} of many" for index in range(rows)] or ["none"]
+    lines = [f"a.png,train,{name},1,2,{30 + index},40\n" for index, name in enumerate(names)] * (rows > 0)
+    ends = ["a.png,train,,,,,\n"] * (rows == 0) + [f"b.png,test,{names[0]},1,2,30,40\n"]
+    (folder / "data/raw/boxes.csv").write_text("file,split,class,x1,y1,x2,y2\n" + "".join(lines + ends))
+    for name in "ab":
+        cv2.imwrite(str(folder / f"data/raw/{name}.png"), np.zeros((80, 100, 3), np.uint8))
+    set_params(folder, {"dataset": {"reader": "table"}})
+    passed, text = report()
+    assert passed and ("10 more classes" in text) == (rows == 40)
+    assert ("train has no box to learn from" in text) == (rows == 0)
+
+
+def test_shapes_as_reader_is_one_line_that_says_what_the_folder_looks_like(folder: Path) -> None:
+    set_params(folder, {})
+    result = run(folder)
+    assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
+    assert "dataset.reader is shapes" in result.stderr
+    assert "frcnn check-data data/raw --preset voc6_vgg16" in result.stderr
+    assert not (folder / "data-check.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["empty"], "empty: no data set is linked (the folder is empty)"),
+        (["kitti"], "kitti looks made for reader kitti: frcnn check-data kitti --preset kitti_tiny_vgg16"),
+        (["data/raw", "--preset", "voc5"], "no preset 'voc5'; there are bccd_tiny, "),
+        (["nowhere", "--preset", "default"], "nowhere: no such folder"),
+        (["--out", "missing/picture.png"], "--out missing/picture.png: give a file name that ends in .png"),
+        (["--out", "picture.txt"], "--out picture.txt: give a file name that ends in .png"),
+        (["--out", "taken.png"], "--out taken.png: give a file name that ends in .png"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(folder: Path, arguments: list[str], expected: str) -> None:
+    (folder / "empty").mkdir()
+    (folder / "taken.png").mkdir()
+    plant("kitti", folder / "kitti")
+    error = CliRunner().invoke(app, ["check-data", *arguments]).exception
+    assert isinstance(error, InputError)
+    assert expected in str(error) and "\n" not in str(error)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    (folder / ".locked.png.partial").mkdir()
+    with pytest.raises(InputError, match=r"--out locked\.png: cannot be written"):
+        report(None, None, "locked.png")

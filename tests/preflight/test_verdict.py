@@ -1,0 +1,63 @@
+"""When anchors fit, when others are proposed, and that a proposal is better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.params import AnchorParams
+from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.collecting import GtBoxes
+from pipeline.preflight.verdict import judge_anchors
+
+PLACEMENT = Placement(3, False, None)
+
+
+def squares(*sides: float, count: int = 30) -> GtBoxes:
+    """Boxes around the middle of a cell of 400 x 400 px."""
+    side = np.repeat(sides, count)[:, None]
+    boxes = (204 + np.concatenate([-side, -side, side, side], axis=1) / 2).astype(np.float32)
+    n = len(boxes)
+    sizes = np.full((n, 2), 400, np.int32)
+    return GtBoxes(boxes, sizes, np.ones(n, np.int16), np.zeros(n, np.int8), np.ones(n, np.bool_))
+
+
+def anchors(*scales: float) -> AnchorParams:
+    return AnchorParams(base_size=16.0, ratios=[1.0], scales=list(scales))
+
+
+def test_anchors_as_large_as_the_boxes_fit() -> None:
+    verdict = judge_anchors(squares(32, 64), anchors(2.0, 4.0), PLACEMENT, 0)
+    assert verdict.kind == "fit" and verdict.configured.mean == pytest.approx(1)
+    assert verdict.configured.below(0.7) == 0
+
+
+def test_anchors_far_too_small_are_replaced_by_such_that_reach_all() -> None:
+    verdict = judge_anchors(squares(100, 200), anchors(1.0, 2.0), PLACEMENT, 0)
+    assert verdict.kind == "propose" and verdict.configured.below(0.5) == 1
+    assert verdict.proposed.mean > 0.9 and verdict.proposed.below(0.7) == 0
+    assert verdict.grid.scales == pytest.approx((100 / 16, 200 / 16), rel=0.1)
+    assert verdict.clustered.mean == pytest.approx(1) and len(verdict.clustered.shapes) == 2
+
+
+def test_a_mean_that_can_rise_much_is_reason_enough() -> None:
+    verdict = judge_anchors(squares(50), anchors(40 / 16), PLACEMENT, 0)
+    assert verdict.configured.below(0.5) == 0 and verdict.configured.mean == pytest.approx(0.64)
+    assert verdict.kind == "propose"
+
+
+def test_boxes_that_no_anchor_can_reach_bring_no_proposal() -> None:
+    # One pixel at the corner of four cells: the nearest anchor centre is 4 px off, whatever the anchors' shape.
+    gt = squares(1.0)
+    corner = GtBoxes(gt.boxes - 4, gt.sizes, gt.labels, gt.splits, gt.trainable)
+    verdict = judge_anchors(corner, anchors(9 / 16), PLACEMENT, 0)
+    assert verdict.kind == "no_better" and verdict.configured.below(0.5) == 1
+
+
+def test_equal_arguments_give_equal_verdicts_where_boxes_are_sampled() -> None:
+    draw = np.random.default_rng(0)
+    gt = squares(*draw.uniform(20, 200, 2_500), count=1)
+    first, second = (judge_anchors(gt, anchors(1.0, 2.0), PLACEMENT, 5) for _ in range(2))
+    assert first.grid == second.grid
+    assert np.array_equal(first.clustered.shapes, second.clustered.shapes)
+    assert len(first.proposed.best_iou) == 2_500

@@ -1,0 +1,64 @@
+"""Pictures and figures of a run that has val images: detect stages work on val and test alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import TableWriter, box_columns, read_columns, write_table
+from pipeline.errors import InputError
+from pipeline.views.command import StageCommand
+from pipeline.views.contact_sheet import Tile, contact_sheet
+from pipeline.views.metrics import metrics_of
+from pipeline.views.pictures import picture_of
+
+Command = Callable[[str], StageCommand]
+
+
+@pytest.fixture
+def with_val(handmade: Path) -> Path:
+    """The run with its training image "c" turned into a val image, in which one thing is detected."""
+    for schema, path in ((schemas.DATASET_IMAGES, "dataset"), (schemas.RESIZED_IMAGES, "resize")):
+        columns = read_columns(handmade / f"data/{path}/images.parquet", schema)
+        columns["split"] = np.where(columns["image_id"] == "c", "val", columns["split"])
+        write_table(handmade / f"data/{path}/images.parquet", schema, columns)
+    with TableWriter(handmade / "data/detect_step4/detections.parquet", schemas.DETECTIONS) as table:
+        table.write({"image_id": "c", "label": [2], "score": [0.9], **box_columns(np.array([[0, 0, 100, 80]]))})
+        table.write({"image_id": "t", "label": [1, 2], "score": [0.9, 0.1], **box_columns(np.zeros((2, 4)))})
+    return handmade
+
+
+def test_detections_are_shown_in_test_images_and_in_val_images_by_name(
+    with_val: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[str] = []
+
+    def noting(tiles: list[Tile], *rest: Any) -> np.ndarray:
+        captions.extend(tile.caption for tile in tiles)
+        return contact_sheet(tiles, *rest)
+
+    monkeypatch.setattr("pipeline.views.box_pictures.contact_sheet", noting)
+    picture_of(command("detect_step4"), with_val)
+    picture_of(command("detect_step4"), with_val, ["c"])
+    assert [text for text in captions if "gt box" in text] == ["test t: 1 gt box", "val c: 1 gt box"]
+    with pytest.raises(InputError, match="image 'a' is a train image, this stage works on test and val images"):
+        picture_of(command("detect_step4"), with_val, ["a"])
+    with pytest.raises(InputError, match="image 'c' is a val image, this stage works on train images"):
+        picture_of(command("anchor_targets"), with_val, ["c"])
+
+
+def test_figures_of_val_stand_beside_those_of_test(with_val: Path, command: Command) -> None:
+    assert metrics_of(command("detect_step4"), with_val) == {
+        "val_images": 1,
+        "val_detections_per_image": 1,
+        "test_images": 1,
+        "test_detections_per_image": 2,
+    }
+    figures = metrics_of(command("dataset"), with_val)
+    assert [figures[f"{split}_images"] for split in ("train", "val", "test")] == [2, 1, 1]
+    assert [figures[f"{split}_boxes"] for split in ("train", "val", "test")] == [2, 1, 1]
