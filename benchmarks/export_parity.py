@@ -22,10 +22,11 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import Entry, ResizedImages
 from pipeline.artifacts.tables import read_columns
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
+from pipeline.bundle.writing import NETWORKS, write_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.detector.boxes import pairwise_iou
 from pipeline.detector.network import FasterRCNN
-from pipeline.export.files import NETWORKS, export_network, load_exported
+from pipeline.export.files import export_bundle, load_exported
 from pipeline.metrics.boxes import Detections
 from pipeline.metrics.voc import voc_ap
 from pipeline.params import Params, load_params
@@ -68,7 +69,8 @@ def main() -> None:
     for name, stages in NETWORKS.items():
         network = our_network(params, stages)
         with tempfile.TemporaryDirectory() as folder:
-            export_network(Path.cwd(), name, Path(folder) / "net.safetensors")
+            write_bundle(Path.cwd(), name, Path(folder) / "bundle")
+            export_bundle(Path(folder) / "bundle", "torchvision", Path(folder) / "net.safetensors")
             model = load_exported(Path(folder) / "net.safetensors")
         total, other_sizes, overlaps, gaps = Differences(), 0, [], []
         own: Found = []

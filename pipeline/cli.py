@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.bundle.commands import VERBS as bundle_verbs
 from pipeline.errors import InputError
 from pipeline.exchange.commands import app as proposals_app
 
@@ -18,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(proposals_app, name="proposals")
+for verb in bundle_verbs:
+    app.command()(verb)
 
 
 @app.command()
@@ -136,18 +139,6 @@ def ablations(
             typer.echo(f"{ablation.name}: {changes or 'params.yaml as it stands'}; network {ablation.network}")
         return
     typer.echo(run_ablations(Path.cwd(), names or [], typer.echo).to_string(float_format="{:.3f}".format))
-
-
-@app.command()
-def export(
-    network: Annotated[str, typer.Option(help="step4 or joint")],
-    out: Annotated[Path, typer.Option(help="a .safetensors file; its settings go into a .json beside it")],
-) -> None:
-    """Write a trained network as a torchvision FasterRCNN, which `load_exported` of pipeline.export.files reads."""
-    from pipeline.export.files import export_network
-
-    for line in export_network(Path.cwd(), network, out):
-        typer.echo(line)
 
 
 @app.command()

@@ -11,16 +11,14 @@ import json
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
-from pipeline.artifacts.stores import Entry, ImageInfo, MapWriter, held_out_images
+from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
-from pipeline.detector.boxes import clip
 from pipeline.detector.network import Proposer, detect_in_maps
-from pipeline.detector.postprocess import Detections
+from pipeline.detector.postprocess import Detections, to_original
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, prefetch, to_device
@@ -69,7 +67,7 @@ def detect(stage: Stage) -> None:
                     **box_columns(boxes.cpu().numpy()),
                 }
             )
-            original = to_original(found.boxes.cpu(), info).numpy()
+            original = to_original(found.boxes.cpu(), info.scale, info.original_size).numpy()
             detections.write(
                 {
                     "image_id": info.image_id,
@@ -81,12 +79,6 @@ def detect(stage: Stage) -> None:
             results += _coco_results(index, original, found)
     write_text(stage.out / "detections.json", json.dumps(results) + "\n")
     stage.log(f"{len(results)} detections in {len(infos)} images")
-
-
-def to_original(boxes: Tensor, image: ImageInfo) -> Tensor:
-    """(N, 4) boxes of the resized image in pixels of the original, clipped to it."""
-    scale_x, scale_y = image.scale
-    return clip(boxes / boxes.new_tensor([scale_x, scale_y, scale_x, scale_y]), *image.original_size)
 
 
 def _coco_results(index: int, boxes: np.ndarray, found: Detections) -> list[dict[str, object]]:

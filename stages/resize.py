@@ -13,7 +13,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of, read_columns
 from pipeline.datasets.images import read_rgb
-from pipeline.datasets.resizing import resized_size
+from pipeline.datasets.resizing import resize_rgb
 from pipeline.errors import InputError
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
@@ -34,8 +34,8 @@ def resize(stage: Stage) -> None:
     ):
         for row in track(rows, stage.name, total=len(rows)):
             original = _read(roots, row)
-            height, width = resized_size(original.shape[0], original.shape[1], stage.params.resize)
-            pixels = cv2.resize(original, (width, height), interpolation=cv2.INTER_LINEAR)
+            pixels = resize_rgb(original, stage.params.resize)
+            height, width = pixels.shape[:2]
             scale_x, scale_y = width / original.shape[1], height / original.shape[0]
             image_table.write(
                 {

@@ -1,6 +1,10 @@
-"""The size an image is resized to."""
+"""Resizing: the size, and the one interpolation that the project uses."""
 
 from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.params import ResizeParams
 
@@ -17,3 +21,9 @@ def resized_size(height: int, width: int, params: ResizeParams) -> tuple[int, in
     if round(scale * max(height, width)) > params.longer_side:
         scale = params.longer_side / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_rgb(pixels: npt.NDArray[np.uint8], params: ResizeParams) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 pixels resized by the rule: bilinear (OpenCV's INTER_LINEAR), rounded to uint8."""
+    height, width = resized_size(pixels.shape[0], pixels.shape[1], params)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

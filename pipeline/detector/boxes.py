@@ -56,7 +56,7 @@ def decode(references: Tensor, deltas: Tensor) -> Tensor:
     """
     sizes, centres = _sizes_and_centres(references)
     extra = deltas.dim() - 2
-    sizes, centres = (value.reshape(len(value), *[1] * extra, 2) for value in (sizes, centres))
+    sizes, centres = (value.reshape(value.shape[0], *[1] * extra, 2) for value in (sizes, centres))
     new_centres = deltas[..., :2] * sizes + centres
     half_sizes = torch.exp(deltas[..., 2:].clamp(max=MAX_SIZE_DELTA)) * sizes / 2
     return torch.cat([new_centres - half_sizes, new_centres + half_sizes], dim=-1)

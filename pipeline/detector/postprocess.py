@@ -49,3 +49,12 @@ def detect(
     scores, boxes, labels = scores[filled], boxes[filled], column[filled] + 1
     keep = batched_nms(boxes, scores, labels, rule.nms_iou)[: rule.per_image]
     return Detections(boxes[keep], scores[keep], labels[keep])
+
+
+def to_original(boxes: Tensor, scale: tuple[float, float], size: tuple[int, int]) -> Tensor:
+    """(N, 4) boxes of the resized image in pixels of the original, clipped to it.
+
+    Args:
+        scale: (x, y) resized pixels per original pixel. size: (H, W) of the original.
+    """
+    return clip(boxes / boxes.new_tensor([*scale, *scale]), *size)

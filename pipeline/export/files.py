@@ -1,4 +1,4 @@
-"""The file of an exported network, written from a finished run and read back.
+"""The file of an exported network, written from a bundle and read back.
 
 A safetensors file holds the weights under torchvision's names and, in its header, the settings that rebuild the network
 around them, so that it can be moved alone; a .json beside it shows the settings to people.
@@ -6,76 +6,67 @@ around them, so that it can be moved alone; a .json beside it shows the settings
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.models.detection import FasterRCNN
 
 from pipeline.artifacts.atomic import atomic_file, write_text
-from pipeline.build import load_head, load_rpn, load_trunk
+from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.errors import InputError
 from pipeline.export.model import ExportSettings, build_torchvision, settings_of, torchvision_state
-from pipeline.params import Params, ResizeParams, load_params
 
-NETWORKS = {
-    "step4": ("train_head_step2", "train_rpn_step3", "train_head_step4"),
-    "joint": ("finetune_joint", "finetune_joint", "finetune_joint"),
-}
-"""Network to the stages that trained its trunk, its RPN and its RoI head."""
-
-# No weight's shape gives these away: with other values than in training the network would be silently wrong.
-_TRAINED_WITH = {
-    "backbone": ("name", "ceil_pool"),
-    "anchors": ("base_size", "ratios", "scales"),
-    "roi_head": ("pool", "output_size"),
-    "resize": tuple(ResizeParams.model_fields),
-}
+FORMATS = ("torchvision", "onnx")
 
 
-def export_network(root: Path, network: str, out: Path) -> list[str]:
-    """Write a trained network of the project in `root` to `out`, and its settings to a .json beside it.
+def export_bundle(folder: Path, form: str, out: Path) -> list[str]:
+    """Write the network of a bundle as a file of another library.
 
     Args:
-        root: folder of params.yaml and data/.
-        network: step4 or joint.
-        out: a .safetensors file.
+        folder: the bundle. form: torchvision (a .safetensors, see `load_exported`) or onnx.
 
     Returns:
         Lines that tell what was done.
 
     Raises:
-        InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
-            params.yaml has now, or a file that cannot be written.
+        InputError: no such format, no sound bundle, or a file that cannot be written.
     """
-    if network == "step2":
-        raise InputError(
-            "--network step2: is unshared, and its two trunks cannot be one torchvision FasterRCNN; "
-            "export step4 or joint"
-        )
-    if network not in NETWORKS:
-        raise InputError(f"--network {network}: no such network; there are {', '.join(NETWORKS)}")
+    if form not in FORMATS:
+        raise InputError(f"--format {form}: no such format; there are {', '.join(FORMATS)}")
+    bundle = read_bundle(folder)
+    if form == "torchvision":
+        return export_torchvision(bundle, out)
+    from pipeline.export.onnx import export_onnx
+
+    return export_onnx(bundle, out)
+
+
+def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
+    """Write the network for torchvision to the .safetensors file `out`, and its settings to a .json beside it.
+
+    Returns:
+        Lines that tell what was done.
+
+    Raises:
+        InputError: `out` has another suffix or cannot be written.
+    """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise InputError(f"--out {out}: give a .safetensors file in a folder that exists")
-    data, stages = root / "data", NETWORKS[network]
-    params = load_params(root / "params.yaml")
-    _check_trained_with(root / "dvc.lock", ("resize", *stages), params)
-    trunk = load_trunk(data / stages[0], params.backbone)
-    rpn = load_rpn(data / stages[1], trunk.out_channels, params.anchors, params.rpn)
-    head = load_head(data / stages[2], trunk.out_channels, trunk.stride, params.roi_head)
-    settings = settings_of(params, network, _read_classes(data / "resize/classes.json", head.num_classes))
+    own = bundle.settings
+    settings = settings_of(own.params, own.network, own.classes)
     text, shown = settings.model_dump_json(indent=1) + "\n", out.with_suffix(".json")
     try:
         with atomic_file(out) as temporary:
-            save_file(torchvision_state(trunk, rpn, head), temporary, metadata={"settings": text})
+            save_file(torchvision_state(*bundle.parts), temporary, metadata={"settings": text})
         write_text(shown, text)
     except (OSError, SafetensorError) as error:
         raise InputError(f"--out {out}: cannot be written ({_first_line(error)}); choose another place") from error
-    return [f"{out}: the {network} network, {out.stat().st_size / 1e6:.1f} MB", f"{shown}: its settings and classes"]
+    return [
+        f"{out}: the {own.network} network, {out.stat().st_size / 1e6:.1f} MB",
+        f"{shown}: its settings and classes",
+    ]
 
 
 def load_exported(path: Path) -> FasterRCNN:
@@ -106,35 +97,6 @@ def load_exported(path: Path) -> FasterRCNN:
         where = ".".join(["settings", *map(str, fault["loc"])])
         raise InputError(f"{path}: {where} in its header: {fault['msg']}; {again}") from error
     return build_torchvision(settings, state, path)
-
-
-def _read_classes(path: Path, count: int) -> list[str]:
-    rerun = "rerun the stage that writes it (dvc repro resize)"
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable list of classes ({_first_line(error)}); {rerun}") from error
-    if len(classes) != count:
-        raise InputError(f"{path}: names {len(classes)} classes, the RoI head was trained with {count}; run dvc repro")
-    return classes
-
-
-def _check_trained_with(lock: Path, stages: Sequence[str], params: Params) -> None:
-    try:
-        recorded = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    except FileNotFoundError:
-        # Stages run by hand leave no record to compare with.
-        return
-    for stage in stages:
-        sections = recorded.get(stage, {}).get("params", {}).get("params.yaml", {})
-        for section in sections.keys() & _TRAINED_WITH.keys():
-            now = getattr(params, section).model_dump()
-            for key in _TRAINED_WITH[section]:
-                if sections[section][key] != now[key]:
-                    raise InputError(
-                        f"params.yaml: {section}.{key} is {now[key]!r}, data/{stage} was made with "
-                        f"{sections[section][key]!r}; run dvc repro, or put the parameter back"
-                    )
 
 
 def _first_line(error: BaseException) -> str:

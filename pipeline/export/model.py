@@ -25,6 +25,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 
 from pipeline.artifacts.weights import State, restore
 from pipeline.build import anchor_grid, channels_last
+from pipeline.bundle.file import BundleParams
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import BACKBONES, build_trunk
 from pipeline.detector.roi_head import POOLS, RoIHead
@@ -100,7 +101,7 @@ class RoIPooling(nn.Module):
         return self._pool(maps, indexed, 1.0 / self._stride, self._output_size)
 
 
-def settings_of(params: Params, network: str, classes: Sequence[str]) -> ExportSettings:
+def settings_of(params: Params | BundleParams, network: str, classes: Sequence[str]) -> ExportSettings:
     """The settings of a network trained with `params`; `classes` with the background first."""
     return ExportSettings.model_validate(
         {

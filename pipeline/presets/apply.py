@@ -14,7 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.params import Params, check_params
+from pipeline.params import DatasetParams, Params, check_params, load_params
 
 _PRESETS = Path(__file__).parent
 LINKED = {
@@ -34,7 +34,7 @@ _SETS = {
 _WANTED = {
     "dataset.root": "folder; give the folder that holds the data set",
     "backbone.weights": "file; give a weights file, or torchvision to download it",
-    "init.detector": "file; give the model.safetensors of a finetune_joint stage",
+    "init.detector": "file; give a bundle, or the model.safetensors of a finetune_joint stage",
     "proposals.file": "file; give a proposal file of detectron2 or mmdetection",
 }
 
@@ -77,6 +77,32 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     write_text(root / "params.yaml", _text("default") if untouched else dumped.getvalue())
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
     return lines + [_link(root, key, links.get(key)) for key in LINKED]
+
+
+def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> DatasetParams:
+    """Section `dataset` of `root`/params.yaml, or of the defaults where there is none or with a preset; nothing is
+    written.
+
+    Args:
+        preset: to lay over the defaults. overrides: dataset.key=value, laid over either.
+
+    Raises:
+        InputError: no such preset or parameter, or an impossible value.
+    """
+    yaml, own = YAML(), root / "params.yaml"
+    if preset is None and own.is_file():
+        load_params(own)
+        params = yaml.load(own.read_text(encoding="utf-8"))
+    else:
+        params = _laid(yaml, preset or "default")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.startswith("dataset."):
+            raise InputError(f"--set {override}: write dataset.key=value; --data gives the data's place")
+        _set(params, key, _parse(yaml, override, value))
+    checked = check_params(_plain(params), "params.yaml")["dataset"]
+    assert isinstance(checked, DatasetParams)
+    return checked
 
 
 def preset_params(name: str) -> Params:
@@ -142,6 +168,8 @@ def _plain(node: Any) -> Any:
 
 def _existing(root: Path, key: str, value: str) -> Path:
     path = (root / Path(value).expanduser()).resolve()
+    if key == "init.detector" and path.is_dir():
+        path /= "model.safetensors"
     if not (path.is_dir() if key == "dataset.root" else path.is_file()):
         raise InputError(f"{key}={value}: no such {_WANTED[key]}")
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,10 +18,11 @@ from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.artifacts.stores import Entry, ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
+from pipeline.bundle.writing import NETWORKS
 from pipeline.detector import backbone
 from pipeline.detector.vgg import VGGShape, VGGTrunk
 from pipeline.errors import InputError
-from pipeline.export.files import NETWORKS, export_network, load_exported
+from pipeline.export.files import export_bundle, load_exported
 from pipeline.params import Params
 from tests.conftest import ROOT, TINY, Project
 from tests.parity.comparison import (
@@ -51,8 +51,11 @@ SMALL = {
 @pytest.fixture(scope="module", params=["step4", "joint"])
 def tiny_export(request: pytest.FixtureRequest, tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of the tiny run, exported by the command line."""
-    out = tmp_path_factory.mktemp("export") / f"{request.param}.safetensors"
-    result = tiny_run.run("frcnn", "export", "--network", request.param, "--out", str(out))
+    folder = tmp_path_factory.mktemp("export")
+    bundle, out = folder / f"bundle_{request.param}", folder / f"{request.param}.safetensors"
+    result = tiny_run.run("frcnn", "bundle", "--network", request.param, "--out", str(bundle))
+    assert result.returncode == 0, result.stderr
+    result = tiny_run.run("frcnn", "export", str(bundle), "--format", "torchvision", "--out", str(out))
     assert result.returncode == 0, result.stderr
     assert f"{out}: the {request.param} network" in result.stdout
     return out
@@ -87,6 +90,7 @@ def test_the_file_holds_plain_tensors_under_torchvisions_names_and_the_json_what
     assert settings["network"] == tiny_export.stem
     assert settings["classes"] == json.loads((tiny_run.data / "dataset/classes.json").read_text())
     assert sorted(path.name for path in tiny_export.parent.iterdir()) == [
+        f"bundle_{tiny_export.stem}",
         f"{tiny_export.stem}.json",
         f"{tiny_export.stem}.safetensors",
     ]
@@ -176,76 +180,21 @@ def test_photos_of_one_size_in_one_batch_detect_as_one_by_one(monkeypatch: pytes
         assert found.pairs > 20
 
 
-@pytest.fixture
-def stale_run(tiny_run: Project, tmp_path: Path) -> Project:
-    """A copy of the finished run without its cache, to change or break."""
-    shutil.copytree(tiny_run.root, tmp_path / "copy", ignore=shutil.ignore_patterns(".dvc", ".git"))
-    return Project(tmp_path / "copy")
-
-
 @pytest.mark.parametrize(
-    ("network", "out", "expected"),
+    ("form", "out", "expected"),
     [
-        ("step3", "a.safetensors", "--network step3: no such network; there are step4, joint"),
-        ("joint", "a.pth", "a.pth: give a .safetensors file in a folder that exists"),
-        ("joint", "missing/a.safetensors", "give a .safetensors file in a folder that exists"),
+        ("openvino", "a.safetensors", "--format openvino: no such format; there are torchvision, onnx"),
+        ("torchvision", "a.pth", "a.pth: give a .safetensors file in a folder that exists"),
+        ("torchvision", "missing/a.safetensors", "give a .safetensors file in a folder that exists"),
     ],
 )
-def test_what_cannot_be_written_is_refused_first(tmp_path: Path, network: str, out: str, expected: str) -> None:
-    with pytest.raises(InputError) as caught:
-        export_network(tmp_path, network, tmp_path / out)
-    assert expected in str(caught.value)
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_unshared_network_is_refused_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.cli", "export", "--network", "step2", "--out", "a.safetensors"]
-    result = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        "frcnn: error: --network step2: is unshared, and its two trunks cannot be one torchvision FasterRCNN; "
-        "export step4 or joint"
-    ]
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("overlay", "expected"),
-    [
-        ({"anchors": {"scales": [1.0, 2.0, 4.0, 8.0]}}, "params.yaml: anchors.scales is [1.0, 2.0, 4.0, 8.0], data/"),
-        ({"roi_head": {"pool": "roi_align"}}, "params.yaml: roi_head.pool is 'roi_align', data/"),
-        ({"backbone": {"ceil_pool": True}}, "params.yaml: backbone.ceil_pool is True, data/"),
-        ({"resize": {"shorter_side": 200}}, "params.yaml: resize.shorter_side is 200, data/resize was made with 192"),
-    ],
-)
-def test_parameters_changed_since_training_are_named(
-    stale_run: Project, overlay: dict[str, Any], expected: str
+def test_what_cannot_be_written_is_refused(
+    tiny_export: Path, tmp_path: Path, form: str, out: str, expected: str
 ) -> None:
-    stale_run.set_params(overlay)
     with pytest.raises(InputError) as caught:
-        export_network(stale_run.root, "joint", stale_run.root / "out.safetensors")
+        export_bundle(tiny_export.parent / f"bundle_{tiny_export.stem}", form, tmp_path / out)
     assert expected in str(caught.value)
-    assert not list(stale_run.root.glob("*out*"))
-
-
-def test_thresholds_of_detection_may_be_changed_after_training(stale_run: Project) -> None:
-    stale_run.set_params({"detect": {"score_threshold": 0.3, "per_image": 7}})
-    export_network(stale_run.root, "step4", stale_run.root / "out.safetensors")
-    model = load_exported(stale_run.root / "out.safetensors")
-    assert (model.roi_heads.score_thresh, model.roi_heads.detections_per_img) == (0.3, 7)
-
-
-def test_missing_weights_and_classes_of_another_run_are_named(stale_run: Project) -> None:
-    out = stale_run.root / "out.safetensors"
-    (stale_run.data / "resize/classes.json").write_text('["background", "one"]')
-    with pytest.raises(InputError, match="names 2 classes, the RoI head was trained with 4"):
-        export_network(stale_run.root, "joint", out)
-    shutil.rmtree(stale_run.data / "train_rpn_step3")
-    with pytest.raises(InputError, match=r"train_rpn_step3/model\.safetensors: no such weights file"):
-        export_network(stale_run.root, "step4", out)
-    assert not list(stale_run.root.glob("*out*"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

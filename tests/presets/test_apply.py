@@ -93,6 +93,17 @@ def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(
     assert not (project / "data/raw").is_symlink() and not list((project / "data/weights").iterdir())
 
 
+def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
+    (project.parent / "bundle").mkdir()
+    weights = project.parent / "bundle/model.safetensors"
+    with pytest.raises(InputError, match=r"no such file; give a bundle, or the model\.safetensors"):
+        apply_preset(project, "default", [f"init.detector={weights.parent}"])
+    weights.write_bytes(b"")
+    apply_preset(project, "default", [f"init.detector={weights.parent}"])
+    assert (project / "data/initial_detector/model.safetensors").resolve() == weights.resolve()
+    assert load_params(project / "params.yaml").init.detector == "file"
+
+
 @pytest.mark.parametrize(
     ("name", "override", "expected"),
     [

@@ -1,0 +1,87 @@
+"""`frcnn bundle`, `predict`, `export` and `evaluate`; torch is imported by those that run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
+
+
+def bundle(
+    network: Annotated[str, typer.Option(help="step4 or joint")],
+    out: Annotated[Path, typer.Option(help="the folder to write; an earlier bundle there is replaced")],
+) -> None:
+    """Write a trained network and all that using it takes into one folder, for predict, export and evaluate."""
+    from pipeline.bundle.writing import write_bundle
+
+    _say(write_bundle(Path.cwd(), network, out))
+
+
+def predict(
+    folder: BundleFolder,
+    paths: Annotated[list[str], typer.Argument(help="photos, folders of photos, or globs in quotes")],
+    out: Annotated[Path, typer.Option(help="folder for detections.json and the drawings")],
+    score: Annotated[float, typer.Option(min=0, max=1, help="least score of a detection")] = 0.5,
+    drawings: Annotated[bool, typer.Option("--drawings/--no-drawings", help="also draw into the photos")] = True,
+    device: Device = None,
+) -> None:
+    """Detect in photos: detections.json in COCO's format, and drawings. Status 1 where a photo cannot be read."""
+    from pipeline.bundle.detector import Detector
+    from pipeline.bundle.predict import find_photos
+    from pipeline.bundle.predict import predict as predict_photos
+    from pipeline.memory import keep_freed_memory
+
+    photos = find_photos(paths, out)
+    keep_freed_memory()
+    outcome = predict_photos(Detector.load(folder, device), photos, out, score, drawings)
+    failed = f", {outcome.failed} photos could not be read" if outcome.failed else ""
+    _say([f"{out}: {outcome.detections} detections of at least {score:g} in {outcome.photos} photos{failed}"])
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def export(
+    folder: BundleFolder,
+    form: Annotated[str, typer.Option("--format", help="torchvision or onnx")],
+    out: Annotated[Path, typer.Option(help="a .safetensors file (torchvision) or .onnx file")],
+) -> None:
+    """Write a bundle's network for torchvision (`load_exported` of pipeline.export.files reads it) or for ONNX."""
+    from pipeline.export.files import export_bundle
+
+    _say(export_bundle(folder, form, out))
+
+
+def evaluate(
+    folder: BundleFolder,
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    preset: Annotated[str | None, typer.Option(help="whose dataset section to read it by")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="dataset.key=value, as often as needed")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    out: Annotated[Path | None, typer.Option(help="folder for metrics.json, or a .json file")] = None,
+    device: Device = None,
+) -> None:
+    """Judge a bundle on a data set: VOC's mAP, COCO's AP, AP of each class. Classes are matched by name."""
+    from pipeline.bundle.detector import Detector
+    from pipeline.bundle.evaluate import evaluate as judge
+    from pipeline.bundle.evaluate import report, write_metrics
+    from pipeline.memory import keep_freed_memory
+    from pipeline.presets.apply import dataset_params
+
+    params = dataset_params(Path.cwd(), preset, settings or [])
+    keep_freed_memory()
+    judgement = judge(Detector.load(folder, device), data, params, split)
+    _say(report(judgement))
+    if out is not None:
+        _say([f"{write_metrics(judgement, out)}: written"])
+
+
+VERBS = (bundle, predict, export, evaluate)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,185 @@
+"""A bundle judged on a data set of any format that the project reads.
+
+Classes are matched by name. Objects of classes that the bundle lacks are left out, as are detections of classes that
+the data set lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.bundle.detector import Detector
+from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
+from pipeline.datasets.findings import summary
+from pipeline.datasets.reading import read_dataset
+from pipeline.errors import InputError
+from pipeline.metrics.boxes import Detections, GroundTruth
+from pipeline.metrics.errors import judge
+from pipeline.metrics.figures import detection_figures, rounded
+from pipeline.metrics.voc import voc_ap
+from pipeline.params import DatasetParams
+from pipeline.progress import track
+
+CONFUSION_SCORE = 0.5
+"""Least score of the detections that `errors` of the figures counts: the default of `evaluate.confusion_score`."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Figures as in an evaluate stage's metrics.json, without those of proposals; and lines on what was not judged."""
+
+    metrics: dict[str, object]
+    remarks: list[str]
+
+
+def open_dataset(root: Path, params: DatasetParams) -> Dataset:
+    """The data set below `root`: that of a dataset stage, where its tables lie there, else what params.yaml names.
+
+    Raises:
+        InputError: there is none, or `dataset.reader` is shapes, which reads no folder.
+    """
+    if (root / "images.parquet").is_file() and (root / "classes.json").is_file():
+        return _of_stage(root)
+    if params.reader == "shapes":
+        raise InputError(
+            "dataset.reader is shapes, which are generated; give --preset NAME or --set dataset.reader=voc"
+        )
+    return read_dataset(root, params)
+
+
+def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) -> Judgement:
+    """Detect in the images of a split and judge the detections, as the evaluate stages do.
+
+    Args:
+        root: folder of the data set. params: which reader, and its settings. split: train, val or test.
+
+    Raises:
+        InputError: no such split or no image in it, a data set that cannot be read, or none of its classes is one of
+            the bundle's.
+    """
+    if split not in SPLITS:
+        raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
+    data = open_dataset(root, params)
+    judged = [name for name in detector.classes[1:] if name in data.classes]
+    if not judged:
+        raise InputError(
+            f"{root}: has none of the bundle's classes ({_listed(detector.classes[1:])}) but {_listed(data.classes)}; "
+            "give data of the same class names"
+        )
+    label_of = {data.classes.index(name) + 1: label for label, name in enumerate(judged, start=1)}
+    own = np.zeros(len(detector.classes), np.int64)
+    own[[detector.classes.index(name) for name in judged]] = np.arange(1, len(judged) + 1)
+    images = [image for image in data.images if image.split == split]
+    found, truth = _Rows(), _Rows()
+    for index, image in enumerate(track(images, "evaluate", total=len(images))):
+        detections = detector(_path_of(root, image))
+        labels = own[detections.labels]
+        found.add(index, labels, detections.boxes, labels > 0, detections.scores)
+        labels = np.array([label if label < 0 else label_of.get(int(label), 0) for label in image.labels], np.int64)
+        truth.add(index, labels, image.boxes, labels != 0, image.difficult, image.iscrowd)
+    if not images:
+        raise InputError(
+            f"{root}: has no {split} images; give another --split or --set dataset.{params.reader}.{split}"
+        )
+    indices, labels, boxes, scores = found.columns(np.float32)
+    results = Detections(indices, labels, scores, boxes)
+    gt = GroundTruth(*truth.columns(np.bool_, np.bool_))
+    voc = voc_ap(results, gt, len(judged) + 1)
+    metrics = {
+        **detection_figures(results, gt, voc, judge(results, gt), ["background", *judged], CONFUSION_SCORE),
+        "images": len(images),
+        "detections": len(results),
+    }
+    return Judgement(cast(dict[str, object], rounded(metrics)), _remarks(detector, data, judged))
+
+
+def report(judgement: Judgement) -> list[str]:
+    """Lines for a person: the remarks, the figures, AP at IoU 0.5 class by class."""
+    metrics = dict(judgement.metrics)
+    classes = cast(dict[str, float | None], metrics.pop("class_AP50"))
+    width = max(len(name) for name in (*metrics, *classes))
+    lines = [f"{name:{width}}  {_shown(value)}" for name, value in metrics.items()]
+    return [*judgement.remarks, *lines, "AP50 by class", *(f"{n:{width}}  {_shown(v)}" for n, v in classes.items())]
+
+
+def write_metrics(judgement: Judgement, out: Path) -> Path:
+    """Write metrics.json into the folder `out`, or to `out` where that ends in .json; return its path.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = out if out.suffix == ".json" else out / "metrics.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(judgement.metrics, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    return path
+
+
+class _Rows:
+    """Rows of boxes, image by image: the image's index, labels, boxes and further columns."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, index: int, labels: np.ndarray, boxes: np.ndarray, keep: np.ndarray, *others: np.ndarray) -> None:
+        image = np.full(int(np.count_nonzero(keep)), index, np.int64)
+        self._parts.append((image, labels[keep], boxes[keep], *(column[keep] for column in others)))
+
+    def columns(self, *kinds: type) -> list[np.ndarray]:
+        """The columns of all images; `kinds` are the dtypes of the further ones."""
+        empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.float32))
+        none = (*empty, *(np.zeros(0, kind) for kind in kinds))
+        return [np.concatenate(column) for column in zip(none, *self._parts, strict=True)]
+
+
+def _of_stage(folder: Path) -> Dataset:
+    classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    return Dataset(tuple(classes[1:]), _rows_of_stage(folder))
+
+
+def _rows_of_stage(folder: Path) -> Iterator[AnnotatedImage]:
+    images = read_columns(folder / "images.parquet", schemas.DATASET_IMAGES)
+    boxes = ImageRows(folder / "boxes.parquet", schemas.DATASET_BOXES)
+    columns = (images[name].tolist() for name in ("image_id", "split", "file", "width", "height"))
+    for image_id, split, file, width, height in zip(*columns, strict=True):
+        rows = boxes[image_id, False]
+        flags = (rows["difficult"].astype(bool), rows["iscrowd"].astype(bool))
+        yield AnnotatedImage(image_id, cast(Split, split), file, width, height, boxes_of(rows), rows["label"], *flags)
+
+
+def _path_of(root: Path, image: AnnotatedImage) -> Path:
+    """A reader's files lie below the root; those of a dataset stage in its folder, or in data/raw beside it."""
+    place, _, rest = image.file.partition("/")
+    if place == "raw" and (root / "images.parquet").is_file():
+        return root.parent / "raw" / rest
+    return root / rest
+
+
+def _remarks(detector: Detector, data: Dataset, judged: Sequence[str]) -> list[str]:
+    unknown = [name for name in data.classes if name not in judged]
+    absent = [name for name in detector.classes[1:] if name not in judged]
+    lines = [f"findings: {line}" for line in summary(data.findings)]
+    if unknown:
+        lines.append(f"classes that the bundle lacks, whose objects are left out: {_listed(unknown)}")
+    if absent:
+        lines.append(f"classes that the data set lacks, whose detections are left out: {_listed(absent)}")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value)

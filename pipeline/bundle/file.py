@@ -1,0 +1,186 @@
+"""The two files of a bundle: model.safetensors, the weights, and bundle.json, all else that using them takes.
+
+bundle.json holds a hash of the weights and one of its own content, so that a bundle is used as it was written or not
+at all. Weights are safetensors and the rest is JSON: nothing in a bundle can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipeline.artifacts.weights import MODEL_FILE, State, restore, select_part
+from pipeline.build import channels_last, new_head, new_rpn, new_trunk
+from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.rpn import RPNHead
+from pipeline.detector.trunk import Trunk
+from pipeline.errors import InputError
+from pipeline.params import (
+    AnchorParams,
+    BackboneParams,
+    Count,
+    DetectParams,
+    ResizeParams,
+    RoIHeadParams,
+    RPNParams,
+    Section,
+)
+
+BUNDLE_FILE = "bundle.json"
+SCHEMA = "frcnn-bundle-1"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+Parts = tuple[Trunk, RPNHead, RoIHead]
+
+
+class Computation(Section):
+    """The keys of section `base` that change results in the last bits."""
+
+    threads: Count
+    precision: Literal["float32", "bf16"]
+
+
+class BundleParams(Section):
+    """The sections of params.yaml that detection reads, under their names there."""
+
+    base: Computation
+    backbone: BackboneParams
+    anchors: AnchorParams
+    rpn: RPNParams
+    resize: ResizeParams
+    roi_head: RoIHeadParams
+    detect: DetectParams
+
+
+class Normalisation(Section):
+    """What pixels are normalised by: RGB in 0..1, minus the mean, over the standard deviation."""
+
+    pixel_mean: Triple
+    pixel_std: Triple
+
+
+class BundleSettings(Section):
+    """bundle.json.
+
+    `format` is the schema's version. `classes` are the names of the labels, the background first. `metrics` is the
+    metrics.json of the network's evaluation, None where it has none of these weights and parameters.
+    `dvc_lock_sha256` is None where the stages were run without DVC. `settings_sha256` is of all other keys.
+    """
+
+    format: Literal["frcnn-bundle-1"]
+    network: Literal["step4", "joint"]
+    classes: Annotated[list[str], Field(min_length=2)]
+    params: BundleParams
+    normalisation: Normalisation
+    metrics: dict[str, Any] | None
+    model_sha256: Sha256
+    dvc_lock_sha256: Sha256 | None
+    settings_sha256: Sha256
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read: its folder, its settings and its three parts in evaluation mode on the CPU."""
+
+    folder: Path
+    settings: BundleSettings
+    parts: Parts
+
+
+def settings_text(content: Mapping[str, Any]) -> str:
+    """bundle.json of all keys but `settings_sha256`, which is added."""
+    return json.dumps({**content, "settings_sha256": _hash_of(content)}, indent=1, allow_nan=False) + "\n"
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds the files of a bundle and nothing else; they may be damaged."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} == {BUNDLE_FILE, MODEL_FILE}
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle, both of its files verified.
+
+    Raises:
+        InputError: a file is missing, damaged, or not as `frcnn bundle` wrote it.
+    """
+    folder = Path(folder)
+    settings = _read_settings(folder)
+    path = folder / MODEL_FILE
+    try:
+        if file_sha256(path) != settings.model_sha256:
+            raise InputError(
+                f"{path}: is not the file that {BUNDLE_FILE} was written with (its SHA-256 differs); {_AGAIN}"
+            )
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); {_AGAIN}") from error
+    parts = build_parts(settings.params, len(settings.classes), tensors, path)
+    for name, stored in (("pixel_mean", parts[0].pixel_mean), ("pixel_std", parts[0].pixel_std)):
+        if not torch.equal(stored, torch.tensor(getattr(settings.normalisation, name))):
+            raise InputError(f"{path}: its {name} is not that of {BUNDLE_FILE}; {_AGAIN}")
+    return Bundle(folder, settings, parts)
+
+
+def build_parts(params: BundleParams, num_classes: int, tensors: State, source: Path | str) -> Parts:
+    """The trunk, RPN and RoI head of a model.safetensors' tensors, in evaluation mode.
+
+    Raises:
+        InputError: a weight is missing, unknown or of another shape; `source` is named.
+    """
+    trunk = new_trunk(params.backbone)
+    rpn = new_rpn(trunk.out_channels, params.anchors, params.rpn)
+    head = new_head(trunk.out_channels, num_classes, trunk.stride, params.roi_head)
+    for name, part in (("trunk", trunk), ("rpn", rpn), ("head", head)):
+        restore(part, select_part(tensors, name), f"{source}, {name}")
+    return channels_last(trunk), channels_last(rpn), head.eval()
+
+
+_AGAIN = "write it again with frcnn bundle"
+
+
+def _read_settings(folder: Path) -> BundleSettings:
+    path = folder / BUNDLE_FILE
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such bundle; give a folder that frcnn bundle wrote")
+    if not path.is_file():
+        raise InputError(f"{folder}: is no bundle, it holds no {BUNDLE_FILE}; give a folder that frcnn bundle wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({_first_line(error)}); {_AGAIN}") from error
+    if not isinstance(content, dict) or content.get("format") != SCHEMA:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise InputError(f"{path}: format is {str(found)[:60]!r}, this code reads {SCHEMA!r}; {_AGAIN}")
+    try:
+        settings = BundleSettings.model_validate(content, strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{path}: {where[:100]}: {fault['msg']}; {_AGAIN}") from error
+    if settings.settings_sha256 != _hash_of(content):
+        raise InputError(f"{path}: was changed after it was written (its SHA-256 differs); {_AGAIN}")
+    return settings
+
+
+def _hash_of(content: Mapping[str, Any]) -> str:
+    others = {key: value for key, value in content.items() if key != "settings_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,167 @@
+"""From a finished run to a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+
+from pipeline.artifacts.atomic import atomic_folder, write_text
+from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
+from pipeline.build import num_classes_of
+from pipeline.bundle.file import (
+    BUNDLE_FILE,
+    SCHEMA,
+    BundleParams,
+    Computation,
+    build_parts,
+    file_sha256,
+    is_bundle,
+    settings_text,
+)
+from pipeline.errors import InputError
+from pipeline.params import Params, ResizeParams, load_params
+
+NETWORKS = {
+    "step4": ("train_head_step2", "train_rpn_step3", "train_head_step4"),
+    "joint": ("finetune_joint", "finetune_joint", "finetune_joint"),
+}
+"""Network to the stages that trained its trunk, its RPN and its RoI head."""
+
+# No weight's shape gives these away: with other values than in training the network would be silently wrong.
+_TRAINED_WITH = {
+    "backbone": ("name", "ceil_pool"),
+    "anchors": ("base_size", "ratios", "scales"),
+    "roi_head": ("pool", "output_size"),
+    "resize": tuple(ResizeParams.model_fields),
+}
+
+
+def write_bundle(root: Path, network: str, out: Path) -> list[str]:
+    """Write a trained network of the project in `root` to the folder `out`, which may be an earlier bundle.
+
+    Args:
+        root: folder of params.yaml, dvc.lock and data/.
+        network: step4 or joint.
+        out: folder to write; it appears whole or not at all.
+
+    Returns:
+        Lines that tell what was done.
+
+    Raises:
+        InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
+            params.yaml has now, a folder that is no bundle in the place of `out`, or one that cannot be written.
+    """
+    if network == "step2":
+        raise InputError(
+            "--network step2: is unshared, and its two trunks are not one network; give --network step4 or joint"
+        )
+    if network not in NETWORKS:
+        raise InputError(f"--network {network}: no such network; there are {', '.join(NETWORKS)}")
+    if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):
+        raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
+    params, stages = load_params(root / "params.yaml"), NETWORKS[network]
+    recorded = _recorded(root / "dvc.lock")
+    _check_trained_with(recorded, ("resize", *stages), params)
+    parts = {
+        part: load_part(root / "data" / stage, part)
+        for part, stage in zip(("trunk", "rpn", "head"), stages, strict=True)
+    }
+    used = _used(params)
+    count = num_classes_of(parts["head"])
+    classes = _read_classes(root / "data/resize/classes.json", count)
+    trunk, _, _ = build_parts(used, count, _joined(parts), root / "data")
+    try:
+        lock = file_sha256(root / "dvc.lock") if recorded else None
+        with atomic_folder(out) as folder:
+            save_parts(folder, parts)
+            content = {
+                "format": SCHEMA,
+                "network": network,
+                "classes": classes,
+                "params": used.model_dump(),
+                "normalisation": {"pixel_mean": trunk.pixel_mean.tolist(), "pixel_std": trunk.pixel_std.tolist()},
+                "metrics": _metrics(root, network, recorded, params),
+                "model_sha256": file_sha256(folder / MODEL_FILE),
+                "dvc_lock_sha256": lock,
+            }
+            write_text(folder / BUNDLE_FILE, settings_text(content))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"--out {out}: cannot be written ({error}); choose another place") from error
+    size = (out / MODEL_FILE).stat().st_size
+    judged = content["metrics"]
+    return [
+        f"{out}: the {network} network, {len(classes) - 1} classes, {size / 1e6:.1f} MB"
+        + (f", mAP@.5 {judged['mAP50']:.4f}" if isinstance(judged, dict) and judged.get("mAP50") is not None else "")
+    ]
+
+
+def _joined(parts: Mapping[str, State]) -> State:
+    return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
+
+
+def _used(params: Params) -> BundleParams:
+    return BundleParams(
+        base=Computation(threads=params.base.threads, precision=params.base.precision),
+        backbone=params.backbone,
+        anchors=params.anchors,
+        rpn=params.rpn,
+        resize=params.resize,
+        roi_head=params.roi_head,
+        detect=params.detect,
+    )
+
+
+def _read_classes(path: Path, count: int) -> list[str]:
+    rerun = "rerun the stage that writes it (dvc repro resize)"
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable list of classes ({error}); {rerun}") from error
+    if len(classes) != count:
+        raise InputError(f"{path}: names {len(classes)} classes, the RoI head was trained with {count}; run dvc repro")
+    return classes
+
+
+def _recorded(lock: Path) -> dict[str, Any]:
+    """The stages of dvc.lock; empty where they were run by hand, which leaves no record to compare with."""
+    try:
+        stages: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise InputError(f"{lock}: not a readable dvc.lock ({type(error).__name__}); run dvc repro") from error
+    return stages
+
+
+def _check_trained_with(recorded: Mapping[str, Any], stages: Sequence[str], params: Params) -> None:
+    for stage in stages:
+        sections = recorded.get(stage, {}).get("params", {}).get("params.yaml", {})
+        for section in sections.keys() & _TRAINED_WITH.keys():
+            now = getattr(params, section).model_dump()
+            for key in _TRAINED_WITH[section]:
+                if sections[section][key] != now[key]:
+                    raise InputError(
+                        f"params.yaml: {section}.{key} is {now[key]!r}, data/{stage} was made with "
+                        f"{sections[section][key]!r}; run dvc repro, or put the parameter back"
+                    )
+
+
+def _metrics(root: Path, network: str, recorded: Mapping[str, Any], params: Params) -> dict[str, Any] | None:
+    """metrics.json of the network, if dvc.lock tells that it judges these weights under these parameters."""
+    evaluate, detect = (recorded.get(f"{verb}_{network}", {}) for verb in ("evaluate", "detect"))
+    path = root / "data" / f"evaluate_{network}" / "metrics.json"
+    if not path.is_file() or not evaluate or not detect:
+        return None
+    made = {out["path"]: out.get("md5") for stage in recorded.values() for out in stage.get("outs", [])}
+    read = {dep["path"]: dep.get("md5") for stage in (detect, evaluate) for dep in stage.get("deps", [])}
+    current = all(read[path] == made[path] for path in read.keys() & made.keys())
+    used = detect.get("params", {}).get("params.yaml", {}).get("detect")
+    text = path.read_bytes()
+    same_file = hashlib.md5(text, usedforsecurity=False).hexdigest() == made.get(path.relative_to(root).as_posix())
+    return json.loads(text) if current and same_file and used == params.detect.model_dump() else None

@@ -1,0 +1,197 @@
+"""A bundle as one ONNX graph: from resized pixels to detections, anchors, proposals, NMS and RoI pooling included.
+
+The graph is this project's network (`pipeline.detector.network`) written with sizes that may vary: where ours drops
+rows, it does too. It computes in float32.
+
+Shapes: H, W height, width of the resized image; Fh, Fw of its feature map; K anchors, P proposals, N detections.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.artifacts.atomic import atomic_file
+from pipeline.bundle.file import Bundle, BundleParams, Parts
+from pipeline.detector.anchors import base_anchors
+from pipeline.detector.boxes import decode
+from pipeline.errors import InputError
+
+_OPSET = 18
+_EXAMPLE = (160, 192)  # height, width, px; any other size runs too
+
+
+class OnnxDetector(nn.Module):
+    """The network of a bundle as a module that can be traced.
+
+    Args:
+        parts: trunk, RPN and RoI head. params: those of the bundle.
+    """
+
+    def __init__(self, parts: Parts, params: BundleParams) -> None:
+        super().__init__()
+        self.trunk, self.rpn, self.head = parts
+        self._rule, self._roi = params.detect, params.roi_head
+        anchors = params.anchors
+        self._base: Tensor
+        self.register_buffer("_base", base_anchors(anchors.base_size, anchors.ratios, anchors.scales), persistent=False)
+
+    def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detections of one image.
+
+        Args:
+            image: (1, 3, H, W) float32 RGB in 0..1, of the resized image. scale: (2,) float32 x, y resized pixels per
+                original pixel, which the least size of a proposal is multiplied by.
+
+        Returns:
+            (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
+        """
+        mean, std = (value.reshape(1, 3, 1, 1) for value in (self.trunk.pixel_mean, self.trunk.pixel_std))
+        maps = self.trunk((image * 255 - mean * 255) / (std * 255))
+        height, width = image.shape[2], image.shape[3]
+        limits = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in (width, height)] * 2)
+        objectness, deltas = self.rpn(maps)
+        boxes = _clip(decode(self._anchors(maps), deltas.reshape(-1, 4)), limits)
+        proposals = self._propose(objectness.reshape(-1), boxes, scale)
+        return self._classify(maps, proposals, limits)
+
+    def _anchors(self, maps: Tensor) -> Tensor:
+        """The (K, 4) anchors of `AnchorGrid`, whose float64 is kept until the last."""
+        y, x = ((torch.arange(maps.shape[axis], dtype=torch.float64) + 0.5) * self.trunk.stride for axis in (2, 3))
+        rows, columns = y[:, None].expand(-1, maps.shape[3]), x[None].expand(maps.shape[2], -1)
+        centres = torch.stack([columns, rows, columns, rows], dim=-1)
+        return (centres[:, :, None] + self._base).reshape(-1, 4).float()
+
+    def _propose(self, objectness: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        large = (sides >= (self._rule.min_size * scale).clamp(min=1e-3)).all(dim=1)
+        # What is too small sinks below all others, and the best of the rest are counted.
+        objectness = torch.where(large, objectness, -torch.inf)
+        best, order = torch.topk(objectness, _at_most(self._rule.pre_nms, objectness.shape[0]))
+        order = order[best > -torch.inf]
+        boxes = boxes[order]
+        ranks = -torch.arange(boxes.shape[0], dtype=torch.float32)
+        keep = torch.ops.torchvision.nms(boxes, ranks, self._rule.proposal_nms_iou)
+        return boxes[keep[: self._rule.proposals]]
+
+    def _classify(self, maps: Tensor, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], dim=1)
+        size, scale = self._roi.output_size, 1.0 / self.trunk.stride
+        if self._roi.pool == "roi_pool":
+            pooled = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
+        else:
+            pooled = torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
+        hidden = torch.relu(self.head.fc7(torch.relu(self.head.fc6(pooled.flatten(1)))))
+        deltas = self.head.decode_deltas(self.head.bbox_pred(hidden).unflatten(1, (-1, 4)))
+        every = torch.softmax(self.head.cls_score(hidden), dim=1)[:, 1:]
+        boxes = _clip(decode(proposals, deltas[:, 1:]), limits)
+        found = (every > self._rule.score_threshold) & (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
+        roi, column = torch.nonzero(found, as_tuple=True)
+        scores, boxes, labels = every[roi, column], boxes[roi, column], column + 1
+        # Classes are moved apart, as `batched_nms` does; the zero is for an image without any detection.
+        reach = torch.cat([boxes.reshape(-1), torch.zeros(1)]).amax(dim=0) + 1
+        apart = boxes + (labels.float() * reach)[:, None]
+        keep = torch.ops.torchvision.nms(apart, scores, self._rule.nms_iou)[: self._rule.per_image]
+        return boxes[keep], labels[keep], scores[keep]
+
+
+def _clip(boxes: Tensor, limits: Tensor) -> Tensor:
+    return torch.minimum(boxes.clamp(min=0), limits)
+
+
+def _at_most(count: int, length: Any) -> Any:
+    return length if count < 0 else torch.sym_min(count, length)
+
+
+def export_onnx(bundle: Bundle, out: Path) -> list[str]:
+    """Write a bundle's network as an ONNX file; docs/use.md tells its inputs and outputs.
+
+    Args:
+        out: a .onnx file in a folder that exists.
+
+    Returns:
+        Lines that tell what was done.
+
+    Raises:
+        InputError: onnx or onnxscript is not installed, or the file cannot be written.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{missing[0]} is not installed; install this project with its extra: pip install '.[onnx]'")
+    if out.suffix != ".onnx" or not out.parent.is_dir():
+        raise InputError(f"--out {out}: give a .onnx file in a folder that exists")
+    model = _traced(bundle)
+    try:
+        with atomic_file(out) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    return [f"{out}: the {bundle.settings.network} network for ONNX, {out.stat().st_size / 1e6:.1f} MB"]
+
+
+def _traced(bundle: Bundle) -> Any:
+    """The onnx.ModelProto, with what a user of the file has to know in `metadata_props`."""
+    import onnx
+    import torchvision  # noqa: F401  (tells torch.export the shapes that its operators give)
+
+    settings = bundle.settings
+    module = OnnxDetector(copy.deepcopy(bundle.parts), settings.params).eval()
+    example = (torch.zeros(1, 3, *_EXAMPLE), torch.ones(2))
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    try:
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                example,
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=["image", "scale"],
+                output_names=["boxes", "labels", "scores"],
+                dynamic_shapes=({2: "height", 3: "width"}, None),
+                custom_translation_table={torch.ops.torchvision.roi_pool.default: _roi_pool},
+            )
+    finally:
+        log.setLevel(level)
+    assert program is not None
+    model = program.model_proto
+    # The exporter notes at each node the lines of code it comes from, with the paths of this machine.
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    # An initializer of an input's name is its value where none is fed.
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(2, np.float32), "scale"))
+    onnx.helper.set_model_props(
+        model,
+        {
+            "format": "frcnn-onnx-1",
+            "network": settings.network,
+            "classes": json.dumps(settings.classes),
+            "resize": settings.params.resize.model_dump_json(),
+            "min_size": json.dumps(settings.params.detect.min_size),
+            "bundle_sha256": settings.settings_sha256,
+            "model_sha256": settings.model_sha256,
+        },
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def _roi_pool(maps: Any, rois: Any, scale: float, height: int, width: int) -> tuple[Any, Any]:
+    """torchvision's operator in ONNX; its second result, which is for gradients only, is not used."""
+    from onnxscript import opset18 as op
+
+    pooled = op.MaxRoiPool(maps, rois, pooled_shape=(height, width), spatial_scale=scale)
+    return pooled, pooled

@@ -1,0 +1,154 @@
+"""`frcnn evaluate`: the figures of the evaluate stage, classes matched by name, other data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.bundle import Detector
+from pipeline.bundle.evaluate import evaluate, report
+from pipeline.cli import app
+from pipeline.errors import InputError
+from pipeline.params import DatasetParams
+from pipeline.presets.apply import dataset_params
+from tests.conftest import Project
+
+
+@pytest.fixture(scope="module")
+def detector(joint_bundle: Path) -> Detector:
+    return Detector.load(joint_bundle, "cpu")
+
+
+def stage_metrics(run: Project) -> dict[str, object]:
+    metrics = json.loads((run.data / "evaluate_joint/metrics.json").read_text())
+    return {name: metrics[name] for name in figures_of_detections(metrics)}
+
+
+def figures_of_detections(metrics: dict[str, object]) -> list[str]:
+    """The figures of detections in an evaluate stage's metrics.json."""
+    known = ("mAP50", "mAP50_11point", "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
+    return [name for name in (*known, "class_AP50", "errors", "images", "detections") if name in metrics]
+
+
+@pytest.fixture
+def coco_tree(tiny_run: Project, tmp_path: Path) -> Path:
+    """The images of the tiny run as a COCO data set: classes in another order, one more, one of another name."""
+    classes = json.loads((tiny_run.data / "dataset/classes.json").read_text())
+    names = [classes[3], "unicorn", classes[1], "renamed"]
+    ids = {3: 1, 1: 3, 2: 4}
+    images = read_columns(tiny_run.data / "dataset/images.parquet", schemas.DATASET_IMAGES)
+    boxes = ImageRows(tiny_run.data / "dataset/boxes.parquet", schemas.DATASET_BOXES)
+    root = tmp_path / "tree"
+    (root / "annotations").mkdir(parents=True)
+    for split in ("train", "test"):
+        listed, objects = [], []
+        for number in range(len(images["image_id"])):
+            if images["split"][number] != split:
+                continue
+            image_id, file = images["image_id"][number], images["file"][number].partition("/")[2]
+            size = {name: int(images[name][number]) for name in ("width", "height")}
+            listed.append({"id": number, "file_name": Path(file).name, **size})
+            (root / split).mkdir(exist_ok=True)
+            (root / split / Path(file).name).symlink_to(tiny_run.data / "dataset" / file)
+            rows = boxes[image_id, False]
+            for box, label in zip(boxes_of(rows).tolist(), rows["label"].tolist(), strict=True):
+                bbox = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+                objects.append({"id": len(objects) + 1, "image_id": number, "category_id": ids[label], "bbox": bbox})
+                objects[-1].update(area=bbox[2] * bbox[3], iscrowd=0)
+        categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+        content = {"images": listed, "annotations": objects, "categories": categories}
+        (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def coco_params(tmp_path: Path) -> DatasetParams:
+    settings = ["reader=coco", "coco.train=[annotations/instances_train.json]"]
+    settings += ["coco.test=[annotations/instances_test.json]"]
+    return dataset_params(tmp_path, None, [f"dataset.{setting}" for setting in settings])
+
+
+def test_the_runs_own_test_set_gives_the_figures_of_the_evaluate_stage(tiny_run: Project, detector: Detector) -> None:
+    params = dataset_params(tiny_run.root, None, [])
+    judgement = evaluate(detector, tiny_run.data / "dataset", params, "test")
+    expected = stage_metrics(tiny_run)
+    assert judgement.metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        assert judgement.metrics[name] == pytest.approx(value, abs=1e-6), name
+    assert judgement.metrics["detections"] > 0  # type: ignore[operator]
+    assert judgement.remarks == []
+
+
+def test_classes_are_matched_by_name_and_the_others_left_out(
+    tiny_run: Project, detector: Detector, coco_tree: Path, tmp_path: Path
+) -> None:
+    judgement = evaluate(detector, coco_tree, coco_params(tmp_path), "test")
+    own = stage_metrics(tiny_run)["class_AP50"]
+    assert isinstance(own, dict)
+    first, second, third = detector.classes[1:]
+    assert judgement.metrics["class_AP50"] == {name: pytest.approx(own[name], abs=1e-6) for name in (first, third)}
+    assert judgement.metrics["mAP50"] == pytest.approx((own[first] + own[third]) / 2, abs=1e-6)
+    assert judgement.remarks == [
+        "classes that the bundle lacks, whose objects are left out: unicorn, renamed",
+        f"classes that the data set lacks, whose detections are left out: {second}",
+    ]
+    assert f"{first}" in "\n".join(report(judgement))
+
+
+def test_the_command_prints_the_table_and_writes_metrics_json(
+    tiny_run: Project, joint_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", str(joint_bundle), "--data", str(tiny_run.data / "dataset"), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*command, "--out", "figures"])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "figures/metrics.json").read_text())
+    assert metrics == stage_metrics(tiny_run)
+    lines = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+    assert lines["AP"] == f"{metrics['AP']:.4f}" and lines["images"] == "6"
+    assert all(name in lines for name in metrics["class_AP50"])
+
+
+def test_no_class_in_common_no_image_and_no_reader_are_told(
+    tiny_run: Project, detector: Detector, coco_tree: Path, tmp_path: Path
+) -> None:
+    for path in coco_tree.glob("annotations/*.json"):
+        content = json.loads(path.read_text())
+        for category in content["categories"]:
+            category["name"] += "s"
+        path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="has none of the bundle's classes"):
+        evaluate(detector, coco_tree, coco_params(tmp_path), "test")
+    params = dataset_params(tmp_path, None, [])
+    with pytest.raises(InputError, match="has no val images"):
+        evaluate(detector, tiny_run.data / "dataset", params, "val")
+    with pytest.raises(InputError, match="--split all: no such split"):
+        evaluate(detector, tiny_run.data / "dataset", params, "all")
+    with pytest.raises(InputError, match=r"dataset\.reader is shapes"):
+        evaluate(detector, tmp_path, params, "test")
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "expected"),
+    [
+        ("voc5", None, "no preset 'voc5'"),
+        (None, "dataset.root=x", "unknown parameter dataset.root"),
+        (None, "rpn.channels=3", "--set rpn.channels=3: write dataset.key=value"),
+        (None, "dataset.reader", "write dataset.key=value"),
+        (None, "dataset.reader=xml", "parameter dataset.reader: input should be"),
+    ],
+)
+def test_wrong_settings_are_told(tmp_path: Path, preset: str | None, override: str | None, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        dataset_params(tmp_path, preset, [override] if override else [])
+
+
+def test_settings_come_from_params_yaml_or_a_preset(tiny_run: Project, tmp_path: Path) -> None:
+    assert dataset_params(tiny_run.root, None, []).shapes.train == 12
+    assert dataset_params(tmp_path, None, []).shapes.train == 300
+    assert dataset_params(tiny_run.root, "voc6_vgg16", []).reader == "voc"
+    assert dataset_params(tiny_run.root, "voc6_vgg16", ["dataset.voc.test=[other]"]).voc.test == ["other"]

@@ -1,0 +1,290 @@
+"""The ONNX graph, run by onnxruntime, detects what our network detects in float32 in the same resized pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+from torch import Tensor
+from typer.testing import CliRunner
+
+import pipeline.export.onnx
+from pipeline import build
+from pipeline.build import anchor_grid, channels_last, detection_rule, new_head, new_trunk
+from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, Normalisation, Parts, read_bundle
+from pipeline.bundle.writing import write_bundle
+from pipeline.cli import app
+from pipeline.datasets.images import read_rgb
+from pipeline.datasets.resizing import resize_rgb
+from pipeline.detector import backbone
+from pipeline.detector.network import FasterRCNN
+from pipeline.detector.vgg import VGGShape, VGGTrunk
+from pipeline.errors import InputError
+from pipeline.export.files import export_bundle
+from pipeline.export.onnx import export_onnx
+from pipeline.params import Params, check_params
+from tests.conftest import ROOT, Project, lay_over
+from tests.parity import comparison
+from tests.parity.comparison import Differences, differences, random_parts
+
+pytestmark = pytest.mark.authority("onnxruntime")
+
+SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 1e-2
+SMALL_VGG = VGGShape(((8,), (16,), (16, 16), (24, 24), (24, 24)), batch_norm=False)
+SMALL = {
+    "resize": {"shorter_side": 96, "longer_side": 150},
+    "anchors": {"scales": [1.25, 3.0]},
+    "rpn": {"channels": 40},
+    "roi_head": {"hidden": 48, "output_size": 5},
+    "detect": {"pre_nms": 150, "proposals": 60, "per_image": 500},
+}
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detections pair up within this page's tolerances."""
+    monkeypatch.setattr(comparison, "SCORE_TOLERANCE", SCORE_TOLERANCE)
+    monkeypatch.setattr(comparison, "BOX_TOLERANCE", BOX_TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def joint(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the tiny run."""
+    out = tmp_path_factory.mktemp("onnx") / "joint"
+    write_bundle(tiny_run.root, "joint", out)
+    return out
+
+
+def settings_of(params: BundleParams, classes: list[str]) -> BundleSettings:
+    return BundleSettings(
+        format="frcnn-bundle-1",
+        network="joint",
+        classes=classes,
+        params=params,
+        normalisation=Normalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
+        metrics=None,
+        model_sha256="0" * 64,
+        dvc_lock_sha256=None,
+        settings_sha256="0" * 64,
+    )
+
+
+def random_bundle(params: Params, num_classes: int, seed: int) -> Bundle:
+    """A bundle of random weights in memory."""
+    trunk = new_trunk(params.backbone)
+    trunk.initialise(torch.Generator().manual_seed(seed))
+    sections = {name: getattr(params, name) for name in BundleParams.model_fields if name != "base"}
+    used = BundleParams(base=Computation(threads=2, precision="float32"), **sections)
+    classes = ["background", *(f"class {label}" for label in range(1, num_classes))]
+    return Bundle(Path("memory"), settings_of(used, classes), random_parts(trunk, params, num_classes, seed))
+
+
+def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
+    """The bundle with other parameters that its weights fit too."""
+    params = bundle.settings.params
+    changed = {name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
+    params = params.model_copy(update=changed)
+    trunk, rpn, head = bundle.parts
+    other = new_head(trunk.out_channels, head.num_classes, trunk.stride, params.roi_head)
+    other.load_state_dict(head.state_dict())
+    return Bundle(bundle.folder, bundle.settings.model_copy(update={"params": params}), (trunk, rpn, other.eval()))
+
+
+def our_network(parts: Parts, params: BundleParams) -> FasterRCNN:
+    rule = build.test_proposal_rule(params.detect, params.detect.proposals)
+    trunk, rpn, head = parts
+    grid = anchor_grid(params.anchors, trunk.stride)
+    return FasterRCNN(channels_last(trunk), rpn, head, grid, rule, detection_rule(params.detect))
+
+
+def exported(bundle: Bundle, folder: Path) -> onnxruntime.InferenceSession:
+    export_onnx(bundle, folder / "net.onnx")
+    return opened(folder / "net.onnx")
+
+
+def opened(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    options.log_severity_level = 3  # it warns that `scale` may be fed
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def detect_with_onnx(session: onnxruntime.InferenceSession, pixels: np.ndarray, scale: Any = None) -> dict[str, Tensor]:
+    feeds = {"image": pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255}
+    if scale is not None:
+        feeds["scale"] = np.array(scale, np.float32)
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["boxes", "labels", "scores"]
+    return {name: torch.from_numpy(value) for name, value in zip(names, session.run(None, feeds), strict=True)}
+
+
+def compared(
+    bundle: Bundle, session: onnxruntime.InferenceSession, pixels: np.ndarray, scale: Any = None
+) -> Differences:
+    """(H, W, 3) uint8 pixels of the resized image through both."""
+    network = our_network(bundle.parts, bundle.settings.params)
+    image = torch.from_numpy(pixels.copy())[None].permute(0, 3, 1, 2)
+    (ours,) = network(image, [pixels.shape[:2]], [scale or (1.0, 1.0)])  # type: ignore[list-item]
+    return differences(ours, detect_with_onnx(session, pixels, scale))
+
+
+def textured(height: int, width: int, seed: int) -> np.ndarray:
+    """(height, width, 3) uint8 pixels without symmetry."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 7, 9, generator=draw) * 255
+    noise = torch.randn(3, height, width, generator=draw) * 15
+    pixels = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")[0] + noise
+    return pixels.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+CROPS: list[Callable[[np.ndarray], np.ndarray]] = [
+    lambda photo: photo,
+    lambda photo: photo[:, :131],
+    lambda photo: photo[20:170],
+    lambda photo: photo[3:, 50:],
+    lambda photo: photo[:100],
+]
+
+
+@pytest.fixture(scope="module")
+def by_command(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file that the command line writes of the bundle, which pools by RoIPool."""
+    out = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    result = CliRunner().invoke(app, ["export", str(joint), "--format", "onnx", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"{out}: the joint network for ONNX") and len(result.output.splitlines()) == 1
+    assert list(out.parent.iterdir()) == [out]
+    return out
+
+
+Exported = tuple[Bundle, onnxruntime.InferenceSession]
+
+
+@pytest.fixture(scope="module")
+def pooling(joint: Path, by_command: Path) -> Exported:
+    return read_bundle(joint), opened(by_command)
+
+
+@pytest.fixture(scope="module")
+def aligning(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """RoIAlign, all candidates before NMS, none below 40 px of the original, and few detections."""
+    detect = {"pre_nms": -1, "min_size": 40.0, "per_image": 6}
+    bundle = with_changes(read_bundle(joint), roi_head={"pool": "roi_align"}, detect=detect)
+    return bundle, exported(bundle, tmp_path_factory.mktemp("aligning"))
+
+
+@pytest.mark.parametrize("network", ["pooling", "aligning"])
+def test_a_trained_network_detects_the_same_in_images_of_many_sizes(
+    tiny_run: Project, network: str, request: pytest.FixtureRequest
+) -> None:
+    bundle, session = request.getfixturevalue(network)
+    total, sizes = Differences(), set()
+    for index, path in enumerate(sorted((tiny_run.data / "dataset").rglob("test_*.png"))):
+        photo = CROPS[index % len(CROPS)](read_rgb(path))
+        pixels = resize_rgb(photo, bundle.settings.params.resize)
+        scale = (pixels.shape[1] / photo.shape[1], pixels.shape[0] / photo.shape[0])
+        sizes.add(pixels.shape)
+        total.add(compared(bundle, session, pixels, scale))
+    print(f"{network}: {total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
+    assert not total.unpaired
+    assert total.pairs >= 6 * 5 and len(sizes) >= 5
+
+
+def test_the_least_size_is_that_of_the_original_where_the_scale_is_fed(tiny_run: Project, aligning: Exported) -> None:
+    pixels = read_rgb(min((tiny_run.data / "dataset").rglob("test_*.png")))
+    boxes = []
+    for scale in ((1.0, 1.0), (0.5, 0.7), (3.0, 2.5), None):
+        found = compared(*aligning, pixels, scale)
+        assert not found.unpaired
+        boxes.append(detect_with_onnx(aligning[1], pixels, scale)["boxes"])
+    assert torch.equal(boxes[0], boxes[3])
+    assert 0 < len(boxes[0]) <= 6 and not torch.equal(boxes[0], boxes[2])
+
+
+@pytest.mark.parametrize("network", ["pooling", "aligning"])
+def test_an_image_without_a_proposal_has_no_detection(network: str, request: pytest.FixtureRequest) -> None:
+    """The least size is far beyond the image."""
+    _, session = request.getfixturevalue(network)
+    found = detect_with_onnx(session, textured(33, 40, 0), (1e3, 1e3))
+    assert [tuple(found[name].shape) for name in ("boxes", "labels", "scores")] == [(0, 4), (0,), (0,)]
+
+
+def test_proposals_without_a_sure_class_give_no_detection(joint: Path, tmp_path: Path) -> None:
+    session = exported(with_changes(read_bundle(joint), detect={"score_threshold": 1.0}), tmp_path)
+    for size in ((192, 192), (33, 40)):
+        found = detect_with_onnx(session, textured(*size, 0))
+        assert [tuple(found[name].shape) for name in ("boxes", "labels", "scores")] == [(0, 4), (0,), (0,)]
+
+
+def test_the_file_tells_classes_resizing_and_its_bundle(joint: Path, by_command: Path) -> None:
+    model, settings = onnx.load(by_command), json.loads((joint / "bundle.json").read_text())
+    props = {p.key: p.value for p in model.metadata_props}
+    assert json.loads(props["classes"]) == settings["classes"]
+    assert json.loads(props["resize"]) == settings["params"]["resize"]
+    assert props["model_sha256"] == hashlib.sha256((joint / "model.safetensors").read_bytes()).hexdigest()
+    assert props["bundle_sha256"] == settings["settings_sha256"]
+    image = next(value for value in model.graph.input if value.name == "image")
+    shape = [dim.dim_param or dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    assert shape == [1, 3, "height", "width"]
+    assert str(ROOT).encode() not in by_command.read_bytes()
+
+
+def test_what_keeps_onnx_from_being_written_is_told(
+    joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"give a \.onnx file in a folder that exists"):
+        export_bundle(joint, "onnx", tmp_path / "net.safetensors")
+    monkeypatch.setattr(pipeline.export.onnx, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^onnx is not installed; install .*\[onnx\]"):
+        export_bundle(joint, "onnx", tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pool", "ceil_pool"),
+    [
+        ("roi_pool", True),
+        pytest.param("roi_align", True, marks=pytest.mark.long),
+        pytest.param("roi_pool", False, marks=pytest.mark.long),
+        pytest.param("roi_align", False, marks=pytest.mark.long),
+    ],
+)
+def test_random_weights_of_vggs_form_detect_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str, ceil_pool: bool
+) -> None:
+    monkeypatch.setitem(backbone.BACKBONES, "vgg16", partial(VGGTrunk, SMALL_VGG))
+    network = {"name": "vgg16", "weights": "random", "ceil_pool": ceil_pool}
+    params = comparison.params_of(SMALL, {"backbone": network, "roi_head": {"pool": pool}})
+    bundle = random_bundle(params, 4, seed=0)
+    session, total = exported(bundle, tmp_path), Differences()
+    for seed, size in enumerate([(96, 96), (96, 131), (149, 96), (81, 150), (40, 150)]):
+        found = compared(bundle, session, textured(*size, seed))
+        assert found.pairs > 20
+        total.add(found)
+    assert not total.unpaired
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pool", ["roi_pool", "roi_align"])
+def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> None:
+    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    lay_over(content, yaml.safe_load((ROOT / "pipeline/presets/voc6_vgg16.yaml").read_text()))
+    lay_over(content, {"roi_head": {"pool": pool}})
+    bundle = random_bundle(Params(check_params(content, "test")), 7, seed=0)
+    session, total = exported(bundle, tmp_path), Differences()
+    for seed, size in enumerate([(224, 224), (224, 301), (333, 250)]):
+        found = compared(bundle, session, textured(*size, seed), (1.3, 1.2))
+        assert found.pairs > 20
+        total.add(found)
+    print(f"VGG16, {pool}: {total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
+    assert not total.unpaired
