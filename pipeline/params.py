@@ -381,6 +381,10 @@ class Params:
     def __init__(self, sections: dict[str, Section]) -> None:
         self.__dict__.update(sections)
 
+    def sections(self) -> dict[str, Section]:
+        """The sections it has, by name."""
+        return {name: section for name, section in self.__dict__.items() if isinstance(section, Section)}
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"section {name!r} of params.yaml was not named by --params")
 

@@ -1,0 +1,52 @@
+"""What a run of a stage depends on, as one key: work left half done is gone on with under the same key only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.params import Params
+
+MANIFEST = "manifest.json"
+
+_LIBRARIES = ("torch", "numpy", "opencv-python")
+
+
+def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> str:
+    """32 hexadecimal digits that differ where the stage, its parameters, inputs, code or libraries differ.
+
+    Args:
+        stage: its name in dvc.yaml.
+        params: the sections it was given.
+        inputs: folders by option. One with a manifest counts by that, another by the names, sizes and times of change
+            of its files.
+    """
+    digest = hashlib.sha256()
+
+    def add(*parts: str | bytes) -> None:
+        for part in parts:
+            data = part.encode() if isinstance(part, str) else part
+            digest.update(len(data).to_bytes(8, "little") + data)
+
+    add(stage, json.dumps({name: section.model_dump() for name, section in params.sections().items()}, sort_keys=True))
+    for option, path in sorted(inputs.items()):
+        add(option, _content_of(path) if path is not None else "none")
+    for name in sorted(sys.modules):
+        file = getattr(sys.modules[name], "__file__", None)
+        if name.partition(".")[0] in ("pipeline", "stages") and file:
+            add(name, Path(file).read_bytes())
+    add(*(f"{name} {version(name)}" for name in _LIBRARIES))
+    return digest.hexdigest()[:32]
+
+
+def _content_of(path: Path) -> bytes:
+    manifest = path / MANIFEST
+    if manifest.is_file():
+        return manifest.read_bytes()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    told = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return json.dumps(told).encode()
