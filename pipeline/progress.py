@@ -29,12 +29,19 @@ class Progress:
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._done = 0
+        self._done = self._before = 0
         self._started = self._last_line = time.monotonic()
         self._bar = tqdm(total=total, desc=what, unit=unit, leave=False) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Progress:
         return self
+
+    def begin_at(self, done: int) -> None:
+        """So many units had been done before; the speed is that of the rest."""
+        self._done = self._before = done
+        if self._bar is not None:
+            self._bar.initial = done
+            self._bar.n = done
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Note `count` more units done; `note` is shown with them, e.g. the loss."""
@@ -44,7 +51,7 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            speed = self._done / (self._last_line - self._started)
+            speed = (self._done - self._before) / (self._last_line - self._started)
             left = round((self._total - self._done) / speed)
             print(
                 f"{self._what}: {self._done}/{self._total} {self._unit}, {speed:.1f} {self._unit}/s, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from pipeline.artifacts.atomic import atomic_folder
 from pipeline.errors import InputError
 from pipeline.params import Params, load_params
 from pipeline.run_times import remember_run
+from pipeline.stopping import Stopped, heed_signals
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,16 @@ class Stage:
 
     `name` is the stage's name in dvc.yaml and part of every seed; `params` holds the sections that the command named;
     `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
-    the stage's options, None for an optional one not given.
+    the stage's options, None for an optional one not given; `scratch` is a folder for what a run that is cut short can
+    go on from, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     """
 
     name: str
     params: Params
     out: Path
     inputs: Mapping[str, Path | None]
+    scratch: Path | None = None
+    bad_batches: Path | None = None
 
     def input(self, option: str) -> Path:
         """The folder given for a required option, which must exist."""
@@ -59,7 +64,8 @@ def run_stage(
         about: the stage module's docstring, shown by --help.
         inputs, optional: option name to help text; each takes a path.
 
-    Exits with 1 and one line on bad input, an unreadable file, a full disk or too little memory; with 130 on Ctrl-C.
+    Exits with 1 and one line on bad input, an unreadable file, a full disk or too little memory; with 130 on Ctrl-C and
+    143 on SIGTERM.
     """
     optional = optional or {}
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,6 +79,9 @@ def run_stage(
     parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     name = arguments.stage or arguments.out.name
+    notes = _notes(arguments.out)
+    heed_signals()
+    params = Params({})
     try:
         params = load_params(arguments.params_file, arguments.params.split(","))
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
@@ -84,28 +93,52 @@ def run_stage(
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out) as out:
-            stage = Stage(name, params, out, paths)
-            work(stage)
+            work(Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches"))
+        shutil.rmtree(notes / "scratch" / name, ignore_errors=True)
         seconds = time.monotonic() - started
         remember_run(_root(), name, began_at, seconds)
-        stage.log(f"done in {seconds:.1f} s, see {arguments.out}")
+        print(f"{name}: done in {seconds:.1f} s, see {arguments.out}", file=sys.stderr, flush=True)
     except InputError as error:
         _fail(name, str(error))
     except MemoryError:
-        _fail(name, "out of memory; lower images_per_iteration or the image size in params.yaml")
+        _fail(name, f"out of memory; {_less_memory(params, name)}")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail(name, f"disk full while writing {arguments.out}; free space and run again")
         _fail(
             name, f"{error.filename or arguments.out}: {error.strerror or error}; check that it can be read and written"
         )
-    except KeyboardInterrupt:
-        print(f"{name}: stopped", file=sys.stderr)
-        sys.exit(130)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
+    except Stopped as stopped:
+        print(f"{name}: {stopped}; the next run goes on from what is kept of this one", file=sys.stderr, flush=True)
+        sys.exit(stopped.status)
     # All is written, and unloading torch would take another quarter of a second.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch's own exceptions, without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _less_memory(params: Params, name: str) -> str:
+    own = params.sections().get(name)
+    smaller = "the image size (section resize)"
+    return (
+        f"lower {name}.images_per_iteration or {smaller}"
+        if hasattr(own, "images_per_iteration")
+        else f"lower {smaller}"
+    )
+
+
+def _notes(out: Path) -> Path:
+    """Where a project keeps what is no artifact: beside DVC's own notes, or beside the output where there is no DVC."""
+    return _root() / ".dvc/tmp/frcnn" if (_root() / ".dvc").is_dir() else out.parent / ".frcnn"
 
 
 def _fail(name: str, message: str) -> None:

@@ -47,7 +47,7 @@ def finetune_joint(stage: Stage) -> None:
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
     loader = BatchLoader(order, ImageViews(images), seed, stage.name, anchors=sampler, gt=gt, images=images)
-    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    run_training(step, loader, schedule, params.solver, accelerator, stage)
     save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
 
 

@@ -45,7 +45,7 @@ def train_head(stage: Stage) -> None:
     sampler = RoISampler(targets, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage.name)
     loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, rois=sampler)
     step = HeadStep(head, params.roi_head, trunk)
-    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"head": head} if trunk is None else {"trunk": trunk, "head": head}
     save_parts(stage.out, parts)
 

@@ -45,7 +45,7 @@ def train_rpn(stage: Stage) -> None:
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, anchors=sampler)
     step = RPNStep(rpn, params.rpn, trunk, shape.feature_size)
-    run_training(step, loader, schedule, params.solver, accelerator, stage.out, stage.name)
+    run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"rpn": rpn} if trunk is None else {"trunk": trunk, "rpn": rpn}
     save_parts(stage.out, parts)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from pipeline.artifacts.weights import restore
 from pipeline.errors import InputError
 from pipeline.params import Schedule, SolverParams
+from pipeline.stopping import is_asked, stop_if_asked
+from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch, to_device
+from pipeline.training.checkpoints import Checkpoints, TrainingState
 
 Row = dict[str, float]
 
@@ -72,26 +77,33 @@ class _Mean:
 
 def train(
     step: nn.Module,
-    batches: Iterable[Batch],
+    batches: Callable[[range], Iterable[Batch]],
     schedule: Schedule,
     solver: SolverParams,
     accelerator: Accelerator,
     *,
     stage: str,
     on_iteration: Callable[[float], None],
+    checkpoints: Checkpoints | None = None,
+    on_resume: Callable[[int], None] = lambda iteration: None,
+    keep_bad_batch_in: Path | None = None,
 ) -> list[Row]:
     """Train `step` in place on `schedule.iterations` batches.
 
     Args:
         step: a module from a batch to named losses; what does not require a gradient stays as it is.
-        batches: yields one batch an iteration.
+        batches: yields the batch of each iteration of a range.
         on_iteration: called with the loss after each iteration.
+        checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
+        on_resume: called with the iteration that the run goes on from.
+        keep_bad_batch_in: folder for a batch whose loss is not finite; None: it is not kept.
 
     Returns:
         The history: one row every `solver.log_every` iterations, the losses averaged since the last.
 
     Raises:
-        InputError: the loss is no longer finite; names the iteration and the images.
+        InputError: the loss is no longer finite; names the iteration, the images and the file that holds the batch.
+        Stopped: a signal asked for it; the state is kept.
     """
     step.train()
     module = accelerator.prepare_model(step.to(memory_format=torch.channels_last))
@@ -100,7 +112,15 @@ def train(
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
     history: list[Row] = []
     mean = _Mean({})
-    for iteration, batch in enumerate(batches):
+    found = checkpoints.last() if checkpoints else None
+    if found:
+        _restore(found, step, optimiser, mean, history)
+        on_resume(found.iteration)
+    left = range(found.iteration if found else 0, schedule.iterations)
+    for iteration, batch in zip(left, batches(left), strict=True):
+        if checkpoints and (checkpoints.is_due(iteration) or is_asked()):
+            checkpoints.write(_state(iteration, step, optimiser, mean, history))
+        stop_if_asked()
         factor = lr_factor(schedule, iteration, solver.lr_decay)
         for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
@@ -109,9 +129,10 @@ def train(
         if not torch.isfinite(loss):
             images = ", ".join(entry.image_id for entry in batch.views.entries)
             parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
+            kept = save_batch(keep_bad_batch_in, stage, iteration, batch) if keep_bad_batch_in else ""
             raise InputError(
                 f"loss is not finite at iteration {iteration} on {images} ({parts}); "
-                f"lower {stage}.lr or look at these images"
+                f"lower {stage}.lr or look at these images{kept and f', whose batch is in {kept}'}"
             )
         accelerator.backward(loss)
         if solver.clip_norm:
@@ -125,3 +146,31 @@ def train(
             history.append({"iteration": iteration + 1, "lr": schedule.lr * factor, "loss": sum(row.values()), **row})
     step.eval()
     return history
+
+
+def _state(
+    iteration: int, step: nn.Module, optimiser: torch.optim.Optimizer, mean: _Mean, history: list[Row]
+) -> TrainingState:
+    tensors = {f"step.{name}": value.detach().cpu().contiguous() for name, value in step.state_dict().items()}
+    for index, slots in optimiser.state_dict()["state"].items():
+        for name, value in slots.items():
+            if value is not None:
+                tensors[f"optimiser.{index}.{name}"] = value.detach().cpu().contiguous()
+    return TrainingState(iteration, tensors, {"history": history, "sums": mean.sums, "count": mean.count})
+
+
+def _restore(
+    state: TrainingState, step: nn.Module, optimiser: torch.optim.Optimizer, mean: _Mean, history: list[Row]
+) -> None:
+    own = {name.removeprefix("step."): value for name, value in state.tensors.items() if name.startswith("step.")}
+    restore(step, own, "the training state")
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for key, value in state.tensors.items():
+        part, _, rest = key.partition(".")
+        if part == "optimiser":
+            index, _, name = rest.partition(".")
+            weight = weights[int(index)]
+            # Fused steps walk weights and momenta side by side, so that they must lie alike in memory.
+            optimiser.state[weight][name] = torch.empty_like(weight, requires_grad=False).copy_(value)
+    mean.sums, mean.count = dict(state.told["sums"]), int(state.told["count"])
+    history.extend(state.told["history"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from accelerate import Accelerator
 from torch import nn
@@ -13,7 +12,11 @@ from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
 from pipeline.errors import InputError
 from pipeline.params import RPNParams, Schedule, SolverParams
 from pipeline.progress import Progress
+from pipeline.run_key import run_key
+from pipeline.stage import Stage
+from pipeline.stopping import safe_points
 from pipeline.training.batches import Batch, prefetch
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 
@@ -65,18 +68,28 @@ def run_training(
     schedule: Schedule,
     solver: SolverParams,
     accelerator: Accelerator,
-    out: Path,
-    stage: str,
+    stage: Stage,
 ) -> None:
-    """Train `step` for its schedule and write `out`/history.csv."""
-    with Progress(stage, schedule.iterations, "iterations") as progress:
+    """Train `step` for its schedule, going on where a run that was cut short left off, and write history.csv."""
+    kept = None
+    if stage.scratch is not None:
+        kept = Checkpoints(stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log)
+    with Progress(stage.name, schedule.iterations, "iterations") as progress, safe_points():
+
+        def go_on(iteration: int) -> None:
+            stage.log(f"goes on from iteration {iteration} of {schedule.iterations}")
+            progress.begin_at(iteration)
+
         history = train(
             step,
-            prefetch(load_batch, range(schedule.iterations)),
+            lambda iterations: prefetch(load_batch, iterations),
             schedule,
             solver,
             accelerator,
-            stage=stage,
+            stage=stage.name,
             on_iteration=lambda loss: progress.advance(note=f"loss {loss:.3f}"),
+            checkpoints=kept,
+            on_resume=go_on,
+            keep_bad_batch_in=stage.bad_batches,
         )
-    write_csv(out / "history.csv", history)
+    write_csv(stage.out / "history.csv", history)

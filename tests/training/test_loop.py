@@ -69,7 +69,9 @@ class Slope(nn.Module):
 @pytest.fixture
 def run(accelerator: Accelerator) -> Callable[..., list[Row]]:
     def run(module: nn.Module, plan: Schedule, how: SolverParams, **options: object) -> list[Row]:
-        iterations = (batch(i) for i in range(plan.iterations))
+        def iterations(left: range) -> list[Batch]:
+            return [batch(i) for i in left]
+
         told: dict[str, object] = {"on_iteration": lambda loss: None, **options}
         return train(module, iterations, plan, how, accelerator, stage="train_rpn_step1", **told)  # type: ignore[arg-type]
 

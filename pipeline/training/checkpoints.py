@@ -1,0 +1,127 @@
+"""The state of a training under way, on disk, so that a killed run goes on from there and ends with the same bytes.
+
+Batches are functions of the iteration, and every generator is seeded by it, so that a state is the weights, the
+optimiser's momenta, the iteration and the history. Two files hold one: STEM.safetensors with the tensors and STEM.json,
+written after it, with the rest and the SHA-256 of the first; one without the other, or of another hash, counts for
+nothing. They lie outside of DVC's outputs, in a folder named by the run's key, so that no run goes on from another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from pipeline.artifacts.atomic import atomic_file, write_text
+from pipeline.errors import InputError
+
+_KEPT = 2
+_SCHEMA = 1
+EVERY_ITERATIONS, EVERY_MINUTES = "FRCNN_CHECKPOINT_ITERATIONS", "FRCNN_CHECKPOINT_MINUTES"
+"""Environment variables: how often a state is written. They are no parameters, as they change no result."""
+_DEFAULTS = {EVERY_ITERATIONS: 5000.0, EVERY_MINUTES: 5.0}
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What is needed to go on.
+
+    Attributes:
+        iteration: the next one, counted from 0.
+        tensors: by name, on the CPU.
+        told: the rest, as JSON holds it.
+    """
+
+    iteration: int
+    tensors: Mapping[str, torch.Tensor]
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The states of one run of one stage.
+
+    Args:
+        folder: of the stage; states under other keys in it are removed, as something has changed since.
+        key: of the run, see `pipeline.run_key`.
+        say: takes a line for a person.
+
+    Raises:
+        InputError: one of the environment variables is no number above 0.
+    """
+
+    def __init__(self, folder: Path, key: str, say: Callable[[str], None]) -> None:
+        self._folder, self._say = Path(folder) / key, say
+        self._every = {name: _number(name, default) for name, default in _DEFAULTS.items()}
+        for other in Path(folder).glob("*"):
+            if other != self._folder:
+                shutil.rmtree(other, ignore_errors=True)
+        self._last_time, self._last_iteration = time.monotonic(), 0
+
+    def last(self) -> TrainingState | None:
+        """The newest state that is whole; None where there is none."""
+        for told_file in sorted(self._folder.glob("state-*.json"), reverse=True):
+            state = self._read(told_file)
+            if state is not None:
+                self._last_iteration = state.iteration
+                return state
+            self._say(f"{told_file.with_suffix('.safetensors')}: damaged; the state before it is used, if there is one")
+        return None
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether it is time to write the state before `iteration`."""
+        minutes = (time.monotonic() - self._last_time) / 60
+        return (
+            iteration - self._last_iteration >= self._every[EVERY_ITERATIONS] or minutes >= self._every[EVERY_MINUTES]
+        )
+
+    def write(self, state: TrainingState) -> None:
+        """Keep a state, and of the earlier ones the last."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stem = self._folder / f"state-{state.iteration:09d}"
+        data = save(dict(state.tensors))
+        told = {
+            "schema": _SCHEMA,
+            "iteration": state.iteration,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "told": dict(state.told),
+        }
+        with atomic_file(stem.with_suffix(".safetensors")) as temporary:
+            temporary.write_bytes(data)
+        write_text(stem.with_suffix(".json"), json.dumps(told))
+        for told_file in sorted(self._folder.glob("state-*.json"))[:-_KEPT]:
+            told_file.unlink()
+            told_file.with_suffix(".safetensors").unlink(missing_ok=True)
+        self._last_time, self._last_iteration = time.monotonic(), state.iteration
+
+    def _read(self, told_file: Path) -> TrainingState | None:
+        try:
+            told = json.loads(told_file.read_text(encoding="utf-8"))
+            data = told_file.with_suffix(".safetensors").read_bytes()
+            if told["schema"] != _SCHEMA or hashlib.sha256(data).hexdigest() != told["sha256"]:
+                return None
+            if told_file.stem != f"state-{told['iteration']:09d}":
+                return None
+            return TrainingState(told["iteration"], load(data), told["told"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            return None
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise InputError(f"{name}={text}: give a number above 0, or leave it out for {default:g}")
+    return value
