@@ -19,7 +19,20 @@ from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, new_project
 
 RUNS, KILLS = int(os.environ.get("FRCNN_DRILL_RUNS", "10")), int(os.environ.get("FRCNN_DRILL_KILLS", "20"))
-LONGEST = 6.0  # seconds from a start to its kill; a stage of the tiny graph takes one to eight
+LONGEST = 4.0  # seconds into a stage; one of the tiny graph takes one to eight
+
+
+def begun(log: Path) -> list[str]:
+    """The stages that have begun, as DVC tells it."""
+    return [line.split("'")[1] for line in log.read_text().splitlines() if line.startswith("Running stage")]
+
+
+def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The status; None if it still runs after so long."""
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def killed_run(project: Project, kills: int, seed: int) -> list[str]:
@@ -44,16 +57,19 @@ def killed_run(project: Project, kills: int, seed: int) -> list[str]:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            # Now and then twice in a row, before anything can have been done.
-            moment = draw.choice([draw.uniform(0, LONGEST), draw.uniform(0, 0.7)]) if len(fell_into) < kills else None
-            try:
-                status = process.wait(timeout=moment)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                started = [line.split("'")[1] for line in log.read_text().splitlines() if line.startswith("Running")]
-                fell_into.append(started[-1] if started else "before any")
-                continue
+            status = None
+            if len(fell_into) < kills:
+                # So many stages may begin before it; with 0 it can be killed before anything is done, twice in a row.
+                let_begin = draw.choice([0, 1, 1, 2, 3])
+                while status is None and len(begun(log)) < let_begin:
+                    status = wait(process, 0.02)
+                status = status if status is not None else wait(process, draw.uniform(0, LONGEST))
+                if status is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    fell_into.append((begun(log) or ["before any"])[-1])
+                    continue
+            status = process.wait()
         assert status == 0, log.read_text()[-3000:]
         return fell_into
 
