@@ -354,6 +354,10 @@ class EvaluateParams(Section):
     confusion_score: Fraction
 
 
+class MissingSection(InputError, AttributeError):
+    """A stage was run without a section that it needs."""
+
+
 class Params:
     """The sections a stage was given; asking for another is an error of the stage, not of the user."""
 
@@ -386,7 +390,7 @@ class Params:
         return {name: section for name, section in self.__dict__.items() if isinstance(section, Section)}
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"section {name!r} of params.yaml was not named by --params")
+        raise MissingSection(f"--params lacks section {name!r}; dvc.yaml has the stage's whole command")
 
 
 SECTIONS: dict[str, type[Section]] = get_type_hints(Params)

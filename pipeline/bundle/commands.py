@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.errors import InputError
+
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
 
@@ -71,6 +73,8 @@ def evaluate(
     from pipeline.memory import keep_freed_memory
     from pipeline.presets.apply import dataset_params
 
+    if not data.is_dir():
+        raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")
     params = dataset_params(Path.cwd(), preset, settings or [])
     keep_freed_memory()
     judgement = judge(Detector.load(folder, device), data, params, split)

@@ -8,8 +8,8 @@ from typing import get_args
 from pipeline.params import DatasetParams
 
 READERS = tuple(name for name in get_args(DatasetParams.model_fields["reader"].annotation) if name != "shapes")
-# A preset whose reader is this one, to start from.
-_PRESETS = {"voc": "voc6_vgg16", "coco": "tinycoco", "kitti": "kitti_tiny_vgg16"}
+# Presets whose reader is this one, to start from.
+_PRESETS = {"voc": ("bccd_tiny", "voc6_vgg16", "voc07_vgg16"), "coco": ("tinycoco",), "kitti": ("kitti_tiny_vgg16",)}
 _MOST_FOLDERS = 100
 
 
@@ -45,5 +45,5 @@ def choose_reader(root: Path) -> str:
 
 
 def _how_to(reader: str, folder: Path) -> str:
-    by_preset = f"frcnn check-data {folder} --preset {_PRESETS[reader]}, or " if reader in _PRESETS else ""
-    return f"{by_preset}frcnn preset default dataset.reader={reader} dataset.root={folder}, then frcnn check-data"
+    presets = f"; or frcnn check-data {folder} --preset {' or '.join(_PRESETS[reader])}" if reader in _PRESETS else ""
+    return f"frcnn preset default dataset.reader={reader} dataset.root={folder}, then frcnn check-data{presets}"

@@ -57,6 +57,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     """
     yaml = YAML()
     yaml.width = 10_000
+    yaml.preserve_quotes = True
     params = _laid(yaml, name)
     links: dict[str, Path] = {}
     for override in overrides:
@@ -76,7 +77,18 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     untouched = name == "default" and not overrides
     write_text(root / "params.yaml", _text("default") if untouched else dumped.getvalue())
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
-    return lines + [_link(root, key, links.get(key)) for key in LINKED]
+    return lines + [_link(root, key, links.get(key)) + _needed(key, links, _plain(params)) for key in LINKED]
+
+
+def _needed(key: str, links: dict[str, Path], params: dict[str, Any]) -> str:
+    """What to add to the line of a place that is empty and is read from all the same; empty where it is not."""
+    wanted = {
+        "dataset.root": params["dataset"]["reader"] != "shapes",
+        "backbone.weights": params["backbone"]["weights"] == "file" and params["init"]["detector"] == "none",
+        "init.detector": params["init"]["detector"] == "file",
+        "proposals.file": params["proposals"]["source"] == "file",
+    }
+    return f", and a run needs it: add {key}=PATH" if wanted[key] and key not in links else ""
 
 
 def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> DatasetParams:

@@ -23,6 +23,7 @@ _WIDTH = 520
 _HEIGHT = 260
 _SMALL_WIDTH = 330
 _SMALL_HEIGHT = 190
+_FEW_POINTS = 12  # a line of fewer is marked point by point; one of a single point would not be seen
 
 
 def curves(
@@ -52,7 +53,7 @@ def curves(
     names = list(dict.fromkeys(table[series]))
     chart = (
         alt.Chart(table)
-        .mark_line(point=points, strokeWidth=2)
+        .mark_line(point=points or len(table) <= _FEW_POINTS * len(names), strokeWidth=2)
         .encode(
             alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap="greedy")),
             alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(domain=[0, 1]) if unit_y else alt.Scale(zero=True)),
@@ -168,9 +169,11 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
         table: columns actual, predicted, count, share (of the row, 0..1).
         classes: names in the order to show.
     """
+    # All classes both ways, those too that are never confused.
+    scale = alt.Scale(domain=classes)
     base = alt.Chart(table).encode(
-        alt.X("predicted:N", sort=classes, title="predicted", axis=alt.Axis(labelAngle=-40, orient="top")),
-        alt.Y("actual:N", sort=classes, title="actual"),
+        alt.X("predicted:N", scale=scale, title="predicted", axis=alt.Axis(labelAngle=-40, orient="top")),
+        alt.Y("actual:N", scale=scale, title="actual"),
         tooltip=["actual", "predicted", "count", alt.Tooltip("share", format=".1%")],
     )
     cells = base.mark_rect().encode(
