@@ -35,12 +35,21 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
     add(stage, json.dumps({name: section.model_dump() for name, section in params.sections().items()}, sort_keys=True))
     for option, path in sorted(inputs.items()):
         add(option, _content_of(path) if path is not None else "none")
-    for name in sorted(sys.modules):
-        file = getattr(sys.modules[name], "__file__", None)
-        if name.partition(".")[0] in ("pipeline", "stages") and file:
-            add(name, Path(file).read_bytes())
+    for name, file in sorted(_own_modules().items()):
+        add(name, file.read_bytes())
     add(*(f"{name} {version(name)}" for name in _LIBRARIES))
     return digest.hexdigest()[:32]
+
+
+def _own_modules() -> dict[str, Path]:
+    """The project's modules in use; the stage's own counts by its name, though it runs as `__main__`."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+        own = spec.name if name == "__main__" and spec is not None else name
+        if own.partition(".")[0] in ("pipeline", "stages") and file:
+            found[own] = Path(file)
+    return found
 
 
 def _content_of(path: Path) -> bytes:
