@@ -17,7 +17,7 @@ _LIBRARIES = ("torch", "numpy", "opencv-python")
 
 
 def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> str:
-    """32 hexadecimal digits that differ where the stage, its parameters, inputs, code or libraries differ.
+    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code, libraries and kind of device.
 
     Args:
         stage: its name in dvc.yaml.
@@ -38,6 +38,8 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
     for name, file in sorted(_own_modules().items()):
         add(name, file.read_bytes())
     add(*(f"{name} {version(name)}" for name in _LIBRARIES))
+    # Stages that run no network do not import torch, and are not to wait for it.
+    add("cuda" if "torch" in sys.modules and sys.modules["torch"].cuda.is_available() else "cpu")
     return digest.hexdigest()[:32]
 
 
