@@ -68,6 +68,11 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
         raise
 
 
+def has_key(folder: Path) -> bool:
+    """Whether a folder is one of `atomic_folder` with a key, under way."""
+    return _key_of(folder) is not None
+
+
 def _key_of(folder: Path) -> str | None:
     try:
         return (folder / UNFINISHED / _KEY).read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts.atomic import UNFINISHED, write_text
+from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
 from pipeline.artifacts.shards import IMAGES_PER_SHARD, shard_name, write_shard
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
 
@@ -35,7 +35,8 @@ class ChunkedWork:
             for image_id in work.through(work.missing):
                 rows.write({"image_id": image_id, "shard": maps.add({image_id: array})})
 
-    When the block ends without error, the folder holds the finished files only.
+    When the block ends without error, the folder holds the finished files only; with a key also the notes, until it is
+    published.
 
     Args:
         folder: where to write; what it holds under notes was left by a run of the same key (see `atomic_folder`).
@@ -105,7 +106,9 @@ class ChunkedWork:
             raise ValueError("images are left; go through all of them")
         for table in self._tables.values():
             table.assemble()
-        shutil.rmtree(self._notes)
+        # One with a key is gone on with until it is published, which removes the notes.
+        if not has_key(self._folder):
+            shutil.rmtree(self._notes)
 
     def _writers(self) -> list[ChunkedTable | ChunkedShards]:
         return [*self._tables.values(), *self._shards.values()]

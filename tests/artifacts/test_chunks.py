@@ -240,6 +240,14 @@ class TestFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         assert sorted(files_of(tmp_path / "out")) == ["half"]
 
+    def test_its_chunks_are_kept_until_it_is_published(self, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+        with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "out", "a") as folder:
+            assert work_through(folder) == IDS
+            raise KeyboardInterrupt
+        with atomic_folder(tmp_path / "out", "a") as folder:
+            assert work_through(folder) == []
+        assert files_of(tmp_path / "out") == undisturbed
+
     @pytest.mark.parametrize("key", ["b", None])
     def test_starts_afresh_under_another(self, tmp_path: Path, key: str | None) -> None:
         self.leave_half(tmp_path / "out", "a", KeyboardInterrupt)
