@@ -55,7 +55,8 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
         write_text(temporary / UNFINISHED / _KEY, key)
     try:
         yield temporary
-        shutil.rmtree(temporary / UNFINISHED, ignore_errors=True)
+        if key is not None:
+            shutil.rmtree(temporary / UNFINISHED)
         if path.exists():
             os.replace(path, retired)
             os.replace(temporary, path)
