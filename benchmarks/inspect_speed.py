@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.shards import ShardWriter, member_name
 from pipeline.artifacts.stores import Entry, MapWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
@@ -107,8 +108,9 @@ def _write_anchor_targets(folder: Path, ids: list[str]) -> None:
 
 def _write_maps(folder: Path, prefix: str, ids: list[str], seen: tuple[bool, ...], shape: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).random(shape).astype(np.float16)
-    with MapWriter(folder, prefix) as writer:
-        for image_id in ids:
+    with ChunkedWork(folder, ids) as work:
+        writer = MapWriter(work, prefix)
+        for image_id in work.through(ids):
             writer.add({Entry(image_id, mirrored): values for mirrored in seen}, (_HEIGHT, _WIDTH))
 
 

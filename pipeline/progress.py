@@ -65,9 +65,10 @@ class Progress:
             self._bar.close()
 
 
-def track(items: Iterable[Item], what: str, total: int, unit: str = "images") -> Iterator[Item]:
-    """Yield `items`, each counted when it is done."""
+def track(items: Iterable[Item], what: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Item]:
+    """Yield `items`, each counted when it is done; `done` of the `total` had been before."""
     with Progress(what, total, unit) as progress:
+        progress.begin_at(done)
         for item in items:
             yield item
             progress.advance()

@@ -17,7 +17,7 @@ _LIBRARIES = ("torch", "numpy", "opencv-python")
 
 
 def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> str:
-    """32 hexadecimal digits that differ where the stage, its parameters, inputs, code or libraries differ.
+    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code, libraries and kind of device.
 
     Args:
         stage: its name in dvc.yaml.
@@ -35,12 +35,23 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
     add(stage, json.dumps({name: section.model_dump() for name, section in params.sections().items()}, sort_keys=True))
     for option, path in sorted(inputs.items()):
         add(option, _content_of(path) if path is not None else "none")
-    for name in sorted(sys.modules):
-        file = getattr(sys.modules[name], "__file__", None)
-        if name.partition(".")[0] in ("pipeline", "stages") and file:
-            add(name, Path(file).read_bytes())
+    for name, file in sorted(_own_modules().items()):
+        add(name, file.read_bytes())
     add(*(f"{name} {version(name)}" for name in _LIBRARIES))
+    # Stages that run no network do not import torch, and are not to wait for it.
+    add("cuda" if "torch" in sys.modules and sys.modules["torch"].cuda.is_available() else "cpu")
     return digest.hexdigest()[:32]
+
+
+def _own_modules() -> dict[str, Path]:
+    """The project's modules in use; the stage's own counts by its name, though it runs as `__main__`."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+        own = spec.name if name == "__main__" and spec is not None else name
+        if own.partition(".")[0] in ("pipeline", "stages") and file:
+            found[own] = Path(file)
+    return found
 
 
 def _content_of(path: Path) -> bytes:

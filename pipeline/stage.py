@@ -17,6 +17,7 @@ import yaml
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.errors import InputError
 from pipeline.params import Params, load_params
+from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
 from pipeline.stopping import Stopped, heed_signals
 
@@ -56,6 +57,7 @@ def run_stage(
     about: str | None,
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
+    goes_on: bool = False,
 ) -> None:
     """Parse the command line, run `work`, publish its output folder, and exit.
 
@@ -63,6 +65,7 @@ def run_stage(
         work: computes the stage and writes into `Stage.out`.
         about: the stage module's docstring, shown by --help.
         inputs, optional: option name to help text; each takes a path.
+        goes_on: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
 
     Exits with 1 and one line on bad input, an unreadable file, a full disk or too little memory; with 130 on Ctrl-C and
     143 on SIGTERM.
@@ -92,7 +95,7 @@ def run_stage(
                 )
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
         started, began_at = time.monotonic(), time.time()
-        with atomic_folder(arguments.out) as out:
+        with atomic_folder(arguments.out, run_key(name, params, paths) if goes_on else None) as out:
             work(Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches"))
         shutil.rmtree(notes / "scratch" / name, ignore_errors=True)
         seconds = time.monotonic() - started

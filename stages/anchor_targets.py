@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardWriter, member_name
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.shards import member_name
 from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
-from pipeline.artifacts.tables import TableWriter
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
@@ -28,13 +28,12 @@ def anchor_targets(stage: Stage) -> None:
     gt = GroundTruth(stage.input("resize"))
     trunk = new_trunk(stage.params.backbone)
     grid = anchor_grid(stage.params.anchors, trunk.stride)
-    fg_count = 0
-    with (
-        TableWriter(stage.out / "fg_anchors.parquet", schemas.FG_ANCHORS) as fg_table,
-        TableWriter(stage.out / "images.parquet", schemas.ANCHOR_IMAGES) as image_table,
-        ShardWriter(stage.out, "bg") as shards,
-    ):
-        for image in track(images, stage.name, total=len(images)):
+    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
+        fg_table = work.table("fg_anchors.parquet", schemas.FG_ANCHORS)
+        image_table = work.table("images.parquet", schemas.ANCHOR_IMAGES)
+        shards = work.shards("bg")
+        for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
+            image = images[image_id]
             height, width = image.size
             feature_height, feature_width = trunk.feature_size(height, width)
             anchors = grid.exact(feature_height, feature_width)
@@ -46,7 +45,6 @@ def anchor_targets(stage: Stage) -> None:
                 matches = assign_anchors(anchors, image.size, gt_boxes, regions, **params.model_dump())
                 members[member_name(image.image_id, mirrored)] = np.packbits((matches.labels == BG).numpy())
                 fg = torch.nonzero(matches.labels == FG).squeeze(1)
-                fg_count += len(fg)
                 matched_gt = matches.matched_gt[fg]
                 deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
                 fg_table.write(
@@ -70,9 +68,10 @@ def anchor_targets(stage: Stage) -> None:
                 }
             )
     stage.log(
-        f"{fg_count} fg anchors in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else "")
+        f"{fg_table.rows} fg anchors in {len(images)} images"
+        + (" and their mirrors" if stage.params.base.mirror else "")
     )
 
 
 if __name__ == "__main__":
-    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"})
+    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"}, goes_on=True)

@@ -8,17 +8,19 @@ classified; and objectness maps with images.parquet, their index.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
-from pipeline.artifacts.tables import TableWriter, box_columns
+from pipeline.artifacts.tables import Columns, box_columns, boxes_of
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.detector.network import Proposer, detect_in_maps
-from pipeline.detector.postprocess import Detections, to_original
+from pipeline.detector.postprocess import to_original
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, prefetch, to_device
@@ -39,17 +41,15 @@ def detect(stage: Stage) -> None:
     rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
     propose = Proposer(rpn, anchor_grid(params.anchors, trunk.stride), rule)
     images = held_out_images(stage.input("resize"))
-    infos, source = list(images), ImageViews(images)
-    batches = prefetch(lambda i: source.load([Entry(infos[i].image_id, False)]), range(len(infos)))
-    results: list[dict[str, object]] = []
-    with (
-        TableWriter(stage.out / "detections.parquet", schemas.DETECTIONS) as detections,
-        TableWriter(stage.out / "proposals.parquet", schemas.PROPOSALS) as proposals,
-        MapWriter(stage.out, "objectness") as maps_of_objectness,
-        torch.inference_mode(),
-    ):
-        for index, views in enumerate(track(batches, stage.name, total=len(infos))):
-            info, views = infos[index], to_device(views, device)
+    ids, source = [image.image_id for image in images], ImageViews(images)
+    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+        detections = work.table("detections.parquet", schemas.DETECTIONS)
+        proposals = work.table("proposals.parquet", schemas.PROPOSALS)
+        maps_of_objectness = MapWriter(work, "objectness")
+        left = work.missing
+        batches = prefetch(lambda i: source.load([Entry(left[i], False)]), range(len(left)))
+        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
+            info, views = images[views.entries[0].image_id], to_device(views, device)
             with accelerator.autocast():
                 maps = maps_of(trunk, views)
                 rpn_maps = maps if shared else maps_of(rpn_trunk, views)
@@ -76,22 +76,26 @@ def detect(stage: Stage) -> None:
                     **box_columns(original),
                 }
             )
-            results += _coco_results(index, original, found)
-    write_text(stage.out / "detections.json", json.dumps(results) + "\n")
-    stage.log(f"{len(results)} detections in {len(infos)} images")
+        number = {image_id: place + 1 for place, image_id in enumerate(ids)}
+        results = [result for columns in detections.groups() for result in _coco_results(number, columns)]
+        write_text(stage.out / "detections.json", json.dumps(results) + "\n")
+    stage.log(f"{detections.rows} detections in {len(ids)} images")
 
 
-def _coco_results(index: int, boxes: np.ndarray, found: Detections) -> list[dict[str, object]]:
+def _coco_results(number: Mapping[str, int], found: Columns) -> list[dict[str, object]]:
     """COCO's results format; image_id counts the images of val and test in order of their ids, from 1."""
+    boxes = boxes_of(found)
     sizes = boxes[:, 2:] - boxes[:, :2]
     return [
         {
-            "image_id": index + 1,
+            "image_id": number[image_id],
             "category_id": int(label),
             "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
             "score": round(float(score), 6),
         }
-        for box, size, label, score in zip(boxes, sizes, found.labels, found.scores, strict=True)
+        for image_id, box, size, label, score in zip(
+            found["image_id"], boxes, sizes, found["label"], found["score"], strict=True
+        )
     ]
 
 
@@ -106,4 +110,5 @@ if __name__ == "__main__":
             "head": "folder of the stage that trained the head",
         },
         optional={"rpn_trunk": "folder of the stage that trained the RPN's trunk, where it is another one"},
+        goes_on=True,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, MapWriter, ResizedImages
 from pipeline.build import load_trunk
 from pipeline.errors import InputError
@@ -26,10 +27,12 @@ def features(stage: Stage) -> None:
     seen = (False, True) if stage.params.base.mirror else (False,)
     ids = [image.image_id for image in images]
     source = ImageViews(images)
-    batches = prefetch(lambda i: source.load([Entry(ids[i], mirrored) for mirrored in seen]), range(len(ids)))
     dtype = np.dtype(stage.params.features.dtype)
-    with MapWriter(stage.out, "maps") as writer, torch.inference_mode():
-        for views in track(batches, stage.name, total=len(ids)):
+    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+        writer = MapWriter(work, "maps")
+        left = work.missing
+        batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
+        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
             with accelerator.autocast():
                 maps = maps_of(trunk, to_device(views, accelerator.device))
             arrays = maps.float().cpu().numpy().astype(dtype)
@@ -46,4 +49,5 @@ if __name__ == "__main__":
         features,
         about=__doc__,
         inputs={"resize": "folder of the resize stage", "trunk": "folder of train_head_step2"},
+        goes_on=True,
     )

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
-from pipeline.artifacts.tables import TableWriter, box_columns
+from pipeline.artifacts.tables import box_columns
 from pipeline.build import anchor_grid, load_rpn, load_trunk, new_trunk
 from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
@@ -26,30 +27,35 @@ from pipeline.training.batches import ImageViews, MapViews, ViewSource, prefetch
 from pipeline.training.launcher import launch
 from pipeline.training.steps import maps_of
 
-Found = Iterator[tuple[Entry, torch.Tensor, torch.Tensor]]
+Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
 
 
 def proposals(stage: Stage) -> None:
     """Propose for each image, and for its mirror anew or by mirroring the boxes."""
     images = ResizedImages(stage.input("resize"), "train")
-    found = _from_file(stage, images) if stage.params.proposals.source == "file" else _from_rpn(stage, images)
-    count = 0
-    with TableWriter(stage.out / "proposals.parquet", schemas.PROPOSALS) as table, torch.inference_mode():
-        for entry, boxes, scores in found:
-            count += len(boxes)
-            table.write(
-                {
-                    "image_id": entry.image_id,
-                    "mirrored": entry.mirrored,
-                    "rank": np.arange(len(boxes)),
-                    "score": scores.cpu().numpy(),
-                    **box_columns(boxes.cpu().numpy()),
-                }
-            )
-    stage.log(f"{count} proposals in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work, torch.inference_mode():
+        table = work.table("proposals.parquet", schemas.PROPOSALS)
+        if stage.params.proposals.source == "file":
+            found = _from_file(stage, images, work)
+        else:
+            found = _from_rpn(stage, images, work, MapWriter(work, "objectness"))
+        for entries in work.through(found):
+            for entry, boxes, scores in entries:
+                table.write(
+                    {
+                        "image_id": entry.image_id,
+                        "mirrored": entry.mirrored,
+                        "rank": np.arange(len(boxes)),
+                        "score": scores.cpu().numpy(),
+                        **box_columns(boxes.cpu().numpy()),
+                    }
+                )
+    stage.log(
+        f"{table.rows} proposals in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else "")
+    )
 
 
-def _from_rpn(stage: Stage, images: ResizedImages) -> Found:
+def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
     params = stage.params.proposals
     accelerator = launch(stage.params.base)
     on_maps = stage.inputs["features"] is not None
@@ -60,40 +66,45 @@ def _from_rpn(stage: Stage, images: ResizedImages) -> Found:
     propose = Proposer(rpn.to(accelerator.device), anchor_grid(stage.params.anchors, shape.stride), rule)
     source: ViewSource = MapViews(FeatureMaps(stage.input("features"))) if on_maps else ImageViews(images)
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
-    ids = [image.image_id for image in images]
-    batches = prefetch(lambda i: source.load([Entry(ids[i], mirrored) for mirrored in seen]), range(len(ids)))
-    with MapWriter(stage.out, "objectness") as writer:
-        for views in track(batches, stage.name, total=len(ids)):
-            views = to_device(views, accelerator.device)
-            scale = images[views.entries[0].image_id].scale
-            with accelerator.autocast():
-                found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
-            maps = {
-                entry: own.objectness.cpu().numpy().astype(np.float16)
-                for entry, own in zip(views.entries, found, strict=True)
-            }
-            writer.add(maps, views.sizes[0])
-            for entry, (boxes, scores, _) in zip(views.entries, found, strict=True):
-                yield entry, boxes, scores
-                if stage.params.base.mirror and params.mirrored == "mirrored":
-                    yield Entry(entry.image_id, True), mirror(boxes, views.sizes[0][1]), scores
+    left = work.missing
+    batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
+    for views in track(batches, stage.name, len(images), done=work.found):
+        views = to_device(views, accelerator.device)
+        scale = images[views.entries[0].image_id].scale
+        with accelerator.autocast():
+            found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
+        maps = {
+            entry: own.objectness.cpu().numpy().astype(np.float16)
+            for entry, own in zip(views.entries, found, strict=True)
+        }
+        writer.add(maps, views.sizes[0])
+        entries = [(entry, own.boxes, own.scores) for entry, own in zip(views.entries, found, strict=True)]
+        if stage.params.base.mirror and params.mirrored == "mirrored":
+            plain, boxes, scores = entries[0]
+            entries.append((Entry(plain.image_id, True), mirror(boxes, views.sizes[0][1]), scores))
+        yield entries
 
 
-def _from_file(stage: Stage, images: ResizedImages) -> Found:
+def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
     params = stage.params.proposals
     ids = [image.image_id for image in images]
     external, left_out = read_external_proposals(stage.input("external"), stage.input("dataset"), ids)
     if left_out:
         stage.log(f"{left_out} images of the proposal file are no training images and are left out")
     given = kept = 0
-    for image in track(images, stage.name, total=len(ids)):
-        own = to_resized(external[image.image_id], image, params.post_nms, params.min_size)
-        given, kept = given + len(external[image.image_id].boxes), kept + len(own.boxes)
+    for image_id in track(work.missing, stage.name, len(ids), done=work.found):
+        image = images[image_id]
+        own = to_resized(external[image_id], image, params.post_nms, params.min_size)
+        given, kept = given + len(external[image_id].boxes), kept + len(own.boxes)
         boxes, scores = torch.from_numpy(own.boxes), torch.from_numpy(own.scores)
-        yield Entry(image.image_id, False), boxes, scores
+        entries = [(Entry(image_id, False), boxes, scores)]
         if stage.params.base.mirror:
-            yield Entry(image.image_id, True), mirror(boxes, image.size[1]), scores
-    stage.log(f"{kept} of {given} proposals of the file are kept; the others are too small or past proposals.post_nms")
+            entries.append((Entry(image_id, True), mirror(boxes, image.size[1]), scores))
+        yield entries
+    rest = f" for the {len(work.missing)} images left" if work.found else ""
+    stage.log(
+        f"{kept} of {given} proposals of the file{rest} are kept; the others are too small or past proposals.post_nms"
+    )
 
 
 if __name__ == "__main__":
@@ -107,4 +118,5 @@ if __name__ == "__main__":
             "dataset": "folder of the dataset stage, for proposals from a file",
             "external": "linked folder of that file (data/external_proposals); may be empty",
         },
+        goes_on=True,
     )

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardWriter
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of, read_columns
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.errors import InputError
@@ -26,13 +26,13 @@ def resize(stage: Stage) -> None:
     roots = {"raw": stage.input("raw"), "dataset": source}
     images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
     all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
-    rows = [dict(zip(images, values, strict=True)) for values in zip(*images.values(), strict=True)]
-    with (
-        ShardWriter(stage.out, "pixels") as shards,
-        TableWriter(stage.out / "images.parquet", schemas.RESIZED_IMAGES) as image_table,
-        TableWriter(stage.out / "boxes.parquet", schemas.RESIZED_BOXES) as box_table,
-    ):
-        for row in track(rows, stage.name, total=len(rows)):
+    rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
+    with ChunkedWork(stage.out, list(rows), stage.log) as work:
+        shards = work.shards("pixels")
+        image_table = work.table("images.parquet", schemas.RESIZED_IMAGES)
+        box_table = work.table("boxes.parquet", schemas.RESIZED_BOXES)
+        for image_id in work.through(track(work.missing, stage.name, len(rows), done=work.found)):
+            row = rows[image_id]
             original = _read(roots, row)
             pixels = resize_rgb(original, stage.params.resize)
             height, width = pixels.shape[:2]
@@ -54,7 +54,7 @@ def resize(stage: Stage) -> None:
             scaled = boxes_of(boxes) * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
             flags = {name: boxes[name] for name in ("label", "difficult", "iscrowd")}
             box_table.write({"image_id": row["image_id"], **box_columns(scaled), **flags})
-    shutil.copyfile(source / "classes.json", stage.out / "classes.json")
+        shutil.copyfile(source / "classes.json", stage.out / "classes.json")
     stage.log(f"{len(rows)} images")
 
 
@@ -75,4 +75,5 @@ if __name__ == "__main__":
         resize,
         about=__doc__,
         inputs={"dataset": "folder of the dataset stage", "raw": "linked data root (data/raw)"},
+        goes_on=True,
     )

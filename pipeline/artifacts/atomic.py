@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import InputError
+
+UNFINISHED = ".unfinished"
+"""Sub-folder of an output that is not published: notes by which a killed run goes on."""
+
+_KEY = "key"
+
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -30,28 +37,48 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which takes the place of `path` on success.
 
-    A folder left behind by a killed run is cleared at the start of the next.
+    Without `key` it is empty, and removed on failure. With one it is what a run of the same key left that was killed or
+    failed; only bad input (`InputError`) removes it, as it is the content's fault. What is in its sub-folder
+    `.unfinished` is not published.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary, retired = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.retired")
+    shutil.rmtree(retired, ignore_errors=True)
+    if key is None or _key_of(temporary) != key:
+        shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True, exist_ok=True)
+    if key is not None:
+        (temporary / UNFINISHED).mkdir(exist_ok=True)
+        write_text(temporary / UNFINISHED / _KEY, key)
     try:
         yield temporary
+        if key is not None:
+            shutil.rmtree(temporary / UNFINISHED)
         if path.exists():
-            retired = path.with_name(f".{path.name}.retired")
-            shutil.rmtree(retired, ignore_errors=True)
             os.replace(path, retired)
             os.replace(temporary, path)
             shutil.rmtree(retired)
         else:
             os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException as error:
+        if key is None or isinstance(error, InputError):
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def has_key(folder: Path) -> bool:
+    """Whether a folder is one of `atomic_folder` with a key, under way."""
+    return _key_of(folder) is not None
+
+
+def _key_of(folder: Path) -> str | None:
+    try:
+        return (folder / UNFINISHED / _KEY).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def write_text(path: Path, text: str) -> None:

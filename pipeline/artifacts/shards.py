@@ -12,6 +12,7 @@ import weakref
 import zipfile
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -30,11 +31,25 @@ def member_name(image_id: str, mirrored: bool = False) -> str:
     return f"{image_id}.mirrored" if mirrored else image_id
 
 
-class ShardWriter:
-    """Writes `PREFIX-00000.npz`, `PREFIX-00001.npz`, ... with up to `images_per_shard` images each, each shard atomic.
+def shard_name(prefix: str, index: int) -> str:
+    """The file name of a shard."""
+    return f"{prefix}-{index:05d}.npz"
 
-    Members carry a fixed date, so equal arrays give equal bytes.
-    """
+
+def write_shard(path: Path, members: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Write one shard, atomically. Members carry a fixed date, so equal arrays give equal bytes."""
+    with (
+        atomic_file(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        for name, array in members:
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+class ShardWriter:
+    """Writes `PREFIX-00000.npz`, `PREFIX-00001.npz`, ... with up to `images_per_shard` images each, each
+    shard atomic."""
 
     def __init__(self, folder: Path, prefix: str, images_per_shard: int = IMAGES_PER_SHARD) -> None:
         self._folder = Path(folder)
@@ -49,7 +64,7 @@ class ShardWriter:
 
     def add(self, members: dict[str, np.ndarray]) -> str:
         """Append one image's members and return the file name of the shard that will hold them."""
-        name = f"{self._prefix}-{self._shard:05d}.npz"
+        name = shard_name(self._prefix, self._shard)
         self._members.extend(members.items())
         self._images += 1
         if self._images == self._images_per_shard:
@@ -59,14 +74,7 @@ class ShardWriter:
     def _flush(self) -> None:
         if not self._members:
             return
-        path = self._folder / f"{self._prefix}-{self._shard:05d}.npz"
-        with (
-            atomic_file(path) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
-        ):
-            for name, array in self._members:
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        write_shard(self._folder / shard_name(self._prefix, self._shard), self._members)
         self._members, self._images, self._shard = [], 0, self._shard + 1
 
     def __exit__(

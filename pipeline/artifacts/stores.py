@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, ShardWriter, member_name
-from pipeline.artifacts.tables import Columns, ImageRows, TableWriter, boxes_of, read_columns
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, read_columns
 from pipeline.errors import InputError
 
 
@@ -170,16 +170,12 @@ class AnchorTargets:
 class MapWriter:
     """Writes one map an entry in npz shards, PREFIX-00000.npz and so on, and images.parquet, their index."""
 
-    def __init__(self, folder: Path, prefix: str) -> None:
-        self._shards = ShardWriter(folder, prefix)
-        self._table = TableWriter(Path(folder) / "images.parquet", schemas.FEATURE_IMAGES)
-
-    def __enter__(self) -> MapWriter:
-        self._table.__enter__()
-        return self
+    def __init__(self, work: ChunkedWork, prefix: str) -> None:
+        self._shards = work.shards(prefix)
+        self._table = work.table("images.parquet", schemas.FEATURE_IMAGES)
 
     def add(self, maps: Mapping[Entry, np.ndarray], size: tuple[int, int]) -> None:
-        """The maps, (..., Fh, Fw), of one image's entries; `size` is (H, W) of the resized image."""
+        """The maps, (..., Fh, Fw), of the entries of the image at hand; `size` is (H, W) of the resized image."""
         shard = self._shards.add({member_name(*entry): array for entry, array in maps.items()})
         for entry, array in maps.items():
             self._table.write(
@@ -193,12 +189,6 @@ class MapWriter:
                     "shard": shard,
                 }
             )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._shards.__exit__(kind, error, trace)
-        self._table.__exit__(kind, error, trace)
 
 
 class FeatureMaps:

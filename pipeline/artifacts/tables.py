@@ -44,9 +44,7 @@ class TableWriter:
         self._atomic = atomic_file(path)
 
     def __enter__(self) -> TableWriter:
-        self._writer = pq.ParquetWriter(
-            self._atomic.__enter__(), self._schema, compression="zstd", write_page_checksum=True
-        )
+        self._writer = _parquet_writer(self._atomic.__enter__(), self._schema)
         return self
 
     def write(self, columns: Mapping[str, Any]) -> None:
@@ -75,6 +73,24 @@ class TableWriter:
             self._flush()
         self._writer.close()
         self._atomic.__exit__(kind, error, trace)
+
+
+def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+
+
+def assemble_table(path: Path, schema: pa.Schema, parts: Iterable[Path]) -> int:
+    """Write a table from tables of the same schema, group after group, and return how many rows it has."""
+    rows = 0
+    with atomic_file(path) as temporary, _parquet_writer(temporary, schema) as writer:
+        for part in parts:
+            with open_parquet(part, schema) as file:
+                for index in range(file.num_row_groups):
+                    with _decoding(part):
+                        group = file.read_row_group(index, columns=schema.names)
+                    writer.write_table(pa.Table.from_arrays(group.columns, schema=schema), max(1, group.num_rows))
+                    rows += group.num_rows
+    return rows
 
 
 def _is_column(value: Any) -> bool:

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.anchor_layout import grid_anchors, grid_centres, grid_shapes
 from pipeline.artifacts import schemas
+from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.shards import ShardWriter, member_name
 from pipeline.artifacts.stores import Entry, MapWriter, delta_columns
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
@@ -168,8 +169,9 @@ def _write_proposals(data: Path) -> None:
             for image_id in ("a", "c"):
                 for mirrored in (False, True):
                     table.write(_proposal_rows(image_id, mirrored))
-    with MapWriter(data / "proposals_step3", "objectness") as maps:
-        for image_id in ("a", "c"):
+    with ChunkedWork(data / "proposals_step3", ["a", "c"]) as work:
+        maps = MapWriter(work, "objectness")
+        for image_id in work.through(work.missing):
             maps.add({Entry(image_id, False): _objectness()}, (HEIGHT, WIDTH))
 
 
@@ -198,8 +200,9 @@ def feature_map() -> np.ndarray:
 
 def _write_features(data: Path) -> None:
     (data / "features").mkdir()
-    with MapWriter(data / "features", "maps") as maps:
-        for image_id in ("a", "c"):
+    with ChunkedWork(data / "features", ["a", "c"]) as work:
+        maps = MapWriter(work, "maps")
+        for image_id in work.through(work.missing):
             both = {Entry(image_id, False): feature_map(), Entry(image_id, True): feature_map()[:, :, ::-1]}
             maps.add(both, (HEIGHT, WIDTH))
 
@@ -214,8 +217,10 @@ def _write_detections(data: Path) -> None:
         table.write({"image_id": "t", "label": label, "score": score, **box_columns(boxes)})
     with TableWriter(folder / "proposals.parquet", schemas.PROPOSALS) as table:
         table.write(_proposal_rows("t", False))
-    with MapWriter(folder, "objectness") as maps:
-        maps.add({Entry("t", False): _objectness()}, (HEIGHT, WIDTH))
+    with ChunkedWork(folder, ["t"]) as work:
+        maps = MapWriter(work, "objectness")
+        for image_id in work.through(work.missing):
+            maps.add({Entry(image_id, False): _objectness()}, (HEIGHT, WIDTH))
     gt = np.array([row[:4] for row in GT["t"]], np.float32) * 2
     flags = [np.array([row[place] for row in GT["t"]]) for place in (4, 5, 6)]
     truth = GroundTruth(np.zeros(len(gt), np.int64), flags[0], gt, flags[1], flags[2])

@@ -1,0 +1,209 @@
+"""Work done in chunks of images, so that a stage killed at any instant goes on after the chunks that are complete.
+
+A chunk is 64 images: one npz shard, and the rows of these images in every table. It is complete when its note is there,
+in `.unfinished/` of the folder, which tells its files' sizes and checksums. At the end the tables are put together from
+their parts, chunk by chunk, whether the stage was killed before or not, so that its folder is the same byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
+from pipeline.artifacts.shards import IMAGES_PER_SHARD, shard_name, write_shard
+from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
+
+Item = TypeVar("Item")
+
+
+class ChunkedWork:
+    """One item of work an image; whole chunks of them outlive the process.
+
+    Declare the tables and shards, then write each missing image's rows and arrays while going `through` them:
+
+        with ChunkedWork(folder, ids) as work:
+            rows, maps = work.table("images.parquet", schema), work.shards("maps")
+            for image_id in work.through(work.missing):
+                rows.write({"image_id": image_id, "shard": maps.add({image_id: array})})
+
+    When the block ends without error, the folder holds the finished files only; with a key also the notes, until it is
+    published.
+
+    Args:
+        folder: where to write; what it holds under notes was left by a run of the same key (see `atomic_folder`).
+        ids: the images in the order of their rows.
+        log: told how many images were found done.
+        images_per_chunk: images of a shard.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ids: Sequence[str],
+        log: Callable[[str], None] | None = None,
+        images_per_chunk: int = IMAGES_PER_SHARD,
+    ) -> None:
+        self._folder, self._notes = Path(folder), Path(folder) / UNFINISHED
+        self._notes.mkdir(parents=True, exist_ok=True)
+        starts = range(0, len(ids), images_per_chunk)
+        self._chunks = [list(ids[start : start + images_per_chunk]) for start in starts]
+        self._complete = {index for index in range(len(self._chunks)) if self._is_complete(index)}
+        self._tables: dict[str, ChunkedTable] = {}
+        self._shards: dict[str, ChunkedShards] = {}
+        left = [index for index in range(len(self._chunks)) if index not in self._complete]
+        self.missing = [image_id for index in left for image_id in self._chunks[index]]
+        """The images of the chunks that are not complete, in their order."""
+        self.found = len(ids) - len(self.missing)
+        """How many images were found done."""
+        if self.found and log is not None:
+            log(f"goes on after {self.found} of {len(ids)} images")
+
+    def table(self, name: str, schema: pa.Schema) -> ChunkedTable:
+        """A table that gets rows of every image; to declare before the first image."""
+        return self._tables.setdefault(name, ChunkedTable(self._folder, name, schema, len(self._chunks)))
+
+    def shards(self, prefix: str) -> ChunkedShards:
+        """Shards that get arrays of every image; to declare before the first image."""
+        return self._shards.setdefault(prefix, ChunkedShards(self._folder, prefix))
+
+    def __enter__(self) -> ChunkedWork:
+        return self
+
+    def through(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield an item for each missing image; its rows and arrays are to be written before the next is asked for."""
+        given = iter(items)
+        for index, ids in enumerate(self._chunks):
+            if index in self._complete:
+                continue
+            for writer in self._writers():
+                writer.begin(index)
+            for _ in ids:
+                yield next(given)
+            files = [path for writer in self._writers() for path in writer.end()]
+            told = {str(path.relative_to(self._folder)): _told(path) for path in files}
+            write_text(self._note(index), json.dumps({"images": ids, "files": told}))
+            self._complete.add(index)
+        for _ in given:
+            raise ValueError("more items than images")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for table in self._tables.values():
+                table.abandon(kind, error, trace)
+            return
+        if len(self._complete) < len(self._chunks):
+            raise ValueError("images are left; go through all of them")
+        for table in self._tables.values():
+            table.assemble()
+        # One with a key is gone on with until it is published, which removes the notes.
+        if not has_key(self._folder):
+            shutil.rmtree(self._notes)
+
+    def _writers(self) -> list[ChunkedTable | ChunkedShards]:
+        return [*self._tables.values(), *self._shards.values()]
+
+    def _note(self, index: int) -> Path:
+        return self._notes / f"chunk-{index:05d}.json"
+
+    def _is_complete(self, index: int) -> bool:
+        try:
+            note = json.loads(self._note(index).read_text(encoding="utf-8"))
+            return note["images"] == self._chunks[index] and all(
+                _is_sound(self._folder / name, told) for name, told in note["files"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+
+class ChunkedTable:
+    """A table, written as one part a chunk. Get it from `ChunkedWork.table`."""
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, chunks: int) -> None:
+        self._path, self._schema = folder / name, schema
+        self._parts = [folder / UNFINISHED / f"{self._path.stem}-{index:05d}.parquet" for index in range(chunks)]
+        self._writer: TableWriter | None = None
+        self.rows = 0
+        """How many there are in all, when the work is finished."""
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append rows of the image at hand, as `TableWriter.write` does."""
+        assert self._writer is not None, "write while going through the images"
+        self._writer.write(columns)
+
+    def groups(self) -> Iterator[Columns]:
+        """All rows, when every chunk is complete, some images at a time."""
+        for part in self._parts:
+            yield from iterate_groups(part, self._schema)
+
+    def begin(self, index: int) -> None:
+        """Open the part of a chunk."""
+        self._part = self._parts[index]
+        self._writer = TableWriter(self._part, self._schema)
+        self._writer.__enter__()
+
+    def end(self) -> list[Path]:
+        """Publish the part."""
+        self._leave(None, None, None)
+        return [self._part]
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what is written of the part at hand."""
+        self._leave(kind, error, trace)
+
+    def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.__exit__(kind, error, trace)
+
+    def assemble(self) -> None:
+        """Write the table from its parts."""
+        self.rows = assemble_table(self._path, self._schema, self._parts)
+
+
+class ChunkedShards:
+    """npz shards, one a chunk. Get them from `ChunkedWork.shards`."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder, self._prefix = folder, prefix
+        self._members: dict[str, np.ndarray] = {}
+
+    def add(self, members: Mapping[str, np.ndarray]) -> str:
+        """Append members of the image at hand and return the file name of the shard that will hold them."""
+        self._members.update(members)
+        return shard_name(self._prefix, self._index)
+
+    def begin(self, index: int) -> None:
+        """Start the shard of a chunk."""
+        self._index, self._members = index, {}
+
+    def end(self) -> list[Path]:
+        """Write the shard."""
+        path = self._folder / shard_name(self._prefix, self._index)
+        write_shard(path, self._members.items())
+        self._members = {}
+        return [path]
+
+
+def _told(path: Path) -> list[int | str]:
+    """Size and SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _is_sound(path: Path, told: list[int | str]) -> bool:
+    return path.stat().st_size == told[0] and _told(path) == told

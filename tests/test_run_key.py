@@ -1,0 +1,60 @@
+"""The key of a run differs with what the run depends on."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pipeline.params import load_params
+from pipeline.run_key import MANIFEST, run_key
+from tests.conftest import ROOT
+
+PARAMS = load_params(ROOT / "pipeline/presets/default.yaml", ["base", "features"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "resize").mkdir()
+    (tmp_path / "resize" / "images.parquet").write_text("rows")
+    return tmp_path / "resize"
+
+
+def test_the_same_twice_and_another_for_another_stage_or_other_sections(folder: Path) -> None:
+    key = run_key("features", PARAMS, {"resize": folder})
+    assert key == run_key("features", PARAMS, {"resize": folder})
+    others = [
+        run_key("features2", PARAMS, {"resize": folder}),
+        run_key("features", load_params(ROOT / "pipeline/presets/default.yaml", ["base"]), {"resize": folder}),
+        run_key("features", PARAMS, {"resize": None}),
+        run_key("features", PARAMS, {"trunk": folder}),
+    ]
+    assert len({key, *others}) == 5
+
+
+def test_inputs_count_by_their_files_or_their_manifest(folder: Path) -> None:
+    keys = [run_key("features", PARAMS, {"resize": folder})]
+    (folder / "images.parquet").write_text("other rows")
+    keys.append(run_key("features", PARAMS, {"resize": folder}))
+    (folder / MANIFEST).write_text("{}")
+    keys.append(run_key("features", PARAMS, {"resize": folder}))
+    (folder / "images.parquet").write_text("as the manifest says")
+    assert run_key("features", PARAMS, {"resize": folder}) == keys[-1]
+    assert len(set(keys)) == 3
+
+
+def test_the_stage_s_own_module_counts_though_it_runs_as_main(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = ModuleType("__main__")
+    main.__spec__ = ModuleSpec("stages.features", None)
+    main.__file__ = str(tmp_path / "features.py")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    keys = []
+    for code in ("one = 1", "one = 2"):
+        (tmp_path / "features.py").write_text(code)
+        keys.append(run_key("features", PARAMS, {"resize": folder}))
+    assert keys[0] != keys[1]
