@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import Columns
 from pipeline.artifacts.weights import State, load_part
 from pipeline.params import load_params
@@ -70,6 +71,7 @@ def by_hand(tiny_run: Project, tmp_path: Path) -> RunByHand:
         paths.update({option: inputs.get(option, tiny_run.root / path) for option, path in options.items()})
         work: Callable[[Stage], None] = getattr(importlib.import_module(module), module.rpartition(".")[2])
         work(Stage(name, load_params(folder / "params.yaml", sections), out, paths))
+        write_manifest(out, name)
         return out
 
     return run
@@ -99,6 +101,7 @@ def with_rows(folder: Path, target: Path, file: str, change: Callable[[Columns],
     keep = change(columns)
     changed = pa.table(columns, schema=table.schema)
     pq.write_table(changed if keep is None else changed.filter(pa.array(keep)), target / file)
+    write_manifest(target, folder.name)
     return target
 
 
