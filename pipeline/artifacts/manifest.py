@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         parsed = json.loads(content)
         told = parsed["format"]
-        files = (
-            {name: FileRecord(*record.values()) for name, record in parsed["files"].items()} if told == FORMAT else {}
-        )
-        manifest = Manifest(parsed["stage"], files)
+        records = parsed["files"].items() if told == FORMAT else ()
+        manifest = Manifest(parsed["stage"], {name: FileRecord(*record.values()) for name, record in records})
         sound = told != FORMAT or _to_bytes(manifest) == content
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
@@ -158,7 +157,8 @@ def _sizes(folder: Path) -> dict[str, int]:
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place) / name
-            sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+            with suppress(FileNotFoundError):  # a link into a cache that is gone
+                sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
     sizes.pop(MANIFEST, None)
     return dict(sorted(sizes.items()))
 
