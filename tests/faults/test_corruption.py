@@ -63,9 +63,23 @@ class Succeeded(Exception):
 RunByHand = Callable[..., str]
 
 
+@pytest.fixture(scope="module")
+def params_file(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run's parameters, but one thread: two that wait for each other take long where the cores are held."""
+    content = yaml.safe_load((tiny_run.root / "params.yaml").read_text())
+    content["base"]["threads"] = 1
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 @pytest.fixture
 def ended(
-    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_run: Project,
+    params_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> RunByHand:
     """Runs a stage's command line in this process, with folders in place of its inputs; the line it failed with."""
 
@@ -74,11 +88,8 @@ def ended(
 
     def run(name: str, **inputs: Path) -> str:
         module, options = command_of(tiny_run, name)
-        content = yaml.safe_load((tiny_run.root / "params.yaml").read_text())
-        content["base"]["threads"] = 1
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         out = tmp_path / "out" / options.pop("out").removeprefix("data/")
-        words = ["--params", options.pop("params"), "--params-file", str(tmp_path / "params.yaml"), "--out", str(out)]
+        words = ["--params", options.pop("params"), "--params-file", str(params_file), "--out", str(out)]
         assert inputs.keys() <= options.keys()
         for option, path in options.items():
             words += [f"--{option.replace('_', '-')}", str(inputs.get(option, tiny_run.root / path))]
@@ -259,9 +270,6 @@ def test_dvc_notices_every_changed_output_and_makes_it_as_it_was(tiny_run: Proje
     result = project.run("dvc", "repro")
     assert result.returncode == 0, result.stderr[-2000:]
     lines = result.stdout.splitlines()
-    assert {
-        line.split("'")[1] for line in lines if line.startswith(("Running stage", "Stage")) and "didn't" not in line
-    }
     untouched = {line.split("'")[1] for line in lines if "didn't change, skipping" in line}
     assert untouched and not untouched & changed
     assert project.lock() == tiny_run.lock()

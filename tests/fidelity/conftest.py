@@ -6,6 +6,7 @@ import importlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,12 +43,17 @@ class RunByHand(Protocol):
 
 def command_of(project: Project, name: str) -> tuple[str, dict[str, str]]:
     """The module and the options of a stage's command in dvc.yaml."""
-    words = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"][name]["cmd"].split()
+    words = _stages_of((project.root / "dvc.yaml").read_text())[name]["cmd"].split()
     assert words[:2] == ["python", "-m"]
     return words[2], {
         option.removeprefix("--").replace("-", "_"): value
         for option, value in zip(words[3::2], words[4::2], strict=True)
     }
+
+
+@cache
+def _stages_of(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text)["stages"]
 
 
 @pytest.fixture
