@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.artifacts.manifest import MANIFEST
 from pipeline.params import Params
-
-MANIFEST = "manifest.json"
 
 _LIBRARIES = ("torch", "numpy", "opencv-python")
 

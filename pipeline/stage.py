@@ -9,12 +9,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from pipeline.artifacts.atomic import atomic_folder
+from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.errors import InputError
 from pipeline.params import Params, load_params
 from pipeline.run_key import run_key
@@ -38,9 +39,23 @@ class Stage:
     inputs: Mapping[str, Path | None]
     scratch: Path | None = None
     bad_batches: Path | None = None
+    _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
     def input(self, option: str) -> Path:
-        """The folder given for a required option, which must exist."""
+        """The folder that another stage left, given for an option. When first asked for, it is checked to be as the
+        stage left it."""
+        path = self.linked(option)
+        if path not in self._checked:
+            writer = check_folder(path).stage
+            if writer != path.name and path.name in _stages():
+                raise InputError(
+                    f"{path}: holds what {writer} wrote; rerun the stage that writes it (dvc repro {path.name})"
+                )
+            self._checked.add(path)
+        return path
+
+    def linked(self, option: str) -> Path:
+        """The folder given for an option which a user links into data/, and which no stage writes."""
         path = self.inputs[option]
         if path is None:
             raise InputError(f"--{option.replace('_', '-')} is needed here; see --help")
@@ -97,6 +112,7 @@ def run_stage(
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths) if goes_on else None) as out:
             work(Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches"))
+            write_manifest(out, name)
         shutil.rmtree(notes / "scratch" / name, ignore_errors=True)
         seconds = time.monotonic() - started
         remember_run(_root(), name, began_at, seconds)
@@ -150,11 +166,15 @@ def _fail(name: str, message: str) -> None:
 
 
 def _position(name: str) -> str:
+    names = _stages()
+    return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""
+
+
+def _stages() -> list[str]:
     try:
-        names = list(yaml.safe_load((_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-        return f"[{names.index(name) + 1}/{len(names)}] "
+        return list(yaml.safe_load((_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return ""
+        return []
 
 
 def _root() -> Path:

@@ -27,12 +27,12 @@ def backbone(stage: Stage) -> None:
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
     parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
     if stage.params.init.detector == "file":
-        state, source = read_weights_folder(stage.input("detector"), "init.detector")
+        state, source = read_weights_folder(stage.linked("detector"), "init.detector")
         parts |= load_detector(trunk, state, source)
         stage.log(f"trunk, RPN, fc6 and fc7 of the detector {source}; the class layers start fresh")
     elif params.weights in ("file", "torchvision"):
         if params.weights == "file":
-            state, source = read_weights_folder(stage.input("weights"), "backbone.weights")
+            state, source = read_weights_folder(stage.linked("weights"), "backbone.weights")
         else:
             state, source = download_weights(params.name)
         classifier = load_pretrained(trunk, state, source)

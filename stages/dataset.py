@@ -76,7 +76,7 @@ def _open(stage: Stage) -> Dataset:
         shapes = params.shapes
         options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
-    return read_dataset(stage.input("raw"), params)
+    return read_dataset(stage.linked("raw"), params)
 
 
 def _expected(stage: Stage) -> int:

@@ -88,7 +88,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
 def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
     params = stage.params.proposals
     ids = [image.image_id for image in images]
-    external, left_out = read_external_proposals(stage.input("external"), stage.input("dataset"), ids)
+    external, left_out = read_external_proposals(stage.linked("external"), stage.input("dataset"), ids)
     if left_out:
         stage.log(f"{left_out} images of the proposal file are no training images and are left out")
     given = kept = 0

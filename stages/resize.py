@@ -23,7 +23,7 @@ def resize(stage: Stage) -> None:
     """Write each image once, plain; mirrors are made at load time."""
     cv2.setNumThreads(stage.params.base.threads)
     source = stage.input("dataset")
-    roots = {"raw": stage.input("raw"), "dataset": source}
+    roots = {"raw": stage.linked("raw"), "dataset": source}
     images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
     all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}

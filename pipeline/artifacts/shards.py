@@ -1,13 +1,15 @@
 """Dense arrays in uncompressed npz shards, one member an image, so that a reader finds one by offset.
 
 `numpy.load` opens a shard as usual. Readers here read single members with `pread` instead of mapping whole files, so
-that resident memory does not grow with the pages touched.
+that resident memory does not grow with the pages touched. What is read of a member is checked,
+its header and its data.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import struct
 import weakref
 import zipfile
 import zlib
@@ -23,7 +25,10 @@ from pipeline.errors import InputError
 
 IMAGES_PER_SHARD = 64
 
-_LOCAL_HEADER_BYTES = 30
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_BOTH_SIZES = struct.Struct("<HHQQ")  # the extra field that zip64 has for them
+_IN_EXTRA_FIELD = 0xFFFFFFFF
+_UTF8 = 0x800  # the flag of a name in UTF-8
 
 
 def member_name(image_id: str, mirrored: bool = False) -> str:
@@ -128,11 +133,14 @@ class _OpenShard:
         info = self._members.get(f"{member}.npy")
         if info is None:
             raise InputError(f"{self._path}: no member {member!r}; {self._remedy()}")
-        header = os.pread(self._descriptor, _LOCAL_HEADER_BYTES, info.header_offset)
-        name_and_extra = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        data = os.pread(self._descriptor, info.file_size, info.header_offset + _LOCAL_HEADER_BYTES + name_and_extra)
+        header = os.pread(self._descriptor, _LOCAL_HEADER.size, info.header_offset)
+        name_and_extra = sum(struct.unpack_from("<2H", header, _LOCAL_HEADER.size - 4))
+        header += os.pread(self._descriptor, name_and_extra, info.header_offset + len(header))
+        data = os.pread(self._descriptor, info.file_size, info.header_offset + len(header))
         if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
             raise InputError(f"{self._path}: member {member!r} is damaged (checksum differs); {self._remedy()}")
+        if not _tells(header, info):
+            raise InputError(f"{self._path}: member {member!r} is damaged (its header differs); {self._remedy()}")
         stream = io.BytesIO(data)
         try:
             layout = np.lib.format
@@ -147,3 +155,25 @@ class _OpenShard:
             )
         array = np.frombuffer(data, dtype=dtype, offset=stream.tell())
         return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _tells(header: bytes, info: zipfile.ZipInfo) -> bool:
+    """Whether the header before a member's data tells what the shard's directory tells of the member."""
+    year, month, day, hour, minute, second = info.date_time
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    told = _LOCAL_HEADER.unpack_from(header)
+    if told[:7] != (
+        b"PK\3\4",
+        info.extract_version,
+        info.flag_bits,
+        info.compress_type,
+        hour << 11 | minute << 5 | second // 2,
+        year - 1980 << 9 | month << 5 | day,
+        info.CRC,
+    ):
+        return False
+    sizes = (info.compress_size, info.file_size)
+    if any(own not in (size, _IN_EXTRA_FIELD) for own, size in zip(told[7:9], sizes, strict=True)):
+        return False
+    extra = _BOTH_SIZES.pack(1, 16, info.file_size, info.compress_size)
+    return header[_LOCAL_HEADER.size :] in (name + extra, name)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.artifacts.atomic import atomic_file
+from pipeline.artifacts.manifest import check_file
 from pipeline.errors import InputError
 
 State = dict[str, torch.Tensor]
@@ -32,12 +33,13 @@ def load_part(folder: Path, part: str, optional: bool = False) -> State:
     """The state of one part of a stage's model.safetensors; empty where it is missing and `optional`.
 
     Raises:
-        InputError: the file is missing or damaged, or does not hold the part.
+        InputError: the file is missing or damaged, differs from the folder's manifest, or does not hold the part.
     """
     path = Path(folder) / MODEL_FILE
     rerun = f"rerun the stage that writes it (dvc repro {path.parent.name})"
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; {rerun}")
+    check_file(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, judged_images
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.build import anchor_grid, new_trunk
@@ -44,6 +45,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
     one = {"width": WIDTH, "height": 160, "original_width": WIDTH, "original_height": 160}
     one |= {"image_id": "a", "split": "train", "scale_x": 1.0, "scale_y": 1.0, "shard": "pixels_00000.npz"}
     write_table(folder / "images.parquet", schemas.RESIZED_IMAGES, {key: [value] for key, value in one.items()})
+    write_manifest(folder, "resize")
     return folder
 
 
@@ -82,6 +84,7 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
     columns = {"image_id": ["a"] * 4, "mirrored": [False] * 4, "rank": range(4), "score": [0.5] * 4}
     columns |= {name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))}
     write_table(proposals / "proposals.parquet", schemas.PROPOSALS, columns)
+    write_manifest(proposals, "proposals_step1")
     out = tmp_path / "out"
     out.mkdir()
     proposal_targets(Stage("proposal_targets_step2", PARAMS, out, {"resize": resize, "proposals": proposals}))

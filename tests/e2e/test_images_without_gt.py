@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.params import load_params
@@ -58,6 +59,7 @@ def run(project: Project, *names: str) -> None:
         inputs: defaultdict[str, Path | None] = defaultdict(lambda: None)
         inputs.update({option: project.root / path for option, path in options.items()})
         getattr(importlib.import_module(words[2]), words[2].rpartition(".")[2])(Stage(name, params, out, inputs))
+        write_manifest(out, name)
 
 
 @pytest.fixture

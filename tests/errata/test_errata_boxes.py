@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.stores import GroundTruth
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.datasets.resizing import resized_size
@@ -155,6 +156,7 @@ def resized_box(tmp_path: Path, box: list[float]) -> np.ndarray:
         boxes = np.array([box], np.float32)
         table.write({"image_id": "a", **box_columns(boxes), "label": np.ones(1, np.int16), **flags})
     (source / "classes.json").write_text("[]", encoding="utf-8")
+    write_manifest(source, "dataset")
     content = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
     content["resize"] |= {"shorter_side": 600, "longer_side": 1000}
     resize(Stage("resize", Params(check_params(content, "test")), out, {"dataset": source, "raw": source}))

@@ -6,6 +6,7 @@ import importlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import Columns
 from pipeline.artifacts.weights import State, load_part
 from pipeline.params import load_params
@@ -41,12 +43,17 @@ class RunByHand(Protocol):
 
 def command_of(project: Project, name: str) -> tuple[str, dict[str, str]]:
     """The module and the options of a stage's command in dvc.yaml."""
-    words = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"][name]["cmd"].split()
+    words = _stages_of((project.root / "dvc.yaml").read_text())[name]["cmd"].split()
     assert words[:2] == ["python", "-m"]
     return words[2], {
         option.removeprefix("--").replace("-", "_"): value
         for option, value in zip(words[3::2], words[4::2], strict=True)
     }
+
+
+@cache
+def _stages_of(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text)["stages"]
 
 
 @pytest.fixture
@@ -70,6 +77,7 @@ def by_hand(tiny_run: Project, tmp_path: Path) -> RunByHand:
         paths.update({option: inputs.get(option, tiny_run.root / path) for option, path in options.items()})
         work: Callable[[Stage], None] = getattr(importlib.import_module(module), module.rpartition(".")[2])
         work(Stage(name, load_params(folder / "params.yaml", sections), out, paths))
+        write_manifest(out, name)
         return out
 
     return run
@@ -99,6 +107,7 @@ def with_rows(folder: Path, target: Path, file: str, change: Callable[[Columns],
     keep = change(columns)
     changed = pa.table(columns, schema=table.schema)
     pq.write_table(changed if keep is None else changed.filter(pa.array(keep)), target / file)
+    write_manifest(target, folder.name)
     return target
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.stores import Entry, FeatureMaps, ResizedImages
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
@@ -44,6 +45,7 @@ def flipped(tiny_run: Project, tmp_path: Path) -> Path:
     with ShardWriter(folder, "pixels") as shards:
         for image in images:
             assert shards.add({image.image_id: images.pixels(Entry(image.image_id, False))[:, ::-1]}) == image.shard
+    write_manifest(folder, "resize")
     return folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.stores import ResizedImages
 from pipeline.artifacts.tables import Columns, TableWriter, read_columns, write_table
 from tests.conftest import Project
@@ -118,6 +119,7 @@ def test_a_difficult_box_is_neither_to_be_found_nor_wrong_to_find(
     write_table(detections / "detections.parquet", schemas.DETECTIONS, columns)
     with TableWriter(detections / "proposals.parquet", schemas.PROPOSALS):
         pass  # none: this test is of the detections
+    write_manifest(detections, "detect_step4")
     folder = by_hand("evaluate_step4", dataset=dataset, detections=detections)
     metrics = json.loads((folder / "metrics.json").read_text())
     perfect = difficult or found

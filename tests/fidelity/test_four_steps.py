@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.stores import FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import State, load_part, save_parts
 from pipeline.build import load_head, load_trunk
@@ -122,6 +123,7 @@ def test_fc6_and_fc7_start_from_the_pre_trained_classifiers_where_there_is_one(
     backbone = tmp_path / "with_classifier"
     backbone.mkdir()
     save_parts(backbone, {"trunk": load_part(tiny_run.data / "backbone", "trunk"), "classifier": classifier})
+    write_manifest(backbone, "backbone")
     head = weights_of(by_hand(stage, barely_trained(stage, **changes), backbone=backbone), "head")
     assert same_start(of_layers(head, "fc6", "fc7"), classifier)
     assert all(is_drawn(head, layer, std) for layer, std in OUTPUT_LAYERS.items())

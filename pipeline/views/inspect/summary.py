@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.artifacts.manifest import MANIFEST
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Artifact
@@ -29,7 +30,7 @@ def summary_lines(artifact: Artifact, root: Path) -> Iterator[str]:
         yield ""
         yield from _file_lines(artifact.file, command, root, asked_for=True)
         return
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != MANIFEST)
     shards: dict[str, list[Path]] = {}
     for path in files:
         if path.suffix == ".npz":
