@@ -53,6 +53,8 @@ def test_the_stage_s_own_module_counts_though_it_runs_as_main(
     main.__spec__ = ModuleSpec("stages.features", None)
     main.__file__ = str(tmp_path / "features.py")
     monkeypatch.setitem(sys.modules, "__main__", main)
+    # Other tests may have imported it under its own name.
+    monkeypatch.delitem(sys.modules, "stages.features", raising=False)
     keys = []
     for code in ("one = 1", "one = 2"):
         (tmp_path / "features.py").write_text(code)

@@ -2,7 +2,7 @@
 
 Batches are functions of the iteration, and every generator is seeded by it, so that a state is the weights, the
 optimiser's momenta, the iteration and the history. Two files hold one: STEM.safetensors with the tensors and STEM.json,
-written after it, with the rest and the SHA-256 of the first; one without the other, or of another hash, counts for
+written after it, with the rest and the SHA-256 of both; one without the other, or of another hash, counts for
 nothing. They lie outside of DVC's outputs, in a folder named by the run's key, so that no run goes on from another's.
 """
 
@@ -89,12 +89,8 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         stem = self._folder / f"state-{state.iteration:09d}"
         data = save(dict(state.tensors))
-        told = {
-            "schema": _SCHEMA,
-            "iteration": state.iteration,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "told": dict(state.told),
-        }
+        told = {"schema": _SCHEMA, "iteration": state.iteration, "told": dict(state.told)}
+        told["sha256"] = _digest(told, data)
         with atomic_file(stem.with_suffix(".safetensors")) as temporary:
             temporary.write_bytes(data)
         write_text(stem.with_suffix(".json"), json.dumps(told))
@@ -107,13 +103,18 @@ class Checkpoints:
         try:
             told = json.loads(told_file.read_text(encoding="utf-8"))
             data = told_file.with_suffix(".safetensors").read_bytes()
-            if told["schema"] != _SCHEMA or hashlib.sha256(data).hexdigest() != told["sha256"]:
+            if told.pop("sha256") != _digest(told, data) or told["schema"] != _SCHEMA:
                 return None
             if told_file.stem != f"state-{told['iteration']:09d}":
                 return None
             return TrainingState(told["iteration"], load(data), told["told"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
+
+
+def _digest(told: Mapping[str, Any], tensors: bytes) -> str:
+    """SHA-256 of both files' content."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
 
 
 def _number(name: str, default: float) -> float:

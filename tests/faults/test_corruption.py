@@ -260,6 +260,7 @@ SPOILED: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.long
 def test_dvc_notices_every_changed_output_and_makes_it_as_it_was(tiny_run: Project, tmp_path: Path) -> None:
     project = Project(tmp_path / "copy")
     shutil.copytree(tiny_run.root, project.root, symlinks=True)

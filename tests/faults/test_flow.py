@@ -144,7 +144,9 @@ def workspace(before_training: Project, tmp_path: Path) -> Iterator[Workspace]:
         process.kill()
 
 
-@pytest.mark.parametrize("victim", ["stage", "dvc", "guard"])
+@pytest.mark.parametrize(
+    "victim", ["stage", *(pytest.param(name, marks=pytest.mark.long) for name in ("dvc", "guard"))]
+)
 def test_what_dies_for_a_passing_reason_is_tried_again(
     workspace: Workspace, undisturbed: dict[str, Any], victim: str
 ) -> None:

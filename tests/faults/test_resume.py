@@ -72,7 +72,8 @@ def has_state(project: Project, count: int) -> Callable[[], bool]:
     return lambda: len(list(states.glob(f"*/state-*{count * 5:02d}.json"))) > 0
 
 
-@pytest.mark.parametrize("kills", [(1, 4), pytest.param((2,), marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [(1, 4), (2,)])
 def test_a_training_killed_between_states_leaves_the_bytes_of_an_undisturbed_one(
     undisturbed: Project, tmp_path: Path, kills: tuple[int, ...]
 ) -> None:
@@ -97,6 +98,7 @@ def test_after_a_change_it_starts_afresh(undisturbed: Project, tmp_path: Path) -
     assert project.lock()["train_rpn_step1"] != undisturbed.lock()["train_rpn_step1"]
 
 
+@pytest.mark.long
 def test_on_sigterm_it_keeps_its_state_and_says_so_in_one_line(undisturbed: Project, tmp_path: Path) -> None:
     project = copy_to_train(undisturbed, tmp_path)
     _, said = killed(project, signal.SIGTERM, has_state(project, 1))

@@ -139,7 +139,7 @@ def test_proposals_of_a_batch_are_those_of_region_proposal_network_in_each_image
     propose = Proposer(GivenOutputs(objectness, deltas), GRID, rule)  # type: ignore[arg-type]
     ours = propose(torch.zeros(2, 1, 4, 6), sizes, [(1.0, 1.0)] * 2)
     for own, other in zip(ours, filtered_by_torchvision(objectness, deltas, sizes, rule), strict=True):
-        assert_equal(own, other)
+        assert_equal((own.boxes, own.scores), other)
 
 
 def detections_of_torchvision(

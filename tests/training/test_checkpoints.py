@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline import stopping
@@ -147,12 +148,22 @@ def flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
+def with_another_loss(path: Path) -> None:
+    """Sound JSON, and a wrong history; of the tensors, a wrong weight."""
+    if path.suffix == ".json":
+        told = json.loads(path.read_text())
+        told["told"]["history"][0]["loss"] += 1e-6
+        path.write_text(json.dumps(told))
+    else:
+        save_file({name: value + 1 for name, value in load_file(path).items()}, path)
+
+
 def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
 @pytest.mark.parametrize("kind", ["json", "safetensors"])
-@pytest.mark.parametrize("damage", [truncated, flipped, emptied, Path.unlink])
+@pytest.mark.parametrize("damage", [truncated, flipped, with_another_loss, emptied, Path.unlink])
 def test_a_damaged_state_is_noticed_and_the_one_before_it_used(
     run: Callable, tmp_path: Path, lines: list[str], damage: Callable[[Path], None], kind: str
 ) -> None:
