@@ -24,7 +24,7 @@ import pytest
 from tests.conftest import Project
 
 STAGE = "train_rpn_step1"
-ITERATIONS = 180  # seconds enough for a second flow to start and refuse
+ITERATIONS = 500  # seconds enough for a second flow to start and refuse
 _SECONDS = 120.0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.datasets.images import MAX_PIXELS, problems_of, read_rgb
 from pipeline.errors import InputError
 from tests.conftest import TINY, new_project
@@ -130,6 +131,8 @@ def test_the_stage_ends_in_one_line_without_words_of_the_decoder(tmp_path: Path)
     assert project.run(*dataset.split()).returncode == 0
     image = project.data / "dataset/images/train_00003.png"
     image.write_bytes(image.read_bytes()[:-1000])
+    # As if it had been cut off before: else the manifest tells.
+    write_manifest(project.data / "dataset", "dataset")
     result = project.run(*resize.split())
     assert result.returncode == 1 and "Traceback" not in result.stderr and "libpng" not in result.stderr
     assert "train_00003.png: is cut off, it ends " in result.stderr.splitlines()[-1]
