@@ -216,6 +216,7 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
+@pytest.mark.long
 def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     first = workspace.start("flow", STAGE)
     workspace.until_training()
