@@ -13,11 +13,11 @@ from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
 from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
-from pipeline.progress import Progress
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.launcher import launch
 from pipeline.training.pretrain import pretrain_trunk
+from pipeline.training.resumable import resumable
 
 
 def backbone(stage: Stage) -> None:
@@ -49,7 +49,7 @@ def backbone(stage: Stage) -> None:
 def _pretrain(trunk: Trunk, stage: Stage) -> None:
     params, seed = stage.params.backbone.pretrain, stage.params.base.seed
     crops, labels = shape_crops(params.images, params.crop_size, seed)
-    with Progress(stage.name, params.iterations, "iterations") as progress:
+    with resumable(stage, params.iterations) as run:
         accuracy = pretrain_trunk(
             trunk,
             torch.from_numpy(crops).permute(0, 3, 1, 2),
@@ -57,7 +57,9 @@ def _pretrain(trunk: Trunk, stage: Stage) -> None:
             params,
             seed,
             launch(stage.params.base),
-            lambda loss: progress.advance(note=f"loss {loss:.3f}"),
+            run.on_iteration,
+            run.checkpoints,
+            run.on_resume,
         )
     stage.log(f"pre-trained on {len(crops)} crops, {accuracy:.1%} classified right at the end")
 

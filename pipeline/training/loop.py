@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pipeline.artifacts.weights import restore
 from pipeline.errors import InputError
 from pipeline.params import Schedule, SolverParams
 from pipeline.stopping import is_asked, stop_if_asked
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch, to_device
 from pipeline.training.checkpoints import Checkpoints, TrainingState
+from pipeline.training.packing import pack, unpack
 
 Row = dict[str, float]
 
@@ -114,12 +114,15 @@ def train(
     mean = _Mean({})
     found = checkpoints.last() if checkpoints else None
     if found:
-        _restore(found, step, optimiser, mean, history)
+        unpack(found.tensors, step, optimiser)
+        mean.sums, mean.count = dict(found.told["sums"]), int(found.told["count"])
+        history.extend(found.told["history"])
         on_resume(found.iteration)
     left = range(found.iteration if found else 0, schedule.iterations)
     for iteration, batch in zip(left, batches(left), strict=True):
         if checkpoints and (checkpoints.is_due(iteration) or is_asked()):
-            checkpoints.write(_state(iteration, step, optimiser, mean, history))
+            told = {"history": history, "sums": mean.sums, "count": mean.count}
+            checkpoints.write(TrainingState(iteration, pack(step, optimiser), told))
         stop_if_asked()
         factor = lr_factor(schedule, iteration, solver.lr_decay)
         for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
@@ -146,31 +149,3 @@ def train(
             history.append({"iteration": iteration + 1, "lr": schedule.lr * factor, "loss": sum(row.values()), **row})
     step.eval()
     return history
-
-
-def _state(
-    iteration: int, step: nn.Module, optimiser: torch.optim.Optimizer, mean: _Mean, history: list[Row]
-) -> TrainingState:
-    tensors = {f"step.{name}": value.detach().cpu().contiguous() for name, value in step.state_dict().items()}
-    for index, slots in optimiser.state_dict()["state"].items():
-        for name, value in slots.items():
-            if value is not None:
-                tensors[f"optimiser.{index}.{name}"] = value.detach().cpu().contiguous()
-    return TrainingState(iteration, tensors, {"history": history, "sums": mean.sums, "count": mean.count})
-
-
-def _restore(
-    state: TrainingState, step: nn.Module, optimiser: torch.optim.Optimizer, mean: _Mean, history: list[Row]
-) -> None:
-    own = {name.removeprefix("step."): value for name, value in state.tensors.items() if name.startswith("step.")}
-    restore(step, own, "the training state")
-    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-    for key, value in state.tensors.items():
-        part, _, rest = key.partition(".")
-        if part == "optimiser":
-            index, _, name = rest.partition(".")
-            weight = weights[int(index)]
-            # Fused steps walk weights and momenta side by side, so that they must lie alike in memory.
-            optimiser.state[weight][name] = torch.empty_like(weight, requires_grad=False).copy_(value)
-    mean.sums, mean.count = dict(state.told["sums"]), int(state.told["count"])
-    history.extend(state.told["history"])

@@ -13,8 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.detector.trunk import Trunk
+from pipeline.errors import InputError
 from pipeline.params import Pretrain
 from pipeline.seeding import torch_generator
+from pipeline.stopping import is_asked, stop_if_asked
+from pipeline.training.checkpoints import Checkpoints, TrainingState
+from pipeline.training.packing import pack, unpack
 
 
 def pretrain_trunk(
@@ -25,11 +29,22 @@ def pretrain_trunk(
     seed: int,
     accelerator: Accelerator,
     on_iteration: Callable[[float], None],
+    checkpoints: Checkpoints | None = None,
+    on_resume: Callable[[int], None] = lambda iteration: None,
 ) -> float:
     """Train `trunk` in place to classify (N, 3, S, S) uint8 crops with (N,) labels.
 
+    Args:
+        on_iteration: called with the loss after each iteration.
+        checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
+        on_resume: called with the iteration that the run goes on from.
+
     Returns:
         The accuracy over the last tenth of the iterations.
+
+    Raises:
+        InputError: the loss is no longer finite; names the iteration and the parameter to lower.
+        Stopped: a signal asked for it; the state is kept.
     """
     layers = trunk.layers.train().requires_grad_(True)
     trunk.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -42,8 +57,21 @@ def pretrain_trunk(
     parameters = [*layers.parameters(), *classifier.parameters()]
     optimiser = torch.optim.SGD(parameters, lr=params.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.lr, total_steps=params.iterations)
+    learner = nn.ModuleDict({"layers": layers, "classifier": classifier})
     correct: list[float] = []
-    for iteration in range(params.iterations):
+    found = checkpoints.last() if checkpoints else None
+    if found:
+        unpack(found.tensors, learner, optimiser)
+        schedule.load_state_dict(found.told["schedule"])
+        optimiser.param_groups[0].update(found.told["rates"])
+        correct.extend(found.told["correct"])
+        on_resume(found.iteration)
+    for iteration in range(found.iteration if found else 0, params.iterations):
+        if checkpoints and (checkpoints.is_due(iteration) or is_asked()):
+            rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
+            told = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
+            checkpoints.write(TrainingState(iteration, pack(learner, optimiser), told))
+        stop_if_asked()
         generator = torch_generator(seed, "pretrain", iteration)
         chosen = torch.randint(len(crops), (params.crops_per_iteration,), generator=generator)
         images, wanted = (
@@ -56,6 +84,8 @@ def pretrain_trunk(
             maps = layers(normalised.contiguous(memory_format=torch.channels_last))
             logits = classifier(maps.amax(dim=(2, 3))).float()
         loss = functional.cross_entropy(logits, wanted)
+        if not torch.isfinite(loss):
+            raise InputError(f"loss is not finite at iteration {iteration} on crops; lower backbone.pretrain.lr")
         accelerator.backward(loss)
         optimiser.step()
         schedule.step()

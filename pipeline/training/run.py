@@ -11,14 +11,11 @@ from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
 from pipeline.errors import InputError
 from pipeline.params import RPNParams, Schedule, SolverParams
-from pipeline.progress import Progress
-from pipeline.run_key import run_key
 from pipeline.stage import Stage
-from pipeline.stopping import safe_points
 from pipeline.training.batches import Batch, prefetch
-from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
+from pipeline.training.resumable import resumable
 
 
 def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, int]]:
@@ -71,15 +68,7 @@ def run_training(
     stage: Stage,
 ) -> None:
     """Train `step` for its schedule, going on where a run that was cut short left off, and write history.csv."""
-    kept = None
-    if stage.scratch is not None:
-        kept = Checkpoints(stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log)
-    with Progress(stage.name, schedule.iterations, "iterations") as progress, safe_points():
-
-        def go_on(iteration: int) -> None:
-            stage.log(f"goes on from iteration {iteration} of {schedule.iterations}")
-            progress.begin_at(iteration)
-
+    with resumable(stage, schedule.iterations) as run:
         history = train(
             step,
             lambda iterations: prefetch(load_batch, iterations),
@@ -87,9 +76,9 @@ def run_training(
             solver,
             accelerator,
             stage=stage.name,
-            on_iteration=lambda loss: progress.advance(note=f"loss {loss:.3f}"),
-            checkpoints=kept,
-            on_resume=go_on,
+            on_iteration=run.on_iteration,
+            checkpoints=run.checkpoints,
+            on_resume=run.on_resume,
             keep_bad_batch_in=stage.bad_batches,
         )
     write_csv(stage.out / "history.csv", history)

@@ -1,0 +1,40 @@
+"""A training loop of a stage: its progress shown, its states kept, signals heeded where it is safe to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.progress import Progress
+from pipeline.run_key import run_key
+from pipeline.stage import Stage
+from pipeline.stopping import safe_points
+from pipeline.training.checkpoints import Checkpoints
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """What a loop tells and keeps so that a run cut short goes on.
+
+    `on_iteration` takes the loss after each iteration, `on_resume` the iteration that the run goes on from.
+    """
+
+    checkpoints: Checkpoints | None
+    on_iteration: Callable[[float], None]
+    on_resume: Callable[[int], None]
+
+
+@contextmanager
+def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
+    """A loop of a stage under way: its progress shown, signals kept for its safe points."""
+    kept = None
+    if stage.scratch is not None:
+        kept = Checkpoints(stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log)
+    with Progress(stage.name, iterations, "iterations") as progress, safe_points():
+
+        def go_on(iteration: int) -> None:
+            stage.log(f"goes on from iteration {iteration} of {iterations}")
+            progress.begin_at(iteration)
+
+        yield Resumable(kept, lambda loss: progress.advance(note=f"loss {loss:.3f}"), go_on)
