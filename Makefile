@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE := 1
 .PHONY: repro flow ui worker report results test test-long lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
-	dvc --wait-for-lock repro
+	@frcnn repro
 	@echo
 	@test report.html -nt dvc.lock || frcnn report
 	@frcnn results

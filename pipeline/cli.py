@@ -65,6 +65,14 @@ def fetch_data(
     typer.echo(fetch_voc(name, to, typer.echo))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(context: typer.Context) -> None:
+    """Run what is not up to date with `dvc repro`, whose arguments it takes, after clearing up what a kill left."""
+    from pipeline.orchestrate.repro import run_repro
+
+    run_repro(Path.cwd(), context.args)
+
+
 @app.command()
 def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,

@@ -20,7 +20,9 @@ from pipeline.errors import InputError
 from pipeline.params import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
-from pipeline.stopping import Stopped, heed_signals
+from pipeline.stopping import Stopped, end_with_parent, heed_signals
+
+_RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def run_stage(
     name = arguments.stage or arguments.out.name
     notes = _notes(arguments.out)
     heed_signals()
+    if _RUN_BY_DVC in os.environ:
+        end_with_parent()
     params = Params({})
     try:
         params = load_params(arguments.params_file, arguments.params.split(","))
@@ -178,4 +182,4 @@ def _stages() -> list[str]:
 
 
 def _root() -> Path:
-    return Path(os.environ.get("DVC_ROOT", "."))
+    return Path(os.environ.get(_RUN_BY_DVC, "."))

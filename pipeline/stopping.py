@@ -5,10 +5,13 @@ A second signal ends it at once in any case.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 class Stopped(BaseException):
@@ -36,6 +39,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
     if not _deferred or len(_asked) > 1:
         raise Stopped(number)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent is gone, however that ended; where there is no Linux,
+    nothing changes."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

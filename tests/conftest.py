@@ -29,6 +29,7 @@ _TREE = (
 )
 
 TINY = {
+    "base": {"threads": 1},  # two tests side by side do not slow each other down
     "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},
     "backbone": {"pretrain": {"images": 12, "crops_per_iteration": 16, "iterations": 4}},
     "resize": {"shorter_side": 192, "longer_side": 320},

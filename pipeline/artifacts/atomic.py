@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,30 +44,67 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
     Without `key` it is empty, and removed on failure. With one it is what a run of the same key left that was killed or
     failed; only bad input (`InputError`) removes it, as it is the content's fault. What is in its sub-folder
     `.unfinished` is not published.
+
+    Raises:
+        InputError: another process is writing `path`.
     """
     path = Path(path)
     temporary, retired = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.retired")
-    shutil.rmtree(retired, ignore_errors=True)
-    if key is None or _key_of(temporary) != key:
-        shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True, exist_ok=True)
-    if key is not None:
-        (temporary / UNFINISHED).mkdir(exist_ok=True)
-        write_text(temporary / UNFINISHED / _KEY, key)
-    try:
-        yield temporary
+    with _alone_in(temporary, path):
+        shutil.rmtree(retired, ignore_errors=True)
+        if key is None or _key_of(temporary) != key:
+            _empty(temporary)
         if key is not None:
-            shutil.rmtree(temporary / UNFINISHED)
-        if path.exists():
-            os.replace(path, retired)
-            os.replace(temporary, path)
-            shutil.rmtree(retired)
+            (temporary / UNFINISHED).mkdir(exist_ok=True)
+            write_text(temporary / UNFINISHED / _KEY, key)
+        try:
+            yield temporary
+            if key is not None:
+                shutil.rmtree(temporary / UNFINISHED)
+            if path.exists():
+                os.replace(path, retired)
+                os.replace(temporary, path)
+                shutil.rmtree(retired)
+            else:
+                os.replace(temporary, path)
+        except BaseException as error:
+            if key is None or isinstance(error, InputError):
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone_in(temporary: Path, path: Path) -> Iterator[None]:
+    """Make a folder and keep other processes out of it as long as this one lives."""
+    while True:
+        temporary.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"{path}: another process is writing it; wait for it, or stop it") from None
+        except OSError:
+            pass  # a file system that knows no such locks
+        # Whoever held it may have published or removed the folder since it was opened.
+        if temporary.exists() and os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+            break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _empty(folder: Path) -> None:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
         else:
-            os.replace(temporary, path)
-    except BaseException as error:
-        if key is None or isinstance(error, InputError):
-            shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            os.unlink(entry.path)
 
 
 def has_key(folder: Path) -> bool:

@@ -9,14 +9,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.slots import Slot, Slots, Stopped
-from pipeline.orchestrate.workspace import WORKSPACE_VARIABLE
+from pipeline.orchestrate.workspace import environment_in
 
 # A stage says with this status (EX_TEMPFAIL of sysexits.h) that trying again may help.
 PASSING_STATUS = 75
@@ -99,7 +99,7 @@ class StageRunner:
             guarded = Guarded(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name],
                 cwd=self._root,
-                environment=_environment(self._root, slot, os.environ),
+                environment=_environment(self._root, slot),
                 keep_open=(self._workspace_lock, *slot.keep_open),
             )
             self._under_way.add(guarded)
@@ -110,16 +110,8 @@ class StageRunner:
         guarded.stop()
 
 
-def _environment(root: Path, slot: Slot, inherited: Mapping[str, str]) -> dict[str, str]:
-    # Stages are started as `python -m ...`: they must find the interpreter that runs the flow, and this workspace.
-    environment = {
-        **inherited,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(root), inherited.get("PYTHONPATH")))),
-        "DVC_NO_ANALYTICS": "1",
-        "HF_HUB_OFFLINE": "1",
-        WORKSPACE_VARIABLE: str(root),
-    }
+def _environment(root: Path, slot: Slot) -> dict[str, str]:
+    environment = environment_in(root, os.environ)
     if slot.device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.device
     return environment

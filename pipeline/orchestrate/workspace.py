@@ -1,18 +1,19 @@
-"""One flow a workspace, and a clean one to start from, whatever ended the last."""
+"""One run a workspace, and a clean one to start from, whatever ended the last."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, mend_lock_file
 
 WORKSPACE_VARIABLE = "FRCNN_WORKSPACE"
 _SECONDS_FOR_THE_DYING = 20.0
@@ -20,26 +21,44 @@ _SECONDS_FOR_THE_DYING = 20.0
 
 @contextmanager
 def hold_workspace(root: Path) -> Iterator[int]:
-    """Keep other flows out of `root` and clear what a killed one left: processes, locks of DVC.
+    """Keep other runs out of `root` and clear what a killed one left: processes, locks of DVC, a torn dvc.lock.
 
     Yields a file descriptor; the workspace stays held until every process that inherited it has closed it.
 
     Raises:
-        InputError: another flow, or a dvc command, is at work there.
+        InputError: another run, or a dvc command, is at work there.
     """
     root = Path(root).resolve()
     descriptor = _lock(root)
     try:
         _end_leftovers(root)
-        _clear_dvc_locks(root)
+        clear_busy_paths(root)
+        if mended := mend_lock_file(root):
+            print(mended, file=sys.stderr, flush=True)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
 def refuse_if_held(root: Path) -> None:
-    """Raise InputError if another living flow holds the workspace."""
+    """Raise InputError if another living run holds the workspace."""
     os.close(_lock(Path(root).resolve()))
+
+
+def environment_in(root: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which DVC runs for `root`.
+
+    Stages are started as `python -m ...`: they must find the interpreter that runs this, and this workspace. Whoever
+    holds the workspace next knows the processes by it.
+    """
+    return {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(root), inherited.get("PYTHONPATH")))),
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        WORKSPACE_VARIABLE: str(root),
+    }
 
 
 def _lock(root: Path) -> int:
@@ -59,7 +78,7 @@ def _lock(root: Path) -> int:
             if _alive(holder) or time.monotonic() > deadline:
                 os.close(descriptor)
                 raise InputError(
-                    f"another flow (process {holder}) is at work in this workspace; wait for it, or stop it"
+                    f"another run (process {holder}) is at work in this workspace; wait for it, or stop it"
                 ) from None
             time.sleep(0.1)
     os.ftruncate(descriptor, 0)
@@ -75,7 +94,7 @@ def _alive(pid: str) -> bool:
 
 
 def _end_leftovers(root: Path) -> None:
-    """Kill what still runs for an earlier flow of this workspace, which is dead, since we hold its lock."""
+    """Kill what still runs for an earlier run of this workspace, which is dead, since we hold its lock."""
     family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     deadline = time.monotonic() + _SECONDS_FOR_THE_DYING
     # One that starts another while the list is read: the next list has it.
@@ -89,30 +108,3 @@ def _end_leftovers(root: Path) -> None:
         if not left:
             return
         psutil.wait_procs(left, timeout=10)
-
-
-def _clear_dvc_locks(root: Path) -> None:
-    """Drop the entries of dead processes from DVC's table of busy paths, which outlives them.
-
-    DVC does so itself, but takes a process that was given a dead one's id for it, as happens in containers.
-    """
-    path = root / ".dvc" / "tmp" / "rwlock"
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        infos = [info for readers in table.get("read", {}).values() for info in readers]
-        infos += table.get("write", {}).values()
-        busy = sorted({int(info["pid"]) for info in infos if _is_dvc(int(info["pid"]))})
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError, AttributeError):
-        busy = []
-    if busy:
-        raise InputError(f"dvc (process {busy[0]}) is at work in this workspace; wait for it, or stop it")
-    path.unlink(missing_ok=True)
-
-
-def _is_dvc(pid: int) -> bool:
-    try:
-        return any("dvc" in Path(word).name for word in psutil.Process(pid).cmdline()[:4])
-    except psutil.Error:
-        return False

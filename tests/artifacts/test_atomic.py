@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_text
+from pipeline.errors import InputError
 
 
 def names(folder: Path) -> list[str]:
@@ -78,9 +79,27 @@ def test_failure_leaves_the_former_folder_and_nothing_else(tmp_path: Path, error
 
 def test_what_a_killed_run_left_is_cleared_before_the_next(tmp_path: Path) -> None:
     path = tmp_path / "resize"
-    killed = atomic_folder(path)
-    (killed.__enter__() / "half").write_text("half")  # never left
+    (tmp_path / ".resize.partial/part").mkdir(parents=True)
+    (tmp_path / ".resize.partial/part/half").write_text("half")
+    (tmp_path / ".resize.partial/half").write_text("half")
     with atomic_folder(path) as temporary:
         (temporary / "new").write_text("new")
     assert names(path) == ["new"]
+    assert names(tmp_path) == ["resize"]
+
+
+def test_a_second_writer_of_a_folder_is_refused_in_one_line_and_disturbs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "resize"
+    with atomic_folder(path, "key") as temporary:
+        (temporary / "first").write_text("first")
+        for key in (None, "key", "other"):
+            with (
+                pytest.raises(InputError, match=r"resize: another process is writing it; wait for it, or stop it$"),
+                atomic_folder(path, key),
+            ):
+                raise AssertionError("two writers")
+    assert names(path) == ["first"]
+    with atomic_folder(path) as temporary:
+        (temporary / "next").write_text("next")
+    assert names(path) == ["next"]
     assert names(tmp_path) == ["resize"]

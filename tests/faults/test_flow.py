@@ -12,8 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ import psutil
 import pytest
 
 from tests.conftest import Project
+from tests.faults.processes import SECONDS, until
 
 STAGE = "train_rpn_step1"
-ITERATIONS = 500  # seconds enough for a second flow to start and refuse
-_SECONDS = 120.0
+ITERATIONS = 500
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +96,7 @@ class Workspace:
     def run(self) -> str:
         """Run the flow to its end; what it printed."""
         flow = self.start("flow", STAGE)
-        output, _ = flow.communicate(timeout=_SECONDS)
+        output, _ = flow.communicate(timeout=SECONDS)
         assert flow.returncode == 0, output
         return output
 
@@ -108,7 +107,7 @@ class Workspace:
 
     def until_nobody_is_left(self) -> None:
         """Wait for the end of all processes."""
-        _, alive = psutil.wait_procs(self.processes(), timeout=_SECONDS / 4)
+        _, alive = psutil.wait_procs(self.processes(), timeout=SECONDS / 4)
         assert not alive, [process.cmdline() for process in alive]
         assert not self.processes()
 
@@ -121,17 +120,6 @@ class Workspace:
             if all(word in line for word in words) and not any(part.endswith("guard.py") for part in line):
                 return process
         return None
-
-
-def until(find: Callable[[], Any], problem: str) -> Any:
-    """What `find` finds, as soon as it finds something."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        found = find()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(problem)
 
 
 @pytest.fixture
@@ -154,8 +142,8 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
     stage = workspace.until_training()
     dvc = workspace.process("dvc", "repro")
     {"stage": stage, "dvc": dvc, "guard": workspace.guard_of(dvc)}[victim].kill()
-    psutil.wait_procs([stage, dvc], timeout=_SECONDS)
-    output, _ = flow.communicate(timeout=_SECONDS)
+    psutil.wait_procs([stage, dvc], timeout=SECONDS)
+    output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 0, output
     assert "Retry 1/1" in output
     assert "Traceback" not in output
@@ -180,7 +168,7 @@ def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undistu
     flow = workspace.start("flow", STAGE)
     workspace.until_training()
     workspace.process("prefect", "server").kill()
-    output, _ = flow.communicate(timeout=_SECONDS)
+    output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 0, output
     assert workspace.project.lock()[STAGE] == undisturbed
     workspace.until_nobody_is_left()
@@ -207,7 +195,7 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     )
     workspace.until_training()
     worker.kill()
-    output, _ = ours.communicate(timeout=_SECONDS)
+    output, _ = ours.communicate(timeout=SECONDS)
     assert ours.returncode == 1
     assert output.splitlines()[-1].startswith("frcnn: error: prefect worker start"), output
     workspace.until_nobody_is_left()
@@ -216,18 +204,19 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
-@pytest.mark.long
 def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     first = workspace.start("flow", STAGE)
-    workspace.until_training()
+    stage = workspace.until_training()
+    stage.suspend()
     second = workspace.start("flow", STAGE)
-    output, _ = second.communicate(timeout=_SECONDS)
+    output, _ = second.communicate(timeout=SECONDS)
     assert second.returncode == 1
     assert output == (
-        f"frcnn: error: another flow (process {first.pid}) is at work in this workspace; wait for it, or stop it\n"
+        f"frcnn: error: another run (process {first.pid}) is at work in this workspace; wait for it, or stop it\n"
     )
     first.send_signal(signal.SIGINT)
-    output, _ = first.communicate(timeout=_SECONDS)
+    stage.resume()
+    output, _ = first.communicate(timeout=SECONDS)
     assert first.returncode == 130, output
     assert "Traceback" not in output
     workspace.until_nobody_is_left()
@@ -248,7 +237,7 @@ def test_cancelled_in_the_pages(workspace: Workspace) -> None:
     )
     environment = {**workspace.environment, "PREFECT_API_URL": _server_of(workspace) + "/api", "DO_NOT_TRACK": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=workspace.project.root.parent)
-    output, _ = flow.communicate(timeout=_SECONDS)
+    output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 130, output
     workspace.until_nobody_is_left()
 

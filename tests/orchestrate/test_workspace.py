@@ -70,7 +70,7 @@ def rwlock(root: Path, *pids: object) -> Path:
 
 
 def test_a_second_holder_is_refused_in_one_line_that_names_the_first(root: Path) -> None:
-    line = rf"^another flow \(process {os.getpid()}\) is at work in this workspace; wait for it, or stop it$"
+    line = rf"^another run \(process {os.getpid()}\) is at work in this workspace; wait for it, or stop it$"
     with hold_workspace(root):
         with pytest.raises(InputError, match=line), hold_workspace(root):
             raise AssertionError("held twice")

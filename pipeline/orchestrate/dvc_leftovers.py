@@ -1,0 +1,99 @@
+"""What a killed dvc leaves in a workspace and would stumble over: entries in its table of busy paths, torn files.
+
+DVC writes that table and dvc.lock in place, so that a kill can cut them off. Call these under the workspace's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.errors import InputError
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MD5, _NO_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?"), "0" * 32
+_STAGE = re.compile(r"^(?=  [^\s#])", re.MULTILINE)
+
+
+def clear_busy_paths(root: Path) -> None:
+    """Drop DVC's table of busy paths, which outlives the processes in it.
+
+    DVC does so itself, but takes a process that was given a dead one's id for it, as happens in containers, and ends
+    where the table is torn.
+
+    Raises:
+        InputError: a dvc command in it is at work.
+    """
+    path = Path(root) / ".dvc" / "tmp" / "rwlock"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        infos = [info for readers in table.get("read", {}).values() for info in readers]
+        infos += table.get("write", {}).values()
+        busy = sorted({int(info["pid"]) for info in infos if _is_dvc(int(info["pid"]))})
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        busy = []
+    if busy:
+        raise InputError(f"dvc (process {busy[0]}) is at work in this workspace; wait for it, or stop it")
+    path.unlink(missing_ok=True)
+
+
+def mend_lock_file(root: Path) -> str:
+    """Cut a torn dvc.lock back to its whole stages; DVC's run-cache brings the others back without running them.
+
+    Returns:
+        what was done, for a person; empty where the file is whole or absent.
+    """
+    path = Path(root) / "dvc.lock"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    if _is_whole(text):
+        return ""
+    parts = _STAGE.split(text)
+    while len(parts) > 1 and not _is_whole("".join(parts)):
+        parts.pop()
+    kept = len(parts) - 1
+    if kept:
+        write_text(path, "".join(parts))
+    else:
+        path.unlink()
+    return f"dvc.lock was torn by a killed dvc; {kept} stages of it are kept, DVC's run-cache has the others"
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        lock = yaml.load(text, _Loader)
+        return lock["schema"] == "2.0" and all(_is_stage(stage) for stage in lock["stages"].values())
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _is_stage(stage: dict[str, Any]) -> bool:
+    files = [*stage.get("deps", []), *stage.get("outs", [])]
+    return (
+        isinstance(stage["cmd"], str | list)
+        and all(_is_file(file) for file in files)
+        and all(isinstance(values, dict) for values in stage.get("params", {}).values())
+    )
+
+
+def _is_file(file: dict[str, Any]) -> bool:
+    return (
+        isinstance(file["path"], str) and None not in file.values() and bool(_MD5.fullmatch(file.get("md5", _NO_MD5)))
+    )
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return any("dvc" in Path(word).name for word in psutil.Process(pid).cmdline()[:4])
+    except psutil.Error:
+        return False

@@ -1,0 +1,24 @@
+"""What `frcnn repro` does: `dvc repro` in a workspace that nobody else is at work in, after clearing up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.orchestrate.workspace import environment_in, hold_workspace
+
+
+def run_repro(root: Path, arguments: Sequence[str]) -> None:
+    """Become `dvc repro` with these arguments; does not return.
+
+    Raises:
+        InputError: another run, or a dvc command, is at work in `root`.
+    """
+    root = Path(root).resolve()
+    with hold_workspace(root) as lock:
+        # DVC takes this process's place and the lock with it, which its stages do not inherit.
+        os.set_inheritable(lock, True)
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *arguments]
+        os.execve(sys.executable, command, environment_in(root, os.environ))

@@ -1,0 +1,142 @@
+"""`dvc repro` and `frcnn repro`: killed, torn, and two at once in one workspace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.training.checkpoints import EVERY_ITERATIONS
+from tests.conftest import Project
+from tests.faults.processes import until
+
+STAGE = "train_rpn_step1"
+FRCNN = (sys.executable, "-m", "pipeline.cli")
+
+
+@pytest.fixture
+def project(tiny_run: Project, tmp_path: Path) -> Project:
+    shutil.copytree(tiny_run.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def to_train(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Everything before the first training stage is done, and that stage changed. Copy it."""
+    project = Project(tmp_path_factory.mktemp("to_train") / "project")
+    shutil.copytree(tiny_run.root, project.root, symlinks=True)
+    project.set_params({STAGE: {"iterations": 60, "lr_drop_at": [59]}})
+    return project
+
+
+@pytest.fixture(scope="module")
+def trained(to_train: Project, tmp_path_factory: pytest.TempPathFactory) -> object:
+    """What the lock says of it when nobody disturbs it."""
+    project = Project(tmp_path_factory.mktemp("trained") / "project")
+    shutil.copytree(to_train.root, project.root, symlinks=True)
+    assert project.run("dvc", "repro", STAGE).returncode == 0
+    return project.lock()[STAGE]
+
+
+def start(project: Project, *command: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project.root),
+        "DVC_NO_ANALYTICS": "1",
+        EVERY_ITERATIONS: "5",
+    }
+    return subprocess.Popen(
+        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def stage_of(project: Project, dvc: subprocess.Popen[str]) -> psutil.Process:
+    """The process of the stage that trains, as soon as it has kept a state, stopped where it is."""
+
+    def find() -> psutil.Process | None:
+        assert dvc.poll() is None, dvc.communicate()[0]
+        if not list((project.root / ".dvc/tmp/frcnn/scratch" / STAGE / "checkpoints").glob("*/state-*.json")):
+            return None
+        children = psutil.Process(dvc.pid).children(recursive=True)
+        return next((child for child in children if "stages.train_rpn" in child.cmdline()), None)
+
+    stage: psutil.Process = until(find, "the stage does not start")
+    stage.suspend()
+    return stage
+
+
+@pytest.fixture
+def training(to_train: Project, tmp_path: Path) -> Project:
+    shutil.copytree(to_train.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def test_torn_files_of_dvc_are_mended_and_nothing_runs_again(project: Project, tiny_run: Project) -> None:
+    lock = project.root / "dvc.lock"
+    lock.write_text(lock.read_text()[: lock.stat().st_size * 2 // 3])
+    (project.root / ".dvc/tmp/rwlock").write_text('{"write": {"/da')
+    assert project.run("dvc", "repro").returncode != 0
+    result = project.run(*FRCNN, "repro")
+    assert result.returncode == 0, result.stderr
+    assert "dvc.lock was torn by a killed dvc" in result.stderr
+    assert "Running stage" not in result.stdout
+    assert project.lock() == tiny_run.lock()
+
+
+def test_a_second_run_says_why_it_does_not_start_and_corrupts_nothing(training: Project, trained: object) -> None:
+    first = start(training, *FRCNN, "repro", STAGE)
+    stage = stage_of(training, first)
+    ours = training.run(*FRCNN, "repro", STAGE)
+    assert ours.returncode == 1
+    assert ours.stderr == (
+        f"frcnn: error: another run (process {first.pid}) is at work in this workspace; wait for it, or stop it\n"
+    )
+    plain = training.run("dvc", "repro", STAGE)
+    assert plain.returncode != 0
+    assert f"(PID {first.pid}): " in plain.stderr and "is busy, it is being blocked by" in plain.stderr
+    by_hand = training.run(*stage.cmdline())
+    assert by_hand.returncode == 1
+    assert by_hand.stderr.splitlines()[-1].endswith("another process is writing it; wait for it, or stop it")
+    stage.resume()
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    assert training.lock()[STAGE] == trained
+
+
+def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(training: Project, trained: object) -> None:
+    dvc = start(training, "dvc", "repro", STAGE)
+    stage = stage_of(training, dvc)
+    dvc.kill()
+    stage.resume()
+    dvc.communicate()
+    until(lambda: not stage.is_running() or stage.status() == psutil.STATUS_ZOMBIE, "the stage goes on alone")
+    assert not (training.data / STAGE).exists()
+    again = training.run("dvc", "repro", STAGE)
+    assert again.returncode == 0, again.stderr
+    assert "goes on from iteration" in again.stderr
+    assert training.lock()[STAGE] == trained
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on(training: Project, trained: object, number: signal.Signals) -> None:
+    ours = start(training, *FRCNN, "repro", STAGE)
+    stage = stage_of(training, ours)
+    # As a terminal or a scheduler sends it: to all.
+    stage.send_signal(number)
+    ours.send_signal(number)
+    stage.resume()
+    output, _ = ours.communicate()
+    assert ours.returncode != 0
+    assert "Traceback" not in output
+    assert "goes on" in output
+    again = training.run(*FRCNN, "repro", STAGE)
+    assert again.returncode == 0, again.stderr
+    assert "goes on from iteration" in again.stderr
+    assert training.lock()[STAGE] == trained

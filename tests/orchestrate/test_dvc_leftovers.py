@@ -1,0 +1,62 @@
+"""A dvc.lock cut off anywhere is brought back to whole stages that DVC reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+from pipeline.orchestrate.dvc_leftovers import mend_lock_file
+
+FILE = {"hash": "md5", "md5": "0123456789abcdef0123456789abcdef.dir", "size": 12345, "nfiles": 3}
+LOCK = {
+    "schema": "2.0",
+    "stages": {
+        name: {
+            "cmd": f"python -m stages.{name} --params base --out data/{name}",
+            "deps": [{"path": f"stages/{name}.py", **FILE}, {"path": "data/raw", **FILE}],
+            "params": {"params.yaml": {"base": {"seed": 0, "threads": 2}, f"{name}.classes": None}},
+            "outs": [{"path": f"data/{name}", **FILE}],
+        }
+        for name in ("dataset", "resize", "features")
+    },
+}
+
+
+@pytest.fixture
+def text() -> str:
+    return yaml.safe_dump(LOCK, sort_keys=False, indent=2)
+
+
+def test_a_whole_lock_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "dvc.lock"
+    assert mend_lock_file(tmp_path) == "" and not path.exists()
+    path.write_text(text)
+    assert mend_lock_file(tmp_path) == ""
+    assert path.read_text() == text
+
+
+def test_a_lock_cut_off_after_any_byte_keeps_its_whole_stages(tmp_path: Path, text: str) -> None:
+    path, told, kept = tmp_path / "dvc.lock", set(), set()
+    for length in range(len(text)):
+        path.write_text(text[:length])
+        told.add(mend_lock_file(tmp_path))
+        if not path.exists():
+            kept.add(0)
+            continue
+        lock = yaml.safe_load(path.read_text())
+        COMPILED_LOCKFILE_SCHEMA(lock)
+        names = list(lock["stages"])
+        kept.add(len(names))
+        assert names == list(LOCK["stages"])[: len(names)]
+        assert all(lock["stages"][name] == LOCK["stages"][name] for name in names[:-1])
+    assert kept == {0, 1, 2, 3}
+    assert "dvc.lock was torn by a killed dvc; 2 stages of it are kept, DVC's run-cache has the others" in told
+
+
+def test_a_lock_of_zeros_as_a_power_cut_leaves_it_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_bytes(bytes(5000))
+    assert "0 stages of it are kept" in mend_lock_file(tmp_path)
+    assert not (tmp_path / "dvc.lock").exists()
