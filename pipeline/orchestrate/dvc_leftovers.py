@@ -1,12 +1,16 @@
-"""What a killed dvc leaves in a workspace and would stumble over: entries in its table of busy paths, torn files.
+"""What a killed dvc leaves in a workspace and would stumble over.
 
-DVC writes that table and dvc.lock in place, so that a kill can cut them off. Call these under the workspace's lock.
+DVC writes dvc.lock and its table of busy paths in place, so that a kill can cut them off, and where a run-cache's folder
+for one stage is empty it fails for ever. Call these under the workspace's lock.
 """
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ from pipeline.errors import InputError
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MD5, _NO_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?"), "0" * 32
+_SHA256 = re.compile("[0-9a-f]{64}")
+_SECONDS_OF_A_WRITE = 60.0
 _STAGE = re.compile(r"^(?=  [^\s#])", re.MULTILINE)
 
 
@@ -67,6 +73,32 @@ def mend_lock_file(root: Path) -> str:
     else:
         path.unlink()
     return f"dvc.lock was torn by a killed dvc; {kept} stages of it are kept, DVC's run-cache has the others"
+
+
+def mend_run_cache(root: Path) -> None:
+    """Remove what a killed dvc had begun to write into its run-cache: temporary files, and folders left empty.
+
+    In a cache outside of the workspace another dvc may just be writing, so that only what is old goes.
+    """
+    cache = _cache(root)
+    oldest = time.time() - (0 if cache.is_relative_to(root) else _SECONDS_OF_A_WRITE)
+    for folder in (cache / "runs").glob("*/*"):
+        with suppress(OSError):
+            for file in folder.iterdir():
+                if not _SHA256.fullmatch(file.name) and file.stat().st_mtime <= oldest:
+                    file.unlink()
+            if folder.stat().st_mtime <= oldest:
+                folder.rmdir()  # fails where it is not empty
+
+
+def _cache(root: Path) -> Path:
+    for name in ("config.local", "config"):
+        config = configparser.ConfigParser(interpolation=None)
+        with suppress(configparser.Error):
+            config.read(root / ".dvc" / name, encoding="utf-8")
+        if place := config.get("cache", "dir", fallback=""):
+            return (root / ".dvc" / place).resolve()
+    return root / ".dvc" / "cache"
 
 
 def _is_whole(text: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import InputError
-from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, mend_lock_file
+from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, mend_lock_file, mend_run_cache
 
 WORKSPACE_VARIABLE = "FRCNN_WORKSPACE"
 _SECONDS_FOR_THE_DYING = 20.0
@@ -33,6 +33,7 @@ def hold_workspace(root: Path) -> Iterator[int]:
     try:
         _end_leftovers(root)
         clear_busy_paths(root)
+        mend_run_cache(root)
         if mended := mend_lock_file(root):
             print(mended, file=sys.stderr, flush=True)
         yield descriptor

@@ -1,4 +1,4 @@
-"""Whole runs killed with -9 at random moments, started again until they are done: the same lock every time.
+"""Whole runs killed with -9 at random moments, started again until they are done: the same bytes every time.
 
 `FRCNN_DRILL_RUNS` and `FRCNN_DRILL_KILLS` say how many runs the long drill has and how often each is killed.
 """
@@ -13,13 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, new_project
+from tests.faults.flow_workspace import Workspace
+from tests.faults.processes import SECONDS, until
+from tests.fidelity.conftest import files_of
 
 RUNS, KILLS = int(os.environ.get("FRCNN_DRILL_RUNS", "10")), int(os.environ.get("FRCNN_DRILL_KILLS", "20"))
-LONGEST = 4.0  # seconds into a stage; one of the tiny graph takes one to eight
+LONGEST = 2.5  # seconds into a stage; one of the tiny graph takes one to four
+FLOW_RUNS, FLOW_KILLS = int(os.environ.get("FRCNN_DRILL_FLOW_RUNS", "10")), 3
 
 
 def begun(log: Path) -> list[str]:
@@ -36,8 +41,12 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def killed_run(project: Project, kills: int, seed: int) -> list[str]:
-    """Run the graph, killed `kills` times at most; the stage each kill fell into, as far as the log tells."""
+    """Run the graph, killed `kills` times at most; the stage each kill fell into, as far as the log tells.
+
+    The first kill comes after some stages, other ones with each seed, so that all stages have their share.
+    """
     draw = random.Random(seed)
+    let_begin = draw.randrange(14)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -50,7 +59,7 @@ def killed_run(project: Project, kills: int, seed: int) -> list[str]:
         log = project.root.parent / "log"
         with open(log, "w") as file:
             process = subprocess.Popen(
-                ["dvc", "repro"],
+                [sys.executable, "-m", "pipeline.cli", "repro"],
                 cwd=project.root,
                 env=environment,
                 stdout=file,
@@ -59,8 +68,6 @@ def killed_run(project: Project, kills: int, seed: int) -> list[str]:
             )
             status = None
             if len(fell_into) < kills:
-                # So many stages may begin before it; with 0 it can be killed before anything is done, twice in a row.
-                let_begin = draw.choice([0, 1, 1, 2, 3])
                 while status is None and len(begun(log)) < let_begin:
                     status = wait(process, 0.02)
                 status = status if status is not None else wait(process, draw.uniform(0, LONGEST))
@@ -68,33 +75,66 @@ def killed_run(project: Project, kills: int, seed: int) -> list[str]:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                     fell_into.append((begun(log) or ["before any"])[-1])
+                    # With 0 it can be killed before anything is done, twice in a row.
+                    let_begin = draw.choice([0, 1, 1, 1, 2])
                     continue
             status = process.wait()
         assert status == 0, log.read_text()[-3000:]
         return fell_into
 
 
+def assert_as_undisturbed(project: Project, undisturbed: Project) -> None:
+    """The same lock and bytes, and nothing left lying about."""
+    assert project.lock() == undisturbed.lock()
+    for stage in project.lock():
+        assert files_of(project.data / stage) == files_of(undisturbed.data / stage), stage
+    hidden = [path.name for path in project.data.iterdir() if path.name.startswith(".") and path.name != ".gitignore"]
+    assert hidden == []
+    assert not list((project.root / ".dvc/tmp/frcnn/scratch").glob("*"))
+
+
 def drill(tmp_path: Path, tiny_run: Project, kills: int, seed: int) -> list[str]:
     project = new_project(tmp_path / f"drill{seed}" / "project", TINY)
     fell_into = killed_run(project, kills, seed)
-    assert project.lock() == tiny_run.lock()
-    for stage in project.lock():
-        own = {path.name: path.read_bytes() for path in (project.data / stage).rglob("*") if path.is_file()}
-        assert own == {p.name: p.read_bytes() for p in (tiny_run.data / stage).rglob("*") if p.is_file()}
-    leftovers = [
-        path.name for path in project.data.iterdir() if path.name.startswith(".") and path.name != ".gitignore"
-    ]
-    assert leftovers == []
-    assert not list((project.root / ".dvc/tmp/frcnn/scratch").glob("*"))
+    assert_as_undisturbed(project, tiny_run)
     shutil.rmtree(project.root)
+    print(f"seed {seed}: {len(fell_into)} kills: {' '.join(fell_into)}")
     return fell_into
+
+
+def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
+    assert len(drill(tmp_path, tiny_run, kills=5, seed=1000)) == 5
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(RUNS))
-def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(
-    tmp_path: Path, tiny_run: Project, seed: int
-) -> None:
-    fell_into = drill(tmp_path, tiny_run, KILLS, seed)
-    print(f"seed {seed}: {len(fell_into)} kills in {sorted(set(fell_into))}")
-    assert len(fell_into) > KILLS / 2
+def test_the_same_with_many_more_kills(tmp_path: Path, tiny_run: Project, seed: int) -> None:
+    assert len(drill(tmp_path, tiny_run, KILLS, seed)) > KILLS / 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["flow", "worker"])
+@pytest.mark.parametrize("seed", range(FLOW_RUNS // 2))
+def test_runs_whose_flow_or_worker_is_killed(tmp_path: Path, tiny_run: Project, victim: str, seed: int) -> None:
+    draw = random.Random(f"{victim} {seed}")
+    workspace = Workspace(new_project(tmp_path / "project", TINY))
+    workspace.environment[EVERY_ITERATIONS] = "2"
+    try:
+        for _ in range(FLOW_KILLS):
+            ours = workspace.start(victim)
+            if victim == "worker":
+                target = workspace.process("prefect", "worker", "start")
+                workspace.request()
+            else:
+                target = psutil.Process(ours.pid)
+            until(lambda: any(workspace.project.data.glob(".*.partial")), "no stage starts")
+            psutil.wait_procs([target], timeout=draw.uniform(0, 12))
+            target.kill()
+            ours.communicate(timeout=SECONDS)
+            workspace.until_nobody_is_left()
+        workspace.run()
+        workspace.until_nobody_is_left()
+    finally:
+        for process in workspace.processes():
+            process.kill()
+    assert_as_undisturbed(workspace.project, tiny_run)

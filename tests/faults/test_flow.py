@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import psutil
 import pytest
 
 from tests.conftest import Project
+from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 
 STAGE = "train_rpn_step1"
@@ -46,82 +43,6 @@ def undisturbed(before_training: Project, tmp_path_factory: pytest.TempPathFacto
     return project.lock()[STAGE]
 
 
-class Workspace:
-    """A project with a flow in it, and all processes that belong to it."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(project.root),
-            "OF_TEST": str(project.root),
-        }
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start one of our verbs."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *command],
-            cwd=self.project.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def processes(self) -> list[psutil.Process]:
-        """All that were started from here and are alive."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("OF_TEST") == str(self.project.root):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def process(self, *words: str) -> psutil.Process:
-        """The one whose command line has all of `words`, the guard's own apart."""
-        return until(lambda: self._of(words), f"no process with {words}")
-
-    def guard_of(self, process: psutil.Process) -> psutil.Process:
-        """The guard under which a process runs."""
-        return next(parent for parent in process.parents() if "guard.py" in " ".join(parent.cmdline()))
-
-    def until_training(self) -> psutil.Process:
-        """Wait until the stage is at work; its process."""
-        until((self.project.data / f".{STAGE}.partial").exists, "the stage does not start")
-        return self.process("stages.train_rpn")
-
-    def run(self) -> str:
-        """Run the flow to its end; what it printed."""
-        flow = self.start("flow", STAGE)
-        output, _ = flow.communicate(timeout=SECONDS)
-        assert flow.returncode == 0, output
-        return output
-
-    def states(self) -> list[str]:
-        """What the database says of all flow runs, sorted."""
-        with closing(sqlite3.connect(self.project.root / ".prefect" / "prefect.db")) as database:
-            return sorted(state for (state,) in database.execute("select state_type from flow_run"))
-
-    def until_nobody_is_left(self) -> None:
-        """Wait for the end of all processes."""
-        _, alive = psutil.wait_procs(self.processes(), timeout=SECONDS / 4)
-        assert not alive, [process.cmdline() for process in alive]
-        assert not self.processes()
-
-    def _of(self, words: tuple[str, ...]) -> psutil.Process | None:
-        for process in self.processes():
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if all(word in line for word in words) and not any(part.endswith("guard.py") for part in line):
-                return process
-        return None
-
-
 @pytest.fixture
 def workspace(before_training: Project, tmp_path: Path) -> Iterator[Workspace]:
     project = Project(tmp_path / "project")
@@ -132,6 +53,12 @@ def workspace(before_training: Project, tmp_path: Path) -> Iterator[Workspace]:
         process.kill()
 
 
+def until_training(workspace: Workspace) -> psutil.Process:
+    """Wait until the stage is at work; its process."""
+    until((workspace.project.data / f".{STAGE}.partial").exists, "the stage does not start")
+    return workspace.process("stages.train_rpn")
+
+
 @pytest.mark.parametrize(
     "victim", ["stage", *(pytest.param(name, marks=pytest.mark.long) for name in ("dvc", "guard"))]
 )
@@ -139,7 +66,7 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
     workspace: Workspace, undisturbed: dict[str, Any], victim: str
 ) -> None:
     flow = workspace.start("flow", STAGE)
-    stage = workspace.until_training()
+    stage = until_training(workspace)
     dvc = workspace.process("dvc", "repro")
     {"stage": stage, "dvc": dvc, "guard": workspace.guard_of(dvc)}[victim].kill()
     psutil.wait_procs([stage, dvc], timeout=SECONDS)
@@ -153,11 +80,11 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
 
 def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     flow = workspace.start("flow", STAGE)
-    workspace.until_training()
+    until_training(workspace)
     flow.kill()
     flow.communicate()
     workspace.until_nobody_is_left()
-    assert "marked as crashed" in workspace.run()
+    assert "marked as crashed" in workspace.run(STAGE)
     assert workspace.states() == ["COMPLETED", "CRASHED"]
     assert workspace.project.lock()[STAGE] == undisturbed
     workspace.until_nobody_is_left()
@@ -166,7 +93,7 @@ def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, un
 @pytest.mark.long
 def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     flow = workspace.start("flow", STAGE)
-    workspace.until_training()
+    until_training(workspace)
     workspace.process("prefect", "server").kill()
     output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 0, output
@@ -180,33 +107,21 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
 ) -> None:
     ours = workspace.start("worker")
     worker = workspace.process("prefect", "worker", "start")
-    request = [sys.executable, "-m", "prefect", "deployment", "run", "faster-rcnn/this-machine"]
-    api = {
-        "PREFECT_API_URL": until(lambda: _server_of(workspace), "no server") + "/api",
-        "PREFECT_HOME": str(workspace.project.root / ".prefect"),
-        "DO_NOT_TRACK": "1",
-    }
-    subprocess.run(
-        [*request, "--param", f'targets=["{STAGE}"]'],
-        env={**workspace.environment, **api},
-        cwd=workspace.project.root,
-        check=True,
-        capture_output=True,
-    )
-    workspace.until_training()
+    workspace.request(STAGE)
+    until_training(workspace)
     worker.kill()
     output, _ = ours.communicate(timeout=SECONDS)
     assert ours.returncode == 1
     assert output.splitlines()[-1].startswith("frcnn: error: prefect worker start"), output
     workspace.until_nobody_is_left()
-    workspace.run()
+    workspace.run(STAGE)
     assert workspace.states() == ["COMPLETED", "CRASHED"]
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
 def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     first = workspace.start("flow", STAGE)
-    stage = workspace.until_training()
+    stage = until_training(workspace)
     stage.suspend()
     second = workspace.start("flow", STAGE)
     output, _ = second.communicate(timeout=SECONDS)
@@ -220,14 +135,14 @@ def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace,
     assert first.returncode == 130, output
     assert "Traceback" not in output
     workspace.until_nobody_is_left()
-    assert "marked as crashed" not in workspace.run()
+    assert "marked as crashed" not in workspace.run(STAGE)
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
 @pytest.mark.long
 def test_cancelled_in_the_pages(workspace: Workspace) -> None:
     flow = workspace.start("flow", STAGE)
-    workspace.until_training()
+    until_training(workspace)
     code = (
         "from prefect import get_client\n"
         "from prefect.states import Cancelling\n"
@@ -235,13 +150,8 @@ def test_cancelled_in_the_pages(workspace: Workspace) -> None:
         "    [run] = client.read_flow_runs()\n"
         "    client.set_flow_run_state(run.id, Cancelling(), force=True)\n"
     )
-    environment = {**workspace.environment, "PREFECT_API_URL": _server_of(workspace) + "/api", "DO_NOT_TRACK": "1"}
+    environment = {**workspace.environment, "PREFECT_API_URL": workspace.server() + "/api", "DO_NOT_TRACK": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=workspace.project.root.parent)
     output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 130, output
     workspace.until_nobody_is_left()
-
-
-def _server_of(workspace: Workspace) -> str:
-    record = workspace.project.root / ".prefect" / "server.json"
-    return json.loads(record.read_text())["url"] if record.exists() else ""

@@ -1,14 +1,16 @@
-"""A dvc.lock cut off anywhere is brought back to whole stages that DVC reads."""
+"""What a killed dvc leaves is cleared: a dvc.lock cut off anywhere, what it had begun in its run-cache."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
-from pipeline.orchestrate.dvc_leftovers import mend_lock_file
+from pipeline.orchestrate.dvc_leftovers import mend_lock_file, mend_run_cache
 
 FILE = {"hash": "md5", "md5": "0123456789abcdef0123456789abcdef.dir", "size": 12345, "nfiles": 3}
 LOCK = {
@@ -60,3 +62,26 @@ def test_a_lock_of_zeros_as_a_power_cut_leaves_it_is_removed(tmp_path: Path) -> 
     (tmp_path / "dvc.lock").write_bytes(bytes(5000))
     assert "0 stages of it are kept" in mend_lock_file(tmp_path)
     assert not (tmp_path / "dvc.lock").exists()
+
+
+@pytest.mark.parametrize("place", ["", "../../elsewhere"])
+def test_what_was_begun_in_the_run_cache_goes_and_what_others_may_be_writing_stays(tmp_path: Path, place: str) -> None:
+    root = tmp_path / "project"
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    if place:
+        (root / ".dvc/config.local").write_text(f"[cache]\n    dir = {place}\n")
+    runs = (tmp_path / "elsewhere" if place else root / ".dvc/cache") / "runs"
+    whole, torn, empty, young = (runs / (digit * 2) / (digit * 64) for digit in "abcd")
+    for folder in (whole, torn, empty, young):
+        folder.mkdir(parents=True)
+    (whole / ("0" * 64)).write_text("cmd: whole")
+    (torn / ".tmp.123").write_text("cm")
+    for path in (torn / ".tmp.123", torn, empty):
+        os.utime(path, (time.time() - 3600,) * 2)
+    mend_run_cache(root)
+    assert (whole / ("0" * 64)).read_text() == "cmd: whole"
+    assert not (torn / ".tmp.123").exists()
+    assert not empty.exists()
+    assert young.exists() == bool(place)
+    mend_run_cache(tmp_path / "no project")
