@@ -1,13 +1,14 @@
 """What a killed dvc leaves in a workspace and would stumble over.
 
-DVC writes dvc.lock and its table of busy paths in place, so that a kill can cut them off, and where a run-cache's folder
-for one stage is empty it fails for ever. Call these under the workspace's lock.
+DVC writes dvc.lock and its table of busy paths in place, so that a kill can cut them off, and it fails for ever where a
+folder of its run-cache is empty. Call these under the workspace's lock.
 """
 
 from __future__ import annotations
 
 import configparser
 import json
+import math
 import re
 import time
 from contextlib import suppress
@@ -81,13 +82,13 @@ def mend_run_cache(root: Path) -> None:
     In a cache outside of the workspace another dvc may just be writing, so that only what is old goes.
     """
     cache = _cache(root)
-    oldest = time.time() - (0 if cache.is_relative_to(root) else _SECONDS_OF_A_WRITE)
+    before = math.inf if cache.is_relative_to(root) else time.time() - _SECONDS_OF_A_WRITE
     for folder in (cache / "runs").glob("*/*"):
         with suppress(OSError):
             for file in folder.iterdir():
-                if not _SHA256.fullmatch(file.name) and file.stat().st_mtime <= oldest:
+                if not _SHA256.fullmatch(file.name) and file.stat().st_mtime < before:
                     file.unlink()
-            if folder.stat().st_mtime <= oldest:
+            if folder.stat().st_mtime < before:
                 folder.rmdir()  # fails where it is not empty
 
 

@@ -83,5 +83,6 @@ def test_what_was_begun_in_the_run_cache_goes_and_what_others_may_be_writing_sta
     assert (whole / ("0" * 64)).read_text() == "cmd: whole"
     assert not (torn / ".tmp.123").exists()
     assert not empty.exists()
+    assert torn.exists() == bool(place)
     assert young.exists() == bool(place)
     mend_run_cache(tmp_path / "no project")
