@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shutil
 import sys
@@ -16,7 +15,7 @@ import yaml
 
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
-from pipeline.errors import InputError
+from pipeline.errors import InputError, is_disk_full
 from pipeline.params import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
@@ -125,13 +124,12 @@ def run_stage(
         _fail(name, str(error))
     except MemoryError:
         _fail(name, f"out of memory; {_less_memory(params, name)}")
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        if is_disk_full(error):
             _fail(name, f"disk full while writing {arguments.out}; free space and run again")
-        _fail(
-            name, f"{error.filename or arguments.out}: {error.strerror or error}; check that it can be read and written"
-        )
-    except RuntimeError as error:
+        if isinstance(error, OSError):
+            what = f"{error.filename or arguments.out}: {error.strerror or error}"
+            _fail(name, f"{what}; check that it can be read and written")
         if not _is_out_of_memory(error):
             raise
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
@@ -144,7 +142,7 @@ def run_stage(
     os._exit(0)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """torch's own exceptions, without importing torch."""
     return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 

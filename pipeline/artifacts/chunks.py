@@ -149,8 +149,7 @@ class ChunkedTable:
     def begin(self, index: int) -> None:
         """Open the part of a chunk."""
         self._part = self._parts[index]
-        self._writer = TableWriter(self._part, self._schema)
-        self._writer.__enter__()
+        self._writer = TableWriter(self._part, self._schema).__enter__()
 
     def end(self) -> list[Path]:
         """Publish the part."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,10 +41,13 @@ class TableWriter:
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._last_id: Any = None
-        self._atomic = atomic_file(path)
+        self._path = path
 
     def __enter__(self) -> TableWriter:
-        self._writer = _parquet_writer(self._atomic.__enter__(), self._schema)
+        with ExitStack() as opened:
+            temporary = opened.enter_context(atomic_file(self._path))
+            self._writer = opened.enter_context(_parquet_writer(temporary, self._schema))
+            self._opened = opened.pop_all()
         return self
 
     def write(self, columns: Mapping[str, Any]) -> None:
@@ -69,10 +72,11 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is not None:
+            self._opened.__exit__(kind, error, trace)
+            return
+        with self._opened:
             self._flush()
-        self._writer.close()
-        self._atomic.__exit__(kind, error, trace)
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

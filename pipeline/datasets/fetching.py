@@ -6,7 +6,6 @@ unpacked. What is whole is not fetched again.
 
 from __future__ import annotations
 
-import errno
 import http.client
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file, atomic_folder
-from pipeline.errors import InputError
+from pipeline.errors import InputError, is_disk_full
 
 _SILENCE = 60  # s that a server may say nothing
 
@@ -64,7 +63,7 @@ def fetch_voc(name: str, to: Path, tell: Callable[[str], None] = lambda line: No
         for tree in _DATA_SETS[name]:
             _fetch_tree(to, tree, tell)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise InputError(f"{to}: disk full; free space and run again, whole archives are kept") from error
         raise InputError(
             f"{error.filename or to}: {error.strerror or error}; give --to a folder that can be written"
@@ -119,7 +118,7 @@ def _fetch_archive(path: Path, url: str, md5: str, tell: Callable[[str], None]) 
         except RuntimeError as error:  # torchvision's word for a wrong checksum, or too many redirections
             raise InputError(f"{path.name}: what came is not the archive (its MD5 is not {md5}); {remedy}") from error
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if is_disk_full(error):
                 raise
             raise InputError(f"{path.name}: cannot be fetched ({_reason(error)}); {remedy}") from error
     return path

@@ -1,0 +1,102 @@
+"""A disk that fills up under one writer of each kind: one line, nothing half-written, and the rerun succeeds.
+
+The disk is a small tmpfs in a mount namespace of the test's own, so that nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.training.checkpoints import EVERY_ITERATIONS
+from tests.conftest import Project
+from tests.fidelity.conftest import files_of
+
+# Runs a stage on a full disk, tells what it left there, makes the disk larger, and runs it again.
+_SCRIPT = """
+set -u
+mount -t tmpfs -o size=$SMALL tmpfs "$DISK" || exit 99
+"$@"
+echo "status $?" >&2
+find "$DISK" -mindepth 1 -name '[!.]*' -path '*/'"$LOOK_FOR"'*' -printf 'left %P\\n' >&2
+mount -o remount,size=200m "$DISK"
+"$@" || exit 1
+cp -r "$DISK/." "$KEEP"
+"""
+
+
+def run_on_small_disk(
+    project: Project, stage: str, disk: Path, out: Path, size: int, keep: Path, look_for: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a stage as dvc.yaml wires it, but into `out`, with so many bytes free on `disk`; then again with enough."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("this system lends no mount namespace (unshare -Urm)")
+    command = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
+    command[command.index("--out") + 1] = str(out)
+    disk.mkdir(parents=True, exist_ok=True)
+    keep.mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(project.root),
+        "SMALL": str(size),
+        "DISK": str(disk),
+        "KEEP": str(keep),
+        "LOOK_FOR": look_for,
+        EVERY_ITERATIONS: "1",
+    }
+    result = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", _SCRIPT, "bash", sys.executable, *command[1:]],
+        cwd=project.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "status 1\n" in result.stderr
+    assert result.stderr.count(f"{stage}: error: disk full while writing ") == 1, result.stderr
+    return result
+
+
+@pytest.mark.parametrize(
+    ("stage", "share"),
+    [
+        pytest.param("proposal_targets_step2", 0.5, id="tables"),
+        pytest.param("features", 0.6, id="shards"),
+        pytest.param("backbone", 0.5, id="weights"),
+        pytest.param("train_rpn_step1", 0.5, id="weights of a training"),
+        pytest.param("resize", 0.7, id="shards and tables"),
+        pytest.param("dataset", 0.5, id="images and tables"),
+        pytest.param("detect_step2", 0.3, id="detections"),
+        pytest.param("evaluate_step2", 0.4, id="curves and metrics"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_the_rerun_leaves_the_same_bytes(
+    tiny_run: Project, tmp_path: Path, stage: str, share: float
+) -> None:
+    expected = files_of(tiny_run.data / stage)
+    size = int(share * sum(len(content) for content in expected.values()))
+    disk, keep = tmp_path / "disk", tmp_path / "keep"
+    result = run_on_small_disk(tiny_run, stage, disk, disk / stage, size, keep, stage)
+    assert "\nleft " not in result.stderr
+    assert files_of(keep / stage) == expected
+    assert [path.name for path in keep.iterdir()] == [stage]
+
+
+def test_a_full_disk_under_the_states_of_a_training(tiny_run: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(tiny_run.root, project.root, symlinks=True)
+    stage, notes, keep = "train_rpn_step1", project.root / ".dvc/tmp/frcnn", tmp_path / "keep"
+    shutil.rmtree(notes, ignore_errors=True)
+    one_state = 2 * sum(len(content) for content in files_of(tiny_run.data / stage).values())
+    result = run_on_small_disk(project, stage, notes, tmp_path / stage, int(1.5 * one_state), keep, "state-")
+    assert "goes on from iteration" in result.stderr
+    assert files_of(tmp_path / stage) == files_of(tiny_run.data / stage)
+    assert not list(keep.rglob("state-*"))

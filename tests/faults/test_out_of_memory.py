@@ -1,0 +1,57 @@
+"""Out of memory on a GPU, in torch or in Python: one line that names the parameter to lower."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+_STAGE = """
+import sys
+from pipeline.stage import run_stage
+def work(stage):
+    {statement}
+run_stage(work, about=None, inputs={{}})
+"""
+_CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9.00 GiB.\\nGPU 0 has ...')"
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (_CUDA, "out of memory (CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has ...)"),
+        ("import torch; torch.empty(1 << 60, dtype=torch.uint8)", "can't allocate memory"),
+        ("import numpy; numpy.ones(1 << 60, dtype=numpy.uint8)", "out of memory"),
+        ("bytes(1 << 60)", "out of memory"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        ("train_head_step2", "lower train_head_step2.images_per_iteration or the image size (section resize)"),
+        ("features", "lower the image size (section resize)"),
+    ],
+)
+def test_out_of_memory_names_what_to_lower(tmp_path: Path, statement: str, told: str, stage: str, remedy: str) -> None:
+    out = tmp_path / stage
+    arguments = ["--out", out, "--params", f"base,{stage}", "--params-file", ROOT / "params.yaml"]
+    result = subprocess.run(
+        [sys.executable, "-c", _STAGE.format(statement=statement), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stderr
+    [*_, last] = result.stderr.splitlines()
+    assert last.startswith(f"{stage}: error: out of memory")
+    assert told in last
+    assert last.endswith(remedy)
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("*features*")) and not out.exists()
