@@ -114,7 +114,9 @@ class Checkpoints:
 
 def _digest(told: Mapping[str, Any], tensors: bytes) -> str:
     """SHA-256 of both files' content."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest.update(tensors)
+    return digest.hexdigest()
 
 
 def _number(name: str, default: float) -> float:
