@@ -22,7 +22,7 @@ from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 from tests.fidelity.conftest import files_of
 
-RUNS, KILLS = int(os.environ.get("FRCNN_DRILL_RUNS", "10")), int(os.environ.get("FRCNN_DRILL_KILLS", "20"))
+RUNS, KILLS = int(os.environ.get("FRCNN_DRILL_RUNS", "11")), int(os.environ.get("FRCNN_DRILL_KILLS", "20"))
 LONGEST = 2.5  # seconds into a stage; one of the tiny graph takes one to four
 FLOW_RUNS, FLOW_KILLS = int(os.environ.get("FRCNN_DRILL_FLOW_RUNS", "10")), 3
 
