@@ -25,19 +25,26 @@ def pairwise_iou(boxes: Tensor, others: Tensor, dtype: torch.dtype | None = None
     Args:
         dtype: what the results are rounded to; None: that of the boxes, in which they are computed in any case.
     """
-    if not others.is_cuda:
-        if len(others) >= _ROW_BY_ROW:
-            return _iou_row_by_row(boxes, others, dtype or boxes.dtype)
-        at_once = _PAIRS_AT_ONCE // max(len(others), 1)
-        if len(boxes) > at_once:
-            return torch.cat([pairwise_iou(part, others, dtype) for part in boxes.split(at_once)])
-    left, top, right, bottom = boxes.t().contiguous()[..., None]
-    x1, y1, x2, y2 = others.t().contiguous()
+    on_cpu = not others.is_cuda
+    if on_cpu and len(others) >= _ROW_BY_ROW:
+        return _iou_row_by_row(boxes, others, dtype or boxes.dtype)
+    columns = others.t().contiguous()
+    at_once = max(_PAIRS_AT_ONCE // max(len(others), 1), 1)
+    if on_cpu and len(boxes) > at_once:
+        return torch.cat([_iou_of_columns(part, columns) for part in boxes.split(at_once)]).to(dtype or boxes.dtype)
+    return _iou_of_columns(boxes, columns).to(dtype or boxes.dtype)
+
+
+def _iou_of_columns(boxes: Tensor, others: Tensor) -> Tensor:
+    """(N, 4) boxes and the (4, M) columns of the others to (N, M)."""
+    left, top, right, bottom = boxes.t()[..., None].unbind()
+    x1, y1, x2, y2 = others.unbind()
     width = torch.minimum(right, x2).sub_(torch.maximum(left, x1)).clamp_(min=0)
     height = torch.minimum(bottom, y2).sub_(torch.maximum(top, y1)).clamp_(min=0)
     intersection = width.mul_(height)
-    union = (areas(boxes)[:, None] + areas(others)).sub_(intersection)
-    return intersection.div_(union).masked_fill_(~(union > 0), 0).to(dtype or boxes.dtype)
+    own_areas, other_areas = (right - left).mul_(bottom - top), (x2 - x1).mul_(y2 - y1)
+    union = torch.add(own_areas, other_areas, out=height).sub_(intersection)
+    return intersection.div_(union).nan_to_num_(0.0)
 
 
 # On a CPU, of so many pairs what lies between stays in the cache, and no second thread is woken for it; with so many
@@ -59,7 +66,7 @@ def _iou_row_by_row(boxes: Tensor, others: Tensor, dtype: torch.dtype) -> Tensor
         intersection = width.mul_(height)
         union = torch.add(other_areas, own_area, out=height).sub_(intersection)
         ratio = intersection.div_(union)
-        row.copy_(ratio if none_empty and 0 <= own_area < math.inf else ratio.masked_fill_(~(union > 0), 0))
+        row.copy_(ratio if none_empty and 0 <= own_area < math.inf else ratio.nan_to_num_(0.0))
     return iou
 
 
