@@ -1,0 +1,148 @@
+"""Does a stage's time grow with the images alone, and its memory not at all? python -m benchmarks.scaling [FOLDER]
+
+Runs every stage of a small graph by hand at 1, 4 and 16 times the images, each in a process of its own, and tells the
+seconds and bytes that one image more costs (so that start-up drops out), the peak memory, and the output's size.
+Training stages run in proportion to the images. FOLDER keeps the projects; without one they go to a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from benchmarks.flow_overhead import small_project
+from benchmarks.page import Row, write_section
+
+SIZES = (24, 96, 384)
+ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
+# Start-up and a first image vary by a tenth of a second; what two sizes differ by is told from that on.
+LINEAR = 1.25
+TRAINING = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
+# A process counts as its peak what its parent held when it was forked, so a small one stands between.
+_MEASURE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss * 1024)
+sys.exit(process.returncode)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage at one size: `seconds` of its process, `peak` and `written` bytes, and `files` written."""
+
+    seconds: float
+    peak: int
+    written: int
+    files: int
+
+
+def run_stages(root: Path, images: int) -> dict[str, Run]:
+    """Every stage of a new project with `images` training and half as many test images, in the graph's order."""
+    root.mkdir(parents=True)
+    small_project(root, threads=1)  # two would wait for each other where others use the cores too
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["dataset"]["shapes"].update(train=images, test=images // 2)
+    params["proposals"].update(pre_nms=1000, post_nms=300)
+    for stage in TRAINING:
+        params[stage].update(iterations=images // 4, lr_drop_at=[images // 4 - 1])
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    return {name: _run(root, name, stage["cmd"]) for name, stage in graph(root).items()}
+
+
+def graph(root: Path) -> dict[str, dict]:
+    """The stages of dvc.yaml."""
+    return yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def _run(root: Path, name: str, command: str) -> Run:
+    began = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-c", _MEASURE, sys.executable, *command.split()[1:]],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    seconds = time.perf_counter() - began
+    written = [path.stat().st_size for path in (root / "data" / name).rglob("*") if path.is_file()]
+    print(f"{name}: {seconds:.1f} s", flush=True)
+    return Run(seconds, int(result.stdout), sum(written), len(written))
+
+
+def images_of(name: str, images: int) -> int:
+    """How many images a stage sees where there are `images` to train on and half as many to test on."""
+    if name in ("dataset", "resize"):
+        return images + images // 2
+    return images // 2 if name.startswith(("detect", "evaluate")) else images
+
+
+def per_image(name: str, runs: list[dict[str, Run]], what: str, first: int, last: int) -> float:
+    """What one image more costs between two of the sizes."""
+    more = images_of(name, SIZES[last]) - images_of(name, SIZES[first])
+    return (getattr(runs[last][name], what) - getattr(runs[first][name], what)) / more
+
+
+def table(runs: list[dict[str, Run]]) -> str:
+    """In Markdown, a row a stage."""
+    lines = [
+        "| stage | ms an image, 1x to 4x | 4x to 16x | bytes an image | files at 16x | peak MB at 1x | at 16x |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in runs[0]:
+        early, late = (1e3 * per_image(name, runs, "seconds", *pair) for pair in ((0, 1), (1, 2)))
+        own_bytes, peaks = per_image(name, runs, "written", 1, 2), [run[name].peak >> 20 for run in runs]
+        lines.append(
+            f"| `{name}` | {early:.1f} | {late:.1f} | {own_bytes:,.0f} | {runs[-1][name].files} | {peaks[0]} | "
+            f"{peaks[-1]} |"
+        )
+    return "\n".join(lines)
+
+
+def rows(runs: list[dict[str, Run]]) -> list[Row]:
+    """The two bars: time grows in proportion at most, memory stays."""
+    # Of a stage that takes a few seconds in all, a slope is noise: judged are those that the images cost something.
+    steep = [name for name in runs[0] if runs[2][name].seconds > 2 * runs[0][name].seconds]
+    slopes = [per_image(name, runs, "seconds", 1, 2) / per_image(name, runs, "seconds", 0, 1) for name in steep]
+    grown = {name: runs[-1][name].peak - runs[0][name].peak for name in runs[0]}
+    over = [grown[name] / max(ALLOWED_BYTES, ALLOWED_SHARE * runs[0][name].peak) for name in grown]
+    named = max(grown, key=lambda name: grown[name])
+    return [
+        Row(f"slope of time, of {len(steep)} stages the median", [statistics.median(slopes)], bar=LINEAR, unit="x"),
+        Row(f"memory over what is allowed, most grown: {named}", [max(over)], bar=1.0, unit="x"),
+    ]
+
+
+def measure(folder: Path) -> list[dict[str, Run]]:
+    """All stages at all sizes."""
+    return [run_stages(folder / str(images), images) for images in SIZES]
+
+
+def main(folder: Path) -> None:
+    runs = measure(folder)
+    about = (
+        f"Every stage of the default graph on {SIZES[0]}, {SIZES[1]} and {SIZES[2]} generated training images of\n"
+        "192 x 192 and half as many test images. What one image more costs, without start-up; training stages run an\n"
+        "iteration of 2 images for every 4.\n\n" + table(runs)
+    )
+    write_section("scaling", "Scaling with the number of images", about, rows(runs))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            main(Path(scratch))
