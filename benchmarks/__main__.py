@@ -10,7 +10,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SCRIPTS = ("training_time", "cached_maps", "inference_time")
+SCRIPTS = (
+    "training_time",
+    "cached_maps",
+    "inference_time",
+    "targets",
+    "coco_evaluation",
+    "start_up",
+    "scaling",
+    "dvc_files",
+)
 
 
 def main() -> None:
