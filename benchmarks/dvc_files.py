@@ -15,8 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 from benchmarks.page import Row, write_section
 
 FILES, BYTES, PER_SHARD = 10_000, 16 << 10, 64
@@ -84,13 +82,12 @@ def main(runs: int = 1) -> None:
     seconds = min(times["add"] for times in measured["shards"]) - start
     rate = FILES * BYTES / 2**20 / max(seconds, 1e-3)
     per_file_cost = (min(times["add"] for times in measured["small files"]) - start - seconds) / FILES
-    torch.set_num_threads(2)
     write_section(
         "dvc_files",
         "Many files against shards, in DVC",
-        f"{FILES:,} files of {BYTES >> 10} KiB (peer), and the same bytes in {-(-FILES // PER_SHARD)} shards (ours). DVC's\n"
-        f"own start, {start:.1f} s, is part of every time. Without it, shards are hashed and copied into the cache at\n"
-        f"{rate:.0f} MB/s, and every file more costs {per_file_cost * 1e3:.2f} ms.",
+        f"{FILES:,} files of {BYTES >> 10} KiB (peer), and the same bytes in {-(-FILES // PER_SHARD)} shards (ours).\n"
+        f"DVC's own start, {start:.1f} s, is part of every time. Without it, shards are hashed and copied into the\n"
+        f"cache at {rate:.0f} MB/s, and every file more costs {per_file_cost * 1e3:.2f} ms.",
         rows,
     )
 
