@@ -19,6 +19,7 @@ import yaml
 
 from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
+from benchmarks.sizes import PAGE, TRAINING_IMAGES, told
 
 SIZES = (24, 96, 384)
 ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
@@ -96,17 +97,28 @@ def per_image(name: str, runs: list[dict[str, Run]], what: str, first: int, last
 def table(runs: list[dict[str, Run]]) -> str:
     """In Markdown, a row a stage."""
     lines = [
-        "| stage | ms an image, 1x to 4x | 4x to 16x | bytes an image | files at 16x | peak MB at 1x | at 16x |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| stage | ms an image, 1x to 4x | 4x to 16x | bytes an image | files at 16x | peak MB at 1x | at 16x | "
+        f"{' | '.join(TRAINING_IMAGES)} |",
+        "|" + " --- |" * (7 + len(TRAINING_IMAGES)),
     ]
     for name in runs[0]:
         early, late = (1e3 * per_image(name, runs, "seconds", *pair) for pair in ((0, 1), (1, 2)))
         own_bytes, peaks = per_image(name, runs, "written", 1, 2), [run[name].peak >> 20 for run in runs]
         lines.append(
             f"| `{name}` | {early:.1f} | {late:.1f} | {own_bytes:,.0f} | {runs[-1][name].files} | {peaks[0]} | "
-            f"{peaks[-1]} |"
+            f"{peaks[-1]} | " + " | ".join(_at(name, runs, count) for count in TRAINING_IMAGES.values()) + " |"
         )
     return "\n".join(lines)
+
+
+def _at(name: str, runs: list[dict[str, Run]], images: int) -> str:
+    """Time and bytes with so many training images, in a straight line from the largest run. A training stage sees as
+    many iterations as its schedule says, whatever the data."""
+    if name in TRAINING or name == "backbone":
+        return ""
+    more = images_of(name, images) - images_of(name, SIZES[-1])
+    seconds = runs[-1][name].seconds + more * max(per_image(name, runs, "seconds", 0, 2), 0)
+    return f"{seconds / 60:.0f} min, {told(runs[-1][name].written + more * per_image(name, runs, 'written', 1, 2))}"
 
 
 def rows(runs: list[dict[str, Run]]) -> list[Row]:
@@ -134,7 +146,7 @@ def main(folder: Path) -> None:
         "192 x 192 and half as many test images. What one image more costs, without start-up; training stages run 24\n"
         "iterations of 2 images, and one more for every 4 images.\n\n" + table(runs)
     )
-    write_section("scaling", "Scaling with the number of images", about, rows(runs))
+    write_section("scaling", "Scaling with the number of images", about, rows(runs), PAGE)
 
 
 if __name__ == "__main__":
