@@ -7,14 +7,13 @@ classified; and objectness maps with images.parquet, their index.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.atomic import write_json_list
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
 from pipeline.artifacts.tables import Columns, box_columns, boxes_of
@@ -77,8 +76,8 @@ def detect(stage: Stage) -> None:
                 }
             )
         number = {image_id: place + 1 for place, image_id in enumerate(ids)}
-        results = [result for columns in detections.groups() for result in _coco_results(number, columns)]
-        write_text(stage.out / "detections.json", json.dumps(results) + "\n")
+        results = (result for columns in detections.groups() for result in _coco_results(number, columns))
+        write_json_list(stage.out / "detections.json", results)
     stage.log(f"{detections.rows} detections in {len(ids)} images")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_text
+from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_json_list, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -84,3 +85,10 @@ def test_what_a_killed_run_left_is_cleared_before_the_next(tmp_path: Path) -> No
         (temporary / "new").write_text("new")
     assert names(path) == ["new"]
     assert names(tmp_path) == ["resize"]
+
+
+@pytest.mark.parametrize("items", [[], [{"a": 1}], [{"a": [1.5, None]}, "b\n", 3]])
+def test_a_list_is_written_item_by_item_as_json_writes_it_whole(tmp_path: Path, items: list[object]) -> None:
+    write_json_list(tmp_path / "list.json", iter(items))
+    assert (tmp_path / "list.json").read_text() == json.dumps(items) + "\n"
+    assert names(tmp_path) == ["list.json"]
