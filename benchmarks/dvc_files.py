@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks.page import Row, write_section
+from benchmarks.sizes import PAGE
 
 FILES, BYTES, PER_SHARD = 10_000, 16 << 10, 64
 LINKS = ("copy", "hardlink", "symlink")
@@ -89,6 +90,7 @@ def main(runs: int = 1) -> None:
         f"DVC's own start, {start:.1f} s, is part of every time. Without it, shards are hashed and copied into the\n"
         f"cache at {rate:.0f} MB/s, and every file more costs {per_file_cost * 1e3:.2f} ms.",
         rows,
+        PAGE,
     )
 
 
