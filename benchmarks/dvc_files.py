@@ -70,12 +70,10 @@ def main(runs: int = 1) -> None:
                 root = Path(folder) / f"{name}-{run}"
                 measured[name].append(measure(root, per_file))
                 shutil.rmtree(root)
-    # Shards are to take at most half: what is left is DVC's start and the bytes.
     rows = [
         Row(
             what,
             *([times[what] for times in measured[name]] for name in LAYOUTS),
-            bar=0.5 if what == "add" else None,
             unit="s",
         )
         for what in measured["shards"][0]
