@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,21 @@ def _first(own: Path, shared: Path) -> Path:
 
 
 @contextlib.contextmanager
-def prepared(name: str, arguments: argparse.Namespace, side: int, count: int, **changes: Any) -> Iterator[Photos]:
+def prepared(
+    name: str,
+    arguments: argparse.Namespace,
+    side: int,
+    train: int,
+    test: int = 1,
+    *,
+    targets: bool = True,
+    **changes: Any,
+) -> Iterator[Photos]:
     """Photos at a shorter side, with everything that step 2 trains on; skips the benchmark where there are none.
 
     Args:
-        count: images of each split. changes: of parameters, `section={name: value}`.
+        train, test: at most so many images of either split. targets: whether anything is to be trained on them.
+        changes: of parameters, `section={name: value}`.
     """
     photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
     if not (photos / "ImageSets/Main/train.txt").is_file():
@@ -111,24 +121,25 @@ def prepared(name: str, arguments: argparse.Namespace, side: int, count: int, **
         own_weights = Path(folder) / "weights"
         own_weights.mkdir()
         (own_weights / found[0].name).symlink_to(found[0])
-        _link_some(photos, raw, count)
+        _link_some(photos, raw, {"train": train, "test": test})
         made = Photos(data, params)
         made.run("dataset", dataset, raw=raw)
         made.run("backbone", backbone, weights=own_weights)
         made.run("resize", resize, dataset="dataset", raw=raw)
-        made.run("anchor_targets", anchor_targets, resize="resize")
-        made.run("train_rpn_step1", _untrained_rpn, backbone="backbone")
-        made.run("proposals_step1", proposals, resize="resize", rpn="train_rpn_step1", trunk="backbone")
-        made.run("proposal_targets_step2", proposal_targets, resize="resize", proposals="proposals_step1")
+        if targets:
+            made.run("anchor_targets", anchor_targets, resize="resize")
+            made.run("train_rpn_step1", _untrained_rpn, backbone="backbone")
+            made.run("proposals_step1", proposals, resize="resize", rpn="train_rpn_step1", trunk="backbone")
+            made.run("proposal_targets_step2", proposal_targets, resize="resize", proposals="proposals_step1")
         yield made
 
 
-def _link_some(photos: Path, raw: Path, count: int) -> None:
-    """A VOC tree of the first `count` images of each split, in place of all."""
+def _link_some(photos: Path, raw: Path, counts: Mapping[str, int]) -> None:
+    """A VOC tree of the first images of each split, in place of all."""
     (raw / "ImageSets/Main").mkdir(parents=True)
     for part in ("Annotations", "JPEGImages"):
         (raw / part).mkdir()
-    for split in ("train", "test"):
+    for split, count in counts.items():
         lines = (photos / f"ImageSets/Main/{split}.txt").read_text(encoding="utf-8").split()[:count]
         (raw / f"ImageSets/Main/{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for line in lines:

@@ -26,7 +26,7 @@ from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.build import initial_rpn, load_trunk, pretrained_head
 from pipeline.params import Schedule
 from pipeline.seeding import torch_generator
-from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, RoISampler, prefetch
+from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, RoISampler, ViewSource, prefetch
 from pipeline.training.launcher import launch
 from pipeline.training.loop import train
 from pipeline.training.run import epoch_order
@@ -46,11 +46,11 @@ forward and backward, over the machine's measured rate in bf16 ({rate:.2f} Tflop
 weights of fc6 and fc7 must move at {bandwidth:.0f} GB/s."""
 
 
-def loader_of(photos: Photos, stage: str, schedule: Schedule) -> BatchLoader:
-    """Our loader of step 1 or of step 2."""
+def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource | None = None) -> BatchLoader:
+    """Our loader of step 1 or of step 2, of images where no other source is given."""
     params, seed = photos.params, photos.params.base.seed
     order = epoch_order(photos.entries(), schedule, seed, stage)
-    source = ImageViews(photos.images())
+    source = source or ImageViews(photos.images())
     if stage == "train_rpn_step1":
         targets = AnchorTargets(photos.data / "anchor_targets")
         anchors = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage)

@@ -1,0 +1,103 @@
+"""Convolutions, ReLUs and poolings of the trunk and the RPN in less time on a CPU; elsewhere, the layers as they are.
+
+oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
+else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
+a layer that takes 10 ms alone took from 40 to 340. Nine products of matrices, one for each of the kernel's cells, take
+as long alone or less, and lose no more than their share (benchmarks/training_time.py).
+
+Shapes: B images; D channels in, E channels out; H, W height, width of the maps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# For narrower layers oneDNN's kernel is faster, where it runs alone.
+_LEAST_CHANNELS = 512
+
+
+def conv3x3(layer: nn.Conv2d, maps: Tensor) -> Tensor:
+    """What `layer`, of kernel 3, stride 1 and padding 1, makes of (B, D, H, W) maps."""
+    if (
+        maps.device.type == "cpu"
+        and layer.in_channels >= _LEAST_CHANNELS
+        and torch.is_grad_enabled()
+        and layer.weight.requires_grad
+        and torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    ):
+        return _Conv3x3.apply(maps.to(torch.get_autocast_dtype("cpu")), layer.weight, layer.bias)
+    return layer(maps)
+
+
+class _Conv3x3(torch.autograd.Function):
+    """In the maps' dtype, which is lower than the weights' float32, as autocast would do it."""
+
+    @staticmethod
+    def forward(context: Any, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        low = weight.to(maps.dtype)
+        context.save_for_backward(maps, low)
+        return torch.conv2d(maps, low, bias.to(maps.dtype), padding=1)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        maps, weight = context.saved_tensors
+        of_maps = of_weight = of_bias = None
+        if context.needs_input_grad[0]:
+            of_maps = torch.ops.aten.convolution_backward(
+                gradient, maps, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, False, False]
+            )[0]
+        if context.needs_input_grad[1]:
+            of_weight = weight_gradient(maps, gradient)
+        if context.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
+        return of_maps, of_weight, of_bias
+
+
+def weight_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a 3x3 convolution's weights, (E, D, 3, 3) float32 in channels_last layout.
+
+    All images lie in one array of cells with a border of zeros around each image, so that the cell that is `y` rows
+    below and `x` columns right of any other is always as many places further on.
+
+    Args:
+        maps: (B, D, H, W) what went in. gradient: (B, E, H, W) of what came out.
+    """
+    images, channels, height, width = maps.shape
+    row = width + 2
+    cells = images * (height + 2) * row
+    padded = maps.new_zeros(cells + 2 * row + 2, channels)
+    padded[:cells].view(images, height + 2, row, channels)[:, 1:-1, 1:-1] = maps.permute(0, 2, 3, 1)
+    out = gradient.new_zeros(cells, gradient.shape[1])
+    out.view(images, height + 2, row, -1)[:, :height, :width] = gradient.permute(0, 2, 3, 1)
+    transposed = out.t().contiguous()
+    weights = maps.new_empty(gradient.shape[1], 3, 3, channels, dtype=torch.float32)
+    for y in range(3):
+        for x in range(3):
+            start = y * row + x
+            weights[:, y, x] = transposed @ padded[start : start + cells]
+    return weights.permute(0, 3, 1, 2)
+
+
+def conv_relu(layer: nn.Conv2d, maps: Tensor) -> Tensor:
+    """ReLU of `layer`'s output, without a gradient; on a CPU in one pass over the output, with the same bits."""
+    if maps.device.type != "cpu" or not torch.backends.mkldnn.is_available() or torch.compiler.is_compiling():
+        return layer(maps).relu_()
+    weight, bias = layer.weight, layer.bias
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        maps, weight, bias = maps.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
+
+
+def max_pool(layer: nn.MaxPool2d, maps: Tensor) -> Tensor:
+    """`layer`, 2x2 with stride 2, on (B, D, H, W) maps, with the same bits. Without a gradient nobody asks where a
+    maximum came from, and rows and columns compared as wholes take half the time in bf16."""
+    if torch.is_grad_enabled() or maps.dtype != torch.bfloat16 or layer.ceil_mode or min(maps.shape[2:]) < 2:
+        return layer(maps)
+    height, width = (side // 2 * 2 for side in maps.shape[2:])
+    rows = torch.maximum(maps[:, :, 0:height:2, :width], maps[:, :, 1:height:2, :width])
+    return torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
