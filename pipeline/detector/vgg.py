@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.convolution import conv3x3, conv_relu, max_pool
+from pipeline.detector.convolution import conv3x3, max_pool
 from pipeline.detector.trunk import Trunk
 
 
@@ -90,17 +90,15 @@ class VGGTrunk(Trunk):
 
 
 def _run(layers: nn.Sequential, maps: Tensor) -> Tensor:
-    """The layers in order; where no gradient is wanted, a ReLU together with the convolution before it."""
+    """The layers in order, a ReLU together with the convolution before it."""
     waiting = list(layers)[::-1]
     while waiting:
         layer = waiting.pop()
-        if isinstance(layer, nn.MaxPool2d):
-            maps = max_pool(layer, maps)
-        elif not isinstance(layer, nn.Conv2d):
-            maps = layer(maps)
-        elif torch.is_grad_enabled() or not waiting or not isinstance(waiting[-1], nn.ReLU):
-            maps = conv3x3(layer, maps)
+        if isinstance(layer, nn.Conv2d):
+            relu = bool(waiting) and isinstance(waiting[-1], nn.ReLU)
+            if relu:
+                waiting.pop()
+            maps = conv3x3(layer, maps, relu=relu)
         else:
-            waiting.pop()
-            maps = conv_relu(layer, maps)
+            maps = max_pool(layer, maps) if isinstance(layer, nn.MaxPool2d) else layer(maps)
     return maps

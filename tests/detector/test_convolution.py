@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.convolution import conv3x3, conv_relu, max_pool, weight_gradient
+from pipeline.detector.convolution import conv3x3, max_pool, weight_gradient
 
 
 def drawn(*shape: int) -> Tensor:
@@ -31,17 +31,20 @@ def test_weight_gradient_is_autograds(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(weight_gradient(maps, gradient), wanted, rtol=1e-4, atol=1e-4)
 
 
-def gradients(layer: nn.Conv2d, maps: Tensor, *, by_products: bool) -> tuple[Tensor, list[Tensor]]:
+def gradients(layer: nn.Conv2d, maps: Tensor, *, own: bool, relu: bool) -> tuple[Tensor, list[Tensor]]:
     maps = maps.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        out = conv3x3(layer, maps) if by_products else layer(maps)
+        plain = torch.relu(layer(maps)) if relu else layer(maps)
+        out = conv3x3(layer, maps, relu=relu) if own else plain
     return out, list(torch.autograd.grad(out.float().square().sum(), [maps, layer.weight, layer.bias]))
 
 
-def test_wide_convolutions_under_autocast_differ_by_rounding_only() -> None:
-    maps, layer = drawn(2, 512, 5, 7), conv(512, 32)
-    out, wanted = gradients(layer, maps, by_products=False)
-    own_out, own = gradients(layer, maps, by_products=True)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("channels", [8, 512])
+def test_under_autocast_outputs_are_equal_and_gradients_differ_by_rounding_only(channels: int, relu: bool) -> None:
+    maps, layer = drawn(2, channels, 5, 7), conv(channels, 32)
+    out, wanted = gradients(layer, maps, own=False, relu=relu)
+    own_out, own = gradients(layer, maps, own=True, relu=relu)
     assert torch.equal(own_out, out) and type(own_out.grad_fn).__name__.startswith("_Conv3x3")
     for value, reference in zip(own, wanted, strict=True):
         assert value.dtype == reference.dtype == torch.float32
@@ -49,19 +52,23 @@ def test_wide_convolutions_under_autocast_differ_by_rounding_only() -> None:
     assert own[1].stride() == layer.weight.stride()
 
 
-def test_float32_and_narrow_layers_stay_as_they_are() -> None:
-    for maps, layer, bf16 in ((drawn(1, 512, 3, 3), conv(512, 4), False), (drawn(1, 8, 3, 3), conv(8, 4), True)):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            assert not type(conv3x3(layer, maps).grad_fn).__name__.startswith("_Conv3x3")
+def test_in_float32_and_without_trained_weights_autograd_has_the_layer_itself() -> None:
+    maps, layer = drawn(1, 512, 3, 3).requires_grad_(), conv(512, 4)
+    assert not type(conv3x3(layer, maps).grad_fn).__name__.startswith("_Conv3x3")
+    layer.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not type(conv3x3(layer, maps).grad_fn).__name__.startswith("_Conv3x3")
 
 
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bf16", [False, True])
 @torch.no_grad()
-def test_convolution_with_relu_has_the_same_bits(bf16: bool) -> None:
+def test_without_a_gradient_it_has_the_same_bits(bf16: bool, relu: bool) -> None:
     for channels in (3, 64):
         maps, layer = drawn(2, channels, 9, 13), conv(channels, 32)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            assert torch.equal(conv_relu(layer, maps), torch.relu(layer(maps)))
+            wanted = torch.relu(layer(maps)) if relu else layer(maps)
+            assert torch.equal(conv3x3(layer, maps, relu=relu), wanted)
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
