@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -10,6 +12,8 @@ from pipeline.detector.arithmetic import full_float32, set_determinism
 from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
 from pipeline.params import Base
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
@@ -45,3 +49,15 @@ def check_pool(deterministic: bool, trained_pool: str | None, on_gpu: bool) -> N
             "roi_head.pool roi_pool has no deterministic gradient on a GPU; choose roi_head.pool roi_align, or set "
             "base.deterministic to false"
         )
+
+
+def for_inference(module: Module, accelerator: Accelerator) -> Module:
+    """The module on its device, where nothing is to be trained.
+
+    Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
+    """
+    if accelerator.mixed_precision == "bf16":
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(torch.bfloat16)
+    return module.to(accelerator.device)

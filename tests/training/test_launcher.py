@@ -1,4 +1,4 @@
-"""Device, precision and determinism."""
+"""Device, precision and determinism; weights rounded once for inference give the bits that autocast gives."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from pipeline.detector.arithmetic import set_determinism
+from pipeline.detector.backbone import build_trunk
 from pipeline.errors import InputError
 from pipeline.params import Base
-from pipeline.training.launcher import check_pool, launch
+from pipeline.training.launcher import check_pool, for_inference, launch
 
 
-def base(deterministic: bool) -> Base:
-    return Base(seed=0, threads=torch.get_num_threads(), precision="float32", deterministic=deterministic, mirror=True)
+def base(deterministic: bool, precision: str = "float32") -> Base:
+    return Base(seed=0, threads=torch.get_num_threads(), precision=precision, deterministic=deterministic, mirror=True)
 
 
 @pytest.fixture
@@ -61,3 +62,19 @@ def test_determinism_is_switched_on_and_off() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     set_determinism(False)
     assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_maps_are_those_of_unrounded_weights_under_autocast(precision: str) -> None:
+    accelerator = launch(base(False, precision))
+    images = torch.randn(1, 3, 32, 40, generator=torch.Generator().manual_seed(1))
+    found = []
+    for ready in (lambda trunk: trunk, lambda trunk: for_inference(trunk, accelerator)):
+        trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False).eval()
+        trunk.initialise(torch.Generator().manual_seed(0))
+        with torch.inference_mode(), accelerator.autocast():
+            found.append(ready(trunk)(images))
+    assert torch.equal(*found)
+    assert {weight.dtype for weight in trunk.layers[0].parameters()} == {
+        torch.bfloat16 if precision == "bf16" else torch.float32
+    }
