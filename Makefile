@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: repro flow ui worker report results test test-long lint format setup clean
+.PHONY: repro flow ui worker report results test test-long bench lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	@frcnn repro
@@ -37,6 +37,9 @@ test: setup ## the fast tests
 
 test-long: setup ## drills, sweeps and real data
 	python -m pytest -m long
+
+bench: setup ## ratios against peers, into docs/performance.md
+	python -m benchmarks
 
 lint: setup
 	ruff format --check .

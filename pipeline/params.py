@@ -50,6 +50,7 @@ class Base(Section):
     seed: Natural
     threads: Count
     precision: Literal["float32", "bf16"]
+    deterministic: bool
     mirror: bool
 
 

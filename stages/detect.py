@@ -7,14 +7,13 @@ classified; and objectness maps with images.parquet, their index.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.atomic import write_json_list
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
 from pipeline.artifacts.tables import Columns, box_columns, boxes_of
@@ -24,7 +23,7 @@ from pipeline.detector.postprocess import to_original
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, prefetch, to_device
-from pipeline.training.launcher import launch
+from pipeline.training.launcher import for_inference, launch
 from pipeline.training.steps import maps_of
 
 
@@ -33,11 +32,14 @@ def detect(stage: Stage) -> None:
     params = stage.params
     accelerator = launch(params.base)
     device = accelerator.device
-    trunk = load_trunk(stage.input("trunk"), params.backbone).to(device)
+    trunk = for_inference(load_trunk(stage.input("trunk"), params.backbone), accelerator)
     shared = stage.inputs["rpn_trunk"] is None
-    rpn_trunk = trunk if shared else load_trunk(stage.input("rpn_trunk"), params.backbone).to(device)
-    rpn = load_rpn(stage.input("rpn"), trunk.out_channels, params.anchors, params.rpn).to(device)
-    head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head).to(device)
+    rpn_trunk = trunk
+    if not shared:
+        rpn_trunk = for_inference(load_trunk(stage.input("rpn_trunk"), params.backbone), accelerator)
+    rpn = load_rpn(stage.input("rpn"), trunk.out_channels, params.anchors, params.rpn)
+    head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head)
+    rpn, head = for_inference(rpn, accelerator), for_inference(head, accelerator)
     rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
     propose = Proposer(rpn, anchor_grid(params.anchors, trunk.stride), rule)
     images = held_out_images(stage.input("resize"))
@@ -77,8 +79,8 @@ def detect(stage: Stage) -> None:
                 }
             )
         number = {image_id: place + 1 for place, image_id in enumerate(ids)}
-        results = [result for columns in detections.groups() for result in _coco_results(number, columns)]
-        write_text(stage.out / "detections.json", json.dumps(results) + "\n")
+        results = (result for columns in detections.groups() for result in _coco_results(number, columns))
+        write_json_list(stage.out / "detections.json", results)
     stage.log(f"{detections.rows} detections in {len(ids)} images")
 
 

@@ -15,14 +15,14 @@ from pipeline.errors import InputError
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, prefetch, to_device
-from pipeline.training.launcher import launch
+from pipeline.training.launcher import for_inference, launch
 from pipeline.training.steps import maps_of
 
 
 def features(stage: Stage) -> None:
     """An image and its mirror have one size and go through the trunk together."""
     accelerator = launch(stage.params.base)
-    trunk = load_trunk(stage.input("trunk"), stage.params.backbone).to(accelerator.device)
+    trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     images = ResizedImages(stage.input("resize"), "train")
     seen = (False, True) if stage.params.base.mirror else (False,)
     ids = [image.image_id for image in images]

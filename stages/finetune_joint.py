@@ -23,7 +23,7 @@ from pipeline.training.steps import JointStep
 def finetune_joint(stage: Stage) -> None:
     """Joint ("end to end") training as in py-faster-rcnn: no gradient passes through the proposals' coordinates."""
     params, schedule, seed = stage.params, stage.params.finetune_joint, stage.params.base.seed
-    accelerator = launch(params.base)
+    accelerator = launch(params.base, params.roi_head.pool)
     images = ResizedImages(stage.input("resize"), "train")
     gt = GroundTruth(stage.input("resize"))
     trunk = load_trunk(_trunk_folder(stage), params.backbone)

@@ -24,7 +24,7 @@ from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, MapViews, ViewSource, prefetch, to_device
-from pipeline.training.launcher import launch
+from pipeline.training.launcher import for_inference, launch
 from pipeline.training.steps import maps_of
 
 Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
@@ -59,11 +59,13 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     params = stage.params.proposals
     accelerator = launch(stage.params.base)
     on_maps = stage.inputs["features"] is not None
-    trunk = None if on_maps else load_trunk(stage.input("trunk"), stage.params.backbone).to(accelerator.device)
+    trunk = None
+    if not on_maps:
+        trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     shape = new_trunk(stage.params.backbone)
     rpn = load_rpn(stage.input("rpn"), shape.out_channels, stage.params.anchors, stage.params.rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
-    propose = Proposer(rpn.to(accelerator.device), anchor_grid(stage.params.anchors, shape.stride), rule)
+    propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, shape.stride), rule)
     source: ViewSource = MapViews(FeatureMaps(stage.input("features"))) if on_maps else ImageViews(images)
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
     left = work.missing

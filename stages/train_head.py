@@ -28,7 +28,7 @@ from pipeline.training.steps import HeadStep
 def train_head(stage: Stage) -> None:
     """Step 2 where a backbone is given, else step 4."""
     params, seed = stage.params, stage.params.base.seed
-    accelerator = launch(params.base)
+    accelerator = launch(params.base, params.roi_head.pool)
     on_maps = stage.inputs["features"] is not None
     schedule: Schedule = params.train_head_step4 if on_maps else params.train_head_step2
     source: ViewSource

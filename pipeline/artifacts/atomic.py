@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,3 +124,11 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json_list(path: Path, items: Iterable[object]) -> None:
+    """Write items as one JSON list, atomically, without holding more than one of them."""
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for index, item in enumerate(items):
+            file.write(f"{', ' if index else '['}{json.dumps(item)}")
+        file.write("]\n" if file.tell() else "[]\n")

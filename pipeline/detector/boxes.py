@@ -19,14 +19,55 @@ def areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of every pair: (N, 4) and (M, 4) to (N, M) in 0..1; 0 where both boxes are empty."""
-    top_left = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    sides = (bottom_right - top_left).clamp_(min=0)
-    intersection = sides[..., 0] * sides[..., 1]
-    union = areas(boxes)[:, None] + areas(others)[None, :] - intersection
-    return torch.where(union > 0, intersection / union, torch.zeros_like(union))
+def pairwise_iou(boxes: Tensor, others: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """IoU of every pair: (N, 4) and (M, 4) to (N, M) in 0..1; 0 where both boxes are empty.
+
+    Args:
+        dtype: what the results are rounded to; None: that of the boxes, in which they are computed in any case.
+    """
+    on_cpu = not others.is_cuda
+    if on_cpu and len(others) >= _ROW_BY_ROW:
+        return _iou_row_by_row(boxes, others, dtype or boxes.dtype)
+    columns = others.t().contiguous()
+    at_once = max(_PAIRS_AT_ONCE // max(len(others), 1), 1)
+    if on_cpu and len(boxes) > at_once:
+        return torch.cat([_iou_of_columns(part, columns) for part in boxes.split(at_once)]).to(dtype or boxes.dtype)
+    return _iou_of_columns(boxes, columns).to(dtype or boxes.dtype)
+
+
+def _iou_of_columns(boxes: Tensor, others: Tensor) -> Tensor:
+    """(N, 4) boxes and the (4, M) columns of the others to (N, M)."""
+    left, top, right, bottom = boxes.t()[..., None].unbind()
+    x1, y1, x2, y2 = others.unbind()
+    width = torch.minimum(right, x2).sub_(torch.maximum(left, x1)).clamp_(min=0)
+    height = torch.minimum(bottom, y2).sub_(torch.maximum(top, y1)).clamp_(min=0)
+    intersection = width.mul_(height)
+    own_areas, other_areas = (right - left).mul_(bottom - top), (x2 - x1).mul_(y2 - y1)
+    union = torch.add(own_areas, other_areas, out=height).sub_(intersection)
+    return intersection.div_(union).nan_to_num_(0.0)
+
+
+# On a CPU, of so many pairs what lies between stays in the cache, and no second thread is woken for it; with so many
+# boxes in a row already one row is enough.
+_PAIRS_AT_ONCE, _ROW_BY_ROW = 16384, 4096
+
+
+def _iou_row_by_row(boxes: Tensor, others: Tensor, dtype: torch.dtype) -> Tensor:
+    """The same numbers as `pairwise_iou`, one of few boxes against all of many others at a time."""
+    x1, y1, x2, y2 = others.t().contiguous()
+    other_areas = (x2 - x1).mul_(y2 - y1)
+    least, largest = torch.aminmax(other_areas)
+    none_empty = bool((least > 0) & (largest < math.inf))
+    width, height, low = (torch.empty_like(x1) for _ in range(3))
+    iou = torch.empty(len(boxes), len(others), dtype=dtype)
+    for row, own_area, (left, top, right, bottom) in zip(iou, areas(boxes).tolist(), boxes.tolist(), strict=True):
+        torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
+        torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
+        intersection = width.mul_(height)
+        union = torch.add(other_areas, own_area, out=height).sub_(intersection)
+        ratio = intersection.div_(union)
+        row.copy_(ratio if none_empty and 0 <= own_area < math.inf else ratio.nan_to_num_(0.0))
+    return iou
 
 
 def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ Shapes: K anchors, P proposals, G gt boxes of one image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,13 +37,12 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: floa
     """
     if len(gt_boxes) == 0:
         return _all_background(anchors)
-    iou = pairwise_iou(gt_boxes.double(), anchors.double()).float()
+    iou = pairwise_iou(gt_boxes.double(), anchors.double(), torch.float32)
     max_iou, matched_gt = iou.max(dim=0)
+    best = iou.amax(dim=1, keepdim=True)
+    is_best = (iou == best.masked_fill_(best <= 0, math.inf)).any(dim=0)
     labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
-    labels[max_iou < bg_iou] = BG
-    best = iou.max(dim=1, keepdim=True).values
-    labels[((iou == best) & (best > 0)).any(dim=0)] = FG
-    labels[max_iou >= fg_iou] = FG
+    labels.masked_fill_(max_iou < bg_iou, BG).masked_fill_(is_best | (max_iou >= fg_iou), FG)
     return Matches(labels, matched_gt, max_iou)
 
 
@@ -65,15 +65,23 @@ def assign_anchors(
         allowed_border: pixels that an anchor may stick out of the image, None: any. The others are ignored.
         ignore_ioa: share of a bg anchor's area in a region from which on it is ignored.
     """
-    usable = torch.ones(len(anchors), dtype=torch.bool)
-    if allowed_border is not None:
-        usable = inside(anchors, *size, allowed_border)
-    own = match_anchors(anchors[usable], gt_boxes, fg_iou, bg_iou)
+    if allowed_border is None:
+        return _match_outside_regions(anchors, gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)
+    usable = torch.nonzero(inside(anchors, *size, allowed_border)).squeeze(1)
+    own = _match_outside_regions(anchors[usable], gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)
     labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
-    labels[usable] = ignore_in_regions(own.labels, anchors[usable].float(), regions, ignore_ioa)
     matched_gt, max_iou = torch.zeros(len(anchors), dtype=torch.int64), torch.zeros(len(anchors))
-    matched_gt[usable], max_iou[usable] = own.matched_gt, own.max_iou
+    labels[usable], matched_gt[usable], max_iou[usable] = own.labels, own.matched_gt, own.max_iou
     return Matches(labels, matched_gt, max_iou)
+
+
+def _match_outside_regions(
+    anchors: Tensor, gt_boxes: Tensor, regions: Tensor, fg_iou: float, bg_iou: float, ignore_ioa: float
+) -> Matches:
+    own = match_anchors(anchors, gt_boxes, fg_iou, bg_iou)
+    if len(regions) == 0:
+        return own
+    return replace(own, labels=ignore_in_regions(own.labels, anchors.float(), regions, ignore_ioa))
 
 
 def match_proposals(
@@ -89,8 +97,7 @@ def match_proposals(
     else:
         max_iou, matched_gt = pairwise_iou(gt_boxes, proposals).max(dim=0)
     labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
-    labels[(max_iou >= bg_iou_low) & (max_iou < bg_iou_high)] = BG
-    labels[max_iou >= fg_iou] = FG
+    labels.masked_fill_((max_iou >= bg_iou_low) & (max_iou < bg_iou_high), BG).masked_fill_(max_iou >= fg_iou, FG)
     return Matches(labels, matched_gt, max_iou)
 
 

@@ -2,7 +2,9 @@
 
 A bin is the mean of `samples` x `samples` bilinear samples on a grid, so it is separable: the weights of the rows times
 the map times the weights of the columns. On a CPU the compiled kernel walks over every sample of every channel in one
-thread, and products take about a quarter of its time (benchmarks/roi_align.py); on a GPU the kernel stays.
+thread, and products take about a quarter of its time (benchmarks/roi_align.py). On a GPU the kernel stays, unless
+deterministic algorithms are asked for: its gradients are added up in whatever order threads come along, those of
+products in a fixed one.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
 """
@@ -27,7 +29,7 @@ def roi_align(maps: Tensor, rois: Tensor, scale: float, size: int, samples: int 
     Returns:
         (R, D, S, S) of the maps' dtype.
     """
-    if maps.is_cuda:
+    if maps.is_cuda and not torch.are_deterministic_algorithms_enabled():
         return compiled_roi_align(maps, rois, scale, size, samples)
     with torch.autocast(maps.device.type, enabled=False):
         rows, parts = [], []

@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.detector.operators import roi_pool
 from pipeline.detector.roi_align import roi_align
+
+# For every number of rows that a product meets oneDNN compiles and keeps another kernel, of 2 MB or so in bf16. Images
+# have as many RoIs as they have; in multiples of this there are few numbers.
+_ROWS_AT_ONCE = 64
 
 POOLS = {"roi_pool": roi_pool, "roi_align": roi_align}
 
@@ -104,9 +109,14 @@ class RoIHead(nn.Module):
         indexed = torch.cat([torch.cat([r.new_full((len(r), 1), i), r], dim=1) for i, r in enumerate(rois)])
         # RoIs in bf16 would lie up to 2 px off.
         pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size)
-        hidden = self.drop6(torch.relu(self.fc6(pooled.flatten(1))))
+        count = len(pooled)
+        pooled = pooled.flatten(1)
+        if not self.training and pooled.device.type == "cpu":
+            pooled = functional.pad(pooled, (0, 0, 0, -count % _ROWS_AT_ONCE))
+        hidden = self.drop6(torch.relu(self.fc6(pooled)))
         hidden = self.drop7(torch.relu(self.fc7(hidden)))
-        return self.cls_score(hidden).float(), self.bbox_pred(hidden).float().unflatten(1, (-1, 4))
+        class_logits, deltas = self.cls_score(hidden)[:count], self.bbox_pred(hidden)[:count]
+        return class_logits.float(), deltas.float().unflatten(1, (-1, 4))
 
     def decode_deltas(self, normalised: Tensor) -> Tensor:
         """(R, C, 4) normalised deltas to deltas in box widths, heights and log ratios."""

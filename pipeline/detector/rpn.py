@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detector.boxes import clip, decode
+from pipeline.detector.convolution import conv3x3
 from pipeline.detector.operators import nms
 
 
@@ -39,7 +40,7 @@ class RPNHead(nn.Module):
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D, Fh, Fw) maps to objectness (B, Fh, Fw, A), the fg minus the bg logit, and deltas (B, Fh, Fw, A, 4)."""
-        hidden = torch.relu(self.conv(maps))
+        hidden = conv3x3(self.conv, maps, relu=True)
         background, foreground = self.cls_score(hidden).float().permute(0, 2, 3, 1).chunk(2, dim=3)
         deltas = self.bbox_pred(hidden).float().permute(0, 2, 3, 1)
         return foreground - background, deltas.unflatten(3, (-1, 4))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.detector.convolution import conv3x3, max_pool
 from pipeline.detector.trunk import Trunk
 
 
@@ -84,5 +85,20 @@ class VGGTrunk(Trunk):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes the frozen blocks."""
         with torch.no_grad():
-            maps = self.layers[: self._frozen_layers](images)
-        return self.layers[self._frozen_layers :](maps)
+            maps = _run(self.layers[: self._frozen_layers], images)
+        return _run(self.layers[self._frozen_layers :], maps)
+
+
+def _run(layers: nn.Sequential, maps: Tensor) -> Tensor:
+    """The layers in order, a ReLU together with the convolution before it."""
+    waiting = list(layers)[::-1]
+    while waiting:
+        layer = waiting.pop()
+        if isinstance(layer, nn.Conv2d):
+            relu = bool(waiting) and isinstance(waiting[-1], nn.ReLU)
+            if relu:
+                waiting.pop()
+            maps = conv3x3(layer, maps, relu=relu)
+        else:
+            maps = max_pool(layer, maps) if isinstance(layer, nn.MaxPool2d) else layer(maps)
+    return maps

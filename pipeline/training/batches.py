@@ -199,7 +199,9 @@ Item = TypeVar("Item")
 
 
 def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
-    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here."""
+    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here.
+
+    Where there is a GPU, tensors lie in pinned memory, from which it reads while the CPU goes on."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
@@ -215,7 +217,7 @@ def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Ite
             for index in indices:
                 if stopped.is_set():
                     return
-                put((make(index), None))
+                put((pinned(make(index)), None))
         except BaseException as error:
             put((None, error))
 
@@ -234,10 +236,19 @@ def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Ite
 
 def to_device(value: Any, device: torch.device) -> Any:
     """Move every tensor inside dataclasses, lists and tuples of a batch."""
+    return _each_tensor(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def pinned(value: Any) -> Any:
+    """The tensors of a batch in pinned memory where there is a GPU, else as they are."""
+    return _each_tensor(value, Tensor.pin_memory) if torch.cuda.is_available() else value
+
+
+def _each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return change(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)})
+        return replace(value, **{f.name: _each_tensor(getattr(value, f.name), change) for f in fields(value)})
     if isinstance(value, list) and value and not isinstance(value[0], int | tuple):
-        return [to_device(item, device) for item in value]
+        return [_each_tensor(item, change) for item in value]
     return value

@@ -1,18 +1,63 @@
-"""Device, precision and threads, set in one place; accelerate does the work."""
+"""Device, precision, threads and determinism, set in one place; accelerate does the work."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from pipeline.detector.arithmetic import full_float32, set_determinism
+from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
 from pipeline.params import Base
 
+Module = TypeVar("Module", bound=torch.nn.Module)
 
-def launch(base: Base) -> Accelerator:
-    """An accelerator for the device that is found, with the declared precision and threads."""
+
+def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
+    """An accelerator for the device that is found, with the declared precision and threads.
+
+    On a CPU results repeat in any case. On a GPU `base.deterministic` says whether they do: sums are then taken in a
+    fixed order, which costs time.
+
+    Args:
+        trained_pool: `roi_head.pool` where gradients are to pass through it.
+
+    Raises:
+        InputError: a pool that has no deterministic gradient on a GPU.
+    """
+    on_gpu = torch.cuda.is_available()
+    check_pool(base.deterministic, trained_pool, on_gpu)
+    set_determinism(base.deterministic and on_gpu)
+    full_float32()
     torch.set_num_threads(base.threads)
     keep_freed_memory()
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision="bf16" if base.precision == "bf16" else "no", cpu=not torch.cuda.is_available())
+    return Accelerator(mixed_precision="bf16" if base.precision == "bf16" else "no", cpu=not on_gpu)
+
+
+def check_pool(deterministic: bool, trained_pool: str | None, on_gpu: bool) -> None:
+    """RoIPool's gradients are summed in whatever order a GPU's threads come along.
+
+    Raises:
+        InputError: with what to choose.
+    """
+    if deterministic and on_gpu and trained_pool == "roi_pool":
+        raise InputError(
+            "roi_head.pool roi_pool has no deterministic gradient on a GPU; choose roi_head.pool roi_align, or set "
+            "base.deterministic to false"
+        )
+
+
+def for_inference(module: Module, accelerator: Accelerator) -> Module:
+    """The module on its device, where nothing is to be trained.
+
+    Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
+    """
+    if accelerator.mixed_precision == "bf16":
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(torch.bfloat16)
+    return module.to(accelerator.device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_text
+from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_json_list, write_text
 from pipeline.errors import InputError
 
 
@@ -103,3 +104,10 @@ def test_a_second_writer_of_a_folder_is_refused_in_one_line_and_disturbs_nothing
         (temporary / "next").write_text("next")
     assert names(path) == ["next"]
     assert names(tmp_path) == ["resize"]
+
+
+@pytest.mark.parametrize("items", [[], [{"a": 1}], [{"a": [1.5, None]}, "b\n", 3]])
+def test_a_list_is_written_item_by_item_as_json_writes_it_whole(tmp_path: Path, items: list[object]) -> None:
+    write_json_list(tmp_path / "list.json", iter(items))
+    assert (tmp_path / "list.json").read_text() == json.dumps(items) + "\n"
+    assert names(tmp_path) == ["list.json"]

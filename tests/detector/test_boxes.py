@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision.ops
 from hypothesis import given
@@ -115,3 +116,18 @@ def test_clipped_boxes_lie_in_the_image_and_only_what_sticks_out_is_cut(some: Te
 def test_x_is_clipped_by_the_width_and_y_by_the_height() -> None:
     boxes_of_two_classes = torch.tensor([[[-5.0, -6, 500, 600], [150, 90, 300, 400]]])
     assert clip(boxes_of_two_classes, 100, 200).tolist() == [[[0, 0, 200, 100], [150, 90, 200, 100]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("others", [7, 1000, 4096])
+def test_iou_is_the_same_however_many_boxes_are_compared_at_once(others: int, dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(others)
+    corners = torch.rand(others + 40, 2, generator=draw, dtype=dtype) * 100
+    boxes = torch.cat([corners, corners + torch.rand(others + 40, 2, generator=draw, dtype=dtype) * 50], dim=1)
+    boxes[::13, 2:] = boxes[::13, :2]  # without area
+    few, many = boxes[:40], boxes[40:]
+    many[0] = few[0]
+    one_by_one = torch.stack([torch.cat([pairwise_iou(box[None], other[None])[0] for box in few]) for other in many], 1)
+    assert torch.equal(pairwise_iou(few, many), one_by_one)
+    assert torch.equal(pairwise_iou(few, many, torch.float32), one_by_one.float())
+    assert one_by_one[0, 0] == 0 and torch.isfinite(one_by_one).all()

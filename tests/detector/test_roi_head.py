@@ -153,3 +153,25 @@ def test_fresh_outputs_have_the_papers_deviations() -> None:
     assert head.cls_score.weight.detach().std().item() == pytest.approx(0.01, rel=0.05)
     assert head.bbox_pred.weight.detach().std().item() == pytest.approx(0.001, rel=0.05)
     assert not head.cls_score.bias.any() and not head.bbox_pred.bias.any()
+
+
+def test_images_of_many_numbers_of_rois_meet_few_sizes_of_products_and_get_the_same_figures() -> None:
+    head = RoIHead(8, 3, pool="roi_align", output_size=3, stride=16, hidden=16, dropout=0.5).eval()
+    head.initialise_fc(torch.Generator().manual_seed(0))
+    head.initialise_outputs(torch.Generator().manual_seed(1))
+    draw = torch.Generator().manual_seed(2)
+    maps = torch.randn(1, 8, 10, 10, generator=draw)
+    corners = torch.rand(70, 2, generator=draw) * 80
+    rois = torch.cat([corners, corners + 40], dim=1)
+    rows: list[int] = []
+    head.fc6.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    with torch.no_grad():
+        found = {count: head(maps, [rois[:count]]) for count in (0, 1, 63, 64, 70)}
+    assert rows == [0, 64, 64, 64, 128]
+    for count, (logits, deltas) in found.items():
+        assert logits.shape == (count, 3) and deltas.shape == (count, 3, 4)
+        torch.testing.assert_close(logits, found[70][0][:count])
+        torch.testing.assert_close(deltas, found[70][1][:count])
+    rows.clear()
+    head.train()(maps, [rois])
+    assert rows == [70]

@@ -18,6 +18,7 @@ from pipeline.training.batches import (
     ImageViews,
     MapViews,
     RoISampler,
+    pinned,
     prefetch,
     to_device,
 )
@@ -211,3 +212,13 @@ def test_every_tensor_of_a_batch_moves_to_the_device_and_the_rest_stays() -> Non
         batch.views.sizes,
         batch.seeds,
     )
+
+
+def test_batches_are_pinned_where_there_is_a_gpu_and_else_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = loader([A, B])(0)
+    assert pinned(batch) is batch or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
+    (made,) = prefetch(lambda _: batch, range(1))
+    assert made.views.maps.device.type == made.rois[0].deltas.device.type == "meta"
+    assert made.seeds == batch.seeds

@@ -1,0 +1,144 @@
+"""Time of training per image in steps 1 and 2, against torchvision's trunk with RPN and with RoI heads.
+
+    python -m benchmarks.training_time [--sides 300 600] [--runs 7]
+
+Both train VGG16's conv3 to conv5 and the layers on top, fc6 and fc7 4096 wide, on the same photos in the same batches
+of two, with 256 anchors or 64 RoIs an image; step 2 on the same stored proposals. Ours is the project's training loop:
+it reads images and targets from stored artifacts, draws samples, computes losses, goes backward, clips and steps. What
+the peer does per iteration, and what is granted to it, `benchmarks.peer` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.floors import head_training_flops, rpn_training_flops
+from benchmarks.measure import interleaved, measured_rates
+from benchmarks.page import Row, write_section
+from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
+from benchmarks.photos import Photos, parser, prepared
+from pipeline.artifacts import schemas
+from pipeline.artifacts.stores import AnchorTargets
+from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.build import initial_rpn, load_trunk, pretrained_head
+from pipeline.params import Schedule
+from pipeline.seeding import torch_generator
+from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, RoISampler, ViewSource, prefetch
+from pipeline.training.launcher import launch
+from pipeline.training.loop import train
+from pipeline.training.run import epoch_order
+from pipeline.training.steps import HeadStep, RPNStep
+
+NAME = "training_time"
+ITERATIONS = {300: 6, 600: 3}
+"""Of one run, two images each."""
+LR = 1e-3
+CLASSES = 7
+ABOUT = """Milliseconds of training per image, median (least to largest) of {runs} runs in turn. Ours is the whole
+iteration of the training loop: stored images and targets read, anchors or RoIs drawn, losses, backward pass, clipping,
+SGD. The peer is torchvision's VGG16 with its RPN (step 1) or its RoI heads on the same stored proposals (step 2), given
+images that are decoded already. *As shipped* is float32; *same precision* has our bf16 autocast, channels_last, fused
+SGD and clipping. conv1 and conv2 are frozen in all of them. The floor is the floating point operations of the layers,
+forward and backward, over the machine's measured rate in bf16 ({rate:.2f} Tflop/s), and for step 2 the bytes that the
+weights of fc6 and fc7 must move at {bandwidth:.0f} GB/s."""
+
+
+def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource | None = None) -> BatchLoader:
+    """Our loader of step 1 or of step 2, of images where no other source is given."""
+    params, seed = photos.params, photos.params.base.seed
+    order = epoch_order(photos.entries(), schedule, seed, stage)
+    source = source or ImageViews(photos.images())
+    if stage == "train_rpn_step1":
+        targets = AnchorTargets(photos.data / "anchor_targets")
+        anchors = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage)
+        return BatchLoader(order, source, seed, stage, anchors=anchors)
+    rows = ImageRows(photos.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rois = RoISampler(rows, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
+    return BatchLoader(order, source, seed, stage, rois=rois)
+
+
+def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep:
+    """What step 1 or step 2 trains, with fresh layers on ImageNet's trunk."""
+    params, source = photos.params, photos.data / "backbone"
+    trunk = load_trunk(source, params.backbone)
+    generator = torch_generator(params.base.seed, stage, "top")
+    if stage == "train_rpn_step1":
+        rpn = initial_rpn(source, trunk.out_channels, params.anchors, params.rpn, generator)
+        return RPNStep(rpn, params.rpn, trunk, trunk.feature_size)
+    head = pretrained_head(source, trunk, CLASSES, params.roi_head, generator)
+    head.delta_std.copy_(torch.tensor([0.1, 0.1, 0.2, 0.2]).expand(CLASSES, 4))
+    return HeadStep(head, params.roi_head, trunk)
+
+
+def our_loop(photos: Photos, stage: str, schedule: Schedule) -> Callable[[], object]:
+    """The training loop of a stage, for the iterations of its schedule."""
+    accelerator = launch(photos.params.base)
+    step, loader = step_of(photos, stage), loader_of(photos, stage, schedule)
+    return lambda: train(
+        step,
+        lambda iterations: prefetch(loader, iterations),
+        schedule,
+        photos.params.solver,
+        accelerator,
+        stage=stage,
+        on_iteration=lambda loss: None,
+    )
+
+
+def peer_loops(photos: Photos, stage: str, schedule: Schedule) -> dict[str, Callable[[], None]]:
+    """The peer as shipped and in our precision, on the entries of our iterations."""
+    order = epoch_order(photos.entries(), schedule, photos.params.base.seed, stage)
+    rows = ImageRows(photos.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
+    batches = []
+    for iteration in range(schedule.iterations):
+        _, entries = order(iteration)
+        batches.append((*decoded(photos, entries), [torch.from_numpy(boxes_of(rows[entry])) for entry in entries]))
+    part = PeerRPN if stage == "train_rpn_step1" else PeerHead
+    return {
+        name: peer_loop(part(build_peer(photos, CLASSES)), batches, LR, bf16=bf16)
+        for name, bf16 in (("as shipped", False), ("same precision", True))
+    }
+
+
+def measure(photos: Photos, stage: str, runs: int) -> list[Row]:
+    """Two rows: against the peer as shipped, and in our precision."""
+    side = photos.params.resize.shorter_side
+    own = getattr(photos.params, stage)
+    changes = {"iterations": ITERATIONS.get(side, 3), "lr": LR, "lr_drop_at": [], "warmup_iterations": 0}
+    schedule: Schedule = own.model_copy(update=changes)
+    images = schedule.iterations * schedule.images_per_iteration
+    contestants = {"ours": our_loop(photos, stage, schedule), **peer_loops(photos, stage, schedule)}
+    times = interleaved(contestants, runs, per=images / 1e3)
+    rates = measured_rates()
+    sizes = list(photos.entries().values())
+    if stage == "train_rpn_step1":
+        seconds = rpn_training_flops(photos.params, sizes) / rates.bf16
+    else:
+        flops, moved = head_training_flops(photos.params, sizes)
+        seconds = flops / rates.bf16 + moved / schedule.images_per_iteration / rates.bytes
+    title = f"step {stage[-1]}, shorter side {side}"
+    return [
+        Row(f"{title}, {name}", times["ours"], times[name], bar, seconds * 1e3, "ms")
+        for name, bar in (("as shipped", 0.5), ("same precision", 0.9))
+    ]
+
+
+def main() -> None:
+    own = parser(__doc__)
+    own.add_argument("--steps", type=int, nargs="+", choices=(1, 2), default=[1, 2])
+    arguments: argparse.Namespace = own.parse_args()
+    rows = []
+    for side in arguments.sides:
+        with prepared(NAME, arguments, side, 16, roi_head={"hidden": 4096}) as photos:
+            for stage in [("train_rpn_step1", "train_head_step2")[step - 1] for step in arguments.steps]:
+                rows += measure(photos, stage, arguments.runs)
+    rates = measured_rates()
+    told = ABOUT.format(runs=arguments.runs, rate=rates.bf16 / 1e12, bandwidth=rates.bytes / 1e9)
+    write_section(NAME, "Time of training", told, rows)
+
+
+if __name__ == "__main__":
+    main()

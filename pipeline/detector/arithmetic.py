@@ -1,0 +1,28 @@
+"""How exactly a GPU computes: float32 products, and sums in a fixed order. Needs torch alone."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def full_float32() -> None:
+    """float32 means float32: without TF32, which keeps 10 of the 23 bits of a factor's mantissa."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def set_determinism(wanted: bool) -> None:
+    """Let a GPU sum in a fixed order, or in any; to be called before it is first used.
+
+    What has no fixed order then raises RuntimeError, such as RoIPool's gradient. Pooling by 2 x 2 needs none: its
+    windows do not overlap, so that no gradient is a sum.
+    """
+    if wanted:
+        # cuBLAS reads it when it starts; one workspace of a fixed size makes it split its sums in one way.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    # Memory is not read before it is written here, and filling it would cost a pass over all of it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,115 @@
+"""Convolutions, ReLUs and poolings of the trunk and the RPN in less time on a CPU; elsewhere, the layers as they are.
+
+oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
+else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
+a layer that takes 10 ms alone took from 40 to 340. Nine products of matrices, one for each of the kernel's cells, take
+as long alone or less, and lose no more than their share (benchmarks/training_time.py).
+
+Shapes: B images; D channels in, E channels out; H, W height, width of the maps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# For narrower layers oneDNN's kernel is faster, where it runs alone.
+_LEAST_CHANNELS = 512
+
+
+def conv3x3(layer: nn.Conv2d, maps: Tensor, *, relu: bool = False) -> Tensor:
+    """What `layer`, of kernel 3, stride 1 and padding 1, makes of (B, D, H, W) maps, through a ReLU if wanted."""
+    if maps.device.type != "cpu" or not torch.backends.mkldnn.is_available() or torch.compiler.is_compiling():
+        return layer(maps).relu_() if relu else layer(maps)
+    weight, bias = layer.weight, layer.bias
+    low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    if not torch.is_grad_enabled():
+        return _forward(maps, weight, bias, low, relu)
+    if low is not None and weight.requires_grad:
+        return _Conv3x3.apply(maps.to(low), weight, bias, relu)
+    return layer(maps).relu_() if relu else layer(maps)
+
+
+def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None, relu: bool) -> Tensor:
+    """In one pass over the output, with the same bits as convolution and ReLU one after the other."""
+    if dtype is not None:
+        maps, weight, bias = maps.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if not relu:
+        return torch.conv2d(maps, weight, bias, padding=1)
+    return torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
+
+
+class _Conv3x3(torch.autograd.Function):
+    """In the maps' dtype, which is lower than the weights' float32, as autocast would do it."""
+
+    @staticmethod
+    def forward(context: Any, maps: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        low = weight.to(maps.dtype)
+        out = _forward(maps, low, bias.to(maps.dtype), None, relu)
+        context.relu = relu
+        context.save_for_backward(maps, low, *([out] if relu else []))
+        return out
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        maps, weight, *out = context.saved_tensors
+        if context.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
+        is_wide = maps.shape[1] >= _LEAST_CHANNELS
+        of_maps, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            *(gradient, maps, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+            [context.needs_input_grad[0], not is_wide, not is_wide],
+        )
+        if is_wide:
+            of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
+        # A gradient that lies as its weight does is kept as it is, another is copied once more.
+        return of_maps, of_weight.to(torch.float32, memory_format=torch.channels_last), of_bias.float(), None
+
+
+def weight_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a 3x3 convolution's weights, (E, D, 3, 3) float32 in channels_last layout.
+
+    All images lie in one array of cells with a border of zeros around each image, so that the cell that is `y` rows
+    below and `x` columns right of any other is always as many places further on.
+
+    Args:
+        maps: (B, D, H, W) what went in. gradient: (B, E, H, W) of what came out.
+    """
+    images, channels, height, width = maps.shape
+    row = width + 2
+    cells = images * (height + 2) * row
+    padded = maps.new_zeros(cells + 2 * row + 2, channels)
+    padded[:cells].view(images, height + 2, row, channels)[:, 1:-1, 1:-1] = maps.permute(0, 2, 3, 1)
+    out = gradient.new_zeros(cells, gradient.shape[1])
+    out.view(images, height + 2, row, -1)[:, :height, :width] = gradient.permute(0, 2, 3, 1)
+    transposed = _transposed(out)
+    weights = maps.new_empty(gradient.shape[1], 3, 3, channels, dtype=torch.float32)
+    for y in range(3):
+        for x in range(3):
+            start = y * row + x
+            weights[:, y, x] = transposed @ padded[start : start + cells]
+    return weights.permute(0, 3, 1, 2)
+
+
+def max_pool(layer: nn.MaxPool2d, maps: Tensor) -> Tensor:
+    """`layer`, 2x2 with stride 2, on (B, D, H, W) maps, with the same bits. Without a gradient nobody asks where a
+    maximum came from, and rows and columns compared as wholes take half the time in bf16."""
+    if _needs_gradient(maps) or maps.dtype != torch.bfloat16 or layer.ceil_mode or min(maps.shape[2:]) < 2:
+        return layer(maps)
+    height, width = (side // 2 * 2 for side in maps.shape[2:])
+    rows = torch.maximum(maps[:, :, 0:height:2, :width], maps[:, :, 1:height:2, :width])
+    return torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
+
+
+def _needs_gradient(maps: Tensor) -> bool:
+    return torch.is_grad_enabled() and maps.requires_grad
+
+
+def _transposed(values: Tensor, at_once: int = 256) -> Tensor:
+    """(N, M) to a contiguous (M, N), by stretches that stay in the cache."""
+    out = values.new_empty(values.shape[1], values.shape[0])
+    for start in range(0, len(values), at_once):
+        out[:, start : start + at_once] = values[start : start + at_once].t()
+    return out
