@@ -34,10 +34,10 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".dvc" / "tmp" / f"{NAME}.json"
 TRAININGS = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
 ABOUT = """
-mAP at IoU .5 on the 202 test photos of voc6_mini after the same wall time, shorter side 300, two threads. Ours: the four
-steps and the joint one with all stages between, the better of step 4 and joint. Peer: torchvision's FasterRCNN trained
-jointly from the same trunk, in bf16 and channels_last too, with a learning rate of {lr:g}. A row a seed and their mean;
-the seconds are ours, and the peer was given {seconds:.0f}.
+mAP at IoU .5 on the 202 test photos of voc6_mini after the same wall time, shorter side 300, two threads. Ours: the
+four steps and the joint one with all stages between, the better of step 4 and joint. Peer: torchvision's FasterRCNN
+trained jointly from the same trunk, in bf16 and channels_last too, with a learning rate of {lr:g}. A row a seed and
+their mean; the seconds are ours, and the peer was given {seconds:.0f}.
 """
 
 
