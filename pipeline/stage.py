@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -19,7 +20,7 @@ from pipeline.errors import InputError, is_disk_full
 from pipeline.params import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
-from pipeline.stopping import Stopped, end_with_parent, heed_signals
+from pipeline.stopping import Stopped, end_with_parent, heed_nothing_more, heed_signals
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
 
@@ -134,12 +135,17 @@ def run_stage(
             raise
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
     except Stopped as stopped:
+        heed_nothing_more()
         print(f"{name}: {stopped}; the next run goes on from what is kept of this one", file=sys.stderr, flush=True)
-        sys.exit(stopped.status)
+        _end(stopped.status)
+    _end(0)
+
+
+def _end(status: int) -> NoReturn:
     # All is written, and unloading torch would take another quarter of a second.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
+_PARENT_IS_GONE = signal.SIGUSR1
 
 
 class Stopped(BaseException):
@@ -41,11 +42,20 @@ def _handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
 
+def heed_nothing_more() -> None:
+    """The process is about to end: signals come too late."""
+    for number in (signal.SIGTERM, signal.SIGINT, _PARENT_IS_GONE):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent is gone, however that ended; where there is no Linux,
-    nothing changes."""
+    """Take the end of this process's parent, however it ended, for a SIGTERM; where there is no Linux, nothing changes.
+
+    Whoever ends a parent often ends its children too, so that it never counts as a second signal.
+    """
+    signal.signal(_PARENT_IS_GONE, lambda _, frame: None if _asked else _handle(signal.SIGTERM, frame))
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _PARENT_IS_GONE)
 
 
 @contextmanager

@@ -78,13 +78,13 @@ def test_a_view_of_an_array_is_read_as_it_looks(tiny_run: Project, detector: Det
 
 def test_threads_autocast_and_gradients_are_as_before(tiny_run: Project, detector: Detector) -> None:
     before = torch.get_num_threads()
-    assert detector.settings.params.base.threads == 2
-    torch.set_num_threads(1)
+    assert detector.settings.params.base.threads == 1
+    torch.set_num_threads(2)
     try:
         detector(photos(tiny_run)[0])
         with pytest.raises(InputError):
             detector("absent.jpg")
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
         assert not torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
     finally:

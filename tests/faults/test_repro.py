@@ -124,7 +124,7 @@ def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(training: Proje
     assert training.lock()[STAGE] == trained
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_stopped_run_goes_on(training: Project, trained: object, number: signal.Signals) -> None:
     ours = start(training, *FRCNN, "repro", STAGE)
     stage = stage_of(training, ours)

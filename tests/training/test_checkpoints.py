@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from pipeline.stopping import Stopped, safe_points
 from pipeline.training.batches import Batch, Views
 from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState
 from pipeline.training.loop import Row, train
+from tests.conftest import ROOT
 
 ITERATIONS = 23
 
@@ -232,6 +235,29 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         stopping._handle(2, None)
         with pytest.raises(Stopped, match="SIGINT"):
             stopping._handle(2, None)
+
+
+def test_the_end_of_the_parent_asks_once_and_never_counts_as_a_second_signal() -> None:
+    code = """
+import os, signal
+from pipeline import stopping
+stopping.heed_signals()
+stopping.end_with_parent()
+with stopping.safe_points():
+    for number in {signals}:
+        os.kill(os.getpid(), number)
+    print("goes on to its safe point", flush=True)
+    try:
+        stopping.stop_if_asked()
+    except stopping.Stopped as stopped:
+        stopping.heed_nothing_more()
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(stopped.status)
+"""
+    for signals in ("[signal.SIGUSR1, signal.SIGUSR1]", "[signal.SIGTERM, signal.SIGUSR1]"):
+        command = [sys.executable, "-c", code.replace("{signals}", signals)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert result.stdout == "goes on to its safe point\n143\n"
 
 
 def test_time_makes_a_state_due_as_iterations_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
