@@ -33,7 +33,7 @@ results: setup
 	@frcnn results
 
 test: setup ## the fast tests
-	python -m pytest -m "not long" -n 2 --dist loadfile
+	python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup ## drills, sweeps and real data
 	python -m pytest -m long

@@ -132,8 +132,15 @@ def shared() -> Path:
 _CHECKED_AGAINST_OTHERS = ("golden", "parity", "fidelity")
 
 
+_OF_WHOLE_RUNS = ("faults", "e2e", "orchestrate", "bundle")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Remember by whose authority each test judges; those folders have no test without one."""
+    """Remember by whose authority each test judges; those folders have no test without one.
+
+    Files that take minutes come first, so that none is left for one process at the end while the other has no work.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in _OF_WHOLE_RUNS)
     for item in items:
         marker = item.get_closest_marker("authority")
         if marker:
