@@ -16,7 +16,7 @@ from torch import nn
 
 from benchmarks.floors import head_flops, rpn_flops, trunk_flops
 from benchmarks.measure import interleaved, measured_rates
-from benchmarks.page import Row, write_section
+from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, step_of
 from pipeline.artifacts.stores import FeatureMaps
@@ -98,6 +98,7 @@ def main() -> None:
             torch.set_num_threads(photos.params.base.threads)
             for step in arguments.steps:
                 rows.append(measure(photos, {3: "train_rpn_step3", 4: "train_head_step4"}[step], arguments.runs))
+                print(table(rows), flush=True)
             sizes = list(photos.entries().values())
             milliseconds = sum(map(trunk_flops, sizes)) / len(sizes) / measured_rates().bf16 * 1e3
             trunk.append(f"{milliseconds:.0f} ms an image at {side}")

@@ -28,7 +28,7 @@ from torchvision.ops import roi_align
 
 from benchmarks.floors import head_flops, rpn_flops, trunk_flops
 from benchmarks.measure import interleaved, measured_rates
-from benchmarks.page import Row, write_section
+from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts.stores import Entry, ResizedImages
@@ -188,6 +188,7 @@ def main() -> None:
             proposals = photos.params.detect.proposals
             more, agreement = measure(photos, arguments.trained, arguments.runs)
             rows, told = rows + more, [*told, agreement]
+            print(table(rows), flush=True)
     rates = measured_rates()
     trained = "of a trained joint network" if arguments.trained else "ImageNet's trunk under random heads"
     about = ABOUT.format(

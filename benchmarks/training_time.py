@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.floors import head_training_flops, rpn_training_flops
 from benchmarks.measure import interleaved, measured_rates
-from benchmarks.page import Row, write_section
+from benchmarks.page import Row, table, write_section
 from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
 from benchmarks.photos import Photos, parser, prepared
 from pipeline.artifacts import schemas
@@ -135,6 +135,7 @@ def main() -> None:
         with prepared(NAME, arguments, side, 16, roi_head={"hidden": 4096}) as photos:
             for stage in [("train_rpn_step1", "train_head_step2")[step - 1] for step in arguments.steps]:
                 rows += measure(photos, stage, arguments.runs)
+                print(table(rows), flush=True)
     rates = measured_rates()
     told = ABOUT.format(runs=arguments.runs, rate=rates.bf16 / 1e12, bandwidth=rates.bytes / 1e9)
     write_section(NAME, "Time of training", told, rows)
