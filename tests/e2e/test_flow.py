@@ -147,6 +147,7 @@ def test_a_stage_whose_output_is_equal_after_all_reruns_nothing_after_it(first_f
     assert {name for name, record in records.items() if record.attempts} == {"dataset"}
 
 
+@pytest.mark.long
 def test_what_dvc_has_in_its_cache_comes_from_there(first_flow: FlowRun) -> None:
     first_flow.project.set_params({"evaluate": {"recall_proposals": 30}})
     first_flow.flow()

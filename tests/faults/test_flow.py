@@ -21,7 +21,7 @@ from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 
 STAGE = "train_rpn_step1"
-ITERATIONS = 500
+ITERATIONS = 200
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,7 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     assert workspace.project.lock()[STAGE] == undisturbed
 
 
+@pytest.mark.long
 def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
     first = workspace.start("flow", STAGE)
     stage = until_training(workspace)

@@ -54,6 +54,7 @@ def test_comments_of_params_yaml_survive_a_change() -> None:
     assert "# px of the original image" in text and "proposals: 20" in text
 
 
+@pytest.mark.long
 def test_an_ablation_is_a_dvc_experiment_that_reruns_only_what_it_changes_and_is_undone(
     tiny_run: Project, tmp_path: Path
 ) -> None:
