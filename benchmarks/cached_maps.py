@@ -20,7 +20,7 @@ from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, step_of
 from pipeline.artifacts.stores import FeatureMaps
-from pipeline.params import Schedule
+from pipeline.params.training import Schedule
 from pipeline.training.batches import MapViews, prefetch
 from pipeline.training.launcher import launch
 from pipeline.training.loop import train

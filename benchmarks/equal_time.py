@@ -26,7 +26,7 @@ import torch
 from benchmarks.page import Row, skip, write_section
 from benchmarks.torchvision_joint import Budget, build, evaluate, train
 from pipeline.artifacts.atomic import write_text
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.run_times import read_runs
 
 NAME = "equal_time"

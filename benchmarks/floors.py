@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.detector.vgg import VGG16
-from pipeline.params import Params
+from pipeline.params.file import Params
 
 Size = tuple[int, int]
 

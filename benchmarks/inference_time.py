@@ -37,7 +37,7 @@ from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import Detections
 from pipeline.metrics.boxes import Detections as Judged
 from pipeline.metrics.voc import voc_ap
-from pipeline.params import Params
+from pipeline.params.file import Params
 from pipeline.training.launcher import for_inference, launch
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
 

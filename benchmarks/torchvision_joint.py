@@ -32,7 +32,7 @@ from pipeline.metrics.boxes import Detections
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
 from pipeline.metrics.coco import coco_metrics
 from pipeline.metrics.voc import voc_ap
-from pipeline.params import Params, load_params
+from pipeline.params.file import Params, load_params
 from pipeline.training.launcher import launch
 from pipeline.training.order import EpochOrder
 from pipeline.training.run import entries_of

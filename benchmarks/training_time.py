@@ -24,7 +24,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import AnchorTargets
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.build import initial_rpn, load_trunk, pretrained_head
-from pipeline.params import Schedule
+from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, RoISampler, ViewSource, prefetch
 from pipeline.training.launcher import launch

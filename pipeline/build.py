@@ -14,7 +14,7 @@ from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.roi_head import RoIHead, take_fc_layers
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.detector.trunk import Trunk
-from pipeline.params import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
+from pipeline.params.detector import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 

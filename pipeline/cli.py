@@ -139,7 +139,7 @@ def ablations(
 ) -> None:
     """Run the paper's ablations as DVC experiments, each one change from params.yaml, and print the table."""
     from pipeline.orchestrate.ablations import ablations_of, run_ablations
-    from pipeline.params import load_params
+    from pipeline.params.file import load_params
 
     if show:
         for ablation in ablations_of(load_params(Path("params.yaml"))):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.artifacts.manifest import MANIFEST
-from pipeline.params import Params
+from pipeline.params.file import Params
 
 _LIBRARIES = ("torch", "numpy", "opencv-python")
 

@@ -17,7 +17,7 @@ import yaml
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.errors import InputError, is_disk_full
-from pipeline.params import Params, load_params
+from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
 from pipeline.stopping import Stopped, end_with_parent, heed_nothing_more, heed_signals

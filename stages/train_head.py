@@ -16,7 +16,7 @@ from pipeline.artifacts.tables import ImageRows
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import load_head, load_trunk, new_trunk, pretrained_head
 from pipeline.detector.roi_head import RoIHead
-from pipeline.params import Schedule
+from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import BatchLoader, ImageViews, MapViews, RoISampler, ViewSource

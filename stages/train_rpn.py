@@ -10,7 +10,7 @@ import torch
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
-from pipeline.params import Schedule
+from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, MapViews, ViewSource

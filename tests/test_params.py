@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InputError
-from pipeline.params import SECTIONS, check_params, load_params
+from pipeline.params.file import SECTIONS, check_params, load_params
 
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 Content = dict[str, Any]

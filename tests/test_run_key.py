@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.run_key import MANIFEST, run_key
 from tests.conftest import ROOT
 

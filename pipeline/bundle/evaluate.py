@@ -26,7 +26,7 @@ from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.errors import judge
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.voc import voc_ap
-from pipeline.params import DatasetParams
+from pipeline.params.dataset import DatasetParams
 from pipeline.progress import track
 
 CONFUSION_SCORE = 0.5

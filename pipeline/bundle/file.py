@@ -24,16 +24,8 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params import (
-    AnchorParams,
-    BackboneParams,
-    Count,
-    DetectParams,
-    ResizeParams,
-    RoIHeadParams,
-    RPNParams,
-    Section,
-)
+from pipeline.params.detector import AnchorParams, BackboneParams, DetectParams, ResizeParams, RoIHeadParams, RPNParams
+from pipeline.params.section import Count, Section
 
 BUNDLE_FILE = "bundle.json"
 SCHEMA = "frcnn-bundle-1"

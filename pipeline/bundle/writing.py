@@ -25,7 +25,8 @@ from pipeline.bundle.file import (
     settings_text,
 )
 from pipeline.errors import InputError
-from pipeline.params import Params, ResizeParams, load_params
+from pipeline.params.detector import ResizeParams
+from pipeline.params.file import Params, load_params
 
 NETWORKS = {
     "step4": ("train_head_step2", "train_rpn_step3", "train_head_step4"),

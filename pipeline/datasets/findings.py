@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.datasets.base import Finding
 from pipeline.errors import InputError
-from pipeline.params import FindingPolicy
+from pipeline.params.dataset import FindingPolicy
 
 # What an error says of an object, before the details.
 _WORDS = {

@@ -13,7 +13,7 @@ from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.datasets.yolo import read_yolo
-from pipeline.params import CocoData, DatasetParams, KittiData, TableData, VocData, YoloData
+from pipeline.params.dataset import CocoData, DatasetParams, KittiData, TableData, VocData, YoloData
 
 
 def read_dataset(root: Path, params: DatasetParams) -> Dataset:

@@ -19,7 +19,7 @@ from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord, check_classes
 from pipeline.errors import InputError
-from pipeline.params import FindingPolicy
+from pipeline.params.dataset import FindingPolicy
 
 Measure = Callable[[Path], tuple[int, int]]
 Problems = Callable[[Path], list[ImageProblem]]

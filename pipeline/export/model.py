@@ -32,7 +32,9 @@ from pipeline.detector.roi_head import POOLS, RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params import AnchorParams, Count, Fraction, Params, PreNms, ResizeParams, Section
+from pipeline.params.detector import AnchorParams, ResizeParams
+from pipeline.params.file import Params
+from pipeline.params.section import Count, Fraction, PreNms, Section
 
 _ALL = 2**31 - 1
 

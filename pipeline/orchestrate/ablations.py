@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.params import Params, check_params, load_params
+from pipeline.params.file import Params, check_params, load_params
 
 # The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
 # averaged over 256 anchors; its default 10 is then about the plain sum over 256 of the code, `rpn.box_loss_weight` 1.

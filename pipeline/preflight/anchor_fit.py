@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.anchor_layout import POOLINGS, Floats
-from pipeline.params import AnchorTargetParams, BackboneParams
+from pipeline.params.detector import AnchorTargetParams, BackboneParams
 
 Integers = npt.NDArray[np.int64]
 

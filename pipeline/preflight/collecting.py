@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Finding, Split
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size
-from pipeline.params import DatasetParams, FindingPolicy, ResizeParams
+from pipeline.params.dataset import DatasetParams, FindingPolicy
+from pipeline.params.detector import ResizeParams
 from pipeline.progress import track
 
 _GENTLEST = ("keep", "fix", "drop")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.errors import InputError
-from pipeline.params import DatasetParams, Params, ResizeParams, load_params
+from pipeline.params.dataset import DatasetParams
+from pipeline.params.detector import ResizeParams
+from pipeline.params.file import Params, load_params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked, check_dataset
 from pipeline.preflight.layouts import choose_reader, guess_reader, layout_hint

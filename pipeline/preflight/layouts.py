@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from pipeline.params import DatasetParams
+from pipeline.params.dataset import DatasetParams
 
 READERS = tuple(name for name in get_args(DatasetParams.model_fields["reader"].annotation) if name != "shapes")
 # Presets whose reader is this one, to start from.

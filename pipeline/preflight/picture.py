@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS
-from pipeline.params import AnchorParams
+from pipeline.params.detector import AnchorParams
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILLION

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS, Finding
-from pipeline.params import DatasetParams, Params
+from pipeline.params.dataset import DatasetParams
+from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict

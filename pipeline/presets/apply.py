@@ -14,7 +14,8 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.params import DatasetParams, Params, check_params, load_params
+from pipeline.params.dataset import DatasetParams
+from pipeline.params.file import Params, check_params, load_params
 
 _PRESETS = Path(__file__).parent
 LINKED = {

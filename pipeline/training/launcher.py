@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from pipeline.detector.arithmetic import full_float32, set_determinism
 from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
-from pipeline.params import Base
+from pipeline.params.training import Base
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
-from pipeline.params import Schedule, SolverParams
+from pipeline.params.training import Schedule, SolverParams
 from pipeline.stopping import is_asked, stop_if_asked
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch, to_device

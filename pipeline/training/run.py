@@ -10,7 +10,8 @@ from torch import nn
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
 from pipeline.errors import InputError
-from pipeline.params import RPNParams, Schedule, SolverParams
+from pipeline.params.detector import RPNParams
+from pipeline.params.training import Schedule, SolverParams
 from pipeline.stage import Stage
 from pipeline.training.batches import Batch, prefetch
 from pipeline.training.loop import train

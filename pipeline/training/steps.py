@@ -18,7 +18,7 @@ from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
-from pipeline.params import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import AnchorSample, Batch, RoISample, Views
 
 Losses = dict[str, Tensor]

@@ -14,7 +14,7 @@ from pipeline.bundle import Detector
 from pipeline.bundle.evaluate import evaluate, report
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.params import DatasetParams
+from pipeline.params.dataset import DatasetParams
 from pipeline.presets.apply import dataset_params
 from tests.conftest import Project
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.params import FindingPolicy, load_params
+from pipeline.params.dataset import FindingPolicy
+from pipeline.params.file import load_params
 from tests.conftest import ROOT
 
 

@@ -25,7 +25,7 @@ from pipeline.cli import app
 from pipeline.datasets.fetching import fetch_voc
 from pipeline.datasets.voc import read_voc
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
 from tests.faults.trees import XML
 

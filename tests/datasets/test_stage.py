@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import read_columns
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from stages.dataset import dataset
 from tests.conftest import ROOT, lay_over

@@ -15,7 +15,7 @@ from pipeline.datasets.images import ImageProblem, ProblemKind
 from pipeline.datasets.records import CENTRE, INCLUSIVE, XYWH, XYXY, BoxFormat, RawData, RawRecord, no_flags
 from pipeline.datasets.validation import validate
 from pipeline.errors import InputError
-from pipeline.params import FindingPolicy
+from pipeline.params.dataset import FindingPolicy
 from tests.datasets.policies import policy
 
 SIZE = (100, 80)

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.artifacts.weights import load_part
 from pipeline.detector.vgg import VGGTrunk
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from stages.proposals import proposals
 from stages.train_head import train_head

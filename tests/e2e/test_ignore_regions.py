@@ -14,7 +14,7 @@ from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, judged_
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from stages.anchor_targets import anchor_targets
 from stages.proposal_targets import proposal_targets

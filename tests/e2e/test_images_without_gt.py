@@ -16,7 +16,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from pipeline.training.batches import ImageViews
 from tests.conftest import TINY, Project, new_project

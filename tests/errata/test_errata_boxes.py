@@ -24,7 +24,8 @@ from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.metrics.boxes import Detections
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
 from pipeline.metrics.voc import voc_ap
-from pipeline.params import Params, ResizeParams, check_params
+from pipeline.params.detector import ResizeParams
+from pipeline.params.file import Params, check_params
 from pipeline.stage import Stage
 from stages.resize import resize
 from tests.errata.conftest import Page

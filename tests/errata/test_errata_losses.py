@@ -14,7 +14,7 @@ from pipeline.detector.losses import roi_losses, rpn_losses, smooth_l1
 from pipeline.detector.matching import FG, match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
-from pipeline.params import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import AnchorSample, Batch, GtBoxes, Views
 from pipeline.training.steps import JointStep
 from tests.errata.conftest import Page

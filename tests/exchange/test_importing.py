@@ -22,7 +22,7 @@ from pipeline.exchange.exporting import export_proposals
 from pipeline.exchange.image_names import ImageNames
 from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.exchange.proposal_files import LAYOUTS, Proposals, read_proposal_file
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
 from tests.conftest import TINY, Project, new_project
 from tests.fidelity.conftest import with_rows

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.params import FindingPolicy
+from pipeline.params.dataset import FindingPolicy
 from tests.faults.limits import begin, limit_memory, peak
 from tests.faults.trees import KINDS, annotation_files, plant, read
 

@@ -27,7 +27,7 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_head, new_rpn, new_trunk
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from tests.conftest import TINY, Project, lay_over, new_project
 from tests.fidelity.conftest import files_of
 

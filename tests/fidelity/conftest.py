@@ -19,7 +19,7 @@ import yaml
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import Columns
 from pipeline.artifacts.weights import State, load_part
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from tests.conftest import Project, lay_over
 

@@ -12,7 +12,7 @@ from pipeline.artifacts.weights import State
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.rpn import ProposalRule
-from pipeline.params import Params, load_params
+from pipeline.params.file import Params, load_params
 from pipeline.training.loop import make_optimiser
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.conftest import Project

@@ -25,7 +25,7 @@ from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.vgg import VGGShape, VGGTrunk
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, files_of, with_rows
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from tests.conftest import ROOT, Project
 
 DEFAULTS = ROOT / "pipeline/presets/default.yaml"

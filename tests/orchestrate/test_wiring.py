@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.orchestrate.code_deps import modules_used_by
 from pipeline.orchestrate.wiring import expected_code_deps, stage_module
-from pipeline.params import SECTIONS
+from pipeline.params.file import SECTIONS
 from tests.conftest import ROOT
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -23,7 +23,7 @@ from pipeline.detector import backbone
 from pipeline.detector.vgg import VGGShape, VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle, load_exported
-from pipeline.params import Params
+from pipeline.params.file import Params
 from tests.conftest import ROOT, TINY, Project
 from tests.parity.comparison import (
     Differences,

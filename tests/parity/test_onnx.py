@@ -32,7 +32,7 @@ from pipeline.detector.vgg import VGGShape, VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle
 from pipeline.export.onnx import export_onnx
-from pipeline.params import Params, check_params
+from pipeline.params.file import Params, check_params
 from tests.conftest import ROOT, Project, lay_over
 from tests.parity import comparison
 from tests.parity.comparison import Differences, differences, random_parts

@@ -12,7 +12,7 @@ from pipeline.anchor_layout import POOLINGS, grid_shapes
 from pipeline.detector.anchors import AnchorGrid, base_anchors, inside
 from pipeline.detector.backbone import BACKBONES, build_trunk
 from pipeline.detector.boxes import pairwise_iou
-from pipeline.params import BackboneParams
+from pipeline.params.detector import BackboneParams
 from pipeline.preflight.anchor_fit import Placement, shape_iou
 
 lengths = st.lists(st.floats(0.1, 8), min_size=1, max_size=3)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.presets.apply import apply_preset
 from tests.conftest import ROOT, lay_over

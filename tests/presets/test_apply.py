@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names
 from tests.conftest import ROOT
 

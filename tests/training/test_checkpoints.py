@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline import stopping
 from pipeline.artifacts.stores import Entry
 from pipeline.errors import InputError
-from pipeline.params import Schedule, SolverParams
+from pipeline.params.training import Schedule, SolverParams
 from pipeline.stopping import Stopped, safe_points
 from pipeline.training.batches import Batch, Views
 from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState

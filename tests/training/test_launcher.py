@@ -11,7 +11,7 @@ import torch
 from pipeline.detector.arithmetic import set_determinism
 from pipeline.detector.backbone import build_trunk
 from pipeline.errors import InputError
-from pipeline.params import Base
+from pipeline.params.training import Base
 from pipeline.training.launcher import check_pool, for_inference, launch
 
 

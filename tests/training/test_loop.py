@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.artifacts.stores import Entry
 from pipeline.errors import InputError
-from pipeline.params import Schedule, SolverParams
+from pipeline.params.training import Schedule, SolverParams
 from pipeline.training.batches import Batch, Views
 from pipeline.training.loop import Row, lr_factor, make_optimiser, train
 

@@ -12,7 +12,7 @@ from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead
-from pipeline.params import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import AnchorSample, Batch, GtBoxes, RoISample, Views
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 

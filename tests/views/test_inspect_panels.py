@@ -16,7 +16,7 @@ import torch
 
 from pipeline.artifacts.stores import Entry
 from pipeline.build import anchor_grid
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour
 from pipeline.views.inspect.artifact import read_graph

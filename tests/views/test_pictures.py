@@ -22,7 +22,7 @@ from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, read_
 from pipeline.build import anchor_grid
 from pipeline.detector.boxes import encode
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params.file import load_params
 from pipeline.views.anchors import decode_anchors
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import GAP

@@ -12,7 +12,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
-from pipeline.params import Params
+from pipeline.params.file import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Graph
 from pipeline.views.samples import NetworkImages

@@ -1,0 +1,121 @@
+"""The block `dataset` of params.yaml: which data set is read, and what is done about its faults."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from pipeline.params.section import Count, Names, Section
+
+
+class ShapesData(Section):
+    """The generated data set."""
+
+    train: Count
+    test: Count
+    image_size: Annotated[int, Field(ge=192)]
+    max_objects: Count
+
+
+class VocData(Section):
+    """A tree in Pascal VOC layout under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    classes: Names | None
+
+
+class CocoData(Section):
+    """COCO instances files under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    images: str
+    classes: Names | None
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> CocoData:
+        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}"}:
+            raise ValueError("images may hold {name} and {folder} and no other braces")
+        return self
+
+
+class KittiData(Section):
+    """A tree in KITTI's layout under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    folder: str
+    classes: Names | None
+    merge: dict[str, str]
+
+
+class YoloData(Section):
+    """Images with YOLO's txt labels under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    names: str
+
+
+class TableData(Section):
+    """A table of boxes, CSV or Parquet, under data/raw."""
+
+    train: Names
+    val: list[str]
+    test: Names
+    file: str
+    boxes: Literal["xyxy", "xywh"]
+    classes: Names | None
+
+
+class FindingPolicy(Section):
+    """What is done about each kind of fault in the annotations and the images.
+
+    error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
+    finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
+    """
+
+    non_numeric: Literal["error", "drop"]
+    non_finite: Literal["error", "drop"]
+    inverted: Literal["error", "fix", "drop"]
+    zero_area: Literal["error", "drop"]
+    subpixel: Literal["error", "drop", "keep"]
+    outside_image: Literal["error", "fix", "drop"]
+    duplicate_box: Literal["error", "drop", "keep"]
+    duplicate_image_id: Literal["error", "drop"]
+    same_image_in_train_and_test: Literal["error", "drop"]
+    unknown_class: Literal["error", "drop", "ignore"]
+    missing_difficult: Literal["error", "keep", "allow"]
+    annotation_without_image: Literal["error", "drop"]
+    image_without_annotation: Literal["error", "drop", "keep"]
+    size_differs: Literal["error", "fix", "drop"]
+    undecodable: Literal["error", "drop"]
+    truncated: Literal["error", "drop"]
+    too_large: Literal["error", "drop"]
+    exif_orientation: Literal["error", "fix", "drop"]
+    mode: Literal["error", "fix", "drop"]
+
+    @classmethod
+    def allowed(cls, kind: str) -> tuple[str, ...]:
+        """The actions that a kind may have."""
+        return get_args(cls.model_fields[kind].annotation)
+
+
+class DatasetParams(Section):
+    """Which reader, what it reads, and what is done about faults."""
+
+    reader: Literal["shapes", "voc", "coco", "kitti", "yolo", "table"]
+    shapes: ShapesData
+    voc: VocData
+    coco: CocoData
+    kitti: KittiData
+    yolo: YoloData
+    table: TableData
+    findings: FindingPolicy
