@@ -18,12 +18,10 @@ from benchmarks.floors import head_flops, rpn_flops, trunk_flops
 from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
-from benchmarks.training_time import loader_of, step_of
+from benchmarks.training_time import loader_of, our_loop, step_of
 from pipeline.artifacts.stores import FeatureMaps
 from pipeline.params.training import Schedule
-from pipeline.training.batches import MapViews, prefetch
-from pipeline.training.launcher import launch
-from pipeline.training.loop import train
+from pipeline.training.batches import MapViews
 from pipeline.training.steps import HeadStep, RPNStep
 from stages.features import features
 
@@ -44,7 +42,6 @@ backward, over the machine's rate in bf16 ({rate:.2f} Tflop/s); the trunk alone 
 
 def loop(photos: Photos, stage: str, schedule: Schedule, *, on_maps: bool) -> Callable[[], object]:
     """The training loop of step 3 or 4, from stored maps or with the frozen trunk."""
-    accelerator = launch(photos.params.base)
     step = step_of(photos, _TRAINED_LIKE[stage])
     trunk = step.trunk
     assert trunk is not None
@@ -59,15 +56,7 @@ def loop(photos: Photos, stage: str, schedule: Schedule, *, on_maps: bool) -> Ca
             module = RPNStep(step.rpn, params.rpn, None, trunk.feature_size)
         else:
             module = HeadStep(step.head, params.roi_head, None)
-    return lambda: train(
-        module,
-        lambda iterations: prefetch(loader, iterations),
-        schedule,
-        photos.params.solver,
-        accelerator,
-        stage=stage,
-        on_iteration=lambda loss: None,
-    )
+    return our_loop(photos, stage, schedule, module, loader)
 
 
 def measure(photos: Photos, stage: str, runs: int) -> Row:

@@ -7,8 +7,6 @@ Training stages run in proportion to the images. FOLDER keeps the projects; with
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,21 +17,12 @@ import yaml
 
 from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
+from benchmarks.peak import ALLOWED_BYTES, ALLOWED_SHARE, peak_bytes
 from benchmarks.sizes import PAGE, TRAINING_IMAGES, told
 
 SIZES = (24, 96, 384)
-ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
 ITERATIONS = 24  # of every training, before those in proportion to the images: memory is full only after some batches
 TRAINING = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
-# A process counts as its peak what its parent held when it was forked, so a small one stands between.
-_MEASURE = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-process.returncode = os.waitstatus_to_exitcode(status)
-print(usage.ru_maxrss * 1024)
-sys.exit(process.returncode)
-"""
 
 
 @dataclass(frozen=True)
@@ -67,18 +56,11 @@ def graph(root: Path) -> dict[str, dict]:
 
 def _run(root: Path, name: str, command: str) -> Run:
     began = time.perf_counter()
-    result = subprocess.run(
-        [sys.executable, "-c", _MEASURE, sys.executable, *command.split()[1:]],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    peak = peak_bytes([sys.executable, *command.split()[1:]], root)
     seconds = time.perf_counter() - began
     written = [path.stat().st_size for path in (root / "data" / name).rglob("*") if path.is_file()]
     print(f"{name}: {seconds:.1f} s", flush=True)
-    return Run(seconds, int(result.stdout), sum(written), len(written))
+    return Run(seconds, peak, sum(written), len(written))
 
 
 def images_of(name: str, images: int) -> int:

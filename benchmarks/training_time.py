@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from benchmarks.floors import head_training_flops, rpn_training_flops
 from benchmarks.measure import interleaved, measured_rates
@@ -73,10 +74,11 @@ def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep:
     return HeadStep(head, params.roi_head, trunk)
 
 
-def our_loop(photos: Photos, stage: str, schedule: Schedule) -> Callable[[], object]:
+def our_loop(
+    photos: Photos, stage: str, schedule: Schedule, step: nn.Module, loader: BatchLoader
+) -> Callable[[], object]:
     """The training loop of a stage, for the iterations of its schedule."""
     accelerator = launch(photos.params.base)
-    step, loader = step_of(photos, stage), loader_of(photos, stage, schedule)
     return lambda: train(
         step,
         lambda iterations: prefetch(loader, iterations),
@@ -110,7 +112,10 @@ def measure(photos: Photos, stage: str, runs: int) -> list[Row]:
     changes = {"iterations": ITERATIONS.get(side, 3), "lr": LR, "lr_drop_at": [], "warmup_iterations": 0}
     schedule: Schedule = own.model_copy(update=changes)
     images = schedule.iterations * schedule.images_per_iteration
-    contestants = {"ours": our_loop(photos, stage, schedule), **peer_loops(photos, stage, schedule)}
+    contestants = {
+        "ours": our_loop(photos, stage, schedule, step_of(photos, stage), loader_of(photos, stage, schedule)),
+        **peer_loops(photos, stage, schedule),
+    }
     times = interleaved(contestants, runs, per=images / 1e3)
     rates = measured_rates()
     sizes = list(photos.entries().values())
