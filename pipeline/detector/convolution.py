@@ -2,8 +2,8 @@
 
 oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
 else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
-a layer that takes 10 ms alone took from 40 to 340. Nine products of matrices, one for each of the kernel's cells, take
-as long alone or less, and lose no more than their share (benchmarks/training_time.py).
+a layer that takes 10 ms alone took from 40 to 340. One product of matrices, of the gradient and what each cell's kernel
+has seen, takes four fifths of the time alone, and loses no more than its share (benchmarks/training_time.py).
 
 Shapes: B images; D channels in, E channels out; H, W height, width of the maps.
 """
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 # For narrower layers oneDNN's kernel is faster, where it runs alone.
-_LEAST_CHANNELS = 512
+_LEAST_CHANNELS = 256
+# Values that are laid out at a time for a product of matrices; 64 MB in bf16.
+_MOST_SEEN = 1 << 25
 
 
 def conv3x3(layer: nn.Conv2d, maps: Tensor, *, relu: bool = False) -> Tensor:
@@ -63,7 +65,7 @@ class _Conv3x3(torch.autograd.Function):
             [context.needs_input_grad[0], not is_wide, not is_wide],
         )
         if is_wide:
-            of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
+            of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3))
         # A gradient that lies as its weight does is kept as it is, another is copied once more.
         return of_maps, of_weight.to(torch.float32, memory_format=torch.channels_last), of_bias.float(), None
 
@@ -71,26 +73,35 @@ class _Conv3x3(torch.autograd.Function):
 def weight_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
     """The gradient of a 3x3 convolution's weights, (E, D, 3, 3) float32 in channels_last layout.
 
-    All images lie in one array of cells with a border of zeros around each image, so that the cell that is `y` rows
-    below and `x` columns right of any other is always as many places further on.
-
     Args:
         maps: (B, D, H, W) what went in. gradient: (B, E, H, W) of what came out.
     """
     images, channels, height, width = maps.shape
-    row = width + 2
-    cells = images * (height + 2) * row
-    padded = maps.new_zeros(cells + 2 * row + 2, channels)
-    padded[:cells].view(images, height + 2, row, channels)[:, 1:-1, 1:-1] = maps.permute(0, 2, 3, 1)
-    out = gradient.new_zeros(cells, gradient.shape[1])
-    out.view(images, height + 2, row, -1)[:, :height, :width] = gradient.permute(0, 2, 3, 1)
-    transposed = _transposed(out)
-    weights = maps.new_empty(gradient.shape[1], 3, 3, channels, dtype=torch.float32)
-    for y in range(3):
-        for x in range(3):
-            start = y * row + x
-            weights[:, y, x] = transposed @ padded[start : start + cells]
-    return weights.permute(0, 3, 1, 2)
+    padded = maps.new_empty(images, height + 2, width + 2, channels)
+    for border in (padded[:, 0], padded[:, -1], padded[:, :, 0], padded[:, :, -1]):
+        border.zero_()
+    padded[:, 1:-1, 1:-1] = maps.permute(0, 2, 3, 1)
+    of_image, of_row, of_cell, _ = padded.stride()
+    # What each cell's kernel sees; three cells side by side lie one after the other.
+    seen = padded.as_strided((images, height, width, 3, 3 * channels), (of_image, of_row, of_cell, of_row, 1))
+    came_out = gradient.permute(0, 2, 3, 1)
+    weights = maps.new_zeros(gradient.shape[1], 9 * channels, dtype=torch.float32)
+    for stretch in _stretches(images, height, _MOST_SEEN // (width * 9 * channels)):
+        own = came_out[stretch].reshape(-1, gradient.shape[1])
+        weights += _transposed(own) @ seen[stretch].reshape(-1, 9 * channels)
+    return weights.view(-1, 3, 3, channels).permute(0, 3, 1, 2)
+
+
+def _stretches(images: int, height: int, rows: int) -> list[tuple[slice, slice]]:
+    """All rows of all images at once where they are at most `rows`, else image by image, so many at a time."""
+    if images * height <= rows:
+        return [(slice(None), slice(None))]
+    step = max(rows, 1)
+    return [
+        (slice(image, image + 1), slice(start, start + step))
+        for image in range(images)
+        for start in range(0, height, step)
+    ]
 
 
 def max_pool(layer: nn.MaxPool2d, maps: Tensor) -> Tensor:
@@ -107,7 +118,7 @@ def _needs_gradient(maps: Tensor) -> bool:
     return torch.is_grad_enabled() and maps.requires_grad
 
 
-def _transposed(values: Tensor, at_once: int = 256) -> Tensor:
+def _transposed(values: Tensor, at_once: int = 512) -> Tensor:
     """(N, M) to a contiguous (M, N), by stretches that stay in the cache."""
     out = values.new_empty(values.shape[1], values.shape[0])
     for start in range(0, len(values), at_once):
