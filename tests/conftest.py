@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -114,10 +115,19 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The whole graph, run once by DVC on a dozen images. Do not change it; `copy_of` makes one to change."""
-    project = new_project(tmp_path_factory.mktemp("tiny"), TINY)
-    project.repro()
-    return project
+    """The whole graph, run once by DVC on a dozen images. Do not change it; copy it to change something."""
+    own = tmp_path_factory.getbasetemp()
+    # One of the test processes runs it for all, and each has a copy, as two must not ask DVC in one folder at a time.
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    finished = common / "tiny_run"
+    with open(common / "tiny_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            project = new_project(tmp_path_factory.mktemp("first") / "project", TINY)
+            project.repro()
+            project.root.rename(finished)
+    shutil.copytree(finished, own / "tiny" / "project", symlinks=True)
+    return Project(own / "tiny" / "project")
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +142,9 @@ def shared() -> Path:
 _CHECKED_AGAINST_OTHERS = ("golden", "parity", "fidelity")
 
 
-_OF_WHOLE_RUNS = ("faults", "e2e", "orchestrate", "bundle")
+_OF_WHOLE_RUNS = ("e2e", "faults", "bundle", "orchestrate")
+_FIRST = "test_flow.py"
+"""In e2e; it begins with a run of its own, beside which another process has the time to make `tiny_run`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -140,7 +152,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Files that take minutes come first, so that none is left for one process at the end while the other has no work.
     """
-    items.sort(key=lambda item: item.path.parent.name not in _OF_WHOLE_RUNS)
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.parent.name
+        place = _OF_WHOLE_RUNS.index(folder) if folder in _OF_WHOLE_RUNS else len(_OF_WHOLE_RUNS)
+        return place, item.path.name != _FIRST
+
+    items.sort(key=turn)
     for item in items:
         marker = item.get_closest_marker("authority")
         if marker:

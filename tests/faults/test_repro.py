@@ -80,7 +80,8 @@ def training(to_train: Project, tmp_path: Path) -> Project:
 
 def test_torn_files_of_dvc_are_mended_and_nothing_runs_again(project: Project, tiny_run: Project) -> None:
     lock = project.root / "dvc.lock"
-    lock.write_text(lock.read_text()[: lock.stat().st_size * 2 // 3])
+    text = lock.read_text()
+    lock.write_text(text[: text.index("md5: ", len(text) * 2 // 3) + 12])
     (project.root / ".dvc/tmp/rwlock").write_text('{"write": {"/da')
     assert project.run("dvc", "repro").returncode != 0
     result = project.run(*FRCNN, "repro")
@@ -117,6 +118,7 @@ def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(training: Proje
     dvc.wait()  # a stage resumed before its parent is gone could still end well
     stage.resume()
     until(lambda: not stage.is_running() or stage.status() == psutil.STATUS_ZOMBIE, "the stage goes on alone")
+    dvc.communicate()
     assert not (training.data / STAGE).exists()
     again = training.run("dvc", "repro", STAGE)
     assert again.returncode == 0, again.stderr
