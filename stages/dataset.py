@@ -74,14 +74,14 @@ def _open(stage: Stage) -> Dataset:
     params = stage.params.dataset
     if params.reader == "shapes":
         shapes = params.shapes
-        options = ShapesOptions(shapes.train, shapes.test, shapes.image_size, shapes.max_objects)
+        options = ShapesOptions(shapes.train, shapes.test, shapes.val, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
     return read_dataset(stage.linked("raw"), params)
 
 
 def _expected(stage: Stage) -> int:
     params = stage.params.dataset
-    return params.shapes.train + params.shapes.test if params.reader == "shapes" else 0
+    return params.shapes.train + params.shapes.val + params.shapes.test if params.reader == "shapes" else 0
 
 
 if __name__ == "__main__":

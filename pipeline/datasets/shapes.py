@@ -42,6 +42,7 @@ class ShapesOptions:
 
     train: int
     test: int
+    val: int = 0
     image_size: int = 256
     max_objects: int = 8
     min_side: int = 16
@@ -62,7 +63,7 @@ def generate_shapes(folder: Path, options: ShapesOptions, seed: int) -> Dataset:
 
 def _generate(folder: Path, options: ShapesOptions, seed: int) -> Iterator[AnnotatedImage]:
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    counts: list[tuple[Split, int]] = [("test", options.test), ("train", options.train)]
+    counts: list[tuple[Split, int]] = [("test", options.test), ("train", options.train), ("val", options.val)]
     for split, index in ((split, index) for split, count in counts for index in range(count)):
         image_id = f"{split}_{index:05d}"
         pixels, boxes, labels = draw_image(numpy_generator(seed, "dataset", split, index), split, options)

@@ -16,7 +16,7 @@ from pipeline.datasets.base import Split
 Array = npt.NDArray[np.float32]
 Texture = Callable[[np.random.Generator, Array, Array], Array]
 
-_HUES = {"train": (0.0, 0.5), "test": (0.5, 1.0)}  # of the colour circle
+_HUES = {"train": (0.0, 0.5), "val": (0.5, 1.0), "test": (0.5, 1.0)}  # of the colour circle
 _NOISE_STD = 2.5  # grey levels
 
 
@@ -114,5 +114,6 @@ def _dots(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 _FAMILIES: dict[Split, tuple[Texture, ...]] = {
     "train": (_clouds, _stripes, _ripples, _swell),
+    "val": (_checker, _voronoi, _dots),
     "test": (_checker, _voronoi, _dots),
 }

@@ -7,13 +7,14 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Count, Names, Section
+from pipeline.params.section import Count, Names, Natural, Section
 
 
 class ShapesData(Section):
     """The generated data set."""
 
     train: Count
+    val: Natural
     test: Count
     image_size: Annotated[int, Field(ge=192)]
     max_objects: Count

@@ -153,3 +153,17 @@ def test_impossible_options_are_told_in_one_line(tmp_path: Path, change: dict[st
 def test_small_images_for_quick_runs(tmp_path: Path) -> None:
     for image in generate_shapes(tmp_path, ShapesOptions(train=10, test=5, image_size=64), seed=0).images:
         assert (image.boxes >= 0).all() and (image.boxes <= 64).all()
+
+
+def test_val_images_look_like_test_images_and_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    without, with_val = (
+        {image.image_id: image for image in generate_shapes(tmp_path / str(val), ShapesOptions(3, 2, val), 0).images}
+        for val in (0, 4)
+    )
+    assert {image.split for image in without.values()} == {"train", "test"}
+    assert sorted(set(with_val) - set(without)) == [f"val_{index:05d}" for index in range(4)]
+    for image_id in without:
+        name = f"images/{image_id}.png"
+        assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "4" / name).read_bytes()
+    first = {split: (tmp_path / "4" / f"images/{split}_00000.png").read_bytes() for split in ("val", "test")}
+    assert first["val"] != first["test"]
