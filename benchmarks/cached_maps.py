@@ -83,7 +83,7 @@ def main() -> None:
     rows, trunk = [], []
     for side in arguments.sides:
         with prepared(NAME, arguments, side, 6) as photos:
-            photos.run("features", features, resize="resize", trunk="backbone")
+            photos.run("features", features, resize="resize", frozen_features="frozen_features", trunk="backbone")
             torch.set_num_threads(photos.params.base.threads)
             for step in arguments.steps:
                 rows.append(measure(photos, {3: "train_rpn_step3", 4: "train_head_step4"}[step], arguments.runs))

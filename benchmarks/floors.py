@@ -34,9 +34,11 @@ def trunk_flops(size: Size) -> float:
 
 
 def trunk_training_flops(size: Size) -> float:
-    """Forward pass of all, backward pass of conv3 to conv5: a gradient of weights each, and of the input but one."""
+    """Forward and backward pass of conv3 to conv5: a gradient of weights each, and of the input but one.
+
+    conv1 and conv2 are frozen, and their maps can be kept."""
     trained = conv_flops(size, first_block=2)
-    return trunk_flops(size) + 2 * sum(trained) - trained[0]
+    return 3 * sum(trained) - trained[0]
 
 
 def rpn_flops(params: Params, size: Size) -> float:

@@ -31,6 +31,7 @@ from pipeline.training.run import entries_of
 from stages.anchor_targets import anchor_targets
 from stages.backbone import backbone
 from stages.dataset import dataset
+from stages.frozen_features import frozen_features
 from stages.proposal_targets import proposal_targets
 from stages.proposals import proposals
 from stages.resize import resize
@@ -128,8 +129,11 @@ def prepared(
         made.run("resize", resize, dataset="dataset", raw=raw)
         if targets:
             made.run("anchor_targets", anchor_targets, resize="resize")
+            before = {"resize": "resize", "trunk": "backbone"}
+            made.run("frozen_features", frozen_features, **before)
+            before["frozen_features"] = "frozen_features"
             made.run("train_rpn_step1", _untrained_rpn, backbone="backbone")
-            made.run("proposals_step1", proposals, resize="resize", rpn="train_rpn_step1", trunk="backbone")
+            made.run("proposals_step1", proposals, **before, rpn="train_rpn_step1")
             made.run("proposal_targets_step2", proposal_targets, resize="resize", proposals="proposals_step1")
         yield made
 

@@ -14,8 +14,9 @@ from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_t
 from pipeline.detector.rpn import ProposalRule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews
+from pipeline.training.batches import AnchorSampler, BatchLoader
 from pipeline.training.launcher import launch
+from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import JointStep
 
@@ -46,7 +47,9 @@ def finetune_joint(stage: Stage) -> None:
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    loader = BatchLoader(order, ImageViews(images), seed, stage.name, anchors=sampler, gt=gt, images=images)
+    loader = BatchLoader(
+        order, what_the_trunk_sees(stage, images), seed, stage.name, anchors=sampler, gt=gt, images=images
+    )
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
 
@@ -61,6 +64,7 @@ if __name__ == "__main__":
         about=__doc__,
         inputs={
             "resize": "folder of the resize stage",
+            "frozen_features": "folder of the frozen_features stage",
             "anchor_targets": "folder of the anchor_targets stage",
             "backbone": "folder of the backbone stage",
             "trunk": "folder of train_head_step2",

@@ -23,8 +23,9 @@ from pipeline.detector.rpn import ProposalRule
 from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import ImageViews, MapViews, ViewSource, prefetch, to_device
+from pipeline.training.batches import MapViews, prefetch, to_device
 from pipeline.training.launcher import for_inference, launch
+from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.steps import maps_of
 
 Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
@@ -66,7 +67,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     rpn = load_rpn(stage.input("rpn"), shape.out_channels, stage.params.anchors, stage.params.rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, shape.stride), rule)
-    source: ViewSource = MapViews(FeatureMaps(stage.input("features"))) if on_maps else ImageViews(images)
+    source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else what_the_trunk_sees(stage, images)
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
     left = work.missing
     batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
@@ -116,6 +117,7 @@ if __name__ == "__main__":
         inputs={"resize": "folder of the resize stage", "rpn": "folder of the stage that trained the RPN"},
         optional={
             "trunk": "after step 1: folder of the stage that trained the trunk",
+            "frozen_features": "after step 1: folder of the frozen_features stage",
             "features": "after step 3: folder of the features stage",
             "dataset": "folder of the dataset stage, for proposals from a file",
             "external": "linked folder of that file (data/external_proposals); may be empty",

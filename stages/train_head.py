@@ -19,8 +19,9 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import BatchLoader, ImageViews, MapViews, RoISampler, ViewSource
+from pipeline.training.batches import BatchLoader, MapViews, RoISampler, ViewSource
 from pipeline.training.launcher import launch
+from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, epoch_order, run_training
 from pipeline.training.steps import HeadStep
 
@@ -38,7 +39,7 @@ def train_head(stage: Stage) -> None:
         trunk = None
     else:
         images = ResizedImages(stage.input("resize"), "train")
-        source, sizes = ImageViews(images), entries_of(images, params.base.mirror)
+        source, sizes = what_the_trunk_sees(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
     head = _initial_head(stage, on_maps)
     targets = ImageRows(stage.input("proposal_targets") / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
@@ -77,6 +78,7 @@ if __name__ == "__main__":
         inputs={"proposal_targets": "folder of a proposal_targets stage"},
         optional={
             "resize": "step 2: folder of the resize stage",
+            "frozen_features": "step 2: folder of the frozen_features stage",
             "backbone": "step 2: folder of the backbone stage",
             "features": "step 4: folder of the features stage",
             "head": "step 4: folder of train_head_step2, which the head starts from",

@@ -13,8 +13,9 @@ from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, MapViews, ViewSource
+from pipeline.training.batches import AnchorSampler, BatchLoader, MapViews, ViewSource
 from pipeline.training.launcher import launch
+from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import RPNStep
 
@@ -32,7 +33,7 @@ def train_rpn(stage: Stage) -> None:
         trunk = None
     else:
         images = ResizedImages(stage.input("resize"), "train")
-        source, sizes = ImageViews(images), entries_of(images, params.base.mirror)
+        source, sizes = what_the_trunk_sees(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
     shape = new_trunk(params.backbone)
     if on_maps and params.train_rpn_step3.init == "step1":
@@ -60,6 +61,7 @@ if __name__ == "__main__":
         },
         optional={
             "resize": "step 1: folder of the resize stage",
+            "frozen_features": "step 1: folder of the frozen_features stage",
             "features": "step 3: folder of the features stage",
             "rpn": "step 3: folder of train_rpn_step1, which the RPN may start from",
         },

@@ -49,7 +49,12 @@ def write_shard(path: Path, members: Iterable[tuple[str, np.ndarray]]) -> None:
     ):
         for name, array in members:
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, _dense(array), allow_pickle=False)
+
+
+def _dense(array: np.ndarray) -> np.ndarray:
+    """Without gaps, in C's order or, where it lies in that, in Fortran's, which NumPy notes in the file."""
+    return array if array.flags.f_contiguous else np.ascontiguousarray(array)
 
 
 class ShardWriter:

@@ -19,8 +19,8 @@ class Trunk(nn.Module):
     """The convolutions that the RPN and the RoI head share.
 
     `stride` is the pixels between two cells of the map, `out_channels` is D. The pixel mean and std belong to the
-    weights and travel with them. A backbone implements `initialise`, `feature_size` and `forward`, trains none of its
-    frozen layers, and has weights of its own under `layers`, named as torchvision names them.
+    weights and travel with them. A backbone implements `initialise`, `feature_size`, `frozen` and `trained`, and has
+    weights of its own under `layers`, named as torchvision names them.
     """
 
     stride: int
@@ -42,9 +42,17 @@ class Trunk(nn.Module):
         """(Fh, Fw) of an image of (H, W)."""
         raise NotImplementedError
 
+    def frozen(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to the maps that the layers which are trained start from, without gradient."""
+        raise NotImplementedError
+
+    def trained(self, maps: Tensor) -> Tensor:
+        """What `frozen` gave to (B, D, Fh, Fw) maps."""
+        raise NotImplementedError
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes frozen layers."""
-        raise NotImplementedError
+        return self.trained(self.frozen(images))
 
     def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """(B, 3, H, W) uint8 RGB to float32, normalised; what lies outside each image's own (H, W) becomes 0."""

@@ -58,6 +58,8 @@ class VGGTrunk(Trunk):
                 channels = width
             if index < frozen_blocks:
                 frozen_layers = len(layers)
+        if 0 < frozen_layers < len(layers):
+            frozen_layers += 1  # the pooling, which makes the maps a quarter as large
         self.layers = nn.Sequential(*layers)
         self._frozen_layers = frozen_layers
         self.out_channels = channels
@@ -82,10 +84,13 @@ class VGGTrunk(Trunk):
             height, width = (-(-height // 2), -(-width // 2)) if self._ceil_pool else (height // 2, width // 2)
         return height, width
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes the frozen blocks."""
+    def frozen(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images through the frozen blocks and the pooling after them."""
         with torch.no_grad():
-            maps = _run(self.layers[: self._frozen_layers], images)
+            return _run(self.layers[: self._frozen_layers], images)
+
+    def trained(self, maps: Tensor) -> Tensor:
+        """What `frozen` gave to (B, D, Fh, Fw) maps."""
         return _run(self.layers[self._frozen_layers :], maps)
 
 

@@ -121,9 +121,10 @@ class RoIHeadParams(Section):
 
 
 class FeatureParams(Section):
-    """How feature maps are stored: float16, or float32 to keep them exact."""
+    """Which feature maps are stored, and how: float16, or float32 to keep them exact."""
 
     dtype: Literal["float16", "float32"]
+    keep_frozen_blocks: bool
 
 
 class DetectParams(Section):

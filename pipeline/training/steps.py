@@ -26,9 +26,13 @@ FeatureSize = Callable[[int, int], tuple[int, int]]
 
 
 def maps_of(trunk: Trunk | None, views: Views) -> Tensor:
-    """Feature maps of a batch: computed by the trunk from images, or as cached."""
+    """Feature maps of a batch: computed by the trunk from images or from the maps of its frozen blocks, or, without a
+    trunk, as cached."""
     if views.maps is not None:
-        return views.maps.float()
+        kind = views.maps.device.type
+        dtype = torch.get_autocast_dtype(kind) if trunk and torch.is_autocast_enabled(kind) else torch.float32
+        maps = views.maps.float().to(dtype)  # in two steps, as torch has no fast way from float16 to bf16
+        return trunk.trained(maps) if trunk else maps
     assert trunk is not None and views.images is not None
     return trunk(trunk.normalise(views.images, views.sizes))
 

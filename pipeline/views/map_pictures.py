@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.stores import FeatureMaps
 from pipeline.artifacts.tables import ImageRows
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
@@ -70,7 +71,11 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     index = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)
     shards = ShardReader(folder, open_shards=2)
     tiles = []
-    for entry in images.choose(["train"], 2, wanted):
+    chosen = images.choose(["train"], 2, wanted)
+    if not wanted and not FeatureMaps(folder):
+        kept = [Tile(enlarged(images.pixels(entry), TILE_SIDE)[0], entry.image_id) for entry in chosen]
+        return encode_photo(contact_sheet(kept, 2), f"{command.stage}: keeps no maps, images are read")
+    for entry in chosen:
         rows = index[entry]
         if not len(rows["shard"]):
             raise InputError(

@@ -147,7 +147,7 @@ def _label_counts(path: Path) -> np.ndarray:
 def _features(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
     maps = open_parquet(folder / "images.parquet", schemas.FEATURE_IMAGES).metadata.num_rows
-    return {"maps": maps, "MB": _megabytes(folder, "maps-*.npz")}
+    return {"maps": maps, "MB": _megabytes(folder, "maps-*.npz") if maps else 0.0}
 
 
 def _detect(command: StageCommand, root: Path) -> dict[str, float]:
@@ -211,6 +211,7 @@ _METRICS: dict[str, Callable[[StageCommand, Path], dict[str, float]]] = {
     "proposal_targets": _proposal_targets,
     "train_head": _train,
     "features": _features,
+    "frozen_features": _features,
     "finetune_joint": _train,
     "detect": _detect,
     "evaluate": _evaluate,

@@ -49,6 +49,7 @@ _PICTURES: dict[str, Callable[[StageCommand, Path, Sequence[str] | None], Pictur
     "proposal_targets": box_pictures.proposal_targets_picture,
     "train_head": _losses,
     "features": map_pictures.features_picture,
+    "frozen_features": map_pictures.features_picture,
     "finetune_joint": _losses,
     "detect": box_pictures.detect_picture,
     "evaluate": _curves,

@@ -8,7 +8,7 @@ from benchmarks.start_up import loads_torch, stage_modules
 
 
 def test_every_stage_has_a_module() -> None:
-    assert len(stage_modules()) == 20
+    assert len(stage_modules()) == 21
 
 
 @pytest.mark.parametrize("module", ["stages.dataset", "stages.resize", "stages.evaluate"])

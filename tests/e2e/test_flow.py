@@ -89,11 +89,11 @@ def test_the_lock_is_that_of_repro(first_flow: FlowRun, tiny_run: Project) -> No
 
 def test_each_stage_is_a_task_named_by_its_step(first_flow: FlowRun) -> None:
     names = {run["name"] for run in first_flow.ask("task_runs")}
-    assert len(names) == 20
+    assert len(names) == 21
     assert {"data: resize", "step 1: train_rpn_step1", "step 4: train_head_step4", "joint: finetune_joint"} <= names
     by_step = [name.split(":")[0] for name in names]
     assert {step: by_step.count(step) for step in by_step} == {
-        "data": 4,
+        "data": 5,
         "step 1": 2,
         "step 2": 2,
         "step 3": 3,
@@ -110,7 +110,7 @@ def test_every_stage_leaves_figures_and_a_picture_and_the_flow_a_summary(first_f
         assert artifacts[f"{key}-figures"]["type"] == "table"
         assert "](data:image/" in artifacts[f"{key}-picture"]["data"]
     text = artifacts["summary"]["data"]
-    assert text.startswith("20 stages in ") and "| step 4 (shared) |" in text and "| joint | finetune_joint |" in text
+    assert text.startswith("21 stages in ") and "| step 4 (shared) |" in text and "| joint | finetune_joint |" in text
     assert text in first_flow.output
 
 
@@ -124,8 +124,8 @@ def test_the_lines_of_a_stage_are_its_tasks_log(first_flow: FlowRun) -> None:
 def test_what_is_up_to_date_starts_no_process_and_is_shown_as_cached(first_flow: FlowRun) -> None:
     output = first_flow.flow()
     _, records = read_record(first_flow.project.root)
-    assert [(record.state, record.attempts) for record in records.values()] == [("cached", 0)] * 20
-    assert output.count("Finished in state Cached('up to date'") == 20
+    assert [(record.state, record.attempts) for record in records.values()] == [("cached", 0)] * 21
+    assert output.count("Finished in state Cached('up to date'") == 21
 
 
 def test_a_changed_parameter_reruns_what_depends_on_it_only(first_flow: FlowRun) -> None:

@@ -22,7 +22,7 @@ from pipeline.training.batches import ImageViews
 from tests.conftest import TINY, Project, new_project
 
 FULL, EMPTY = ("car0", "car1"), ("road0", "road1")
-BEFORE = ("dataset", "backbone", "resize", "anchor_targets")
+BEFORE = ("dataset", "backbone", "resize", "frozen_features", "anchor_targets")
 HEAD = ("proposals_step1", "proposal_targets_step2", "train_head_step2")
 
 

@@ -48,7 +48,7 @@ def project(tiny_run: Project, tmp_path: Path) -> Project:
     # One thread: two that wait for each other take minutes where other processes hold the cores.
     overlay = {"base": {"threads": 1}, "proposals": {"source": "file", "post_nms": 50}}
     project = new_project(tmp_path / "project", TINY | overlay)
-    for name in ("dataset", "resize", "backbone", "train_rpn_step1"):
+    for name in ("dataset", "resize", "frozen_features", "backbone", "train_rpn_step1"):
         shutil.copytree(tiny_run.data / name, project.data / name)
     return project
 

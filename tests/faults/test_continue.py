@@ -24,6 +24,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import UNFINISHED
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.stores import MapWriter
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_head, new_rpn, new_trunk
@@ -123,7 +124,9 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         save_parts(project.data / name, {"trunk": trunk, "rpn": rpn, "head": head})
     for name in ("dataset", "external_proposals"):
         (project.data / name).mkdir(exist_ok=True)
-    for name in ("resize", "train_rpn_step1", "train_head_step2", "train_rpn_step3"):
+    with ChunkedWork(project.data / "frozen_features", []) as work:
+        MapWriter(work, "maps")
+    for name in ("resize", "frozen_features", "train_rpn_step1", "train_head_step2", "train_rpn_step3"):
         write_manifest(project.data / name, name)
     return Workplace(project, folder / "killer")
 

@@ -26,6 +26,7 @@ _PANELS: dict[str, Callable[[Asked], list[Tile]]] = {
     "proposals": proposal_panels,
     "proposal_targets": target_panels,
     "features": features_panels,
+    "frozen_features": features_panels,
     "detect": detect_panels,
     "evaluate": evaluate_panels,
 }

@@ -1,0 +1,62 @@
+"""Maps of every training image and its mirror: computed once and written to shards, and read in place of images.
+
+Shapes: B images; D channels; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
+from pipeline.errors import InputError
+from pipeline.progress import track
+from pipeline.stage import Stage
+from pipeline.training.batches import ImageViews, MapViews, Views, ViewSource, prefetch, to_device
+
+
+def write_maps(
+    stage: Stage,
+    images: ResizedImages,
+    source: ViewSource,
+    compute: Callable[[Views], Tensor],
+    accelerator: Accelerator,
+) -> None:
+    """The maps of all training images; an image and its mirror have one size and are computed together.
+
+    Args:
+        compute: from views of `source` to (B, D, Fh, Fw) maps.
+
+    Raises:
+        InputError: a value is too large for `features.dtype`.
+    """
+    seen = (False, True) if stage.params.base.mirror else (False,)
+    ids = [image.image_id for image in images]
+    dtype = np.dtype(stage.params.features.dtype)
+    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+        writer = MapWriter(work, "maps")
+        left = work.missing
+        batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
+        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
+            with accelerator.autocast():
+                maps = compute(to_device(views, accelerator.device))
+            arrays = maps.float().cpu().numpy().astype(dtype)
+            if not np.isfinite(arrays).all():
+                raise InputError(
+                    f"features of image {views.entries[0].image_id} overflow {dtype}; set features.dtype to float32"
+                )
+            writer.add(dict(zip(views.entries, arrays, strict=True)), views.sizes[0])
+    stage.log(f"maps of {len(ids)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+
+
+def what_the_trunk_sees(stage: Stage, images: ResizedImages) -> ViewSource:
+    """The maps of its frozen blocks where frozen_features is given and has kept them, else images."""
+    if stage.inputs["frozen_features"] is None:
+        return ImageViews(images)
+    maps = FeatureMaps(stage.input("frozen_features"))
+    return MapViews(maps) if len(maps) else ImageViews(images)

@@ -1,0 +1,54 @@
+"""Run the blocks of the trunk that are never trained once over every training image and its mirror.
+
+Whatever trains the other blocks, in steps 1 and 2 and jointly, or runs them over all training images then starts from
+these maps in place of images. Where `features.keep_frozen_blocks` is false or no block is frozen, nothing is kept and
+images are read.
+
+Writes the maps as npz shards and images.parquet, the index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.stores import MapWriter, ResizedImages
+from pipeline.stage import Stage, run_stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.training.batches import Views
+
+
+def frozen_features(stage: Stage) -> None:
+    """The trunk's frozen blocks and the pooling after them."""
+    if not (stage.params.features.keep_frozen_blocks and stage.params.backbone.frozen_blocks):
+        with ChunkedWork(stage.out, [], stage.log) as work:
+            MapWriter(work, "maps")
+        stage.log("keeps no maps (features.keep_frozen_blocks)")
+        return
+    # torch takes seconds to import, and is not needed where nothing is kept.
+    from pipeline.build import load_trunk
+    from pipeline.training.batches import ImageViews
+    from pipeline.training.launcher import for_inference, launch
+    from pipeline.training.maps import write_maps
+
+    accelerator = launch(stage.params.base)
+    trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
+
+    def maps_of_frozen_blocks(views: Views) -> Tensor:
+        assert views.images is not None
+        return trunk.frozen(trunk.normalise(views.images, views.sizes))
+
+    images = ResizedImages(stage.input("resize"), "train")
+    write_maps(stage, images, ImageViews(images), maps_of_frozen_blocks, accelerator)
+
+
+if __name__ == "__main__":
+    run_stage(
+        frozen_features,
+        about=__doc__,
+        inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
+        goes_on=True,
+    )
