@@ -76,8 +76,14 @@ def repro(context: typer.Context) -> None:
 @app.command()
 def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
+    on_workers: Annotated[bool, typer.Option(help="have workers of the pools cpu and gpu run the stages")] = False,
 ) -> None:
     """Run the graph under Prefect; watch it at the address that is printed. Ctrl-C ends it, the next run goes on."""
+    if on_workers:
+        from pipeline.workers.commands import run_on_workers
+
+        run_on_workers(Path.cwd(), stages or [], typer.echo)
+        return
     from pipeline.orchestrate.commands import run_flow
 
     run_flow(Path.cwd(), stages or [], typer.echo)
@@ -93,7 +99,15 @@ def ui() -> None:
 
 @app.command()
 def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve")] = "local") -> None:
-    """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C."""
+    """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C.
+
+    Of the pools cpu and gpu: run the stages that coordinators ask for (frcnn flow --on-workers).
+    """
+    if pool in ("cpu", "gpu"):
+        from pipeline.workers.serving import serve_stages
+
+        serve_stages(Path.cwd(), pool, typer.echo)
+        return
     from pipeline.orchestrate.worker import run_worker
 
     run_worker(Path.cwd(), pool, typer.echo)

@@ -5,19 +5,14 @@ Import it only when Prefect's settings are in the environment (`prepare_environm
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect import Task, flow, get_client, get_run_logger
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import StateType
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
@@ -29,6 +24,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pipeline.errors import InputError
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
+from pipeline.orchestrate.outside import SECONDS_TO_SEND, stopped_from_outside
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
@@ -38,8 +34,6 @@ from pipeline.orchestrate.workspace import hold_workspace
 
 _MOST_STAGES_AT_ONCE = 64
 _SECONDS_BEFORE_RETRY = 2
-_SECONDS_BETWEEN_LOOKS = 2.0
-_SECONDS_TO_SEND = 20.0
 
 
 @flow(
@@ -63,7 +57,7 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
         stack.callback(gallery.close)
         runner = StageRunner(root, slots_of_this_machine(), lock)
         run = _FlowRun(root, flow_run_id, graph, runner, gallery, began)
-        stack.enter_context(_stopped_from_outside(runner, flow_run_id))
+        stack.enter_context(stopped_from_outside(runner.stop, flow_run_id))
         run.until_all_ended()
         seconds = time.monotonic() - began
         write_record(root, seconds, run.records)
@@ -178,7 +172,7 @@ def send_what_waits() -> bool:
 
     At exit Prefect would wait for a server that is gone without end.
     """
-    waiting = [worker.drain_all(timeout=_SECONDS_TO_SEND) for worker in (APILogWorker, EventsWorker)]
+    waiting = [worker.drain_all(timeout=SECONDS_TO_SEND) for worker in (APILogWorker, EventsWorker)]
     return not any(left for _, left in waiting)  # type: ignore[misc]
 
 
@@ -189,34 +183,3 @@ def _tidy_database(root: Path, flow_run_id: UUID) -> None:
         swept = sweep_stale_runs(client, flow_run_id, tag)
     if swept:
         get_run_logger().info("%d earlier run(s) of this workspace had been killed; now marked as crashed", swept)
-
-
-@contextmanager
-def _stopped_from_outside(runner: StageRunner, flow_run_id: UUID) -> Iterator[None]:
-    """Stop when someone cancels the run in the pages, or when the worker that started this process is gone."""
-    over = threading.Event()
-    parent = os.getppid() if "PREFECT__FLOW_RUN_ID" in os.environ else None
-
-    def look() -> None:
-        with get_client(sync_client=True) as client:
-            while not over.wait(_SECONDS_BETWEEN_LOOKS):
-                if parent is not None and os.getppid() != parent:
-                    # With its worker the server may be gone too, and Prefect would try to reach it without end.
-                    last_resort = threading.Timer(_SECONDS_TO_SEND, os._exit, (1,))
-                    last_resort.daemon = True
-                    last_resort.start()
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-                # A server that does not answer just now cancels nothing.
-                with suppress(Exception):
-                    state = client.read_flow_run(flow_run_id).state
-                    if state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED):
-                        runner.stop()
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()

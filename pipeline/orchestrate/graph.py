@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,22 +55,45 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
     Raises:
         InputError: DVC cannot read the graph, a target is no stage, or a stage's `meta` has an unknown key or value.
     """
+    with opened(root) as repo:
+        nodes = nodes_of(repo, targets)
+        stages, differs = stages_of(repo), repo.status()
+        changed = frozenset(name for name in nodes if stages[name].addressing in differs)
+    return Graph(nodes, changed)
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Repo]:
+    """DVC's repository in `root`.
+
+    Raises:
+        InputError: there is none, or DVC cannot read it or what is asked of it inside.
+    """
     root = Path(root).resolve()
     if not (root / ".dvc").is_dir():
         raise InputError(f"{root}: no DVC repository here; run it in the project's folder")
     try:
         with Repo(str(root)) as repo:
-            stages = {_name(root, stage): stage for stage in repo.index.stages}
-            reads_from = networkx.relabel_nodes(
-                repo.index.graph, {stage: name for name, stage in stages.items()}, copy=True
-            )
-            order = _with_all_they_need(reads_from, list(stages), targets)
-            nodes = {name: _node(root, name, stages[name], sorted(reads_from.successors(name))) for name in order}
-            differs = repo.status()
-            changed = frozenset(name for name in order if stages[name].addressing in differs)
+            yield repo
     except (DvcException, yaml.YAMLError) as error:
         raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None
-    return Graph(nodes, changed)
+
+
+def nodes_of(repo: Repo, targets: Sequence[str] = ()) -> dict[str, StageNode]:
+    """The stages that `targets` need, all without targets, every one after those it reads from.
+
+    Raises:
+        InputError: a target is no stage, or a stage's `meta` has an unknown key or value.
+    """
+    root, stages = Path(repo.root_dir), stages_of(repo)
+    reads_from = networkx.relabel_nodes(repo.index.graph, {stage: name for name, stage in stages.items()}, copy=True)
+    order = _with_all_they_need(reads_from, list(stages), targets)
+    return {name: _node(root, name, stages[name], sorted(reads_from.successors(name))) for name in order}
+
+
+def stages_of(repo: Repo) -> dict[str, Any]:
+    """DVC's stages by the names that it calls them by in its own folder."""
+    return {_name(Path(repo.root_dir), stage): stage for stage in repo.index.stages}
 
 
 def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], targets: Sequence[str]) -> list[str]:

@@ -30,7 +30,7 @@ def run_worker(root: Path, pool: str, tell: Callable[[str], None]) -> None:
         _prefect_quietly(root, tell, "--no-prompt", "deploy", "--all", "--pool", pool)
         tell(f"press Run at {server.url}/deployments, or say: prefect deployment run faster-rcnn/this-machine")
         with suppress(KeyboardInterrupt):
-            _prefect(root, tell, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
+            run_prefect(root, tell, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
             return
         tell("stopped")
 
@@ -38,15 +38,20 @@ def run_worker(root: Path, pool: str, tell: Callable[[str], None]) -> None:
 def _prefect_quietly(root: Path, tell: Callable[[str], None], *arguments: str) -> None:
     lines: list[str] = []
     try:
-        _prefect(root, lines.append, *arguments)
+        run_prefect(root, lines.append, *arguments)
     except InputError:
         for line in lines:
             tell(line)
         raise
 
 
-def _prefect(root: Path, tell: Callable[[str], None], *arguments: str) -> None:
-    environment = {**os.environ, "PWD": str(root), "PYTHONPATH": _with(root, os.environ.get("PYTHONPATH"))}
+def run_prefect(root: Path, tell: Callable[[str], None], *arguments: str, **more: str) -> None:
+    """Run a command of Prefect's that finds the project's code in `root`, with more environment variables.
+
+    Raises:
+        InputError: it failed.
+    """
+    environment = {**os.environ, **more, "PWD": str(root), "PYTHONPATH": _with(root, os.environ.get("PYTHONPATH"))}
     guarded = Guarded(
         [sys.executable, "-m", "prefect", *arguments], cwd=root, environment=environment, grace_seconds=_GRACE_SECONDS
     )

@@ -1,0 +1,130 @@
+"""Asking the workers for a run of a stage, and following it to its end.
+
+Two who ask for the same run at the same time share one: its key names it on the server. A run whose worker is lost is
+called crashed and asked for again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import LogSort
+from prefect.states import Cancelling, Crashed
+
+from pipeline.orchestrate.slots import Stopped
+from pipeline.workers.pools import workers_online
+from pipeline.workers.request import MAY_RETRY, StageRequest
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_BEGIN = 120.0
+_MOST_LOST = 5
+_PREFECTS_OWN = (
+    "Worker '",
+    "Flow run '",
+    "Downloading flow code",
+    "Beginning flow run",
+    "View at",
+    "Finished in state",
+    "Reported flow run",
+    "Process for flow run",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `error` is empty where it succeeded."""
+
+    error: str = ""
+    may_retry: bool = False
+
+
+class Workers:
+    """What a coordinator asks of the server.
+
+    Args:
+        deployments: ids by pool, see `pools.register`. stopping: set when the coordinator is to end.
+    """
+
+    def __init__(self, deployments: dict[str, UUID], stopping: threading.Event) -> None:
+        self._deployments, self._stopping = deployments, stopping
+
+    def run(self, request: StageRequest, pool: str, tell: Callable[[str], None]) -> Outcome:
+        """Ask for a run and wait for its end; it is asked for again where its worker is lost.
+
+        Raises:
+            Stopped: the coordinator is to end; the run is cancelled.
+        """
+        with get_client(sync_client=True) as client:
+            for _ in range(_MOST_LOST):
+                run = self._ask(client, request, pool)
+                ended = self._follow(client, run.id, pool, tell)
+                state = ended.state
+                assert state is not None
+                if state.type == StateType.COMPLETED:
+                    return Outcome()
+                if state.type == StateType.FAILED:
+                    return Outcome(state.message or f"{request.stage}: failed", state.name == MAY_RETRY)
+                tell(f"{state.name}: {state.message or 'the worker is gone'}; another is asked")
+            return Outcome(f"{request.stage}: lost with its worker {_MOST_LOST} times")
+
+    def _ask(self, client: SyncPrefectClient, request: StageRequest, pool: str) -> FlowRun:
+        tag = f"key:{request.key[:32]}"
+        earlier = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[tag])))
+        ended = sum(run.state is not None and run.state.is_final() for run in earlier)
+        return client.create_flow_run_from_deployment(
+            self._deployments[pool],
+            parameters={"request": request.model_dump()},
+            name=request.stage,
+            tags=[tag],
+            # Whoever else asks now counts as many that have ended, and gets this one.
+            idempotency_key=f"{request.key}-{ended}",
+        )
+
+    def _follow(self, client: SyncPrefectClient, run_id: UUID, pool: str, tell: Callable[[str], None]) -> FlowRun:
+        seen, pending_since, told = 0, time.monotonic(), False
+        while True:
+            run = client.read_flow_run(run_id)
+            lines = client.read_logs(
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])),
+                limit=200,
+                offset=seen,
+                sort=LogSort.TIMESTAMP_ASC,
+            )
+            for line in lines:
+                if not line.message.startswith(_PREFECTS_OWN):
+                    tell(line.message)
+            seen += len(lines)
+            state = run.state
+            assert state is not None
+            if state.is_final() and not lines:
+                return run
+            if state.is_scheduled():
+                pending_since = time.monotonic()
+                if not told and not workers_online(client, pool):
+                    tell(f"no worker of the pool {pool} is there; start one in a clone: frcnn worker --pool {pool}")
+                    told = True
+            elif not state.is_final() and self._is_lost(client, run, pool, pending_since):
+                gone: Crashed = Crashed(message="its worker gives no sign of life")  # type: ignore[valid-type]
+                client.set_flow_run_state(run_id, gone, force=True)
+            if self._stopping.wait(0 if lines else _SECONDS_BETWEEN_LOOKS):
+                client.set_flow_run_state(run_id, Cancelling(), force=not state.is_running())
+                raise Stopped
+
+    def _is_lost(self, client: SyncPrefectClient, run: FlowRun, pool: str, pending_since: float) -> bool:
+        worker = next((tag.partition(":")[2] for tag in run.tags if tag.startswith("worker:")), None)
+        if worker is None:
+            # A worker has taken it, and nothing has begun.
+            return time.monotonic() - pending_since > _SECONDS_TO_BEGIN
+        return worker not in workers_online(client, pool)

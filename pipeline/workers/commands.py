@@ -1,0 +1,52 @@
+"""What `frcnn flow --on-workers` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.server import prefect_server, prepare_environment
+from pipeline.orchestrate.workspace import refuse_if_held
+
+
+def run_on_workers(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Have workers run the stages, all where none is named.
+
+    Exits with 130 where it was cancelled.
+
+    Raises:
+        InputError: another run is at work in `root`, or a stage failed.
+    """
+    refuse_if_held(root)
+    params = read_params(root)
+    prepare_environment(root)
+    with prefect_server(root) as server:
+        from pipeline.orchestrate.flow import send_what_waits
+        from pipeline.workers.coordinator import train_on_workers
+
+        server.wait()
+        tell(f"watch it at {server.url}/runs")
+        tell(f"workers join it with PREFECT_API_URL={server.url}/api frcnn worker --pool gpu (or cpu), each in a clone")
+        try:
+            state = train_on_workers(params, list(stages), return_state=True)
+        finally:
+            send_what_waits()
+    if state.is_completed():
+        return
+    if state.is_cancelled():
+        sys.exit(130)
+    raise InputError(state.message or "the flow failed; its log tells why")
+
+
+def read_params(root: Path) -> str:
+    """The text of params.yaml.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return (root / "params.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{root / 'params.yaml'}: no such file; run in the project's folder") from None

@@ -1,0 +1,182 @@
+"""The graph as a Prefect flow whose tasks ask workers for runs of stages.
+
+Import it only when Prefect's settings are in the environment (`prepare_environment`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, flow, get_client, get_run_logger
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run as this_flow_run
+from prefect.states import Cancelled, Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.graph import nodes_of, opened
+from pipeline.orchestrate.outside import stopped_from_outside
+from pipeline.orchestrate.record import StageRecord, write_record
+from pipeline.orchestrate.slots import Stopped
+from pipeline.orchestrate.workspace import hold_workspace
+from pipeline.workers.asking import Workers
+from pipeline.workers.bringing import bring_home
+from pipeline.workers.clone import revision_of
+from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
+from pipeline.workers.plan import Plan, PlannedRun, plan_of
+from pipeline.workers.pools import pool_of, register
+from pipeline.workers.request import StageRequest
+from pipeline.workers.results import Results, shared_results
+
+_MOST_RUNS_AT_ONCE = 256
+_SECONDS_BEFORE_RETRY = 2
+
+
+@flow(
+    name="faster-rcnn-on-workers",
+    description="Stages of dvc.yaml, each run by a worker of the pool that its meta names.",
+    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_RUNS_AT_ONCE),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def train_on_workers(params: str, targets: list[str] | None = None) -> State[Any]:
+    """Have workers run what `targets` need, all without targets, and bring the results into the workspace.
+
+    Args:
+        params: text of params.yaml.
+    """
+    root, began, experiments = Path.cwd(), time.monotonic(), {"workspace": params}
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_workspace(root))
+            revision = revision_of(root)
+            with opened(root) as repo:
+                plan = plan_of(nodes_of(repo, targets or ()), declared_stages(repo), experiments)
+                results = shared_results(repo)
+            with get_client(sync_client=True) as client:
+                deployments = register(client)
+        except InputError as error:
+            return Failed(message=str(error))
+        stopping = threading.Event()
+        run = _Coordination(plan, revision, results, Workers(deployments, stopping), stopping)
+        stack.enter_context(stopped_from_outside(stopping.set, UUID(this_flow_run.get_id())))
+        run.until_all_ended()
+        write_record(root, time.monotonic() - began, run.records)
+        ended = run.outcome()
+        if not ended.is_completed():
+            return ended
+        try:
+            bring_home(root, run.lock_of(*experiments), get_run_logger().info)
+        except InputError as error:
+            return Failed(message=str(error))
+    return ended
+
+
+class _Coordination:
+    """The runs of one flow, and what became of them."""
+
+    def __init__(
+        self, plan: Plan, revision: str, results: Results, workers: Workers, stopping: threading.Event
+    ) -> None:
+        self._plan, self._revision, self._results, self._workers = plan, revision, results, workers
+        self._stopping = stopping
+        self._entries: dict[int, LockEntry] = {}
+        self._errors: dict[str, str] = {}
+        self.records = {plan.name_of(run): StageRecord(run.node.meta.step) for run in plan.runs}
+
+    def until_all_ended(self) -> None:
+        """Submit every run; whatever ends the wait cancels those under way."""
+        futures: dict[int, PrefectFuture[Any]] = {}
+        try:
+            for run in self._plan.runs:
+                before = [futures[id(other)] for other in run.before.values()]
+                futures[id(run)] = self._task(run).submit(return_state=False, wait_for=before)
+            for future in futures.values():
+                future.wait()
+        except BaseException as problem:
+            self._stopping.set()
+            for future in futures.values():
+                with suppress(BaseException):
+                    future.wait(timeout=15)
+            if not isinstance(problem, KeyboardInterrupt):
+                raise
+
+    def lock_of(self, experiment: str) -> dict[str, LockEntry]:
+        """What an experiment's dvc.lock is to say."""
+        return {name: self._entries[id(run)] for name, run in self._plan.of_experiment[experiment].items()}
+
+    def outcome(self) -> State[Any]:
+        """The state the flow ends in."""
+        if self._stopping.is_set():
+            return Cancelled(message="stopped; the next run goes on from here")
+        if self._errors:
+            return Failed(message="; ".join(self._errors.values()))
+        undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
+        if undone:
+            return Failed(message=f"{', '.join(undone)}: not run; the log tells why")
+        cached = sum(record.state == "cached" for record in self.records.values())
+        return Completed(message=f"{len(self.records)} runs of stages, {cached} of them known before")
+
+    def _task(self, run: PlannedRun) -> Task[[], Any]:
+        name = self._plan.name_of(run)
+        passing: list[bool] = []
+
+        def on_worker() -> State[Any]:
+            return self._run(run, self.records[name], name, passing)
+
+        def may_retry(*_: object) -> bool:
+            return bool(passing) and passing[-1]
+
+        # No tags: for each of them Prefect asks its server for a concurrency slot, seconds a stage, which a kill leaks.
+        return Task(
+            on_worker,
+            name=name,
+            task_run_name=name,
+            description=run.node.title,
+            retries=run.node.meta.retries,
+            retry_delay_seconds=_SECONDS_BEFORE_RETRY,
+            retry_condition_fn=may_retry,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    def _run(self, run: PlannedRun, record: StageRecord, name: str, passing: list[bool]) -> State[Any]:
+        logger, began = get_run_logger(), time.monotonic()
+        before = {stage: self._entries[id(other)] for stage, other in run.before.items()}
+        expected = run.declared.entry(run.params, before)
+        entry = self._results.first(key_of(expected))
+        if entry is not None:
+            self._entries[id(run)], record.state = entry, "cached"
+            return Completed(name="Cached", message="known")
+        record.attempts += 1
+        request = StageRequest(
+            stage=run.node.name, revision=self._revision, params=run.text, before=before, expected=expected
+        )
+        try:
+            ended = self._workers.run(request, pool_of(run.node), _teller(logger, run.node.name))
+        except Stopped:
+            record.state = "cancelled"
+            return Cancelled(message="stopped")
+        record.seconds = time.monotonic() - began
+        passing.append(ended.may_retry)
+        entry = None if ended.error else self._results.first(key_of(expected))
+        if entry is None:
+            record.state = "failed"
+            self._errors[name] = ended.error or (
+                f"{run.node.name}: its worker has kept the result where it is not found from here; "
+                "have one cache folder (dvc cache dir --local) or one remote (dvc remote add --default) in all clones"
+            )
+            return Failed(message=self._errors[name])
+        self._errors.pop(name, None)
+        self._entries[id(run)], record.state = entry, "completed"
+        return Completed(message=f"{record.seconds:.1f} s")
+
+
+def _teller(logger: Any, stage: str) -> Callable[[str], None]:
+    return lambda line: logger.info("%s", line.removeprefix(f"{stage}: "))

@@ -1,0 +1,118 @@
+"""The flow that a worker runs: one stage, in the worker's clone, its result left where everybody finds it.
+
+Import it only when Prefect's settings are in the environment (`prepare_environment`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_client, get_run_logger
+from prefect.runtime import flow_run as this_flow_run
+from prefect.states import Cancelled, Completed, Failed, State
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.dvc_stage import StageRunner
+from pipeline.orchestrate.graph import LockFile, nodes_of, opened
+from pipeline.orchestrate.guarded import Guarded
+from pipeline.orchestrate.outside import stopped_from_outside
+from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
+from pipeline.orchestrate.workspace import environment_in, hold_workspace
+from pipeline.workers.clone import prepare_clone
+from pipeline.workers.lock_entries import LockEntry, differences, key_of
+from pipeline.workers.pools import CLONE, WORKER
+from pipeline.workers.request import MAY_RETRY, StageRequest
+from pipeline.workers.results import has_remote, results_of_cache, results_of_remote
+from pipeline.workers.states import shared_states
+
+
+@flow(name="stage", persist_result=False)
+def run_stage(request: dict[str, Any]) -> State[Any]:
+    """Run a stage as `StageRequest` says."""
+    asked = StageRequest.model_validate(request)
+    root = Path(os.environ[CLONE]).resolve()
+    flow_run_id = UUID(this_flow_run.get_id())
+    with get_client(sync_client=True) as client:
+        tags = {*client.read_flow_run(flow_run_id).tags, f"worker:{os.environ[WORKER]}"}
+        client.update_flow_run(flow_run_id, tags=sorted(tags))
+    try:
+        return _Run(root, asked, get_run_logger().info).run(flow_run_id)
+    except InputError as error:
+        return Failed(message=f"{asked.stage}: {error}")
+
+
+class _Run:
+    """One run in one clone."""
+
+    def __init__(self, root: Path, asked: StageRequest, tell: Callable[[str], None]) -> None:
+        self._root, self._asked, self._tell = root, asked, tell
+
+    def run(self, flow_run_id: UUID) -> State[Any]:
+        """The state it ends in; the result is kept where it succeeds."""
+        stage = self._asked.stage
+        with ExitStack() as stack:
+            lock = stack.enter_context(hold_workspace(self._root))
+            prepare_clone(self._root, self._asked.revision, self._asked.params, self._asked.before)
+            with opened(self._root) as repo:
+                node = nodes_of(repo, [stage])[stage]
+                by_remote, states = has_remote(repo), shared_states(repo, self._asked.key, stage)
+            self._bring(by_remote, lock)
+            if found := states.fetch():
+                self._tell(f"{stage}: {found // 2} states of a run that was cut short are here")
+            runner = StageRunner(self._root, slots_of_this_machine(), lock)
+            stack.enter_context(stopped_from_outside(runner.stop, flow_run_id))
+            try:
+                with states.sent_while():
+                    run = runner.run(node, self._tell)
+            except Stopped:
+                return Cancelled(message=f"{stage}: stopped")
+            if run.status:
+                name = MAY_RETRY if run.passing else "Failed"
+                return Failed(name=name, message=run.error or f"{stage}: dvc ended with {run.status}")
+            self._keep(LockFile(self._root).stages()[stage], by_remote, lock)
+            states.forget()
+        return Completed(message=f"{run.seconds:.1f} s" if run.ran else "from DVC's cache")
+
+    def _bring(self, by_remote: bool, lock: int) -> None:
+        """Have what the stage reads in the workspace."""
+        written = {out["path"] for entry in self._asked.before.values() for out in entry["outs"]}
+        if written:
+            self._dvc(lock, *(["pull"] if by_remote else ["checkout"]), "--force", *sorted(written))
+
+    def _keep(self, entry: LockEntry, by_remote: bool, lock: int) -> None:
+        """Leave the result under its key, unless another came first.
+
+        Raises:
+            InputError: it is the result of another run than was asked for.
+        """
+        if key_of(entry) != self._asked.key:
+            told = ", ".join(differences(self._asked.expected, entry))
+            raise InputError(f"{self._root} differs from the coordinator's clone in {told}; link the same data in both")
+        if by_remote:
+            self._dvc(lock, "push", self._asked.stage)
+        with opened(self._root) as repo:
+            kept = (results_of_remote if by_remote else results_of_cache)(repo).keep(entry)
+            if kept.is_second:
+                results_of_cache(repo).replace(self._asked.key, kept.entry)
+                self._tell(
+                    f"{self._asked.stage}: another run under the same key was kept before this one, and differs; the "
+                    "first counts, this one is dropped"
+                )
+
+    def _dvc(self, lock: int, *arguments: str) -> None:
+        lines: list[str] = []
+        guarded = Guarded(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
+            cwd=self._root,
+            environment=environment_in(self._root, os.environ),
+            keep_open=(lock,),
+        )
+        if status := guarded.wait(lines.append):
+            told = next((line for line in reversed(lines) if line.startswith("ERROR")), f"ended with {status}")
+            raise InputError(f"dvc {arguments[0]}: {told}")

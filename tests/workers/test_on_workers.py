@@ -1,0 +1,94 @@
+"""Whole graphs run by workers in clones of their own."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.training.checkpoints import EVERY_ITERATIONS
+from tests.conftest import TINY, Project, lay_over
+from tests.faults.processes import until
+from tests.workers.cluster import Cluster, cluster, ran_in
+
+pytestmark = pytest.mark.long
+FOLDER = {"url": ""}
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A bucket of an S3-compatible server on this machine, as a DVC remote."""
+    pytest.importorskip("dvc_s3", reason="needs dvc-s3 (pip install dvc-s3 'moto[server]')")
+    moto = pytest.importorskip("moto.server", reason="needs moto (pip install dvc-s3 'moto[server]')")
+    import boto3
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "frcnn")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="frcnn")
+        yield {"url": "s3://frcnn/store", "endpointurl": address}
+    finally:
+        server.stop()
+
+
+def _three_workers(made: Cluster) -> list[Project]:
+    return [made.worker(name, pool)[0] for name, pool in (("w1", "gpu"), ("w2", "gpu"), ("w3", "cpu"))]
+
+
+@pytest.mark.parametrize("store", ["folder", "s3", "cache"])
+def test_three_workers_leave_the_lock_of_a_single_machine(
+    tmp_path: Path, tiny_run: Project, store: str, request: pytest.FixtureRequest
+) -> None:
+    remote = request.getfixturevalue("bucket") if store == "s3" else FOLDER if store == "folder" else None
+    with cluster(tmp_path, TINY, remote) as made:
+        workers = _three_workers(made)
+        made.coordinate("flow", "--on-workers")
+        lock = made.coordinator.lock()
+        assert lock == tiny_run.lock()
+        ran = [ran_in(worker) for worker in workers]
+        assert set.union(*ran) == set(lock) and sum(map(len, ran)) == len(lock)
+        # A worker that ran a stage whose input another had written has taken that one's result.
+        outside = [
+            {dep["path"].removeprefix("data/") for name in own for dep in lock[name]["deps"]} & (set(lock) - own)
+            for own in ran
+        ]
+        assert sum(map(bool, outside)) >= 2
+        assert made.coordinator.repro() == []
+        again = made.coordinate("flow", "--on-workers")
+        assert f"{len(lock)} runs of stages, {len(lock)} of them known before" in again
+
+
+@pytest.mark.parametrize("remote", [FOLDER, None])
+def test_another_worker_goes_on_where_one_was_killed(tmp_path: Path, remote: dict[str, str] | None) -> None:
+    long = {"train_rpn_step1": {"iterations": 400, "lr_drop_at": [390]}}
+    params = lay_over(copy.deepcopy(TINY), long)
+    often = {EVERY_ITERATIONS: "5"}
+    with cluster(tmp_path, params, remote) as made:
+        made.worker("w3", "cpu")
+        first, process = made.worker("w1", "gpu", **often)
+        flow = made.start(made.coordinator, "flow", "--on-workers", "train_rpn_step1")
+        states = made.store / "frcnn-states"
+        until(lambda: list(states.glob("*/*/state-*.json")) if states.is_dir() else [], "no state is shared")
+        # As if its machine lost power: all of it at once.
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for each in family:
+            os.kill(each.pid, signal.SIGKILL)
+        second, _ = made.worker("w2", "gpu", **often)
+        assert flow.wait(timeout=600) == 0, made.log_of(made.coordinator).read_text()[-3000:]
+        assert "train_rpn_step1" in ran_in(second) and "train_rpn_step1" not in ran_in(first)
+        assert "goes on from iteration" in made.log_of(made.coordinator).read_text()
+        killed = made.coordinator.lock()["train_rpn_step1"]
+        alone = made.clone("alone")
+        (alone.root / ".dvc/config.local").unlink()
+        assert alone.run("dvc", "repro", "train_rpn_step1").returncode == 0
+        assert alone.lock()["train_rpn_step1"] == killed
+        assert not list(states.glob("*/*/state-*"))
