@@ -91,7 +91,7 @@ def measure(images: int, per_image: int, classes: int, runs: int) -> list[Row]:
     np.testing.assert_allclose([ours[name] for name in COCO_METRICS], peer, rtol=0, atol=1e-9)
     listed = as_lists(detections, truth)
     # Both add keys to the dicts that they are given, so each run gets its own.
-    copies = [copy.deepcopy(listed) for _ in range(2 * (runs + 1))]
+    copies = [copy.deepcopy(listed) for _ in range(2 * runs)]
     times = interleaved(
         {
             "ours": lambda: coco_metrics(detections, truth),
@@ -100,6 +100,7 @@ def measure(images: int, per_image: int, classes: int, runs: int) -> list[Row]:
             "peer's lists": lambda: by_pycocotools(copies.pop()),
         },
         runs=runs,
+        warmup=0,
     )
     about = f"{images} x {per_image} detections, {classes} classes"
     return [

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def run_peer(root: Path, seconds: float, lr: float, seed: int) -> dict[str, floa
 
 def measure(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One seed, both sides."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
+    with tempfile.TemporaryDirectory() if arguments.keep is None else nullcontext(arguments.keep) as folder:
+        root = Path(folder) / f"seed{seed}"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
         ours = run_ours(root, arguments.photos.resolve(), arguments.weights.resolve(), seed)
         print(f"seed {seed}, ours: {ours}", flush=True)
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.008, help="the peer's learning rate")
     parser.add_argument("--photos", type=Path, default=shared / "data/voc6_mini", help="a VOC tree")
     parser.add_argument("--weights", type=Path, default=shared / "weights", help="a folder with ImageNet's VGG16")
+    parser.add_argument("--keep", type=Path, help="a folder in which our finished runs stay")
     arguments = parser.parse_args()
     for path in (arguments.photos, arguments.weights):
         if not path.is_dir():

@@ -30,26 +30,11 @@ from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_head, new_rpn, new_trunk
 from pipeline.params.file import load_params
 from tests.conftest import TINY, Project, lay_over, new_project
+from tests.faults.at_rename import signal_at_rename
 from tests.fidelity.conftest import files_of
 
 IMAGES = 150  # chunks of 64, 64 and 22
 HEIGHT, WIDTH = 64, 96
-
-# Python runs it at its start. A file is complete when it is renamed: before that it is torn, after that it counts.
-_KILLER = """
-import os, signal
-def kill_at(when, _, name):
-    real = os.replace
-    def replace(source, target):
-        if os.path.basename(target) != name:
-            return real(source, target)
-        if when == "after":
-            real(source, target)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.replace = replace
-if "KILL_AT" in os.environ:
-    kill_at(*os.environ["KILL_AT"].partition(" "))
-"""
 
 
 @dataclass
@@ -57,20 +42,22 @@ class Workplace:
     """A project whose stages' inputs are laid out by hand."""
 
     project: Project
-    killer: Path
 
     def run(self, *command: str, kill_at: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, killed before or after a file of a name is renamed: `after maps-00000.npz`."""
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": f"{self.killer}{os.pathsep}{self.project.root}",
+            "PYTHONPATH": str(self.project.root),
             "DVC_NO_ANALYTICS": "1",
-            **({"KILL_AT": kill_at} if kill_at else {}),
+            **(self._killed(*kill_at.split()) if kill_at else {}),
         }
         return subprocess.run(
             command, cwd=self.project.root, env=environment, capture_output=True, text=True, check=False
         )
+
+    def _killed(self, when: str, name: str) -> dict[str, str]:
+        return signal_at_rename(self.project.root.parent / "site", self.project.root, when, name, signal.SIGKILL)
 
     def stage(self, name: str, kill_at: str | None = None, parent: str = "data") -> str:
         """Run a stage as dvc.yaml wires it, but for the folder of its output; what it said."""
@@ -107,8 +94,6 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     folder = tmp_path_factory.mktemp("continue")
     project = new_project(folder / "project", TINY)
     project.set_params(PARAMS)
-    (folder / "killer").mkdir()
-    (folder / "killer" / "sitecustomize.py").write_text(_KILLER)
     _write_images(project.data / "resize")
     params = load_params(project.root / "params.yaml")
     trunk = new_trunk(params.backbone)
@@ -128,7 +113,7 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         MapWriter(work, "maps")
     for name in ("resize", "frozen_features", "train_rpn_step1", "train_head_step2", "train_rpn_step3"):
         write_manifest(project.data / name, name)
-    return Workplace(project, folder / "killer")
+    return Workplace(project)
 
 
 def _write_images(folder: Path) -> None:
@@ -149,7 +134,7 @@ def _write_images(folder: Path) -> None:
 def workplace(laid_out: Workplace, tmp_path: Path) -> Workplace:
     """A copy to run in, with the times of change of its files, by which folders count as the same."""
     shutil.copytree(laid_out.project.root, tmp_path / "project", symlinks=True)
-    return Workplace(Project(tmp_path / "project"), laid_out.killer)
+    return Workplace(Project(tmp_path / "project"))
 
 
 def test_features_killed_again_and_again(workplace: Workplace) -> None:
@@ -207,7 +192,7 @@ def test_proposals_from_maps_go_on_too(workplace: Workplace) -> None:
 
 def test_dvc_goes_on_with_a_killed_stage(tmp_path: Path, laid_out: Workplace) -> None:
     params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": 60, "test": 10}}})
-    workplace = Workplace(new_project(tmp_path / "project", params), laid_out.killer)
+    workplace = Workplace(new_project(tmp_path / "project", params))
     killed = workplace.run("dvc", "repro", "resize", kill_at="after chunk-00000.json")
     assert killed.returncode != 0
     undisturbed = workplace.undisturbed("resize")

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import Project
+from tests.faults.at_rename import signal_at_rename
 from tests.faults.processes import until
 
 STAGE = "train_rpn_step1"
@@ -45,12 +46,14 @@ def trained(to_train: Project, tmp_path_factory: pytest.TempPathFactory) -> obje
 
 
 def start(project: Project, *command: str) -> subprocess.Popen[str]:
+    """A run whose stage stops itself when it has kept its first training state."""
+    site = project.root.parent / "site"
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project.root),
         "DVC_NO_ANALYTICS": "1",
         EVERY_ITERATIONS: "5",
+        **signal_at_rename(site, project.root, "after", "state-*.json", signal.SIGSTOP),
     }
     return subprocess.Popen(
         command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -58,18 +61,16 @@ def start(project: Project, *command: str) -> subprocess.Popen[str]:
 
 
 def stage_of(project: Project, dvc: subprocess.Popen[str]) -> psutil.Process:
-    """The process of the stage that trains, as soon as it has kept a state, stopped where it is."""
+    """The process of the stage that trains, once it has stopped."""
 
     def find() -> psutil.Process | None:
         assert dvc.poll() is None, dvc.communicate()[0]
-        if not list((project.root / ".dvc/tmp/frcnn/scratch" / STAGE / "checkpoints").glob("*/state-*.json")):
-            return None
-        children = psutil.Process(dvc.pid).children(recursive=True)
-        return next((child for child in children if "stages.train_rpn" in child.cmdline()), None)
+        for child in psutil.Process(dvc.pid).children(recursive=True):
+            if "stages.train_rpn" in child.cmdline() and child.status() == psutil.STATUS_STOPPED:
+                return child
+        return None
 
-    stage: psutil.Process = until(find, "the stage does not start")
-    stage.suspend()
-    return stage
+    return until(find, "the stage does not start")
 
 
 @pytest.fixture
