@@ -15,10 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
-from tests.conftest import TINY, Project, new_project
+from tests.conftest import TINY, Project, new_project, that_forgot
 from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 from tests.fidelity.conftest import files_of
@@ -94,19 +93,6 @@ def assert_as_undisturbed(project: Project, undisturbed: Project) -> None:
     assert not list((project.root / ".dvc/tmp/frcnn/scratch").glob("*"))
 
 
-def with_steps_1_and_2_done(tiny_run: Project, root: Path) -> Project:
-    """A copy that knows nothing of the stages after them."""
-    project = Project(Path(shutil.copytree(tiny_run.root, root, symlinks=True)))
-    shutil.rmtree(root / ".dvc/cache/runs")
-    lock = yaml.safe_load((root / "dvc.lock").read_text())
-    order = list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"])
-    for stage in order[order.index("features") :]:
-        shutil.rmtree(project.data / stage)
-        del lock["stages"][stage]
-    (root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-    return project
-
-
 def drill(project: Project, tiny_run: Project, kills: int, seed: int) -> list[str]:
     fell_into = killed_run(project, kills, seed)
     assert_as_undisturbed(project, tiny_run)
@@ -116,7 +102,7 @@ def drill(project: Project, tiny_run: Project, kills: int, seed: int) -> list[st
 
 
 def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
-    project = with_steps_1_and_2_done(tiny_run, tmp_path / "drill" / "project")
+    project = that_forgot(tiny_run, "proposal_targets_step4", tmp_path / "drill" / "project")
     assert len(drill(project, tiny_run, kills=3, seed=7)) == 3
 
 

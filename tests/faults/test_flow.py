@@ -44,9 +44,10 @@ def undisturbed(before_training: Project, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def workspace(before_training: Project, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(before_training: Project, prefect_home: Path, tmp_path: Path) -> Iterator[Workspace]:
     project = Project(tmp_path / "project")
     shutil.copytree(before_training.root, project.root, symlinks=True)
+    shutil.copytree(prefect_home, project.root / ".prefect")
     workspace = Workspace(project)
     yield workspace
     for process in workspace.processes():
