@@ -3,9 +3,11 @@
     python -m benchmarks.equal_time --seeds 0 1 2
 
 For each seed the preset `voc6_vgg16` runs in a scratch copy of the project. Its clock runs from the start of
-train_rpn_step1 to the end of the last training stage, with all that DVC and other stages do between. torchvision's
-FasterRCNN then trains for `--seconds` on the same resized photos, from the same ImageNet trunk. Both are judged by the
-same evaluation. What is measured is kept, so that a later call with other seeds adds to the table.
+train_rpn_step1 to the end of the last training stage, with all that DVC and other stages do between; the time of
+frozen_features, which runs before and does what the peer does in every iteration, is added. torchvision's FasterRCNN
+then trains for `--seconds` on the same resized photos, from the same ImageNet trunk. Both are judged by the same
+evaluation. What is measured is kept, so that a later call with other seeds adds to the table; with `--keep`, our runs
+stay too, and one that is there already is not made again.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.page import Row, skip, write_section
+from benchmarks.page import Row, write_section
+from benchmarks.photos import given
 from benchmarks.torchvision_joint import Budget, build, evaluate, train
 from pipeline.artifacts.atomic import write_text
 from pipeline.params.file import load_params
@@ -37,8 +40,9 @@ TRAININGS = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_he
 ABOUT = """
 mAP at IoU .5 on the 202 test photos of voc6_mini after the same wall time, shorter side 300, two threads. Ours: the
 four steps and the joint one with all stages between, the better of step 4 and joint. Peer: torchvision's FasterRCNN
-trained jointly from the same trunk, in bf16 and channels_last too, with a learning rate of {lr:g}. A row a seed and
-their mean; the seconds are ours, and the peer was given {seconds:.0f}.
+trained jointly from the same trunk, in bf16 and channels_last too, with the same blocks frozen and a learning rate of
+{lr:g}. A row a seed and their mean; the seconds are ours, the maps of the frozen blocks included, and the peer was given
+{seconds:.0f}.
 """
 
 
@@ -60,7 +64,8 @@ def run_ours(root: Path, photos: Path, weights: Path, seed: int) -> dict[str, fl
     ended = max(runs[name].started + runs[name].seconds for name in TRAININGS)
     call("repro", "evaluate_step4", "evaluate_joint")
     maps = {name: json.loads((root / f"data/evaluate_{name}/metrics.json").read_text()) for name in ("step4", "joint")}
-    return {"seconds": ended - began, **{name: figures["mAP50"] for name, figures in maps.items()}}
+    seconds = ended - began + runs["frozen_features"].seconds
+    return {"seconds": seconds, **{name: figures["mAP50"] for name, figures in maps.items()}}
 
 
 def run_peer(root: Path, seconds: float, lr: float, seed: int) -> dict[str, float]:
@@ -74,12 +79,13 @@ def run_peer(root: Path, seconds: float, lr: float, seed: int) -> dict[str, floa
     return {"seconds": took, "images": iterations * params.finetune_joint.images_per_iteration, **figures}
 
 
-def measure(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, photos: Path, weights: Path, seed: int) -> dict[str, Any]:
     """One seed, both sides."""
     with tempfile.TemporaryDirectory() if arguments.keep is None else nullcontext(arguments.keep) as folder:
         root = Path(folder) / f"seed{seed}"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
-        ours = run_ours(root, arguments.photos.resolve(), arguments.weights.resolve(), seed)
+        if not root.exists():
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
+        ours = run_ours(root, photos, weights, seed)
         print(f"seed {seed}, ours: {ours}", flush=True)
         peer = run_peer(root, arguments.seconds, arguments.lr, seed)
         print(f"seed {seed}, torchvision: {peer}", flush=True)
@@ -118,12 +124,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=shared / "weights", help="a folder with ImageNet's VGG16")
     parser.add_argument("--keep", type=Path, help="a folder in which our finished runs stay")
     arguments = parser.parse_args()
-    for path in (arguments.photos, arguments.weights):
-        if not path.is_dir():
-            skip(NAME, f"{path} is not there; give --photos and --weights")
+    photos, weights = given(NAME, arguments)
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     for seed in arguments.seeds:
-        kept[str(seed)] = measure(arguments, seed)
+        kept[str(seed)] = measure(arguments, photos, weights, seed)
         KEPT.parent.mkdir(parents=True, exist_ok=True)
         write_text(KEPT, json.dumps(kept, indent=2) + "\n")
     about = ABOUT.format(lr=arguments.lr, seconds=arguments.seconds)

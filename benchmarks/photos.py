@@ -88,6 +88,17 @@ def _first(own: Path, shared: Path) -> Path:
     return own if own.is_dir() and any(own.iterdir()) else shared
 
 
+def given(name: str, arguments: argparse.Namespace) -> tuple[Path, Path]:
+    """The tree of photos and the file of weights that the command line names; skips the benchmark without them."""
+    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
+    if not (photos / "ImageSets/Main/train.txt").is_file():
+        skip(name, f"no VOC photos at {arguments.photos}; give --photos")
+    found = sorted([*weights.glob("*.pth"), *weights.glob("*.safetensors")])
+    if not found:
+        skip(name, f"no VGG16 weights at {arguments.weights}; give --weights")
+    return photos, found[0]
+
+
 @contextlib.contextmanager
 def prepared(
     name: str,
@@ -105,14 +116,13 @@ def prepared(
         train, test: at most so many images of either split. targets: whether anything is to be trained on them.
         changes: of parameters, `section={name: value}`.
     """
-    photos, weights = arguments.photos.resolve(), arguments.weights.resolve()
-    if not (photos / "ImageSets/Main/train.txt").is_file():
-        skip(name, f"no VOC photos at {arguments.photos}; give --photos")
-    found = sorted([*weights.glob("*.pth"), *weights.glob("*.safetensors")])
-    if not found:
-        skip(name, f"no VGG16 weights at {arguments.weights}; give --weights")
+    photos, weights = given(name, arguments)
     params = preset_params("voc6_vgg16")
-    changes = {"resize": {"shorter_side": side, "longer_side": side * 5 // 3}, **changes}
+    changes = {
+        "backbone": {"frozen_blocks": 2},  # as the paper, and the peers
+        "resize": {"shorter_side": side, "longer_side": side * 5 // 3},
+        **changes,
+    }
     for section, values in changes.items():
         setattr(params, section, getattr(params, section).model_copy(update=values))
     torch.set_num_threads(params.base.threads)
@@ -121,7 +131,7 @@ def prepared(
         data.mkdir()
         own_weights = Path(folder) / "weights"
         own_weights.mkdir()
-        (own_weights / found[0].name).symlink_to(found[0])
+        (own_weights / weights.name).symlink_to(weights)
         _link_some(photos, raw, {"train": train, "test": test})
         made = Photos(data, params)
         made.run("dataset", dataset, raw=raw)
