@@ -41,8 +41,8 @@ ABOUT = """
 mAP at IoU .5 on the 202 test photos of voc6_mini after the same wall time, shorter side 300, two threads. Ours: the
 four steps and the joint one with all stages between, the better of step 4 and joint. Peer: torchvision's FasterRCNN
 trained jointly from the same trunk, in bf16 and channels_last too, with the same blocks frozen and a learning rate of
-{lr:g}. A row a seed and their mean; the seconds are ours, the maps of the frozen blocks included, and the peer was given
-{seconds:.0f}.
+{lr:g}. A row a seed and their mean; the seconds are ours, the maps of the frozen blocks included, and the peer was
+given {seconds:.0f}.
 """
 
 
