@@ -97,7 +97,8 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target)  # with what Python has compiled, which saves seconds
+            # With what Python has compiled, which saves seconds, but without what it is just writing.
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copyfile(source, target)
     shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
