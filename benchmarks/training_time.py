@@ -45,12 +45,11 @@ CLASSES = 7
 ABOUT = """Milliseconds of training per image, median (least to largest) of {runs} runs in turn. Ours is the whole
 iteration of the training loop: stored maps of the frozen conv1 and conv2 (`features.keep_frozen_blocks`) and targets
 read, anchors or RoIs drawn, losses, backward pass, clipping, SGD; *from images* is ours without those maps, told for
-step 1, where the trunk is nearly all. The peer is
-torchvision's VGG16 with its RPN (step 1) or its RoI heads on the same stored proposals (step 2), given images that are
-decoded already. *As shipped* is float32; *same precision* has our bf16 autocast, channels_last, fused SGD and clipping.
-conv1 and conv2 are frozen in all of them. The floor is the floating point operations of the other layers, forward and
-backward, over the machine's measured rate in bf16 ({rate:.2f} Tflop/s), and for step 2 the bytes that the weights of
-fc6 and fc7 must move at {bandwidth:.0f} GB/s."""
+step 1, where the trunk is nearly all. The peer is torchvision's VGG16 with its RPN (step 1) or its RoI heads on the
+same stored proposals (step 2), given images that are decoded already. *As shipped* is float32; *same precision* has
+our bf16 autocast, channels_last, fused SGD and clipping. conv1 and conv2 are frozen in all of them. The floor is the
+floating point operations of the other layers, forward and backward, over the machine's measured rate in bf16
+({rate:.2f} Tflop/s), and for step 2 the bytes that the weights of fc6 and fc7 must move at {bandwidth:.0f} GB/s."""
 
 
 def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource | None = None) -> BatchLoader:
