@@ -1,8 +1,9 @@
-"""Run every benchmark that has a section in docs/performance.md, or those that are named.
+"""Run the benchmarks that have a section in docs/performance.md or scaling.md, or those that are named.
 
     python -m benchmarks [NAME ...]
 
-Each runs in a process of its own. One whose data or weights are absent says so and is skipped.
+Each runs in a process of its own. One whose data or weights are absent says so and is skipped. `equal_time` takes over
+an hour and is not among them.
 """
 
 from __future__ import annotations
