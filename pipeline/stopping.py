@@ -5,13 +5,16 @@ A second signal ends it at once in any case.
 
 from __future__ import annotations
 
-import ctypes
+import os
+import select
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 _PARENT_IS_GONE = signal.SIGUSR1
 
 
@@ -49,13 +52,33 @@ def heed_nothing_more() -> None:
 
 
 def end_with_parent() -> None:
-    """Take the end of this process's parent, however it ended, for a SIGTERM; where there is no Linux, nothing changes.
+    """Take the end of what started this process, however it ended, for a SIGTERM; where there is no Linux, nothing
+    changes.
 
     Whoever ends a parent often ends its children too, so that it never counts as a second signal.
     """
+    if sys.platform != "linux":
+        return
     signal.signal(_PARENT_IS_GONE, lambda _, frame: None if _asked else _handle(signal.SIGTERM, frame))
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _PARENT_IS_GONE)
+    ends = select.poll()
+    for pid in _started_by():
+        with suppress(OSError):  # an old kernel, or a parent outside of the container
+            ends.register(os.pidfd_open(pid), select.POLLIN)
+
+    def tell() -> None:
+        ends.poll()
+        os.kill(os.getpid(), _PARENT_IS_GONE)
+
+    threading.Thread(target=tell, daemon=True).start()
+
+
+def _started_by() -> list[int]:
+    """The parent of this process, and where that is a shell that waits (`sh -c`, dash's way) what started that."""
+    found = [os.getppid()]
+    with suppress(OSError):  # it has just ended
+        while b"-c" in Path(f"/proc/{found[-1]}/cmdline").read_bytes().split(b"\0"):
+            found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(") ")[2].split()[1]))
+    return found
 
 
 @contextmanager

@@ -46,13 +46,14 @@ def trained(to_train: Project, tmp_path_factory: pytest.TempPathFactory) -> obje
     return project.lock()[STAGE]
 
 
-def start(project: Project, *command: str) -> subprocess.Popen[str]:
-    """A run whose stage stops itself when it has kept its first training state."""
+def start(project: Project, *command: str, shell: str = "/bin/bash") -> subprocess.Popen[str]:
+    """A run whose stage, started by `shell`, stops itself when it has kept its first training state."""
     site = project.root.parent / "site"
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DVC_NO_ANALYTICS": "1",
+        "SHELL": shell,
         EVERY_ITERATIONS: "5",
         **signal_at_rename(site, project.root, "after", "state-*.json", signal.SIGSTOP),
     }
@@ -114,8 +115,19 @@ def test_a_second_run_says_why_it_does_not_start_and_corrupts_nothing(training: 
     assert training.lock()[STAGE] == trained
 
 
-def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(training: Project, trained: object) -> None:
-    dvc = start(training, "dvc", "repro", STAGE)
+def _shell_that_stays(folder: Path) -> str:
+    """Some shells wait for their only command, others give it their place: one that waits on any machine."""
+    shell = folder / "sh"
+    shell.write_text('#!/bin/sh\neval "$2"\nexit $?\n')
+    shell.chmod(0o755)
+    return str(shell)
+
+
+@pytest.mark.parametrize("stays", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(
+    training: Project, trained: object, tmp_path: Path, stays: bool
+) -> None:
+    dvc = start(training, "dvc", "repro", STAGE, shell=_shell_that_stays(tmp_path) if stays else "/bin/bash")
     stage = stage_of(training, dvc)
     dvc.kill()
     dvc.wait()  # a stage resumed before its parent is gone could still end well
