@@ -68,11 +68,14 @@ def assign_anchors(
     if allowed_border is None:
         return _match_outside_regions(anchors, gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)
     usable = torch.nonzero(inside(anchors, *size, allowed_border)).squeeze(1)
-    own = _match_outside_regions(anchors[usable], gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)
+    own = _match_outside_regions(anchors.index_select(0, usable), gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)
     labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8)
     matched_gt, max_iou = torch.zeros(len(anchors), dtype=torch.int64), torch.zeros(len(anchors))
-    labels[usable], matched_gt[usable], max_iou[usable] = own.labels, own.matched_gt, own.max_iou
-    return Matches(labels, matched_gt, max_iou)
+    return Matches(
+        labels.index_copy_(0, usable, own.labels),
+        matched_gt.index_copy_(0, usable, own.matched_gt),
+        max_iou.index_copy_(0, usable, own.max_iou),
+    )
 
 
 def _match_outside_regions(
