@@ -60,9 +60,8 @@ def until_training(workspace: Workspace) -> psutil.Process:
     return workspace.process("stages.train_rpn")
 
 
-@pytest.mark.parametrize(
-    "victim", ["stage", *(pytest.param(name, marks=pytest.mark.long) for name in ("dvc", "guard"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["stage", "dvc", "guard"])
 def test_what_dies_for_a_passing_reason_is_tried_again(
     workspace: Workspace, undisturbed: dict[str, Any], victim: str
 ) -> None:
