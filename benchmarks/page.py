@@ -83,18 +83,19 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def write_section(name: str, title: str, about: str, rows: Sequence[Row], page: Path = PAGE) -> None:
+def write_section(name: str, title: str, about: str, rows: Sequence[Row], page: Path = PAGE, options: str = "") -> None:
     """Print a benchmark's table and put it into the page, in place of what stood in its section.
 
     Args:
         name: of the script, which the markers carry. title: heading of the section.
         about: what is measured, in Markdown; a paragraph or two.
+        options: of the script, where each has a section to itself.
     """
     print(f"\n{title}\n{table(rows)}", flush=True)
-    command = f"`python -m benchmarks.{name}`, {_machine()}."
+    command = f"`python -m benchmarks.{name}{options and f' {options}'}`, {_machine()}."
     body = f"## {title}\n\n{about.strip()}\n\n{table(rows)}\n\n{command}"
     text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
-    write_text(page, replace_section(text, name, body))
+    write_text(page, replace_section(text, f"{name} {options}".strip(), body))
 
 
 def replace_section(text: str, name: str, body: str) -> str:

@@ -21,7 +21,7 @@ from torch import nn
 
 from benchmarks.floors import head_training_flops, rpn_training_flops
 from benchmarks.measure import interleaved, measured_rates
-from benchmarks.page import Row, table, write_section
+from benchmarks.page import Row, write_section
 from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
 from benchmarks.photos import Photos, parser, prepared
 from pipeline.artifacts import schemas
@@ -42,14 +42,18 @@ ITERATIONS = {300: 3, 600: 2}
 """Of one run, two images each: short, as the machine's own pace changes within seconds."""
 LR = 1e-3
 CLASSES = 7
-ABOUT = """Milliseconds of training per image, median (least to largest) of {runs} runs in turn. Ours is the whole
+ABOUT = {
+    1: """Milliseconds of training per image, median (least to largest) of {runs} runs in turn. Ours is the whole
 iteration of the training loop: stored maps of the frozen conv1 and conv2 (`features.keep_frozen_blocks`) and targets
-read, anchors or RoIs drawn, losses, backward pass, clipping, SGD; *from images* is ours without those maps, told for
-step 1, where the trunk is nearly all. The peer is torchvision's VGG16 with its RPN (step 1) or its RoI heads on the
-same stored proposals (step 2), given images that are decoded already. *As shipped* is float32; *same precision* has
+read, anchors drawn, losses, backward pass, clipping, SGD; *from images* is ours without those maps. The peer is
+torchvision's VGG16 with its RPN, given images that are decoded already. *As shipped* is float32; *same precision* has
 our bf16 autocast, channels_last, fused SGD and clipping. conv1 and conv2 are frozen in all of them. The floor is the
 floating point operations of the other layers, forward and backward, over the machine's measured rate in bf16
-({rate:.2f} Tflop/s), and for step 2 the bytes that the weights of fc6 and fc7 must move at {bandwidth:.0f} GB/s."""
+({rate:.2f} Tflop/s).""",
+    2: """As above for step 2: RoIs are drawn, and the peer has torchvision's RoI heads on the same stored proposals;
+{runs} runs in turn. To the floor, at {rate:.2f} Tflop/s, come the bytes that the weights of fc6 and fc7 must move at
+{bandwidth:.0f} GB/s.""",
+}
 
 
 def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource | None = None) -> BatchLoader:
@@ -154,15 +158,14 @@ def main() -> None:
     own = parser(__doc__)
     own.add_argument("--steps", type=int, nargs="+", choices=(1, 2), default=[1, 2])
     arguments: argparse.Namespace = own.parse_args()
-    rows = []
-    for side, step in itertools.product(arguments.sides, arguments.steps):
+    for step, side in itertools.product(arguments.steps, arguments.sides):
         # In a process of its own, as several trainings take 10 GB, which malloc does not give back.
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            rows += process.submit(_measure, arguments, side, step).result()
-        print(table(rows), flush=True)
-    rates = measured_rates()
-    told = ABOUT.format(runs=arguments.runs, rate=rates.bf16 / 1e12, bandwidth=rates.bytes / 1e9)
-    write_section(NAME, "Time of training", told, rows)
+            rows = process.submit(_measure, arguments, side, step).result()
+        rates = measured_rates()
+        about = ABOUT[step].format(runs=arguments.runs, rate=rates.bf16 / 1e12, bandwidth=rates.bytes / 1e9)
+        title = f"Time of training, step {step} at {side}"
+        write_section(NAME, title, about, rows, options=f"--steps {step} --sides {side}")
 
 
 if __name__ == "__main__":
