@@ -101,7 +101,7 @@ def ui() -> None:
 def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve")] = "local") -> None:
     """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C.
 
-    Of the pools cpu and gpu: run the stages that coordinators ask for (frcnn flow --on-workers).
+    Of the pools cpu and gpu: run the stages that coordinators ask for (frcnn flow --on-workers, frcnn sweep).
     """
     if pool in ("cpu", "gpu"):
         from pipeline.workers.serving import serve_stages
@@ -161,6 +161,16 @@ def ablations(
             typer.echo(f"{ablation.name}: {changes or 'params.yaml as it stands'}; network {ablation.network}")
         return
     typer.echo(run_ablations(Path.cwd(), names or [], typer.echo).to_string(float_format="{:.3f}".format))
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="what is to be tried, YAML; docs/workers.md tells what it may hold")],
+) -> None:
+    """Try many changes of params.yaml on the workers, each as a DVC experiment, choose on val, and print the table."""
+    from pipeline.workers.sweep import run_sweep
+
+    typer.echo(run_sweep(Path.cwd(), file, typer.echo).to_string(float_format="{:.3f}".format))
 
 
 @app.command()

@@ -27,26 +27,18 @@ def bring_home(root: Path, lock: Mapping[str, LockEntry], tell: Callable[[str], 
     tell(f"brings {len(paths)} folders into {root / 'data'}")
     with opened(root) as repo:
         verb = "pull" if has_remote(repo) else "checkout"
-    dvc(root, verb, "--force", *paths)
+    _dvc(root, verb, "--force", *paths)
 
 
-def dvc(root: Path, *arguments: str) -> str:
-    """What a dvc command prints.
-
-    Raises:
-        InputError: it failed; its last line says why.
-    """
-    # `dvc exp` makes commits of its own, for which git wants a name.
-    names = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+def _dvc(root: Path, *arguments: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
         cwd=root,
-        env={**names, **environment_in(root, os.environ)},
+        env=environment_in(root, os.environ),
         capture_output=True,
         text=True,
         check=False,
     )
     if result.returncode:
         told = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]
-        raise InputError(f"dvc {' '.join(arguments[:2])}: {told[-1]}")
-    return result.stdout
+        raise InputError(f"dvc {arguments[0]}: {told[-1]}")

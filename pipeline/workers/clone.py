@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
+from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -23,7 +24,7 @@ def revision_of(root: Path) -> str:
         InputError: no git repository, or files other than params.yaml and dvc.lock are not as committed.
     """
     _refuse_changes(root, "workers run what is committed; commit it, or put it back")
-    return _git(root, "rev-parse", "HEAD").strip()
+    return git(root, "rev-parse", "HEAD").strip()
 
 
 def prepare_clone(root: Path, revision: str, params: str, before: Mapping[str, LockEntry]) -> None:
@@ -36,24 +37,29 @@ def prepare_clone(root: Path, revision: str, params: str, before: Mapping[str, L
         InputError: something in the clone is not as committed, or the revision is nowhere to be had.
     """
     _refuse_changes(root, "a worker's clone must be as committed; put it back")
-    if _git(root, "rev-parse", "HEAD").strip() != revision:
+    if git(root, "rev-parse", "HEAD").strip() != revision:
         if not _has(root, revision):
-            _git(root, "fetch", "--quiet", "--all")
+            git(root, "fetch", "--quiet", "--all")
         if not _has(root, revision):
             raise InputError(f"{root}: has no commit {revision[:12]}, nor has its remote; push it")
-        _git(root, "checkout", "--quiet", "--force", "--detach", revision)
+        git(root, "checkout", "--quiet", "--force", "--detach", revision)
     write_text(root / "params.yaml", params)
     write_lock(root, before)
 
 
 def write_lock(root: Path, stages: Mapping[str, LockEntry]) -> None:
     """Have a dvc.lock of just these stages."""
+    write_text(root / "dvc.lock", lock_text(stages))
+
+
+def lock_text(stages: Mapping[str, LockEntry]) -> str:
+    """The text of a dvc.lock of just these stages."""
     content = {"schema": "2.0", "stages": {name: dict(entry) for name, entry in stages.items()}}
-    write_text(root / "dvc.lock", yaml.dump(content, Dumper=_Dumper, sort_keys=False))
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False))
 
 
 def _refuse_changes(root: Path, remedy: str) -> None:
-    listed = _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
+    listed = git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
     changed = [line[3:] for line in listed if line[3:] not in _OF_A_RUN]
     if changed:
         raise InputError(f"{root / changed[0]}: changed since the last commit; {remedy}")
@@ -62,10 +68,3 @@ def _refuse_changes(root: Path, remedy: str) -> None:
 def _has(root: Path, revision: str) -> bool:
     command = ["git", "-C", str(root), "cat-file", "-e", f"{revision}^{{commit}}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _git(root: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise InputError(f"git {' '.join(arguments)} in {root}: {' '.join(result.stderr.split())}")
-    return result.stdout

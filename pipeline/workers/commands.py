@@ -1,18 +1,28 @@
-"""What `frcnn flow --on-workers` does."""
+"""What `frcnn flow --on-workers` and `frcnn sweep` do."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
 
 
-def run_on_workers(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> None:
+def run_on_workers(
+    root: Path,
+    stages: Sequence[str],
+    tell: Callable[[str], None],
+    experiments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Have workers run the stages, all where none is named.
+
+    Args:
+        experiments: changes of params.yaml by name, each to become an experiment of DVC's; None: params.yaml as it
+            stands, its results to be brought into the workspace.
 
     Exits with 130 where it was cancelled.
 
@@ -30,7 +40,8 @@ def run_on_workers(root: Path, stages: Sequence[str], tell: Callable[[str], None
         tell(f"watch it at {server.url}/runs")
         tell(f"workers join it with PREFECT_API_URL={server.url}/api frcnn worker --pool gpu (or cpu), each in a clone")
         try:
-            state = train_on_workers(params, list(stages), return_state=True)
+            changes = None if experiments is None else {name: dict(own) for name, own in experiments.items()}
+            state = train_on_workers(params, list(stages), changes, return_state=True)
         finally:
             send_what_waits()
     if state.is_completed():

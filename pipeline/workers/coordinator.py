@@ -1,4 +1,4 @@
-"""The graph as a Prefect flow whose tasks ask workers for runs of stages.
+"""The graph, or a plan of many experiments, as a Prefect flow whose tasks ask workers for runs of stages.
 
 Import it only when Prefect's settings are in the environment (`prepare_environment`).
 """
@@ -29,11 +29,13 @@ from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.workers.asking import Workers
 from pipeline.workers.bringing import bring_home
 from pipeline.workers.clone import revision_of
+from pipeline.workers.experiments import keep_experiments
 from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
 from pipeline.workers.plan import Plan, PlannedRun, plan_of
 from pipeline.workers.pools import pool_of, register
 from pipeline.workers.request import StageRequest
 from pipeline.workers.results import Results, shared_results
+from pipeline.workers.sweep_file import texts_of
 
 _MOST_RUNS_AT_ONCE = 256
 _SECONDS_BEFORE_RETRY = 2
@@ -45,19 +47,24 @@ _SECONDS_BEFORE_RETRY = 2
     task_runner=ThreadPoolTaskRunner(max_workers=_MOST_RUNS_AT_ONCE),  # type: ignore[arg-type]
     persist_result=False,
 )
-def train_on_workers(params: str, targets: list[str] | None = None) -> State[Any]:
+def train_on_workers(
+    params: str, targets: list[str] | None = None, experiments: dict[str, dict[str, Any]] | None = None
+) -> State[Any]:
     """Have workers run what `targets` need, all without targets, and bring the results into the workspace.
 
     Args:
         params: text of params.yaml.
+        experiments: changes of it (`section.key`: value) by name. Each is then run, and becomes an experiment of DVC's;
+            nothing is brought into the workspace.
     """
-    root, began, experiments = Path.cwd(), time.monotonic(), {"workspace": params}
+    root, began = Path.cwd(), time.monotonic()
     with ExitStack() as stack:
         try:
             stack.enter_context(hold_workspace(root))
             revision = revision_of(root)
+            texts = {"workspace": params} if experiments is None else texts_of(params, experiments)
             with opened(root) as repo:
-                plan = plan_of(nodes_of(repo, targets or ()), declared_stages(repo), experiments)
+                plan = plan_of(nodes_of(repo, targets or ()), declared_stages(repo), texts)
                 results = shared_results(repo)
             with get_client(sync_client=True) as client:
                 deployments = register(client)
@@ -72,7 +79,10 @@ def train_on_workers(params: str, targets: list[str] | None = None) -> State[Any
         if not ended.is_completed():
             return ended
         try:
-            bring_home(root, run.lock_of(*experiments), get_run_logger().info)
+            if experiments is None:
+                bring_home(root, run.lock_of(*texts), get_run_logger().info)
+            else:
+                keep_experiments(root, texts, run.lock_of, get_run_logger().info)
         except InputError as error:
             return Failed(message=str(error))
     return ended

@@ -67,6 +67,25 @@ def test_three_workers_leave_the_lock_of_a_single_machine(
         assert f"{len(lock)} runs of stages, {len(lock)} of them known before" in again
 
 
+def test_six_experiments_that_differ_from_step_4_on_train_steps_1_to_3_once(tmp_path: Path) -> None:
+    params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"val": 6}}})
+    with cluster(tmp_path, params, None) as made:
+        workers = _three_workers(made)
+        (made.coordinator.root / "rates.yaml").write_text(
+            "name: rates\ngrid: {train_head_step4.lr: [0.001, 0.002, 0.003, 0.004, 0.005, 0.006]}\n"
+        )
+        output = made.coordinate("sweep", "rates.yaml")
+        counts = {
+            stage: sum(made.log_of(worker).read_text().count(f"Beginning flow run '{stage}'") for worker in workers)
+            for stage in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4")
+        }
+        assert counts == {"train_rpn_step1": 1, "train_head_step2": 1, "train_rpn_step3": 1, "train_head_step4": 6}
+        chosen = output.partition("chosen on val: ")[2].split()[0]
+        listed = made.coordinator.run("dvc", "exp", "list", "--name-only").stdout.split()
+        assert sorted(listed) == sorted([*(f"rates-{number}" for number in range(1, 7)), f"{chosen}-test"])
+        assert output.splitlines()[-1].startswith(f"{chosen}-test ")
+
+
 @pytest.mark.parametrize("remote", [FOLDER, None])
 def test_another_worker_goes_on_where_one_was_killed(tmp_path: Path, remote: dict[str, str] | None) -> None:
     long = {"train_rpn_step1": {"iterations": 400, "lr_drop_at": [390]}}

@@ -1,0 +1,80 @@
+"""What workers have done for many experiments, as experiments of DVC's: `dvc exp show` lists them.
+
+DVC keeps an experiment as a commit of params.yaml and dvc.lock under refs/exps. They are made here and not by `dvc exp
+save`, which wants all artifacts of an experiment in the workspace: gigabytes each, of which the figures alone are read.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.orchestrate.graph import opened
+from pipeline.workers.clone import lock_text
+from pipeline.workers.git import git
+from pipeline.workers.lock_entries import LockEntry, written_by
+from pipeline.workers.stored_files import read_file
+
+NETWORKS = ("step2", "step4", "joint")
+_FIGURES = Path(".dvc/tmp/frcnn-sweep.json")
+_NOBODY = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def keep_experiments(
+    root: Path,
+    experiments: Mapping[str, str],
+    lock_of: Callable[[str], Mapping[str, LockEntry]],
+    tell: Callable[[str], None],
+) -> None:
+    """Make an experiment on the current commit of each, in place of one of its name; the workspace stays as it is.
+
+    Args:
+        experiments: texts of params.yaml by name. lock_of: the lock entries of one.
+
+    Raises:
+        InputError: git does not take it, or figures are not to be had.
+    """
+    base = git(root, "rev-parse", "HEAD").strip()
+    figures = {}
+    with opened(root) as repo:
+        for name, text in experiments.items():
+            lock = lock_of(name)
+            figures[name] = _figures_of(repo, lock)
+            commit = _commit(root, name, {"params.yaml": text, "dvc.lock": lock_text(lock)})
+            git(root, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit)
+            tell(f"kept as the experiment {name}")
+    write_text(root / _FIGURES, json.dumps(figures))
+
+
+def figures_of(root: Path, experiment: str, network: str) -> dict[str, float]:
+    """The numbers in metrics.json of one of the experiments last kept, by `keep_experiments`."""
+    kept = json.loads((root / _FIGURES).read_text(encoding="utf-8"))
+    figures: dict[str, float] = kept[experiment][network]
+    return figures
+
+
+def _figures_of(repo: Repo, lock: Mapping[str, LockEntry]) -> dict[str, dict[str, float]]:
+    found = {}
+    for network in NETWORKS:
+        digests = written_by(lock[f"evaluate_{network}"])
+        metrics = json.loads(read_file(repo, digests[f"data/evaluate_{network}/metrics.json"]))
+        found[network] = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return found
+
+
+def _commit(root: Path, message: str, files: Mapping[str, str]) -> str:
+    """A commit on top of the current one in which these files have these texts; no branch and no index has it."""
+    prefix = git(root, "rev-parse", "--show-prefix").strip()
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git(root, "read-tree", "HEAD", **index)
+        for name, text in files.items():
+            blob = git(root, "hash-object", "-w", "--stdin", stdin=text).strip()
+            git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{name}", **index)
+        tree = git(root, "write-tree", **index).strip()
+    return git(root, "commit-tree", tree, "-p", "HEAD", "-m", message, **_NOBODY).strip()

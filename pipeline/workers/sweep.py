@@ -1,0 +1,69 @@
+"""`frcnn sweep`: many experiments on the workers, what is equal in them run once, the best chosen on val."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.params.file import check_params
+from pipeline.workers.commands import read_params, run_on_workers
+from pipeline.workers.experiments import figures_of
+from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
+
+
+def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFrame:
+    """Run a sweep's experiments and then, where one is chosen, that one judged on test.
+
+    Returns:
+        One row an experiment: its changes, the figure that decides and others, best first, and last the chosen one on
+        test, named with `-test`.
+
+    Raises:
+        InputError: the file is wrong, there are no val images to choose on, or a run failed.
+    """
+    sweep, text = read_sweep(file), read_params(root)
+    changes = sweep.changes(root)
+    if sweep.choose == "val":
+        _need_val(text)
+    texts_of(text, changes)  # what is wrong with it is told before anything starts
+    tell(f"{len(changes)} experiments")
+    table = _run(root, sweep, changes, tell, split="val").sort_values(sweep.figure, ascending=False, kind="stable")
+    if sweep.choose == "none":
+        return table
+    best = str(table.index[0])
+    tell(f"chosen on val: {best}")
+    return pd.concat([table, _run(root, sweep, {f"{best}-test": changes[best]}, tell, split="test")])
+
+
+def _run(
+    root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None], split: str
+) -> pd.DataFrame:
+    """Run experiments, judged on `split` unless none is to be chosen; their rows of the table."""
+    judged = {"evaluate.split": split} if sweep.choose == "val" else {}
+    run_on_workers(root, [], tell, {name: {**own, **judged} for name, own in changes.items()})
+    return _rows(root, sweep, changes)
+
+
+def _rows(root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    found = {}
+    for name, own in changes.items():
+        figures = figures_of(root, name, sweep.network)
+        if sweep.figure not in figures:
+            raise InputError(f"{sweep.figure}: no figure of evaluate_{sweep.network}; there are {', '.join(figures)}")
+        told = {key: json.dumps(value) for key, value in own.items()}
+        found[name] = {**told, sweep.figure: figures[sweep.figure], "images": figures["images"]}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _need_val(text: str) -> None:
+    dataset: Any = check_params(yaml.safe_load(text), "params.yaml")["dataset"]
+    if not getattr(dataset, dataset.reader).val:
+        raise InputError(
+            f"a sweep chooses on val images, and dataset.{dataset.reader}.val names none; set it, or choose: none"
+        )
