@@ -170,7 +170,7 @@ def sweep(
     """Try many changes of params.yaml on the workers, each as a DVC experiment, choose on val, and print the table."""
     from pipeline.workers.sweep import run_sweep
 
-    typer.echo(run_sweep(Path.cwd(), file, typer.echo).to_string(float_format="{:.3f}".format))
+    run_sweep(Path.cwd(), file, typer.echo)
 
 
 @app.command()

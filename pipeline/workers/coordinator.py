@@ -54,8 +54,8 @@ def train_on_workers(
 
     Args:
         params: text of params.yaml.
-        experiments: changes of it (`section.key`: value) by name. Each is then run, and becomes an experiment of DVC's;
-            nothing is brought into the workspace.
+        experiments: changes of it (`section.key`: value) by name. Each is then run, and where nothing of it fails
+            becomes an experiment of DVC's; nothing is brought into the workspace.
     """
     root, began = Path.cwd(), time.monotonic()
     with ExitStack() as stack:
@@ -76,13 +76,12 @@ def train_on_workers(
         run.until_all_ended()
         write_record(root, time.monotonic() - began, run.records)
         ended = run.outcome()
-        if not ended.is_completed():
-            return ended
         try:
-            if experiments is None:
+            if experiments is not None:
+                done = {name: text for name, text in texts.items() if run.has_all_of(name)}
+                keep_experiments(root, done, run.lock_of, get_run_logger().info)
+            elif ended.is_completed():
                 bring_home(root, run.lock_of(*texts), get_run_logger().info)
-            else:
-                keep_experiments(root, texts, run.lock_of, get_run_logger().info)
         except InputError as error:
             return Failed(message=str(error))
     return ended
@@ -116,6 +115,10 @@ class _Coordination:
                     future.wait(timeout=15)
             if not isinstance(problem, KeyboardInterrupt):
                 raise
+
+    def has_all_of(self, experiment: str) -> bool:
+        """Whether every stage of an experiment has a result."""
+        return all(id(run) in self._entries for run in self._plan.of_experiment[experiment].values())
 
     def lock_of(self, experiment: str) -> dict[str, LockEntry]:
         """What an experiment's dvc.lock is to say."""

@@ -21,6 +21,7 @@ from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.stored_files import read_file
 
 NETWORKS = ("step2", "step4", "joint")
+Figures = dict[str, dict[str, float]]
 _FIGURES = Path(".dvc/tmp/frcnn-sweep.json")
 _NOBODY = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -51,15 +52,22 @@ def keep_experiments(
     write_text(root / _FIGURES, json.dumps(figures))
 
 
-def figures_of(root: Path, experiment: str, network: str) -> dict[str, float]:
-    """The numbers in metrics.json of one of the experiments last kept, by `keep_experiments`."""
-    kept = json.loads((root / _FIGURES).read_text(encoding="utf-8"))
-    figures: dict[str, float] = kept[experiment][network]
-    return figures
+def forget_figures(root: Path) -> None:
+    """Nothing is kept from here on that `kept_figures` tells."""
+    (root / _FIGURES).unlink(missing_ok=True)
 
 
-def _figures_of(repo: Repo, lock: Mapping[str, LockEntry]) -> dict[str, dict[str, float]]:
-    found = {}
+def kept_figures(root: Path) -> dict[str, Figures]:
+    """By the experiments last kept and by network, the numbers in metrics.json; none since `forget_figures`: empty."""
+    try:
+        kept: dict[str, Figures] = json.loads((root / _FIGURES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return kept
+
+
+def _figures_of(repo: Repo, lock: Mapping[str, LockEntry]) -> Figures:
+    found: Figures = {}
     for network in NETWORKS:
         digests = written_by(lock[f"evaluate_{network}"])
         metrics = json.loads(read_file(repo, digests[f"data/evaluate_{network}/metrics.json"]))

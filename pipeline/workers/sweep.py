@@ -13,19 +13,20 @@ import yaml
 from pipeline.errors import InputError
 from pipeline.params.file import check_params
 from pipeline.workers.commands import read_params, run_on_workers
-from pipeline.workers.experiments import figures_of
+from pipeline.workers.experiments import forget_figures, kept_figures
 from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
 
 
 def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFrame:
-    """Run a sweep's experiments and then, where one is chosen, that one judged on test.
+    """Run a sweep's experiments and then, where one is chosen, that one judged on test; tell the table.
 
     Returns:
         One row an experiment: its changes, the figure that decides and others, best first, and last the chosen one on
         test, named with `-test`.
 
     Raises:
-        InputError: the file is wrong, there are no val images to choose on, or a run failed.
+        InputError: the file is wrong, there are no val images to choose on, or an experiment failed; the others are
+            kept and told all the same.
     """
     sweep, text = read_sweep(file), read_params(root)
     changes = sweep.changes(root)
@@ -33,32 +34,45 @@ def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFra
         _need_val(text)
     texts_of(text, changes)  # what is wrong with it is told before anything starts
     tell(f"{len(changes)} experiments")
-    table = _run(root, sweep, changes, tell, split="val").sort_values(sweep.figure, ascending=False, kind="stable")
-    if sweep.choose == "none":
-        return table
-    best = str(table.index[0])
-    tell(f"chosen on val: {best}")
-    return pd.concat([table, _run(root, sweep, {f"{best}-test": changes[best]}, tell, split="test")])
+    table, problem = _run(root, sweep, changes, tell, split="val")
+    if sweep.choose == "val" and len(table):
+        best = str(table.index[0])
+        tell(f"chosen on val: {best}")
+        judged, problem_on_test = _run(root, sweep, {f"{best}-test": changes[best]}, tell, split="test")
+        table, problem = pd.concat([table, judged]), problem or problem_on_test
+    if len(table):
+        tell(table.to_string(float_format="{:.3f}".format, na_rep=""))
+    if problem:
+        raise problem
+    return table
 
 
 def _run(
     root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None], split: str
-) -> pd.DataFrame:
-    """Run experiments, judged on `split` unless none is to be chosen; their rows of the table."""
+) -> tuple[pd.DataFrame, InputError | None]:
+    """Run experiments, judged on `split` unless none is to be chosen; the rows of those that ended well, best first,
+    and what became of the others."""
     judged = {"evaluate.split": split} if sweep.choose == "val" else {}
-    run_on_workers(root, [], tell, {name: {**own, **judged} for name, own in changes.items()})
-    return _rows(root, sweep, changes)
+    forget_figures(root)
+    problem = None
+    try:
+        run_on_workers(root, [], tell, {name: {**own, **judged} for name, own in changes.items()})
+    except InputError as error:
+        failed = changes.keys() - kept_figures(root).keys()
+        problem = InputError(f"{', '.join(sorted(failed))}: {error}" if len(failed) < len(changes) else str(error))
+    return _rows(root, sweep, changes), problem
 
 
 def _rows(root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     found = {}
-    for name, own in changes.items():
-        figures = figures_of(root, name, sweep.network)
+    for name, of_networks in kept_figures(root).items():
+        figures = of_networks[sweep.network]
         if sweep.figure not in figures:
             raise InputError(f"{sweep.figure}: no figure of evaluate_{sweep.network}; there are {', '.join(figures)}")
-        told = {key: json.dumps(value) for key, value in own.items()}
+        told = {key: json.dumps(value) for key, value in changes[name].items()}
         found[name] = {**told, sweep.figure: figures[sweep.figure], "images": figures["images"]}
-    return pd.DataFrame.from_dict(found, orient="index")
+    table = pd.DataFrame.from_dict(found, orient="index")
+    return table.sort_values(sweep.figure, ascending=False, kind="stable") if found else table
 
 
 def _need_val(text: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.graph import LockFile
-from pipeline.workers.experiments import figures_of, keep_experiments
+from pipeline.workers.experiments import keep_experiments, kept_figures
 from pipeline.workers.sweep_file import texts_of
 from tests.conftest import Project
 from tests.workers.cluster import git
@@ -46,7 +46,7 @@ def test_dvc_shows_their_parameters_and_figures_and_the_workspace_stays(committe
     rows = shown(committed)
     assert [rows[name]["train_head_step4.lr"] for name in ("low", "high")] == ["0.0625", "0.125"]
     column = next(name for name in rows["low"] if name.endswith("evaluate_step4/metrics.json:mAP50"))
-    figures = figures_of(committed.root, "low", "step4")
+    figures = kept_figures(committed.root)["low"]["step4"]
     assert float(rows["low"][column]) == pytest.approx(figures["mAP50"], abs=1e-4)
     assert figures["images"] == 6
     assert before == [(committed.root / name).read_bytes() for name in ("params.yaml", "dvc.lock")]
