@@ -16,6 +16,7 @@ import yaml
 from dvc.repo import Repo
 from dvc.utils.serialize import dumps_yaml
 
+from pipeline.errors import InputError
 from pipeline.workers.lock_entries import LockEntry, key_of, value_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -106,8 +107,15 @@ def has_remote(repo: Repo) -> bool:
 
 
 def shared_results(repo: Repo) -> Results:
-    """Those that all clones see."""
-    return results_of_remote(repo) if has_remote(repo) else results_of_cache(repo)
+    """Those that all clones see.
+
+    Raises:
+        InputError: the remote is of a kind that DVC needs another package for.
+    """
+    try:
+        return results_of_remote(repo) if has_remote(repo) else results_of_cache(repo)
+    except ImportError as error:
+        raise InputError(f"the remote {repo.config['core']['remote']}: {error}; install it in every clone") from None
 
 
 def _changed(info: Mapping[str, Any]) -> float:

@@ -20,6 +20,11 @@ from tests.faults.processes import until
 FRCNN = (sys.executable, "-m", "pipeline.cli")
 
 
+def _also_importable() -> list[str]:
+    """What PYTHONPATH adds to this process, such as a plugin of DVC's."""
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
 def git(root: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=frcnn", "-c", "user.email=frcnn@localhost")
     subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
@@ -78,7 +83,7 @@ class Cluster:
             process = subprocess.Popen(
                 [*FRCNN, *command],
                 cwd=project.root,
-                env={**own, "PYTHONPATH": str(project.root), **more},
+                env={**own, "PYTHONPATH": os.pathsep.join([str(project.root), *_also_importable()]), **more},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from dvc.fs import LocalFileSystem
+from dvc.repo import Repo
 
+from pipeline.errors import InputError
 from pipeline.workers.lock_entries import key_of, value_of
-from pipeline.workers.results import Results
+from pipeline.workers.results import Results, shared_results
 
 
 def entry_of(digest: str) -> dict[str, Any]:
@@ -81,3 +83,11 @@ def test_the_only_result_can_be_replaced(results: Results) -> None:
     results.keep(FIRST)
     results.replace(KEY, SECOND)
     assert results.first(KEY) == SECOND
+
+
+def test_a_remote_that_needs_another_package_is_one_line_that_names_it(tmp_path: Path) -> None:
+    with Repo.init(str(tmp_path), no_scm=True) as repo, repo.config.edit() as config:
+        config["core"]["remote"] = "store"
+        config["remote"]["store"] = {"url": "oss://bucket/frcnn"}
+    with Repo(str(tmp_path)) as repo, pytest.raises(InputError, match=r"^the remote store: .*dvc-oss.* every clone$"):
+        shared_results(repo)

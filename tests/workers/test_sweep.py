@@ -74,7 +74,7 @@ def test_nothing_is_chosen_where_that_is_asked_for(root: Path, asked: list[dict[
 def test_one_that_fails_costs_none_of_the_others(root: Path, asked: list[dict[str, Any]]) -> None:
     (root / "failing").write_text("r-2")
     lines: list[str] = []
-    with pytest.raises(InputError, match="^r-2: train_head_step4: loss is not finite at iteration 3$"):
+    with pytest.raises(InputError, match=r"^r-2: train_head_step4: loss is not finite at iteration 3$"):
         sweep.run_sweep(root, root / "sweep.yaml", lines.append)
     assert lines[1] == "chosen on val: r-3"
     assert [line.split()[0] for line in lines[2].splitlines()[1:]] == ["r-3", "r-1", "r-3-test"]
@@ -82,7 +82,7 @@ def test_one_that_fails_costs_none_of_the_others(root: Path, asked: list[dict[st
 
 def test_where_all_fail_the_reason_alone_is_told(root: Path, asked: list[dict[str, Any]]) -> None:
     (root / "failing").write_text("r-1 r-2 r-3")
-    with pytest.raises(InputError, match="^train_head_step4: loss"):
+    with pytest.raises(InputError, match=r"^train_head_step4: loss"):
         sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
     assert len(asked) == 1
 
