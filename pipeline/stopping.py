@@ -76,9 +76,14 @@ def _started_by() -> list[int]:
     """The parent of this process, and where that is a shell that waits (`sh -c`, dash's way) what started that."""
     found = [os.getppid()]
     with suppress(OSError):  # it has just ended
-        while b"-c" in Path(f"/proc/{found[-1]}/cmdline").read_bytes().split(b"\0"):
+        while _is_shell_with_command(found[-1]):
             found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(") ")[2].split()[1]))
     return found
+
+
+def _is_shell_with_command(pid: int) -> bool:
+    name, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return name.endswith(b"sh") and b"-c" in arguments
 
 
 @contextmanager

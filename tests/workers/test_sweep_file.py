@@ -78,6 +78,12 @@ def test_texts_have_the_changes_and_keep_the_comments() -> None:
     assert "# conv1 and conv2" in texts["a"]
 
 
+def test_the_example_of_the_docs_can_be_run(tmp_path: Path) -> None:
+    example = (ROOT / "docs/workers.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    changes = read_sweep(written(tmp_path, example)).changes(ROOT)
+    assert len(texts_of(TEXT, changes)) == 6
+
+
 @pytest.mark.parametrize("change", [{"solver.momentum": 5}, {"solver.nothing": 1}, {"nothing.lr": 1}])
 def test_a_wrong_parameter_names_its_experiment(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"^experiment a: "):
