@@ -1,6 +1,6 @@
 """Time of training per image in steps 1 and 2, against torchvision's trunk with RPN and with RoI heads.
 
-    python -m benchmarks.training_time [--sides 300 600] [--runs 7]
+    python -m benchmarks.training_time [--steps 1 2] [--sides 300 600] [--runs 7]
 
 Both train VGG16's conv3 to conv5 and the layers on top, fc6 and fc7 4096 wide, on the same photos in the same batches
 of two, with 256 anchors or 64 RoIs an image; step 2 on the same stored proposals. Ours is the project's training loop:
