@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, no_flags, one_line
 from pipeline.errors import InputError
 
@@ -95,9 +96,16 @@ class _File:
     table: _Table
     rows: npt.NDArray[np.int64]
     spans: dict[_Id, slice]
+    whole: bool  # whether no image of its list was at fault
 
 
-def read_coco(root: Path, splits: Mapping[Split, Sequence[str]], images: str, classes: Sequence[str] | None) -> RawData:
+def read_coco(
+    root: Path,
+    splits: Mapping[Split, Sequence[str]],
+    images: str,
+    classes: Sequence[str] | None,
+    faults: Faults | None = None,
+) -> RawData:
     """Read instances files and find their images.
 
     Args:
@@ -106,6 +114,7 @@ def read_coco(root: Path, splits: Mapping[Split, Sequence[str]], images: str, cl
         images: folder below the root of a file's images; {name} stands for the name of the JSON without "instances_"
             and ".json", {folder} for the folder that it lies in.
         classes: names of the classes; None takes all categories of all files, by ascending id.
+        faults: whether to go on after files, images, annotations and categories at fault.
 
     An image's id is its path below the root without suffix, "_" for "/", because numbers repeat from file to file.
 
@@ -113,7 +122,11 @@ def read_coco(root: Path, splits: Mapping[Split, Sequence[str]], images: str, cl
         InputError: a file is missing, too large or no JSON, or a key is missing or of a wrong type.
     """
     root = check_root(root, "COCO's annotations and images")
-    files = [_read_file(root, name, split, images) for split, names in splits.items() for name in names]
+    faults = faults or Faults()
+    files = []
+    for split, name in ((split, name) for split, names in splits.items() for name in names):
+        with faults.going_on():
+            files.append(_read_file(root, name, split, images, faults))
     if classes is None:
         ids = {key for file in files for key in file.names}
         ordered = sorted(ids, key=lambda key: (isinstance(key, str), key))
@@ -125,7 +138,7 @@ def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
     places = [
         (f"{file.folder}/{image.file_name}".removeprefix("/"), number, image)
         for number, file in enumerate(files)
-        for image in [*file.images, *_orphans(file)]
+        for image in [*file.images, *(_orphans(file) if file.whole else ())]
     ]
     for path, number, image in sorted(
         ((path, number, image) for path, number, image in places), key=lambda place: (_image_id(place[0]), place[1])
@@ -168,7 +181,7 @@ def _record(file: _File, image: _Image, path: str) -> RawRecord:
     )
 
 
-def _read_file(root: Path, name: str, split: Split, images: str) -> _File:
+def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults) -> _File:
     name = below_root(name, f"dataset.coco.{split}")
     path = root / name
     table = _Table()
@@ -180,27 +193,40 @@ def _read_file(root: Path, name: str, split: Split, images: str) -> _File:
             raise InputError(f"{path}: has no list {key!r}; give an instances file as COCO writes it")
         lists[key] = value
     # Rows are numbered as they were parsed: where all are annotations, in the order of the list.
+    sound = np.zeros(len(table.images), np.bool_)
+    others = 0
     for index, row in enumerate(lists["annotations"]):
-        where = f"{path}: annotations[{index}]"
-        if not isinstance(row, _Row):
-            raise InputError(f"{where} has no bbox; write one, [x, y, width, height]")
-        if row in table.faults:
-            raise InputError(f"{where}{table.faults[row]}; correct it")
-        if row != index:
+        if isinstance(row, _Row) and row not in table.faults and row == index - others:
+            sound[row] = True
+            continue
+        with faults.going_on():
+            where = f"{path}: annotations[{index}]"
+            if not isinstance(row, _Row):
+                others += 1
+                raise InputError(f"{where} has no bbox; write one, [x, y, width, height]")
+            if row in table.faults:
+                raise InputError(f"{where}{table.faults[row]}; correct it")
+            others = index - row
             raise InputError(f"{where}: annotations stand elsewhere in the file too; move them into this list")
-    listed = [_checked(item, f"{path}: images[{index}]") for index, item in enumerate(lists["images"])]
-    names = _categories(lists["categories"], path)
+    listed = []
+    for index, item in enumerate(lists["images"]):
+        with faults.going_on():
+            listed.append(_checked(item, f"{path}: images[{index}]"))
+    names = _categories(lists["categories"], path, faults)
     folder = images.format(name=Path(name).stem.removeprefix("instances_"), folder=str(Path(name).parent))
     folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
-    order, spans = _by_image(table)
-    return _File(name, split, folder, listed, names, table, order, spans)
+    order, spans = _by_image(table, sound)
+    whole = len(listed) == len(lists["images"])
+    return _File(name, split, folder, listed, names, table, order, spans, whole)
 
 
-def _by_image(table: _Table) -> tuple[npt.NDArray[np.int64], dict[_Id, slice]]:
+def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], dict[_Id, slice]]:
+    rows = np.flatnonzero(sound)
     codes: dict[_Id, int] = {}
-    code = np.array([codes.setdefault(key, len(codes)) for key in table.images], np.int64)
+    code = np.array([codes.setdefault(table.images[row], len(codes)) for row in rows], np.int64)
     order = np.argsort(code, kind="stable")
     ends = np.searchsorted(code[order], np.arange(len(codes) + 1)).tolist()
+    order = rows[order]
     return order, {key: slice(ends[index], ends[index + 1]) for key, index in codes.items()}
 
 
@@ -233,20 +259,21 @@ def _checked(item: Any, where: str) -> _Image:
     return item._replace(file_name=below_root(item.file_name, f"{where}.file_name"))
 
 
-def _categories(items: list[Any], path: Path) -> dict[_Id, str]:
+def _categories(items: list[Any], path: Path, faults: Faults) -> dict[_Id, str]:
     names: dict[_Id, str] = {}
     for index, item in enumerate(items):
         where = f"{path}: categories[{index}]"
-        if not isinstance(item, dict):
-            raise InputError(f"{where} is no object with id and name; correct it")
-        key, name = item.get("id"), item.get("name")
-        if key is None or not _is_id(key):
-            raise InputError(f"{where}{_told(item, 'id', 'a whole number or a text')}; correct it")
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"{where}{_told(item, 'name', 'a text')}; correct it")
-        if key in names:
-            raise InputError(f"{where}.id is {key!r} again; give each category an id of its own")
-        names[key] = name
+        with faults.going_on():
+            if not isinstance(item, dict):
+                raise InputError(f"{where} is no object with id and name; correct it")
+            key, name = item.get("id"), item.get("name")
+            if key is None or not _is_id(key):
+                raise InputError(f"{where}{_told(item, 'id', 'a whole number or a text')}; correct it")
+            if not isinstance(name, str) or not name.strip():
+                raise InputError(f"{where}{_told(item, 'name', 'a text')}; correct it")
+            if key in names:
+                raise InputError(f"{where}.id is {key!r} again; give each category an id of its own")
+            names[key] = name
     return names
 
 

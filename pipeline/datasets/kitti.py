@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import (
     XYXY,
     RawData,
@@ -44,6 +45,7 @@ def read_kitti(
     folder: str,
     classes: Sequence[str] | None,
     merge: Mapping[str, str],
+    faults: Faults | None = None,
 ) -> RawData:
     """Read the label files of the listed images.
 
@@ -53,6 +55,7 @@ def read_kitti(
         folder: below the root; label_2 and image_2 stand in it.
         classes: names of the classes; None takes all that the label files name, after merging, sorted.
         merge: name in the label files -> name to take it for. What is merged into DontCare becomes an ignore region.
+        faults: whether to go on after lists and lines at fault.
 
     Raises:
         InputError: a list or folder is missing, or a line has another number of fields.
@@ -62,29 +65,36 @@ def read_kitti(
     images, labels = f"{folder}/image_2", f"{folder}/label_2"
     if not (root / images).is_dir():
         raise InputError(f"{root / images}: no such folder; set dataset.kitti.folder to the one that holds image_2")
+    faults = faults or Faults()
     listed: dict[_Entry, None] = {}
     for split, names in splits.items():
         for name in names:
-            listed.update((entry, None) for entry in _read_list(root, name, split))
+            with faults.going_on():
+                listed.update((entry, None) for entry in _read_list(root, name, split, faults))
     entries = sorted(listed, key=lambda entry: entry.name)
     if classes is None:
-        found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge).names}
+        found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge, faults).names}
         classes = sorted(found - {_DONT_CARE})
     files = _images_by_name(root, images)
-    return RawData(root, "dataset.kitti", XYXY, classes, _records(root, entries, files, images, labels, merge))
+    return RawData(root, "dataset.kitti", XYXY, classes, _records(root, entries, files, images, labels, merge, faults))
 
 
-def _read_list(root: Path, name: str, split: Split) -> list[_Entry]:
+def _read_list(root: Path, name: str, split: Split, faults: Faults) -> list[_Entry]:
     name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
     path = next((path for path in (root / name, root / "ImageSets" / name) if path.is_file()), root / name)
     lines = read_text(path, f"set dataset.kitti.{split} to lists that are there, one image name a line").split("\n")
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path}: lists no image; write one image name a line")
+    plain = []
     for image in names:
-        if not is_plain(image):
-            raise InputError(f"{path}: {image[:60]!r} is no image name; write it without folders and without suffix")
-    return [_Entry(image, split, path.relative_to(root).as_posix()) for image in names]
+        with faults.going_on():
+            if not is_plain(image):
+                raise InputError(
+                    f"{path}: {image[:60]!r} is no image name; write it without folders and without suffix"
+                )
+            plain.append(_Entry(image, split, path.relative_to(root).as_posix()))
+    return plain
 
 
 def _images_by_name(root: Path, images: str) -> dict[str, str]:
@@ -99,10 +109,11 @@ def _records(
     images: str,
     labels: str,
     merge: Mapping[str, str],
+    faults: Faults,
 ) -> Iterator[RawRecord]:
     for entry in entries:
         annotation = f"{labels}/{entry.name}.txt"
-        parsed = _parse(root, annotation, merge)
+        parsed = _parse(root, annotation, merge, faults)
         count = len(parsed.names)
         yield RawRecord(
             image_id=entry.name,
@@ -129,18 +140,22 @@ class _Labels:
     non_numeric: dict[int, str]
 
 
-def _parse(root: Path, annotation: str, merge: Mapping[str, str]) -> _Labels:
+def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults) -> _Labels:
     path = root / annotation
     if not path.is_file():
         return _Labels([], np.zeros((0, 4)), [], {})
-    text = read_text(path, "replace it by a label file of KITTI's layout")
+    text = ""
+    with faults.going_on():
+        text = read_text(path, "replace it by a label file of KITTI's layout")
     names, numbers, at = [], [], []
     for index, line in enumerate(text.split("\n")):
         fields = line.split()
         if not fields:
             continue
         if len(fields) not in (15, 16):
-            raise InputError(f"{path}: line {index + 1} has {len(fields)} fields, KITTI's have 15; correct it")
+            with faults.going_on():
+                raise InputError(f"{path}: line {index + 1} has {len(fields)} fields, KITTI's have 15; correct it")
+            continue
         names.append(merge.get(fields[0], fields[0]))
         numbers += fields[4:8]
         at.append(index)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.datasets.base import Dataset, Split
 from pipeline.datasets.coco import read_coco
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
@@ -16,26 +17,32 @@ from pipeline.datasets.yolo import read_yolo
 from pipeline.params.dataset import CocoData, DatasetParams, KittiData, TableData, VocData, YoloData
 
 
-def read_dataset(root: Path, params: DatasetParams) -> Dataset:
+def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None) -> Dataset:
     """The images below `root`, checked one by one as they are iterated; `params.reader` is any but shapes.
+
+    Args:
+        root: the data root.
+        params: section `dataset`.
+        faults: whether to go on after what no policy covers; None: not.
 
     Raises:
         InputError: nothing can be read there; while iterating, a fault whose policy is error.
     """
-    return validate(_read(root, params), params.findings, image_size, problems_of)
+    faults = faults or Faults()
+    return validate(_read(root, params, faults), params.findings, image_size, problems_of, faults)
 
 
-def _read(root: Path, params: DatasetParams) -> RawData:
+def _read(root: Path, params: DatasetParams, faults: Faults) -> RawData:
     own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
     match own:
         case VocData():
-            return read_voc(root, splits, own.classes)
+            return read_voc(root, splits, own.classes, faults)
         case CocoData():
-            return read_coco(root, splits, own.images, own.classes)
+            return read_coco(root, splits, own.images, own.classes, faults)
         case KittiData():
-            return read_kitti(root, splits, own.folder, own.classes, own.merge)
+            return read_kitti(root, splits, own.folder, own.classes, own.merge, faults)
         case YoloData():
-            return read_yolo(root, splits, own.names)
+            return read_yolo(root, splits, own.names, faults)
         case TableData():
-            return read_table(root, splits, own.file, own.boxes, own.classes)
+            return read_table(root, splits, own.file, own.boxes, own.classes, faults)

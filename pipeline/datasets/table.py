@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import (
     XYWH,
     XYXY,
@@ -39,7 +40,7 @@ class _Rows:
     """The table's columns, in its own order; words and flags by code."""
 
     file: npt.NDArray[np.int32]
-    files: list[str]
+    files: list[str]  # "" for a path at fault
     split: npt.NDArray[np.int32]
     splits: list[str]
     name: npt.NDArray[np.int32]
@@ -52,7 +53,12 @@ class _Rows:
 
 
 def read_table(
-    root: Path, splits: Mapping[Split, Sequence[str]], file: str, boxes: str, classes: Sequence[str] | None
+    root: Path,
+    splits: Mapping[Split, Sequence[str]],
+    file: str,
+    boxes: str,
+    classes: Sequence[str] | None,
+    faults: Faults | None = None,
 ) -> RawData:
     """Read a table of objects.
 
@@ -62,6 +68,7 @@ def read_table(
         file: the table, .csv or .parquet, below the root.
         boxes: xyxy or xywh.
         classes: names of the classes; None takes all of the rows that are read, sorted.
+        faults: whether to go on after splits, paths and cells at fault.
 
     An image's id is its path without suffix, "_" for "/".
 
@@ -71,14 +78,17 @@ def read_table(
     root = check_root(root, "a table and its images")
     file = below_root(file, "dataset.table.file")
     form = XYXY if boxes == "xyxy" else XYWH
-    rows = _load(root / file, form)
-    taken = {value: split for split, values in splits.items() for value in values}
-    for value in taken:
-        if value not in rows.splits:
-            there = one_line(", ".join(sorted(rows.splits)[:8]))
-            raise InputError(
-                f"{root / file}: has no row of split {value[:60]!r}; set dataset.table to splits it has ({there})"
-            )
+    faults = faults or Faults()
+    rows = _load(root / file, form, faults)
+    taken: dict[str, Split] = {}
+    for value, split in ((value, split) for split, values in splits.items() for value in values):
+        with faults.going_on():
+            if value not in rows.splits:
+                there = one_line(", ".join(sorted(rows.splits)[:8]))
+                raise InputError(
+                    f"{root / file}: has no row of split {value[:60]!r}; set dataset.table to splits it has ({there})"
+                )
+            taken[value] = split
     if classes is None:
         read = np.isin(rows.split, [rows.splits.index(value) for value in taken]) & ~rows.blank
         read &= ~rows.flags["ignore"]
@@ -102,7 +112,7 @@ def _records(file: str, rows: _Rows, taken: Mapping[str, Split]) -> Iterator[Raw
     for start, end in itertools.pairwise(starts):
         own = order[start:end]
         split = taken.get(rows.splits[rows.split[own[0]]])
-        if split is None:
+        if split is None or not rows.files[rows.file[own[0]]]:
             continue
         name, sides = rows.files[rows.file[own[0]]], None if rows.sides is None else rows.sides[own[0]]
         own = own[~rows.blank[own]]
@@ -127,7 +137,7 @@ def _image_id(file: str) -> str:
     return (file.rpartition(".")[0] or file).replace("/", "_")
 
 
-def _load(path: Path, form: BoxFormat) -> _Rows:
+def _load(path: Path, form: BoxFormat, faults: Faults) -> _Rows:
     there = column_names(path)
     needed = ("file", "split", "class", *form.names)
     for name in there:
@@ -157,7 +167,7 @@ def _load(path: Path, form: BoxFormat) -> _Rows:
                 non_numeric.setdefault(row, f"{name} of row {row + 1} is {word[:40]!r}, not a number")
     return _Rows(
         words["file"].codes(),
-        [below_root(name, f"{path}: column file") for name in words["file"].words],
+        [_path_of(name, path, faults) for name in words["file"].words],
         words["split"].codes(),
         words["split"].words,
         words["class"].codes(),
@@ -165,9 +175,18 @@ def _load(path: Path, form: BoxFormat) -> _Rows:
         _side_by_side(numbers, form.names, count),
         blank,
         non_numeric,
-        {name: _flag(words[name], name, path) if name in words else np.zeros(count, np.bool_) for name in _FLAGS},
-        _sizes(numbers, count, path) if sides else None,
+        {
+            name: _flag(words[name], name, path, faults) if name in words else np.zeros(count, np.bool_)
+            for name in _FLAGS
+        },
+        _sizes(numbers, count, path, faults) if sides else None,
     )
+
+
+def _path_of(name: str, path: Path, faults: Faults) -> str:
+    with faults.going_on():
+        return below_root(name, f"{path}: column file")
+    return ""
 
 
 def _side_by_side(numbers: dict[str, Numbers], names: Sequence[str], count: int) -> npt.NDArray[np.float64]:
@@ -178,17 +197,19 @@ def _side_by_side(numbers: dict[str, Numbers], names: Sequence[str], count: int)
     return together
 
 
-def _flag(column: Words, name: str, path: Path) -> npt.NDArray[np.bool_]:
+def _flag(column: Words, name: str, path: Path, faults: Faults) -> npt.NDArray[np.bool_]:
     for word in column.words:
         if word.lower() not in _TRUTH:
-            raise InputError(f"{path}: column {name!r} holds {word[:40]!r}; write 0, 1, false or true")
-    return np.array([_TRUTH[word.lower()] for word in column.words], np.bool_)[column.codes()]
+            with faults.going_on():
+                raise InputError(f"{path}: column {name!r} holds {word[:40]!r}; write 0, 1, false or true")
+    return np.array([_TRUTH.get(word.lower(), False) for word in column.words], np.bool_)[column.codes()]
 
 
-def _sizes(numbers: dict[str, Numbers], count: int, path: Path) -> npt.NDArray[np.float64]:
+def _sizes(numbers: dict[str, Numbers], count: int, path: Path, faults: Faults) -> npt.NDArray[np.float64]:
     """(N, 2) sizes as the rows tell them, NaN where they tell none."""
     for name in _SIDES:
         for row, word in numbers[name].wrong.items():
             if word:
-                raise InputError(f"{path}: {name} of row {row + 1} is {word[:40]!r}, not a number; correct it")
+                with faults.going_on():
+                    raise InputError(f"{path}: {name} of row {row + 1} is {word[:40]!r}, not a number; correct it")
     return _side_by_side(numbers, _SIDES, count)

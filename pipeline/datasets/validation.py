@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord, check_classes
@@ -30,7 +31,11 @@ _Fault = tuple[int, str, str, str]  # row of the object, kind, detail, what was 
 
 
 def validate(
-    data: RawData, policy: FindingPolicy, measure: Measure | None = None, problems: Problems | None = None
+    data: RawData,
+    policy: FindingPolicy,
+    measure: Measure | None = None,
+    problems: Problems | None = None,
+    faults: Faults | None = None,
 ) -> Dataset:
     """Check a raw data set image by image, as the images of the result are iterated.
 
@@ -39,19 +44,27 @@ def validate(
         policy: `dataset.findings`.
         measure: (width, height) in px of an image file; needed where annotations tell no size. None: sizes that
             annotations tell are believed.
-
         problems: what is not plain about an image file. None: none is looked at.
+        faults: those of the reader, and whether to go on after more of them; None: not.
 
     Raises:
         InputError: there is no class to learn; while iterating, a fault whose policy is error.
     """
+    faults = faults or Faults()
+    classes: tuple[str, ...] = ()
+    with faults.going_on():
+        classes = _classes_of(data, faults)
+    findings = Findings(data.root, policy)
+    return Dataset(classes, _check(data, classes, findings, measure, problems, faults), findings.rows)
+
+
+def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:
     classes = check_classes(data.classes, data.section)
-    if not classes:
+    if not classes and not faults.lines:  # else what is at fault may name some
         raise InputError(f"{data.root}: no listed annotation has an object, so there is nothing to learn; label some")
     if len(classes) > _MOST_CLASSES:
         raise InputError(f"{data.root}: has {len(classes)} classes, at most {_MOST_CLASSES} are possible; merge some")
-    findings = Findings(data.root, policy)
-    return Dataset(classes, _check(data, classes, findings, measure, problems), findings.rows)
+    return classes
 
 
 def _check(
@@ -60,6 +73,7 @@ def _check(
     findings: Findings,
     measure: Measure | None,
     problems: Problems | None,
+    faults: Faults,
 ) -> Iterator[AnnotatedImage]:
     labels = {name: index for index, name in enumerate(classes, start=1)}
     last = ""
@@ -67,10 +81,11 @@ def _check(
         if image_id <= last:
             raise ValueError(f"records are not in ascending image_id: {image_id!r} after {last!r}")
         last = image_id
-        record = _one_of(list(claims), findings)
-        size = _size_of(data, record, findings, measure, problems)
-        if size is not None:
-            yield _check_objects(data.boxes, record, labels, size, findings)
+        with faults.going_on():
+            record = _one_of(list(claims), findings)
+            size = _size_of(data, record, findings, measure, problems)
+            if size is not None:
+                yield _check_objects(data.boxes, record, labels, size, findings)
 
 
 def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:

@@ -17,6 +17,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_plain, no_flags, one_line, read_text
 from pipeline.errors import InputError
 
@@ -41,34 +42,42 @@ class _Entry:
         return "/".join(part for part in (self.tree, folder, self.name + suffix) if part)
 
 
-def read_voc(root: Path, splits: Mapping[Split, Sequence[str]], classes: Sequence[str] | None) -> RawData:
+def read_voc(
+    root: Path, splits: Mapping[Split, Sequence[str]], classes: Sequence[str] | None, faults: Faults | None = None
+) -> RawData:
     """Read the splits of the VOC tree at `root`.
 
     A split is the name of a file in ImageSets/Main, such as "trainval", or "VOC2007/trainval" for that of the sub-tree
     VOC2007, whose image ids then begin with "VOC2007_". Where `classes` is None, all names in the listed annotations
-    are taken, sorted.
+    are taken, sorted. `faults`: whether to go on after lists and annotations at fault.
 
     Raises:
         InputError: a list or an annotation is missing, malformed or incomplete.
     """
     root = check_root(root, _LAYOUT)
-    entries = _list_images(root, splits)
+    faults = faults or Faults()
+    entries = _list_images(root, splits, faults)
     if classes is None:
-        classes = _collect_classes(root, entries)
-    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries))
+        classes = _collect_classes(root, entries, faults)
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries, faults))
 
 
-def _list_images(root: Path, splits: Mapping[Split, Sequence[str]]) -> list[_Entry]:
+def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], faults: Faults) -> list[_Entry]:
     """All images of all splits in ascending image_id, each once a split."""
     listed: dict[_Entry, None] = {}
     for split, names in splits.items():
-        if not names and split != "val":
-            raise InputError(f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}")
-        listed.update((entry, None) for name in names for entry in _read_split(root, name, split))
+        with faults.going_on():
+            if not names and split != "val":
+                raise InputError(
+                    f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}"
+                )
+        for name in names:
+            with faults.going_on():
+                listed.update((entry, None) for entry in _read_split(root, name, split, faults))
     return sorted(listed, key=lambda entry: entry.image_id)
 
 
-def _read_split(root: Path, split_name: str, split: Split) -> list[_Entry]:
+def _read_split(root: Path, split_name: str, split: Split, faults: Faults) -> list[_Entry]:
     *parts, name = split_name.split("/")
     if not all(map(is_plain, [*parts, name])):
         raise InputError(f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval")
@@ -86,19 +95,25 @@ def _read_split(root: Path, split_name: str, split: Split) -> list[_Entry]:
     names = [line.split()[0] for line in lines if line.strip()]  # VOC's class files have a second column
     if not names:
         raise InputError(f"{path}: lists no image; write one image name a line")
+    plain = []
     for image in names:
-        if not is_plain(image):
-            raise InputError(f"{path}: {image!r} is no image name; write it without folders and without .jpg")
-    return [_Entry("/".join(parts), image, split) for image in names]
+        with faults.going_on():
+            if not is_plain(image):
+                raise InputError(f"{path}: {image!r} is no image name; write it without folders and without .jpg")
+            plain.append(_Entry("/".join(parts), image, split))
+    return plain
 
 
-def _collect_classes(root: Path, entries: Sequence[_Entry]) -> list[str]:
+def _collect_classes(root: Path, entries: Sequence[_Entry], faults: Faults) -> list[str]:
     names: set[str] = set()
     for entry in entries:
         where = root / entry.path("Annotations", ".xml")
         if not where.is_file():
             continue
-        names.update(_text(item, "name", where) for item in _parse(where).findall("object"))
+        with faults.going_on():
+            for item in _parse(where).findall("object"):
+                with faults.going_on():
+                    names.add(_text(item, "name", where))
     return sorted(names)
 
 
@@ -116,8 +131,10 @@ def _parse(path: Path) -> Element:
     return root
 
 
-def _read_all(root: Path, entries: Sequence[_Entry]) -> Iterator[RawRecord]:
-    return (_read_image(root, entry) for entry in entries)
+def _read_all(root: Path, entries: Sequence[_Entry], faults: Faults) -> Iterator[RawRecord]:
+    for entry in entries:
+        with faults.going_on():
+            yield _read_image(root, entry)
 
 
 def _read_image(root: Path, entry: _Entry) -> RawRecord:

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import (
     CENTRE,
     RawData,
@@ -29,7 +30,7 @@ _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MOST_NAMES = 1 << 20  # bytes of the file of names
 
 
-def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str) -> RawData:
+def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, faults: Faults | None = None) -> RawData:
     """Read label files of the images of each split.
 
     Args:
@@ -37,6 +38,7 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str) -> 
         splits: folders of images below the root, searched with their sub-folders, or .txt lists of image paths.
         names: file below the root with the names of the classes: one a line, or a .yaml with `names`, a list or a
             mapping from 0, 1, ... to names.
+        faults: whether to go on after lists, names and lines at fault.
 
     An image's id is its path below the root without suffix, "_" for "/".
 
@@ -44,20 +46,24 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str) -> 
         InputError: a folder, list or file of names is missing or malformed, or a line has no 5 fields.
     """
     root = check_root(root, "images, labels and a file of class names")
-    classes = _read_names(root / below_root(names, "dataset.yolo.names"))
+    faults = faults or Faults()
+    classes: list[str] = []
+    with faults.going_on():
+        classes = _read_names(root / below_root(names, "dataset.yolo.names"))
     listed: dict[tuple[str, Split], str] = {}
     for split, places in splits.items():
         for place in places:
-            listed.update(((file, split), place) for file in _list_images(root, place, split))
+            with faults.going_on():
+                listed.update(((file, split), place) for file in _list_images(root, place, split, faults))
     entries = sorted((_image_id(file), file, split, place) for (file, split), place in listed.items())
-    return RawData(root, "dataset.yolo", CENTRE, classes, _records(root, entries, classes))
+    return RawData(root, "dataset.yolo", CENTRE, classes, _records(root, entries, classes, faults))
 
 
 def _image_id(file: str) -> str:
     return file.rpartition(".")[0].replace("/", "_")
 
 
-def _list_images(root: Path, place: str, split: Split) -> list[str]:
+def _list_images(root: Path, place: str, split: Split, faults: Faults) -> list[str]:
     place = below_root(place, f"dataset.yolo.{split}")
     path = root / place
     if path.is_dir():
@@ -69,15 +75,23 @@ def _list_images(root: Path, place: str, split: Split) -> list[str]:
         ]
     else:
         lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
-        found = [
-            below_root(line.strip(), f"{path}: line {index}") for index, line in enumerate(lines, 1) if line.strip()
-        ]
-        for file in found:
-            if not file.lower().endswith(_SUFFIXES):
-                raise InputError(f"{path}: {file[:60]!r} is no image file; write paths of images with their suffix")
+        found, before = [], len(faults.lines)
+        for index, line in enumerate(lines, 1):
+            if line.strip():
+                with faults.going_on():
+                    found.append(_listed_image(line.strip(), path, index))
+        if not found and len(faults.lines) > before:
+            return []
     if not found:
         raise InputError(f"{path}: has no images ({', '.join(_SUFFIXES)}); correct dataset.yolo.{split}")
     return found
+
+
+def _listed_image(text: str, path: Path, index: int) -> str:
+    file = below_root(text, f"{path}: line {index}")
+    if not file.lower().endswith(_SUFFIXES):
+        raise InputError(f"{path}: {file[:60]!r} is no image file; write paths of images with their suffix")
+    return file
 
 
 def _read_names(path: Path) -> list[str]:
@@ -101,20 +115,27 @@ def _read_names(path: Path) -> list[str]:
     return names
 
 
-def _records(root: Path, entries: Sequence[tuple[str, str, Split, str]], classes: Sequence[str]) -> Iterator[RawRecord]:
+def _records(
+    root: Path, entries: Sequence[tuple[str, str, Split, str]], classes: Sequence[str], faults: Faults
+) -> Iterator[RawRecord]:
     for image_id, file, split, place in entries:
         annotation = _label_file(file)
         path = root / annotation
+        text = ""
+        with faults.going_on():
+            text = read_text(path, "replace it") if path.is_file() else ""
         names, numbers, at = [], [], []
-        for index, line in enumerate(read_text(path, "replace it").split("\n") if path.is_file() else []):
+        for index, line in enumerate(text.split("\n")):
             fields = line.split()
             if not fields:
                 continue
             if len(fields) != 5:
-                raise InputError(
-                    f"{path}: line {index + 1} has {len(fields)} fields, a box has 5 "
-                    "(class x y width height); correct it"
-                )
+                with faults.going_on():
+                    raise InputError(
+                        f"{path}: line {index + 1} has {len(fields)} fields, a box has 5 "
+                        "(class x y width height); correct it"
+                    )
+                continue
             number = int(fields[0]) if fields[0].isdecimal() and len(fields[0]) < 9 else len(classes)
             names.append(classes[number] if number < len(classes) else f"index {fields[0]}")
             numbers += fields[1:]

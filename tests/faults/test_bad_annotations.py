@@ -16,7 +16,7 @@ from pipeline.datasets.table import read_table
 from pipeline.datasets.voc import read_voc
 from pipeline.datasets.yolo import read_yolo
 from pipeline.errors import InputError
-from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, coco, plant, read
+from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, coco, plant, read, read_on
 
 Spoil = Callable[[Path], object]
 
@@ -229,6 +229,8 @@ def test_a_bad_annotation_ends_in_one_line(kind: str, case: str, tmp_path: Path)
     message = str(caught.value)
     assert line in message
     assert "\n" not in message and len(message) < 600
+    _, _, lines = read_on(kind, root)
+    assert lines[0] == message  # the first of those that a reading to the end finds
 
 
 def test_there_are_sixty_distinct_bad_inputs() -> None:

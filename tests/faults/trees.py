@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.datasets.base import AnnotatedImage, Finding
 from pipeline.datasets.coco import read_coco
+from pipeline.datasets.faults import Faults
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
@@ -72,12 +73,20 @@ _IMAGES: Mapping[str, Sequence[str]] = {
     "table": ("a.png", "b.png"),
 }
 KINDS = tuple(_IMAGES)
-_READERS: Mapping[str, Callable[[Path], RawData]] = {
-    "voc": lambda root: read_voc(root, {"train": ["train"], "test": ["test"]}, None),
-    "coco": lambda root: read_coco(root, {"train": ["train.json"], "test": ["test.json"]}, "{name}", None),
-    "kitti": lambda root: read_kitti(root, {"train": ["train"], "test": ["test"]}, "training", None, {}),
-    "yolo": lambda root: read_yolo(root, {"train": ["images/train"], "test": ["images/test"]}, "data.yaml"),
-    "table": lambda root: read_table(root, {"train": ["train"], "test": ["test"]}, "boxes.csv", "xyxy", None),
+_READERS: Mapping[str, Callable[[Path, Faults], RawData]] = {
+    "voc": lambda root, faults: read_voc(root, {"train": ["train"], "test": ["test"]}, None, faults),
+    "coco": lambda root, faults: read_coco(
+        root, {"train": ["train.json"], "test": ["test.json"]}, "{name}", None, faults
+    ),
+    "kitti": lambda root, faults: read_kitti(
+        root, {"train": ["train"], "test": ["test"]}, "training", None, {}, faults
+    ),
+    "yolo": lambda root, faults: read_yolo(
+        root, {"train": ["images/train"], "test": ["images/test"]}, "data.yaml", faults
+    ),
+    "table": lambda root, faults: read_table(
+        root, {"train": ["train"], "test": ["test"]}, "boxes.csv", "xyxy", None, faults
+    ),
 }
 
 
@@ -100,5 +109,20 @@ def annotation_files(kind: str) -> list[str]:
 
 def read(kind: str, root: Path, **changes: str) -> tuple[list[AnnotatedImage], list[Finding]]:
     """All images and findings of the data set, under the committed policy with `changes`."""
-    dataset = validate(_READERS[kind](root), policy(**changes), image_size, problems_of)
+    return _to_the_end(kind, root, Faults(), changes)
+
+
+def read_on(kind: str, root: Path, **changes: str) -> tuple[list[AnnotatedImage], list[Finding], list[str]]:
+    """As `read`, but going on after each fault; and what the faults say."""
+    faults = Faults(keep=True)
+    images, findings = [], []
+    with faults.going_on():
+        images, findings = _to_the_end(kind, root, faults, changes)
+    return images, findings, faults.lines
+
+
+def _to_the_end(
+    kind: str, root: Path, faults: Faults, changes: Mapping[str, str]
+) -> tuple[list[AnnotatedImage], list[Finding]]:
+    dataset = validate(_READERS[kind](root, faults), policy(**changes), image_size, problems_of, faults)
     return list(dataset.images), dataset.findings

@@ -1,0 +1,43 @@
+"""Faults that no policy covers, such as a file that cannot be parsed: they end the reading, or are kept until its end.
+
+A stage stops at the first, `frcnn check-data` wants them all. Both read by the same code: a reader puts `going_on()`
+around what concerns one list, file or line, and goes on after it as if that were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.errors import InputError
+
+
+class Faults:
+    """The faults so far, each once.
+
+    Args:
+        keep: go on after a fault; else the first one is raised.
+    """
+
+    def __init__(self, keep: bool = False) -> None:
+        self._keep = keep
+        self._found: dict[str, None] = {}
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """What is done inside may fail for the input's sake, and what follows can go on without it.
+
+        Raises:
+            InputError: faults are not kept, and there is one.
+        """
+        try:
+            yield
+        except InputError as error:
+            if not self._keep:
+                raise
+            self._found[str(error)] = None
+
+    @property
+    def lines(self) -> list[str]:
+        """What each says, in the order in which they were found."""
+        return list(self._found)
