@@ -6,6 +6,7 @@ Order: y outer, x inner, then ratio, then scale, as an RPN output permuted to (F
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,9 +18,10 @@ def base_anchors(base_size: float, ratios: Sequence[float], scales: Sequence[flo
 
     An anchor of ratio r (height over width) and scale s has the area (base_size * s) ** 2.
     """
-    ratio = torch.tensor(ratios, dtype=torch.float64).repeat_interleave(len(scales))
+    # Not torch's sqrt: MKL computes it, whose last bit depends on the maker of the processor.
+    root = torch.tensor([math.sqrt(ratio) for ratio in ratios], dtype=torch.float64).repeat_interleave(len(scales))
     side = base_size * torch.tensor(scales, dtype=torch.float64).repeat(len(ratios))
-    half = torch.stack([side / ratio.sqrt(), side * ratio.sqrt()], dim=1) / 2
+    half = torch.stack([side / root, side * root], dim=1) / 2
     return torch.cat([-half, half], dim=1)
 
 

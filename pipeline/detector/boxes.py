@@ -1,6 +1,10 @@
 """Box arithmetic: IoU, deltas, clipping, mirroring.
 
 Shapes: N, M boxes. Boxes are float32 xyxy in absolute pixels, continuous: width is x2 - x1.
+
+What is compared with a threshold (IoU, share of an area) is made of +, -, *, /, minimum and maximum of elements in a
+fixed order, each of which IEEE 754 rounds alike on every processor. Roots, exponentials, logarithms, products of
+matrices and long sums are not.
 """
 
 from __future__ import annotations
@@ -74,8 +78,8 @@ def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:
     """(N, I) shares, 0..1, of each (N, 4) box's own area that lie in each (I, 4) region; 0 for a box without area."""
     low = torch.maximum(boxes[:, None, :2], regions[:, :2])
     high = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
-    intersection = (high - low).clamp(min=0).prod(dim=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1, keepdim=True)
+    width, height = (high - low).clamp(min=0).unbind(dim=2)
+    intersection, area = width * height, areas(boxes)[:, None]
     return torch.where(area > 0, intersection / area, torch.zeros_like(intersection))
 
 

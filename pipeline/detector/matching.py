@@ -84,7 +84,7 @@ def _match_outside_regions(
     own = match_anchors(anchors, gt_boxes, fg_iou, bg_iou)
     if len(regions) == 0:
         return own
-    return replace(own, labels=ignore_in_regions(own.labels, anchors.float(), regions, ignore_ioa))
+    return replace(own, labels=ignore_in_regions(own.labels, anchors, regions, ignore_ioa))
 
 
 def match_proposals(
@@ -107,6 +107,8 @@ def match_proposals(
 def ignore_in_regions(labels: Tensor, boxes: Tensor, regions: Tensor, least_ioa: float) -> Tensor:
     """(N,) int8 labels in which bg boxes that lie in an ignore region are ignored: nobody labelled what is there.
 
+    Shares are computed in float64 and compared as float32, so that of anchors exactly so far inside all are ignored.
+
     Args:
         labels: (N,) int8, 1 fg, 0 bg, -1 ignored.
         boxes: (N, 4) the labelled boxes.
@@ -115,7 +117,8 @@ def ignore_in_regions(labels: Tensor, boxes: Tensor, regions: Tensor, least_ioa:
     """
     if len(regions) == 0 or len(boxes) == 0:
         return labels
-    in_region = intersection_over_own_area(boxes, regions).amax(dim=1) >= least_ioa
+    share = intersection_over_own_area(boxes.double(), regions.double()).amax(dim=1).float()
+    in_region = share >= least_ioa
     return torch.where((labels == BG) & in_region, torch.full_like(labels, IGNORE), labels)
 
 

@@ -93,7 +93,8 @@ def pair_share(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Share of each box's own area in its region, pair by pair: (..., 4) and (..., 4) to (...) float64, 0..1."""
     boxes, regions = boxes.astype(np.float64), regions.astype(np.float64)
     low, high = np.maximum(boxes[..., :2], regions[..., :2]), np.minimum(boxes[..., 2:], regions[..., 2:])
-    intersection = np.maximum(high - low, 0.0).prod(axis=-1)
+    width_height = np.maximum(high - low, 0.0)
+    intersection = width_height[..., 0] * width_height[..., 1]
     area = _areas(boxes, 0.0)
     share: np.ndarray = np.divide(intersection, area, out=np.zeros_like(intersection), where=area > 0)
     return share

@@ -1,0 +1,37 @@
+"""Decisions at a threshold are the same on every processor, though libraries choose their code by it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.decisions import digests
+from tests.processors import NUMPY_OFF, environment
+
+
+def test_decisions_at_a_threshold_do_not_depend_on_the_processor() -> None:
+    """As on one without AVX, and as on one of Intel's without AVX-512, all decisions have the same bytes as here."""
+    played = {
+        "other": environment(ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES=NUMPY_OFF),
+        "intel": environment(ATEN_CPU_CAPABILITY="avx2", NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"),
+    }
+    running = {
+        maker: subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/decisions.py"), maker], env=own, stdout=subprocess.PIPE, text=True
+        )
+        for maker, own in played.items()
+    }
+    told = {maker: json.loads(process.communicate()[0]) for maker, process in running.items()}
+    here = digests()
+    for maker, answer in told.items():
+        assert answer["numpy still has"] == [], maker
+        assert {name for name, digest in here.items() if answer["decisions"][name] != digest} == set(), maker
+    assert told["other"]["torch uses"] == "DEFAULT"
+    if not all(answer["MKL is told"] for answer in told.values()):
+        pytest.skip("this torch's MKL cannot be told of another processor")
+    # What decisions must not be made of: were these alike, the test could not tell.
+    assert told["other"]["roots"] != told["intel"]["roots"]
