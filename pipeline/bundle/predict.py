@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.detector import Detections, Detector, Pixels
+from pipeline.datasets.image_suffixes import READ, is_image_name
 from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, draw_boxes
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 """What is taken from a folder; a file named by itself may have any name."""
 
 LONGEST_DRAWING = 1600
@@ -63,7 +63,7 @@ def find_photos(paths: Sequence[str], out: Path) -> list[Path]:
         for one in named:
             found.update(dict.fromkeys(_below(one, out) if one.is_dir() else [one]))
     if not found:
-        raise InputError(f"{', '.join(paths)[:200]}: no photos there ({' '.join(SUFFIXES)}); name photos")
+        raise InputError(f"{', '.join(paths)[:200]}: no photos there ({' '.join(READ)}); name photos")
     return list(found)
 
 
@@ -118,7 +118,7 @@ def draw(pixels: Pixels, found: Detections) -> Pixels:
 def _below(folder: Path, out: Path) -> Iterator[Path]:
     own = (out / "drawn").resolve()
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and own not in path.resolve().parents:
+        if is_image_name(path.name) and path.is_file() and own not in path.resolve().parents:
             yield path
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.class_names import BACKGROUND, clean_name
+from pipeline.datasets.coco_ids import Id, id_of, meant_by
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, no_flags, one_line
 from pipeline.errors import InputError
 
+_AN_ID = "a whole number or a text"
 _LARGEST = 1 << 30  # bytes of a JSON file; COCO's own largest has 0.45 GB
-_Id = int | str
 
 
 class _Row(int):
@@ -61,9 +63,6 @@ class _Table:
 
     def _take_annotation(self, item: dict[str, Any]) -> _Row:
         row = len(self.images)
-        for key in ("image_id", "category_id"):
-            if not _is_id(item.get(key)):
-                self.faults.setdefault(row, _told(item, key, "a whole number or a text"))
         box = item.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
             self.faults.setdefault(row, _told(item, "bbox", "a list of 4 numbers"))
@@ -74,12 +73,14 @@ class _Table:
                 self.boxes.append(float("nan"))
             else:
                 self.boxes.append(_float(value))
-        crowd = item.get("iscrowd", 0)
-        if crowd not in (0, 1):
+        crowd = item.get("iscrowd")  # null and no word of it are 0, as pandas and most tools write it
+        if crowd is not None and crowd not in (0, 1, "0", "1"):
             self.faults.setdefault(row, _told(item, "iscrowd", "0 or 1"))
-        self.crowd.append(crowd == 1)
+        self.crowd.append(crowd in (1, "1"))
         for column, key in ((self.images, "image_id"), (self.categories, "category_id")):
-            value = item.get(key) if _is_id(item.get(key)) else None
+            value = id_of(item.get(key))
+            if value is None:
+                self.faults.setdefault(row, _told(item, key, _AN_ID))
             column.append(self._known.setdefault(value, value))
         return _Row(row)
 
@@ -92,10 +93,10 @@ class _File:
     split: Split
     folder: str
     images: list[_Image]
-    names: dict[_Id, str]
+    names: dict[Id, str]
     table: _Table
     rows: npt.NDArray[np.int64]
-    spans: dict[_Id, slice]
+    spans: dict[Id, slice]
     whole: bool  # whether no image of its list was at fault
 
 
@@ -127,11 +128,19 @@ def read_coco(
     for split, name in ((split, name) for split, names in splits.items() for name in names):
         with faults.going_on():
             files.append(_read_file(root, name, split, images, faults))
+    named_in: str | None = "dataset.coco.classes"
     if classes is None:
-        ids = {key for file in files for key in file.names}
+        named_in = None
+        ids = {key for file in files for key in _classes_of(file)}
         ordered = sorted(ids, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(file.names[key] for key in ordered for file in files if key in file.names))
-    return RawData(root, "dataset.coco", XYWH, classes, _records(files))
+    return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in)
+
+
+def _classes_of(file: _File) -> set[Id]:
+    """Its categories, but not one called background that has no annotation, which some tools put first."""
+    used = set(file.table.categories)
+    return {key for key, name in file.names.items() if key in used or clean_name(name).casefold() != BACKGROUND}
 
 
 def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
@@ -208,11 +217,10 @@ def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults)
                 raise InputError(f"{where}{table.faults[row]}; correct it")
             others = index - row
             raise InputError(f"{where}: annotations stand elsewhere in the file too; move them into this list")
-    listed = []
-    for index, item in enumerate(lists["images"]):
-        with faults.going_on():
-            listed.append(_checked(item, f"{path}: images[{index}]"))
+    listed = _listed(lists["images"], path, faults)
     names = _categories(lists["categories"], path, faults)
+    table.images = _as_listed(table.images, (image.id for image in listed))
+    table.categories = _as_listed(table.categories, names)
     folder = images.format(name=Path(name).stem.removeprefix("instances_"), folder=str(Path(name).parent))
     folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
     order, spans = _by_image(table, sound)
@@ -220,9 +228,9 @@ def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults)
     return _File(name, split, folder, listed, names, table, order, spans, whole)
 
 
-def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], dict[_Id, slice]]:
+def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], dict[Id, slice]]:
     rows = np.flatnonzero(sound)
-    codes: dict[_Id, int] = {}
+    codes: dict[Id, int] = {}
     code = np.array([codes.setdefault(table.images[row], len(codes)) for row in rows], np.int64)
     order = np.argsort(code, kind="stable")
     ends = np.searchsorted(code[order], np.arange(len(codes) + 1)).tolist()
@@ -247,32 +255,59 @@ def _parse(path: Path, table: _Table) -> dict[str, Any]:
     return content
 
 
+def _as_listed(used: list[Any], listed: Iterable[Id]) -> list[Any]:
+    meant = meant_by((key for key in dict.fromkeys(used) if key is not None), listed)
+    return [meant.get(key, key) for key in used] if meant else used
+
+
+def _listed(items: list[Any], path: Path, faults: Faults) -> list[_Image]:
+    images: dict[Id, _Image] = {}
+    listed = []
+    for index, item in enumerate(items):
+        with faults.going_on():
+            where = f"{path}: images[{index}]"
+            image = _checked(item, where)
+            first = images.setdefault(image.id, image)
+            if first.file_name != image.file_name:
+                raise InputError(
+                    f"{where}.id is {item.id!r} again, that of {first.file_name} too; give each image an id of its own"
+                )
+            listed.append(image)
+    return listed
+
+
 def _checked(item: Any, where: str) -> _Image:
     if not isinstance(item, _Image):
         raise InputError(f"{where} has no file_name; write the name of its image")
-    if not _is_id(item.id):
-        raise InputError(f"{where}{_told({'id': item.id}, 'id', 'a whole number or a text')}; correct it")
+    key = id_of(item.id)
+    if key is None:
+        raise InputError(f"{where}{_told({'id': item.id}, 'id', _AN_ID)}; correct it")
     for side in ("width", "height"):
         value = getattr(item, side)
         if value is not None and not _is_number(value):
             raise InputError(f"{where}{_told({side: value}, side, 'a number')}; correct it")
-    return item._replace(file_name=below_root(item.file_name, f"{where}.file_name"))
+    return item._replace(id=key, file_name=below_root(item.file_name, f"{where}.file_name"))
 
 
-def _categories(items: list[Any], path: Path, faults: Faults) -> dict[_Id, str]:
-    names: dict[_Id, str] = {}
+def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
+    names: dict[Id, str] = {}
     for index, item in enumerate(items):
         where = f"{path}: categories[{index}]"
         with faults.going_on():
             if not isinstance(item, dict):
                 raise InputError(f"{where} is no object with id and name; correct it")
-            key, name = item.get("id"), item.get("name")
-            if key is None or not _is_id(key):
-                raise InputError(f"{where}{_told(item, 'id', 'a whole number or a text')}; correct it")
+            key, name = id_of(item.get("id")), item.get("name")
+            if key is None:
+                raise InputError(f"{where}{_told(item, 'id', _AN_ID)}; correct it")
+            if isinstance(name, int) and not isinstance(name, bool):
+                name = str(name)
             if not isinstance(name, str) or not name.strip():
                 raise InputError(f"{where}{_told(item, 'name', 'a text')}; correct it")
             if key in names:
-                raise InputError(f"{where}.id is {key!r} again; give each category an id of its own")
+                raise InputError(
+                    f"{where}.id is {item['id']!r} again, that of {names[key][:60]!r} too; "
+                    "give each category an id of its own"
+                )
             names[key] = name
     return names
 
@@ -280,10 +315,6 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[_Id, str]:
 def _told(item: Mapping[str, Any], key: str, expected: str) -> str:
     value = item.get(key)
     return f".{key} is {'missing' if value is None else repr(value)[:40]}, expected {expected}"
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

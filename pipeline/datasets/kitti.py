@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.class_names import clean_name, distinct_names
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.image_suffixes import is_image_name, without_twins
 from pipeline.datasets.records import (
     XYXY,
     RawData,
@@ -29,7 +31,6 @@ from pipeline.errors import InputError
 
 _DONT_CARE = "DontCare"
 _BOX = ("left", "top", "right", "bottom")
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,14 @@ def read_kitti(
             with faults.going_on():
                 listed.update((entry, None) for entry in _read_list(root, name, split, faults))
     entries = sorted(listed, key=lambda entry: entry.name)
+    named_in = None if classes is None else "dataset.kitti.classes"
+    merge = {clean_name(name): clean_name(into) for name, into in merge.items()}
     if classes is None:
         found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge, faults).names}
-        classes = sorted(found - {_DONT_CARE})
+        classes = sorted({*distinct_names(found)} - {_DONT_CARE})
     files = _images_by_name(root, images)
-    return RawData(root, "dataset.kitti", XYXY, classes, _records(root, entries, files, images, labels, merge, faults))
+    records = _records(root, entries, files, images, labels, merge, faults)
+    return RawData(root, "dataset.kitti", XYXY, classes, records, named_in)
 
 
 def _read_list(root: Path, name: str, split: Split, faults: Faults) -> list[_Entry]:
@@ -98,7 +102,7 @@ def _read_list(root: Path, name: str, split: Split, faults: Faults) -> list[_Ent
 
 
 def _images_by_name(root: Path, images: str) -> dict[str, str]:
-    found = sorted(path.name for path in (root / images).iterdir() if path.suffix.lower() in _SUFFIXES)
+    found = sorted(without_twins(path.name for path in (root / images).iterdir() if is_image_name(path.name)))
     return {Path(name).stem: f"{images}/{name}" for name in reversed(found)}
 
 
@@ -156,7 +160,8 @@ def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults
             with faults.going_on():
                 raise InputError(f"{path}: line {index + 1} has {len(fields)} fields, KITTI's have 15; correct it")
             continue
-        names.append(merge.get(fields[0], fields[0]))
+        name = clean_name(fields[0])
+        names.append(merge.get(name, name))
         numbers += fields[4:8]
         at.append(index)
     written, wrong = to_floats(numbers)

@@ -103,7 +103,7 @@ class RawRecord:
         split: train, val or test.
         file: the image's path below the data root, with "/".
         annotation: the annotation's path below the data root.
-        names: (G,) class names.
+        names: (G,) class names as written.
         written: (G, 4) float64, the numbers as written; NaN where `non_numeric` tells of one.
         size: (width, height) in px as the annotation has it, None where it has none.
         difficult, iscrowd, ignore: (G,) bool. An object of `ignore` is an ignore region whatever its name.
@@ -141,6 +141,8 @@ class RawData:
         boxes: how the format writes boxes.
         classes: names of the classes without the background, in the order of their labels.
         records: one an image, ascending image_id, to be iterated once.
+        named_in: where the classes are named by hand, a key of params.yaml or a file; None: they are those that the
+            annotations name.
     """
 
     root: Path
@@ -148,6 +150,7 @@ class RawData:
     boxes: BoxFormat
     classes: Sequence[str]
     records: Iterable[RawRecord]
+    named_in: str | None = None
 
 
 def check_root(root: Path, layout: str) -> Path:
@@ -204,24 +207,22 @@ def one_line(error: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+def to_float(text: str) -> float | None:
+    """The number that a text writes, None where it writes none."""
+    try:
+        return None if "_" in text else float(text)  # 1_0 is 10 in Python alone
+    except ValueError:
+        return None
+
+
 def to_floats(texts: Sequence[str]) -> tuple[Boxes, list[int]]:
     """Numbers of texts, float64 of equal length, and the indices of those that are none, whose number is NaN."""
     numbers = np.full(len(texts), np.nan)
     wrong = []
     for index, text in enumerate(texts):
-        try:
-            numbers[index] = float(text)
-        except ValueError:
+        number = to_float(text)
+        if number is None:
             wrong.append(index)
+        else:
+            numbers[index] = number
     return numbers, wrong
-
-
-def check_classes(classes: Sequence[str], section: str) -> tuple[str, ...]:
-    """The classes, each once.
-
-    Raises:
-        InputError: a class is named twice.
-    """
-    if len(set(classes)) < len(classes):
-        raise InputError(f"a class is named twice in {list(classes)}: name each class once in {section}.classes")
-    return tuple(classes)

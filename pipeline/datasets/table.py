@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.class_names import clean_name, distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import (
     XYWH,
@@ -89,11 +90,12 @@ def read_table(
                     f"{root / file}: has no row of split {value[:60]!r}; set dataset.table to splits it has ({there})"
                 )
             taken[value] = split
+    named_in = None if classes is None else "dataset.table.classes"
     if classes is None:
         read = np.isin(rows.split, [rows.splits.index(value) for value in taken]) & ~rows.blank
         read &= ~rows.flags["ignore"]
-        classes = sorted(rows.names[code] for code in np.unique(rows.name[read]))
-    return RawData(root, "dataset.table", form, classes, _records(file, rows, taken))
+        classes = sorted(distinct_names(rows.names[code] for code in np.unique(rows.name[read])))
+    return RawData(root, "dataset.table", form, classes, _records(file, rows, taken), named_in)
 
 
 def _by_image(rows: _Rows) -> tuple[npt.NDArray[np.int64], list[int]]:
@@ -157,7 +159,7 @@ def _load(path: Path, form: BoxFormat, faults: Faults) -> _Rows:
     if count == 0:
         raise InputError(f"{path}: has no row; write one an object")
     names = words["class"].words
-    blank = np.array([word == "" for word in names])[words["class"].codes()]
+    blank = np.array([clean_name(word) == "" for word in names])[words["class"].codes()]
     for name in form.names:
         blank &= numbers[name].empty()
     non_numeric: dict[int, str] = {}

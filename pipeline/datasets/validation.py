@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset
+from pipeline.datasets.class_names import Labels, check_classes, distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
-from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord, check_classes
+from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord
 from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
 
@@ -59,7 +60,11 @@ def validate(
 
 
 def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:
-    classes = check_classes(data.classes, data.section)
+    if data.named_in is not None:
+        classes = check_classes(data.classes, data.named_in)
+    else:
+        others = f" in the annotations, or name the other classes in {data.section}.classes"
+        classes = check_classes(distinct_names(data.classes), str(data.root), others)
     if not classes and not faults.lines:  # else what is at fault may name some
         raise InputError(f"{data.root}: no listed annotation has an object, so there is nothing to learn; label some")
     if len(classes) > _MOST_CLASSES:
@@ -75,7 +80,7 @@ def _check(
     problems: Problems | None,
     faults: Faults,
 ) -> Iterator[AnnotatedImage]:
-    labels = {name: index for index, name in enumerate(classes, start=1)}
+    labels = Labels(classes)
     last = ""
     for image_id, claims in itertools.groupby(data.records, key=lambda record: record.image_id):
         if image_id <= last:
@@ -148,9 +153,9 @@ def _size_of(
 
 
 def _check_objects(
-    form: BoxFormat, record: RawRecord, labels: dict[str, int], size: tuple[int, int], findings: Findings
+    form: BoxFormat, record: RawRecord, labels: Labels, size: tuple[int, int], findings: Findings
 ) -> AnnotatedImage:
-    label = np.array([labels.get(name, 0) for name in record.names], np.int16)
+    label = np.array([labels[name] for name in record.names], np.int16)
     label[record.ignore] = IGNORE_LABEL
     faults: list[_Fault] = []
     if findings.action("unknown_class") == "ignore":

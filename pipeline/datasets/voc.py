@@ -17,8 +17,19 @@ import defusedxml.ElementTree
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_plain, no_flags, one_line, read_text
+from pipeline.datasets.records import (
+    INCLUSIVE,
+    RawData,
+    RawRecord,
+    check_root,
+    is_plain,
+    no_flags,
+    one_line,
+    read_text,
+    to_float,
+)
 from pipeline.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
@@ -57,9 +68,10 @@ def read_voc(
     root = check_root(root, _LAYOUT)
     faults = faults or Faults()
     entries = _list_images(root, splits, faults)
+    named_in = None if classes is None else "dataset.voc.classes"
     if classes is None:
         classes = _collect_classes(root, entries, faults)
-    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries, faults))
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries, faults), named_in)
 
 
 def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], faults: Faults) -> list[_Entry]:
@@ -114,7 +126,7 @@ def _collect_classes(root: Path, entries: Sequence[_Entry], faults: Faults) -> l
             for item in _parse(where).findall("object"):
                 with faults.going_on():
                     names.add(_text(item, "name", where))
-    return sorted(names)
+    return sorted(distinct_names(names))
 
 
 def _parse(path: Path) -> Element:
@@ -151,9 +163,8 @@ def _read_image(root: Path, entry: _Entry) -> RawRecord:
         untagged += len(tags) == 4
         for column, tag in enumerate(tags):
             text = _text(item, tag, where)
-            try:
-                number = float(text)
-            except ValueError:
+            number = to_float(text)
+            if number is None:
                 non_numeric[index] = f"{tag} of object {index} is {text[:40]!r}, not a number"
                 break
             if column < 4:

@@ -12,7 +12,9 @@ import numpy as np
 import yaml
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.class_names import check_classes
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.image_suffixes import READ, is_image_name, without_twins
 from pipeline.datasets.records import (
     CENTRE,
     RawData,
@@ -26,7 +28,7 @@ from pipeline.datasets.records import (
 )
 from pipeline.errors import InputError
 
-_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_IMAGES, _LABELS = "images", "labels"  # folders side by side
 _MOST_NAMES = 1 << 20  # bytes of the file of names
 
 
@@ -47,16 +49,18 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
     """
     root = check_root(root, "images, labels and a file of class names")
     faults = faults or Faults()
-    classes: list[str] = []
+    classes: Sequence[str] = []
+    names_file = root / below_root(names, "dataset.yolo.names")
     with faults.going_on():
-        classes = _read_names(root / below_root(names, "dataset.yolo.names"))
+        classes = check_classes(_read_names(names_file), str(names_file))
     listed: dict[tuple[str, Split], str] = {}
     for split, places in splits.items():
         for place in places:
             with faults.going_on():
                 listed.update(((file, split), place) for file in _list_images(root, place, split, faults))
     entries = sorted((_image_id(file), file, split, place) for (file, split), place in listed.items())
-    return RawData(root, "dataset.yolo", CENTRE, classes, _records(root, entries, classes, faults))
+    records = _records(root, entries, classes, faults)
+    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file))
 
 
 def _image_id(file: str) -> str:
@@ -71,8 +75,9 @@ def _list_images(root: Path, place: str, split: Split, faults: Faults) -> list[s
             (Path(folder) / name).relative_to(root).as_posix()
             for folder, _, names in os.walk(path)
             for name in names
-            if name.lower().endswith(_SUFFIXES)
+            if is_image_name(name)
         ]
+        found = without_twins(found)
     else:
         lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
         found, before = [], len(faults.lines)
@@ -83,13 +88,39 @@ def _list_images(root: Path, place: str, split: Split, faults: Faults) -> list[s
         if not found and len(faults.lines) > before:
             return []
     if not found:
-        raise InputError(f"{path}: has no images ({', '.join(_SUFFIXES)}); correct dataset.yolo.{split}")
-    return found
+        raise InputError(f"{path}: has no images ({', '.join(READ)}); correct dataset.yolo.{split}")
+    return [*found, *_missing_images(root, place, found)] if path.is_dir() else found
+
+
+def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
+    """What the labels of a folder's images call images that are not there, such as "images/train/a.*"."""
+    labels = _in_labels(place.split("/"))
+    told = {_label_file(file) for file in found}
+    missing = []
+    for folder, folders, names in os.walk(root / labels):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder) / name
+            label = path.relative_to(root).as_posix()
+            if label not in told and name.endswith(".txt") and not name.startswith(".") and _is_label_file(path, label):
+                missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
+    return missing
+
+
+def _is_label_file(path: Path, label: str) -> bool:
+    """Whether a text that belongs to no image is one of boxes; notes and lists of classes lie about too."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            line = next((line for line in file if line.strip()), "")
+    except (OSError, UnicodeDecodeError):
+        return False
+    fields = line.split()
+    return (len(fields) >= 5 and not to_floats(fields)[1]) or (not fields and _LABELS in label.split("/"))
 
 
 def _listed_image(text: str, path: Path, index: int) -> str:
     file = below_root(text, f"{path}: line {index}")
-    if not file.lower().endswith(_SUFFIXES):
+    if not is_image_name(file):
         raise InputError(f"{path}: {file[:60]!r} is no image file; write paths of images with their suffix")
     return file
 
@@ -100,17 +131,17 @@ def _read_names(path: Path) -> list[str]:
         raise InputError(f"{path}: is larger than a file of class names can be; {what}")
     text = read_text(path, what)
     if path.suffix not in (".yaml", ".yml"):
-        return [line.strip() for line in text.split("\n") if line.strip()]
+        return text.rstrip().split("\n") if text.strip() else []  # a line is an index, so none is passed over
     try:
-        content: Any = yaml.safe_load(text)
+        content: Any = yaml.load(text, yaml.BaseLoader)  # every name as it is written: 1, yes and null are names too
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML ({one_line(error)}); {what}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
-        if list(names) != list(range(len(names))):
+        if set(names) != set(map(str, range(len(names)))):
             raise InputError(f"{path}: the keys of names are not 0, 1, 2, ...; number the classes so")
-        names = list(names.values())
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        names = [names[str(index)] for index in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: has no names, a list of texts; name each class")
     return names
 
@@ -118,6 +149,7 @@ def _read_names(path: Path) -> list[str]:
 def _records(
     root: Path, entries: Sequence[tuple[str, str, Split, str]], classes: Sequence[str], faults: Faults
 ) -> Iterator[RawRecord]:
+    name_of = _Indices(classes)
     for image_id, file, split, place in entries:
         annotation = _label_file(file)
         path = root / annotation
@@ -136,8 +168,7 @@ def _records(
                         "(class x y width height); correct it"
                     )
                 continue
-            number = int(fields[0]) if fields[0].isdecimal() and len(fields[0]) < 9 else len(classes)
-            names.append(classes[number] if number < len(classes) else f"index {fields[0]}")
+            names.append(name_of[fields[0]])
             numbers += fields[1:]
             at.append(index)
         written, wrong = to_floats(numbers)
@@ -161,9 +192,36 @@ def _records(
         )
 
 
+class _Indices(dict[str, str]):
+    """Index as a label file writes it, 1 or 1.0 -> the name of its class, or what to call it where it has none."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__((str(index), name) for index, name in enumerate(classes))
+        self._classes = classes
+
+    def __missing__(self, written: str) -> str:
+        number = to_floats([written])[0][0]
+        known = 0 <= number < len(self._classes) and number.is_integer()
+        self[written] = self._classes[int(number)] if known else f"index {written}"
+        return self[written]
+
+
 def _label_file(file: str) -> str:
-    parts = file.rpartition(".")[0].split("/")
-    folders = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    if folders:
-        parts[folders[-1]] = "labels"
-    return "/".join(parts) + ".txt"
+    *folders, name = file.rpartition(".")[0].split("/")
+    return f"{_in_labels([*folders, ''])}{name}.txt"
+
+
+def _in_labels(parts: Sequence[str]) -> str:
+    """A path with the last folder "images" called "labels"."""
+    return _renamed(parts, _IMAGES, _LABELS)
+
+
+def _in_images(parts: Sequence[str]) -> str:
+    return _renamed(parts, _LABELS, _IMAGES)
+
+
+def _renamed(parts: Sequence[str], old: str, new: str) -> str:
+    parts = list(parts)
+    if old in parts:
+        parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    return "/".join(parts)

@@ -12,6 +12,7 @@ from pipeline.datasets.base import Dataset
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.images import image_size
 from pipeline.datasets.validation import validate
+from pipeline.errors import InputError
 from tests.datasets.policies import policy
 
 
@@ -103,3 +104,61 @@ def test_reads_tinycoco(shared: Path) -> None:
     counts = {split: [len(one.boxes) for one in images if one.split == split] for split in ("train", "test")}
     assert {split: (len(own), sum(own)) for split, own in counts.items()} == {"train": (32, 288), "test": (6, 136)}
     assert any(one.iscrowd.any() for one in images) and not dataset.findings
+
+
+def _train(root: Path, content: dict[str, Any]) -> None:
+    (root / "instances_train.json").write_text(json.dumps(content))
+
+
+SAME_IDS = [(1, "1"), ("1", 1), (1.0, 1), (1, 1.0), ("1", 1.0), ("1.0", 1), (" 1", 1), (1, "0001"), ("0001", 1)]
+
+
+@pytest.mark.parametrize(("listed", "used"), SAME_IDS)
+def test_ids_that_mean_one_number_are_one(root: Path, listed: Any, used: Any) -> None:
+    other = {"id": 2, "name": "cat"}
+    _train(root, instances([image(listed, "a.jpg")], [box(used, used)], [{"id": listed, "name": "dog"}, other]))
+    dataset = read(root, classes=["dog", "cat"])
+    assert next(dataset.images).labels.tolist() == [1]
+    assert not [finding for finding in dataset.findings if finding.file.endswith("train.json")]
+
+
+def test_texts_with_leading_zeros_are_ids_of_their_own(root: Path) -> None:
+    _train(
+        root, instances([image("01", "a.jpg"), image("1", "b.jpg")], [box("01", 7), box(1, 3), box(1, 3, [1, 1, 9, 9])])
+    )
+    assert [one.labels.tolist() for one in read(root).images][:2] == [[2], [1, 1]]
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, "1"), (1, 1.0), ("1", "1.0"), (1, 1)])
+def test_two_categories_or_images_of_one_id_are_refused(root: Path, first: Any, second: Any) -> None:
+    categories = [{"id": first, "name": "dog"}, {"id": second, "name": "cat"}]
+    _train(root, instances([image(9, "b.jpg")], [], categories))
+    with pytest.raises(InputError, match=r"categories\[1\]\.id is .* again, that of 'dog' too; give each"):
+        read(root)
+    _train(root, instances([image(first, "a.jpg"), image(second, "b.jpg")], [box(first)]))
+    with pytest.raises(InputError, match=r"images\[1\]\.id is .* again, that of a\.jpg too; give each"):
+        read(root)
+
+
+@pytest.mark.parametrize("key", [True, None, 1.5, [], {}, float("nan")])
+def test_what_is_no_id_is_refused(root: Path, key: Any) -> None:
+    for content, place in (
+        (instances([image(key, "a.jpg")], []), r"images\[0\]\.id"),
+        (instances([image(5, "a.jpg")], [box(key)]), r"annotations\[0\]\.image_id"),
+        (instances([image(5, "a.jpg")], [box(5, key)]), r"annotations\[0\]\.category_id"),
+        (instances([image(5, "a.jpg")], [], [{"id": key, "name": "dog"}]), r"categories\[0\]\.id"),
+    ):
+        _train(root, content)
+        with pytest.raises(InputError, match=f"{place} is .*expected a whole number or a text"):
+            read(root)
+
+
+@pytest.mark.parametrize(("crowd", "expected"), [(None, False), (0.0, False), ("0", False), (True, True), ("1", True)])
+def test_iscrowd_may_be_null_or_a_text(root: Path, crowd: Any, expected: bool) -> None:
+    _train(root, instances([image(5, "a.jpg")], [box(5, iscrowd=crowd, area=None)]))
+    assert next(read(root).images).iscrowd.tolist() == [expected]
+
+
+def test_a_category_may_be_named_by_a_number(root: Path) -> None:
+    _train(root, instances([image(5, "a.jpg")], [box(5)], [{"id": 3, "name": 12}]))
+    assert "12" in read(root).classes

@@ -229,7 +229,7 @@ def test_another_size_than_the_images(root: Path) -> None:
 def test_no_class_and_a_class_named_twice(root: Path) -> None:
     for classes, message in (([], "nothing to learn"), (["a", "a"], "named twice")):
         with pytest.raises(InputError, match=message):
-            validate(RawData(root, "dataset.made", XYXY, classes, []), policy())
+            validate(RawData(root, "dataset.made", XYXY, classes, [], "dataset.made.classes"), policy())
 
 
 def test_the_summary_counts_by_kind_and_action() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.images import image_size
+from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.validation import validate
 from pipeline.datasets.yolo import read_yolo
+from pipeline.errors import InputError
 from tests.datasets.policies import policy
 
 
@@ -53,3 +54,96 @@ def test_an_image_without_a_label_file_may_be_kept(root: Path) -> None:
     dataset = read(root, image_without_annotation="keep")
     assert len(list(dataset.images)) == 3
     assert [finding.kind for finding in dataset.findings] == ["image_without_annotation", "unknown_class"]
+
+
+@pytest.mark.parametrize("index", ["0", "0.0", "+0", "0e0", "00", " 0"])
+def test_a_class_index_may_be_any_whole_number(root: Path, index: str) -> None:
+    (root / "labels/train/b.txt").write_text(f"{index} 0.2 0.375 0.2 0.25\n1e0 .5 .5 .5 .5\n")
+    dataset = read(root)
+    assert next(dataset.images).labels.tolist() == [1, 2] and not dataset.findings
+
+
+@pytest.mark.parametrize("index", ["-1", "1.5", "2", "nan", "inf", "dog", "0_1", "1e400", "\u00b2"])
+def test_an_index_of_no_class_is_a_finding(root: Path, index: str) -> None:
+    (root / "labels/train/b.txt").write_text(f"{index} 0.2 0.375 0.2 0.25\n0 .5 .5 .5 .5\n", encoding="utf-8")
+    dataset = read(root)
+    assert next(dataset.images).labels.tolist() == [1]
+    assert [(f.object, f.kind, f.action) for f in dataset.findings] == [(0, "unknown_class", "dropped")]
+    assert f"index {index}" in dataset.findings[0].detail
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".gif", ".GIF", ".dib", ".TIF", ".apng"])
+def test_images_of_every_suffix_that_is_read_are_taken(root: Path, suffix: str) -> None:
+    (root / "images/train/b.jpg").rename(root / f"images/train/b{suffix}")
+    first = next(read(root).images)
+    assert first.file == f"raw/images/train/b{suffix}" and len(first.boxes) == 2
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".HEIC", ".jp2"])
+def test_an_image_of_a_kind_that_is_not_read_is_a_finding(root: Path, suffix: str) -> None:
+    (root / f"images/train/e{suffix}").write_bytes(b"\0\0\0 ftypheic" + bytes(100))
+    (root / "labels/train/e.txt").write_text("0 .5 .5 .5 .5\n")
+    data = read_yolo(root, {"train": ["images/train"], "val": [], "test": ["images/val"]}, "data.yaml")
+    dataset = validate(data, policy(undecodable="drop", mode="fix"), image_size, problems_of)
+    assert len(list(dataset.images)) == 3
+    assert [(f.file, f.kind) for f in dataset.findings if f.kind == "undecodable"] == [
+        (f"raw/images/train/e{suffix}", "undecodable")
+    ]
+
+
+def test_the_original_beside_a_converted_image_is_no_second_one(root: Path) -> None:
+    (root / "images/train/b.heic").write_bytes(b"\0\0\0 ftypheic" + bytes(100))
+    dataset = read(root)
+    assert len(list(dataset.images)) == 3
+    assert [finding.kind for finding in dataset.findings] == ["unknown_class"]
+
+
+@pytest.mark.parametrize("label", ["labels/train/z.txt", "labels/train/gone/z.txt", "labels/val/z.txt"])
+@pytest.mark.parametrize("text", ["0 .5 .5 .5 .5\n", "\n"])
+def test_labels_without_an_image_are_told(root: Path, label: str, text: str) -> None:
+    (root / label).parent.mkdir(exist_ok=True)
+    (root / label).write_text(text)
+    with pytest.raises(InputError, match=r"images/.*z\.\*: no such image; add it or remove z from images/"):
+        list(read(root).images)
+    dataset = read(root, annotation_without_image="drop")
+    assert len(list(dataset.images)) == 3
+    found = [finding.file for finding in dataset.findings if finding.kind == "annotation_without_image"]
+    assert found == [f"raw/{label.replace('labels', 'images')[:-4]}.*"]
+
+
+def test_labels_beside_the_images_are_told_too_but_no_notes(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        cv2.imwrite(str(tmp_path / split / "a.jpg"), np.zeros((80, 100, 3), np.uint8))
+        (tmp_path / split / "a.txt").write_text("0 .5 .5 .5 .5\n")
+        (tmp_path / split / "classes.txt").write_text("cat\n")
+        (tmp_path / split / "README.txt").write_text("This is a data set of cats.\n")
+        (tmp_path / split / "._a.txt").write_text("0 .5 .5 .5 .5\n")
+    (tmp_path / "val/gone.txt").write_text("0 .5 .5 .5 .5\n")
+    (tmp_path / "data.yaml").write_text("names: [cat]\n")
+    data = read_yolo(tmp_path, {"train": ["train"], "val": [], "test": ["val"]}, "data.yaml")
+    dataset = validate(data, policy(annotation_without_image="drop"), image_size)
+    assert len(list(dataset.images)) == 2
+    assert [(f.file, f.kind) for f in dataset.findings] == [("raw/val/gone.*", "annotation_without_image")]
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("names: [0, 1]", ("0", "1")),
+        ("names: [yes, no]", ("yes", "no")),
+        ("names: [null, 1.0]", ("null", "1.0")),
+        ("names: {1: b, 0: 0x1F}", ("0x1F", "b")),
+        ("names:\n- 2019-01-01\n- ~\n", ("2019-01-01", "~")),
+    ],
+)
+def test_names_of_yaml_are_as_they_are_written(root: Path, text: str, classes: tuple[str, ...]) -> None:
+    (root / "data.yaml").write_text(text)
+    assert read(root).classes == classes
+
+
+@pytest.mark.parametrize("text", ["cat\n\ndog\n", "\ncat\ndog\n"])
+def test_an_empty_line_among_the_names_is_refused(root: Path, text: str) -> None:
+    (root / "classes.txt").write_text(text)
+    with pytest.raises(InputError, match=r"classes\.txt: a class is called '', which is no name"):
+        read(root, names="classes.txt")

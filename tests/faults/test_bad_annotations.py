@@ -184,9 +184,15 @@ YOLO_FAULTS: dict[str, tuple[Spoil, str]] = {
     "names no YAML": (write("data.yaml", "names: ["), "data.yaml: not valid YAML"),
     "names missing": (write("data.yaml", "nc: 2\n"), "data.yaml: has no names, a list of texts"),
     "names from one": (write("data.yaml", "names: {1: cat, 2: dog}\n"), "data.yaml: the keys of names are not 0, 1, 2"),
-    "names of numbers": (write("data.yaml", "names: [1, 2]\n"), "data.yaml: has no names, a list of texts"),
-    "names twice": (write("data.yaml", "names: [dog, dog]\n"), "a class is named twice in ['dog', 'dog']"),
-    "names that run code": (write("data.yaml", "names: !!python/object/apply:os.getcwd []\n"), "not valid YAML"),
+    "names of lists": (write("data.yaml", "names: [[1], 2]\n"), "data.yaml: has no names, a list of texts"),
+    "names twice": (
+        write("data.yaml", "names: [dog, dog]\n"),
+        "data.yaml: the class 'dog' is named twice; name each class once",
+    ),
+    "names that run code": (
+        write("data.yaml", "names: !!python/object/apply:os.getcwd []\n"),
+        "data.yaml: has no names, a list of texts",
+    ),
 }
 TABLE_FAULTS: dict[str, tuple[Spoil, str]] = {
     "no table": (gone("boxes.csv"), "boxes.csv: no such table; set dataset.table.file"),
