@@ -9,7 +9,9 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: repro flow ui worker report results test test-long bench lint format setup clean
+FAST := python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: repro flow ui worker report results test test-portable test-aten test-avx2 test-sse41 test-numpy test-long bench lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	@frcnn repro
@@ -33,7 +35,22 @@ results: setup
 	@frcnn results
 
 test: setup ## the fast tests
-	python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+	$(FAST)
+
+test-portable: ## the tests as on lesser processors; each setting is a target too
+	$(MAKE) --keep-going test-aten test-avx2 test-sse41 test-numpy
+
+test-aten: setup ## all fast tests, torch without vector instructions
+	ATEN_CPU_CAPABILITY=default $(FAST)
+
+test-avx2: setup ## those whose numbers could differ, oneDNN without AVX-512
+	ONEDNN_MAX_CPU_ISA=AVX2 $(FAST) --portable
+
+test-sse41: setup ## the same, oneDNN without AVX
+	ONEDNN_MAX_CPU_ISA=SSE41 $(FAST) --portable
+
+test-numpy: setup ## the same, numpy without AVX2 and AVX-512
+	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" $(FAST) --portable
 
 test-long: setup ## drills, sweeps and real data
 	python -m pytest -m long

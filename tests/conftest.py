@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from pipeline.presets.apply import LINKED
+from tests.portable import has_bf16, is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
 _TREE = (
@@ -31,7 +32,7 @@ _TREE = (
     "data/.gitignore",
 )
 
-TINY = {
+TINY: dict[str, Any] = {
     "base": {"threads": 1},  # two tests side by side do not slow each other down
     "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},
     "backbone": {"pretrain": {"images": 12, "crops_per_iteration": 16, "iterations": 4}},
@@ -123,9 +124,26 @@ def that_forgot(run: Project, first: str, root: Path) -> Project:
     return project
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--portable", action="store_true", help="only files whose numbers could depend on the processor; in float32"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A shell that starts pytest in the background has it ignore Ctrl-C, and so would all that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    wrong = what_is_not_off()
+    if wrong:
+        raise pytest.UsageError(f"the environment switches off what is still used: {', '.join(wrong)}")
+    if config.getoption("--portable") or not has_bf16():
+        TINY["base"]["precision"] = "float32"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Under --portable, all files that neither reach torch or NumPy nor compare floats."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if config.getoption("--portable") and is_test and not is_numeric(collection_path) else None
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.decisions import digests
-from tests.processors import NUMPY_OFF, environment
+from tests.portable import is_numeric
+from tests.processors import NUMPY_OFF, environment, numpy_still_has
 
 
 def test_decisions_at_a_threshold_do_not_depend_on_the_processor() -> None:
@@ -35,3 +36,23 @@ def test_decisions_at_a_threshold_do_not_depend_on_the_processor() -> None:
         pytest.skip("this torch's MKL cannot be told of another processor")
     # What decisions must not be made of: were these alike, the test could not tell.
     assert told["other"]["roots"] != told["intel"]["roots"]
+
+
+@pytest.mark.parametrize(
+    ("test", "is_of_numbers"),
+    [
+        ("detector/test_boxes.py", True),
+        ("datasets/test_coco.py", True),  # through a module of the project
+        ("orchestrate/test_ablations.py", True),  # compares floats without either library
+        ("orchestrate/test_slots.py", False),
+        ("test_docs.py", False),
+    ],
+)
+def test_portable_runs_the_tests_that_reach_a_library_of_numbers(test: str, is_of_numbers: bool) -> None:
+    assert is_numeric(ROOT / "tests" / test) == is_of_numbers
+
+
+def test_numpy_is_asked_whether_a_feature_is_off() -> None:
+    assert numpy_still_has("X86_V2") == ["X86_V2"]  # the least that it runs on
+    with pytest.raises(KeyError):
+        numpy_still_has("X86_V2 AVX512F_OLD")

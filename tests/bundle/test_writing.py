@@ -44,7 +44,7 @@ def test_bundle_json_tells_what_using_the_weights_takes(tiny_run: Project, joint
     assert content["classes"] == json.loads((tiny_run.data / "dataset/classes.json").read_text())
     assert content["metrics"] == json.loads((tiny_run.data / "evaluate_joint/metrics.json").read_text())
     assert content["params"]["resize"]["shorter_side"] == 192
-    assert content["params"]["base"] == {**TINY["base"], "precision": "bf16"}
+    assert content["params"]["base"] == {"precision": "bf16", **TINY["base"]}
     assert content["normalisation"]["pixel_mean"] == pytest.approx([0.485, 0.456, 0.406])
     for key, path in (
         ("model_sha256", joint_bundle / "model.safetensors"),

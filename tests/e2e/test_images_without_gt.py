@@ -30,7 +30,7 @@ def project_of(root: Path, images: tuple[str, ...], handling: str, per_iteration
     """A table of training images, those named road without objects, and a test image."""
     schedule = {"iterations": 4, "images_per_iteration": per_iteration, "lr_drop_at": []}
     changes: dict[str, Any] = {
-        "base": {"mirror": False, "threads": 1},
+        "base": {**TINY["base"], "mirror": False},
         "dataset": {"reader": "table"},
         "backbone": {"weights": "random"},
         "rpn": {"images_without_gt": handling},

@@ -45,8 +45,7 @@ HEAD = (
 @pytest.fixture
 def project(tiny_run: Project, tmp_path: Path) -> Project:
     """A project with the inputs that the proposals stage and the head's training need, and a file as the source."""
-    # One thread: two that wait for each other take minutes where other processes hold the cores.
-    overlay = {"base": {"threads": 1}, "proposals": {"source": "file", "post_nms": 50}}
+    overlay = {"proposals": {"source": "file", "post_nms": 50}}
     project = new_project(tmp_path / "project", TINY | overlay)
     for name in ("dataset", "resize", "frozen_features", "backbone", "train_rpn_step1"):
         shutil.copytree(tiny_run.data / name, project.data / name)
