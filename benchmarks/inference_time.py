@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -86,16 +87,16 @@ def parts_of(photos: Photos, trained: Path | None) -> Parts:
 
 
 @contextlib.contextmanager
-def precision(bf16: bool) -> Iterator[None]:
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+def precision(device: torch.device, bf16: bool) -> Iterator[None]:
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         yield
 
 
 def detect_all(network: FasterRCNN, pixels: Sequence[Tensor], *, bf16: bool) -> list[Detections]:
-    """Our detections in (3, H, W) uint8 images, one after another."""
+    """Our detections in (3, H, W) uint8 images, one after another; on their device."""
     found = []
     for image in pixels:
-        with precision(bf16):
+        with precision(image.device, bf16):
             found += network(image[None], [(image.shape[1], image.shape[2])], [(1.0, 1.0)])
     return found
 
@@ -103,18 +104,20 @@ def detect_all(network: FasterRCNN, pixels: Sequence[Tensor], *, bf16: bool) -> 
 def mean_ap(found: Sequence[Detections], images: ResizedImages, data: Path) -> float:
     """VOC all-point mAP at IoU .5, in original pixels."""
     scales = [np.array([*info.scale, *info.scale], dtype=np.float32) for info in images]
-    boxes = np.concatenate([own.boxes.float().numpy() / scale for own, scale in zip(found, scales, strict=True)])
+    boxes = np.concatenate([own.boxes.float().cpu().numpy() / scale for own, scale in zip(found, scales, strict=True)])
     index = np.concatenate([np.full(len(own.scores), place) for place, own in enumerate(found)])
-    labels, scores = (np.concatenate([getattr(own, name).numpy() for own in found]) for name in ("labels", "scores"))
+    labels, scores = (
+        np.concatenate([getattr(own, name).cpu().numpy() for own in found]) for name in ("labels", "scores")
+    )
     classes = json.loads((data / "resize" / "classes.json").read_text(encoding="utf-8"))
     judged = Judged(index, labels.astype(np.int64), scores.astype(np.float32), boxes)
     return voc_ap(judged, read_truth(data, images), len(classes)).mean_all_point
 
 
-def pixels_of(images: ResizedImages, count: int | None) -> list[Tensor]:
-    """(3, H, W) uint8 images in the layout in which they are stored."""
-    infos = list(images)[:count]
-    return [torch.from_numpy(images.pixels(Entry(info.image_id, False)).copy()).permute(2, 0, 1) for info in infos]
+def pixels_of(images: ResizedImages, count: int | None, device: torch.device) -> list[Tensor]:
+    """(3, H, W) uint8 images in the layout in which they are stored, on a device."""
+    stored = [images.pixels(Entry(info.image_id, False)).copy() for info in list(images)[:count]]
+    return [torch.from_numpy(pixels).permute(2, 0, 1).to(device) for pixels in stored]
 
 
 def agreement_of(network: FasterRCNN, peer: TorchvisionFasterRCNN, pixels: Sequence[Tensor], side: int) -> str:
@@ -129,7 +132,9 @@ def agreement_of(network: FasterRCNN, peer: TorchvisionFasterRCNN, pixels: Seque
 
 
 def _pair(network: FasterRCNN, peer: TorchvisionFasterRCNN, image: Tensor) -> tuple[Detections, dict[str, Tensor]]:
-    return detect_all(network, [image], bf16=False)[0], detect_with_theirs(peer, image)
+    (found,) = detect_all(network, [image], bf16=False)
+    theirs = {name: value.cpu() for name, value in detect_with_theirs(peer, image).items()}
+    return Detections(*(getattr(found, field.name).cpu() for field in fields(Detections))), theirs
 
 
 def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row], str]:
@@ -138,9 +143,12 @@ def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row],
     # torchvision has no least size of proposals in pixels of the original image.
     params.detect = params.detect.model_copy(update={"min_size": 0.0})
     images = photos.images("test")
-    pixels = pixels_of(images, 8)
-    network, peer = ours(parts_of(photos, trained), params), peer_of(parts_of(photos, trained), params)
+    # First, as it says too that float32 is not to be TF32 on a GPU.
     accelerator = launch(params.base)
+    device = accelerator.device
+    pixels = pixels_of(images, 8, device)
+    network = ours(tuple(part.to(device) for part in parts_of(photos, trained)), params)  # type: ignore[arg-type]
+    peer = peer_of(parts_of(photos, trained), params).to(device)
     low = ours(tuple(for_inference(part, accelerator) for part in parts_of(photos, trained)), params)  # type: ignore[arg-type]
     floats = [image.float() / 255 for image in pixels]
 
@@ -155,7 +163,7 @@ def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row],
         "bf16": lambda: detect_all(low, pixels, bf16=True),
     }
     times = interleaved(contestants, runs, per=len(pixels) / 1e3)
-    rates = measured_rates()
+    rates = measured_rates(device)
     sizes = [(image.shape[1], image.shape[2]) for image in pixels]
     flops = sum(trunk_flops(size) + rpn_flops(params, size) for size in sizes) / len(sizes)
     flops += head_flops(params, params.detect.proposals, 7)
@@ -165,7 +173,7 @@ def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row],
     ]
     told = agreement_of(network, peer, pixels, side)
     if trained is not None:
-        every = pixels_of(images, None)
+        every = pixels_of(images, None, device)
         scores = [
             mean_ap(detect_all(own, every, bf16=bf16), images, photos.data)
             for own, bf16 in ((network, False), (low, True))

@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.measure import ratios, spread
 from pipeline.artifacts.atomic import write_text
+from pipeline.device import gpu_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
@@ -109,13 +110,16 @@ def replace_section(text: str, name: str, body: str) -> str:
 
 
 def _machine() -> str:
-    """Processor, threads and torch, and how busy the machine was: its load beyond our own threads spoils a time."""
+    """GPU where there is one, processor, threads and torch, and how busy the machine was: its load beyond our own
+    threads spoils a time."""
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", told)
     amx = " with AMX" if " amx_bf16" in told else ""
+    gpu = gpu_model()
     return (
-        f"{model.group(1) if model else 'unknown processor'}{amx}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        f"{'' if gpu == 'cpu' else f'{gpu}, '}{model.group(1) if model else 'unknown processor'}{amx}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
 
 

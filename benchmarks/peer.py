@@ -22,9 +22,11 @@ from torchvision.ops import MultiScaleRoIAlign
 from benchmarks.photos import Photos
 from pipeline.artifacts.stores import Entry, GroundTruth
 from pipeline.artifacts.weights import load_part
+from pipeline.device import gpu_or_cpu
 
 Target = dict[str, Tensor]
 Losses = dict[str, Tensor]
+PeerBatch = tuple[list[Tensor], list[Target], list[Tensor]]
 _FROZEN_LAYERS = 10  # of vgg16().features: conv1 and conv2, with their poolings
 
 
@@ -91,9 +93,16 @@ class PeerHead(nn.Module):
         return self.roi_heads({"0": self.backbone(batch.tensors)}, proposals, batch.image_sizes, targets)[1]
 
 
+def _to(device: torch.device, batch: PeerBatch) -> PeerBatch:
+    """Granted to it as well: its batches lie on the device before the clock starts."""
+    images, targets, proposals = batch
+    moved = [{name: value.to(device) for name, value in target.items()} for target in targets]
+    return [image.to(device) for image in images], moved, [boxes.to(device) for boxes in proposals]
+
+
 def peer_loop(
     module: PeerRPN | PeerHead,
-    batches: Sequence[tuple[list[Tensor], list[Target], list[Tensor]]],
+    batches: Sequence[PeerBatch],
     lr: float,
     *,
     bf16: bool,
@@ -101,13 +110,15 @@ def peer_loop(
     """A training of one iteration a batch. With `bf16`: the same autocast, layout, fused SGD and clipping as ours."""
     if bf16:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module.train()
+    device = gpu_or_cpu()
+    module.to(device).train()
+    batches = [_to(device, batch) for batch in batches]
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     optimiser = torch.optim.SGD(trained, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True if bf16 else None)
 
     def run() -> None:
         for images, targets, proposals in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 losses = module(images, targets, proposals)
             loss = torch.stack([value.float() for value in losses.values()]).sum()
             if not torch.isfinite(loss):

@@ -1,4 +1,4 @@
-"""The one exception that users see, and those of libraries that mean a full disk."""
+"""The one exception that users see, and those of libraries that mean a full disk or too little memory."""
 
 from __future__ import annotations
 
@@ -22,3 +22,24 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+# What torch raises as a bare RuntimeError: of pinned memory and of kernels, of cuBLAS and cuDNN, of the CPU.
+_TOO_LITTLE_MEMORY = (
+    "out of memory",
+    "cudaErrorMemoryAllocation",
+    "cudaHostAlloc",
+    "cudaHostRegister",
+    "_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "Insufficient memory",  # OpenCV
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether too little memory, of a GPU or of the machine, is behind an exception; imports no library to tell."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    from_library = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    return from_library and any(words in str(error) for words in _TOO_LITTLE_MEMORY)

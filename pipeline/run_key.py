@@ -6,17 +6,17 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.artifacts.manifest import MANIFEST
 from pipeline.params.file import Params
 
-_LIBRARIES = ("torch", "numpy", "opencv-python")
+_LIBRARIES = ("torch", "torchvision", "numpy", "cv2")
+"""Modules that results depend on. By these names, as cv2 comes from a distribution of any of several names."""
 
 
 def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> str:
-    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code, libraries and kind of device.
+    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code, libraries and device.
 
     Args:
         stage: its name in dvc.yaml.
@@ -36,9 +36,10 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
         add(option, _content_of(path) if path is not None else "none")
     for name, file in sorted(_own_modules().items()):
         add(name, file.read_bytes())
-    add(*(f"{name} {version(name)}" for name in _LIBRARIES))
-    # Stages that run no network do not import torch, and are not to wait for it.
-    add("cuda" if "torch" in sys.modules and sys.modules["torch"].cuda.is_available() else "cpu")
+    # What a stage has not imported by now it does not compute with, and is not to wait for.
+    add(*(f"{name} {getattr(sys.modules.get(name), '__version__', 'unused')}" for name in _LIBRARIES))
+    device = sys.modules.get("pipeline.device")
+    add(device.gpu_model() if device else "cpu")
     return digest.hexdigest()[:32]
 
 

@@ -16,13 +16,14 @@ import yaml
 
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
-from pipeline.errors import InputError, is_disk_full
+from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
 from pipeline.stopping import Stopped, end_with_parent, heed_nothing_more, heed_signals
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
+_RANKS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's and MPI's
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def run_stage(
         end_with_parent()
     params = Params({})
     try:
+        _refuse_ranks(os.environ)
         params = load_params(arguments.params_file, arguments.params.split(","))
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():
@@ -131,7 +133,7 @@ def run_stage(
         if isinstance(error, OSError):
             what = f"{error.filename or arguments.out}: {error.strerror or error}"
             _fail(name, f"{what}; check that it can be read and written")
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
     except Stopped as stopped:
@@ -141,16 +143,22 @@ def run_stage(
     _end(0)
 
 
+def _refuse_ranks(environment: Mapping[str, str]) -> None:
+    """All ranks would write one folder: one would have it, the others end, and it would wait for them for ever."""
+    for name in _RANKS:
+        count = environment.get(name, "1")
+        if count.isdecimal() and int(count) > 1:
+            raise InputError(
+                f"it was started as one of {count} ranks ({name}), and a stage is one process; start it once, without "
+                f"torchrun, accelerate launch or mpirun, or unset {name}"
+            )
+
+
 def _end(status: int) -> NoReturn:
     # All is written, and unloading torch would take another quarter of a second.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch's own exceptions, without importing torch."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _less_memory(params: Params, name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 
@@ -60,3 +62,34 @@ def test_the_stage_s_own_module_counts_though_it_runs_as_main(
         (tmp_path / "features.py").write_text(code)
         keys.append(run_key("features", PARAMS, {"resize": folder}))
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("name", ["torch", "torchvision", "numpy", "cv2"])
+def test_a_library_counts_by_its_module_whatever_distribution_it_came_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def none_by_this_name(distribution: str) -> str:
+        raise PackageNotFoundError(distribution)
+
+    monkeypatch.setattr(importlib.metadata, "version", none_by_this_name)
+    keys = []
+    for version in ("1.0", "1.1"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        sys.modules[name].__version__ = version  # type: ignore[attr-defined]
+        keys.append(run_key("features", PARAMS, {"resize": folder}))
+    monkeypatch.delitem(sys.modules, name)
+    keys.append(run_key("features", PARAMS, {"resize": folder}))
+    assert name not in sys.modules  # no stage waits for what it does not use
+    assert len(set(keys)) == 3
+
+
+def test_it_differs_with_the_gpu_of_a_stage_that_asks_for_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline import device
+
+    keys = []
+    for name in ("cpu", "NVIDIA A100, CUDA 13.2, cuDNN 92000", "NVIDIA H100, CUDA 13.2, cuDNN 92000"):
+        monkeypatch.setattr(device, "gpu_model", lambda name=name: name)
+        keys.append(run_key("features", PARAMS, {"resize": folder}))
+    assert len(set(keys)) == 3
+    monkeypatch.delitem(sys.modules, "pipeline.device")
+    assert "pipeline.device" not in sys.modules and run_key("resize", PARAMS, {"resize": folder})

@@ -10,7 +10,7 @@ Shapes: H, W image height, width in pixels; N detections of one image.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,8 +24,10 @@ from pipeline.build import anchor_grid, detection_rule, test_proposal_rule
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
+from pipeline.detector.arithmetic import tf32
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import to_original
+from pipeline.device import gpu_or_cpu, has_gpu
 from pipeline.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
@@ -127,8 +129,12 @@ class Detector:
             float(np.float32(new / old)) for new, old in zip(resized.shape[:2], pixels.shape[:2], strict=True)
         )
         images = torch.from_numpy(resized)[None].permute(0, 3, 1, 2).to(self.device)
-        bf16 = params.base.precision == "bf16"
-        with _threads(params.base.threads), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        precision = params.base.precision
+        with (
+            _threads(params.base.threads),
+            tf32(precision == "tf32") if self.device.type == "cuda" else nullcontext(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"),
+        ):
             (found,) = self._network(images, [resized.shape[:2]], [(scale_x, scale_y)])
             boxes = to_original(found.boxes.cpu(), (scale_x, scale_y), pixels.shape[:2])
         labels = found.labels.cpu().numpy()
@@ -138,13 +144,15 @@ class Detector:
 
 def _device(name: str | None) -> torch.device:
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return gpu_or_cpu("give device cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device {name!r}: no such device; give cpu or cuda") from error
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device {name!r}: is not available here; give cpu" + " or cuda" * torch.cuda.is_available())
+    if device.type == "cuda" and not has_gpu():
+        gpu_or_cpu("give device cpu")  # says why, where the machine has one
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not has_gpu()):
+        raise InputError(f"device {name!r}: is not available here; give cpu" + " or cuda" * has_gpu())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs; give a lower number")
     return device

@@ -38,7 +38,7 @@ class Computation(Section):
     """The keys of section `base` that change results in the last bits."""
 
     threads: Count
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "tf32", "bf16"]
 
 
 class BundleParams(Section):

@@ -1,15 +1,41 @@
-"""How exactly a GPU computes: float32 products, and sums in a fixed order. Needs torch alone."""
+"""How exactly a GPU computes: float32 or TF32 products, and sums in a fixed order. Needs torch alone."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 
 def full_float32() -> None:
     """float32 means float32: without TF32, which keeps 10 of the 23 bits of a factor's mantissa."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    set_tf32(False)
+
+
+def set_tf32(wanted: bool) -> None:
+    """Let a GPU round the factors of float32 products to TF32, sums staying float32, or not. Only for a GPU."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = wanted
+
+
+@contextmanager
+def tf32(wanted: bool) -> Iterator[None]:
+    """`set_tf32` inside, what the caller had outside.
+
+    By torch's newer switches: the older ones cannot be read where somebody used the newer, and some of what they were
+    set to cannot be read from them.
+    """
+    switches: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]  # type: ignore[attr-defined]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "tf32" if wanted else "ieee"
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value
 
 
 def set_determinism(wanted: bool) -> None:

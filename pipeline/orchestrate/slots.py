@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pipeline.gpus import chosen_gpus, uuids_of_gpus
 
 _SECONDS_BETWEEN_TRIES = 0.2
 
@@ -119,37 +120,7 @@ class Slots:
 
 def slots_of_this_machine() -> Slots:
     """Its GPUs, those of CUDA_VISIBLE_DEVICES where that is set, and the cores this process may use."""
-    uuids = _uuids_of_nvidia_smi()
+    uuids = uuids_of_gpus()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = list(uuids.values()) if visible is None else _chosen(visible, uuids)
+    devices = list(uuids.values()) if visible is None else chosen_gpus(visible, uuids)
     return Slots(tuple(devices), len(os.sched_getaffinity(0)))
-
-
-def _chosen(visible: str, uuids: dict[str, str]) -> list[str]:
-    """The devices of CUDA_VISIBLE_DEVICES: as for CUDA, none from the first that there cannot be, such as -1."""
-    devices = []
-    for word in visible.split(","):
-        name = word.strip()
-        if not (name.isdecimal() or name.startswith(("GPU-", "MIG-"))) or (
-            uuids and name.isdecimal() and name not in uuids
-        ):
-            break
-        # A UUID may be cut short; one lock a device needs one name for it.
-        whole = [uuid for uuid in uuids.values() if uuid.startswith(name)]
-        devices.append(uuids.get(name) or (whole[0] if len(whole) == 1 else name))
-    return devices
-
-
-def _uuids_of_nvidia_smi() -> dict[str, str]:
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    rows = [line.split(", ") for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
-    return {row[0]: row[1] for row in rows if len(row) == 2}

@@ -14,7 +14,7 @@ class Base(Section):
 
     seed: Natural
     threads: Count
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "tf32", "bf16"]
     deterministic: bool
     mirror: bool
 

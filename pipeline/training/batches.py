@@ -201,7 +201,8 @@ Item = TypeVar("Item")
 def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
     """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here.
 
-    Where there is a GPU, tensors lie in pinned memory, from which it reads while the CPU goes on."""
+    Where there is a GPU, tensors lie in pinned memory, so that the CPU need not wait for the copy. That is one of the
+    GPU's own queue: it waits for the kernels before it, and those after it wait for it."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 

@@ -8,7 +8,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from pipeline.detector.arithmetic import full_float32, set_determinism
+from pipeline.detector.arithmetic import set_determinism, set_tf32
+from pipeline.device import gpu_or_cpu, has_gpu
 from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
 from pipeline.params.training import Base
@@ -17,7 +18,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
-    """An accelerator for the device that is found, with the declared precision and threads.
+    """An accelerator for the device that is found, with the declared precision and threads; `tf32` is float32 on a CPU.
 
     On a CPU results repeat in any case. On a GPU `base.deterministic` says whether they do: sums are then taken in a
     fixed order, which costs time.
@@ -26,12 +27,13 @@ def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
         trained_pool: `roi_head.pool` where gradients are to pass through it.
 
     Raises:
-        InputError: a pool that has no deterministic gradient on a GPU.
+        InputError: a pool that has no deterministic gradient on a GPU, or a GPU that cannot be used.
     """
-    on_gpu = torch.cuda.is_available()
-    check_pool(base.deterministic, trained_pool, on_gpu)
-    set_determinism(base.deterministic and on_gpu)
-    full_float32()
+    check_pool(base.deterministic, trained_pool, has_gpu())
+    set_determinism(base.deterministic and has_gpu())
+    on_gpu = gpu_or_cpu().type == "cuda"
+    # On a CPU the switch would pick other products, none of them TF32.
+    set_tf32(base.precision == "tf32" and on_gpu)
     torch.set_num_threads(base.threads)
     keep_freed_memory()
     AcceleratorState._reset_state(reset_partial_state=True)

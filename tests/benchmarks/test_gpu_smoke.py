@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from benchmarks import gpu_smoke
 from benchmarks.gpu_network import SMALL, Network, joint_loss, make_batch
-from benchmarks.gpu_smoke import gradients, main
+from benchmarks.gpu_smoke import gradients, is_agreed, largest_difference, main, worst
 from pipeline.detector.arithmetic import set_determinism
 
 
@@ -41,3 +43,31 @@ def test_it_imports_nothing_but_torch_and_numpy() -> None:
     foreign = ("accelerate", "pydantic", "pyarrow", "yaml", "cv2", "safetensors", "pandas", "dvc", "prefect")
     code = f"import sys, benchmarks.gpu_smoke; print([name for name in {foreign} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_nan_is_no_agreement_wherever_it_stands() -> None:
+    good, bad = torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.nan])
+    weights = {"first": good, "second": good, "third": good}
+    assert largest_difference(weights, weights) == 0
+    for name in weights:
+        assert math.isnan(largest_difference({**weights, name: bad}, weights))
+        assert math.isnan(largest_difference(weights, {**weights, name: bad}))
+    assert math.isnan(worst([0.0, math.nan])) and math.isnan(worst([math.nan, 1.0]))
+    for told in ({"a": 0.0, "b": math.nan}, {"a": math.nan, "b": 0.0}, {"a": math.inf}, {"a": 0.1}):
+        assert not is_agreed(told)
+    assert is_agreed({"a": 0.0, "b": 1e-3})
+
+
+def test_a_gradient_of_nothing_agrees_with_itself_alone() -> None:
+    nothing, some = {"weight": torch.zeros(2)}, {"weight": torch.ones(2)}
+    assert largest_difference(nothing, nothing) == 0
+    assert largest_difference(some, nothing) == math.inf
+    assert largest_difference({}, some) == math.inf
+
+
+def test_it_fails_on_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_smoke, "agreement", lambda *given: {"joint, roi_align": math.nan, "step 1": 0.0})
+    monkeypatch.setattr(gpu_smoke, "repeats", lambda *given: True)
+    monkeypatch.setattr(gpu_smoke, "speeds", lambda *given, **more: {})
+    with pytest.raises(SystemExit, match="failed"):
+        main(["--small", "--batch", "1"])

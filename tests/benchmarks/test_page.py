@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch.overrides import TorchFunctionMode
 
-from benchmarks.measure import interleaved
+from benchmarks import measure
+from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, replace_section, table, write_section
 
 
@@ -47,3 +50,21 @@ def test_contestants_take_turns() -> None:
     times = interleaved({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, runs=3, warmup=1)
     assert called == ["a", "b", "b", "a", "a", "b", "b", "a"]
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+
+
+def test_rates_are_those_of_the_device_that_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: set[str] = set()
+    monkeypatch.setattr(measure, "_best", lambda work: float(work() is not None))
+
+    class Devices(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            result = func(*args, **(kwargs or {}))
+            if func in (torch.Tensor.matmul, torch.Tensor.__matmul__, torch.conv2d, torch.Tensor.copy_):
+                met.add(result.device.type)
+            return result
+
+    with Devices():
+        rates = measured_rates(torch.device("meta"))
+    assert met == {"meta"} and min(rates.float32, rates.bf16, rates.bytes) > 0
+    monkeypatch.setattr(measure, "gpu_or_cpu", lambda: torch.device("meta"))
+    assert measured_rates() is rates  # no device given: the one that stages find

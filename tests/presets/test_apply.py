@@ -31,6 +31,7 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
         "kitti_tiny_vgg16",
         "tinycoco",
         "voc07_vgg16",
+        "voc07_vgg16_fast",
         "voc6_vgg16",
     ]
     for name in preset_names():
@@ -52,6 +53,25 @@ def test_a_preset_is_never_laid_on_top_of_another_and_keeps_comments(project: Pa
     first = yaml.safe_load(text)
     assert first["base"]["seed"] == 0 and first["roi_head"]["hidden"] == 1024
     assert "# height over width" in text
+
+
+def test_the_fast_recipe_is_the_papers_by_the_linear_scaling_rule(project: Path) -> None:
+    apply_preset(project, "voc07_vgg16", [])
+    paper = yaml.safe_load((project / "params.yaml").read_text())
+    apply_preset(project, "voc07_vgg16_fast", [])
+    fast = yaml.safe_load((project / "params.yaml").read_text())
+    assert fast["base"].pop("precision") == "bf16" and paper["base"].pop("precision") == "float32"
+    trained = [name for name in paper if "images_per_iteration" in paper[name]]
+    assert len(trained) == 5
+    for name in trained:
+        own, papers = fast[name], paper[name]
+        factor = own.pop("images_per_iteration") // papers.pop("images_per_iteration")
+        assert factor == (8 if "rpn" in name else 4)
+        assert own.pop("lr") == pytest.approx(papers.pop("lr") * factor)
+        assert own.pop("iterations") * factor == papers.pop("iterations")
+        assert [at * factor for at in own.pop("lr_drop_at")] == papers.pop("lr_drop_at")
+        assert own.pop("warmup_iterations") == 500 and papers.pop("warmup_iterations") == 0
+    assert fast == paper
 
 
 def test_the_papers_recipe_is_the_papers(project: Path) -> None:
@@ -110,7 +130,8 @@ def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
         (
             "voc5",
             None,
-            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, voc6_vgg16",
+            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, voc07_vgg16_fast, "
+            "voc6_vgg16",
         ),
         ("default", "base.sead=1", "unknown parameter base.sead"),
         ("default", "seed=1", "unknown parameter seed"),
