@@ -130,8 +130,8 @@ def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
         (
             "voc5",
             None,
-            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, voc07_vgg16_fast, "
-            "voc6_vgg16",
+            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, "
+            "voc07_vgg16_fast, voc6_vgg16",
         ),
         ("default", "base.sead=1", "unknown parameter base.sead"),
         ("default", "seed=1", "unknown parameter seed"),
