@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
-
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
@@ -21,6 +19,7 @@ from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
 from pipeline.stopping import Stopped, end_with_parent, heed_nothing_more, heed_signals
+from pipeline.yaml_files import read_yaml
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
 _RANKS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's and MPI's
@@ -188,8 +187,8 @@ def _position(name: str) -> str:
 
 def _stages() -> list[str]:
     try:
-        return list(yaml.safe_load((_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return list(read_yaml(_root() / "dvc.yaml")["stages"])
+    except (OSError, KeyError, TypeError, InputError):
         return []
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError
 
 from pipeline.artifacts.atomic import atomic_folder, write_text
@@ -27,6 +26,7 @@ from pipeline.bundle.file import (
 from pipeline.errors import InputError
 from pipeline.params.detector import ResizeParams
 from pipeline.params.file import Params, load_params
+from pipeline.yaml_files import YamlError, read_yaml
 
 NETWORKS = {
     "step4": ("train_head_step2", "train_rpn_step3", "train_head_step4"),
@@ -132,10 +132,10 @@ def _read_classes(path: Path, count: int) -> list[str]:
 def _recorded(lock: Path) -> dict[str, Any]:
     """The stages of dvc.lock; empty where they were run by hand, which leaves no record to compare with."""
     try:
-        stages: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        stages: dict[str, Any] = read_yaml(lock)["stages"]
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (OSError, TypeError, KeyError, YamlError) as error:
         raise InputError(f"{lock}: not a readable dvc.lock ({type(error).__name__}); run dvc repro") from error
     return stages
 

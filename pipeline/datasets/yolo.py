@@ -6,10 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import check_classes
@@ -22,11 +20,11 @@ from pipeline.datasets.records import (
     below_root,
     check_root,
     no_flags,
-    one_line,
     read_text,
     to_floats,
 )
 from pipeline.errors import InputError
+from pipeline.yaml_files import YamlError, parse_yaml
 
 _IMAGES, _LABELS = "images", "labels"  # folders side by side
 _MOST_NAMES = 1 << 20  # bytes of the file of names
@@ -133,9 +131,9 @@ def _read_names(path: Path) -> list[str]:
     if path.suffix not in (".yaml", ".yml"):
         return text.rstrip().split("\n") if text.strip() else []  # a line is an index, so none is passed over
     try:
-        content: Any = yaml.load(text, yaml.BaseLoader)  # every name as it is written: 1, yes and null are names too
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML ({one_line(error)}); {what}") from error
+        content = parse_yaml(text, path, texts=True)  # every name as it is written: 1, yes and null are names too
+    except YamlError as error:
+        raise InputError(f"{error}; {what}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
         if set(names) != set(map(str, range(len(names)))):

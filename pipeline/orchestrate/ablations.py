@@ -6,7 +6,6 @@ asking again only reads it back.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
 from pipeline.params.file import Params, check_params, load_params
+from pipeline.yaml_files import EditedYaml, in_one_line, parse_yaml
 
 # The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
 # averaged over 256 anchors; its default 10 is then about the plain sum over 256 of the code, `rpn.box_loss_weight` 1.
@@ -112,16 +111,13 @@ def changed_params(original: str, changes: dict[str, Any]) -> str:
     Raises:
         InputError: a value that params.yaml cannot have.
     """
-    yaml = YAML()
-    yaml.width = 10_000
-    content = yaml.load(original)
+    edited = EditedYaml(original, "params.yaml")
     for key, value in changes.items():
         section, name = key.split(".")
-        content[section][name] = value
-    dumped = io.StringIO()
-    yaml.dump(content, dumped)
-    check_params(YAML(typ="safe", pure=True).load(dumped.getvalue()), "params.yaml")
-    return dumped.getvalue() if changes else original
+        edited.content[section][name] = in_one_line(value)
+    text = edited.text()
+    check_params(parse_yaml(text, "params.yaml"), "params.yaml")
+    return text if changes else original
 
 
 @contextmanager

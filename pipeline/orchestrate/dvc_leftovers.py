@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
+from pipeline.yaml_files import YamlError, parse_yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MD5, _NO_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?"), "0" * 32
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SECONDS_OF_A_WRITE = 60.0
@@ -104,9 +103,9 @@ def _cache(root: Path) -> Path:
 
 def _is_whole(text: str) -> bool:
     try:
-        lock = yaml.load(text, _Loader)
+        lock = parse_yaml(text, "dvc.lock")
         return lock["schema"] == "2.0" and all(_is_stage(stage) for stage in lock["stages"].values())
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (YamlError, KeyError, TypeError, AttributeError):
         return False
 
 

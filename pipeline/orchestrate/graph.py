@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import networkx
-import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import InputError
+from pipeline.yaml_files import YamlError, read_yaml
 
 
 class StageMeta(BaseModel):
@@ -75,7 +75,7 @@ def opened(root: Path) -> Iterator[Repo]:
     try:
         with Repo(str(root)) as repo:
             yield repo
-    except (DvcException, yaml.YAMLError) as error:
+    except DvcException as error:
         raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None
 
 
@@ -141,9 +141,9 @@ class LockFile:
             status = self._path.stat()
             version, read = (status.st_mtime_ns, status.st_size), self._read
             if read[0] != version:
-                stages = yaml.load(self._path.read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
+                stages = read_yaml(self._path)["stages"]
                 self._read = read = version, dict(stages)
-        except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        except (FileNotFoundError, YamlError, KeyError, TypeError, ValueError):
             return {}
         return read[1]
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-
-from pipeline.artifacts.atomic import atomic_file
+from pipeline.artifacts.atomic import write_text
 from pipeline.orchestrate.code_deps import modules_used_by
+from pipeline.yaml_files import EditedYaml
 
 
 def stage_module(command: str) -> Path:
@@ -25,19 +23,15 @@ def expected_code_deps(command: str, root: Path) -> list[str]:
 
 def rewire(root: Path) -> list[str]:
     """Rewrite the code deps in `root`/dvc.yaml, comments kept; returns the stages that changed."""
-    yaml = YAML()
-    yaml.width = 10_000
-    yaml.indent(mapping=2, sequence=4, offset=2)
     path = root / "dvc.yaml"
-    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"))
+    edited = EditedYaml(path.read_text(encoding="utf-8"), path)
     changed = []
-    for name, stage in content["stages"].items():
+    for name, stage in edited.content["stages"].items():
         data = [dep for dep in stage["deps"] if not dep.endswith(".py")]
         wanted = [*data, *expected_code_deps(stage["cmd"], root)]
         if list(stage["deps"]) != wanted:
             stage["deps"][:] = wanted
             changed.append(name)
     if changed:
-        with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            yaml.dump(content, file)
+        write_text(path, edited.text())
     return changed

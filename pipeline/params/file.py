@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_type_hints
 
-import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import InputError
@@ -31,9 +31,7 @@ from pipeline.params.detector import (
 )
 from pipeline.params.section import Section
 from pipeline.params.training import Base, HeadStep4, JointParams, RPNStep3, Schedule, SolverParams
-
-# The one in C reads params.yaml in a tenth of the time, once for each stage.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipeline.yaml_files import read_yaml
 
 
 class MissingSection(InputError, AttributeError):
@@ -86,11 +84,9 @@ def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the project's folder") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     checked = check_params(content, path)
     for name in sections or ():
         if name not in SECTIONS:
@@ -128,6 +124,8 @@ def _first_fault(section: str, error: ValidationError) -> str:
     if fault["type"] == "missing":
         return f"parameter {where} is missing; restore it from the committed params.yaml"
     message = fault["msg"].removeprefix("Value error, ")
-    return f"parameter {where}: {message[:1].lower()}{message[1:]}" + (
-        "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"
-    )
+    told = f"parameter {where}: {message[:1].lower()}{message[1:]}"
+    if not isinstance(fault["input"], dict):
+        told += f", got {fault['input']!r}"
+    scalar = not isinstance(fault["input"], dict | list | NoneType)
+    return f"{told}; put it in quotes" if fault["type"] == "string_type" and scalar else told

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.comments import CommentedMap
-
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import Params, check_params, load_params
+from pipeline.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
 
 _PRESETS = Path(__file__).parent
 LINKED = {
@@ -56,10 +53,8 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     Raises:
         InputError: no such preset or parameter, an impossible value, or a path that does not exist.
     """
-    yaml = YAML()
-    yaml.width = 10_000
-    yaml.preserve_quotes = True
-    params = _laid(yaml, name)
+    edited = _laid(name)
+    params = edited.content
     links: dict[str, Path] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -71,14 +66,14 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
             if parameter:
                 _set(params, parameter, "file")
         else:
-            _set(params, key, _parse(yaml, override, value))
-    check_params(_plain(params), "params.yaml")
-    dumped = io.StringIO()
-    yaml.dump(params, dumped)
+            _set(params, key, _parse(override, value))
+    text = edited.text()
+    plain = parse_yaml(text, "params.yaml")
+    check_params(plain, "params.yaml")
     untouched = name == "default" and not overrides
-    write_text(root / "params.yaml", _text("default") if untouched else dumped.getvalue())
+    write_text(root / "params.yaml", _text("default") if untouched else text)
     lines = [f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else "")]
-    return lines + [_link(root, key, links.get(key)) + _needed(key, links, _plain(params)) for key in LINKED]
+    return lines + [_link(root, key, links.get(key)) + _needed(key, links, plain) for key in LINKED]
 
 
 def _needed(key: str, links: dict[str, Path], params: dict[str, Any]) -> str:
@@ -102,18 +97,18 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
     Raises:
         InputError: no such preset or parameter, or an impossible value.
     """
-    yaml, own = YAML(), root / "params.yaml"
+    own = root / "params.yaml"
     if preset is None and own.is_file():
         load_params(own)
-        params = yaml.load(own.read_text(encoding="utf-8"))
+        edited = EditedYaml(own.read_text(encoding="utf-8"), own)
     else:
-        params = _laid(yaml, preset or "default")
+        edited = _laid(preset or "default")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.startswith("dataset."):
             raise InputError(f"--set {override}: write dataset.key=value; --data gives the data's place")
-        _set(params, key, _parse(yaml, override, value))
-    checked = check_params(_plain(params), "params.yaml")["dataset"]
+        _set(edited.content, key, _parse(override, value))
+    checked = check_params(parse_yaml(edited.text(), "params.yaml"), "params.yaml")["dataset"]
     assert isinstance(checked, DatasetParams)
     return checked
 
@@ -124,24 +119,24 @@ def preset_params(name: str) -> Params:
     Raises:
         InputError: no such preset.
     """
-    return Params(check_params(_plain(_laid(YAML(), name)), f"preset {name}"))
+    return Params(check_params(parse_yaml(_laid(name).text(), name), f"preset {name}"))
 
 
-def _laid(yaml: YAML, name: str) -> CommentedMap:
+def _laid(name: str) -> EditedYaml:
     """The defaults with the preset laid over them, comments kept."""
     if name not in preset_names():
         raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
-    params: CommentedMap = yaml.load(_text("default"))
+    edited = EditedYaml(_text("default"), "preset default")
     if name != "default":
-        _lay_over(params, yaml.load(_text(name)))
-    return params
+        _lay_over(edited.content, parse_yaml(_text(name), f"preset {name}"))
+    return edited
 
 
 def _text(name: str) -> str:
     return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _lay_over(params: CommentedMap, overlay: Any) -> None:
+def _lay_over(params: dict[str, Any], overlay: Any) -> None:
     for section, values in overlay.items():
         for key, value in values.items():
             if isinstance(value, dict):
@@ -151,32 +146,21 @@ def _lay_over(params: CommentedMap, overlay: Any) -> None:
                 _set(params, f"{section}.{key}", value)
 
 
-def _set(params: CommentedMap, key: str, value: Any) -> None:
-    node = params
+def _set(params: dict[str, Any], key: str, value: Any) -> None:
+    node: Any = params
     *path, leaf = key.split(".")
     for part in path:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict) or leaf not in node or not path:
         raise InputError(f"unknown parameter {key}; docs/parameters.md lists them")
-    node[leaf] = value
+    node[leaf] = in_one_line(value)
 
 
-def _parse(yaml: YAML, override: str, value: str) -> Any:
+def _parse(override: str, value: str) -> Any:
     try:
-        return yaml.load(value)
-    except YAMLError as error:
+        return parse_yaml(value, override)
+    except YamlError as error:
         raise InputError(f"{override!r}: the value is not valid YAML; quote it") from error
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
 
 
 def _existing(root: Path, key: str, value: str) -> Path:

@@ -6,14 +6,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry
+from pipeline.yaml_files import dump_yaml
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _OF_A_RUN = ("params.yaml", "dvc.lock")
 
 
@@ -55,7 +53,7 @@ def write_lock(root: Path, stages: Mapping[str, LockEntry]) -> None:
 def lock_text(stages: Mapping[str, LockEntry]) -> str:
     """The text of a dvc.lock of just these stages."""
     content = {"schema": "2.0", "stages": {name: dict(entry) for name, entry in stages.items()}}
-    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False))
+    return dump_yaml(content)
 
 
 def _refuse_changes(root: Path, remedy: str) -> None:

@@ -6,16 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from pipeline.orchestrate.graph import StageNode
 from pipeline.params.file import check_params
 from pipeline.workers.lock_entries import Declared
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipeline.yaml_files import parse_yaml
 
 
 @dataclass
@@ -61,8 +57,9 @@ def plan_of(nodes: Mapping[str, StageNode], declared: Mapping[str, Declared], ex
     known: dict[str, PlannedRun] = {}
     of_experiment: dict[str, dict[str, PlannedRun]] = {}
     for experiment, text in experiments.items():
-        params = yaml.load(text, _Loader)
-        check_params(params, Path("params.yaml") if len(experiments) == 1 else f"experiment {experiment}")
+        source = "params.yaml" if len(experiments) == 1 else f"experiment {experiment}"
+        params = parse_yaml(text, source)
+        check_params(params, source)
         own: dict[str, PlannedRun] = {}
         signs: dict[str, str] = {}
         for name, node in nodes.items():

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import yaml
 from dvc.repo import Repo
-from dvc.utils.serialize import dumps_yaml
 
 from pipeline.errors import InputError
 from pipeline.workers.lock_entries import LockEntry, key_of, value_of
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipeline.yaml_files import YamlError, dump_yaml, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class Results:
         """The result that counts under a key; None where nobody has made the run."""
         for path in self._oldest_first(key):
             try:
-                return dict(yaml.load(self._fs.cat_file(path), _Loader))
-            except (yaml.YAMLError, TypeError, ValueError, FileNotFoundError):
+                return dict(parse_yaml(self._fs.cat_file(path).decode(), path))
+            except (YamlError, TypeError, ValueError, FileNotFoundError):
                 continue
         return None
 
@@ -85,7 +82,7 @@ class Results:
         place = self._place(key)
         self._fs.makedirs(place, exist_ok=True)
         temporary = self._fs.join(place, f"{value}.partial")
-        self._fs.put_file(io.BytesIO(dumps_yaml(entry).encode()), temporary)
+        self._fs.put_file(io.BytesIO(dump_yaml(entry).encode()), temporary)
         self._fs.mv(temporary, self._fs.join(place, value))
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from pipeline.errors import InputError
 from pipeline.params.file import check_params
 from pipeline.workers.commands import read_params, run_on_workers
 from pipeline.workers.experiments import forget_figures, kept_figures
 from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
+from pipeline.yaml_files import parse_yaml
 
 
 def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def _rows(root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _need_val(text: str) -> None:
-    dataset: Any = check_params(yaml.safe_load(text), "params.yaml")["dataset"]
+    dataset: Any = check_params(parse_yaml(text, "params.yaml"), "params.yaml")["dataset"]
     if not getattr(dataset, dataset.reader).val:
         raise InputError(
             f"a sweep chooses on val images, and dataset.{dataset.reader}.val names none; set it, or choose: none"

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
 from pipeline.params.file import load_params
+from pipeline.yaml_files import read_yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Changes = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Any]
 
 
@@ -76,12 +75,10 @@ def read_sweep(path: Path) -> Sweep:
         InputError: no such file, no YAML, or a key or value that a sweep cannot have.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = read_yaml(path)
         return Sweep.model_validate(content, strict=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -164,3 +165,19 @@ def test_a_folder_of_the_users_own_is_never_removed(project: Path) -> None:
 def test_the_command_line_offers_the_verbs() -> None:
     text = CliRunner().invoke(app, ["--help"]).output
     assert all(verb in text for verb in ("preset", "results", "wire"))
+
+
+def test_what_a_preset_writes_is_what_a_run_and_dvc_read(project: Path) -> None:
+    apply_preset(project, "default", ["train_head_step4.lr=1e-3", "dataset.table.classes=[yes, NO, '12:30', '017']"])
+    params = load_params(project / "params.yaml")
+    assert params.train_head_step4.lr == 1e-3
+    assert params.dataset.table.classes == ["yes", "NO", "12:30", "017"]
+    seen = load_yaml(project / "params.yaml")
+    assert seen["train_head_step4"]["lr"] == 1e-3
+    assert seen["dataset"]["table"]["classes"] == params.dataset.table.classes
+
+
+@pytest.mark.parametrize("value", ["[1, 2]", "[2019-01-01]", "[true]"])
+def test_names_that_yaml_takes_for_something_else_are_to_be_quoted(project: Path, value: str) -> None:
+    with pytest.raises(InputError, match=r"dataset\.table\.classes\.0: .*put it in quotes"):
+        apply_preset(project, "default", [f"dataset.table.classes={value}"])

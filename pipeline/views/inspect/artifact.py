@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipeline.yaml_files import YamlError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,11 @@ def read_graph(root: Path) -> Graph:
     """
     path = Path(root) / "dvc.yaml"
     try:
-        stages = yaml.load(path.read_text(encoding="utf-8"), _Loader)["stages"]
+        stages = read_yaml(path)["stages"]
         written = {str(name): (str(stage["cmd"]), str(stage.get("desc", ""))) for name, stage in stages.items()}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the project's folder") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, YamlError, KeyError, TypeError, AttributeError) as error:
         told = " ".join(str(error).split())
         raise InputError(f"{path}: names no stages with a command each ({told}); restore the committed one") from error
     return Graph(
