@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.locking import try_lock
 
 UNFINISHED = ".unfinished"
 """Sub-folder of an output that is not published: notes by which a killed run goes on."""
@@ -83,21 +83,18 @@ def _alone_in(temporary: Path, path: Path) -> Iterator[None]:
             descriptor = os.open(temporary, os.O_RDONLY)
         except FileNotFoundError:
             continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        opened, lock = os.fstat(descriptor), try_lock(descriptor)
+        if lock is None:
             os.close(descriptor)
-            raise InputError(f"{path}: another process is writing it; wait for it, or stop it") from None
-        except OSError:
-            pass  # a file system that knows no such locks
+            raise InputError(f"{path}: another process is writing it; wait for it, or stop it")
         # Whoever held it may have published or removed the folder since it was opened.
-        if temporary.exists() and os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+        if temporary.exists() and os.path.samestat(opened, os.stat(temporary)):
             break
-        os.close(descriptor)
+        os.close(lock)
     try:
         yield
     finally:
-        os.close(descriptor)
+        os.close(lock)
 
 
 def _empty(folder: Path) -> None:

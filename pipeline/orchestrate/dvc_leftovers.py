@@ -126,6 +126,11 @@ def _is_file(file: dict[str, Any]) -> bool:
 
 def _is_dvc(pid: int) -> bool:
     try:
-        return any("dvc" in Path(word).name for word in psutil.Process(pid).cmdline()[:4])
+        return is_dvc(psutil.Process(pid))
     except psutil.Error:
         return False
+
+
+def is_dvc(process: psutil.Process) -> bool:
+    """Whether a process is a dvc command."""
+    return any("dvc" in Path(word).name for word in process.cmdline()[:4])

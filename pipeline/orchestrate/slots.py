@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import threading
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.gpus import chosen_gpus, uuids_of_gpus
+from pipeline.locking import try_lock
 
 _SECONDS_BETWEEN_TRIES = 0.2
 
@@ -87,15 +87,14 @@ class Slots:
         while not stopping.is_set():
             for device in self.devices:
                 descriptor = self._open(device)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                lock = try_lock(descriptor)
+                if lock is None:
                     os.close(descriptor)
                     continue
                 try:
-                    yield Slot(device, (descriptor,))
+                    yield Slot(device, (lock,))
                 finally:
-                    os.close(descriptor)
+                    os.close(lock)
                 return
             if not told:
                 tell(f"waits for one of {len(self.devices)} GPU(s)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import configparser
 import os
 import sys
 import time
@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import InputError
-from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, mend_lock_file, mend_run_cache
+from pipeline.locking import has_locks, try_lock
+from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, is_dvc, mend_lock_file, mend_run_cache
 
 WORKSPACE_VARIABLE = "FRCNN_WORKSPACE"
 _SECONDS_FOR_THE_DYING = 20.0
@@ -32,6 +33,8 @@ def hold_workspace(root: Path) -> Iterator[int]:
     descriptor = _lock(root)
     try:
         _end_leftovers(root)
+        if not has_locks(root / ".dvc" / "tmp"):
+            _have_dvc_lock_by_links(root)
         clear_busy_paths(root)
         mend_run_cache(root)
         if mended := mend_lock_file(root):
@@ -69,22 +72,47 @@ def _lock(root: Path) -> int:
     path.parent.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     deadline = time.monotonic() + _SECONDS_FOR_THE_DYING
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            # The guards of a flow that was killed hold its lock until their stages are gone.
-            if _alive(holder) or time.monotonic() > deadline:
-                os.close(descriptor)
-                raise InputError(
-                    f"another run (process {holder}) is at work in this workspace; wait for it, or stop it"
-                ) from None
-            time.sleep(0.1)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+    while (lock := try_lock(descriptor)) is None:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        # The guards of a flow that was killed hold its lock until their stages are gone.
+        if _alive(holder) or time.monotonic() > deadline:
+            os.close(descriptor)
+            raise InputError(f"another run (process {holder}) is at work in this workspace; wait for it, or stop it")
+        time.sleep(0.1)
+    path.write_text(f"{os.getpid()}\n")
+    return lock
+
+
+def _have_dvc_lock_by_links(root: Path) -> None:
+    """Where a file system has no locks DVC would wait for one without end; it can make do with hard links.
+
+    A killed dvc leaves such a lock for good, so that it is removed where no dvc of this machine is at work in `root`.
+    """
+    local = root / ".dvc" / "config.local"
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([root / ".dvc" / "config", local], encoding="utf-8")
+    if not config.getboolean("core", "hardlink_lock", fallback=False):
+        own = configparser.ConfigParser(interpolation=None)
+        own.read(local, encoding="utf-8")
+        if not own.has_section("core"):
+            own.add_section("core")
+        own.set("core", "hardlink_lock", "true")
+        with local.open("w", encoding="utf-8") as file:
+            own.write(file)
+        told = "its file system has no file locks (flock), so DVC locks by hard links from now on"
+        print(f"{local}: {told} (core.hardlink_lock)", file=sys.stderr, flush=True)
+    _refuse_dvc_at_work(root)
+    for left in ("lock", "rwlock.lock"):
+        (root / ".dvc" / "tmp" / left).unlink(missing_ok=True)
+
+
+def _refuse_dvc_at_work(root: Path) -> None:
+    """Raise InputError if a dvc runs in `root` on this machine."""
+    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid not in family and is_dvc(process) and Path(process.cwd()).is_relative_to(root):
+                raise InputError(f"dvc (process {process.pid}) is at work in this workspace; wait for it, or stop it")
 
 
 def _alive(pid: str) -> bool:

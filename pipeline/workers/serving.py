@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.locking import try_lock
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.worker import run_prefect
 
@@ -53,9 +53,12 @@ def _only_worker_of(root: Path) -> Iterator[None]:
     if not place.parent.is_dir():
         raise InputError(f"{root}: no DVC repository here; run it in a clone of the project")
     place.mkdir(exist_ok=True)
-    with open(place / "frcnn-worker.lock", "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{root}: has a worker already; each worker needs a clone of its own") from None
+    descriptor = os.open(place / "frcnn-worker.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    lock = try_lock(descriptor)
+    if lock is None:
+        os.close(descriptor)
+        raise InputError(f"{root}: has a worker already; each worker needs a clone of its own")
+    try:
         yield
+    finally:
+        os.close(lock)
