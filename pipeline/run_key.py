@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.artifacts.manifest import MANIFEST
+from pipeline.detector.processor import has_amx
 from pipeline.params.file import Params
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "cv2")
@@ -40,6 +41,8 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
     add(*(f"{name} {getattr(sys.modules.get(name), '__version__', 'unused')}" for name in _LIBRARIES))
     device = sys.modules.get("pipeline.device")
     add(device.gpu_model() if device else "cpu")
+    # Kernels are chosen by it, see `pipeline.detector.convolution`.
+    add(f"amx {has_amx()}")
     return digest.hexdigest()[:32]
 
 

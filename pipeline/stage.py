@@ -33,6 +33,7 @@ class Stage:
     `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
     the stage's options, None for an optional one not given; `scratch` is a folder for what a run that is cut short can
     go on from, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
+    `kernels` takes what the processor's features chose, for the manifest.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage:
     inputs: Mapping[str, Path | None]
     scratch: Path | None = None
     bad_batches: Path | None = None
+    kernels: dict[str, str] = field(default_factory=dict, init=False)
     _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
     def input(self, option: str) -> Path:
@@ -116,8 +118,9 @@ def run_stage(
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths) if goes_on else None) as out:
-            work(Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches"))
-            write_manifest(out, name)
+            stage = Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches")
+            work(stage)
+            write_manifest(out, name, stage.kernels)
         shutil.rmtree(notes / "scratch" / name, ignore_errors=True)
         seconds = time.monotonic() - started
         remember_run(_root(), name, began_at, seconds)

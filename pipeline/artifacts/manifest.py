@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,16 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The stage that wrote a folder, and its files by path below the folder."""
+    """The stage that wrote a folder, its files by path below the folder, and what computed them where a processor's
+    features decide that."""
 
     stage: str
     files: Mapping[str, FileRecord]
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_manifest(folder: Path, stage: str) -> None:
-    """Write the manifest of a finished folder; equal files give equal bytes."""
+def write_manifest(folder: Path, stage: str, kernels: Mapping[str, str] | None = None) -> None:
+    """Write the manifest of a finished folder; equal files and `kernels` give equal bytes."""
     folder = Path(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     files = {}
@@ -56,7 +58,7 @@ def write_manifest(folder: Path, stage: str) -> None:
         start = _directory_start(path) if path.suffix == _SHARD else 0
         files[name] = FileRecord(size, start, _sha256(path, start))
     with atomic_file(folder / MANIFEST) as temporary:
-        temporary.write_bytes(_to_bytes(Manifest(stage, files)))
+        temporary.write_bytes(_to_bytes(Manifest(stage, files, kernels or {})))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -75,7 +77,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         parsed = json.loads(content)
         told = parsed["format"]
         records = parsed["files"].items() if told == FORMAT else ()
-        manifest = Manifest(parsed["stage"], {name: FileRecord(*record.values()) for name, record in records})
+        files = {name: FileRecord(*record.values()) for name, record in records}
+        manifest = Manifest(parsed["stage"], files, dict(parsed.get("kernels", {})))
         sound = told != FORMAT or _to_bytes(manifest) == content
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
@@ -147,6 +150,8 @@ def _to_bytes(manifest: Manifest) -> bytes:
             for name, record in sorted(manifest.files.items())
         },
     }
+    if manifest.kernels:
+        content["kernels"] = dict(sorted(manifest.kernels.items()))
     own = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return (json.dumps({**content, "sha256": own}, indent=1) + "\n").encode()
 

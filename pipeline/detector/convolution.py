@@ -3,7 +3,8 @@
 oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
 else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
 a layer that takes 10 ms alone took from 40 to 340. One product of matrices, of the gradient and what each cell's kernel
-has seen, takes four fifths of the time alone, and loses no more than its share (benchmarks/training_time.py).
+has seen, takes four fifths of the time alone on a processor with AMX, and loses no more than its share
+(benchmarks/training_time.py). Without AMX it takes 1.3 times as long, and oneDNN's kernel stays (docs/performance.md).
 
 Shapes: B images; D channels in, E channels out; H, W height, width of the maps.
 """
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.detector.processor import has_amx
 
 # For narrower layers oneDNN's kernel is faster, where it runs alone.
 _LEAST_CHANNELS = 256
@@ -29,9 +32,14 @@ def conv3x3(layer: nn.Conv2d, maps: Tensor, *, relu: bool = False) -> Tensor:
     low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     if not torch.is_grad_enabled():
         return _forward(maps, weight, bias, low, relu)
-    if low is not None and weight.requires_grad:
+    if low is not None and weight.requires_grad and weight.shape[1] >= _LEAST_CHANNELS and has_amx():
         return _Conv3x3.apply(maps.to(low), weight, bias, relu)
     return layer(maps).relu_() if relu else layer(maps)
+
+
+def weight_gradient_by(low_precision: bool, device: str) -> str:
+    """What computes the gradient of wide 3x3 convolutions' weights: `products` or `layer`, torch's own."""
+    return "products" if low_precision and device == "cpu" and has_amx() else "layer"
 
 
 def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None, relu: bool) -> Tensor:
@@ -44,7 +52,7 @@ def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dty
 
 
 class _Conv3x3(torch.autograd.Function):
-    """In the maps' dtype, which is lower than the weights' float32, as autocast would do it."""
+    """In the maps' dtype, which is lower than the weights' float32, as autocast would do it; for wide layers."""
 
     @staticmethod
     def forward(context: Any, maps: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
@@ -59,13 +67,11 @@ class _Conv3x3(torch.autograd.Function):
         maps, weight, *out = context.saved_tensors
         if context.relu:
             gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
-        is_wide = maps.shape[1] >= _LEAST_CHANNELS
-        of_maps, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        of_maps, *_ = torch.ops.aten.convolution_backward(
             *(gradient, maps, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
-            [context.needs_input_grad[0], not is_wide, not is_wide],
+            [context.needs_input_grad[0], False, False],
         )
-        if is_wide:
-            of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3))
+        of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3))
         # A gradient that lies as its weight does is kept as it is, another is copied once more.
         return of_maps, of_weight.to(torch.float32, memory_format=torch.channels_last), of_bias.float(), None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
 
@@ -23,6 +24,8 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
     """
     refuse_if_held(root)
     prepare_environment(root)
+    if slow := slow_precision(root):
+        tell(slow)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
         from pipeline.orchestrate.record import read_record

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.workspace import environment_in, hold_workspace
 
 
@@ -18,6 +19,8 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     """
     root = Path(root).resolve()
     with hold_workspace(root) as lock:
+        if slow := slow_precision(root):
+            print(slow, file=sys.stderr, flush=True)
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *arguments]

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
+from pipeline.detector.convolution import weight_gradient_by
 from pipeline.errors import InputError
 from pipeline.params.detector import RPNParams
 from pipeline.params.training import Schedule, SolverParams
@@ -69,6 +70,8 @@ def run_training(
     stage: Stage,
 ) -> None:
     """Train `step` for its schedule, going on where a run that was cut short left off, and write history.csv."""
+    low = accelerator.mixed_precision != "no"
+    stage.kernels["conv3x3_weight_gradient"] = weight_gradient_by(low, accelerator.device.type)
     with resumable(stage, schedule.iterations) as run:
         history = train(
             step,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.convolution import conv3x3, max_pool, weight_gradient
+from pipeline.detector import convolution
+from pipeline.detector.convolution import conv3x3, max_pool, weight_gradient, weight_gradient_by
 
 
 def drawn(*shape: int) -> Tensor:
@@ -39,10 +40,42 @@ def gradients(layer: nn.Conv2d, maps: Tensor, *, own: bool, relu: bool) -> tuple
     return out, list(torch.autograd.grad(out.float().square().sum(), [maps, layer.weight, layer.bias]))
 
 
+@pytest.fixture(params=[True, False], ids=["AMX", "no AMX"])
+def amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(convolution, "has_amx", lambda: request.param)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("channels", [8, 512])
-def test_under_autocast_outputs_are_equal_and_gradients_differ_by_rounding_only(channels: int, relu: bool) -> None:
+def test_gradients_by_products_are_for_wide_layers_on_amx_alone(
+    channels: int, relu: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = []
+
+    def counted(maps: Tensor, gradient: Tensor) -> Tensor:
+        products.append(weight_gradient(maps, gradient))
+        return products[-1]
+
+    monkeypatch.setattr(convolution, "weight_gradient", counted)
     maps, layer = drawn(2, channels, 5, 7), conv(channels, 32)
+    _, wanted = gradients(layer, maps, own=False, relu=relu)
+    _, own = gradients(layer, maps, own=True, relu=relu)
+    assert len(products) == (amx and channels == 512)
+    assert products or all(torch.equal(*pair) for pair in zip(own, wanted, strict=True))
+
+
+def test_what_computes_the_gradient_is_told(amx: bool) -> None:
+    assert weight_gradient_by(True, "cpu") == ("products" if amx else "layer")
+    assert weight_gradient_by(False, "cpu") == weight_gradient_by(True, "cuda") == "layer"
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_under_autocast_outputs_are_equal_and_gradients_differ_by_rounding_only(
+    relu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "has_amx", lambda: True)
+    maps, layer = drawn(2, 512, 5, 7), conv(512, 32)
     out, wanted = gradients(layer, maps, own=False, relu=relu)
     own_out, own = gradients(layer, maps, own=True, relu=relu)
     assert torch.equal(own_out, out) and type(own_out.grad_fn).__name__.startswith("_Conv3x3")
@@ -52,7 +85,7 @@ def test_under_autocast_outputs_are_equal_and_gradients_differ_by_rounding_only(
     assert own[1].stride() == layer.weight.stride()
 
 
-def test_in_float32_and_without_trained_weights_autograd_has_the_layer_itself() -> None:
+def test_in_float32_and_without_trained_weights_autograd_has_the_layer_itself(amx: bool) -> None:
     maps, layer = drawn(1, 512, 3, 3).requires_grad_(), conv(512, 4)
     assert not type(conv3x3(layer, maps).grad_fn).__name__.startswith("_Conv3x3")
     layer.requires_grad_(False)
