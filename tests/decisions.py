@@ -1,6 +1,7 @@
 """Every decision of the product at a threshold, on boxes that lie at it exactly, as a line of JSON: name to digest.
 
-`test_processors.py` runs it as on several processors: `python tests/decisions.py [intel|other]`.
+`test_processors.py` runs it as on several processors: `python tests/decisions.py [intel|other]`. There it also says
+whether the trunk's layers compute in each precision what torch's own do.
 """
 
 from __future__ import annotations
@@ -185,6 +186,25 @@ def digests() -> dict[str, str]:
     return told
 
 
+def layers_are_torchs() -> dict[str, bool]:
+    """Whether a convolution and its gradient come out as torch's own, for each precision."""
+    import torch
+
+    from pipeline.detector.convolution import conv3x3
+
+    layer, maps = torch.nn.Conv2d(4, 8, 3, padding=1), torch.arange(320).reshape(2, 4, 5, 8) / 320
+    told = {}
+    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            expected, out = torch.relu(layer(maps)), conv3x3(layer, maps, relu=True)
+            with torch.no_grad():
+                without_gradient = conv3x3(layer, maps, relu=True)
+        out.float().sum().backward()
+        bias = layer.bias.grad
+        told[name] = torch.equal(out, expected) and torch.equal(without_gradient, expected) and bias is not None
+    return told
+
+
 if __name__ == "__main__":
     import torch
 
@@ -198,6 +218,7 @@ if __name__ == "__main__":
                 "torch uses": torch.backends.cpu.get_cpu_capability(),
                 "numpy still has": numpy_still_has(os.environ["NPY_DISABLE_CPU_FEATURES"]),
                 "roots": torch.arange(1000, dtype=torch.float64).sqrt().tolist(),
+                "layers are torch's": layers_are_torchs(),
                 "decisions": digests(),
             }
         )

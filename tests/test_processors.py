@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.decisions import digests
+from tests.decisions import digests, layers_are_torchs
 from tests.portable import is_numeric
 from tests.processors import NUMPY_OFF, environment, numpy_still_has
 
 
-def test_decisions_at_a_threshold_do_not_depend_on_the_processor() -> None:
-    """As on one without AVX, and as on one of Intel's without AVX-512, all decisions have the same bytes as here."""
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What `decisions.py` says as on a processor without AVX, and as on one of Intel's without AVX-512."""
+    without = "X86_V4 AVX512_ICL AVX512_SPR"
     played = {
-        "other": environment(ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES=NUMPY_OFF),
-        "intel": environment(ATEN_CPU_CAPABILITY="avx2", NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"),
+        "other": environment(
+            ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41", NPY_DISABLE_CPU_FEATURES=NUMPY_OFF
+        ),
+        "intel": environment(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", NPY_DISABLE_CPU_FEATURES=without),
     }
     running = {
         maker: subprocess.Popen(
@@ -26,7 +31,17 @@ def test_decisions_at_a_threshold_do_not_depend_on_the_processor() -> None:
         )
         for maker, own in played.items()
     }
-    told = {maker: json.loads(process.communicate()[0]) for maker, process in running.items()}
+    return {maker: json.loads(process.communicate()[0]) for maker, process in running.items()}
+
+
+def test_layers_compute_in_bf16_and_float32_what_torchs_own_do(told: dict[str, Any]) -> None:
+    """Without AVX-512 oneDNN refuses bf16, in which the default graph computes."""
+    assert layers_are_torchs() == {"float32": True, "bf16": True}
+    assert [answer["layers are torch's"] for answer in told.values()] == [{"float32": True, "bf16": True}] * 2
+
+
+def test_decisions_at_a_threshold_do_not_depend_on_the_processor(told: dict[str, Any]) -> None:
+    """All have the same bytes as here."""
     here = digests()
     for maker, answer in told.items():
         assert answer["numpy still has"] == [], maker
