@@ -50,6 +50,9 @@ def dataset(stage: Stage) -> None:
             raise InputError(
                 f"the data set has no {split} images; change dataset.{stage.params.dataset.reader}.{split}"
             )
+    without = source.without_boxes()
+    if "train" in without:
+        raise InputError(f"{stage.linked('raw')}: {without['train']}")
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
@@ -68,6 +71,8 @@ def dataset(stage: Stage) -> None:
     )
     for line in summary(source.findings):
         stage.log(line)
+    for split, line in without.items():
+        stage.log(f"no AP can be told of {split}: {line}")
 
 
 def _open(stage: Stage) -> Dataset:

@@ -18,6 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.datasets.tally import Tally
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 IGNORE_LABEL = -1
@@ -51,8 +53,19 @@ class Finding:
 
 @dataclass
 class Dataset:
-    """A data set to be read once: `findings` is complete when `images` is used up."""
+    """A data set to be read once: `findings` and `tallies` are complete when `images` is used up."""
 
     classes: tuple[str, ...]  # without the background
     images: Iterator[AnnotatedImage]  # ascending image_id
     findings: list[Finding] = field(default_factory=list)
+    tallies: dict[Split, Tally] = field(default_factory=lambda: {split: Tally() for split in SPLITS})
+    named_in: str = ""  # where its classes are named, for what to do about a class that is not
+
+    def without_boxes(self) -> dict[Split, str]:
+        """Splits whose images have no box to be found: that, why, and what to do, in one line each."""
+        told = {}
+        for split, tally in self.tallies.items():
+            why = tally.why_empty(split)
+            if why:
+                told[split] = f"{why}; {tally.remedy(self.named_in)}"
+        return told

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset
+from pipeline.datasets.base import IGNORE_LABEL, SPLITS, AnnotatedImage, Dataset, Split
 from pipeline.datasets.class_names import Labels, check_classes, distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord
+from pipeline.datasets.tally import Tally
 from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
 
@@ -56,7 +57,9 @@ def validate(
     with faults.going_on():
         classes = _classes_of(data, faults)
     findings = Findings(data.root, policy)
-    return Dataset(classes, _check(data, classes, findings, measure, problems, faults), findings.rows)
+    tallies = {split: Tally() for split in SPLITS}
+    images = _check(data, classes, findings, measure, problems, faults, tallies)
+    return Dataset(classes, images, findings.rows, tallies, data.named_in or f"{data.section}.classes")
 
 
 def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:
@@ -79,6 +82,7 @@ def _check(
     measure: Measure | None,
     problems: Problems | None,
     faults: Faults,
+    tallies: dict[Split, Tally],
 ) -> Iterator[AnnotatedImage]:
     labels = Labels(classes)
     last = ""
@@ -89,8 +93,12 @@ def _check(
         with faults.going_on():
             record = _one_of(list(claims), findings)
             size = _size_of(data, record, findings, measure, problems)
+            tally = tallies[record.split]
             if size is not None:
-                yield _check_objects(data.boxes, record, labels, size, findings)
+                yield _check_objects(data.boxes, record, labels, size, findings, tally)
+            else:
+                why = findings.rows[-1]
+                tally.lose(why.kind, why.action, why.detail, len(record.names))
 
 
 def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:
@@ -153,17 +161,18 @@ def _size_of(
 
 
 def _check_objects(
-    form: BoxFormat, record: RawRecord, labels: Labels, size: tuple[int, int], findings: Findings
+    form: BoxFormat, record: RawRecord, labels: Labels, size: tuple[int, int], findings: Findings, tally: Tally
 ) -> AnnotatedImage:
     label = np.array([labels[name] for name in record.names], np.int16)
     label[record.ignore] = IGNORE_LABEL
     faults: list[_Fault] = []
-    if findings.action("unknown_class") == "ignore":
+    made_regions = (label == 0) & (findings.action("unknown_class") == "ignore")
+    if made_regions.any():
         faults += [
             (row, "unknown_class", _not_among(record.names[row]), "ignored")
-            for row in _rows(_without_word(label == 0, record))
+            for row in _rows(_without_word(made_regions, record))
         ]
-        label[label == 0] = IGNORE_LABEL
+        label[made_regions] = IGNORE_LABEL
     boxes, sound = _boxes_inside(form, record, label, size, findings, faults)
     kept = sound.copy()
     for kind, found in (
@@ -183,6 +192,10 @@ def _check_objects(
         findings.add("missing_difficult", record.annotation, -1, detail, "taken as not difficult", "add the tags")
     for row, kind, detail, done in sorted(faults, key=lambda fault: fault[0]):
         findings.add(kind, record.annotation, int(record.objects[row]), detail, done)
+        if done in ("dropped", "ignored"):
+            tally.lose(kind, done, detail)
+    difficult, iscrowd = record.difficult[kept], record.iscrowd[kept]
+    tally.add(label[kept], difficult, iscrowd, int((made_regions & kept).sum()))
     return AnnotatedImage(
         record.image_id,
         record.split,
@@ -190,8 +203,8 @@ def _check_objects(
         *size,
         boxes[kept],
         label[kept],
-        record.difficult[kept],
-        record.iscrowd[kept],
+        difficult,
+        iscrowd,
     )
 
 

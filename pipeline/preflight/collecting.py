@@ -65,6 +65,8 @@ class Checked:
         gt: all boxes.
         findings: everything that was found.
         stopping: of each kind whose policy is error, how often it was found; each one would end the `dataset` stage.
+        without_boxes: splits that have images but no box to be found, and a line that says why; train would end the
+            `dataset` stage.
         missing_splits: splits without which the `dataset` stage ends and which have no image.
     """
 
@@ -75,11 +77,12 @@ class Checked:
     findings: list[Finding]
     stopping: dict[str, int]
     missing_splits: tuple[Split, ...]
+    without_boxes: dict[Split, str]
 
     @property
     def stops(self) -> int:
         """How many things would end a run."""
-        return sum(self.stopping.values()) + len(self.missing_splits)
+        return sum(self.stopping.values()) + len(self.missing_splits) + ("train" in self.without_boxes)
 
     def count(self, label: int, split: Split) -> int:
         """Trainable boxes of a class in a split."""
@@ -115,6 +118,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Ch
         dataset.findings,
         {kind: count for kind, count in kinds.items() if getattr(params.findings, kind) == "error"},
         tuple(split for split in SPLITS if split != "val" and not images[split]),
+        dataset.without_boxes(),
     )
 
 

@@ -60,6 +60,8 @@ def ending(checked: Checked, dataset: DatasetParams) -> str:
     if not checked.stops:
         return "nothing here would stop a run"
     remedies = [f"give dataset.{dataset.reader}.{split} images" for split in checked.missing_splits]
+    if "train" in checked.without_boxes:
+        remedies.append(checked.without_boxes["train"])
     if checked.stopping:
         changes = [
             f"dataset.findings.{kind} to {' or '.join(a for a in dataset.findings.allowed(kind) if a != 'error')}"
@@ -94,6 +96,8 @@ def _counts(checked: Checked) -> Iterator[str]:
     yield from _table(SPLITS, rows)
     for split in checked.missing_splits:
         yield f"  no {split} images: this would stop the run"
+    for split, line in checked.without_boxes.items():
+        yield f"  {line}: this would stop the run" if split == "train" else f"  {line}: no AP could be told of it"
     for split, index in (("train", 0), ("test", 2)):
         absent = [name for name, own in counts.items() if own[index] == 0]
         if absent and checked.images["train" if index == 0 else "test"]:

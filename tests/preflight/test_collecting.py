@@ -65,11 +65,18 @@ def test_image_files_that_are_none_or_cut_off_are_counted_too(tmp_path: Path) ->
 
 
 def test_what_the_policy_mends_stops_nothing(tmp_path: Path) -> None:
-    checked = check_dataset(
-        tmp_path, table(tmp_path, "a.png,train,dog,5,5,5,9,0,0", "b.png,test,dog,1,2,3,4,0,0"), RESIZE
-    )
-    assert [finding.kind for finding in checked.findings] == ["zero_area"]
-    assert checked.stops == 0 and checked.without_objects == {"train": 1, "val": 0, "test": 0}
+    rows = ("a.png,train,dog,5,5,5,9,0,0", "a.png,train,dog,5,5,9,9,0,0", "b.png,test,dog,5,5,5,9,0,0")
+    checked = check_dataset(tmp_path, table(tmp_path, *rows), RESIZE)
+    assert [finding.kind for finding in checked.findings] == ["zero_area", "zero_area"]
+    assert checked.stops == 0 and checked.without_objects == {"train": 0, "val": 0, "test": 1}
+
+
+def test_a_train_without_a_box_would_stop_a_run_and_a_test_without_one_would_not(tmp_path: Path) -> None:
+    rows = ("a.png,train,dog,5,5,5,9,0,0", "a.png,train,dog,5,5,9,9,1,0", "b.png,test,dog,5,5,9,9,0,1")
+    checked = check_dataset(tmp_path, table(tmp_path, *rows), RESIZE)
+    assert checked.stops == 1 and set(checked.without_boxes) == {"train", "test"}
+    assert checked.without_boxes["train"].startswith("train has no box left: 1 zero_area dropped (x1, y1, x2, y2 = 5,")
+    assert "test has no box left: 1 ignore; take the mark" in checked.without_boxes["test"]
 
 
 def test_a_split_without_images_would_stop_a_run_but_val_may_be_empty(tmp_path: Path) -> None:
