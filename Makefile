@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 
 FAST := python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro flow ui worker report results test test-portable test-aten test-avx2 test-sse41 test-numpy test-long bench lint format setup clean
+.PHONY: repro flow ui worker report results test test-portable test-aten test-avx2 test-sse41 test-numpy test-long bench gpu-kit lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	@frcnn repro
@@ -57,6 +57,9 @@ test-long: setup ## drills, sweeps and real data
 
 bench: setup ## ratios against peers, into docs/performance.md
 	python -m benchmarks
+
+gpu-kit: setup ## what python -m benchmarks.gpu_truth needs on a bare GPU machine, into .gpu
+	python -m benchmarks.gpu_kit --out .gpu
 
 lint: setup
 	ruff format --check .

@@ -1,0 +1,52 @@
+"""A state of a training of VGG16 with its head: what each part of keeping it takes, and what the loop waits."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import torch
+from safetensors.torch import save
+
+from benchmarks.gpu_network import FULL, SMALL, Network
+from benchmarks.gpu_truth.bench import Bench
+from pipeline.params.file import load_params
+from pipeline.training.checkpoints import Checkpoints, TrainingState
+from pipeline.training.loop import make_optimiser
+from pipeline.training.packing import pack
+
+
+def run(bench: Bench) -> None:
+    """Part by part, then as training does it."""
+    from benchmarks.photos import ROOT
+
+    solver = load_params(ROOT / "pipeline/presets/default.yaml", ["solver"]).solver
+    network = Network(SMALL if bench.small else FULL, "roi_align").to(bench.device)
+    optimiser = make_optimiser(network, 1e-3, solver)
+    for weight in network.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimiser.step()
+    bench.wait()
+    seconds = {}
+    began = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal began
+        seconds[name] = time.perf_counter() - began
+        began = time.perf_counter()
+
+    tensors = pack(network, optimiser)
+    lap("to the host")
+    data = save(tensors)
+    lap("save")
+    hashlib.sha256(data).hexdigest()
+    lap("hash")
+    (bench.work / "state").write_bytes(data)
+    lap("write")
+    bench.record(gb=len(data) / 1e9, seconds=seconds)
+    (bench.work / "state").unlink()
+    kept = Checkpoints(bench.work / "checkpoints", "key", print)
+    bench.attempt(
+        "loop_waits_s",
+        lambda: bench.seconds(lambda: kept.write(TrainingState(1, pack(network, optimiser), {})), runs=1, warmup=0),
+    )

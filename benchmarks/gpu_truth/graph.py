@@ -1,0 +1,138 @@
+"""The whole graph twice, deterministic, by the commands of dvc.yaml without DVC; step 1 stopped and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from benchmarks.gpu_kit import copy_photos
+from benchmarks.gpu_truth.bench import Bench
+from pipeline.presets.apply import apply_preset
+
+ROOT = Path(__file__).resolve().parents[2]
+STOPPED = "train_rpn_step1"
+# A state as often as can be, whichever of the two the stages heed.
+_STATES_OFTEN = {"FRCNN_CHECKPOINT_ITERATIONS": "1", "FRCNN_CHECKPOINT_MINUTES": "0.0001"}
+
+
+def commands() -> dict[str, list[str]]:
+    """What each stage of dvc.yaml runs, in order, by this Python."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    found = {}
+    for name, stage in stages.items():
+        first, *rest = stage["cmd"].split()
+        assert first == "python", f"{name} is run by {first}"
+        found[name] = [sys.executable, *rest]
+    return found
+
+
+def run(bench: Bench) -> None:
+    """Two runs side by side, then the stop."""
+    photos = bench.work / "few-photos"
+    copy_photos(bench.kit / "photos", photos, 16 if bench.small else 64)
+    projects = [project(bench, photos, bench.work / name) for name in ("one", "two")]
+    done: list[dict[str, float]] = [{}, {}]
+    peak = _Peak(bench)
+    threads = [
+        threading.Thread(target=_run_graph, args=(folder, told)) for folder, told in zip(projects, done, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        peak.look()
+        bench.record(seconds=done[0], peak_device_bytes_of_both=peak.most)
+        time.sleep(0.5)
+    hashes = [_hashes(folder) for folder in projects]
+    differing = sorted(
+        name for name in hashes[0].keys() | hashes[1].keys() if hashes[0].get(name) != hashes[1].get(name)
+    )
+    bench.record(
+        stages_done=[len(told) for told in done],
+        seconds=done[0],
+        same_bytes=not differing and len(done[0]) == len(commands()),
+        differing=differing[:50],
+        sha256=hashlib.sha256(json.dumps(hashes[0], sort_keys=True).encode()).hexdigest(),
+        artifacts={name: value for name, value in hashes[0].items() if name.endswith((".safetensors", ".json"))},
+    )
+    bench.attempt("stopped_and_gone_on_with", lambda: _stopped(projects[1], hashes[0]))
+
+
+def project(bench: Bench, photos: Path, folder: Path) -> Path:
+    """A folder with data/ and params.yaml, where stages can be run."""
+    (folder / "data").mkdir(parents=True)
+    for name in ("raw", "weights", "initial_detector", "external_proposals"):
+        (folder / "data" / name).mkdir()
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    iterations = 3 if bench.small else 30
+    changes = ["base.deterministic=true", f"dataset.root={photos}"]
+    changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
+    for name in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint"):
+        changes += [f"{name}.iterations={iterations}", f"{name}.lr_drop_at=[]", f"{name}.warmup_iterations=1"]
+    if bench.small:
+        changes += [
+            "base.threads=1",
+            "resize.shorter_side=64",
+            "resize.longer_side=100",
+            "roi_head.hidden=32",
+            "rpn.channels=32",
+        ]
+    apply_preset(folder, "voc6_vgg16", changes)
+    return folder
+
+
+def _run_graph(folder: Path, done: dict[str, float]) -> None:
+    """Stage after stage; seconds of each that ends well. It ends with the first that does not."""
+    for name, command in commands().items():
+        began = time.monotonic()
+        if _start(folder, command).wait() != 0:
+            return
+        done[name] = time.monotonic() - began
+
+
+def _start(folder: Path, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path, **environment})
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in (folder / "data").rglob("*") if path.is_file() and ".partial" not in str(path))
+    own = [path for path in files if path.relative_to(folder / "data").parts[0] not in ("raw", "weights")]
+    return {str(p.relative_to(folder / "data")): hashlib.sha256(p.read_bytes()).hexdigest() for p in own}
+
+
+def _stopped(folder: Path, expected: dict[str, str]) -> dict[str, object]:
+    """SIGTERM to step 1 as soon as it has kept a state; the run after it is to end with the bytes of the whole one."""
+    command = commands()[STOPPED]
+    states = folder / "data/.frcnn/scratch" / STOPPED
+    process = _start(folder, command, **_STATES_OFTEN)
+    while process.poll() is None and not any(states.rglob("*.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    status, kept = process.wait(), len(list(states.rglob("*.json")))
+    again = _start(folder, command).wait()
+    found = _hashes(folder)
+    own = {name for name in expected if name.startswith(f"{STOPPED}/")}
+    same = again == 0 and all(found.get(name) == expected[name] for name in own)
+    return {"status": status, "states_kept": kept, "status_of_the_next": again, "same_bytes": same}
+
+
+class _Peak:
+    """The most memory of the card in use."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._on_gpu, self.most = bench.device.type == "cuda", 0
+
+    def look(self) -> None:
+        if self._on_gpu:
+            free, total = torch.cuda.mem_get_info()
+            self.most = max(self.most, total - free)

@@ -1,0 +1,110 @@
+"""What comes after the trunk: step 2's loop, joint training, detection, NMS and RoI pooling by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from benchmarks.gpu_network import FULL, SMALL, Network, joint_loss, make_batch
+from benchmarks.gpu_truth.bench import Bench
+from benchmarks.gpu_truth.training import resident_batches, schedule_of
+from benchmarks.training_time import loader_of, step_of
+from pipeline.detector.network import FasterRCNN
+from pipeline.detector.operators import nms
+from pipeline.detector.postprocess import DetectionRule
+from pipeline.detector.rpn import ProposalRule
+from pipeline.training.batches import prefetch
+from pipeline.training.launcher import launch
+from pipeline.training.loop import train
+
+
+def run(bench: Bench) -> None:
+    """Operators first, as they need no data."""
+    for count in (100,) if bench.small else (6000, 12000, 16600):
+        bench.attempt(f"nms_of_{count}_ms", lambda count=count: _nms(bench, count))
+    for pool in ("roi_pool", "roi_align"):
+        bench.attempt(f"{pool}_ms", lambda pool=pool: _pool(bench, pool))
+    for images in (1, 2):
+        bench.attempt(f"joint_and_detect_ms_of_{images}", lambda images=images: _joint(bench, images))
+    with bench.photos(8) as made:
+        for images in (2,) if bench.small else (2, 8):
+            bench.attempt(f"step2_views_per_s_of_{images}", lambda images=images: _step2(bench, made, images))
+
+
+def _boxes(bench: Bench, count: int, size: tuple[int, int]) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    corner = torch.rand(count, 2, generator=draw) * torch.tensor([size[1], size[0]]) * 0.7
+    sides = torch.rand(count, 2, generator=draw) * torch.tensor([size[1], size[0]]) * 0.3 + 1
+    return torch.cat([corner, corner + sides], dim=1).to(bench.device)
+
+
+def _nms(bench: Bench, count: int) -> float:
+    boxes = _boxes(bench, count, (600, 800))
+    scores = torch.rand(count, generator=torch.Generator().manual_seed(1)).to(bench.device)
+    return bench.seconds(lambda: nms(boxes, scores, 0.7)) * 1e3
+
+
+def _pool(bench: Bench, pool: str) -> dict[str, float]:
+    network = Network(SMALL if bench.small else FULL, pool).to(bench.device)
+    head, channels = network.head, network.trunk.out_channels
+    maps = torch.randn(2, channels, 37, 50, generator=torch.Generator().manual_seed(0)).to(bench.device)
+    maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
+    rois = [_boxes(bench, 64, (600, 800)) for _ in range(2)]
+
+    def forward() -> torch.Tensor:
+        return head(maps, rois)[0]
+
+    def both() -> None:
+        maps.grad = None
+        forward().sum().backward()
+
+    return {"head forward": bench.seconds(forward) * 1e3, "head forward and backward": bench.seconds(both) * 1e3}
+
+
+def _joint(bench: Bench, images: int) -> dict[str, float]:
+    setting = replace(SMALL if bench.small else FULL, batch=images)
+    network = Network(setting, "roi_align").to(bench.device)
+    batch = make_batch(network, setting).to(bench.device)
+    rules = ProposalRule(6000, 0.7, 300, 16.0), DetectionRule(0.05, 0.3, 100)
+    detector = FasterRCNN(network.trunk, network.rpn, network.head, network.grid, *rules)
+
+    def train_once() -> None:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            loss = joint_loss(network, batch)
+        loss.backward()
+
+    def detect() -> None:
+        with torch.inference_mode(), torch.autocast(bench.device.type, torch.bfloat16):
+            detector(batch.images, batch.sizes, [(1.0, 1.0)] * images)
+
+    joint = bench.seconds(train_once, runs=3) * 1e3
+    network.eval()
+    return {"joint": joint, "detect": bench.seconds(detect, runs=3) * 1e3}
+
+
+def _step2(bench: Bench, made: object, images: int) -> dict[str, float]:
+    stage, iterations = "train_head_step2", 2 if bench.small else 20
+    schedule = schedule_of(made, iterations, images)  # type: ignore[arg-type]
+    loader, step = loader_of(made, stage, schedule), step_of(made, stage)  # type: ignore[arg-type]
+    params = made.params  # type: ignore[attr-defined]
+    accelerator = launch(params.base)
+    resident = resident_batches(loader, iterations, accelerator.device)
+    count = iterations * images
+
+    def loop(batches: object) -> None:
+        train(
+            step,
+            batches,  # type: ignore[arg-type]
+            schedule,
+            params.solver,
+            accelerator,
+            stage=stage,
+            on_iteration=lambda loss: None,
+        )
+
+    return {
+        "as it is": count / bench.seconds(lambda: loop(lambda wanted: prefetch(loader, wanted)), 1, 1),
+        "batches resident": count / bench.seconds(lambda: loop(lambda wanted: [resident[i] for i in wanted]), 1, 0),
+    }

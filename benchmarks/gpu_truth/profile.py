@@ -1,0 +1,77 @@
+"""Where step 1 spends an iteration: kernels against the wall, launches, and where host and device meet."""
+
+from __future__ import annotations
+
+import collections
+import time
+import warnings
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu_truth.bench import Bench
+from benchmarks.gpu_truth.training import STAGE, schedule_of
+from benchmarks.training_time import loader_of, step_of
+from pipeline.training.batches import prefetch
+from pipeline.training.launcher import launch
+from pipeline.training.loop import train
+
+
+def run(bench: Bench) -> None:
+    """In bf16 with 2 images, over 20 iterations."""
+    with bench.photos(8) as made:
+        iterations = 2 if bench.small else 20
+        schedule = schedule_of(made, iterations, 2)
+        loader, step, accelerator = loader_of(made, STAGE, schedule), step_of(made, STAGE), launch(made.params.base)
+
+        def loop() -> None:
+            train(
+                step,
+                lambda wanted: prefetch(loader, wanted),
+                schedule,
+                made.params.solver,
+                accelerator,
+                stage=STAGE,
+                on_iteration=lambda loss: None,
+            )
+            bench.wait()
+
+        loop()
+        bench.attempt("profile", lambda: _profile(bench, loop, iterations))
+        if bench.device.type == "cuda":
+            bench.attempt("meetings", lambda: _meetings(loop, iterations))
+
+
+def _profile(bench: Bench, loop: object, iterations: int) -> dict[str, object]:
+    on_gpu = bench.device.type == "cuda"
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=kinds) as seen:
+        began = time.perf_counter()
+        loop()  # type: ignore[operator]
+        wall = time.perf_counter() - began
+    events = seen.key_averages()
+    name = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    largest = sorted(events, key=lambda event: -getattr(event, name))[:25]
+    return {
+        "wall_ms_an_iteration": wall * 1e3 / iterations,
+        "device_ms_an_iteration": sum(getattr(event, name) for event in events) / 1e3 / iterations,
+        "launches_an_iteration": sum(e.count for e in events if e.key == "cudaLaunchKernel") / iterations,
+        "synchronisations_an_iteration": sum(e.count for e in events if "Synchronize" in e.key) / iterations,
+        "operations_an_iteration": sum(e.count for e in events if e.key.startswith("aten::")) / iterations,
+        "largest_ms_an_iteration": {e.key[:90]: getattr(e, name) / 1e3 / iterations for e in largest},
+    }
+
+
+def _meetings(loop: object, iterations: int) -> dict[str, float]:
+    """Where the host waited, by file and line, times an iteration."""
+    places: collections.Counter[str] = collections.Counter()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            loop()  # type: ignore[operator]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for warning in met:
+        places[f"{warning.filename.rpartition('site-packages/')[2]}:{warning.lineno}"] += 1
+    return {place: count / iterations for place, count in places.most_common(40)}

@@ -1,0 +1,89 @@
+"""The sections of `benchmarks.gpu_truth`: what each records, how long it may take, what was predicted beforehand.
+
+Needs nothing but Python. Predictions were read off the code and measured on a CPU; none is a GPU's figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Section:
+    """One process of its own.
+
+    Attributes:
+        name: its module in this package, whose `run` does it.
+        seconds: after which it is ended; what it has recorded by then counts.
+        records: in words.
+        predicted: by what it speaks of; for an H100 unless it says something else.
+        needs_gpu: on a CPU it is skipped, though not its parts that a CPU can show.
+    """
+
+    name: str
+    seconds: int
+    records: str
+    predicted: Mapping[str, str] = field(default_factory=dict)
+    needs_gpu: bool = False
+
+
+SECTIONS = (
+    Section("ceilings", 20, "versions; matrix products; copies; disk; md5: the ceilings", {"bf16": "798 TFLOP/s"}),
+    Section(
+        "smoke",
+        60,
+        "agreement with the CPU, the same bits twice",
+        {"gradients": "within 2e-3 of the CPU's", "bits": "the same twice"},
+    ),
+    Section(
+        "data_stages",
+        40,
+        "resize, anchor_targets, backbone, features: ms an image, split into decode, compute, write",
+        {"features": "14 ms an image and mirror for the conversion, 4.2 ms for shards and hashes, all on one thread"},
+    ),
+    Section(
+        "training",
+        80,
+        "the real training loop of step 1: images/s, the largest term",
+        {
+            "float32, 1 image": "30-60 images/s",
+            "bf16, 1 image": "about 200 images/s",
+            "bf16, 2 images": "about 285 images/s",
+            "floor": "1,127 images/s at 600 x 800",
+            "host": "3.2, 3.6, 8.5 ms an iteration with 1, 2, 8 images",
+            "loader": "1.5 ms of one thread an image: about 500 images/s",
+        },
+    ),
+    Section(
+        "profile",
+        30,
+        "20 iterations: kernel ms against wall, launches, where it waits",
+        {"step 1": "host and device met 5 times an iteration when this was read off the code, joint about 25"},
+    ),
+    Section(
+        "cells",
+        90,
+        "trunk and RPN forward and backward by images, layout, precision, cudnn.benchmark; graphed; compiled: TFLOP/s",
+        {"bf16 or TF32 over float32": "4 to 6 times"},
+        needs_gpu=True,
+    ),
+    Section(
+        "heads",
+        50,
+        "step 2, joint, detect; NMS of 6,000 to 16,600; RoIPool and RoIAlign: ms",
+        {"step 2": "at most 70 views/s while row groups are decoded; floor 680 images/s with 2 images, 950 with 8"},
+    ),
+    Section(
+        "graph",
+        90,
+        "the whole graph twice, deterministic; SIGTERM and resume in step 1: SHA-256 of all artifacts, peak memory",
+        {"bytes": "the same twice and after a resume"},
+    ),
+    Section(
+        "checkpoint",
+        20,
+        "a state of VGG16 with its head: to the host, save, hash, write: seconds",
+        {"whole": "7 s of a CPU for 1.07 GB when this was read off the code"},
+    ),
+)
