@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.detector.processor import has_bf16
 from pipeline.presets.apply import LINKED
-from tests.portable import has_bf16, is_numeric, what_is_not_off
+from tests.portable import is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
 _TREE = (

@@ -12,12 +12,6 @@ _PROJECT = ("pipeline", "stages", "benchmarks", "tests")
 _NUMERIC = {"torch", "numpy"}
 
 
-def has_bf16() -> bool:
-    """Whether this processor computes in bf16; elsewhere a product takes twenty times as long as in float32."""
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text().split()))
-
-
 def is_numeric(test: Path) -> bool:
     """Whether a test file, or what it imports of the project, imports torch or NumPy, or it compares floats."""
     folders = [folder for folder in test.parents if folder.is_relative_to(ROOT / "tests")]

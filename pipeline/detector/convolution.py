@@ -47,15 +47,15 @@ def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dty
     """In one pass over the output, with the same bits as convolution and ReLU one after the other."""
     if dtype is not None:
         maps, weight, bias = maps.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    if not relu or (maps.dtype == torch.bfloat16 and not _has_bf16()):
+    if not relu or (maps.dtype == torch.bfloat16 and not _onednn_takes_bf16()):
         out = torch.conv2d(maps, weight, bias, padding=1)
         return out.relu_() if relu else out
     return torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
 
 
 @cache
-def _has_bf16() -> bool:
-    """Whether oneDNN takes bf16 here. Where the processor has no AVX-512, torch computes it without oneDNN, slowly."""
+def _onednn_takes_bf16() -> bool:
+    """Where the processor has no AVX-512 it refuses, and torch computes bf16 without it."""
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return supported
 
