@@ -35,7 +35,7 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: floa
     Anchors that lie alike around a box have equal IoUs, but neither float32 nor float64 arithmetic finds them equal:
     IoUs are computed in float64, from `AnchorGrid.exact`, and compared as float32.
     """
-    if len(gt_boxes) == 0:
+    if len(gt_boxes) == 0 or len(anchors) == 0:
         return _all_background(anchors)
     iou = pairwise_iou(gt_boxes.double(), anchors.double(), torch.float32)
     max_iou, matched_gt = iou.max(dim=0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 # Of the ImageNet weights: RGB in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -20,7 +21,8 @@ class Trunk(nn.Module):
 
     `stride` is the pixels between two cells of the map, `out_channels` is D. The pixel mean and std belong to the
     weights and travel with them. A backbone implements `initialise`, `feature_size`, `frozen` and `trained`, and has
-    weights of its own under `layers`, named as torchvision names them.
+    weights of its own under `layers`, named as torchvision names them. A map has at least one cell, however thin the
+    image: `frozen` begins with `at_least_a_cell`.
     """
 
     stride: int
@@ -39,7 +41,7 @@ class Trunk(nn.Module):
         raise NotImplementedError
 
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """(Fh, Fw) of an image of (H, W)."""
+        """(Fh, Fw) of an image of (H, W), each at least 1."""
         raise NotImplementedError
 
     def frozen(self, images: Tensor) -> Tensor:
@@ -63,3 +65,15 @@ class Trunk(nn.Module):
                 image[:, height:] = 0
                 image[:, :, width:] = 0
         return normalised
+
+
+def at_least_a_cell(images: Tensor, stride: int) -> Tensor:
+    """(B, 3, H, W) normalised images, with zeros below and at the right where a side is shorter than `stride`.
+
+    So are smaller images of a batch padded. Without it a map of an image thinner than a stride would have no cell, and
+    all that comes after the trunk would need a case of its own for such an image.
+    """
+    height, width = images.shape[2:]
+    if height >= stride and width >= stride:
+        return images
+    return functional.pad(images, (0, max(0, stride - width), 0, max(0, stride - height)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detector.convolution import conv3x3, max_pool
-from pipeline.detector.trunk import Trunk
+from pipeline.detector.trunk import Trunk, at_least_a_cell
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ class VGGTrunk(Trunk):
         return self
 
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """(Fh, Fw) of an image of (H, W): each pooling halves, rounding down, or up with `ceil_pool`."""
+        """(Fh, Fw) of an image of (H, W): each pooling halves, rounding down, or up with `ceil_pool`; at least 1."""
         for _ in range(self._poolings):
             height, width = (-(-height // 2), -(-width // 2)) if self._ceil_pool else (height // 2, width // 2)
-        return height, width
+        return max(height, 1), max(width, 1)
 
     def frozen(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images through the frozen blocks and the pooling after them."""
         with torch.no_grad():
-            return _run(self.layers[: self._frozen_layers], images)
+            return _run(self.layers[: self._frozen_layers], at_least_a_cell(images, self.stride))
 
     def trained(self, maps: Tensor) -> Tensor:
         """What `frozen` gave to (B, D, Fh, Fw) maps."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.file import Bundle, BundleParams, Parts
@@ -56,13 +57,19 @@ class OnnxDetector(nn.Module):
             (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
         """
         mean, std = (value.reshape(1, 3, 1, 1) for value in (self.trunk.pixel_mean, self.trunk.pixel_std))
-        maps = self.trunk((image * 255 - mean * 255) / (std * 255))
+        maps = self.trunk(self._at_least_a_cell((image * 255 - mean * 255) / (std * 255)))
         height, width = image.shape[2], image.shape[3]
         limits = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in (width, height)] * 2)
         objectness, deltas = self.rpn(maps)
         boxes = _clip(decode(self._anchors(maps), deltas.reshape(-1, 4)), limits)
         proposals = self._propose(objectness.reshape(-1), boxes, scale)
         return self._classify(maps, proposals, limits)
+
+    def _at_least_a_cell(self, image: Tensor) -> Tensor:
+        """What the trunk begins with, written so that sizes may vary."""
+        down, right = (torch.sym_max(self.trunk.stride - side, 0) for side in image.shape[2:])
+        sides: list[Any] = [0, right, 0, down]
+        return functional.pad(image, sides)
 
     def _anchors(self, maps: Tensor) -> Tensor:
         """The (K, 4) anchors of `AnchorGrid`, whose float64 is kept until the last."""

@@ -59,7 +59,7 @@ class Placement:
         """Locations along an axis, Fw or Fh, of images whose side has so many px; any shape."""
         for _ in range(self.poolings):
             sides = -(-sides // 2) if self.ceil_pool else sides // 2
-        return sides
+        return np.maximum(sides, 1)
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.

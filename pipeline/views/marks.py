@@ -51,6 +51,8 @@ def _fixed(points: np.ndarray) -> list[tuple[int, int]]:
 def colour_ramp(shades: np.ndarray) -> np.ndarray:
     """(...) 0..1 to (..., 3) uint8 RGB of viridis, whose brightness alone tells the order."""
     levels = np.round(np.clip(shades, 0, 1) * 255).astype(np.uint8)
+    if levels.size == 0:  # cv2 gives nothing then
+        return np.zeros((*levels.shape, 3), np.uint8)
     colours = cv2.applyColorMap(levels.reshape(-1, 1), cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
     return colours.reshape(*levels.shape, 3)
 

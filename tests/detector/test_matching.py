@@ -10,7 +10,15 @@ from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_anchors, match_proposals
+from pipeline.detector.matching import (
+    BG,
+    FG,
+    IGNORE,
+    assign_anchors,
+    ignore_in_regions,
+    match_anchors,
+    match_proposals,
+)
 
 GT = torch.tensor([[0.0, 0, 10, 10]])
 FAR = torch.tensor([[100.0, 100, 110, 110]])
@@ -61,6 +69,22 @@ def test_without_gt_boxes_every_anchor_is_background() -> None:
     assert matches.labels.tolist() == [BG, BG]
     assert matches.max_iou.tolist() == [0, 0]
     assert matches.matched_gt.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("border", [0.0, 3.0, None])
+@pytest.mark.parametrize("gt", [torch.zeros(0, 4), torch.tensor([[1.0, 0, 300, 4]])], ids=["without gt", "with gt"])
+@pytest.mark.parametrize("regions", [torch.zeros(0, 4), GT], ids=["without regions", "with regions"])
+def test_an_image_in_which_no_anchor_may_be_used_has_neither_fg_nor_bg(
+    gt: Tensor, regions: Tensor, border: float | None
+) -> None:
+    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), 8).exact(1, 40)
+    rules = {"fg_iou": 0.7, "bg_iou": 0.3, "ignore_ioa": 0.5}
+    matches = assign_anchors(anchors, (4, 320), gt, regions, allowed_border=border, **rules)
+    assert len(matches.labels) == len(matches.matched_gt) == len(matches.max_iou) == len(anchors)
+    if border is not None:
+        assert set(matches.labels.tolist()) == {IGNORE} and not matches.max_iou.any()
+    else:
+        assert set(matches.labels.tolist()) > {BG} or len(gt) == 0
 
 
 @given(st.integers(8, 24), st.integers(8, 24), st.integers(40, 160), st.integers(40, 160))

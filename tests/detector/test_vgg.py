@@ -90,12 +90,27 @@ def test_pixel_statistics_travel_with_the_weights() -> None:
 
 
 @pytest.mark.parametrize("ceil_pool", [False, True])
-@pytest.mark.parametrize("size", [(32, 48), (33, 47), (50, 38), (17, 31)])
+@pytest.mark.parametrize("size", [(32, 48), (33, 47), (50, 38), (17, 31), (8, 8), (7, 40), (40, 7), (1, 1), (1, 25)])
 def test_announced_feature_size_is_that_of_the_maps(size: tuple[int, int], ceil_pool: bool) -> None:
     trunk = tiny_trunk(ceil_pool=ceil_pool).eval()
     with torch.no_grad():
         maps = trunk(torch.zeros(1, 3, *size))
     assert maps.shape == (1, trunk.out_channels, *trunk.feature_size(*size))
+
+
+@pytest.mark.parametrize("size", [(4, 320), (320, 3), (1, 1)])
+def test_an_image_thinner_than_a_stride_has_the_map_of_its_pixels_among_zeros(size: tuple[int, int]) -> None:
+    """As in a batch with a larger image, whether or not the maps of the frozen blocks lie in between."""
+    height, width = size
+    pixels = random_images(1, 3, height, width)
+    for frozen_blocks in (0, 2, 4):
+        trunk = tiny_trunk(frozen_blocks=frozen_blocks).eval()
+        padded = torch.zeros(1, 3, max(height, trunk.stride), max(width, trunk.stride))
+        padded[:, :, :height, :width] = pixels
+        with torch.no_grad():
+            maps, expected = trunk(pixels), trunk(padded)
+        assert maps.shape[2:] == trunk.feature_size(height, width)
+        assert torch.equal(maps, expected)
 
 
 @pytest.mark.parametrize("name", ["tiny", "vgg16"])

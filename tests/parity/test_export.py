@@ -145,6 +145,7 @@ def test_random_weights_with_a_measured_normalisation_detect_the_same(
     [
         ({"detect": {"pre_nms": -1}}, 96, 120),
         ({"resize": {"rule": "fixed", "fixed_height": 80, "fixed_width": 112}}, 80, 112),
+        ({"resize": {"rule": "fixed", "fixed_height": 3, "fixed_width": 112}}, 3, 112),  # thinner than a stride
     ],
 )
 def test_all_candidates_and_a_fixed_size_detect_the_same(

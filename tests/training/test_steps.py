@@ -255,3 +255,18 @@ def test_joint_step_survives_a_batch_without_gt_or_background() -> None:
     losses, _ = gradients(step, batch)
     assert [losses["roi_class"].item(), losses["roi_box"].item()] == [0, 0]
     assert losses["rpn_objectness"].isfinite()
+
+
+def test_joint_step_trains_on_images_thinner_than_a_stride_and_without_anchors() -> None:
+    """No anchor of theirs may be used; one has a gt box and no proposal that is large enough."""
+    step = joint_step()
+    images = torch.randint(0, 256, (2, 3, 3, 96), generator=DRAW, dtype=torch.uint8)
+    no_anchor = AnchorSample(torch.arange(0), torch.arange(0), torch.zeros(0, 4))
+    gt = [GtBoxes(torch.tensor([[10.0, 0, 40, 3]]), torch.tensor([1])), NO_GT]
+    views = Views([Entry("a", False), Entry("b", True)], [(3, 96), (1, 96)], images=images)
+    batch = Batch(views, [no_anchor, no_anchor], [], gt, [(1.0, 1.0), (1.0, 1.0)], [1, 2, 3])
+    losses, found = gradients(step, batch)
+    assert [losses["rpn_objectness"].item(), losses["rpn_box"].item()] == [0, 0]
+    assert losses["roi_class"].item() > 0 and all(gradient.isfinite().all() for gradient in found)
+    again, _ = gradients(step, batch)
+    assert {name: loss.item() for name, loss in losses.items()} == {name: loss.item() for name, loss in again.items()}
