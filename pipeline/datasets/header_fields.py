@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
+Mode = Literal["rgb", "gray", "palette", "alpha", "cmyk", "16bit"]
+Parsed = tuple[int, int, int, Mode]
+"""Width, height, orientation, mode; the size as stored, px."""
+
 _MAX_VALUES = 1 << 20  # values of one TIFF tag, such as the offsets of its strips
 _TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}  # the unsigned integers among TIFF's field types
-# size, bits, photometric, strips, orientation, channels, tiles, sign
-_TIFF_TAGS = frozenset({256, 257, 258, 262, 273, 274, 277, 279, 322, 323, 324, 325, 339})
+# size, bits, compression, photometric, strips, orientation, channels, planes, palette, tiles, sign
+_TIFF_TAGS = frozenset({256, 257, 258, 259, 262, 273, 274, 277, 279, 284, 320, 322, 323, 324, 325, 339})
 
 
 class HeaderError(Exception):

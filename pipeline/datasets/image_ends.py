@@ -10,8 +10,9 @@ import os
 import re
 from typing import BinaryIO
 
+from pipeline.datasets.bitmaps import read_bitmap
 from pipeline.datasets.header_fields import HeaderCutOffError, take, tiff_tags
-from pipeline.datasets.image_headers import Format, bmp_fields, jpeg_segments, png_chunks
+from pipeline.datasets.image_headers import Format, gif_blocks, jpeg_segments, png_chunks
 
 _BLOCK = 1 << 20  # bytes read at once
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan, 0xff is data with 0x00 after it, or a restart
@@ -31,15 +32,16 @@ def what_is_missing(file: BinaryIO, form: Format) -> str:
             case "png":
                 _walk_png(file, size)
             case "bmp":
-                _, _, _, offset, count, _ = bmp_fields(file)
-                return _short(size, offset + count)
+                bitmap = read_bitmap(file)
+                return _short(size, bitmap.offset + bitmap.size)
             case "webp":
                 file.seek(4)
                 return _short(size, 8 + int.from_bytes(take(file, 4), "little"))
             case "tiff":
                 return _short(size, _end_of_tiff(file))
             case "gif":
-                _walk_gif(file)
+                for _ in gif_blocks(file):
+                    pass
     except HeaderCutOffError:
         return "it ends before its last part"
     return ""
@@ -86,33 +88,6 @@ def _walk_png(file: BinaryIO, size: int) -> None:
     for _, length in png_chunks(file):
         if file.tell() + length + 4 > size:  # the checksum stands behind the content
             raise HeaderCutOffError("it ends inside a chunk")
-
-
-def _walk_gif(file: BinaryIO) -> None:
-    """To the trailer, over extensions and images, which are made of sub-blocks of at most 255 bytes."""
-    file.seek(10)
-    position = 13 + _colours(take(file, 1)[0])
-    while True:
-        file.seek(position)
-        kind = take(file, 1)[0]
-        if kind == 0x21:
-            position += 2
-        elif kind == 0x2C:
-            file.seek(position + 9)
-            position += 11 + _colours(take(file, 1)[0])
-        else:  # the trailer, or what no decoder reads on from
-            return
-        while True:
-            file.seek(position)
-            length = take(file, 1)[0]
-            position += 1 + length
-            if length == 0:
-                break
-
-
-def _colours(flags: int) -> int:
-    """Bytes of the palette that a GIF's packed flags announce."""
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _end_of_tiff(file: BinaryIO) -> int:

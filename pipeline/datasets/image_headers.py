@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError, exif_orientation, take, tiff_tags
+from pipeline.datasets.bitmaps import read_bitmap
+from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError, Mode, Parsed, exif_orientation, take
+from pipeline.datasets.tiff_headers import parse_tiff
 
 Format = Literal["jpeg", "png", "bmp", "webp", "tiff", "gif"]
-Mode = Literal["rgb", "gray", "palette", "alpha", "cmyk", "16bit"]
 
+_PNG_MODES: dict[int, Mode] = {0: "gray", 2: "rgb", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
+_PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds at most 64 KiB of it
+_DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential and progressive, Huffman or arithmetic codes
 _MAX_GARBAGE = 1 << 16  # bytes that decoders skip between two segments of a JPEG
 
 
@@ -55,9 +59,6 @@ def read_header(file: BinaryIO) -> ImageHeader:
     return ImageHeader(form, width, height, orientation, mode)
 
 
-_Parsed = tuple[int, int, int, Mode]  # width, height, orientation, mode; the size as stored
-
-
 def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
     """(marker, length of its content) up to the start of scan, with `file` at the content.
 
@@ -85,14 +86,18 @@ def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
             return
 
 
-def _parse_jpeg(file: BinaryIO) -> _Parsed:
+def _parse_jpeg(file: BinaryIO) -> Parsed:
     frame: tuple[int, int, int, int] | None = None
+    factors = b""
     exif: bytes | None = None
     for marker, length in jpeg_segments(file):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if frame is not None:
                 raise HeaderError("it has two frame headers")
+            if marker not in _DECODED_FRAMES:
+                raise HeaderError(f"it is of a kind of JPEG (frame {marker:#x}) that no decoder here reads")
             frame = struct.unpack(">BHHB", take(file, 6))
+            factors = take(file, 3 * frame[3])[1::3]
         elif marker == 0xD9:
             raise HeaderError("it ends before its first scan")
         elif marker == 0xE1 and exif is None and (content := take(file, length)).startswith(b"Exif\0"):
@@ -102,6 +107,9 @@ def _parse_jpeg(file: BinaryIO) -> _Parsed:
     precision, height, width, channels = frame
     if precision != 8 or channels not in (1, 3, 4):
         raise HeaderError(f"it has {channels} channels of {precision} bits, which no JPEG decoder here reads")
+    for sampling in ([factor >> 4 for factor in factors], [factor & 15 for factor in factors]):
+        if not all(1 <= own <= 4 and max(sampling) % own == 0 for own in sampling):
+            raise HeaderError("the samples of its channels do not fit together")
     modes: dict[int, Mode] = {1: "gray", 3: "rgb", 4: "cmyk"}
     return width, height, exif_orientation(exif), modes[channels]
 
@@ -121,58 +129,92 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             return
 
 
-def _parse_png(file: BinaryIO) -> _Parsed:
-    size, orientation = None, 1
+def _parse_png(file: BinaryIO) -> Parsed:
+    ihdr: tuple[int, int, int, int, int, int, int] | None = None
+    orientation, found = 1, set()
     try:
         for kind, length in png_chunks(file):
-            if (size is None) != (kind == b"IHDR"):
+            if (ihdr is None) != (kind == b"IHDR"):
                 raise HeaderError("it does not begin with its one IHDR")
-            if size is None:
-                size = struct.unpack(">IIBB", take(file, 10))
+            if ihdr is None:
+                ihdr = struct.unpack(">IIBBBBB", take(file, 13))
             elif kind == b"eXIf" and length <= _MAX_EXIF:
                 orientation = exif_orientation(take(file, length))
+            found.add(kind)
     except HeaderCutOffError:
-        if size is None:
+        if ihdr is None:
             raise
-    assert size is not None  # png_chunks yields or raises
-    width, height, bits, colour = size
-    modes: dict[int, Mode] = {0: "gray", 2: "rgb", 3: "palette", 4: "alpha", 6: "alpha"}
-    if colour not in modes or bits not in (1, 2, 4, 8, 16):
+    else:
+        if b"IDAT" not in found:
+            raise HeaderError("it has no pixels (IDAT)")
+    assert ihdr is not None  # png_chunks yields or raises
+    width, height, bits, colour, *methods, interlace = ihdr
+    if bits not in _PNG_BITS.get(colour, ()):
         raise HeaderError(f"its header says colour type {colour} of {bits} bits, which PNG does not have")
-    return width, height, orientation, "16bit" if bits == 16 else modes[colour]
+    if any(methods) or interlace > 1:
+        raise HeaderError("its header says methods that PNG does not have")
+    if colour == 3 and b"IDAT" in found and b"PLTE" not in found:
+        raise HeaderError("it has no palette (PLTE)")
+    return width, height, orientation, "16bit" if bits == 16 else _PNG_MODES[colour]
 
 
-def _parse_bmp(file: BinaryIO) -> _Parsed:
-    width, height, bits, _, _, alpha = bmp_fields(file)
-    return width, height, 1, "palette" if bits <= 8 else "alpha" if alpha else "rgb"
+def _parse_bmp(file: BinaryIO) -> Parsed:
+    own = read_bitmap(file)
+    return own.width, own.height, 1, "alpha" if own.alpha else "palette" if own.bits <= 8 else "rgb"
 
 
-def bmp_fields(file: BinaryIO) -> tuple[int, int, int, int, int, bool]:
-    """Width, height, bits a pixel, offset of the pixels, their bytes (0 where not told), whether there is alpha."""
+def gif_blocks(file: BinaryIO) -> Iterator[int]:
+    """The introducers of a GIF's blocks, with `file` behind each, up to its trailer or what no decoder reads on from.
+
+    The file may be moved between two blocks.
+    """
     file.seek(10)
-    offset, header = struct.unpack("<II", take(file, 8))
-    if header == 12:
-        width, height, planes, bits = struct.unpack("<HHHH", take(file, 8))
-        return width, height, bits, offset, (width * bits + 31) // 32 * 4 * height, False
-    if header not in (40, 52, 56, 64, 108, 124):
-        raise HeaderError(f"its header is {header} bytes long, which BMP does not have")
-    width, height, planes, bits, compression, count = struct.unpack("<iiHHII", take(file, 20))
-    height = abs(height)  # negative where the rows stand from the top
-    if planes != 1 or bits not in (1, 4, 8, 16, 24, 32) or compression not in (0, 1, 2, 3, 6) or width < 1:
-        raise HeaderError(f"its header says {width} px of {bits} bits with compression {compression}")
-    if compression not in (1, 2):  # else run lengths, whose bytes only `count` tells
-        count = (width * bits + 31) // 32 * 4 * height
-    alpha = bits == 32 and header >= 56 and take(file, 32)[28:] != bytes(4)
-    return width, height, bits, offset, count, alpha
+    position = 13 + gif_colours(take(file, 1)[0])
+    while True:
+        file.seek(position)
+        kind = take(file, 1)[0]
+        yield kind
+        if kind == 0x21:
+            position += 2
+        elif kind == 0x2C:
+            file.seek(position + 9)
+            position += 11 + gif_colours(take(file, 1)[0])
+        else:
+            return
+        while True:  # sub-blocks of at most 255 bytes
+            file.seek(position)
+            length = take(file, 1)[0]
+            position += 1 + length
+            if length == 0:
+                break
 
 
-def _parse_gif(file: BinaryIO) -> _Parsed:
+def gif_colours(flags: int) -> int:
+    """Bytes of the palette that a GIF's packed flags announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _parse_gif(file: BinaryIO) -> Parsed:
     file.seek(6)
-    width, height = struct.unpack("<HH", take(file, 4))
+    width, height, flags = struct.unpack("<HHB", take(file, 5))
+    try:
+        if not any(kind == 0x2C for kind in gif_blocks(file)):
+            raise HeaderError("it has no picture")
+        left, top, own_width, own_height, own_flags = struct.unpack("<HHHHB", take(file, 9))
+        file.seek(gif_colours(own_flags), 1)
+        code_size = take(file, 1)[0]
+    except HeaderCutOffError:  # told as what is missing
+        return width, height, 1, "palette"
+    if left + own_width > width or top + own_height > height:
+        raise HeaderError(f"its first picture sticks out of its {width} x {height} px")
+    if not (flags | own_flags) & 0x80:
+        raise HeaderError("it has no palette")
+    if not 2 <= code_size <= 8:
+        raise HeaderError(f"its codes begin with {code_size} bits; 2 to 8 can be read")
     return width, height, 1, "palette"
 
 
-def _parse_webp(file: BinaryIO) -> _Parsed:
+def _parse_webp(file: BinaryIO) -> Parsed:
     file.seek(12)
     kind, data = take(file, 4), take(file, 14)[4:]
     if kind == b"VP8 ":
@@ -188,53 +230,49 @@ def _parse_webp(file: BinaryIO) -> _Parsed:
     if kind != b"VP8X":
         raise HeaderError(f"it begins with a chunk {kind!r}, which WebP does not have")
     width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (4, 7))
+    if not any(name in (b"VP8 ", b"VP8L", b"ANMF") for name, _ in _webp_chunks(file)):
+        raise HeaderError("it has no picture")
     orientation = _webp_orientation(file) if data[0] & 0x08 else 1
     return width, height, orientation, "alpha" if data[0] & 0x10 else "rgb"
 
 
-def _webp_orientation(file: BinaryIO) -> int:
+def _webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(name, length of its content) of all chunks, with `file` at the content, until the file ends.
+
+    Raises:
+        HeaderCutOffError: it ends before it says that it does.
+    """
+    file.seek(4)
+    end = 8 + int.from_bytes(take(file, 4), "little")
     position = 12
     while True:
         file.seek(position)
         head = file.read(8)
         if len(head) < 8:
-            return 1
+            if position < end - 1:  # a padding byte may be missing
+                raise HeaderCutOffError("it ends before its last part")
+            return
         length = int.from_bytes(head[4:], "little")
-        if head[:4] == b"EXIF":
-            return exif_orientation(file.read(min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0"))
+        yield head[:4], length
         position += 8 + length + length % 2
 
 
-def _parse_tiff(file: BinaryIO) -> _Parsed:
-    tags = tiff_tags(file)
-
-    def first(tag: int, default: int) -> int:
-        return int(tags[tag][0]) if tag in tags else default
-
-    width, height = first(256, 0), first(257, 0)
-    bits, channels, photometric = first(258, 1), first(277, 1), first(262, -1)
-    if bits not in (1, 2, 4, 8, 16) or first(339, 1) != 1 or channels > 5:
-        raise HeaderError(f"it has {channels} channels of {bits} bits; at most 5 of unsigned 1 to 16 bits can be read")
-    if first(322, 1) * first(323, 1) > max(width * height, 1 << 24):
-        raise HeaderError("its tiles are much larger than the image")
-    modes: dict[int, Mode] = {0: "gray", 1: "gray", 2: "rgb", 3: "palette", 5: "cmyk", 6: "rgb"}
-    if photometric not in modes:
-        raise HeaderError(f"it has photometric interpretation {photometric}, which cannot be read")
-    alpha = channels == (2 if modes[photometric] == "gray" else 4) and photometric in (0, 1, 2)
-    mode: Mode = "16bit" if bits == 16 else "alpha" if alpha else modes[photometric]
-    orientation = first(274, 1)
-    return width, height, orientation if 1 <= orientation <= 8 else 1, mode
+def _webp_orientation(file: BinaryIO) -> int:
+    for name, length in _webp_chunks(file):
+        if name == b"EXIF":
+            return exif_orientation(file.read(min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0"))
+    return 1
 
 
-_FORMATS: tuple[tuple[Format, bytes, Callable[[BinaryIO], _Parsed]], ...] = (
+_FORMATS: tuple[tuple[Format, bytes, Callable[[BinaryIO], Parsed]], ...] = (
     ("jpeg", b"\xff\xd8\xff", _parse_jpeg),
     ("png", b"\x89PNG\r\n\x1a\n", _parse_png),
     ("bmp", b"BM", _parse_bmp),
     ("webp", b"RIFF", _parse_webp),
-    ("tiff", b"II*\0", _parse_tiff),
-    ("tiff", b"MM\0*", _parse_tiff),
-    ("tiff", b"II+\0", _parse_tiff),
-    ("tiff", b"MM\0+", _parse_tiff),
+    ("tiff", b"II*\0", parse_tiff),
+    ("tiff", b"MM\0*", parse_tiff),
+    ("tiff", b"II+\0", parse_tiff),
+    ("tiff", b"MM\0+", parse_tiff),
     ("gif", b"GIF87a", _parse_gif),
     ("gif", b"GIF89a", _parse_gif),
 )

@@ -1,12 +1,13 @@
 """The one image reader of all stages.
 
-OpenCV decodes; the header is read first, so that nothing is decoded that is cut off, too large or of a format that the
-project does not read. What becomes of the modes:
+The header is read first, so that nothing is decoded that is cut off, too large or of a kind that is not read: a kind
+that is accepted decodes, unless the file is damaged inside. What becomes of the modes:
 
 - gray is repeated in all channels, a palette is looked up;
 - alpha is dropped: the colours are those of the file, also where nothing of them would be seen. TIFF alone has them
   blended with black, which libtiff does; the transparent pixels of a GIF get its background colour;
 - of 16 bits the upper 8 are kept, within 1;
+- colours of a bitmap of 16 or 32 bits stand where its masks say;
 - CMYK becomes RGB by (1 - C)(1 - K) and so on, without colour profiles. A JPEG's is inverted in the file, as Adobe
   began and all writers do;
 - of an animation the first picture is taken, of a TIFF of several pages the first page.
@@ -19,16 +20,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.datasets.decoding import decode
 from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError
 from pipeline.datasets.image_ends import what_is_missing
 from pipeline.datasets.image_headers import ImageHeader, read_header
 from pipeline.errors import InputError
 
 MAX_PIXELS = 2**28  # 16384 x 16384; 0.8 GB decoded
+_LONGEST_SIDE = {"jpeg": 65_500}  # px; libjpeg's limit
+_LONGEST_OTHER_SIDE = 1_000_000  # libpng's limit, and about OpenCV's
 
 ProblemKind = Literal["undecodable", "truncated", "exif_orientation", "mode", "too_large"]
 
@@ -72,14 +75,15 @@ def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as file:
         header = _header_of(path, file)
-        if header.width * header.height > max_pixels:
-            raise InputError(f"{path}: {_too_large(header, max_pixels)}; scale it down or drop it from the list")
+        too_large = _too_large(header, max_pixels)
+        if too_large:
+            raise InputError(f"{path}: {too_large}; scale it down or drop it from the list")
         missing = what_is_missing(file, header.format)
         if missing:
             raise InputError(f"{path}: is cut off, {missing}; fetch it again or drop it from the list")
         file.seek(0)
         content = file.read()
-    pixels = _decode(content, header)
+    pixels = decode(content, header)
     if pixels is None:
         raise InputError(f"{path}: cannot be decoded as an image; replace the file or drop it from the list")
     if pixels.shape[:2] != (header.height, header.width):
@@ -111,8 +115,9 @@ def problems_of(path: Path, max_pixels: int = MAX_PIXELS, deep: bool = False) ->
     problems = []
     if missing:
         problems.append(ImageProblem("truncated", missing))
-    if header.width * header.height > max_pixels:
-        problems.append(ImageProblem("too_large", _too_large(header, max_pixels)))
+    too_large = _too_large(header, max_pixels)
+    if too_large:
+        problems.append(ImageProblem("too_large", too_large))
     if deep and not problems:
         try:
             read_rgb(path, max_pixels)
@@ -150,30 +155,10 @@ def _header_of(path: Path, file: BinaryIO) -> ImageHeader:
 
 
 def _too_large(header: ImageHeader, max_pixels: int) -> str:
-    return f"{header.width} x {header.height} px are more than the {max_pixels} pixels that are read"
-
-
-def _decode(content: bytes, header: ImageHeader) -> np.ndarray | None:
-    """(H, W, 3) uint8 RGB, upright; None where OpenCV cannot."""
-    flags = cv2.IMREAD_COLOR_RGB
-    if header.format != "tiff":  # libtiff turns some modes itself whatever the flag, so there OpenCV does the rest
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the caller's one line says it all
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except (cv2.error, MemoryError):
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        return None
-    return pixels if header.format == "tiff" else np.ascontiguousarray(_upright(pixels, header.exif_orientation))
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W, 3) pixels turned and mirrored as EXIF's orientation asks; 5 to 8 exchange height and width."""
-    if orientation in (3, 4, 6, 7):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 7, 8):
-        pixels = pixels[:, ::-1]
-    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    """Why an image is too large to be read, "" where it is not."""
+    longest = _LONGEST_SIDE.get(header.format, _LONGEST_OTHER_SIDE)
+    if header.width * header.height > max_pixels:
+        return f"{header.width} x {header.height} px are more than the {max_pixels} pixels that are read"
+    if max(header.width, header.height) > longest:
+        return f"{header.width} x {header.height} px have a side of more than the {longest} px that are read"
+    return ""

@@ -1,0 +1,103 @@
+"""What decoders write on the terminal does not come out; what others write meanwhile does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.datasets.decoder_lines import without_decoder_lines
+from pipeline.datasets.images import problems_of, read_rgb
+from pipeline.errors import InputError
+from tests.datasets.image_files import encode, picture, samples
+from tests.datasets.image_kinds import png, tiff
+
+SAMPLES = samples()
+
+
+def _chatty() -> dict[str, bytes]:
+    """Files of which decoders complain, by what they say."""
+    jpeg, gray = SAMPLES["jpeg-rgb"], picture()[..., :1]
+    damaged = bytearray(SAMPLES["png-rgb"])
+    damaged[-30] ^= 0xFF
+    return {
+        "extraneous bytes": jpeg[:-2] + b"abcd\xff\xd9",
+        "premature end of data segment": jpeg[:-40] + b"\xff\xd9",
+        "IDAT: ": bytes(damaged),
+        "tRNS: ": png(gray, 8, 0, chunks=[(b"tRNS", b"x" * 7)]),
+        "Unknown Adobe color transform code": encode(Image.fromarray(picture()).convert("CMYK"), "JPEG").replace(
+            b"Adobe\0\x64\0\0\0\0\0", b"Adobe\0\x64\0\0\0\0\7"
+        ),
+    }
+
+
+@pytest.mark.parametrize("line", _chatty())
+def test_lines_of_decoders_do_not_come_out(line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content, path = _chatty()[line], tmp_path / "image"
+    cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert line in capfd.readouterr().err  # else this test could not fail
+    path.write_bytes(content)
+    problems_of(path, deep=True)
+    try:
+        read_rgb(path)
+    except InputError as error:
+        assert "cannot be decoded" in str(error)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_files_with_chunks_and_tags_of_which_decoders_would_complain_say_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gray = picture()[..., :1]
+    path = tmp_path / "image"
+    for content in (
+        png(gray, 8, 0, chunks=[(b"iCCP", b"x\0\0junk"), (b"gAMA", b"\0"), (b"sRGB", b"\7"), (b"abCd", b"")]),
+        tiff(gray, 8, 1, tags={65000: [1]}),
+    ):
+        path.write_bytes(content)
+        assert (read_rgb(path) == gray).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_write_meanwhile_comes_out_in_order_and_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = [f"\rline {number}\n" for number in range(5000)]
+
+    def write() -> None:
+        for line in lines:
+            os.write(2, line.encode())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        with without_decoder_lines():
+            os.write(2, b"libpng warning: iCCP: too short\nCorrupt JPEG data: 4 extraneous bytes before marker 0xd9\n")
+    writer.join()
+    assert capfd.readouterr().err == "".join(lines)
+
+
+def test_an_error_inside_gives_the_terminal_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), without_decoder_lines():
+        os.write(2, b"before\nlibpng error: x\n")
+        raise KeyboardInterrupt
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+def test_images_are_read_where_the_terminal_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(_chatty()["extraneous bytes"])
+    code = (
+        "import sys; from pathlib import Path; from pipeline.datasets.images import read_rgb; "
+        "print(read_rgb(Path(sys.argv[1])).shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2), text=True
+    )
+    assert done.returncode == 0 and done.stdout.strip() == str(picture().shape)
