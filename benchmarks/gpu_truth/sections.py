@@ -18,14 +18,12 @@ class Section:
         seconds: after which it is ended; what it has recorded by then counts.
         records: in words.
         predicted: by what it speaks of; for an H100 unless it says something else.
-        needs_gpu: on a CPU it is skipped, though not its parts that a CPU can show.
     """
 
     name: str
     seconds: int
     records: str
     predicted: Mapping[str, str] = field(default_factory=dict)
-    needs_gpu: bool = False
 
 
 SECTIONS = (
@@ -66,7 +64,6 @@ SECTIONS = (
         90,
         "trunk and RPN forward and backward by images, layout, precision, cudnn.benchmark; graphed; compiled: TFLOP/s",
         {"bf16 or TF32 over float32": "4 to 6 times"},
-        needs_gpu=True,
     ),
     Section(
         "heads",

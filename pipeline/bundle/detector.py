@@ -70,7 +70,7 @@ class Detector:
         bundle: as `read_bundle` gives it. device: cpu, cuda, or None for a GPU where there is one.
 
     Raises:
-        InputError: there is no such device.
+        InputError: there is no such device, or a GPU that cannot be used where none is named.
     """
 
     def __init__(self, bundle: Bundle, device: str | None = None) -> None:
