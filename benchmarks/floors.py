@@ -59,13 +59,17 @@ def rpn_training_flops(params: Params, sizes: Sequence[Size]) -> float:
     return sum(trunk_training_flops(size) + 3 * rpn_flops(params, size) for size in sizes) / len(sizes)
 
 
-def head_training_flops(params: Params, sizes: Sequence[Size]) -> tuple[float, float]:
-    """Step 2: operations per image; and bytes per iteration, whatever the images, of the weights of fc6 and fc7.
+def head_training_flops(params: Params, sizes: Sequence[Size]) -> float:
+    """Step 2, per image, on average over images of these sizes."""
+    trunk = sum(trunk_training_flops(size) for size in sizes) / len(sizes)
+    return trunk + 3 * head_flops(params, params.roi_head.rois_per_image, 7)
+
+
+def head_weight_bytes(params: Params) -> float:
+    """Bytes that the weights of fc6 and fc7 move in an iteration of steps 2 and 4, whatever the images.
 
     SGD with momentum reads weight, gradient and momentum in float32 and writes weight and momentum; the forward pass
     and the two products of the backward pass use bf16 copies: one written, read twice, and a gradient written.
     """
-    trunk = sum(trunk_training_flops(size) for size in sizes) / len(sizes)
     hidden = params.roi_head.hidden
-    weights = hidden * (512 * params.roi_head.output_size**2 + hidden)
-    return trunk + 3 * head_flops(params, params.roi_head.rois_per_image, 7), weights * (5 * 4 + 4 * 2.0)
+    return hidden * (512 * params.roi_head.output_size**2 + hidden) * (5 * 4 + 4 * 2.0)

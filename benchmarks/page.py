@@ -2,7 +2,8 @@
 
     write_section("training_time", "Time of training", about, [Row("step 1", times["ours"], times["peer"], bar=0.5)])
 
-A section that the page does not have yet is added at its end; the others, and what is written by hand, stay.
+Each processor, or GPU, has a section of its own for the same benchmark. A section that the page does not have yet is
+added after the same benchmark's on others, or at the end; what is written by hand stays.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import torch
 
 from benchmarks.measure import ratios, spread
 from pipeline.artifacts.atomic import write_text
-from pipeline.device import gpu_model
+from pipeline.detector.processor import has_amx, has_bf16
+from pipeline.device import gpu_model, has_gpu
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
@@ -88,36 +90,47 @@ def write_section(name: str, title: str, about: str, rows: Sequence[Row], page: 
     """Print a benchmark's table and put it into the page, in place of what stood in its section.
 
     Args:
-        name: of the script, which the markers carry. title: heading of the section.
+        name: of the script, which the markers carry. title: heading of the section, before the processor's name.
         about: what is measured, in Markdown; a paragraph or two.
         options: of the script, where each has a section to itself.
     """
     print(f"\n{title}\n{table(rows)}", flush=True)
-    command = f"`python -m benchmarks.{name}{options and f' {options}'}`, {_machine()}."
-    body = f"## {title}\n\n{about.strip()}\n\n{table(rows)}\n\n{command}"
+    on = processor()
+    command = f"`python -m benchmarks.{name}{options and f' {options}'}`, {on}, {_load()}."
+    body = f"## {title}: {on}\n\n{about.strip()}\n\n{table(rows)}\n\n{command}"
     text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
-    write_text(page, replace_section(text, f"{name} {options}".strip(), body))
+    section = f"{name} {options}".strip()
+    write_text(page, replace_section(text, f"{section}, on {on}", body, after=f"{section}, on "))
 
 
-def replace_section(text: str, name: str, body: str) -> str:
-    """`text` with `body` between the markers of section `name`, which are added at the end where there are none."""
+def replace_section(text: str, name: str, body: str, after: str | None = None) -> str:
+    """`text` with `body` between the markers of section `name`. Where there are none, they are added after the last
+    section whose name begins with `after`, or at the end."""
     start, end = f"<!-- benchmark {name} -->", f"<!-- end of {name} -->"
     section = f"{start}\n{body}\n{end}"
     pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), flags=re.DOTALL)
     if pattern.search(text):
         return pattern.sub(lambda _: section, text, count=1)
+    others = list(re.finditer(f"<!-- end of {re.escape(after)}.* -->\n", text)) if after else []
+    if others:
+        at = others[-1].end()
+        return f"{text[:at]}\n{section}\n{text[at:]}"
     return f"{text.rstrip()}\n\n{section}\n"
 
 
-def _machine() -> str:
-    """GPU where there is one, processor, threads and torch, and how busy the machine was: its load beyond our own
-    threads spoils a time."""
+def processor() -> str:
+    """What computes: the GPU, or the processor with the instructions that decide how fast bf16 is."""
+    if has_gpu():
+        return gpu_model()
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", told)
-    amx = " with AMX" if " amx_bf16" in told else ""
-    gpu = gpu_model()
+    instructions = "with AMX" if has_amx() else "with AVX512-BF16" if has_bf16() else "without bf16"
+    return f"{model.group(1) if model else 'unknown processor'} {instructions}"
+
+
+def _load() -> str:
+    """Threads and torch, and how busy the machine was: its load beyond our own threads spoils a time."""
     return (
-        f"{'' if gpu == 'cpu' else f'{gpu}, '}{model.group(1) if model else 'unknown processor'}{amx}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )

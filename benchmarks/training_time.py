@@ -19,7 +19,7 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 
-from benchmarks.floors import head_training_flops, rpn_training_flops
+from benchmarks.floors import head_training_flops, head_weight_bytes, rpn_training_flops
 from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, write_section
 from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
@@ -136,8 +136,8 @@ def measure(photos: Photos, stage: str, runs: int) -> list[Row]:
     if stage == "train_rpn_step1":
         seconds = rpn_training_flops(photos.params, sizes) / rates.bf16
     else:
-        flops, moved = head_training_flops(photos.params, sizes)
-        seconds = flops / rates.bf16 + moved / schedule.images_per_iteration / rates.bytes
+        moved = head_weight_bytes(photos.params) / schedule.images_per_iteration
+        seconds = head_training_flops(photos.params, sizes) / rates.bf16 + moved / rates.bytes
     title = f"step {stage[-1]}, shorter side {side}"
     rows = [
         Row(f"{title}, {name}", times["ours"], times[name], bar, seconds * 1e3)

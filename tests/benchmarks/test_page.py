@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks import measure
 from benchmarks.measure import interleaved, measured_rates
-from benchmarks.page import Row, replace_section, table, write_section
+from benchmarks.page import Row, processor, replace_section, table, write_section
 
 
 def test_a_rerun_replaces_its_own_section_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,10 +21,23 @@ def test_a_rerun_replaces_its_own_section_only(tmp_path: Path, capsys: pytest.Ca
     before = page.read_text()
     write_section("first", "First", r"Anew, \1.", [Row("a", [9.0], [2.0], bar=0.6)], page)
     after = page.read_text()
-    assert after.startswith("# Performance\n\nBy hand.\n\n<!-- benchmark first -->\n## First\n")
-    assert r"Anew, \1." in after and "About it." in after and after.count("<!-- benchmark first -->") == 1
-    assert before.split("<!-- end of first -->")[1] == after.split("<!-- end of first -->")[1]
+    marker = f"first, on {processor()} -->"
+    assert after.startswith(f"# Performance\n\nBy hand.\n\n<!-- benchmark {marker}\n## First: {processor()}\n")
+    assert r"Anew, \1." in after and "About it." in after and after.count(f"<!-- benchmark {marker}") == 1
+    assert before.split(f"<!-- end of {marker}")[1] == after.split(f"<!-- end of {marker}")[1]
     assert "| a | 9 ms | 2 ms | 4.5 | 0.6 | missed |" in capsys.readouterr().out
+
+
+def test_another_processor_has_a_section_of_its_own_beside_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "performance.md"
+    for on in ("A", "B", "A"):
+        monkeypatch.setattr("benchmarks.page.processor", lambda on=on: on)
+        for name in ("first", "second"):
+            write_section(name, name, "About it.", [Row("a", [1.0])], page)
+    titles = [line for line in page.read_text().splitlines() if line.startswith("## ")]
+    assert titles == ["## first: A", "## first: B", "## second: A", "## second: B"]
 
 
 def test_equal_sections_change_nothing() -> None:
