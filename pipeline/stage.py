@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
+from pipeline.data_folder import check_data_folder
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
@@ -108,6 +109,8 @@ def run_stage(
     params = Params({})
     try:
         _refuse_ranks(os.environ)
+        if _RUN_BY_DVC in os.environ:
+            check_data_folder(arguments.out.parent, _root())
         params = load_params(arguments.params_file, arguments.params.split(","))
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():

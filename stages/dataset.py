@@ -10,6 +10,7 @@ from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.datasets.base import SPLITS, Dataset
 from pipeline.datasets.findings import count_findings, summary
 from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.root_check import check_tree
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
 from pipeline.errors import InputError
 from pipeline.progress import track
@@ -69,7 +70,7 @@ def dataset(stage: Stage) -> None:
         f"{counts['train']} train{val} and {counts['test']} test images, {len(source.classes)} classes, "
         f"{len(source.findings)} findings"
     )
-    for line in summary(source.findings):
+    for line in (*source.remarks, *summary(source.findings)):
         stage.log(line)
     for split, line in without.items():
         stage.log(f"no AP can be told of {split}: {line}")
@@ -81,7 +82,9 @@ def _open(stage: Stage) -> Dataset:
         shapes = params.shapes
         options = ShapesOptions(shapes.train, shapes.test, shapes.val, shapes.image_size, shapes.max_objects)
         return generate_shapes(stage.out, options, stage.params.base.seed)
-    return read_dataset(stage.linked("raw"), params)
+    root = stage.linked("raw")
+    check_tree(root)
+    return read_dataset(root, params)
 
 
 def _expected(stage: Stage) -> int:

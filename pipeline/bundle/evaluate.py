@@ -169,7 +169,7 @@ def _path_of(root: Path, image: AnnotatedImage) -> Path:
 def _remarks(detector: Detector, data: Dataset, judged: Sequence[str]) -> list[str]:
     unknown = [name for name in data.classes if name not in judged]
     absent = [name for name in detector.classes[1:] if name not in judged]
-    lines = [f"findings: {line}" for line in summary(data.findings)]
+    lines = [*data.remarks, *(f"findings: {line}" for line in summary(data.findings))]
     if unknown:
         lines.append(f"classes that the bundle lacks, whose objects are left out: {_listed(unknown)}")
     if absent:

@@ -11,7 +11,7 @@ and a box is x2 - x1 wide. Label 0 is the background, label i the class `classes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +58,7 @@ class Dataset:
     classes: tuple[str, ...]  # without the background
     images: Iterator[AnnotatedImage]  # ascending image_id
     findings: list[Finding] = field(default_factory=list)
+    remarks: Sequence[str] = ()  # lines for a person on what was passed over
     tallies: dict[Split, Tally] = field(default_factory=lambda: {split: Tally() for split in SPLITS})
     named_in: str = ""  # where its classes are named, for what to do about a class that is not
 

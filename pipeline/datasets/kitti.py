@@ -6,7 +6,8 @@ from 0, then seven of the 3-d box; detections have a score as the 16th. DontCare
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import clean_name, distinct_names
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import junk_remark
+from pipeline.datasets.image_lists import read_image_list
 from pipeline.datasets.image_suffixes import is_image_name, without_twins
 from pipeline.datasets.records import (
     XYXY,
@@ -22,7 +25,6 @@ from pipeline.datasets.records import (
     RawRecord,
     below_root,
     check_root,
-    is_plain,
     no_flags,
     read_text,
     to_floats,
@@ -67,38 +69,36 @@ def read_kitti(
     if not (root / images).is_dir():
         raise InputError(f"{root / images}: no such folder; set dataset.kitti.folder to the one that holds image_2")
     faults = faults or Faults()
+    files = _images_by_name(root, images)
+
+    def is_there(image: str) -> bool:
+        return image in files or os.path.isfile(root / labels / f"{image}.txt")
+
     listed: dict[_Entry, None] = {}
+    junk: list[str] = []
     for split, names in splits.items():
         for name in names:
             with faults.going_on():
-                listed.update((entry, None) for entry in _read_list(root, name, split, faults))
+                listed.update((entry, None) for entry in _read_list(root, name, split, is_there, junk, faults))
     entries = sorted(listed, key=lambda entry: entry.name)
     named_in = None if classes is None else "dataset.kitti.classes"
     merge = {clean_name(name): clean_name(into) for name, into in merge.items()}
     if classes is None:
         found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge, faults).names}
         classes = sorted({*distinct_names(found)} - {_DONT_CARE})
-    files = _images_by_name(root, images)
     records = _records(root, entries, files, images, labels, merge, faults)
-    return RawData(root, "dataset.kitti", XYXY, classes, records, named_in)
+    return RawData(root, "dataset.kitti", XYXY, classes, records, named_in, junk_remark(junk))
 
 
-def _read_list(root: Path, name: str, split: Split, faults: Faults) -> list[_Entry]:
+def _read_list(
+    root: Path, name: str, split: Split, is_there: Callable[[str], bool], junk: list[str], faults: Faults
+) -> list[_Entry]:
     name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
     path = next((path for path in (root / name, root / "ImageSets" / name) if path.is_file()), root / name)
-    lines = read_text(path, f"set dataset.kitti.{split} to lists that are there, one image name a line").split("\n")
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise InputError(f"{path}: lists no image; write one image name a line")
-    plain = []
-    for image in names:
-        with faults.going_on():
-            if not is_plain(image):
-                raise InputError(
-                    f"{path}: {image[:60]!r} is no image name; write it without folders and without suffix"
-                )
-            plain.append(_Entry(image, split, path.relative_to(root).as_posix()))
-    return plain
+    remedy = f"set dataset.kitti.{split} to lists that are there, one image name a line"
+    listed = read_image_list(path, is_there, faults, remedy)
+    junk += listed.junk
+    return [_Entry(image, split, path.relative_to(root).as_posix()) for image in listed.names]
 
 
 def _images_by_name(root: Path, images: str) -> dict[str, str]:

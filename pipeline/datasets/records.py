@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.base import Split
+from pipeline.datasets.file_names import is_plain, printable
 from pipeline.errors import InputError
 
-_LONGEST_NAME = 255  # bytes, of a file in its folder
+_LONGEST_PATH = 3000  # bytes below the root; Linux takes 4095 with what stands before it
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -143,6 +144,7 @@ class RawData:
         records: one an image, ascending image_id, to be iterated once.
         named_in: where the classes are named by hand, a key of params.yaml or a file; None: they are those that the
             annotations name.
+        remarks: lines for a person on what was passed over.
     """
 
     root: Path
@@ -151,6 +153,7 @@ class RawData:
     classes: Sequence[str]
     records: Iterable[RawRecord]
     named_in: str | None = None
+    remarks: Sequence[str] = ()
 
 
 def check_root(root: Path, layout: str) -> Path:
@@ -168,12 +171,6 @@ def check_root(root: Path, layout: str) -> Path:
     return root
 
 
-def is_plain(part: str) -> bool:
-    """Whether a path part names something in its own folder."""
-    fits = len(part.encode(errors="replace")) <= _LONGEST_NAME
-    return fits and part not in ("", ".", "..") and not set(part) & set("/\\\0") and part.isprintable()
-
-
 def below_root(text: Any, where: str) -> str:
     """A relative path with "/" that cannot leave the data root; "./" is taken off.
 
@@ -182,7 +179,7 @@ def below_root(text: Any, where: str) -> str:
     """
     if isinstance(text, str):
         parts = [part for part in text.split("/") if part != "."]
-        if all(map(is_plain, parts)) and len(text) <= 1000 and parts:
+        if all(map(is_plain, parts)) and len(text.encode()) <= _LONGEST_PATH and parts:
             return "/".join(parts)
     raise InputError(f"{where}: {str(text)[:60]!r} is no path below the data root; write it relative to that, with /")
 
@@ -202,9 +199,8 @@ def read_text(path: Path, what: str) -> str:
 
 
 def one_line(error: object) -> str:
-    """What a library says, cut to 200 characters of one printable line."""
-    text = " ".join(str(error).split())[:200]
-    return text if text.isprintable() else ascii(text)[1:-1]
+    """What a library says, cut to 200 characters of one line."""
+    return printable(" ".join(str(error).split())[:200])
 
 
 def to_float(text: str) -> float | None:

@@ -8,6 +8,7 @@ duplicate_box.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def validate(
     findings = Findings(data.root, policy)
     tallies = {split: Tally() for split in SPLITS}
     images = _check(data, classes, findings, measure, problems, faults, tallies)
-    return Dataset(classes, images, findings.rows, tallies, data.named_in or f"{data.section}.classes")
+    named_in = data.named_in or f"{data.section}.classes"
+    return Dataset(classes, images, findings.rows, data.remarks, tallies, named_in)
 
 
 def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ def _size_of(
         if not keep:
             return None
     path = data.root / record.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         findings.add("annotation_without_image", record.file, -1, "no such image", "dropped", remedy)
         return None
     for kind, detail in problems(path) if problems else ():

@@ -7,6 +7,7 @@ labels a line of one pixel on purpose.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,9 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import (
-    INCLUSIVE,
-    RawData,
-    RawRecord,
-    check_root,
-    is_plain,
-    no_flags,
-    one_line,
-    read_text,
-    to_float,
-)
+from pipeline.datasets.file_names import is_plain, junk_remark
+from pipeline.datasets.image_lists import read_image_list
+from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, no_flags, one_line, to_float
 from pipeline.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
@@ -67,15 +60,17 @@ def read_voc(
     """
     root = check_root(root, _LAYOUT)
     faults = faults or Faults()
-    entries = _list_images(root, splits, faults)
+    junk: list[str] = []
+    entries = _list_images(root, splits, junk, faults)
     named_in = None if classes is None else "dataset.voc.classes"
     if classes is None:
         classes = _collect_classes(root, entries, faults)
-    return RawData(root, "dataset.voc", INCLUSIVE, classes, _read_all(root, entries, faults), named_in)
+    records = _read_all(root, entries, faults)
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, records, named_in, junk_remark(junk))
 
 
-def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], faults: Faults) -> list[_Entry]:
-    """All images of all splits in ascending image_id, each once a split."""
+def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], junk: list[str], faults: Faults) -> list[_Entry]:
+    """All images of all splits in ascending image_id, each once a split; adds to `junk` what is passed over."""
     listed: dict[_Entry, None] = {}
     for split, names in splits.items():
         with faults.going_on():
@@ -85,11 +80,11 @@ def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], faults: Faul
                 )
         for name in names:
             with faults.going_on():
-                listed.update((entry, None) for entry in _read_split(root, name, split, faults))
+                listed.update((entry, None) for entry in _read_split(root, name, split, junk, faults))
     return sorted(listed, key=lambda entry: entry.image_id)
 
 
-def _read_split(root: Path, split_name: str, split: Split, faults: Faults) -> list[_Entry]:
+def _read_split(root: Path, split_name: str, split: Split, junk: list[str], faults: Faults) -> list[_Entry]:
     *parts, name = split_name.split("/")
     if not all(map(is_plain, [*parts, name])):
         raise InputError(f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval")
@@ -103,17 +98,14 @@ def _read_split(root: Path, split_name: str, split: Split, faults: Faults) -> li
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
         raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
-    lines = read_text(path, "write one image name a line").splitlines()
-    names = [line.split()[0] for line in lines if line.strip()]  # VOC's class files have a second column
-    if not names:
-        raise InputError(f"{path}: lists no image; write one image name a line")
-    plain = []
-    for image in names:
-        with faults.going_on():
-            if not is_plain(image):
-                raise InputError(f"{path}: {image!r} is no image name; write it without folders and without .jpg")
-            plain.append(_Entry("/".join(parts), image, split))
-    return plain
+    tree = root.joinpath(*parts)
+
+    def is_there(image: str) -> bool:
+        return os.path.isfile(tree / f"Annotations/{image}.xml") or os.path.isfile(tree / f"JPEGImages/{image}.jpg")
+
+    listed = read_image_list(path, is_there, faults, with_flags=True)
+    junk += (_Entry("/".join(parts), image, split).path("JPEGImages", ".jpg") for image in listed.junk)
+    return [_Entry("/".join(parts), image, split) for image in listed.names]
 
 
 def _collect_classes(root: Path, entries: Sequence[_Entry], faults: Faults) -> list[str]:

@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import check_classes
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import is_junk, is_plain, junk_remark, printable
+from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name, without_twins
 from pipeline.datasets.records import (
     CENTRE,
@@ -52,42 +54,58 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
     with faults.going_on():
         classes = check_classes(_read_names(names_file), str(names_file))
     listed: dict[tuple[str, Split], str] = {}
+    junk: list[str] = []
     for split, places in splits.items():
         for place in places:
             with faults.going_on():
-                listed.update(((file, split), place) for file in _list_images(root, place, split, faults))
+                listed.update(((file, split), place) for file in _list_images(root, place, split, junk, faults))
     entries = sorted((_image_id(file), file, split, place) for (file, split), place in listed.items())
     records = _records(root, entries, classes, faults)
-    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file))
+    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(junk))
 
 
 def _image_id(file: str) -> str:
     return file.rpartition(".")[0].replace("/", "_")
 
 
-def _list_images(root: Path, place: str, split: Split, faults: Faults) -> list[str]:
+def _list_images(root: Path, place: str, split: Split, junk: list[str], faults: Faults) -> list[str]:
     place = below_root(place, f"dataset.yolo.{split}")
     path = root / place
-    if path.is_dir():
-        found = [
-            (Path(folder) / name).relative_to(root).as_posix()
-            for folder, _, names in os.walk(path)
-            for name in names
-            if is_image_name(name)
-        ]
-        found = without_twins(found)
+    if os.path.isdir(path):
+        found = without_twins(filter(is_image_name, _files_below(root, place, junk, faults)))
     else:
         lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
         found, before = [], len(faults.lines)
         for index, line in enumerate(lines, 1):
-            if line.strip():
+            if is_junk(line.strip().rpartition("/")[2]):
+                junk.append(line.strip())
+            elif line.strip():
                 with faults.going_on():
                     found.append(_listed_image(line.strip(), path, index))
         if not found and len(faults.lines) > before:
             return []
     if not found:
         raise InputError(f"{path}: has no images ({', '.join(READ)}); correct dataset.yolo.{split}")
-    return [*found, *_missing_images(root, place, found)] if path.is_dir() else found
+    return [*found, *_missing_images(root, place, found)] if os.path.isdir(path) else found
+
+
+def _files_below(root: Path, place: str, junk: list[str], faults: Faults) -> list[str]:
+    """Paths below the root of a folder's files, those of linked folders included."""
+    path = root / place
+    below, start = look_below(path), len(os.fspath(path))
+    junk += (place + name[start:] for name in below.junk)
+    files = []
+    for folder, reason in below.unreadable:
+        with faults.going_on():
+            raise InputError(f"{folder}: cannot be read ({reason}); make it readable")
+    for name in below.files:
+        with faults.going_on():
+            file = place + name[start:]
+            if not all(map(is_plain, file.split("/"))):
+                what = "a control character, a line break or a backslash in its name"
+                raise InputError(f"{root}: {printable(file)!r} has {what}; rename it")
+            files.append(file)
+    return files
 
 
 def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
@@ -95,13 +113,11 @@ def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
     labels = _in_labels(place.split("/"))
     told = {_label_file(file) for file in found}
     missing = []
-    for folder, folders, names in os.walk(root / labels):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder) / name
-            label = path.relative_to(root).as_posix()
-            if label not in told and name.endswith(".txt") and not name.startswith(".") and _is_label_file(path, label):
-                missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
+    folder = os.fspath(root / labels)
+    for path in look_below(folder).files if os.path.isdir(folder) else ():
+        label = labels + path[len(folder) :]
+        if label not in told and label.endswith(".txt") and "/." not in label and _is_label_file(Path(path), label):
+            missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
     return missing
 
 

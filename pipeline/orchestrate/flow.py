@@ -30,7 +30,7 @@ from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
-from pipeline.orchestrate.workspace import hold_workspace
+from pipeline.orchestrate.workspace import check_data, hold_workspace
 
 _MOST_STAGES_AT_ONCE = 64
 _SECONDS_BEFORE_RETRY = 2
@@ -49,6 +49,7 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(hold_workspace(root))
+            check_data(root)
             _tidy_database(root, flow_run_id)
             graph = read_graph(root, targets or ())
         except InputError as error:

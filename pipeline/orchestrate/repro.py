@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.orchestrate.precision import slow_precision
-from pipeline.orchestrate.workspace import environment_in, hold_workspace
+from pipeline.orchestrate.workspace import check_data, environment_in, hold_workspace
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:
@@ -18,10 +18,11 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
         InputError: another run, or a dvc command, is at work in `root`.
     """
     root = Path(root).resolve()
+    check_data(Path(os.path.relpath(root)))
     with hold_workspace(root) as lock:
         if slow := slow_precision(root):
             print(slow, file=sys.stderr, flush=True)
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *arguments]
+        command = [sys.executable, "-m", "pipeline.orchestrate.quiet_dvc", "--wait-for-lock", "repro", *arguments]
         os.execve(sys.executable, command, environment_in(root, os.environ))

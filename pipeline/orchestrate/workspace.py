@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.data_folder import check_data_folder
+from pipeline.datasets.root_check import check_tree
 from pipeline.errors import InputError
 from pipeline.locking import has_locks, try_lock
 from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, is_dvc, mend_lock_file, mend_run_cache
@@ -42,6 +44,16 @@ def hold_workspace(root: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def check_data(root: Path) -> None:
+    """Refuse what DVC would stop at only after a while, or never: a data/ elsewhere, a data root that it cannot hash.
+
+    Raises:
+        InputError: what it is, and the remedy.
+    """
+    check_data_folder(root / "data", root)
+    check_tree(root / "data/raw")
 
 
 def refuse_if_held(root: Path) -> None:

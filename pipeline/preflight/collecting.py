@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Finding, Split
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size
+from pipeline.datasets.root_check import check_tree
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.detector import ResizeParams
 from pipeline.progress import track
@@ -68,6 +69,7 @@ class Checked:
         without_boxes: splits that have images but no box to be found, and a line that says why; train would end the
             `dataset` stage.
         missing_splits: splits without which the `dataset` stage ends and which have no image.
+        remarks: lines on what was passed over.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +80,7 @@ class Checked:
     stopping: dict[str, int]
     missing_splits: tuple[Split, ...]
     without_boxes: dict[Split, str]
+    remarks: Sequence[str] = ()
 
     @property
     def stops(self) -> int:
@@ -104,8 +107,10 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Ch
     """Read the data set below `root` to its end, image headers included, and keep its boxes.
 
     Raises:
-        InputError: nothing can be read there, or a file cannot be parsed at all, which no policy covers.
+        InputError: nothing can be read there, a file cannot be parsed at all, which no policy covers, or DVC does not
+            hash all that is there (`check_tree`).
     """
+    check_tree(root)
     dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}))
     images, without = Counter[Split](), Counter[Split]()
     gt = _collect(track(dataset.images, "check-data", total=0), resize, images, without)
@@ -119,6 +124,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Ch
         {kind: count for kind, count in kinds.items() if getattr(params.findings, kind) == "error"},
         tuple(split for split in SPLITS if split != "val" and not images[split]),
         dataset.without_boxes(),
+        dataset.remarks,
     )
 
 

@@ -45,6 +45,7 @@ def report(
     """
     yield f"{root}: reader {params.dataset.reader}, parameters of {f'preset {preset}' if preset else 'params.yaml'}"
     yield from _counts(checked)
+    yield from checked.remarks
     yield from _findings(checked, params.dataset)
     if verdict is None:
         yield from ("", "train has no box to learn from, so nothing is said of sizes and anchors")

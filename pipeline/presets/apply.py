@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.data_folder import check_data_folder
+from pipeline.datasets.file_names import printable
+from pipeline.datasets.root_check import check_tree
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import Params, check_params, load_params
@@ -51,8 +54,10 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
         Lines that tell what was done.
 
     Raises:
-        InputError: no such preset or parameter, an impossible value, or a path that does not exist.
+        InputError: no such preset or parameter, an impossible value, a path that does not exist, a data root that DVC
+            does not hash whole, or a data/ where it stores nothing.
     """
+    check_data_folder(root / "data", root)
     edited = _laid(name)
     params = edited.content
     links: dict[str, Path] = {}
@@ -164,18 +169,31 @@ def _parse(override: str, value: str) -> Any:
 
 
 def _existing(root: Path, key: str, value: str) -> Path:
-    path = (root / Path(value).expanduser()).resolve()
-    if key == "init.detector" and path.is_dir():
+    path = Path(os.path.realpath(root / os.path.expanduser(value)))
+    if key == "init.detector" and os.path.isdir(path):
         path /= "model.safetensors"
-    if not (path.is_dir() if key == "dataset.root" else path.is_file()):
+    if not (os.path.isdir(path) if key == "dataset.root" else os.path.isfile(path)):
         raise InputError(f"{key}={value}: no such {_WANTED[key]}")
+    if key == "dataset.root":
+        _check_data_root(root, value, path)
+    elif printable(path.name) != path.name:
+        raise InputError(f"{key}={printable(value)}: DVC stops at a name that is no UTF-8 text; rename the file")
     return path
+
+
+def _check_data_root(root: Path, value: str, path: Path) -> None:
+    place = root / LINKED["dataset.root"]
+    own = os.path.realpath(place.parent)
+    if os.path.commonpath([own, path]) == str(path) or (path == Path(own, place.name) and not place.is_symlink()):
+        raise InputError(f"dataset.root={value}: would be linked into itself; give the folder that holds the data set")
+    check_tree(path)
 
 
 def _link(root: Path, key: str, target: Path | None) -> str:
     """data/raw becomes a link to the data root, the others a folder with a link to the file; or empty folders."""
     place = root / LINKED[key]
-    place.parent.mkdir(exist_ok=True)
+    parent = os.path.realpath(place.parent)  # which may be a link; those in it are relative to where they lie
+    os.makedirs(parent, exist_ok=True)
     if place.is_symlink():
         place.unlink()
     elif place.is_dir():
@@ -183,10 +201,10 @@ def _link(root: Path, key: str, target: Path | None) -> str:
             raise InputError(f"{place}: holds files of its own; move them elsewhere, it is a place for links")
         shutil.rmtree(place)
     if target is not None and key == "dataset.root":
-        place.symlink_to(os.path.relpath(target, place.parent), target_is_directory=True)
-        return f"{LINKED[key]}: {target}"
+        place.symlink_to(os.path.relpath(target, parent), target_is_directory=True)
+        return f"{LINKED[key]}: {printable(str(target))}"
     place.mkdir()
     if target is not None:
-        (place / target.name).symlink_to(os.path.relpath(target, place))
+        (place / target.name).symlink_to(os.path.relpath(target, os.path.join(parent, place.name)))
         return f"{LINKED[key]}: {target}"
     return f"{LINKED[key]}: empty"

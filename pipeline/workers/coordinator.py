@@ -25,7 +25,7 @@ from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.outside import stopped_from_outside
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import Stopped
-from pipeline.orchestrate.workspace import hold_workspace
+from pipeline.orchestrate.workspace import check_data, hold_workspace
 from pipeline.workers.asking import Workers
 from pipeline.workers.bringing import bring_home
 from pipeline.workers.clone import revision_of
@@ -61,6 +61,7 @@ def train_on_workers(
     with ExitStack() as stack:
         try:
             stack.enter_context(hold_workspace(root))
+            check_data(root)
             revision = revision_of(root)
             texts = {"workspace": params} if experiments is None else texts_of(params, experiments)
             with opened(root) as repo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ DEFAULT = (ROOT / "pipeline/presets/default.yaml").read_text()
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text("nothing: of this survives\n")
-    (tmp_path / "data").mkdir()
-    return tmp_path
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    (folder / "params.yaml").write_text("nothing: of this survives\n")
+    return folder
 
 
 def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:
@@ -181,3 +183,79 @@ def test_what_a_preset_writes_is_what_a_run_and_dvc_read(project: Path) -> None:
 def test_names_that_yaml_takes_for_something_else_are_to_be_quoted(project: Path, value: str) -> None:
     with pytest.raises(InputError, match=r"dataset\.table\.classes\.0: .*put it in quotes"):
         apply_preset(project, "default", [f"dataset.table.classes={value}"])
+
+
+def linked(project: Path) -> str:
+    return str((project / "data/raw").resolve())
+
+
+def test_a_data_root_that_dvc_does_not_hash_whole_is_refused_before_anything_is_written(project: Path) -> None:
+    root = project.parent / "tree"
+    (root / "photos").mkdir(parents=True)
+    (root / "JPEGImages").symlink_to("photos")
+    with pytest.raises(InputError, match=r"tree: JPEGImages \(-> photos\) is a link to a folder, .* cp -al "):
+        apply_preset(project, "default", [f"dataset.root={root}"])
+    assert (project / "params.yaml").read_text() == "nothing: of this survives\n"
+    assert not (project / "data/raw").exists()
+    (root / "JPEGImages").unlink()
+    (project.parent / "one").symlink_to("tree")
+    (project.parent / "two").symlink_to("one")
+    apply_preset(project, "default", [f"dataset.root={project.parent / 'two'}"])
+    assert linked(project) == str(root)
+    apply_preset(project, "default", ["dataset.root=data/raw"])
+    assert linked(project) == str(root)
+
+
+@pytest.mark.parametrize("value", [".", "data", "..", "/", "data/raw"])
+def test_a_data_root_is_never_linked_into_itself(project: Path, value: str) -> None:
+    (project / "data/raw").mkdir()
+    with pytest.raises(InputError, match="would be linked into itself"):
+        apply_preset(project, "default", [f"dataset.root={value}"])
+    assert (project / "data/raw").is_dir() and not (project / "data/raw").is_symlink()
+
+
+def test_links_are_right_where_data_is_a_link_within_the_project(project: Path) -> None:
+    (project / "data").rmdir()
+    (project / "store/deep/data").mkdir(parents=True)
+    (project / "data").symlink_to("store/deep/data")
+    (project.parent / "tree").mkdir()
+    weights = project.parent / "vgg16.pth"
+    weights.write_bytes(b"")
+    apply_preset(project, "default", [f"dataset.root={project.parent / 'tree'}", f"backbone.weights={weights}"])
+    assert linked(project) == str(project.parent / "tree")
+    assert (project / "data/weights/vgg16.pth").resolve() == weights
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_data_on_another_disk_is_refused_with_the_remedy(project: Path, there: bool) -> None:
+    disk = project.parent / "disk/data"
+    (project / "data").rmdir()
+    (project / "data").symlink_to(disk)
+    if there:
+        disk.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"data: leads to .*disk/data, outside of the project, where DVC stores"):
+        apply_preset(project, "default", [])
+    assert (project / "params.yaml").read_text() == "nothing: of this survives\n"
+
+
+def test_data_that_is_no_folder_is_told(project: Path) -> None:
+    (project / "data").rmdir()
+    (project / "data").touch()
+    with pytest.raises(InputError, match="data: is no folder"):
+        apply_preset(project, "default", [])
+
+
+@pytest.mark.parametrize("value", ["loop", "x" * 300, "~nobody-of-this-name/x", "pipe"])
+@pytest.mark.parametrize("key", ["dataset.root", "backbone.weights"])
+def test_a_path_that_leads_nowhere_is_one_line(project: Path, key: str, value: str) -> None:
+    (project / "loop").symlink_to("loop")
+    os.mkfifo(project / "pipe")
+    with pytest.raises(InputError, match=r"no such (folder|file); give"):
+        apply_preset(project, "default", [f"{key}={value}"])
+
+
+def test_weights_whose_name_is_no_utf8_are_refused(project: Path) -> None:
+    weights = project / os.fsdecode(b"\xff.pth")
+    weights.touch()
+    with pytest.raises(InputError, match=r"DVC stops at a name that is no UTF-8 text; rename the file"):
+        apply_preset(project, "default", [f"backbone.weights={weights}"])

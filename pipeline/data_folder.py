@@ -1,0 +1,24 @@
+"""Whether DVC can store what stages write: data/ lies in the project, whatever links lead there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+def check_data_folder(folder: Path, project: Path) -> None:
+    """Refuse a data/ that is a link to a place outside of the project: DVC stores no outputs there.
+
+    Raises:
+        InputError: it is such a link, or no folder.
+    """
+    place, inside = os.path.realpath(folder), os.path.realpath(project)
+    if os.path.commonpath([place, inside]) != inside:
+        raise InputError(
+            f"{folder}: leads to {place}, outside of the project, where DVC stores no outputs; make it a folder again "
+            "and move the whole project to that disk, or mount the disk's folder on it (mount --bind)"
+        )
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder}: is no folder, and stages write there; make it one")

@@ -1,0 +1,79 @@
+"""Lists of image names, one a line, as VOC and KITTI have them for their splits."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import is_junk, is_plain
+from pipeline.datasets.image_suffixes import ALL
+from pipeline.datasets.records import read_text
+from pipeline.errors import InputError
+
+_FLAGGED = re.compile(r"(.*\S)[ \t]+(?:-1|0|1)")
+_SUFFIXES = (*ALL, ".xml", ".txt")
+
+
+class ImageList(NamedTuple):
+    """The names in a list, without suffixes, and what was passed over, such as `._a`."""
+
+    names: list[str]
+    junk: list[str]
+
+
+def read_image_list(
+    path: Path,
+    is_there: Callable[[str], bool],
+    faults: Faults,
+    remedy: str = "write one image name a line",
+    with_flags: bool = False,
+) -> ImageList:
+    """Read a list.
+
+    Names may hold spaces, and suffixes such as .jpg are taken off.
+
+    Args:
+        path: the list.
+        is_there: whether there is an image or an annotation of this name. It tells what a line means: where there is a
+            "my photo 1", that is a name.
+        faults: whether to go on after lines that are no image names.
+        remedy: what to do where there is no such list.
+        with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there.
+
+    Raises:
+        InputError: the list cannot be read, lists no image, or a line is no image name.
+    """
+    lines = [line.rstrip("\r") for line in read_text(path, remedy).split("\n")]
+    names = [line if line != line.strip() and is_there(line) else line.strip() for line in lines if line.strip()]
+    if with_flags:
+        names = _without_flags(names, is_there)
+    junk = [name for name in names if is_junk(name)]
+    names = [_without_suffix(name, is_there) for name in names if not is_junk(name)]
+    if not names:
+        raise InputError(f"{path}: lists no image; write one image name a line")
+    plain = []
+    for name in names:
+        with faults.going_on():
+            if not is_plain(name, ".xml"):
+                raise InputError(f"{path}: {name[:60]!r} is no image name; write it without folders")
+            plain.append(name)
+    return ImageList(plain, junk)
+
+
+def _without_flags(names: Sequence[str], is_there: Callable[[str], bool]) -> list[str]:
+    """The first column, where all lines have two and more images are there by it than by the whole lines."""
+    matches = [_FLAGGED.fullmatch(name) for name in names]
+    first = [match[1] for match in matches if match]
+    if len(first) < len(names):
+        return list(names)
+    whole = sum(map(is_there, names))
+    return list(names) if whole and whole >= sum(map(is_there, first)) else first
+
+
+def _without_suffix(name: str, is_there: Callable[[str], bool]) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in _SUFFIXES and not is_there(name) else name
