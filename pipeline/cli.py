@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -184,6 +185,8 @@ def wire() -> None:
 
 def main() -> None:
     """Run the command line; bad input ends in one line and status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
         app()
     except InputError as error:

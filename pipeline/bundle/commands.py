@@ -33,14 +33,20 @@ def predict(
 ) -> None:
     """Detect in photos: detections.json in COCO's format, and drawings. Status 1 where a photo cannot be read."""
     from pipeline.bundle.detector import Detector
-    from pipeline.bundle.predict import find_photos
+    from pipeline.bundle.predict import find_photos, warn
     from pipeline.bundle.predict import predict as predict_photos
+    from pipeline.datasets.file_names import junk_remark
     from pipeline.memory import keep_freed_memory
 
-    photos = find_photos(paths, out)
+    album = find_photos(paths, out)
     keep_freed_memory()
-    outcome = predict_photos(Detector.load(folder, device), photos, out, score, drawings)
+    detector = Detector.load(folder, device)
+    for place, reason in album.unreadable:
+        warn(f"{place}: cannot be read ({reason}), so nothing in it is detected; make it readable")
+    outcome = predict_photos(detector, album.photos, out, score, drawings)
+    outcome.failed += len(album.unreadable)
     failed = f", {outcome.failed} photos could not be read" if outcome.failed else ""
+    _say(junk_remark(album.junk))
     _say([f"{out}: {outcome.detections} detections of at least {score:g} in {outcome.photos} photos{failed}"])
     if outcome.failed:
         raise typer.Exit(1)

@@ -6,7 +6,9 @@ One photo is held at a time. An unreadable one is told and counted, and the rest
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,17 +22,19 @@ from tqdm import tqdm
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.detector import Detections, Detector, Pixels
+from pipeline.datasets.file_names import is_junk, junk_remark, printable
+from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name
 from pipeline.datasets.images import read_rgb
+from pipeline.datasets.records import one_line
 from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, draw_boxes
 
-"""What is taken from a folder; a file named by itself may have any name."""
-
 LONGEST_DRAWING = 1600
 """Pixels; a drawing has its photo's size up to this longer side."""
 
+_LONGEST_STEM = 200  # bytes; 255 is what Linux takes, less a number, the suffix and what a file under way has more
 _COLOURS = (VERMILLION, SKY_BLUE, GREEN, ORANGE, PURPLE, YELLOW, BLUE)
 
 
@@ -43,28 +47,65 @@ class Outcome:
     failed: int = 0
 
 
-def find_photos(paths: Sequence[str], out: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Album:
+    """What paths name.
+
+    Attributes:
+        photos: each once.
+        junk: what was passed over because systems leave it.
+        unreadable: folders that cannot be listed, and why.
+    """
+
+    photos: list[Path]
+    junk: list[str]
+    unreadable: list[tuple[str, str]]
+
+
+def find_photos(paths: Sequence[str], out: Path) -> Album:
     """The photos that files, folders and globs name, each once: in the order given, those of a folder or glob sorted.
 
-    Folders are taken with all below them, but for the drawings in `out`, which are no photos to detect in.
+    Folders are taken with all below them, linked folders included, but for the drawings in `out`, which are no photos
+    to detect in.
 
     Raises:
         InputError: a path names nothing, or there is no photo.
     """
     found: dict[Path, None] = {}
+    album = Album([], [], [])
     for text in paths:
-        path = Path(text).expanduser()
-        if path.exists():
-            named = [path]
-        else:
-            named = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-            if not named:
-                raise InputError(f"{text}: no such file or folder, and no glob that matches one; name photos")
-        for one in named:
-            found.update(dict.fromkeys(_below(one, out) if one.is_dir() else [one]))
+        for one in _named(text):
+            if _is_left_by_a_system(one, text):
+                album.junk.append(str(one))
+            elif os.path.isdir(one):
+                found.update(dict.fromkeys(_below(one, out, album)))
+            else:
+                found[one] = None
     if not found:
-        raise InputError(f"{', '.join(paths)[:200]}: no photos there ({' '.join(READ)}); name photos")
-    return list(found)
+        why = [f"{folder} cannot be read ({reason})" for folder, reason in album.unreadable] + junk_remark(album.junk)
+        also = f"; {why[0]}" if why else ""
+        raise InputError(f"{', '.join(paths)[:200]}: no photos there ({' '.join(READ)}){also}; name photos")
+    album.photos.extend(found)
+    return album
+
+
+def _named(text: str) -> list[Path]:
+    """The file or folder of this name, or what the glob matches."""
+    path = os.path.expanduser(text)
+    if os.path.lexists(path):
+        return [Path(path)]
+    matches: dict[tuple[str, str], str] = {}
+    for match in sorted(glob.glob(path, recursive=True), key=lambda match: (match.count("/"), match)):
+        folder, name = os.path.split(match.rstrip("/"))
+        matches.setdefault((os.path.realpath(folder), name), match)  # ** goes round in a linked circle
+    if not matches:
+        raise InputError(f"{text}: no such file or folder, and no glob that matches one; name photos")
+    return [Path(match) for match in sorted(matches.values())]
+
+
+def _is_left_by_a_system(path: Path, text: str) -> bool:
+    given = Path(os.path.expanduser(text)).parts[:-1]  # a folder that someone names is meant
+    return any(is_junk(part) for part in path.parts if part not in given)
 
 
 def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float, drawings: bool) -> Outcome:
@@ -87,15 +128,15 @@ def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float,
             results = _Results(file, annotations, detector.classes)
             for path in photos:
                 try:
-                    pixels = read_rgb(path)
-                except InputError as error:
-                    tqdm.write(f"frcnn: warning: {error}", file=sys.stderr)
+                    size, found, drawing = _look_at(path, detector, score, drawings)
+                except Exception as error:  # whatever is wrong with one photo, the others go on
+                    warn(str(error) if isinstance(error, InputError) else _told(path, error))
                     outcome.failed += 1
                 else:
-                    found = detector(pixels).above(score)
-                    results.add(path, pixels, found)
+                    results.add(path, size, found)
                     if drawings:
-                        _write_drawing(out / "drawn" / names.of(path), pixels, found)
+                        with atomic_file(out / "drawn" / names.of(path)) as drawn:
+                            drawn.write_bytes(drawing)
                     outcome.photos += 1
                     outcome.detections += len(found)
                 progress.advance()
@@ -103,6 +144,26 @@ def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float,
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
     return outcome
+
+
+def warn(message: str) -> None:
+    """Tell of one photo or folder that is left out."""
+    tqdm.write(f"frcnn: warning: {printable(message)}", file=sys.stderr)
+
+
+def _look_at(path: Path, detector: Detector, score: float, drawings: bool) -> tuple[tuple[int, int], Detections, bytes]:
+    """(height, width) of the photo, what is found in it, and the drawing as a JPEG, empty without `drawings`."""
+    pixels = read_rgb(path)
+    found = detector(pixels).above(score)
+    drawing = b""
+    if drawings:
+        encoded = cv2.imencode(".jpg", draw(pixels, found)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        drawing = encoded.tobytes()
+    return (pixels.shape[0], pixels.shape[1]), found, drawing
+
+
+def _told(path: Path, error: Exception) -> str:
+    return f"{path}: nothing could be detected in it ({type(error).__name__}: {one_line(error)}); it is left out"
 
 
 def draw(pixels: Pixels, found: Detections) -> Pixels:
@@ -115,26 +176,38 @@ def draw(pixels: Pixels, found: Detections) -> Pixels:
     return draw_boxes(pixels, layers, min(max(pixels.shape[:2]), LONGEST_DRAWING)).astype(np.uint8, copy=False)
 
 
-def _below(folder: Path, out: Path) -> Iterator[Path]:
-    own = (out / "drawn").resolve()
-    for path in sorted(folder.rglob("*")):
-        if is_image_name(path.name) and path.is_file() and own not in path.resolve().parents:
+def _below(folder: Path, out: Path, album: Album) -> Iterator[Path]:
+    own = os.path.realpath(out / "drawn")
+    below = look_below(folder)
+    album.junk.extend(below.junk)
+    album.unreadable.extend(below.unreadable)
+    for path in map(Path, below.files):
+        if is_image_name(path.name) and own != os.path.realpath(path.parent):
             yield path
 
 
 @dataclass
 class _Names:
-    """Names of drawings: the photo's, numbered from the second of a name on."""
+    """Names of drawings: the photo's, numbered from the second of a name on; a long one is cut and ends in its hash."""
 
     taken: set[str] = field(default_factory=set)
 
     def of(self, photo: Path) -> str:
-        name, number = photo.stem, 1
+        stem = _short(photo.stem)
+        name, number = stem, 1
         while name in self.taken:
             number += 1
-            name = f"{photo.stem}-{number}"
+            name = f"{stem}-{number}"
         self.taken.add(name)
         return f"{name}.jpg"
+
+
+def _short(stem: str) -> str:
+    encoded = os.fsencode(stem)
+    if len(encoded) <= _LONGEST_STEM:
+        return stem
+    kept = encoded[: _LONGEST_STEM - 9].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 class _Results:
@@ -146,8 +219,8 @@ class _Results:
         categories = [{"id": label, "name": name} for label, name in enumerate(classes) if label > 0]
         file.write('{"categories": ' + json.dumps(categories) + ',\n"images": [')
 
-    def add(self, path: Path, pixels: Pixels, found: Detections) -> None:
-        height, width = pixels.shape[:2]
+    def add(self, path: Path, size: tuple[int, int], found: Detections) -> None:
+        height, width = size
         self._images += 1
         image = {"id": self._images, "file_name": path.as_posix(), "width": width, "height": height}
         self._file.write((",\n" if self._images > 1 else "\n") + json.dumps(image))
@@ -171,9 +244,3 @@ class _Results:
         for line in self._annotations:
             self._file.write(line)
         self._file.write("]}\n")
-
-
-def _write_drawing(path: Path, pixels: Pixels, found: Detections) -> None:
-    encoded = cv2.imencode(".jpg", draw(pixels, found)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
