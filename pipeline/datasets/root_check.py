@@ -55,10 +55,9 @@ def _instead_of_link(root: str, fault: Fault) -> str:
     if f"{os.path.realpath(os.path.dirname(link))}/".startswith(f"{target.rstrip('/')}/"):
         return f"remove it (rm {_in(root, fault.path)}), it leads in a circle"
     place = _in(root, fault.path)
-    return (
-        f"put the folder itself in its place: rm {place} && cp -al {shlex.quote(printable(target))} {place} "
-        "makes hard links, which take no space on the same disk"
-    )
+    near = os.stat(target).st_dev == os.lstat(link).st_dev  # hard links take no space, but do not reach another disk
+    copy = f"cp {'-al' if near else '-a'} {shlex.quote(printable(target))} {place}"
+    return f"put the folder itself in its place (rm {place} && {copy})"
 
 
 _KINDS = {
