@@ -158,6 +158,11 @@ class AnchorTargets:
         """Whether the image has a trainable gt box."""
         return self._images[image_id][2] > 0
 
+    def has_anchor(self, image_id: str) -> bool:
+        """Whether the image has a fg or a bg anchor."""
+        own = self[Entry(image_id, False)]
+        return len(own.fg) > 0 or len(own.bg) > 0
+
     def __getitem__(self, entry: Entry) -> AnchorAssignment:
         rows = self._rows[entry]
         shard, anchors, _ = self._images[entry.image_id]

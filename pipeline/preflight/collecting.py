@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,7 @@ class Checked:
             `dataset` stage.
         missing_splits: splits without which the `dataset` stage ends and which have no image.
         remarks: lines on what was passed over.
+        sizes: images of each split and H, W after resizing, px.
     """
 
     classes: tuple[str, ...]
@@ -81,6 +82,7 @@ class Checked:
     missing_splits: tuple[Split, ...]
     without_boxes: dict[Split, str]
     remarks: Sequence[str] = ()
+    sizes: dict[tuple[Split, int, int], int] = field(default_factory=dict)
 
     @property
     def stops(self) -> int:
@@ -112,8 +114,8 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Ch
     """
     check_tree(root)
     dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}))
-    images, without = Counter[Split](), Counter[Split]()
-    gt = _collect(track(dataset.images, "check-data", total=0), resize, images, without)
+    images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
+    gt = _collect(track(dataset.images, "check-data", total=0), resize, images, without, sizes)
     kinds = Counter(finding.kind for finding in dataset.findings)
     return Checked(
         dataset.classes,
@@ -125,11 +127,16 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Ch
         tuple(split for split in SPLITS if split != "val" and not images[split]),
         dataset.without_boxes(),
         dataset.remarks,
+        sizes=dict(sizes),
     )
 
 
 def _collect(
-    source: Iterable[AnnotatedImage], resize: ResizeParams, images: Counter[Split], without: Counter[Split]
+    source: Iterable[AnnotatedImage],
+    resize: ResizeParams,
+    images: Counter[Split],
+    without: Counter[Split],
+    sizes: Counter[tuple[Split, int, int]],
 ) -> GtBoxes:
     boxes = [np.zeros((0, 4), np.float32)]
     labels, trainable = [np.zeros(0, np.int16)], [np.zeros(0, np.bool_)]
@@ -139,6 +146,7 @@ def _collect(
         scale = np.array([width / image.width, height / image.height] * 2, np.float32)
         kept = ~(image.difficult | image.iscrowd | (image.labels < 0))
         images[image.split] += 1
+        sizes[image.split, height, width] += 1
         without[image.split] += not kept.any()
         boxes.append(image.boxes * scale)
         labels.append(image.labels)

@@ -13,6 +13,7 @@ from pipeline.datasets.base import SPLITS, Finding
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
 
@@ -46,6 +47,7 @@ def report(
     yield f"{root}: reader {params.dataset.reader}, parameters of {f'preset {preset}' if preset else 'params.yaml'}"
     yield from _counts(checked)
     yield from checked.remarks
+    yield from without_anchors(checked, params.anchors, placement)
     yield from _findings(checked, params.dataset)
     if verdict is None:
         yield from ("", "train has no box to learn from, so nothing is said of sizes and anchors")

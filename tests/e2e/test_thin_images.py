@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import read_columns
+from pipeline.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
 from tests.conftest import TINY, Project, new_project
 from tests.e2e.test_images_without_gt import run
@@ -68,3 +69,16 @@ def test_thin_images_are_ordinary_in_every_stage(
             image = f"{'test' if stage in JUDGE else 'train'}_{name}"
             inspect_artifact(project.root, stage, image, tmp_path / "shown.png", 0.0, None, lambda line: None)
             assert cv2.imread(str(tmp_path / "shown.png")) is not None
+
+
+def test_where_no_training_image_has_a_usable_anchor_the_error_says_what_to_do(tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", {}, ordinary=0)
+    table = project.data / "raw/boxes.csv"  # one pixel becomes a square, which has anchors
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if "train_dot" not in line))
+    run(project, "dataset", "backbone", "resize", "frozen_features", "anchor_targets")
+    with pytest.raises(InputError) as caught:
+        run(project, "train_rpn_step1")
+    assert str(caught.value) == (
+        "no training image has an anchor that may be used; resize to larger images, lower anchors.scales, "
+        "or set anchor_targets.allowed_border to null"
+    )
