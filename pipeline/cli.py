@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.bundle.commands import VERBS as bundle_verbs
-from pipeline.errors import InputError
+from pipeline.errors import InputError, is_out_of_memory
 from pipeline.exchange.commands import app as proposals_app
 
 app = typer.Typer(
@@ -184,13 +184,23 @@ def wire() -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line and status 1."""
+    """Run the command line; bad input and too little memory end in one line and status 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
         app()
     except InputError as error:
         print(f"frcnn: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        told = " ".join(str(error).split())[:120]
+        print(
+            f"frcnn: error: out of memory{told and f' ({told})'}; give smaller images, or where the command has the "
+            "option, --device cpu",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import gpus
+from pipeline import cli, gpus
 from pipeline.bundle.detector import _device as detector_device
 from pipeline.detector.arithmetic import tf32
 from pipeline.device import gpu_model, gpu_or_cpu
@@ -175,6 +175,29 @@ class AcceleratorError(RuntimeError):
 )
 def test_out_of_memory_is_known_by_its_words(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize("error", [AcceleratorError("CUDA error: out of memory\nSee elsewhere."), MemoryError()])
+def test_a_command_that_runs_out_of_memory_ends_in_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    told = capsys.readouterr().err
+    assert told.startswith("frcnn: error: out of memory") and told.count("\n") == 1 and "--device cpu" in told
+
+
+def test_a_fault_of_the_code_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(RuntimeError, match="illegal"):
+        cli.main()
 
 
 @pytest.mark.parametrize("wanted", [False, True])
