@@ -18,7 +18,7 @@ from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILLION
 from pipeline.views.encoding import Picture
-from pipeline.views.plots import plain, rendered, rgb
+from pipeline.views.plots import plain, plain_text, rendered, rgb
 
 _DPI = 100
 _MOST_POINTS = 4_000
@@ -40,7 +40,8 @@ def data_picture(root: Path, checked: Checked, anchors: AnchorParams, verdict: V
     """
     figure = Figure(figsize=(11.5, 8.6), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{root.resolve().name}: {len(checked.gt.of('train'))} boxes of train, px of the resized images")
+    count = len(checked.gt.of("train"))
+    figure.suptitle(f"{plain_text(root.resolve().name)}: {count} boxes of train, px of the resized images")
     panels: list[Axes] = figure.subplots(2, 2).ravel().tolist()
     _draw_classes(panels[2], checked)
     if verdict is None:
@@ -125,7 +126,8 @@ def _draw_classes(axes: Axes, checked: Checked) -> None:
     axes.set_xlim(_BAR_START, max(2, most) * 1.6)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize="small" if len(names) > 10 else None)
+    told = [plain_text(name, _LONGEST_NAME) for name in names]
+    axes.set_yticks(range(len(names)), told, fontsize="small" if len(names) > 10 else None)
     axes.set_ylim(len(names) - 0.4, -0.6)
     left_out = len(counts) - len(names)
     axes.set(
@@ -159,7 +161,3 @@ def _plain_logarithms(axis: object) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # type: ignore[attr-defined]
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
     axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -9,9 +9,12 @@ import numpy as np
 
 from pipeline.errors import InputError
 
+_NAMES = ("class", "actual", "predicted")  # columns that hold names of classes
+
 
 def read_csv(path: Path) -> dict[str, np.ndarray]:
-    """Columns by name, in the file's order: float64 where every value is a number, else strings.
+    """Columns by name, in the file's order: float64 where every value is a number, else strings. Names of classes are
+    strings, those that look like numbers too.
 
     Raises:
         InputError: the file is missing, is no such table, or has no rows.
@@ -24,7 +27,7 @@ def read_csv(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read ({error}); {rerun}") from error
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         raise InputError(f"{path}: is no table with a header and rows of equal length; {rerun}")
-    return {name: _column(values) for name, *values in zip(*rows, strict=True)}
+    return {name: np.array(values) if name in _NAMES else _column(values) for name, *values in zip(*rows, strict=True)}
 
 
 def read_numbers(path: Path, *needed: str) -> dict[str, np.ndarray]:

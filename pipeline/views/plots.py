@@ -7,6 +7,7 @@ module costs matplotlib's import; import it where a plot is wanted.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -113,7 +114,7 @@ def _draw_precision(axes: Axes, folder: Path) -> None:
         axes.plot(
             curves["recall"][rows],
             curves["precision"][rows],
-            label=name + ap if named else None,
+            label=plain_text(name) + ap if named else None,
             **style if named else {"color": "0.75", "linewidth": 0.8},
         )
     if judged and not named:
@@ -174,6 +175,13 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def plain_text(name: str, longest: int = 40) -> str:
+    """A name as matplotlib shows it letter by letter: no formula, not too long, in a legend whatever it begins with."""
+    short = name if len(name) <= longest else f"{name[: longest - 1]}\u2026"
+    text = short.replace("$", r"\$")
+    return f"\u200a{text}" if text.startswith("_") else text  # legends leave out what begins with _
+
+
 def rgb(colour: Colour) -> tuple[float, float, float]:
     """A colour as matplotlib takes it, 0..1."""
     return (colour[0] / 255, colour[1] / 255, colour[2] / 255)
@@ -182,6 +190,8 @@ def rgb(colour: Colour) -> tuple[float, float, float]:
 def rendered(figure: Figure, caption: str) -> Picture:
     """The figure as a PNG whose bytes depend on nothing but what it shows."""
     stream = io.BytesIO()
-    # matplotlib would write its version, and with it other bytes after each update.
-    figure.savefig(stream, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # an empty box stands for it
+        # matplotlib would write its version, and with it other bytes after each update.
+        figure.savefig(stream, format="png", metadata={"Software": None})
     return Picture(stream.getvalue(), "image/png", caption)

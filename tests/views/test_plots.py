@@ -8,12 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.cbook import is_math_text
+from matplotlib.figure import Figure
 
 from pipeline.artifacts.history import write_csv
 from pipeline.errors import InputError
+from pipeline.views.csv_columns import read_csv
 from pipeline.views.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from pipeline.views.encoding import MAX_BYTES, Picture
-from pipeline.views.plots import curve_plots, loss_plot
+from pipeline.views.plots import curve_plots, loss_plot, plain_text, rendered
 
 
 def shows(picture: Picture, colour: tuple[int, int, int]) -> bool:
@@ -106,3 +109,29 @@ def test_bad_file_is_told(tmp_path: Path, file: str, content: bytes | None) -> N
         (folder / file).write_bytes(content)
     with pytest.raises(InputError, match=rf"{file}: .*dvc repro evaluate_step4"):
         curve_plots(folder)
+
+
+ODD_NAMES = ["$1 $x$", "$", "_x", "1", "nan", "a\\$b", "^{", "\U0001f600", "<b>", "x" * 200, "%d {}"]
+
+
+def test_any_name_of_a_class_is_drawn_letter_by_letter(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path, dict.fromkeys(ODD_NAMES[:9], 0.5))
+    assert read_csv(folder / "pr_curves.csv")["class"].tolist()[::101] == ODD_NAMES[:9]
+    assert len(curve_plots(folder).data) <= MAX_BYTES
+    shown = [(plain_text(name), name) for name in ODD_NAMES]
+    figure = Figure()
+    axes = figure.add_subplot()
+    for text, _ in shown:
+        axes.plot([0, 1], label=text)
+    figure.suptitle(shown[0][0])
+    legend = axes.legend()
+    assert len(legend.get_texts()) == len(ODD_NAMES) and max(len(text) for text, _ in shown) == 40
+    assert not any(text.get_parse_math() and is_math_text(text.get_text()) for text in legend.get_texts())
+    rendered(figure, "")
+
+
+def test_names_of_classes_are_read_as_texts_and_numbers_as_numbers(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [{"class": "1", "actual": "2.0", "predicted": "nan", "recall": 0.5}])
+    columns = read_csv(tmp_path / "a.csv")
+    assert [columns[name].tolist() for name in ("class", "actual", "predicted")] == [["1"], ["2.0"], ["nan"]]
+    assert columns["recall"].dtype == np.float64
