@@ -134,7 +134,8 @@ def read_coco(
         ids = {key for file in files for key in _classes_of(file)}
         ordered = sorted(ids, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(file.names[key] for key in ordered for file in files if key in file.names))
-    return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in)
+    listed = ((_path(file, image), file.split) for file in files for image in file.images)
+    return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in, images=listed)
 
 
 def _classes_of(file: _File) -> set[Id]:
@@ -145,7 +146,7 @@ def _classes_of(file: _File) -> set[Id]:
 
 def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
     places = [
-        (f"{file.folder}/{image.file_name}".removeprefix("/"), number, image)
+        (_path(file, image), number, image)
         for number, file in enumerate(files)
         for image in [*file.images, *(_orphans(file) if file.whole else ())]
     ]
@@ -153,6 +154,10 @@ def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
         ((path, number, image) for path, number, image in places), key=lambda place: (_image_id(place[0]), place[1])
     ):
         yield _record(files[number], image, path)
+
+
+def _path(file: _File, image: _Image) -> str:
+    return f"{file.folder}/{image.file_name}".removeprefix("/")
 
 
 def _image_id(path: str) -> str:

@@ -87,7 +87,8 @@ def read_kitti(
         found = {name for entry in entries for name in _parse(root, f"{labels}/{entry.name}.txt", merge, faults).names}
         classes = sorted({*distinct_names(found)} - {_DONT_CARE})
     records = _records(root, entries, files, images, labels, merge, faults)
-    return RawData(root, "dataset.kitti", XYXY, classes, records, named_in, junk_remark(junk))
+    images_there = ((files[entry.name], entry.split) for entry in entries if entry.name in files)
+    return RawData(root, "dataset.kitti", XYXY, classes, records, named_in, junk_remark(junk), images_there)
 
 
 def _read_list(

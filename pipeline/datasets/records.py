@@ -145,6 +145,8 @@ class RawData:
         named_in: where the classes are named by hand, a key of params.yaml or a file; None: they are those that the
             annotations name.
         remarks: lines for a person on what was passed over.
+        images: path below the root and split of each image that is listed, to be iterated once, for what is to be known
+            of all images before the first is taken.
     """
 
     root: Path
@@ -154,6 +156,7 @@ class RawData:
     records: Iterable[RawRecord]
     named_in: str | None = None
     remarks: Sequence[str] = ()
+    images: Iterable[tuple[str, Split]] = ()
 
 
 def check_root(root: Path, layout: str) -> Path:

@@ -95,7 +95,16 @@ def read_table(
         read = np.isin(rows.split, [rows.splits.index(value) for value in taken]) & ~rows.blank
         read &= ~rows.flags["ignore"]
         classes = sorted(distinct_names(rows.names[code] for code in np.unique(rows.name[read])))
-    return RawData(root, "dataset.table", form, classes, _records(file, rows, taken), named_in)
+    return RawData(
+        root, "dataset.table", form, classes, _records(file, rows, taken), named_in, images=_images(rows, taken)
+    )
+
+
+def _images(rows: _Rows, taken: Mapping[str, Split]) -> Iterator[tuple[str, Split]]:
+    for code in np.unique(rows.file.astype(np.int64) * len(rows.splits) + rows.split).tolist():
+        file, split = rows.files[code // len(rows.splits)], taken.get(rows.splits[code % len(rows.splits)])
+        if split is not None and file:
+            yield file, split
 
 
 def _by_image(rows: _Rows) -> tuple[npt.NDArray[np.int64], list[int]]:

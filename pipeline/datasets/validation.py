@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord
+from pipeline.datasets.same_content import Listed, copies_in_later_splits
 from pipeline.datasets.tally import Tally
 from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
@@ -87,6 +88,8 @@ def _check(
     tallies: dict[Split, Tally],
 ) -> Iterator[AnnotatedImage]:
     labels = Labels(classes)
+    told = findings.action("same_content_in_train_and_test") != "allow"
+    copies = copies_in_later_splits(data.root, data.images) if told else {}
     last = ""
     for image_id, claims in itertools.groupby(data.records, key=lambda record: record.image_id):
         if image_id <= last:
@@ -94,7 +97,7 @@ def _check(
         last = image_id
         with faults.going_on():
             record = _one_of(list(claims), findings)
-            size = _size_of(data, record, findings, measure, problems)
+            size = _size_of(data, record, findings, measure, problems, copies)
             tally = tallies[record.split]
             if size is not None:
                 yield _check_objects(data.boxes, record, labels, size, findings, tally)
@@ -122,7 +125,12 @@ def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:
 
 
 def _size_of(
-    data: RawData, record: RawRecord, findings: Findings, measure: Measure | None, problems: Problems | None
+    data: RawData,
+    record: RawRecord,
+    findings: Findings,
+    measure: Measure | None,
+    problems: Problems | None,
+    copies: Mapping[Listed, Listed],
 ) -> tuple[int, int] | None:
     """(width, height) in px of the image, None where the image is to be left out."""
     stem = record.file.rpartition("/")[2].rpartition(".")[0]
@@ -137,6 +145,13 @@ def _size_of(
     if not os.path.isfile(path):
         findings.add("annotation_without_image", record.file, -1, "no such image", "dropped", remedy)
         return None
+    if (record.file, record.split) in copies:
+        copy, split = copies[record.file, record.split]
+        keep = findings.action("same_content_in_train_and_test") == "keep"
+        detail, done = f"the same bytes as {copy}, which is in {split}", "kept" if keep else "dropped"
+        findings.add("same_content_in_train_and_test", record.file, -1, detail, done, "remove one from its split")
+        if not keep:
+            return None
     for kind, detail in problems(path) if problems else ():
         fixed = findings.action(kind) == "fix"
         findings.add(kind, record.file, -1, detail, _MENDED[kind] if fixed else "dropped", "replace the image")

@@ -66,7 +66,8 @@ def read_voc(
     if classes is None:
         classes = _collect_classes(root, entries, faults)
     records = _read_all(root, entries, faults)
-    return RawData(root, "dataset.voc", INCLUSIVE, classes, records, named_in, junk_remark(junk))
+    images = ((entry.path("JPEGImages", ".jpg"), entry.split) for entry in entries)
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, records, named_in, junk_remark(junk), images)
 
 
 def _list_images(root: Path, splits: Mapping[Split, Sequence[str]], junk: list[str], faults: Faults) -> list[_Entry]:

@@ -61,7 +61,8 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
                 listed.update(((file, split), place) for file in _list_images(root, place, split, junk, faults))
     entries = sorted((_image_id(file), file, split, place) for (file, split), place in listed.items())
     records = _records(root, entries, classes, faults)
-    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(junk))
+    images = ((file, split) for _, file, split, _ in entries)
+    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(junk), images)
 
 
 def _image_id(file: str) -> str:

@@ -92,6 +92,7 @@ class FindingPolicy(Section):
     duplicate_box: Literal["error", "drop", "keep"]
     duplicate_image_id: Literal["error", "drop"]
     same_image_in_train_and_test: Literal["error", "drop"]
+    same_content_in_train_and_test: Literal["error", "drop", "keep", "allow"]
     unknown_class: Literal["error", "drop", "ignore"]
     missing_difficult: Literal["error", "keep", "allow"]
     annotation_without_image: Literal["error", "drop"]

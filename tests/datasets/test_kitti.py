@@ -27,7 +27,9 @@ def root(tmp_path: Path) -> Path:
     for folder in ("training/image_2", "training/label_2", "ImageSets"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("000000.png", "000001.jpeg", "000002.jpg"):
-        cv2.imwrite(str(tmp_path / "training/image_2" / name), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(
+            str(tmp_path / "training/image_2" / name), np.full((80, 100, 3), len(name) + ord(name[0]), np.uint8)
+        )
     texts = (line() + line("Van"), "", line("DontCare", "1 2 30 40") + "\n" + line("Tram"))
     for number, text in enumerate(texts):
         (tmp_path / f"training/label_2/00000{number}.txt").write_text(text)

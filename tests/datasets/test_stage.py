@@ -44,7 +44,7 @@ COUNTS = {
 def run_on(folder: Path, rows: list[str], images: str) -> Path:
     (folder / "raw").mkdir(parents=True)
     for name in images:
-        cv2.imwrite(str(folder / f"raw/{name}.png"), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(folder / f"raw/{name}.png"), np.full((80, 100, 3), ord(name), np.uint8))
     (folder / "raw/boxes.csv").write_text("\n".join(["file,split,class,x1,y1,x2,y2", *rows]) + "\n")
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
     lay_over(content, {"dataset": {"reader": "table", "table": {"val": ["val"]}}})

@@ -29,7 +29,7 @@ d.jpg,spare,cow,0,0,9,9,,,
 def root(tmp_path: Path) -> Path:
     (tmp_path / "p").mkdir()
     for name in ("b.jpg", "p/a.jpg", "c.jpg", "d.jpg"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / name), np.full((80, 100, 3), ord(name[0]), np.uint8))
     (tmp_path / "boxes.csv").write_text(ROWS)
     pd.read_csv(tmp_path / "boxes.csv").to_parquet(tmp_path / "boxes.parquet")
     return tmp_path

@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("train/b.jpg", "train/day/a.png", "val/c.jpg"):
         path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(path), np.full((80, 100, 3), ord(path.stem), np.uint8))
         (tmp_path / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "labels/train/b.txt").write_text("1 0.2 0.375 0.2 0.25\n0 0.5 0.5 1 1\n")
     (tmp_path / "labels/train/day/a.txt").write_text("\n")
@@ -114,7 +114,7 @@ def test_labels_without_an_image_are_told(root: Path, label: str, text: str) -> 
 def test_labels_beside_the_images_are_told_too_but_no_notes(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split).mkdir()
-        cv2.imwrite(str(tmp_path / split / "a.jpg"), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / split / "a.jpg"), np.full((80, 100, 3), len(split), np.uint8))
         (tmp_path / split / "a.txt").write_text("0 .5 .5 .5 .5\n")
         (tmp_path / split / "classes.txt").write_text("cat\n")
         (tmp_path / split / "README.txt").write_text("This is a data set of cats.\n")

@@ -92,10 +92,9 @@ _READERS: Mapping[str, Callable[[Path, Faults], RawData]] = {
 
 def plant(kind: str, root: Path) -> Path:
     """Write the sound data set of a kind below `root`."""
-    pixels = np.zeros((80, 100, 3), np.uint8)
     for name in _IMAGES[kind]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / name), pixels)
+        cv2.imwrite(str(root / name), np.full((80, 100, 3), ord(Path(name).stem[0]), np.uint8))
     for name, text in _files(kind).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")

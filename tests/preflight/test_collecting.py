@@ -27,7 +27,7 @@ TABLE = "file,split,class,x1,y1,x2,y2,difficult,ignore\n"
 
 def table(root: Path, *rows: str, **changes: str) -> DatasetParams:
     for name in "ab":
-        cv2.imwrite(str(root / f"{name}.png"), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(root / f"{name}.png"), np.full((80, 100, 3), ord(name), np.uint8))
     (root / "boxes.csv").write_text(TABLE + "".join(f"{row}\n" for row in rows))
     return PARAMS.dataset.model_copy(update={"reader": "table", "findings": policy(**changes)})
 

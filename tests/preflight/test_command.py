@@ -147,7 +147,7 @@ def test_any_number_of_classes_is_told_and_drawn(folder: Path, rows: int) -> Non
     ends = ["a.png,train,,,,,\n"] * (rows == 0) + [f"b.png,test,{names[0]},1,2,30,40\n"]
     (folder / "data/raw/boxes.csv").write_text("file,split,class,x1,y1,x2,y2\n" + "".join(lines + ends))
     for name in "ab":
-        cv2.imwrite(str(folder / f"data/raw/{name}.png"), np.zeros((80, 100, 3), np.uint8))
+        cv2.imwrite(str(folder / f"data/raw/{name}.png"), np.full((80, 100, 3), ord(name), np.uint8))
     set_params(folder, {"dataset": {"reader": "table"}})
     passed, text = report()
     assert passed == (rows > 0) and ("10 more classes" in text) == (rows == 40)

@@ -1,0 +1,69 @@
+"""Equal photos under two names in two splits, which a detector would be trained and judged on.
+
+Files are read only where their sizes are equal, and read whole only where 4 KiB of their start, middle and end are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+
+from pipeline.datasets.base import SPLITS, Split
+
+Listed = tuple[str, Split]  # path of an image below the data root, and a split that lists it
+_SAMPLE = 4096  # bytes
+
+
+def copies_in_later_splits(root: Path, listed: Iterable[Listed]) -> Mapping[Listed, Listed]:
+    """Image -> one of the same bytes under another name in a later split of train, val and test; the first such one.
+
+    What is missing, empty, cannot be read or is no plain file has no copy.
+    """
+    groups = [list(listed)]
+    for key in (_size, _samples, _digest):
+        groups = [group for own in groups for group in _parted(root, own, key)]
+    copies: dict[Listed, Listed] = {}
+    for group in groups:
+        ordered = sorted(group, key=lambda one: (SPLITS.index(one[1]), one[0]))
+        for file, split in ordered:
+            later = SPLITS.index(split) + 1
+            copy = next((one for one in ordered if SPLITS.index(one[1]) >= later and one[0] != file), None)
+            if copy is not None:
+                copies[file, split] = copy
+    return copies
+
+
+def _parted(root: Path, listed: list[Listed], key: Callable[[Path], Hashable]) -> Iterable[list[Listed]]:
+    """Those of equal keys together, where they are of several splits and names."""
+    groups: dict[Hashable, list[Listed]] = defaultdict(list)
+    for one in listed:
+        try:
+            value = key(root / one[0])
+        except (OSError, ValueError):  # ValueError: a name that cannot be one
+            continue
+        if value is not None:
+            groups[value].append(one)
+    return (own for own in groups.values() if len({s for _, s in own}) > 1 and len({f for f, _ in own}) > 1)
+
+
+def _size(path: Path) -> int | None:
+    found = path.stat()
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size else None
+
+
+def _samples(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        found = hashlib.sha256(file.read(_SAMPLE))
+        for place in (size // 2, max(0, size - _SAMPLE)):
+            file.seek(place)
+            found.update(file.read(_SAMPLE))
+        return found.digest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
