@@ -132,8 +132,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell that starts pytest in the background has it ignore Ctrl-C, and so would all that the tests start."""
+    """Before any test file is imported, and torch with it."""
+    # A shell that starts pytest in the background has it ignore Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Two test processes of two threads each wait for one another on two cores, up to six times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong = what_is_not_off()
     if wrong:
         raise pytest.UsageError(f"the environment switches off what is still used: {', '.join(wrong)}")
