@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import time
@@ -182,7 +183,8 @@ def _notes(out: Path) -> Path:
 
 
 def _fail(name: str, message: str) -> None:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    line = re.sub(r"[ \t\r\n\f\v]+", " ", message).strip()  # other spaces may stand in the name of a file
+    print(f"{name}: error: {line}", file=sys.stderr, flush=True)
     sys.exit(1)
 
 

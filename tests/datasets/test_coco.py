@@ -162,3 +162,24 @@ def test_iscrowd_may_be_null_or_a_text(root: Path, crowd: Any, expected: bool) -
 def test_a_category_may_be_named_by_a_number(root: Path) -> None:
     _train(root, instances([image(5, "a.jpg")], [box(5)], [{"id": 3, "name": 12}]))
     assert "12" in read(root).classes
+
+
+@pytest.mark.parametrize(
+    "name", ["Screenshot at 3.04.05\u202fPM.jpg", "写真\u3000一.jpg", "👨\u200d👩.jpg", " a b 1.jpg"]
+)
+def test_a_name_of_any_letters_and_spaces_is_that_file(root: Path, name: str) -> None:
+    (root / "train/b.jpg").rename(root / "train" / name)
+    (root / "instances_train.json").write_text(json.dumps(instances([image(9, name)], [box(9)])))
+    images = list(read(root).images)
+    assert sorted(one.file for one in images) == sorted([f"raw/train/{name}", "raw/val/b.jpg"])
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.jpg", "a\u2028b.jpg", "\ud800.jpg", "a\\b.jpg", "a\x7f.jpg", "x" * 256, "a/" * 1600]
+)
+def test_a_name_that_cannot_be_is_one_line(root: Path, name: str) -> None:
+    (root / "instances_train.json").write_text(json.dumps(instances([image(9, name)], [box(9)])))
+    with pytest.raises(InputError, match="is no path below the data root") as caught:
+        read(root)
+    assert len(str(caught.value).splitlines()) == 1
+    str(caught.value).encode()

@@ -234,3 +234,12 @@ def test_a_val_split_stands_beside_train_and_test(tree: Path) -> None:
     _list(tree, val=["c"])
     with pytest.raises(InputError, match="image 'c' is both in val and in test"):
         list(_splits(tree, train=["train"], val=["val"], test=["test"]).images)
+
+
+def test_names_with_spaces_and_suffixes_are_those_images(tree: Path) -> None:
+    for name in ("my photo 1", "my photo 0", "写真\u3000一"):
+        _add(tree, name, _object())
+    _list(tree, train=["my photo 1", "my photo 0"], more=["写真\u3000一.jpg", "b.JPG", "._b"])
+    dataset = _read(tree, ("train", "more"))
+    assert [image.image_id for image in dataset.images] == ["b", "c", "my photo 0", "my photo 1", "写真\u3000一"]
+    assert dataset.remarks == ["passed over 1 file that systems leave, such as JPEGImages/._b.jpg"]

@@ -147,3 +147,28 @@ def test_an_empty_line_among_the_names_is_refused(root: Path, text: str) -> None
     (root / "classes.txt").write_text(text)
     with pytest.raises(InputError, match=r"classes\.txt: a class is called '', which is no name"):
         read(root, names="classes.txt")
+
+
+def test_what_systems_leave_is_passed_over_in_folders_and_lists_and_told_once(root: Path) -> None:
+    for name in ("train/._b.jpg", "train/.DS_Store", "train/.ipynb_checkpoints/b-checkpoint.jpg", "val/._c.jpg"):
+        (root / "images" / name).parent.mkdir(exist_ok=True)
+        (root / "images" / name).write_bytes(b"\0\5\x16\7")
+    (root / "labels/train/._b.txt").write_bytes(b"\0\5\x16\7")
+    (root / "val.txt").write_text("images/val/._c.jpg\nimages/val/c.jpg\n")
+    dataset = read(root, "val.txt")
+    assert len(list(dataset.images)) == 3 and [finding.kind for finding in dataset.findings] == ["unknown_class"]
+    assert dataset.remarks == ["passed over 4 files that systems leave, such as images/train/.DS_Store"]
+
+
+def test_images_and_labels_below_linked_folders_are_read(root: Path) -> None:
+    (root / "images/train/day").rename(root / "photos")
+    (root / "images/train/day").symlink_to("../../photos")
+    (root / "labels/train/day").rename(root / "texts")
+    (root / "labels/train/day").symlink_to("../../texts")
+    assert [image.image_id for image in read(root).images] == ["images_train_b", "images_train_day_a", "images_val_c"]
+
+
+def test_a_name_with_a_line_break_is_one_line(root: Path) -> None:
+    (root / "images/train/b.jpg").rename(root / "images/train/b\nb.jpg")
+    with pytest.raises(InputError, match=r"'images/train/b\\\\nb.jpg' has a control character.*; rename it"):
+        read(root)
