@@ -6,7 +6,6 @@ One photo is held at a time. An unreadable one is told and counted, and the rest
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.detector import Detections, Detector, Pixels
-from pipeline.datasets.file_names import is_junk, junk_remark, printable
+from pipeline.datasets.file_names import is_junk, junk_remark, printable, shortened
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name
 from pipeline.datasets.images import read_rgb
@@ -34,7 +33,6 @@ from pipeline.views.drawing import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMIL
 LONGEST_DRAWING = 1600
 """Pixels; a drawing has its photo's size up to this longer side."""
 
-_LONGEST_STEM = 200  # bytes; 255 is what Linux takes, less a number, the suffix and what a file under way has more
 _COLOURS = (VERMILLION, SKY_BLUE, GREEN, ORANGE, PURPLE, YELLOW, BLUE)
 
 
@@ -193,21 +191,13 @@ class _Names:
     taken: set[str] = field(default_factory=set)
 
     def of(self, photo: Path) -> str:
-        stem = _short(photo.stem)
+        stem = shortened(photo.stem)
         name, number = stem, 1
         while name in self.taken:
             number += 1
             name = f"{stem}-{number}"
         self.taken.add(name)
         return f"{name}.jpg"
-
-
-def _short(stem: str) -> str:
-    encoded = os.fsencode(stem)
-    if len(encoded) <= _LONGEST_STEM:
-        return stem
-    kept = encoded[: _LONGEST_STEM - 9].decode(errors="ignore")
-    return f"{kept}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 class _Results:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 255  # bytes, of a file in its folder
+_SHORT = 200
 _IN_NO_NAME = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of characters, breaks of lines and paragraphs
 # Written by macOS, Windows, Jupyter and Synology into folders of photos; some have the names of photos.
 _JUNK = {
@@ -35,6 +38,14 @@ def is_plain(part: str, suffix: str = "") -> bool:
     """
     fits = len((part + suffix).encode(errors="replace")) <= _LONGEST
     return fits and part not in ("", ".", "..") and not set(part) & set("/\\") and _in_one_line(part)
+
+
+def shortened(name: str) -> str:
+    """A name that leaves room for more in that of a file; a long one is cut and ends in its hash."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _SHORT:
+        return name
+    return f"{encoded[: _SHORT - 9].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 def printable(text: str) -> str:
