@@ -26,11 +26,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_truth.sections import SECTIONS, Section
+from benchmarks.gpu_truth.sections import PATIENCE, SECTIONS, Section
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 10
-"""With --small, times a section's limit: a busy CPU is slow, and nothing is measured."""
 _LOG_BYTES = 4_000_000
 
 

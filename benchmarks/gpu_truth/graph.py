@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ import yaml
 
 from benchmarks.gpu_kit import copy_photos
 from benchmarks.gpu_truth.bench import Bench
+from benchmarks.gpu_truth.sections import PATIENCE, SECTIONS
 from pipeline.presets.apply import apply_preset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,34 +39,43 @@ def commands() -> dict[str, list[str]]:
 
 
 def run(bench: Bench) -> None:
-    """Two runs side by side, then the stop."""
+    """Two runs side by side, then the stop. What both have done in two thirds of the time is compared."""
     photos = bench.work / "few-photos"
     copy_photos(bench.kit / "photos", photos, 16 if bench.small else 64)
     projects = [project(bench, photos, bench.work / name) for name in ("one", "two")]
     done: list[dict[str, float]] = [{}, {}]
-    peak = _Peak(bench)
+    peak, too_late = _Peak(bench), threading.Event()
+    (limit,) = (section.seconds for section in SECTIONS if section.name == "graph")
+    until = time.monotonic() + limit * (PATIENCE if bench.small else 1) * 2 / 3
     threads = [
-        threading.Thread(target=_run_graph, args=(folder, told)) for folder, told in zip(projects, done, strict=True)
+        threading.Thread(target=_run_graph, args=(folder, told, too_late))
+        for folder, told in zip(projects, done, strict=True)
     ]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
+        if time.monotonic() > until:
+            too_late.set()
         peak.look()
-        bench.record(seconds=done[0], peak_device_bytes_of_both=peak.most)
+        bench.record(seconds=dict(done[0]), peak_device_bytes_of_both=peak.most)
         time.sleep(0.5)
-    hashes = [_hashes(folder) for folder in projects]
-    differing = sorted(
-        name for name in hashes[0].keys() | hashes[1].keys() if hashes[0].get(name) != hashes[1].get(name)
-    )
-    bench.record(
-        stages_done=[len(told) for told in done],
-        seconds=done[0],
-        same_bytes=not differing and len(done[0]) == len(commands()),
-        differing=differing[:50],
-        sha256=hashlib.sha256(json.dumps(hashes[0], sort_keys=True).encode()).hexdigest(),
-        artifacts={name: value for name, value in hashes[0].items() if name.endswith((".safetensors", ".json"))},
-    )
-    bench.attempt("stopped_and_gone_on_with", lambda: _stopped(projects[1], hashes[0]))
+    bench.record(seconds=done[0], **compared([_hashes(folder) for folder in projects], done))
+    if STOPPED in done[1]:
+        bench.attempt("stopped_and_gone_on_with", lambda: _stopped(projects[1], _hashes(projects[0])))
+
+
+def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float]]) -> dict[str, object]:
+    """Whether two runs wrote the same bytes in the stages that both have done."""
+    both = set(done[0]) & set(done[1])
+    own = [{name: value for name, value in told.items() if name.partition("/")[0] in both} for told in hashes]
+    differing = sorted(name for name in own[0].keys() | own[1].keys() if own[0].get(name) != own[1].get(name))
+    return {
+        "stages_done": [len(told) for told in done],
+        "same_bytes": bool(own[0]) and not differing,
+        "differing": differing[:50],
+        "sha256": hashlib.sha256(json.dumps(own[0], sort_keys=True).encode()).hexdigest(),
+        "artifacts": {name: value for name, value in own[0].items() if name.endswith((".safetensors", ".json"))},
+    }
 
 
 def project(bench: Bench, photos: Path, folder: Path) -> Path:
@@ -90,9 +101,11 @@ def project(bench: Bench, photos: Path, folder: Path) -> Path:
     return folder
 
 
-def _run_graph(folder: Path, done: dict[str, float]) -> None:
-    """Stage after stage; seconds of each that ends well. It ends with the first that does not."""
+def _run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -> None:
+    """Stage after stage; seconds of each that ends well. It ends with the first that does not, or when told to."""
     for name, command in commands().items():
+        if too_late.is_set():
+            return
         began = time.monotonic()
         if _start(folder, command).wait() != 0:
             return
@@ -122,7 +135,7 @@ def _stopped(folder: Path, expected: dict[str, str]) -> dict[str, object]:
     again = _start(folder, command).wait()
     found = _hashes(folder)
     own = {name for name in expected if name.startswith(f"{STOPPED}/")}
-    same = again == 0 and all(found.get(name) == expected[name] for name in own)
+    same = bool(own) and status == 143 and again == 0 and all(found.get(name) == expected[name] for name in own)
     return {"status": status, "states_kept": kept, "status_of_the_next": again, "same_bytes": same}
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+PATIENCE = 10
+"""With --small, times a section's limit: a busy CPU is slow, and nothing is measured."""
+
 
 @dataclass(frozen=True)
 class Section:

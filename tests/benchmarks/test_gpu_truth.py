@@ -154,6 +154,16 @@ def test_every_stage_of_dvc_yaml_can_be_run_without_dvc() -> None:
         assert (ROOT / (command[2].replace(".", "/") + ".py")).is_file()
 
 
+def test_runs_are_compared_in_what_both_have_done() -> None:
+    one = {"dataset/images.parquet": "a", "resize/manifest.json": "b", "features/manifest.json": "c"}
+    both = {"dataset": 1.0, "resize": 2.0}
+    told = graph.compared([one, {**one, "features/manifest.json": "half"}], [{**both, "features": 3.0}, both])
+    assert told["same_bytes"] and told["stages_done"] == [3, 2] and told["artifacts"] == {"resize/manifest.json": "b"}
+    other = graph.compared([one, {**one, "resize/manifest.json": "z"}], [both, both])
+    assert not other["same_bytes"] and other["differing"] == ["resize/manifest.json"]
+    assert not graph.compared([one, one], [both, {}])["same_bytes"]  # nothing was compared
+
+
 def test_ceilings_are_measured_here(tmp_path: Path) -> None:
     kit = small_kit(tmp_path / "kit")
     gpu_truth.main(["--kit", str(kit), "--out", str(tmp_path / "out"), "--small", "--only", "ceilings"])
