@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from pipeline.bundle.commands import VERBS as bundle_verbs
 from pipeline.errors import InputError, is_out_of_memory
 from pipeline.exchange.commands import app as proposals_app
+from pipeline.surroundings import name_user
 
 app = typer.Typer(
     help="Faster R-CNN's alternating training as a graph of stages.",
@@ -187,6 +189,7 @@ def main() -> None:
     """Run the command line; bad input and too little memory end in one line and status 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
+    name_user(os.environ)
     try:
         app()
     except InputError as error:

@@ -1,1 +1,33 @@
-"""One module per kind of stage; wiring is in dvc.yaml."""
+"""One module per kind of stage; wiring is in dvc.yaml.
+
+A `python` that lacks the packages, as where .venv/bin/dvc or an editor's DVC runs without the environment being
+activated, hands over to the environment's own.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+
+
+def _hand_over() -> None:
+    needed = ("cv2", "numpy", "pyarrow", "pydantic", "ruamel", "torch")
+    lacking = [name for name in needed if find_spec(name) is None]
+    if not lacking and sys.version_info >= (3, 11):
+        return
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.join(root, ".venv")
+    python = os.path.join(own, "bin", "python")
+    if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(own):
+        with open("/proc/self/cmdline", "rb") as file:
+            words = file.read().split(b"\0")[:-1]
+        os.execv(python, [python.encode(), *words[1:]])
+    what = "lacks " + ", ".join(lacking) if lacking else "is too old"
+    sys.exit(
+        "error: python is {} ({}.{}), which {}; run make setup and source .venv/bin/activate in {}".format(
+            sys.executable, *sys.version_info[:2], what, root
+        )
+    )
+
+
+if sys.argv[:1] == ["-m"]:
+    _hand_over()

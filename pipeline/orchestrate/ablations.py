@@ -21,6 +21,7 @@ import pandas as pd
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
 from pipeline.params.file import Params, check_params, load_params
+from pipeline.surroundings import check_repository
 from pipeline.yaml_files import EditedYaml, in_one_line, parse_yaml
 
 # The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
@@ -88,6 +89,7 @@ def run_ablations(root: Path, names: Sequence[str], tell: Callable[[str], None])
     Raises:
         InputError: an unknown name, or a run that failed.
     """
+    check_repository(root)
     chosen = select(ablations_of(load_params(root / "params.yaml")), names)
     rows: dict[str, dict[str, Any]] = {}
     with _params_put_back(root):

@@ -12,6 +12,8 @@ from pipeline.errors import InputError
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
+from pipeline.surroundings import check_repository
+from pipeline.yaml_files import read_yaml
 
 
 def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> None:
@@ -22,6 +24,9 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
     Raises:
         InputError: another flow is at work in `root`, or a stage failed.
     """
+    check_repository(root)
+    if (root / "params.yaml").exists():
+        read_yaml(root / "params.yaml")  # of which DVC would not tell the line
     refuse_if_held(root)
     prepare_environment(root)
     if slow := slow_precision(root):

@@ -9,16 +9,21 @@ from pathlib import Path
 
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.workspace import check_data, environment_in, hold_workspace
+from pipeline.surroundings import check_repository
+from pipeline.yaml_files import read_yaml
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:
     """Become `dvc repro` with these arguments; does not return.
 
     Raises:
-        InputError: another run, or a dvc command, is at work in `root`.
+        InputError: another run, or a dvc command, is at work in `root`, it is no git repository, params.yaml no YAML.
     """
     root = Path(root).resolve()
     check_data(Path(os.path.relpath(root)))
+    check_repository(root)
+    if (root / "params.yaml").exists():
+        read_yaml(root / "params.yaml")  # of which DVC would not tell the line
     with hold_workspace(root) as lock:
         if slow := slow_precision(root):
             print(slow, file=sys.stderr, flush=True)

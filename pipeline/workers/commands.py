@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
+from pipeline.surroundings import check_repository
 
 
 def run_on_workers(
@@ -29,6 +30,7 @@ def run_on_workers(
     Raises:
         InputError: another run is at work in `root`, or a stage failed.
     """
+    check_repository(root)
     refuse_if_held(root)
     params = read_params(root)
     prepare_environment(root)
