@@ -45,6 +45,12 @@ def preset(
 def check_data(
     path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value for this check alone; may be repeated")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="do not decode images; damage inside one stays unseen")
+    ] = False,
     out: Annotated[Path, typer.Option(help="where to put the picture, a .png")] = Path("data-check.png"),
 ) -> None:
     """Check a data set before anything runs: all that is wrong, its boxes, and whether the anchors fit them.
@@ -53,7 +59,7 @@ def check_data(
     """
     from pipeline.preflight.command import check_data
 
-    if not check_data(path, preset, out, typer.echo):
+    if not check_data(path, preset, out, typer.echo, settings or (), decode=not quick):
         raise typer.Exit(1)
 
 

@@ -8,11 +8,11 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.datasets.base import SPLITS, Dataset
+from pipeline.datasets.completeness import shortcomings
 from pipeline.datasets.findings import count_findings, summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.root_check import check_tree
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
-from pipeline.errors import InputError
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -46,14 +46,9 @@ def dataset(stage: Stage) -> None:
                     "iscrowd": image.iscrowd,
                 }
             )
-    for split, count in counts.items():
-        if count == 0 and split != "val":
-            raise InputError(
-                f"the data set has no {split} images; change dataset.{stage.params.dataset.reader}.{split}"
-            )
     without = source.without_boxes()
-    if "train" in without:
-        raise InputError(f"{stage.linked('raw')}: {without['train']}")
+    for shortcoming in shortcomings(counts, without, stage.params.dataset.reader, str(stage.linked("raw"))):
+        raise shortcoming
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +10,8 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
-from pipeline.datasets.images import read_rgb
+from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb
-from pipeline.errors import InputError
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -33,7 +30,8 @@ def resize(stage: Stage) -> None:
         box_table = work.table("boxes.parquet", schemas.RESIZED_BOXES)
         for image_id in work.through(track(work.missing, stage.name, len(rows), done=work.found)):
             row = rows[image_id]
-            original = _read(roots, row)
+            root, _, rest = str(row["file"]).partition("/")
+            original = read_original(roots[root] / rest, row["width"], row["height"])
             pixels = resize_rgb(original, stage.params.resize)
             height, width = pixels.shape[:2]
             scale_x, scale_y = width / original.shape[1], height / original.shape[0]
@@ -56,18 +54,6 @@ def resize(stage: Stage) -> None:
             box_table.write({"image_id": row["image_id"], **box_columns(scaled), **flags})
         shutil.copyfile(source / "classes.json", stage.out / "classes.json")
     stage.log(f"{len(rows)} images")
-
-
-def _read(roots: Mapping[str, Path], row: Mapping[str, object]) -> np.ndarray:
-    root, _, rest = str(row["file"]).partition("/")
-    path = roots[root] / rest
-    pixels = read_rgb(path)
-    if pixels.shape[:2] != (row["height"], row["width"]):
-        raise InputError(
-            f"{path}: is {pixels.shape[1]} x {pixels.shape[0]} px, its annotation says "
-            f"{row['width']} x {row['height']}; correct the annotation"
-        )
-    return pixels
 
 
 if __name__ == "__main__":

@@ -29,10 +29,15 @@ def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None
         InputError: nothing can be read there; while iterating, a fault whose policy is error.
     """
     faults = faults or Faults()
-    return validate(_read(root, params, faults), params.findings, image_size, problems_of, faults)
+    return validate(read_raw(root, params, faults), params.findings, image_size, problems_of, faults)
 
 
-def _read(root: Path, params: DatasetParams, faults: Faults) -> RawData:
+def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
+    """What the reader of `params` finds below `root`, unchecked.
+
+    Raises:
+        InputError: nothing can be read there.
+    """
     own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
     match own:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.base import SPLITS, AnnotatedImage, Finding, Split
+from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Finding, Split
+from pipeline.datasets.completeness import shortcomings
+from pipeline.datasets.faults import Faults
+from pipeline.datasets.originals import read_original
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size
 from pipeline.datasets.root_check import check_tree
+from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.detector import ResizeParams
 from pipeline.progress import track
@@ -66,9 +70,10 @@ class Checked:
         gt: all boxes.
         findings: everything that was found.
         stopping: of each kind whose policy is error, how often it was found; each one would end the `dataset` stage.
-        without_boxes: splits that have images but no box to be found, and a line that says why; train would end the
-            `dataset` stage.
-        missing_splits: splits without which the `dataset` stage ends and which have no image.
+        without_boxes: splits that have images but no box to be found, and a line that says why.
+        faults: what each file says that cannot be read and that no policy covers; each would end `dataset` or `resize`.
+        lacking: what the data set as a whole lacks; each would end the `dataset` stage. Known once all can be read.
+        decoded: whether each image was decoded, as `resize` does.
         remarks: lines on what was passed over.
         sizes: images of each split and H, W after resizing, px.
     """
@@ -79,15 +84,17 @@ class Checked:
     gt: GtBoxes
     findings: list[Finding]
     stopping: dict[str, int]
-    missing_splits: tuple[Split, ...]
     without_boxes: dict[Split, str]
+    faults: list[str]
+    lacking: list[str]
+    decoded: bool
     remarks: Sequence[str] = ()
     sizes: dict[tuple[Split, int, int], int] = field(default_factory=dict)
 
     @property
     def stops(self) -> int:
         """How many things would end a run."""
-        return sum(self.stopping.values()) + len(self.missing_splits) + ("train" in self.without_boxes)
+        return sum(self.stopping.values()) + len(self.faults) + len(self.lacking)
 
     def count(self, label: int, split: Split) -> int:
         """Trainable boxes of a class in a split."""
@@ -105,34 +112,60 @@ def never_stopping(policy: FindingPolicy) -> FindingPolicy:
     return policy.model_copy(update=gentle)
 
 
-def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams) -> Checked:
-    """Read the data set below `root` to its end, image headers included, and keep its boxes.
+def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decode: bool = True) -> Checked:
+    """Read the data set below `root` to its end, as the stages `dataset` and `resize` do, and keep its boxes.
+
+    Args:
+        root: the data root.
+        params: section `dataset`.
+        resize: section `resize`.
+        decode: whether to decode images; else their headers and ends alone are looked at.
 
     Raises:
-        InputError: nothing can be read there, a file cannot be parsed at all, which no policy covers, or DVC does not
-            hash all that is there (`check_tree`).
+        InputError: nothing at all can be read there, and there is one reason for it.
     """
-    check_tree(root)
-    dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}))
+    faults = Faults(keep=True)
     images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
-    gt = _collect(track(dataset.images, "check-data", total=0), resize, images, without, sizes)
-    kinds = Counter(finding.kind for finding in dataset.findings)
+    dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes)
+    with faults.going_on():
+        check_tree(root)
+    with faults.going_on():
+        dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}), faults)
+        source = track(dataset.images, "check-data", total=0)
+        gt = _collect(_decoded(root, source, faults) if decode else source, resize, images, without, sizes)
+    if len(faults.lines) == 1 and not images:
+        raise InputError(faults.lines[0])
+    # Without classes, which are at fault themselves, every object is of an unknown one.
+    findings = [finding for finding in dataset.findings if dataset.classes or finding.kind != "unknown_class"]
+    kinds = Counter(finding.kind for finding in findings)
+    counts = {split: images[split] for split in SPLITS}
+    without_boxes = dataset.without_boxes()
+    lacking = shortcomings(counts, without_boxes, params.reader, str(root))
     return Checked(
         dataset.classes,
-        {split: images[split] for split in SPLITS},
+        counts,
         {split: without[split] for split in SPLITS},
         gt,
-        dataset.findings,
+        findings,
         {kind: count for kind, count in kinds.items() if getattr(params.findings, kind) == "error"},
-        tuple(split for split in SPLITS if split != "val" and not images[split]),
-        dataset.without_boxes(),
+        without_boxes,
+        faults.lines,
+        [] if faults.lines else [str(shortcoming) for shortcoming in lacking],
+        decode,
         dataset.remarks,
         sizes=dict(sizes),
     )
 
 
+def _decoded(root: Path, source: Iterator[AnnotatedImage], faults: Faults) -> Iterator[AnnotatedImage]:
+    for image in source:
+        with faults.going_on():
+            read_original(root / image.file.removeprefix("raw/"), image.width, image.height)
+        yield image
+
+
 def _collect(
-    source: Iterable[AnnotatedImage],
+    source: Iterator[AnnotatedImage],
     resize: ResizeParams,
     images: Counter[Split],
     without: Counter[Split],

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.detector import ResizeParams
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.collecting import Checked, check_dataset
-from pipeline.preflight.layouts import choose_reader, guess_reader, layout_hint
-from pipeline.preflight.report import ending, report
-from pipeline.preflight.verdict import Verdict, fit_of, judge_anchors
-from pipeline.presets.apply import preset_params
+from pipeline.preflight.collecting import Checked, GtBoxes, check_dataset
+from pipeline.preflight.layouts import choose_reader, layout_hint
+from pipeline.preflight.report import advice, ending, report
+from pipeline.preflight.requirements import unmet
+from pipeline.preflight.size_search import larger_size
+from pipeline.preflight.verdict import MOST_UNREACHED, Verdict, fit_of, judge_anchors
+from pipeline.presets.apply import chosen_params
+from pipeline.presets.settings import preset_line
 
 RAW = Path("data/raw")
 
 
-def check_data(data: Path | None, preset: str | None, out: Path, say: Callable[[str], None]) -> bool:
+def check_data(
+    data: Path | None,
+    preset: str | None,
+    out: Path,
+    say: Callable[[str], None],
+    settings: Sequence[str] = (),
+    decode: bool = True,
+) -> bool:
     """Check a data set with the parameters of the preset, or of params.yaml in the working directory.
 
     Args:
@@ -28,9 +38,11 @@ def check_data(data: Path | None, preset: str | None, out: Path, say: Callable[[
         preset: whose parameters to take; nothing is written of them. None: those of params.yaml.
         out: the PNG file to write, in a folder that is there.
         say: takes each line of the report.
+        settings: section.key=value, laid over the parameters for this check alone.
+        decode: whether to decode each image.
 
     Returns:
-        Whether nothing found would stop a run.
+        Whether the stages dataset, resize and anchor_targets would run through.
 
     Raises:
         InputError: parameters, data or `out` cannot be used at all.
@@ -38,8 +50,9 @@ def check_data(data: Path | None, preset: str | None, out: Path, say: Callable[[
     if out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir():
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
     root = RAW if data is None else data
-    params = preset_params(preset) if preset else load_params(Path("params.yaml"))
-    checked = _read(root, params.dataset, params.resize)
+    params = chosen_params(Path(), preset, settings)
+    checked = _read(root, params.dataset, params.resize, decode)
+    later = unmet(checked, params)
     placement = Placement.of(params.backbone, params.anchor_targets)
     train = checked.gt.of("train")
     verdict = judge_anchors(train, params.anchors, placement, params.base.seed) if len(train) else None
@@ -48,15 +61,36 @@ def check_data(data: Path | None, preset: str | None, out: Path, say: Callable[[
         boxes = checked.gt.of(split)
         if verdict is not None and len(boxes):
             fits[split] = fit_of(boxes, placement, verdict.configured.shapes)
-    for line in report(root, checked, params, placement, verdict, fits, preset):
+    source = (f"preset {preset}" if preset else "params.yaml") + "".join(f", {setting}" for setting in settings)
+    for line in report(root, checked, params, placement, verdict, fits, source, later):
         say(line)
+    if verdict is not None:
+        for line in _advice(root, params, placement, verdict, train, preset):
+            say(line)
+    say("")
     _draw(out, root, checked, params, verdict)
     say(f"picture: {out}")
-    say(ending(checked, params.dataset))
+    hint = "" if any(checked.images.values()) else layout_hint(root, params.dataset)
+    if hint:
+        say(hint)
+    say(ending(checked, params.dataset, later))
     return not checked.stops
 
 
-def _read(root: Path, dataset: DatasetParams, resize: ResizeParams) -> Checked:
+def _advice(
+    root: Path, params: Params, placement: Placement, verdict: Verdict, train: GtBoxes, preset: str | None
+) -> Iterator[str]:
+    tried = verdict.configured, verdict.best
+    fit = next((fit for fit in reversed(tried) if fit.below(0.5) > MOST_UNREACHED), None)
+    larger = larger_size(train, params.resize, placement, fit.shapes, MOST_UNREACHED) if fit else None
+    line = None
+    if verdict.kind == "propose":
+        grid = {"anchors.ratios": list(verdict.grid.ratios), "anchors.scales": list(verdict.grid.scales)}
+        line = preset_line(Path(), root, params, preset, grid)
+    yield from advice(verdict, params, larger, line)
+
+
+def _read(root: Path, dataset: DatasetParams, resize: ResizeParams, decode: bool) -> Checked:
     if dataset.reader == "shapes":
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder that holds the data set")
@@ -65,9 +99,9 @@ def _read(root: Path, dataset: DatasetParams, resize: ResizeParams) -> Checked:
             f"{choose_reader(root)}"
         )
     try:
-        return check_dataset(root, dataset, resize)
+        return check_dataset(root, dataset, resize, decode)
     except InputError as error:
-        hint = "" if guess_reader(root) == dataset.reader else layout_hint(root)
+        hint = layout_hint(root, dataset)
         raise InputError(f"{error}; {hint}" if hint else str(error)) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
+from pipeline.preflight.size_search import LargerSize
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
 
 _EXAMPLES = 3
+_NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[0-9]+")  # what differs between messages of one kind
 _MOST_CLASSES = 30
 _MOST_NAMES = 12
 _LARGEST = 3
@@ -31,9 +33,10 @@ def report(
     placement: Placement,
     verdict: Verdict | None,
     fits: Mapping[str, Fit],
-    preset: str | None,
+    source: str,
+    later: Sequence[str],
 ) -> Iterator[str]:
-    """The lines of the report, all but the last.
+    """The lines on the data set and how anchors fit it; `advice` and `ending` follow.
 
     Args:
         root: the data root.
@@ -42,35 +45,40 @@ def report(
         placement: where anchors lie.
         verdict: None where train has no box.
         fits: of the configured anchors, by split, without train.
-        preset: whose parameters these are; None: params.yaml's.
+        source: where the parameters are from.
+        later: what stages of training or evaluation would refuse.
     """
-    yield f"{root}: reader {params.dataset.reader}, parameters of {f'preset {preset}' if preset else 'params.yaml'}"
+    yield f"{root}: reader {params.dataset.reader}, parameters of {source}"
     yield from _counts(checked)
     yield from checked.remarks
     yield from without_anchors(checked, params.anchors, placement)
     yield from _findings(checked, params.dataset)
+    yield from _faults(root, checked)
+    if later:
+        yield from ("", "training or evaluation would stop")
+        yield from (f"  {line}" for line in later)
     if verdict is None:
         yield from ("", "train has no box to learn from, so nothing is said of sizes and anchors")
         return
     yield from _sizes(checked.gt.of("train").shapes, params)
     yield from _anchors(verdict, fits, params, placement)
-    yield from _proposal(root, verdict, params, preset)
-    yield ""
 
 
-def ending(checked: Checked, dataset: DatasetParams) -> str:
+def ending(checked: Checked, dataset: DatasetParams, later: Sequence[str] = ()) -> str:
     """The last line: whether anything would stop a run, and what to do about it."""
     if not checked.stops:
-        return "nothing here would stop a run"
-    remedies = [f"give dataset.{dataset.reader}.{split} images" for split in checked.missing_splits]
-    if "train" in checked.without_boxes:
-        remedies.append(checked.without_boxes["train"])
+        quick = "" if checked.decoded else "; images were not decoded, and damage inside one would stop resize"
+        if later:
+            return f"dataset, resize and anchor_targets would run, a later stage would stop: see above{quick}"
+        return f"nothing here would stop a run{quick}"
+    remedies = ["mend what cannot be read"] * bool(checked.faults) + checked.lacking
     if checked.stopping:
         changes = [
             f"dataset.findings.{kind} to {' or '.join(a for a in dataset.findings.allowed(kind) if a != 'error')}"
             for kind in checked.stopping
         ]
-        remedies.append(f"correct the data or set {', '.join(changes)}")
+        remedies.append(f"for the others, correct the data or set {', '.join(changes)}")
+        remedies[-1] = remedies[-1] if len(remedies) > 1 else remedies[-1].removeprefix("for the others, ")
     found = "1 finding" if checked.stops == 1 else f"{checked.stops} findings"
     return f"{found} would stop the run: {'; '.join(remedies)}"
 
@@ -97,10 +105,11 @@ def _counts(checked: Checked) -> Iterator[str]:
         )
     )
     yield from _table(SPLITS, rows)
-    for split in checked.missing_splits:
-        yield f"  no {split} images: this would stop the run"
+    for line in checked.lacking:
+        yield f"  {line}: this would stop the run"
     for split, line in checked.without_boxes.items():
-        yield f"  {line}: this would stop the run" if split == "train" else f"  {line}: no AP could be told of it"
+        if split != "train":
+            yield f"  {line}: no AP could be told of it"
     for split, index in (("train", 0), ("test", 2)):
         absent = [name for name, own in counts.items() if own[index] == 0]
         if absent and checked.images["train" if index == 0 else "test"]:
@@ -128,6 +137,20 @@ def _findings(checked: Checked, dataset: DatasetParams) -> Iterator[str]:
             yield f"    {finding.file.removeprefix('raw/')}{place}: {finding.detail}"
         if len(by_kind[kind]) > _EXAMPLES:
             yield "    ..."
+
+
+def _faults(root: Path, checked: Checked) -> Iterator[str]:
+    """What no policy covers: of each kind the first few, the others counted."""
+    if checked.faults:
+        yield from ("", "cannot be read, whatever dataset.findings says; each would stop the run")
+    by_kind: dict[str, list[str]] = {}
+    for line in checked.faults:
+        told = line.removeprefix(f"{root}/")
+        by_kind.setdefault(_NUMBERS_AND_NAMES.sub("", told.partition(": ")[2] or told), []).append(told)
+    for lines in by_kind.values():
+        yield from (f"  {line}" for line in lines[:_EXAMPLES])
+        if len(lines) > _EXAMPLES:
+            yield f"    and {len(lines) - _EXAMPLES} more of this kind"
 
 
 def _sizes(shapes: Floats, params: Params) -> Iterator[str]:
@@ -178,7 +201,15 @@ def _figures(fit: Fit) -> Sequence[object]:
     return len(fit.best_iou), f"{fit.mean:.3f}", f"{fit.below(0.5):.1%}", f"{fit.below(0.7):.1%}"
 
 
-def _proposal(root: Path, verdict: Verdict, params: Params, preset: str | None) -> Iterator[str]:
+def advice(verdict: Verdict, params: Params, larger: LargerSize | None, line: str | None) -> Iterator[str]:
+    """Whether the anchors fit, and what to do where they do not.
+
+    Args:
+        verdict: what was found of them.
+        params: what they are of.
+        larger: a size of images at which anchors reach the boxes; None where none does, or need not.
+        line: a command that gives the proposed anchors; None where there is none.
+    """
     gain, unreached = verdict.proposed.mean - verdict.configured.mean, verdict.configured.below(0.5)
     if verdict.kind == "fit":
         yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, no grid found has a mean higher by {LEAST_GAIN:g}"
@@ -190,15 +221,21 @@ def _proposal(root: Path, verdict: Verdict, params: Params, preset: str | None) 
     yield f"  shapes by k-means under 1 - IoU: {shapes}"
     if verdict.kind == "no_better":
         border = "" if params.anchor_targets.allowed_border is None else "set anchor_targets.allowed_border to null, "
-        yield (
-            "  as many ratios and scales do no better: resize to larger images where small boxes are not reached, "
-            f"{border}or give more ratios and scales"
-        )
+        yield f"  as many ratios and scales do no better: {border}or give more ratios and scales"
+        yield from _larger(larger, "boxes are smaller than any anchor reaches at this size")
         return
-    base, ratios, scales = params.anchors.base_size, list(verdict.grid.ratios), list(verdict.grid.scales)
-    written = f"'anchors.ratios={ratios}' 'anchors.scales={scales}'"
-    yield f"  proposed, of base_size {base:g}:"
-    yield f"    frcnn preset {preset or 'NAME'} dataset.root={shlex.quote(str(root))} {written}"
+    ratios, scales = list(verdict.grid.ratios), list(verdict.grid.scales)
+    yield f"  proposed, of base_size {params.anchors.base_size:g}:"
+    yield f"    {line}" if line else f"    in params.yaml, anchors.ratios: {ratios} and anchors.scales: {scales}"
+    if verdict.proposed.below(0.5) > MOST_UNREACHED:
+        yield from _larger(larger, "boxes are smaller than any anchor reaches at this size, the proposed ones too")
+    else:
+        yield from _larger(larger, "or keep the anchors, which are larger than what they should reach")
+
+
+def _larger(larger: LargerSize | None, why: str) -> Iterator[str]:
+    if larger:
+        yield f"  {why}: raise {larger.told()}; {larger.below:.1%} of the boxes are below .5 then"
 
 
 def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:

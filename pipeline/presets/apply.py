@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Sequence
@@ -102,22 +103,43 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
     Raises:
         InputError: no such preset or parameter, or an impossible value.
     """
+    for override in overrides:
+        if "=" not in override or not override.startswith("dataset."):
+            raise InputError(f"--set {override}: write dataset.key=value; --data gives the data's place")
     own = root / "params.yaml"
-    if preset is None and own.is_file():
-        load_params(own)
+    return chosen_params(root, preset if preset or own.is_file() else "default", overrides).dataset
+
+
+def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = ()) -> Params:
+    """The parameters of a preset, or of `root`/params.yaml, with overrides laid over them; nothing is written.
+
+    Args:
+        root: the project's folder.
+        preset: to lay over the defaults; None: params.yaml as it is.
+        overrides: section.key=value, laid over either.
+
+    Raises:
+        InputError: no such preset or parameter, no params.yaml, or an impossible value.
+    """
+    own = root / "params.yaml"
+    if preset is None:
+        params = load_params(own)  # tells what is wrong with the file
+        if not overrides:
+            return params
         edited = EditedYaml(own.read_text(encoding="utf-8"), own)
     else:
-        edited = _laid(preset or "default")
+        if not overrides:
+            return preset_params(preset)
+        edited = _laid(preset)
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals or not key.startswith("dataset."):
-            raise InputError(f"--set {override}: write dataset.key=value; --data gives the data's place")
+        if not equals:
+            raise InputError(f"--set {override}: write section.key=value")
         _set(edited.content, key, _parse(override, value))
-    checked = check_params(parse_yaml(edited.text(), "params.yaml"), "params.yaml")["dataset"]
-    assert isinstance(checked, DatasetParams)
-    return checked
+    return Params(check_params(parse_yaml(edited.text(), "params.yaml"), f"preset {preset}" if preset else own))
 
 
+@functools.cache
 def preset_params(name: str) -> Params:
     """The parameters of a preset, as `apply_preset` without overrides would write them; nothing is written.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.artifacts.stores import Entry
-from pipeline.errors import InputError
 from pipeline.seeding import numpy_generator
+from pipeline.training.enough import check_enough
 
 
 class EpochOrder:
@@ -22,10 +22,7 @@ class EpochOrder:
     """
 
     def __init__(self, entries: Sequence[Entry], landscape: Sequence[bool], batch: int, seed: int, stage: str) -> None:
-        if len(entries) < batch:
-            raise InputError(
-                f"{len(entries)} training images are fewer than {stage}.images_per_iteration {batch}; lower it"
-            )
+        check_enough(len(entries), batch, stage)
         self._entries, self._landscape, self._batch = list(entries), list(landscape), batch
         self._seed, self._stage = seed, stage
         self._epoch, self._plan = -1, [[0]]

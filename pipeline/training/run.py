@@ -10,11 +10,11 @@ from torch import nn
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
 from pipeline.detector.convolution import weight_gradient_by
-from pipeline.errors import InputError
 from pipeline.params.detector import RPNParams
 from pipeline.params.training import Schedule, SolverParams
 from pipeline.stage import Stage
 from pipeline.training.batches import Batch, prefetch
+from pipeline.training.enough import check_enough_with_gt
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 from pipeline.training.resumable import resumable
@@ -41,17 +41,7 @@ def entries_with_gt(
         return sizes
     kept = {entry: size for entry, size in sizes.items() if targets.has_gt(entry.image_id)}
     left, total = (len({entry.image_id for entry in entries}) for entries in (kept, sizes))
-    if not kept:
-        raise InputError(
-            f"none of {total} training images has a gt box to train on, and rpn.images_without_gt is drop; "
-            "label some, or set it to background"
-        )
-    if left < total and len(kept) < schedule.images_per_iteration:
-        raise InputError(
-            f"{left} of {total} training images have a gt box to train on, rpn.images_without_gt drops the others, and "
-            f"{stage}.images_per_iteration is {schedule.images_per_iteration}; lower that, or set "
-            "rpn.images_without_gt to background"
-        )
+    check_enough_with_gt(left, total, len(kept), schedule.images_per_iteration, stage)
     return kept
 
 

@@ -25,7 +25,7 @@ _WORDS = [
 ]
 
 
-def _spoil(rng: random.Random, text: bytes) -> bytes:
+def spoil(rng: random.Random, text: bytes) -> bytes:
     """One to four edits: bytes flipped, numbers or words replaced, parts cut, repeated or moved."""
     for _ in range(rng.randint(1, 4)):
         start, length = rng.randrange(len(text) + 1), rng.choice((1, 1, 3, 10, 60))
@@ -58,7 +58,7 @@ def one_case(number: int, root: Path) -> str:
     sound = path.read_bytes()
     actions = {name: rng.choice(FindingPolicy.allowed(name)) for name in FindingPolicy.model_fields}
     try:
-        path.write_bytes(_spoil(rng, sound))
+        path.write_bytes(spoil(rng, sound))
         images, findings = read(kind, root / kind, **actions)
     except InputError as error:
         assert "\n" not in str(error) and str(error).isprintable(), f"case {number}: {error!r}"

@@ -65,14 +65,14 @@ def _files(kind: str) -> dict[str, str]:
             return {"boxes.csv": TABLE}
 
 
-_IMAGES: Mapping[str, Sequence[str]] = {
+IMAGES: Mapping[str, Sequence[str]] = {
     "voc": ("JPEGImages/a.jpg", "JPEGImages/b.jpg"),
     "coco": ("train/a.png", "test/b.png"),
     "kitti": ("training/image_2/a.png", "training/image_2/b.png"),
     "yolo": ("images/train/a.png", "images/test/b.png"),
     "table": ("a.png", "b.png"),
 }
-KINDS = tuple(_IMAGES)
+KINDS = tuple(IMAGES)
 _READERS: Mapping[str, Callable[[Path, Faults], RawData]] = {
     "voc": lambda root, faults: read_voc(root, {"train": ["train"], "test": ["test"]}, None, faults),
     "coco": lambda root, faults: read_coco(
@@ -92,7 +92,7 @@ _READERS: Mapping[str, Callable[[Path, Faults], RawData]] = {
 
 def plant(kind: str, root: Path) -> Path:
     """Write the sound data set of a kind below `root`."""
-    for name in _IMAGES[kind]:
+    for name in IMAGES[kind]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / name), np.full((80, 100, 3), ord(Path(name).stem[0]), np.uint8))
     for name, text in _files(kind).items():

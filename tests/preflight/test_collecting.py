@@ -83,7 +83,8 @@ def test_a_split_without_images_would_stop_a_run_but_val_may_be_empty(tmp_path: 
     checked = check_dataset(
         tmp_path, table(tmp_path, "a.png,train,dog,5,5,9,9,0,0", "c.png,test,dog,1,2,3,4,0,0"), RESIZE
     )
-    assert checked.missing_splits == ("test",) and checked.stops == 2  # the missing image is one too
+    assert checked.lacking == ["the data set has no test images; change dataset.table.test"]
+    assert checked.stops == 2  # the missing image is one too
 
 
 def test_boxes_are_in_resized_pixels_and_only_trainable_ones_count(tmp_path: Path) -> None:

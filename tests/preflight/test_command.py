@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -37,7 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def set_params(folder: Path, overlay: dict[str, object]) -> None:
     params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(params, overlay)))
+    batches = {name: {"images_per_iteration": 2} for name in params if "images_per_iteration" in params[name]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(lay_over(params, batches), overlay)))
 
 
 def run(folder: Path, *arguments: str, code: str = CLI) -> subprocess.CompletedProcess[str]:
@@ -51,12 +53,11 @@ def run(folder: Path, *arguments: str, code: str = CLI) -> subprocess.CompletedP
     )
 
 
-def report(*arguments: Path | str | None) -> tuple[bool, str]:
+def report(*arguments: Path | str | None, settings: Sequence[str] = (), decode: bool = True) -> tuple[bool, str]:
     data, preset, out = (*arguments, None, None, None)[:3]
     lines: list[str] = []
-    passed = check_data(
-        Path(data) if data else None, str(preset) if preset else None, Path(out or "data-check.png"), lines.append
-    )
+    place, name = Path(data) if data else None, str(preset) if preset else None
+    passed = check_data(place, name, Path(out or "data-check.png"), lines.append, settings, decode)
     return passed, "\n".join(lines)
 
 
@@ -85,9 +86,8 @@ def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder:
     assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 11, 40" in result.stdout
     assert "no test images" in result.stdout and "train has no box to learn from" in result.stdout
     last = result.stdout.splitlines()[-1]
-    assert last.startswith(
-        "4 findings would stop the run: give dataset.voc.test images; train has no box left: 1 zero_area "
-    )
+    assert last.startswith("4 findings would stop the run: the data set has no test images; change dataset.voc.test; ")
+    assert "data/raw: train has no box left: 1 zero_area dropped" in last
     assert "dataset.findings.zero_area to drop" in last and "annotation_without_image to drop" in last
 
 

@@ -1,0 +1,26 @@
+"""What a data set as a whole must have for the graph to run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.datasets.base import Split
+from pipeline.errors import InputError
+
+
+def shortcomings(
+    images: Mapping[Split, int], without_boxes: Mapping[Split, str], reader: str, root: str
+) -> Iterator[InputError]:
+    """What the dataset stage refuses a data set for once all of it is read; the stage raises the first.
+
+    Args:
+        images: how many each split has.
+        without_boxes: splits whose images have no box to be found, and a line on each.
+        reader: `dataset.reader`, for what to do.
+        root: the data root.
+    """
+    for split, count in images.items():
+        if count == 0 and split != "val":
+            yield InputError(f"the data set has no {split} images; change dataset.{reader}.{split}")
+    if "train" in without_boxes:
+        yield InputError(f"{root}: {without_boxes['train']}")

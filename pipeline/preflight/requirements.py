@@ -1,0 +1,45 @@
+"""What the stages after the data set ask of it, asked before anything runs, by their own code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.datasets.faults import Faults
+from pipeline.errors import InputError
+from pipeline.params.file import Params
+from pipeline.params.training import Schedule
+from pipeline.preflight.collecting import Checked
+from pipeline.training.enough import check_enough, check_enough_with_gt
+
+_TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
+
+
+def unmet(checked: Checked, params: Params) -> list[str]:
+    """Why a stage of training or evaluation would refuse a data set that the dataset stage passes; empty where none."""
+    faults = Faults(keep=True)
+    for stage, schedule in _schedules(params):
+        with faults.going_on():
+            _check_training(checked, params, stage, schedule.images_per_iteration)
+    judged = params.evaluate.split
+    if judged == "val" and not checked.images[judged]:
+        with faults.going_on():
+            raise InputError(f"evaluate.split is {judged}, and the data set has no {judged} images; change either")
+    return faults.lines
+
+
+def _schedules(params: Params) -> Iterator[tuple[str, Schedule]]:
+    for name, section in params.sections().items():
+        if isinstance(section, Schedule):
+            yield name, section
+
+
+def _check_training(checked: Checked, params: Params, stage: str, batch: int) -> None:
+    views = 2 if params.base.mirror else 1
+    total = checked.images["train"]
+    if total == 0:
+        return  # the dataset stage says so
+    if stage in _TRAIN_THE_RPN and params.rpn.images_without_gt == "drop":
+        left = total - checked.without_objects["train"]
+        check_enough_with_gt(left, total, left * views, batch, stage)
+        total = left
+    check_enough(total * views, batch, stage)

@@ -1,0 +1,38 @@
+"""Whether there are images enough for an iteration of a training stage; no torch, so that a check may ask first."""
+
+from __future__ import annotations
+
+from pipeline.errors import InputError
+
+
+def check_enough(views: int, batch: int, stage: str) -> None:
+    """Whether an iteration of `batch` views can be made of so many, an image and its mirror being two.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if views < batch:
+        raise InputError(f"{views} training images are fewer than {stage}.images_per_iteration {batch}; lower it")
+
+
+def check_enough_with_gt(left: int, total: int, views: int, batch: int, stage: str) -> None:
+    """The same where `rpn.images_without_gt` is drop.
+
+    Args:
+        left, total: training images with a gt box, and all.
+        views: those with a gt box, and their mirrors.
+        batch: `images_per_iteration` of `stage`.
+
+    Raises:
+        InputError: none is left, or too few for an iteration.
+    """
+    if not views:
+        raise InputError(
+            f"none of {total} training images has a gt box to train on, and rpn.images_without_gt is drop; "
+            "label some, or set it to background"
+        )
+    if left < total and views < batch:
+        raise InputError(
+            f"{left} of {total} training images have a gt box to train on, rpn.images_without_gt drops the others, and "
+            f"{stage}.images_per_iteration is {batch}; lower that, or set rpn.images_without_gt to background"
+        )

@@ -1,0 +1,70 @@
+"""The verdict of `check-data` on a data root, and whether dataset, resize and anchor_targets refuse it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.artifacts.manifest import write_manifest
+from pipeline.errors import InputError
+from pipeline.params.file import load_params
+from pipeline.preflight.collecting import check_dataset
+from pipeline.stage import Stage
+from stages.anchor_targets import anchor_targets
+from stages.dataset import dataset
+from stages.resize import resize
+from tests.conftest import ROOT, lay_over
+
+_STAGES: tuple[tuple[str, Callable[[Stage], None]], ...] = (
+    ("dataset", dataset),
+    ("resize", resize),
+    ("anchor_targets", anchor_targets),
+)
+# Small images, so that a case takes milliseconds; no training will follow.
+SMALL = {"resize": {"shorter_side": 64, "longer_side": 128}}
+
+
+def write_params(folder: Path, overlay: Mapping[str, Any]) -> Path:
+    """params.yaml with the defaults and `overlay` over them."""
+    folder.mkdir(exist_ok=True)
+    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(lay_over(content, SMALL), dict(overlay))))
+    return folder / "params.yaml"
+
+
+def refused(root: Path, folder: Path) -> str:
+    """What the three stages say of a data root by `folder`/params.yaml, empty where they run through."""
+    params = load_params(folder / "params.yaml")
+    data = folder / "stages"
+    shutil.rmtree(data, ignore_errors=True)
+    paths = {"raw": root, **{name: data / name for name, _ in _STAGES}}
+    try:
+        for name, work in _STAGES:
+            paths[name].mkdir(parents=True)
+            work(Stage(name, params, paths[name], paths))
+            write_manifest(paths[name], name)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def passes(root: Path, folder: Path) -> tuple[bool, str]:
+    """Whether check-data passes the data root by `folder`/params.yaml, and what it has against it."""
+    params = load_params(folder / "params.yaml")
+    try:
+        checked = check_dataset(root, params.dataset, params.resize)
+    except InputError as error:
+        return False, str(error)
+    return not checked.stops, "\n".join([*checked.faults, *checked.lacking, *checked.stopping])
+
+
+def assert_truth(root: Path, folder: Path) -> bool:
+    """check-data passes the data exactly where the three stages run; whether it does."""
+    passed, said = passes(root, folder)
+    refusal = refused(root, folder)
+    assert passed == (not refusal), f"check-data {'passes' if passed else 'refuses'}:\n{said}\nthe stages: {refusal}"
+    return passed
