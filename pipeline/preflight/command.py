@@ -80,9 +80,9 @@ def check_data(
 def _advice(
     root: Path, params: Params, placement: Placement, verdict: Verdict, train: GtBoxes, preset: str | None
 ) -> Iterator[str]:
-    tried = verdict.configured, verdict.best
-    fit = next((fit for fit in reversed(tried) if fit.below(0.5) > MOST_UNREACHED), None)
-    larger = larger_size(train, params.resize, placement, fit.shapes, MOST_UNREACHED) if fit else None
+    larger = None
+    if verdict.configured.below(0.5) > MOST_UNREACHED:
+        larger = larger_size(train, params.resize, placement, verdict.configured.shapes, MOST_UNREACHED)
     line = None
     if verdict.kind == "propose":
         grid = {"anchors.ratios": list(verdict.grid.ratios), "anchors.scales": list(verdict.grid.scales)}

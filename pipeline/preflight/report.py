@@ -230,12 +230,12 @@ def advice(verdict: Verdict, params: Params, larger: LargerSize | None, line: st
     if verdict.proposed.below(0.5) > MOST_UNREACHED:
         yield from _larger(larger, "boxes are smaller than any anchor reaches at this size, the proposed ones too")
     else:
-        yield from _larger(larger, "or keep the anchors, which are larger than what they should reach")
+        yield from _larger(larger, "or keep these anchors, which are larger than the boxes")
 
 
 def _larger(larger: LargerSize | None, why: str) -> Iterator[str]:
     if larger:
-        yield f"  {why}: raise {larger.told()}; {larger.below:.1%} of the boxes are below .5 then"
+        yield f"  {why}: raise {larger.told()}; with the configured anchors {larger.below:.1%} are below .5 then"
 
 
 def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:

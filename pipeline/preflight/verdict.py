@@ -62,11 +62,6 @@ class Verdict:
     any_border: Fit
     grid: Grid
 
-    @property
-    def best(self) -> Fit:
-        """The anchors that a run would have best: those proposed, or the configured ones where none are."""
-        return self.proposed if self.kind == "propose" else self.configured
-
 
 def fit_of(gt: GtBoxes, placement: Placement, shapes: Floats) -> Fit:
     """The anchors of these shapes against the boxes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.presets.apply import apply_preset
+from pipeline.presets.settings import leaves
 from tests.conftest import ROOT, lay_over
 from tests.faults.trees import plant
 
@@ -123,16 +126,80 @@ def test_a_preset_is_taken_without_being_written(folder: Path) -> None:
     assert (folder / "picture.png").is_file() and not (folder / "data-check.png").exists()
 
 
-def test_the_proposed_line_can_be_pasted(folder: Path) -> None:
+def test_the_proposed_line_keeps_every_setting_and_can_be_pasted(folder: Path) -> None:
+    elsewhere = folder / "it's mine"
+    shutil.move(folder / "data/raw", elsewhere)
+    (folder / "data/raw").symlink_to(elsewhere)
+    own = {"voc": {**VOC["dataset"]["voc"], "classes": ["dog", "yes", "0"]}, "kitti": {"merge": {"no": "a b"}}}
+    anchors = {"anchors": {"ratios": [9.0], "scales": [0.1]}, "solver": {"weight_decay": 1e-05}}
+    set_params(folder, {**anchors, "dataset": {**VOC["dataset"], **own}})
+    before = leaves(load_params(folder / "params.yaml"))
+    _, text = report(elsewhere, settings=["rpn.channels=64"])
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("frcnn preset ")]
+    words = shlex.split(line)
+    apply_preset(folder, words[2], words[3:])
+    after = leaves(load_params(folder / "params.yaml"))
+    ratios, scales = after.pop("anchors.ratios"), after.pop("anchors.scales")
+    assert len(ratios) == len(scales) == 1 and ratios[0] < 2 and scales[0] > 0.5  # of boxes of 51 x 64 px
+    kept = {key: value for key, value in before.items() if key in after}
+    assert after == {**kept, "rpn.channels": 64}
+    assert (folder / "data/raw").resolve() == elsewhere
+
+
+def test_no_line_is_offered_that_frcnn_preset_would_refuse(folder: Path) -> None:
     set_params(folder, {**VOC, "anchors": {"ratios": [9.0], "scales": [0.1]}})
     _, text = report()
-    (line,) = [line for line in text.splitlines() if line.strip().startswith("frcnn preset NAME")]
-    overrides = [part.strip() for part in line.split("'") if part.startswith("anchors.")]
-    (folder / "project").mkdir()
-    apply_preset(folder / "project", "default", overrides)
-    written = load_params(folder / "project/params.yaml").anchors
-    assert len(written.ratios) == len(written.scales) == 1
-    assert written.ratios[0] < 2 and written.scales[0] > 0.5  # of boxes of 51 x 64 px
+    assert "frcnn preset" not in text and "in params.yaml, anchors.ratios: [" in text
+
+
+def test_settings_are_tried_without_being_written(folder: Path) -> None:
+    before = (folder / "params.yaml").read_bytes()
+    _, text = report(settings=["resize.shorter_side=300", "anchors.scales=[2.0]"])
+    assert "(shorter side 300," in text and "anchors: 3 a location" in text
+    assert text.startswith("data/raw: reader voc, parameters of params.yaml, resize.shorter_side=300, anchors.scales=")
+    assert (folder / "params.yaml").read_bytes() == before
+    with pytest.raises(InputError, match=r"unknown parameter resize\.side"):
+        report(settings=["resize.side=3"])
+
+
+def test_all_that_cannot_be_read_is_told_at_once(folder: Path) -> None:
+    root = folder / "data/raw"
+    sound = (root / "Annotations/a.xml").read_text()
+    (root / "ImageSets/Main/train.txt").write_text("a\nc\nd\ne\nf\n")
+    for name in "cdef":
+        shutil.copy(root / "JPEGImages/a.jpg", root / f"JPEGImages/{name}.jpg")
+        (root / f"Annotations/{name}.xml").write_text(sound.replace("<width>100</width>", ""))
+    (root / "Annotations/b.xml").write_text("<annotation>")
+    passed, text = report()
+    assert not passed
+    assert text.count("no <size><width> in <annotation>; add the tag") == 3 and "and 1 more of this kind" in text
+    assert "Annotations/b.xml: malformed XML" in text
+    assert text.endswith("5 findings would stop the run: mend what cannot be read")
+
+
+def test_what_a_later_stage_would_refuse_is_told(folder: Path) -> None:
+    passed, text = report(settings=["train_head_step2.images_per_iteration=4", "evaluate.split=val"])
+    assert passed and text.endswith("a later stage would stop: see above")
+    assert "  2 training images are fewer than train_head_step2.images_per_iteration 4; lower it" in text
+    assert "  evaluate.split is val, and the data set has no val images; change either" in text
+
+
+def test_boxes_too_small_for_any_anchor_ask_for_a_size_at_which_they_are_not(folder: Path) -> None:
+    path = folder / "data/raw/Annotations/a.xml"
+    small = path.read_text().replace("<xmax>30<", "<xmax>13<").replace("<ymax>40<", "<ymax>23<")
+    path.write_text(small)
+    _, text = report(settings=["anchors.ratios=[1.0]", "anchors.scales=[2.0]", "resize.shorter_side=80"])
+    found = re.search(r"raise resize.shorter_side to ([0-9]+) and resize.longer_side to ([0-9]+)", text)
+    assert found, text
+    _, larger = report(
+        settings=[
+            "anchors.ratios=[1.0]",
+            "anchors.scales=[2.0]",
+            f"resize.shorter_side={found[1]}",
+            f"resize.longer_side={found[2]}",
+        ]
+    )
+    assert "raise resize" not in larger
 
 
 def test_equal_data_give_equal_words_and_an_equal_picture(folder: Path) -> None:
