@@ -191,7 +191,7 @@ YOLO_FAULTS: dict[str, tuple[Spoil, str]] = {
     ),
     "names that run code": (
         write("data.yaml", "names: !!python/object/apply:os.getcwd []\n"),
-        "data.yaml: has no names, a list of texts",
+        "data.yaml: not valid YAML",
     ),
 }
 TABLE_FAULTS: dict[str, tuple[Spoil, str]] = {
