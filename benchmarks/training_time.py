@@ -14,6 +14,7 @@ import argparse
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import torch
@@ -27,11 +28,20 @@ from benchmarks.photos import Photos, parser, prepared
 from pipeline.artifacts import schemas
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps
 from pipeline.artifacts.tables import ImageRows, boxes_of
-from pipeline.build import initial_rpn, load_trunk, pretrained_head
+from pipeline.build import anchor_grid, initial_rpn, load_trunk, new_trunk, pretrained_head
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
-from pipeline.training.batches import AnchorSampler, BatchLoader, ImageViews, MapViews, RoISampler, ViewSource, prefetch
+from pipeline.training.batches import (
+    AnchorSampler,
+    BatchLoader,
+    ImageViews,
+    MapViews,
+    RoISampler,
+    ViewSource,
+    prefetch,
+    put_anchors_together,
+)
 from pipeline.training.launcher import launch
 from pipeline.training.loop import train
 from pipeline.training.run import epoch_order
@@ -64,7 +74,9 @@ def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource
     if stage == "train_rpn_step1":
         targets = AnchorTargets(photos.data / "anchor_targets")
         anchors = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage)
-        return BatchLoader(order, source, seed, stage, anchors=anchors)
+        grid, trunk = anchor_grid(params.anchors, 1), new_trunk(params.backbone)
+        together = partial(put_anchors_together, feature_size=trunk.feature_size, per_location=grid.per_location)
+        return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together)
     rows = ImageRows(photos.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
     rois = RoISampler(rows, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
     return BatchLoader(order, source, seed, stage, rois=rois)

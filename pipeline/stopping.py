@@ -101,6 +101,11 @@ def is_asked() -> bool:
     return bool(_asked)
 
 
+def is_urgent() -> bool:
+    """Whether a second signal has come, which waits for nothing."""
+    return len(_asked) > 1
+
+
 def stop_if_asked() -> None:
     """End here if a signal has come.
 

@@ -6,6 +6,7 @@ all three parts and history.csv.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.stores import AnchorTargets, GroundTruth, ResizedImages
@@ -14,7 +15,7 @@ from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_t
 from pipeline.detector.rpn import ProposalRule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader
+from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
 from pipeline.training.launcher import launch
 from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
@@ -47,9 +48,9 @@ def finetune_joint(stage: Stage) -> None:
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    loader = BatchLoader(
-        order, what_the_trunk_sees(stage, images), seed, stage.name, anchors=sampler, gt=gt, images=images
-    )
+    source = what_the_trunk_sees(stage, images)
+    together = partial(put_anchors_together, feature_size=trunk.feature_size, per_location=rpn.per_location)
+    loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt, images=images)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
 

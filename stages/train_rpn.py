@@ -5,6 +5,8 @@ Writes model.safetensors with the parts it trained (step 1: trunk and rpn; step 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
@@ -14,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, MapViews, ViewSource
+from pipeline.training.batches import AnchorSampler, BatchLoader, MapViews, ViewSource, put_anchors_together
 from pipeline.training.launcher import launch
 from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
@@ -50,7 +52,9 @@ def train_rpn(stage: Stage) -> None:
             "or set anchor_targets.allowed_border to null"
         )
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
-    loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, anchors=sampler)
+    order = epoch_order(sizes, schedule, seed, stage.name)
+    together = partial(put_anchors_together, feature_size=shape.feature_size, per_location=rpn.per_location)
+    loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together)
     step = RPNStep(rpn, params.rpn, trunk, shape.feature_size)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"rpn": rpn} if trunk is None else {"trunk": trunk, "rpn": rpn}

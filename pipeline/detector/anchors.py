@@ -56,6 +56,22 @@ class AnchorGrid:
         return (centres[:, :, None] + self._base).reshape(-1, 4)
 
 
+class KeptAnchors:
+    """The anchors of feature maps of any size, cut out of the largest asked for so far, which stays on its device."""
+
+    def __init__(self, grid: AnchorGrid) -> None:
+        self._grid = grid
+        self._kept = torch.empty(0, 0, grid.per_location, 4)
+
+    def __call__(self, feature_height: int, feature_width: int, device: torch.device) -> Tensor:
+        """The (K, 4) float32 anchors of a feature map, as the grid makes them."""
+        height, width = self._kept.shape[:2]
+        if feature_height > height or feature_width > width or self._kept.device != device:
+            height, width = max(height, feature_height), max(width, feature_width)
+            self._kept = self._grid(height, width).to(device).reshape(height, width, -1, 4)
+        return self._kept[:feature_height, :feature_width].reshape(-1, 4)
+
+
 def inside(anchors: Tensor, height: float, width: float, border: float = 0.0) -> Tensor:
     """(K,) bool: anchors that stick out of the image by at most `border` pixels on every side."""
     return (

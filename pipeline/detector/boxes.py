@@ -114,8 +114,11 @@ def _sizes_and_centres(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
     """(..., 4) boxes clipped to the image: x to 0..width, y to 0..height."""
-    limits = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device)
-    return torch.minimum(boxes.clamp(min=0), limits)
+    clipped = boxes.clamp(min=0)
+    # A tensor of limits would have to be copied to a GPU, which waits for it.
+    clipped[..., 0::2].clamp_(max=width)
+    clipped[..., 1::2].clamp_(max=height)
+    return clipped
 
 
 def mirror(boxes: Tensor, width: float) -> Tensor:

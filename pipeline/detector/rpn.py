@@ -6,6 +6,7 @@ image.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,6 +32,11 @@ class RPNHead(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.cls_score = nn.Conv2d(channels, 2 * per_location, 1)
         self.bbox_pred = nn.Conv2d(channels, 4 * per_location, 1)
+
+    @property
+    def per_location(self) -> int:
+        """A, the anchors per location."""
+        return self.bbox_pred.out_channels // 4
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights."""
@@ -81,15 +87,54 @@ def make_proposals(
     Returns:
         (P, 4) boxes in resized pixels and (P,) fg probabilities.
     """
-    height, width = size
-    boxes = clip(decode(anchors, deltas), height, width)
+    boxes, usable = _decode(objectness, deltas, anchors, size, rule, scale)
+    keep = torch.nonzero(usable).squeeze(1)
+    order = torch.argsort(objectness[keep], descending=True, stable=True)
+    keep = _best(boxes, keep[order], rule)
+    return boxes[keep], torch.sigmoid(objectness[keep])
+
+
+def candidate_proposals(
+    objectness: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    size: tuple[int, int],
+    rule: ProposalRule,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Tensor, Tensor]:
+    """The proposals of `make_proposals`, and after them what takes the place of some where there are too few.
+
+    Nobody asks a GPU how many of its boxes are large enough, so that NMS alone is waited for. Those that are not come
+    last in its order and suppress no other.
+
+    Returns:
+        (N, 4) boxes in resized pixels and (N,) bool, which of them are proposals.
+    """
+    boxes, usable = _decode(objectness, deltas, anchors, size, rule, scale)
+    order = torch.argsort(objectness.masked_fill(~usable, -math.inf), descending=True, stable=True)
+    keep = _best(boxes, order, rule)
+    return boxes[keep], usable[keep]
+
+
+def _decode(
+    objectness: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    size: tuple[int, int],
+    rule: ProposalRule,
+    scale: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    """(K, 4) clipped boxes and (K,) bool, which of them may become proposals."""
+    boxes = clip(decode(anchors, deltas), *size)
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     # An edge clipped away leaves a box of no area, which no loss can use, whatever the least size is.
     large = (widths >= max(rule.min_size * scale[0], 1e-3)) & (heights >= max(rule.min_size * scale[1], 1e-3))
-    keep = torch.nonzero(large & torch.isfinite(objectness)).squeeze(1)
-    order = torch.argsort(objectness[keep], descending=True, stable=True)
-    keep = keep[order[: rule.pre_nms] if rule.pre_nms >= 0 else order]
+    return boxes, large & torch.isfinite(objectness)
+
+
+def _best(boxes: Tensor, order: Tensor, rule: ProposalRule) -> Tensor:
+    """Of the indices `order`, best first: those that are left by both cuts and NMS between them."""
+    keep = order[: rule.pre_nms] if rule.pre_nms >= 0 else order
     # Ranks instead of scores: saturated or equal scores keep their order, and the kernel's own sort stays cheap.
     ranks = torch.arange(len(keep), 0, -1, dtype=boxes.dtype, device=boxes.device)
-    keep = keep[nms(boxes[keep], ranks, rule.nms_iou)[: rule.post_nms]]
-    return boxes[keep], torch.sigmoid(objectness[keep])
+    return keep[nms(boxes[keep], ranks, rule.nms_iou)[: rule.post_nms]]

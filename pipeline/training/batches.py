@@ -93,6 +93,31 @@ class RoISample:
 
 
 @dataclass(frozen=True)
+class DrawnAnchors:
+    """The anchors drawn from all images of a batch, as losses take them: the fg of every image, then the bg of every.
+
+    `places` (S,) int64 count through the (B, Fh, Fw, A) anchors of the padded maps; `is_fg` (S,) is 1 or 0, `weight`
+    (S,) 1 / (anchors drawn from the image * B); `deltas` (F, 4) are the fg's.
+    """
+
+    places: Tensor
+    is_fg: Tensor
+    weight: Tensor
+    deltas: Tensor
+
+
+@dataclass(frozen=True)
+class DrawnRoIs:
+    """The RoIs drawn from all images of a batch: of each its `rois` (R_b, 4) resized pixels, of all together `labels`
+    (R,) int64, normalised `deltas` (R, 4), and `fg` (F,) int64, which rows are fg."""
+
+    rois: list[Tensor]
+    labels: Tensor
+    deltas: Tensor
+    fg: Tensor
+
+
+@dataclass(frozen=True)
 class GtBoxes:
     """`boxes` (G, 4) resized pixels and `labels` (G,) int64 of one image, for training on fresh proposals, and
     `regions` (I, 4), crowd and ignore regions."""
@@ -113,6 +138,57 @@ class Batch:
     scales: list[tuple[float, float]]
     seeds: list[int]
     """One per image and a last one for the batch, for what is drawn inside the step."""
+    drawn_anchors: DrawnAnchors | None = None
+    drawn_rois: DrawnRoIs | None = None
+    """`anchors` and `rois` put together while the batch was loaded; None: the step does it."""
+
+    def for_step(self) -> Batch:
+        """Without the samples of single images where they are put together."""
+        return replace(
+            self, anchors=[] if self.drawn_anchors else self.anchors, rois=[] if self.drawn_rois else self.rois
+        )
+
+
+def put_anchors_together(
+    samples: Sequence[AnchorSample],
+    sizes: Sequence[tuple[int, int]],
+    feature_size: Callable[[int, int], tuple[int, int]],
+    per_location: int,
+) -> DrawnAnchors:
+    """The anchors drawn from B images of (H, W) `sizes`, whose maps are padded to a common size.
+
+    Args:
+        feature_size: from (H, W) to (Fh, Fw). per_location: A.
+    """
+    height, width = feature_size(max(h for h, _ in sizes), max(w for _, w in sizes))
+    places: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for image, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
+        row = feature_size(*size)[1] * per_location
+        for kind, own in zip(places, (sample.fg, sample.bg), strict=True):
+            y, rest = own // row, own % row
+            kind.append((image * height + y) * (width * per_location) + rest)
+    fg, bg = (torch.cat(kind) for kind in places)
+    weights = torch.tensor([1.0 / (max(len(sample.fg) + len(sample.bg), 1) * len(samples)) for sample in samples])
+    counts = torch.tensor([[len(sample.fg) for sample in samples], [len(sample.bg) for sample in samples]])
+    is_fg = torch.cat([torch.ones(len(fg)), torch.zeros(len(bg))])
+    on = fg.device
+    return DrawnAnchors(
+        torch.cat([fg, bg]),
+        is_fg.to(on),
+        weights.repeat(2).repeat_interleave(counts.flatten()).to(on),
+        torch.cat([sample.deltas for sample in samples]),
+    )
+
+
+def put_rois_together(samples: Sequence[RoISample]) -> DrawnRoIs:
+    """The RoIs drawn from B images."""
+    labels = torch.cat([sample.labels for sample in samples])
+    return DrawnRoIs(
+        [sample.rois for sample in samples],
+        labels,
+        torch.cat([sample.deltas for sample in samples]),
+        torch.nonzero(labels > 0).squeeze(1),
+    )
 
 
 class AnchorSampler:
@@ -156,6 +232,7 @@ class BatchLoader:
     Args:
         order: iteration to (epoch, entries), see `EpochOrder`.
         source: images or maps. anchors, rois: samplers; gt and images for training on fresh proposals.
+        put_together: from the anchors drawn from images of (H, W) to `DrawnAnchors`; given with `anchors`.
     """
 
     def __init__(
@@ -166,12 +243,14 @@ class BatchLoader:
         stage: str,
         *,
         anchors: AnchorSampler | None = None,
+        put_together: Callable[[list[AnchorSample], list[tuple[int, int]]], DrawnAnchors] | None = None,
         rois: RoISampler | None = None,
         gt: GroundTruth | None = None,
         images: ResizedImages | None = None,
     ) -> None:
         self._order, self._source, self._seed, self._stage = order, source, seed, stage
         self._anchors, self._rois, self._gt, self._images = anchors, rois, gt, images
+        self._put_together = put_together
 
     def __call__(self, iteration: int) -> Batch:
         """The batch of an iteration."""
@@ -185,13 +264,17 @@ class BatchLoader:
                 labels = self._gt[entry.image_id][1]
                 gt.append(GtBoxes(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(regions)))
         seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry) for entry in entries]
+        anchors = [self._anchors.draw(epoch, entry) for entry in entries] if self._anchors else []
+        rois = [self._rois.draw(epoch, entry) for entry in entries] if self._rois else []
         return Batch(
             views,
-            [self._anchors.draw(epoch, entry) for entry in entries] if self._anchors else [],
-            [self._rois.draw(epoch, entry) for entry in entries] if self._rois else [],
+            anchors,
+            rois,
             gt,
             [self._images[entry.image_id].scale for entry in entries] if self._images else [],
             [*seeds, derive_seed(self._seed, self._stage, "dropout", iteration)],
+            self._put_together(anchors, views.sizes) if self._put_together else None,
+            put_rois_together(rois) if rois else None,
         )
 
 

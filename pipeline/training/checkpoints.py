@@ -4,32 +4,40 @@ Batches are functions of the iteration, and every generator is seeded by it, so 
 optimiser's momenta, the iteration and the history. Two files hold one: STEM.safetensors with the tensors and STEM.json,
 written after it, with the rest and the SHA-256 of both; one without the other, or of another hash, counts for
 nothing. They lie outside of DVC's outputs, in a folder named by the run's key, so that no run goes on from another's.
+
+Training waits for the copy of its tensors alone; a thread hashes and writes them, one state at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from pipeline.artifacts.atomic import atomic_file, write_text
 from pipeline.errors import InputError
+from pipeline.stopping import is_urgent
+from pipeline.training.snapshot import Snapshot
 
 _KEPT = 2
 _SCHEMA = 1
 EVERY_ITERATIONS, EVERY_MINUTES = "FRCNN_CHECKPOINT_ITERATIONS", "FRCNN_CHECKPOINT_MINUTES"
-"""Environment variables: how often a state is written. They are no parameters, as they change no result."""
-_DEFAULTS = {EVERY_ITERATIONS: 5000.0, EVERY_MINUTES: 5.0}
+"""Environment variables: how often a state is written, by default every five minutes, however many iterations that is.
+They are no parameters, as they change no result."""
+_DEFAULTS = {EVERY_ITERATIONS: math.inf, EVERY_MINUTES: 5.0}
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class TrainingState:
 
     Attributes:
         iteration: the next one, counted from 0.
-        tensors: by name, on the CPU.
+        tensors: by name, wherever they lie.
         told: the rest, as JSON holds it.
     """
 
@@ -66,6 +74,9 @@ class Checkpoints:
             if other != self._folder:
                 shutil.rmtree(other, ignore_errors=True)
         self._last_time, self._last_iteration = time.monotonic(), 0
+        self._snapshot = Snapshot()
+        self._writer: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def last(self) -> TrainingState | None:
         """The newest state that is whole; None where there is none."""
@@ -78,26 +89,59 @@ class Checkpoints:
         return None
 
     def is_due(self, iteration: int) -> bool:
-        """Whether it is time to write the state before `iteration`."""
+        """Whether it is time to write the state before `iteration`, or to hear that the last could not be written."""
         minutes = (time.monotonic() - self._last_time) / 60
         return (
-            iteration - self._last_iteration >= self._every[EVERY_ITERATIONS] or minutes >= self._every[EVERY_MINUTES]
+            iteration - self._last_iteration >= self._every[EVERY_ITERATIONS]
+            or minutes >= self._every[EVERY_MINUTES]
+            or self._error is not None
         )
 
     def write(self, state: TrainingState) -> None:
-        """Keep a state, and of the earlier ones the last."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        stem = self._folder / f"state-{state.iteration:09d}"
-        data = save(dict(state.tensors))
-        told = {"schema": _SCHEMA, "iteration": state.iteration, "told": dict(state.told)}
-        told["sha256"] = _digest(told, data)
-        with atomic_file(stem.with_suffix(".safetensors")) as temporary:
-            temporary.write_bytes(data)
-        write_text(stem.with_suffix(".json"), json.dumps(told))
-        for told_file in sorted(self._folder.glob("state-*.json"))[:-_KEPT]:
-            told_file.unlink()
-            told_file.with_suffix(".safetensors").unlink(missing_ok=True)
+        """Keep a state, and of the earlier ones the last. When this returns, the tensors may change: a copy of them is
+        being written. `wait` tells when it lies on the disk.
+
+        Raises:
+            OSError: the state before this one could not be written.
+        """
+        self.wait()
+        told = {"schema": _SCHEMA, "iteration": state.iteration, "told": json.loads(json.dumps(dict(state.told)))}
+        self._snapshot.take(state.tensors)
+        self._writer = threading.Thread(target=self._write, args=(told,), name="states", daemon=True)
+        self._writer.start()
         self._last_time, self._last_iteration = time.monotonic(), state.iteration
+
+    def wait(self) -> None:
+        """Return when the last state given is whole on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.settle()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def settle(self) -> None:
+        """As `wait`, where it does not matter whether it could be written."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+
+    def _write(self, told: dict[str, Any]) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            stem = self._folder / f"state-{told['iteration']:09d}"
+            data = self._snapshot.content()
+            told["sha256"] = _digest(told, data)
+            with atomic_file(stem.with_suffix(".safetensors")) as temporary:
+                temporary.write_bytes(data)
+            write_text(stem.with_suffix(".json"), json.dumps(told))
+            for told_file in sorted(self._folder.glob("state-*.json"))[:-_KEPT]:
+                told_file.unlink()
+                told_file.with_suffix(".safetensors").unlink(missing_ok=True)
+        except BaseException as error:
+            self._error = error
 
     def _read(self, told_file: Path) -> TrainingState | None:
         try:
@@ -112,7 +156,17 @@ class Checkpoints:
             return None
 
 
-def _digest(told: Mapping[str, Any], tensors: bytes) -> str:
+@contextmanager
+def settled(checkpoints: Checkpoints | None) -> Iterator[None]:
+    """A training under way: at its end no state is being written any more, unless a second signal wants it at once."""
+    try:
+        yield
+    finally:
+        if checkpoints is not None and not is_urgent():
+            checkpoints.settle()
+
+
+def _digest(told: Mapping[str, Any], tensors: bytes | memoryview) -> str:
     """SHA-256 of both files' content."""
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     digest.update(tensors)
@@ -126,5 +180,6 @@ def _number(name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not value > 0:
-        raise InputError(f"{name}={text}: give a number above 0, or leave it out for {default:g}")
+        usual = f" for {default:g}" if math.isfinite(default) else ""
+        raise InputError(f"{name}={text}: give a number above 0, or leave it out{usual}")
     return value

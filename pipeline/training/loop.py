@@ -1,9 +1,11 @@
-"""The one training loop: all four steps and the joint one run through it. It knows tensors and iterables, no files."""
+"""The one training loop: all four steps and the joint one run through it. It knows tensors and iterables, no files.
+
+On a GPU the host runs ahead: between two rows of the history nothing is read from the device.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -15,10 +17,9 @@ from pipeline.params.training import Schedule, SolverParams
 from pipeline.stopping import is_asked, stop_if_asked
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch, to_device
-from pipeline.training.checkpoints import Checkpoints, TrainingState
+from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
+from pipeline.training.meter import Meter, NotFiniteError, Row
 from pipeline.training.packing import pack, unpack
-
-Row = dict[str, float]
 
 
 def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:
@@ -57,24 +58,6 @@ def lr_factor(schedule: Schedule, iteration: int, decay: str = "drops") -> float
     return warmup * schedule.lr_drop_factor**drops
 
 
-@dataclass
-class _Mean:
-    """Sums named losses until a row is written."""
-
-    sums: dict[str, float]
-    count: int = 0
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        for name, loss in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(loss.detach())
-        self.count += 1
-
-    def take(self) -> Row:
-        row = {name: value / self.count for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return row
-
-
 def train(
     step: nn.Module,
     batches: Callable[[range], Iterable[Batch]],
@@ -83,7 +66,7 @@ def train(
     accelerator: Accelerator,
     *,
     stage: str,
-    on_iteration: Callable[[float], None],
+    on_iteration: Callable[[float | None], None],
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda iteration: None,
     keep_bad_batch_in: Path | None = None,
@@ -93,7 +76,7 @@ def train(
     Args:
         step: a module from a batch to named losses; what does not require a gradient stays as it is.
         batches: yields the batch of each iteration of a range.
-        on_iteration: called with the loss after each iteration.
+        on_iteration: called after each iteration, with the loss of the row where one was written.
         checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
         on_resume: called with the iteration that the run goes on from.
         keep_bad_batch_in: folder for a batch whose loss is not finite; None: it is not kept.
@@ -102,59 +85,95 @@ def train(
         The history: one row every `solver.log_every` iterations, the losses averaged since the last.
 
     Raises:
-        InputError: the loss is no longer finite; names the iteration, the images and the file that holds the batch.
+        InputError: the loss is no longer finite; names the iteration, the images and the file that holds the batch. It
+            is noticed when a row or a state is written, and no weight has changed since.
         Stopped: a signal asked for it; the state is kept.
     """
     step.train()
     module = accelerator.prepare_model(step.to(memory_format=torch.channels_last))
-    optimiser = accelerator.prepare_optimizer(make_optimiser(step, schedule.lr, solver))
+    sgd = make_optimiser(step, schedule.lr, solver)
+    optimiser = accelerator.prepare_optimizer(sgd)
     base_rates = [group["lr"] for group in optimiser.param_groups]
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
     history: list[Row] = []
-    mean = _Mean({})
+    meter = Meter(torch.zeros((), device=accelerator.device))
+    sgd.found_inf = meter.skip  # type: ignore[attr-defined]
     found = checkpoints.last() if checkpoints else None
     if found:
         unpack(found.tensors, step, optimiser)
-        mean.sums, mean.count = dict(found.told["sums"]), int(found.told["count"])
+        meter.sums, meter.count = dict(found.told["sums"]), int(found.told["count"])
         history.extend(found.told["history"])
         on_resume(found.iteration)
     left = range(found.iteration if found else 0, schedule.iterations)
-    for iteration, batch in zip(left, batches(left), strict=True):
-        if checkpoints and (checkpoints.is_due(iteration) or is_asked()):
-            told = {"history": history, "sums": mean.sums, "count": mean.count}
-            checkpoints.write(TrainingState(iteration, pack(step, optimiser), told))
-        stop_if_asked()
-        factor = lr_factor(schedule, iteration, solver.lr_decay)
-        for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
-            group["lr"] = rate * factor
-        losses = module(to_device(batch, accelerator.device))
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            images = ", ".join(entry.image_id for entry in batch.views.entries)
-            parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
-            kept = save_batch(keep_bad_batch_in, stage, iteration, batch) if keep_bad_batch_in else ""
-            raise InputError(
-                f"loss is not finite at iteration {iteration} on {images} ({parts}); "
-                f"lower {stage}.lr or look at these images{kept and f', whose batch is in {kept}'}"
-            )
-        accelerator.backward(loss)
-        if solver.clip_norm:
-            _clip(trained, solver.clip_norm)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        mean.add(losses)
-        on_iteration(float(loss.detach()))
-        if (iteration + 1) % solver.log_every == 0 or iteration + 1 == schedule.iterations:
-            row = mean.take()
-            history.append({"iteration": iteration + 1, "lr": schedule.lr * factor, "loss": sum(row.values()), **row})
+    ready = iter(batches(left))
+    try:
+        with settled(checkpoints):
+            for iteration, batch in zip(left, ready, strict=True):
+                asked = is_asked()
+                if checkpoints and (checkpoints.is_due(iteration) or asked):
+                    meter.read()
+                    told = {"history": history, "sums": meter.sums, "count": meter.count}
+                    checkpoints.write(TrainingState(iteration, pack(step, optimiser), told))
+                if asked:
+                    if checkpoints:
+                        checkpoints.wait()
+                    stop_if_asked()
+                factor = lr_factor(schedule, iteration, solver.lr_decay)
+                for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
+                    group["lr"] = rate * factor
+                losses = module(to_device(batch.for_step(), accelerator.device))
+                loss = torch.stack(list(losses.values())).sum()
+                accelerator.backward(loss)
+                norm = _clip(trained, sgd, solver.clip_norm) if solver.clip_norm else None
+                meter.add(iteration, losses, loss, norm)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                row = None
+                if (iteration + 1) % solver.log_every == 0 or iteration + 1 == schedule.iterations:
+                    meter.read()
+                    means = meter.take()
+                    row = {"iteration": iteration + 1, "lr": schedule.lr * factor, "loss": sum(means.values()), **means}
+                    history.append(row)
+                on_iteration(row["loss"] if row else None)
+    except NotFiniteError as error:
+        _close(ready)
+        bad = next(iter(batches(range(error.iteration, error.iteration + 1))))
+        raise InputError(_not_finite(error, bad, stage, keep_bad_batch_in)) from None
+    finally:
+        _close(ready)
     step.eval()
     return history
 
 
-def _clip(weights: list[nn.Parameter], norm: float) -> None:
-    """Scale all gradients together so that their norm is at most `norm`; not touched where it is already, which saves
-    a pass over all of them."""
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    total = torch.nn.utils.get_total_norm(gradients)
-    if not total <= norm:
-        torch.nn.utils.clip_grads_with_norm_(weights, norm, total)
+def _close(batches: Iterator[Batch]) -> None:
+    """Have nobody load batches any more."""
+    if isinstance(batches, Generator):
+        batches.close()
+
+
+def _not_finite(error: NotFiniteError, batch: Batch, stage: str, folder: Path | None) -> str:
+    images = ", ".join(entry.image_id for entry in batch.views.entries)
+    parts = ", ".join(f"{name} {value:g}" for name, value in error.parts.items())
+    kept = save_batch(folder, stage, error.iteration, batch) if folder else ""
+    return (
+        f"{error} on {images} ({parts}); "
+        f"lower {stage}.lr or look at these images{kept and f', whose batch is in {kept}'}"
+    )
+
+
+def _clip(weights: list[nn.Parameter], sgd: torch.optim.SGD, limit: float) -> Tensor:
+    """Have all gradients scaled together so that their norm is at most `limit`; returns their norm.
+
+    On a GPU the fused step divides by a tensor, and nobody waits for the norm. A CPU's memory is the host's own: where
+    the norm is within the limit, as it mostly is, a pass over all gradients is saved.
+    """
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if not _is_the_hosts(norm):
+        sgd.grad_scale = (norm / limit).clamp_(min=1.0)  # type: ignore[attr-defined]
+    elif not float(norm.numpy()) <= limit:
+        torch.nn.utils.clip_grads_with_norm_(weights, limit, norm)
+    return norm
+
+
+def _is_the_hosts(value: Tensor) -> bool:
+    return value.device.type == "cpu"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -37,7 +36,8 @@ def write_maps(
     """
     seen = (False, True) if stage.params.base.mirror else (False,)
     ids = [image.image_id for image in images]
-    dtype = np.dtype(stage.params.features.dtype)
+    name = stage.params.features.dtype
+    dtype = {"float16": torch.float16, "float32": torch.float32}[name]
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         writer = MapWriter(work, "maps")
         left = work.missing
@@ -45,12 +45,12 @@ def write_maps(
         for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
             with accelerator.autocast():
                 maps = compute(to_device(views, accelerator.device))
-            arrays = maps.float().cpu().numpy().astype(dtype)
-            if not np.isfinite(arrays).all():
+            stored = maps.float().to(dtype)
+            if not bool(torch.isfinite(stored.abs().amax())):
                 raise InputError(
-                    f"features of image {views.entries[0].image_id} overflow {dtype}; set features.dtype to float32"
+                    f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
                 )
-            writer.add(dict(zip(views.entries, arrays, strict=True)), views.sizes[0])
+            writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
     stage.log(f"maps of {len(ids)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
 
 

@@ -1,4 +1,4 @@
-"""A module and its optimiser as named tensors on the CPU, and back."""
+"""A module and its optimiser as named tensors, and back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pipeline.artifacts.weights import restore
 
 
 def pack(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers and the optimiser's momenta, `module.NAME` and `optimiser.INDEX.NAME`, as they are now."""
-    tensors = {f"module.{name}": value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    """Weights, buffers and the optimiser's momenta, `module.NAME` and `optimiser.INDEX.NAME`; the tensors
+    themselves, which the next step changes."""
+    tensors = {f"module.{name}": value.detach() for name, value in module.state_dict().items()}
     for index, slots in optimiser.state_dict()["state"].items():
         for name, value in slots.items():
             if value is not None:
-                tensors[f"optimiser.{index}.{name}"] = value.detach().cpu().contiguous()
+                tensors[f"optimiser.{index}.{name}"] = value.detach()
     return tensors
 
 

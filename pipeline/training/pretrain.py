@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.params.training import Pretrain
 from pipeline.seeding import torch_generator
 from pipeline.stopping import is_asked, stop_if_asked
-from pipeline.training.checkpoints import Checkpoints, TrainingState
+from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.packing import pack, unpack
 
 
@@ -28,7 +28,7 @@ def pretrain_trunk(
     params: Pretrain,
     seed: int,
     accelerator: Accelerator,
-    on_iteration: Callable[[float], None],
+    on_iteration: Callable[[float | None], None],
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda iteration: None,
 ) -> float:
@@ -66,32 +66,37 @@ def pretrain_trunk(
         optimiser.param_groups[0].update(found.told["rates"])
         correct.extend(found.told["correct"])
         on_resume(found.iteration)
-    for iteration in range(found.iteration if found else 0, params.iterations):
-        if checkpoints and (checkpoints.is_due(iteration) or is_asked()):
-            rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
-            told = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
-            checkpoints.write(TrainingState(iteration, pack(learner, optimiser), told))
-        stop_if_asked()
-        generator = torch_generator(seed, "pretrain", iteration)
-        chosen = torch.randint(len(crops), (params.crops_per_iteration,), generator=generator)
-        images, wanted = (
-            _augment(crops[chosen], generator).to(accelerator.device),
-            labels[chosen].to(accelerator.device),
-        )
-        with accelerator.autocast():
-            size = (images.shape[2], images.shape[3])
-            normalised = trunk.normalise(images, [size] * len(images))
-            maps = layers(normalised.contiguous(memory_format=torch.channels_last))
-            logits = classifier(maps.amax(dim=(2, 3))).float()
-        loss = functional.cross_entropy(logits, wanted)
-        if not torch.isfinite(loss):
-            raise InputError(f"loss is not finite at iteration {iteration} on crops; lower backbone.pretrain.lr")
-        accelerator.backward(loss)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad(set_to_none=True)
-        correct.append(float((logits.argmax(1) == wanted).float().mean()))
-        on_iteration(float(loss.detach()))
+    with settled(checkpoints):
+        for iteration in range(found.iteration if found else 0, params.iterations):
+            asked = is_asked()
+            if checkpoints and (checkpoints.is_due(iteration) or asked):
+                rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
+                told = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
+                checkpoints.write(TrainingState(iteration, pack(learner, optimiser), told))
+            if asked:
+                if checkpoints:
+                    checkpoints.wait()
+                stop_if_asked()
+            generator = torch_generator(seed, "pretrain", iteration)
+            chosen = torch.randint(len(crops), (params.crops_per_iteration,), generator=generator)
+            images, wanted = (
+                _augment(crops[chosen], generator).to(accelerator.device),
+                labels[chosen].to(accelerator.device),
+            )
+            with accelerator.autocast():
+                size = (images.shape[2], images.shape[3])
+                normalised = trunk.normalise(images, [size] * len(images))
+                maps = layers(normalised.contiguous(memory_format=torch.channels_last))
+                logits = classifier(maps.amax(dim=(2, 3))).float()
+            loss = functional.cross_entropy(logits, wanted)
+            if not torch.isfinite(loss):
+                raise InputError(f"loss is not finite at iteration {iteration} on crops; lower backbone.pretrain.lr")
+            accelerator.backward(loss)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            correct.append(float((logits.argmax(1) == wanted).float().mean()))
+            on_iteration(float(loss.detach()))
     trunk.eval()
     tail = correct[-max(1, params.iterations // 10) :]
     return sum(tail) / len(tail)

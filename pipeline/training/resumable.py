@@ -17,11 +17,12 @@ from pipeline.training.checkpoints import Checkpoints
 class Resumable:
     """What a loop tells and keeps so that a run cut short goes on.
 
-    `on_iteration` takes the loss after each iteration, `on_resume` the iteration that the run goes on from.
+    `on_iteration` is called after each iteration, with the loss where it is known; `on_resume` takes the iteration that
+    the run goes on from.
     """
 
     checkpoints: Checkpoints | None
-    on_iteration: Callable[[float], None]
+    on_iteration: Callable[[float | None], None]
     on_resume: Callable[[int], None]
 
 
@@ -37,4 +38,11 @@ def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
             stage.log(f"goes on from iteration {iteration} of {iterations}")
             progress.begin_at(iteration)
 
-        yield Resumable(kept, lambda loss: progress.advance(note=f"loss {loss:.3f}"), go_on)
+        last = ""
+
+        def advance(loss: float | None) -> None:
+            nonlocal last
+            last = last if loss is None else f"loss {loss:.3f}"
+            progress.advance(note=last)
+
+        yield Resumable(kept, advance, go_on)

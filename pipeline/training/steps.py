@@ -5,21 +5,30 @@ Shapes: B images; S anchors or R RoIs sampled over the batch; F fg among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.anchors import AnchorGrid
+from pipeline.detector.anchors import AnchorGrid, KeptAnchors
 from pipeline.detector.boxes import encode
 from pipeline.detector.losses import roi_losses, rpn_losses
-from pipeline.detector.matching import ignore_in_regions, match_proposals
+from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import AnchorSample, Batch, RoISample, Views
+from pipeline.training.batches import (
+    Batch,
+    DrawnRoIs,
+    Views,
+    pinned,
+    put_anchors_together,
+    put_rois_together,
+    to_device,
+)
 
 Losses = dict[str, Tensor]
 FeatureSize = Callable[[int, int], tuple[int, int]]
@@ -62,7 +71,8 @@ class HeadStep(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         """The two RoI losses."""
         maps = maps_of(self.trunk, batch.views)
-        return head_step_losses(self.head, maps, batch.rois, batch.seeds[-1], self._params)
+        rois = batch.drawn_rois or put_rois_together(batch.rois)
+        return head_step_losses(self.head, maps, rois, batch.seeds[-1], self._params)
 
 
 class JointStep(nn.Module):
@@ -81,7 +91,7 @@ class JointStep(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk, self.rpn, self.head = trunk, rpn, head
-        self._grid, self._rule = grid, rule
+        self._anchors, self._rule = KeptAnchors(grid), rule
         self._rpn_params, self._target_params, self._head_params = rpn_params, target_params, head_params
 
     def forward(self, batch: Batch) -> Losses:
@@ -95,79 +105,72 @@ class JointStep(nn.Module):
             **head_step_losses(self.head, maps, rois, batch.seeds[-1], self._head_params),
         }
 
-    def _draw_rois(self, objectness: Tensor, deltas: Tensor, batch: Batch) -> list[RoISample]:
-        samples = []
-        params = self._target_params
+    def _draw_rois(self, objectness: Tensor, deltas: Tensor, batch: Batch) -> DrawnRoIs:
+        """NMS and one look at all candidates' labels are all that the host waits for: how many are fg and bg decides
+        what is drawn."""
+        params, device = self._target_params, deltas.device
+        candidates, assigned, matched_gt, first_gt = [], [], [], 0
         for i, (size, gt, scale) in enumerate(zip(batch.views.sizes, batch.gt, batch.scales, strict=True)):
             fh, fw = self.trunk.feature_size(*size)
-            anchors = self._grid(fh, fw).to(deltas.device)
             own_objectness, own_deltas = objectness[i, :fh, :fw].reshape(-1), deltas[i, :fh, :fw].reshape(-1, 4)
-            proposals, _ = make_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
-            candidates = torch.cat([proposals, gt.boxes])
-            matches = match_proposals(candidates, gt.boxes, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
-            assigned = ignore_in_regions(matches.labels, candidates, gt.regions, params.ignore_ioa)
-            generator = torch.Generator().manual_seed(batch.seeds[i])
-            drawn = torch.cat(
-                sample_fg_bg(
-                    torch.nonzero(assigned == 1).squeeze(1),
-                    torch.nonzero(assigned == 0).squeeze(1),
-                    self._head_params.rois_per_image,
-                    self._head_params.fg_fraction,
-                    generator,
-                )
+            anchors = self._anchors(fh, fw, device)
+            boxes, usable = candidate_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
+            boxes = torch.cat([boxes, gt.boxes])
+            matches = match_proposals(boxes, gt.boxes, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
+            labels = ignore_in_regions(matches.labels, boxes, gt.regions, params.ignore_ioa)
+            labels[: len(usable)].masked_fill_(~usable, IGNORE)
+            candidates.append(boxes)
+            assigned.append(labels)
+            matched_gt.append(matches.matched_gt + first_gt)
+            first_gt += len(gt.boxes)
+        counts = [len(own) for own in assigned]
+        drawn, fg = self._draw([own.numpy() for own in torch.cat(assigned).cpu().split(counts)], batch.seeds, device)
+        rois = [boxes[own] for boxes, own in zip(candidates, drawn, strict=True)]
+        matched = torch.cat([of_image[own] for of_image, own in zip(matched_gt, drawn, strict=True)])
+        # One more than there are, for images without gt boxes.
+        gt_boxes = torch.cat([*(gt.boxes for gt in batch.gt), matched.new_ones(1, 4, dtype=torch.float32)])
+        gt_labels = torch.cat([*(gt.labels for gt in batch.gt), matched.new_zeros(1)])
+        labels = torch.zeros_like(matched).index_copy_(0, fg, gt_labels[matched[fg]])
+        raw = encode(torch.cat(rois), gt_boxes[matched])
+        return DrawnRoIs(rois, labels, normalise_deltas(raw, labels, self.head.delta_mean, self.head.delta_std), fg)
+
+    def _draw(
+        self, assigned: Sequence[np.ndarray], seeds: list[int], device: torch.device
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """The indices of the candidates drawn from each image, and which of all drawn are fg."""
+        drawn, fg, before = [], [], 0
+        for own, seed in zip(assigned, seeds[:-1], strict=True):
+            picked = sample_fg_bg(
+                torch.from_numpy(np.flatnonzero(own == FG)),
+                torch.from_numpy(np.flatnonzero(own == BG)),
+                self._head_params.rois_per_image,
+                self._head_params.fg_fraction,
+                torch.Generator().manual_seed(seed),
             )
-            rois, is_fg, matched_gt = candidates[drawn], assigned[drawn] == 1, matches.matched_gt[drawn]
-            if len(gt.boxes) == 0:
-                labels, targets = torch.zeros_like(drawn), torch.zeros_like(rois)
-            else:
-                labels = torch.where(is_fg, gt.labels[matched_gt], torch.zeros_like(matched_gt))
-                raw = encode(rois, gt.boxes[matched_gt])
-                targets = normalise_deltas(raw, labels, self.head.delta_mean, self.head.delta_std)
-            samples.append(RoISample(rois, labels, targets))
-        return samples
+            fg.append(torch.arange(before, before + len(picked[0])))
+            drawn.append(torch.cat(picked))
+            before += len(drawn[-1])
+        everything = to_device(pinned(torch.cat([*drawn, *fg])), device)
+        *of_images, of_fg = everything.split([*map(len, drawn), sum(map(len, fg))])
+        return of_images, of_fg
 
 
 def rpn_step_losses(
     objectness: Tensor, deltas: Tensor, batch: Batch, params: RPNParams, feature_size: FeatureSize
 ) -> Losses:
-    """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas on the batch's anchors.
-
-    Each image's own part of the padded map is cut out first, so that its anchor indices hold.
-    """
-    fg_logits, bg_logits, predicted, weights = [], [], [], []
-    for i, (sample, size) in enumerate(zip(batch.anchors, batch.views.sizes, strict=True)):
-        fh, fw = feature_size(*size)
-        own = objectness[i, :fh, :fw].reshape(-1)
-        fg_logits.append(own[sample.fg])
-        bg_logits.append(own[sample.bg])
-        predicted.append(deltas[i, :fh, :fw].reshape(-1, 4)[sample.fg])
-        weights.append(1.0 / (max(_drawn(sample), 1) * len(batch.anchors)))
-    fg, bg = torch.cat(fg_logits), torch.cat(bg_logits)
-    logits = torch.cat([fg, bg])
-    is_fg = torch.cat([torch.ones_like(fg), torch.zeros_like(bg)])
-    weight = torch.cat(
-        [
-            logits.new_full((len(part),), w)
-            for parts in (fg_logits, bg_logits)
-            for part, w in zip(parts, weights, strict=True)
-        ]
+    """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas on the batch's anchors."""
+    drawn = batch.drawn_anchors or put_anchors_together(
+        batch.anchors, batch.views.sizes, feature_size, objectness.shape[3]
     )
-    targets = torch.cat([sample.deltas for sample in batch.anchors])
-    classification, box = rpn_losses(logits, is_fg, torch.cat(predicted), targets, weight, params.sigma)
+    fg = drawn.places[: len(drawn.deltas)]
+    logits, predicted = objectness.reshape(-1)[drawn.places], deltas.reshape(-1, 4)[fg]
+    classification, box = rpn_losses(logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma)
     return {"rpn_objectness": classification, "rpn_box": params.box_loss_weight * box}
 
 
-def _drawn(sample: AnchorSample) -> int:
-    return len(sample.fg) + len(sample.bg)
-
-
-def head_step_losses(
-    head: RoIHead, maps: Tensor, samples: list[RoISample], dropout_seed: int, params: RoIHeadParams
-) -> Losses:
-    """RoI losses on the sampled RoIs of each image."""
+def head_step_losses(head: RoIHead, maps: Tensor, drawn: DrawnRoIs, dropout_seed: int, params: RoIHeadParams) -> Losses:
+    """RoI losses on the RoIs drawn from all images."""
     head.seed_dropout(torch.Generator(device=maps.device).manual_seed(dropout_seed))
-    class_logits, class_deltas = head(maps, [sample.rois for sample in samples])
-    labels = torch.cat([sample.labels for sample in samples])
-    targets = torch.cat([sample.deltas for sample in samples])
-    classification, box = roi_losses(class_logits, labels, class_deltas, targets, params.sigma)
+    class_logits, class_deltas = head(maps, drawn.rois)
+    classification, box = roi_losses(class_logits, drawn.labels, class_deltas, drawn.deltas, params.sigma, drawn.fg)
     return {"roi_class": classification, "roi_box": params.box_loss_weight * box}

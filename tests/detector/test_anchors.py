@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detector.anchors import AnchorGrid, base_anchors, inside
+from pipeline.detector.anchors import AnchorGrid, KeptAnchors, base_anchors, inside
 
 lengths = st.lists(st.floats(0.1, 40), min_size=1, max_size=4)
 
@@ -53,3 +53,14 @@ def test_inside_counts_anchors_that_touch_the_border_and_takes_the_border_on_all
     anchors = image + torch.tensor(moved)
     assert inside(anchors, 10, 20).tolist() == [True, *[False] * 6]
     assert inside(anchors, 10, 20, border=1).tolist() == [*[True] * 6, False]
+
+
+def test_kept_anchors_are_the_grids_whatever_was_asked_for_before_and_are_made_once() -> None:
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), 16)
+    kept, made = KeptAnchors(grid), []
+    grid.exact = lambda h, w, exact=grid.exact: (made.append((h, w)), exact(h, w))[1]  # type: ignore[method-assign]
+    cpu = torch.device("cpu")
+    for size in ((3, 7), (5, 2), (5, 7), (1, 1), (4, 6)):
+        own = kept(*size, cpu)
+        assert torch.equal(own, AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), 16)(*size))
+    assert made == [(3, 7), (5, 7)]

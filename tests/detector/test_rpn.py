@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals, make_proposals
 
 RULE = ProposalRule(pre_nms=-1, nms_iou=0.7, post_nms=300, min_size=16)
 SIZE = (200, 300)
@@ -74,6 +74,22 @@ def test_proposals_equal_a_plain_reference(seed: int, rule: ProposalRule, scale:
     boxes, scores = make_proposals(objectness, deltas, anchors, SIZE, rule, scale)
     torch.testing.assert_close(boxes, torch.tensor(expected_boxes, dtype=torch.float64), rtol=0, atol=1e-9)
     torch.testing.assert_close(scores, torch.tensor(expected_scores, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "rule", [RULE, replace(RULE, pre_nms=20, post_nms=7), replace(RULE, min_size=60), replace(RULE, min_size=1e4)]
+)
+def test_candidates_that_are_proposals_are_those_of_make_proposals_and_come_first(
+    seed: int, rule: ProposalRule
+) -> None:
+    objectness, deltas, anchors = random_outputs(seed)
+    objectness[::7] = math.nan
+    boxes, is_proposal = candidate_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0))
+    count = int(is_proposal.sum())
+    assert len(boxes) <= rule.post_nms and bool(is_proposal[:count].all())
+    assert torch.equal(boxes[:count], make_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0))[0])
+    assert (count == 0) == (rule.min_size == 1e4)
 
 
 def apart(*sides: tuple[float, float]) -> Tensor:

@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -271,6 +273,91 @@ def test_time_makes_a_state_due_as_iterations_do(tmp_path: Path, monkeypatch: py
     assert not kept.is_due(19) and kept.is_due(20)
     now[0] = 181.0
     assert kept.is_due(11)
+
+
+def test_a_state_is_due_by_minutes_alone_unless_iterations_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(EVERY_ITERATIONS, raising=False)
+    monkeypatch.delenv(EVERY_MINUTES, raising=False)
+    now = [0.0]
+    monkeypatch.setattr("pipeline.training.checkpoints.time.monotonic", lambda: now[0])
+    kept = Checkpoints(tmp_path, "key", print)
+    now[0] = 299.0
+    assert not kept.is_due(10**9)
+    now[0] = 300.0
+    assert kept.is_due(1)
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is written before it is set."""
+    free, write = threading.Event(), Checkpoints._write
+
+    def waiting(self: Checkpoints, told: dict[str, Any]) -> None:
+        free.wait()
+        write(self, told)
+
+    monkeypatch.setattr(Checkpoints, "_write", waiting)
+    return free
+
+
+def test_training_goes_on_while_a_state_is_written_which_holds_what_was_when_it_was_asked_for(
+    run: Callable, lines: list[str], monkeypatch: pytest.MonkeyPatch, slow_disk: threading.Event
+) -> None:
+    undisturbed, rows = run(keep=False)
+    forward = Net.forward
+
+    def at_last(self: Net, own: Batch) -> dict[str, Tensor]:
+        if own.seeds[0] == 7:
+            slow_disk.set()
+        return forward(self, own)
+
+    monkeypatch.setattr(Net, "forward", at_last)
+    with pytest.raises(Killed):
+        run(8)
+    net, own = run()
+    assert lines == ["from 4"] and same(net, undisturbed) and own == rows
+
+
+def test_a_state_that_cannot_be_written_ends_the_training_at_the_next_iteration(
+    run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, forward, settle = [], Net.forward, Checkpoints.settle
+
+    def full(self: Checkpoints, told: dict[str, Any]) -> None:
+        self._error = OSError(28, "No space left on device")
+
+    def watching(self: Net, own: Batch) -> dict[str, Tensor]:
+        seen.append(own.seeds[0])
+        return forward(self, own)
+
+    monkeypatch.setattr(Checkpoints, "_write", full)
+    monkeypatch.setattr(Net, "forward", watching)
+    write = Checkpoints.write
+    monkeypatch.setattr(Checkpoints, "write", lambda self, state: (write(self, state), settle(self))[0])
+    with pytest.raises(OSError, match="No space left"):
+        run()
+    assert seen[-1] == 4
+
+
+def test_no_state_is_written_of_a_training_whose_loss_was_not_finite(
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = Net.forward
+
+    def breaking(self: Net, own: Batch) -> dict[str, Tensor]:
+        return {name: loss / (own.seeds[0] != 5) for name, loss in forward(self, own).items()}
+
+    monkeypatch.setattr(Net, "forward", breaking)
+    monkeypatch.setattr(sys.modules[__name__], "SOLVER", SOLVER.model_copy(update={"log_every": 1000}))
+    with pytest.raises(InputError, match="not finite at iteration 5 on image5"):
+        run()
+    assert [path.name for path in sorted((tmp_path / "states/key").iterdir())] == [
+        f"state-000000004.{kind}" for kind in ("json", "safetensors")
+    ]
+    state = Checkpoints(tmp_path / "states", "key", print).last()
+    assert state and all(tensor.isfinite().all() for tensor in state.tensors.values())
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "often", "nan"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.artifacts.stores import Entry
@@ -128,6 +130,21 @@ def test_gradients_are_clipped_together_to_their_norm_if_wanted(run: Callable[..
     assert module.weight.item() == pytest.approx(4 - 0.1 * 0.5 / math.sqrt(2), rel=1e-5)
 
 
+def test_on_a_gpu_the_fused_step_clips_as_the_pass_over_all_gradients_does(
+    run: Callable[..., list[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = solver(clip_norm=0.5, momentum=0.9, weight_decay=0.1)
+    one, other, loose, free = (Slope() for _ in range(4))
+    run(one, schedule(3), how)
+    monkeypatch.setattr("pipeline.training.loop._is_the_hosts", lambda value: False)
+    run(other, schedule(3), how)
+    assert other.weight.item() == pytest.approx(one.weight.item(), rel=1e-6)
+    assert other.bias.item() == pytest.approx(one.bias.item(), rel=1e-6)
+    run(loose, schedule(3), solver(clip_norm=1.5))
+    run(free, schedule(3), solver())
+    assert torch.equal(loose.weight, free.weight) and torch.equal(loose.bias, free.bias)
+
+
 def test_what_requires_no_gradient_stays_bit_identical_and_is_not_optimised(run: Callable[..., list[Row]]) -> None:
     module = Slope()
     before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -150,7 +167,7 @@ def test_module_is_in_training_mode_during_the_loop_and_in_evaluation_mode_after
 def test_history_has_a_row_every_so_many_iterations_and_at_the_end_with_means_since_the_last(
     run: Callable[..., list[Row]],
 ) -> None:
-    told: list[float] = []
+    told: list[float | None] = []
     module = Slope()
     history = run(module, schedule(5, drops=(3,)), solver(log_every=2), on_iteration=told.append)
     assert [row["iteration"] for row in history] == [2, 4, 5]
@@ -159,7 +176,7 @@ def test_history_has_a_row_every_so_many_iterations_and_at_the_end_with_means_si
     slopes = [weight + bias for weight, bias in module.seen]
     assert [row["slope"] for row in history] == pytest.approx([sum(slopes[:2]) / 2, sum(slopes[2:4]) / 2, slopes[4]])
     assert [row["loss"] for row in history] == pytest.approx([row["slope"] + row["number"] for row in history])
-    assert told == pytest.approx([slope + i for i, slope in enumerate(slopes)])
+    assert told == [None, history[0]["loss"], None, history[1]["loss"], history[2]["loss"]]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -181,3 +198,34 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_naming_iteration_images_and_
     assert f"number {value:g}" in message
     assert "lower train_rpn_step1.lr" in message
     assert (module.weight.item(), module.bias.item()) == module.seen[-1]
+
+
+def test_a_bad_loss_between_two_rows_is_named_and_nothing_after_it_moves_a_weight(
+    run: Callable[..., list[Row]], tmp_path: Path
+) -> None:
+    class Breaking(Slope):
+        def forward(self, batch: Batch) -> dict[str, Tensor]:
+            losses = super().forward(batch)
+            return {**losses, "number": losses["number"] * (math.nan if len(self.seen) in (4, 6) else 1.0)}
+
+    module = Breaking()
+    with pytest.raises(InputError, match=r"loss is not finite at iteration 3 on 003_a, 003_b .*number nan") as caught:
+        run(module, schedule(20), solver(log_every=8, momentum=0.9), keep_bad_batch_in=tmp_path)
+    assert len(module.seen) == 8
+    assert module.seen[2] != module.seen[3] == module.seen[7] == (module.weight.item(), module.bias.item())
+    path = tmp_path / "train_rpn_step1-3.safetensors"
+    assert str(path) in str(caught.value)
+    assert torch.equal(load_file(path)["views.maps"], torch.full((2, 1, 1, 1), 3.0))
+
+
+def test_a_gradient_that_is_not_finite_is_named_before_it_spoils_a_weight(run: Callable[..., list[Row]]) -> None:
+    class Steep(Slope):
+        def forward(self, batch: Batch) -> dict[str, Tensor]:
+            losses = super().forward(batch)
+            steep = (self.weight.sum() * 0).sqrt() if len(self.seen) == 3 else 0
+            return {**losses, "slope": losses["slope"] + steep}
+
+    module = Steep()
+    with pytest.raises(InputError, match=r"gradient is not finite at iteration 2 on 002_a, 002_b .*slope 7"):
+        run(module, schedule(9), solver(log_every=4, clip_norm=10.0))
+    assert math.isfinite(module.weight.item()) and module.seen[2] == module.seen[3]
