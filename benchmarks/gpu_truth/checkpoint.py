@@ -35,7 +35,7 @@ def run(bench: Bench) -> None:
         seconds[name] = time.perf_counter() - began
         began = time.perf_counter()
 
-    tensors = pack(network, optimiser)
+    tensors = {name: value.cpu().contiguous() for name, value in pack(network, optimiser).items()}
     lap("to the host")
     data = save(tensors)
     lap("save")
@@ -50,3 +50,4 @@ def run(bench: Bench) -> None:
         "loop_waits_s",
         lambda: bench.seconds(lambda: kept.write(TrainingState(1, pack(network, optimiser), {})), runs=1, warmup=0),
     )
+    kept.settle()
