@@ -18,6 +18,7 @@ from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
+from pipeline.words import count_text
 
 
 def anchor_targets(stage: Stage) -> None:
@@ -68,7 +69,7 @@ def anchor_targets(stage: Stage) -> None:
                 }
             )
     stage.log(
-        f"{fg_table.rows} fg anchors in {len(images)} images"
+        f"{count_text(fg_table.rows, 'fg anchor')} in {count_text(len(images), 'image')}"
         + (" and their mirrors" if stage.params.base.mirror else "")
     )
 

@@ -15,6 +15,7 @@ from pipeline.datasets.root_check import check_tree
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
+from pipeline.words import count_text
 
 
 def dataset(stage: Stage) -> None:
@@ -62,8 +63,8 @@ def dataset(stage: Stage) -> None:
     write_text(stage.out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     val = f", {counts['val']} val" if counts["val"] else ""
     stage.log(
-        f"{counts['train']} train{val} and {counts['test']} test images, {len(source.classes)} classes, "
-        f"{len(source.findings)} findings"
+        f"{counts['train']} train{val} and {count_text(counts['test'], 'test image')}, "
+        f"{count_text(len(source.classes), 'class', 'classes')}, {count_text(len(source.findings), 'finding')}"
     )
     for line in (*source.remarks, *summary(source.findings)):
         stage.log(line)

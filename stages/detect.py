@@ -25,6 +25,7 @@ from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import ImageViews, prefetch, to_device
 from pipeline.training.launcher import for_inference, launch
 from pipeline.training.steps import maps_of
+from pipeline.words import count_text
 
 
 def detect(stage: Stage) -> None:
@@ -81,7 +82,7 @@ def detect(stage: Stage) -> None:
         number = {image_id: place + 1 for place, image_id in enumerate(ids)}
         results = (result for columns in detections.groups() for result in _coco_results(number, columns))
         write_json_list(stage.out / "detections.json", results)
-    stage.log(f"{detections.rows} detections in {len(ids)} images")
+    stage.log(f"{count_text(detections.rows, 'detection')} in {count_text(len(ids), 'image')}")
 
 
 def _coco_results(number: Mapping[str, int], found: Columns) -> list[dict[str, object]]:

@@ -27,6 +27,7 @@ from pipeline.training.batches import MapViews, prefetch, to_device
 from pipeline.training.launcher import for_inference, launch
 from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.steps import maps_of
+from pipeline.words import count_text
 
 Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
 
@@ -51,9 +52,8 @@ def proposals(stage: Stage) -> None:
                         **box_columns(boxes.cpu().numpy()),
                     }
                 )
-    stage.log(
-        f"{table.rows} proposals in {len(images)} images" + (" and their mirrors" if stage.params.base.mirror else "")
-    )
+    found = f"{count_text(table.rows, 'proposal')} in {count_text(len(images), 'image')}"
+    stage.log(found + (" and their mirrors" if stage.params.base.mirror else ""))
 
 
 def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
@@ -93,7 +93,7 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
     ids = [image.image_id for image in images]
     external, left_out = read_external_proposals(stage.linked("external"), stage.input("dataset"), ids)
     if left_out:
-        stage.log(f"{left_out} images of the proposal file are no training images and are left out")
+        stage.log(f"{count_text(left_out, 'image')} of the proposal file left out, as no training image has that name")
     given = kept = 0
     for image_id in track(work.missing, stage.name, len(ids), done=work.found):
         image = images[image_id]
@@ -104,7 +104,7 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
         if stage.params.base.mirror:
             entries.append((Entry(image_id, True), mirror(boxes, image.size[1]), scores))
         yield entries
-    rest = f" for the {len(work.missing)} images left" if work.found else ""
+    rest = f" for the {count_text(len(work.missing), 'image')} left" if work.found else ""
     stage.log(
         f"{kept} of {given} proposals of the file{rest} are kept; the others are too small or past proposals.post_nms"
     )

@@ -14,6 +14,7 @@ from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
+from pipeline.words import count_text
 
 
 def resize(stage: Stage) -> None:
@@ -53,7 +54,7 @@ def resize(stage: Stage) -> None:
             flags = {name: boxes[name] for name in ("label", "difficult", "iscrowd")}
             box_table.write({"image_id": row["image_id"], **box_columns(scaled), **flags})
         shutil.copyfile(source / "classes.json", stage.out / "classes.json")
-    stage.log(f"{len(rows)} images")
+    stage.log(count_text(len(rows), "image"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import InputError
+from pipeline.words import count_text
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
@@ -45,9 +46,10 @@ def predict(
         warn(f"{place}: cannot be read ({reason}), so nothing in it is detected; make it readable")
     outcome = predict_photos(detector, album.photos, out, score, drawings)
     outcome.failed += len(album.unreadable)
-    failed = f", {outcome.failed} photos could not be read" if outcome.failed else ""
+    failed = f", {count_text(outcome.failed, 'photo')} could not be read" if outcome.failed else ""
     _say(junk_remark(album.junk))
-    _say([f"{out}: {outcome.detections} detections of at least {score:g} in {outcome.photos} photos{failed}"])
+    found = f"{count_text(outcome.detections, 'detection')} of at least {score:g}"
+    _say([f"{out}: {found} in {count_text(outcome.photos, 'photo')}{failed}"])
     if outcome.failed:
         raise typer.Exit(1)
 

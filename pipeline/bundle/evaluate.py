@@ -103,12 +103,19 @@ def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) 
 
 
 def report(judgement: Judgement) -> list[str]:
-    """Lines for a person: the remarks, the figures, AP at IoU 0.5 class by class."""
-    metrics = dict(judgement.metrics)
-    classes = cast(dict[str, float | None], metrics.pop("class_AP50"))
-    width = max(len(name) for name in (*metrics, *classes))
-    lines = [f"{name:{width}}  {_shown(value)}" for name, value in metrics.items()]
-    return [*judgement.remarks, *lines, "AP50 by class", *(f"{n:{width}}  {_shown(v)}" for n, v in classes.items())]
+    """Lines for a person: the remarks, the figures, AP at IoU 0.5 class by class, the errors kind by kind."""
+    figures = {name: value for name, value in judgement.metrics.items() if not isinstance(value, dict)}
+    tables = {
+        "": figures,
+        "AP50 by class": cast(dict[str, object], judgement.metrics["class_AP50"]),
+        f"errors, detections of score {CONFUSION_SCORE:g} and up": cast(dict[str, object], judgement.metrics["errors"]),
+    }
+    width = max(len(name) for rows in tables.values() for name in rows)
+    lines = list(judgement.remarks)
+    for title, rows in tables.items():
+        lines += ["", title] if title else []
+        lines += [f"{name:{width}}  {_shown(value)}" for name, value in rows.items()]
+    return lines
 
 
 def write_metrics(judgement: Judgement, out: Path) -> Path:

@@ -7,6 +7,8 @@ import os
 import unicodedata
 from collections.abc import Iterable
 
+from pipeline.words import count_text
+
 _LONGEST = 255  # bytes, of a file in its folder
 _SHORT = 200
 _IN_NO_NAME = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of characters, breaks of lines and paragraphs
@@ -26,7 +28,7 @@ def is_junk(name: str) -> bool:
 def junk_remark(names: Iterable[str]) -> list[str]:
     """One line on the files that were passed over, none where there are none."""
     paths = sorted(set(names))
-    what = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+    what = count_text(len(paths), "file")
     return [f"passed over {what} that systems leave, such as {printable(paths[0])}"] if paths else []
 
 

@@ -31,6 +31,7 @@ from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
 from pipeline.orchestrate.workspace import check_data, hold_workspace
+from pipeline.words import count_text
 
 _MOST_STAGES_AT_ONCE = 64
 _SECONDS_BEFORE_RETRY = 2
@@ -109,7 +110,7 @@ class _FlowRun:
         if undone:
             return Failed(message=f"{', '.join(undone)}: not run; the log tells why")
         cached = sum(record.state == "cached" for record in self.records.values())
-        return Completed(message=f"{len(self.records)} stages, {cached} of them cached")
+        return Completed(message=f"{count_text(len(self.records), 'stage')}, {cached} of them cached")
 
     def _task(self, node: StageNode) -> Task[[], Any]:
         last: list[StageRun] = []

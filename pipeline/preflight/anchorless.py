@@ -10,6 +10,7 @@ from pipeline.anchor_layout import grid_shapes
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
+from pipeline.words import count_text
 
 
 def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placement) -> Iterator[str]:
@@ -39,4 +40,4 @@ def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placemen
 
 
 def _images(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count} images are"
+    return count_text(count, "image is", "images are")

@@ -17,6 +17,7 @@ from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_search import LargerSize
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
+from pipeline.words import count_text
 
 _EXAMPLES = 3
 _NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[0-9]+")  # what differs between messages of one kind
@@ -79,7 +80,7 @@ def ending(checked: Checked, dataset: DatasetParams, later: Sequence[str] = ()) 
         ]
         remedies.append(f"for the others, correct the data or set {', '.join(changes)}")
         remedies[-1] = remedies[-1] if len(remedies) > 1 else remedies[-1].removeprefix("for the others, ")
-    found = "1 finding" if checked.stops == 1 else f"{checked.stops} findings"
+    found = count_text(checked.stops, "finding")
     return f"{found} would stop the run: {'; '.join(remedies)}"
 
 

@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 from pipeline.progress import track
 from pipeline.stage import Stage
 from pipeline.training.batches import ImageViews, MapViews, Views, ViewSource, prefetch, to_device
+from pipeline.words import count_text
 
 
 def write_maps(
@@ -51,7 +52,7 @@ def write_maps(
                     f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
                 )
             writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
-    stage.log(f"maps of {len(ids)} images" + (" and their mirrors" if stage.params.base.mirror else ""))
+    stage.log(f"maps of {count_text(len(ids), 'image')}" + (" and their mirrors" if stage.params.base.mirror else ""))
 
 
 def what_the_trunk_sees(stage: Stage, images: ResizedImages) -> ViewSource:

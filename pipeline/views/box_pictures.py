@@ -26,6 +26,7 @@ from pipeline.views.drawing import (
 )
 from pipeline.views.encoding import Picture, encode_photo
 from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, columns_of
+from pipeline.words import count_text
 
 TILE_SIDE = 440
 
@@ -45,7 +46,7 @@ def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | N
         pixels = images.pixels(entry.image_id)
         gt = images.gt(Entry(entry.image_id, False), pixels.shape[1])
         split = images.row(entry.image_id)["split"]
-        caption = f"{split} {entry.image_id}: {_count(len(gt), 'box', 'boxes')}"
+        caption = f"{split} {entry.image_id}: {count_text(len(gt), 'box', 'boxes')}"
         tiles.append(Tile(_with_gt_classes(pixels, gt, names), caption))
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: images with their gt boxes")
 
@@ -88,7 +89,7 @@ def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] |
         boxes, scores = boxes_of(rows), rows["score"]
         shown = boxes[:_SHOWN_PROPOSALS][::-1]
         tiles += [
-            Tile(_with_gt(pixels, gt), f"{_name(entry)}: {_count(len(gt), 'gt box', 'gt boxes')}"),
+            Tile(_with_gt(pixels, gt), f"{_name(entry)}: {count_text(len(gt), 'gt box', 'gt boxes')}"),
             Tile(
                 draw_boxes(pixels, [BoxLayer(shown, ORANGE)], TILE_SIDE),
                 f"the best {len(shown)} of {len(boxes)} proposals{_range(scores[:_SHOWN_PROPOSALS])}",
@@ -140,11 +141,11 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
         tiles += [
             Tile(
                 _with_gt_classes(pixels, gt, names),
-                f"{split} {entry.image_id}: {_count(len(gt), 'gt box', 'gt boxes')}",
+                f"{split} {entry.image_id}: {count_text(len(gt), 'gt box', 'gt boxes')}",
             ),
             Tile(
                 draw_boxes(pixels, layers_by_class(boxes, labels, texts), TILE_SIDE),
-                f"{len(boxes)} of {_count(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",
+                f"{len(boxes)} of {count_text(len(rows['score']), 'detection')}, score at least {_SHOWN_SCORE}",
             ),
         ]
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: detections beside the gt")
@@ -164,10 +165,6 @@ def _with_gt_classes(pixels: np.ndarray, gt: GtBoxes, names: Sequence[str]) -> n
 
 def _name(entry: Entry) -> str:
     return entry.image_id + (" mirrored" if entry.mirrored else "")
-
-
-def _count(number: int, one: str, more: str | None = None) -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _range(scores: np.ndarray) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.params.file import check_params
+from pipeline.words import count_text
 from pipeline.workers.commands import read_params, run_on_workers
 from pipeline.workers.experiments import forget_figures, kept_figures
 from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
@@ -33,7 +34,7 @@ def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFra
     if sweep.choose == "val":
         _need_val(text)
     texts_of(text, changes)  # what is wrong with it is told before anything starts
-    tell(f"{len(changes)} experiments")
+    tell(count_text(len(changes), "experiment"))
     table, problem = _run(root, sweep, changes, tell, split="val")
     if sweep.choose == "val" and len(table):
         best = str(table.index[0])

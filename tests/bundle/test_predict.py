@@ -125,7 +125,7 @@ def test_an_unreadable_photo_is_one_warning_and_status_1_and_the_others_are_pred
     assert result.exit_code == 1
     (warning,) = [line for line in result.stderr.splitlines() if "warning" in line]
     assert warning.startswith(f"frcnn: warning: {broken}: is cut off")
-    assert "in 2 photos, 1 photos could not be read" in result.stdout
+    assert "in 2 photos, 1 photo could not be read" in result.stdout
     content = json.loads((out / "detections.json").read_text())
     assert [image["file_name"] for image in content["images"]] == [f"{album}/a.png", f"{album}/inner/a.PNG"]
     assert not (out / "drawn").exists()

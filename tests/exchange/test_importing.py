@@ -104,7 +104,7 @@ def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
     content["boxes"][3], content["objectness_logits"][3] = np.zeros((0, 4)), np.zeros(0)
     give(project, content)
     log = succeed(project, STAGE)
-    assert "1 images of the proposal file are no training images and are left out" in log
+    assert "1 image of the proposal file left out, as no training image has that name" in log
     assert " of 330 proposals of the file are kept" in log
     rows = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
     boxes, sizes = boxes_of(rows), boxes_of(rows)[:, 2:] - boxes_of(rows)[:, :2]

@@ -24,8 +24,8 @@ from pipeline.views.drawing import (
     enlarged,
 )
 from pipeline.views.inspect.asked import Asked
-from pipeline.views.inspect.text import count_text
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
+from pipeline.words import count_text
 
 SIDE = 560
 

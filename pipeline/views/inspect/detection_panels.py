@@ -27,7 +27,7 @@ from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.judged import Judged, judged_detections
 from pipeline.views.inspect.map_panels import SIDE, objectness_panel
 from pipeline.views.inspect.proposal_panels import rank_panel, read_proposals
-from pipeline.views.inspect.text import count_text
+from pipeline.words import count_text
 
 KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
     "correct": (GREEN, "solid", "correct"),

@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.views.csv_columns import read_csv
-from pipeline.views.inspect.text import count_text, number_text, size_text, table_lines
+from pipeline.views.inspect.text import number_text, size_text, table_lines
+from pipeline.words import count_text
 
 # Longer JSON files are told of only when they are asked for.
 _LONG_JSON = 4_000_000

@@ -9,8 +9,8 @@ from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
 from pipeline.views.inspect.asked import Asked
-from pipeline.views.inspect.text import count_text
 from pipeline.views.samples import GtBoxes, OriginalImages
+from pipeline.words import count_text
 
 SIDE = 900
 

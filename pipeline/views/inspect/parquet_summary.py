@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.views.inspect.text import count_text, number_text, size_text, table_lines
+from pipeline.views.inspect.text import number_text, size_text, table_lines
+from pipeline.words import count_text
 
 _MOST_VALUES = 6
 _IDS = "image_id"

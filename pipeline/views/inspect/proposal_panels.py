@@ -11,9 +11,9 @@ from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
 from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.map_panels import SIDE, objectness_panel
-from pipeline.views.inspect.text import count_text
 from pipeline.views.marks import colour_ramp
 from pipeline.views.samples import columns_of
+from pipeline.words import count_text
 
 BUDGETS = (10, 50, 300)
 

@@ -27,9 +27,9 @@ from pipeline.views.drawing import (
 )
 from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.map_panels import SIDE, map_of
-from pipeline.views.inspect.text import count_text
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
 from pipeline.views.pooling import pool_rois
+from pipeline.words import count_text
 
 _SHOWN_FG = 12
 _SHOWN_BG = 20

@@ -29,11 +29,6 @@ def number_text(value: object) -> str:
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def count_text(number: int, one: str, more: str | None = None) -> str:
-    """1 row, 12,345 rows."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
-
-
 def table_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = (), indent: str = "  ") -> Iterator[str]:
     """Rows of cells as lines, each column as wide as its widest cell; columns in `right` end flush."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
