@@ -52,8 +52,8 @@ def proposals(stage: Stage) -> None:
                         **box_columns(boxes.cpu().numpy()),
                     }
                 )
-    found = f"{count_text(table.rows, 'proposal')} in {count_text(len(images), 'image')}"
-    stage.log(found + (" and their mirrors" if stage.params.base.mirror else ""))
+    written = f"{count_text(table.rows, 'proposal')} in {count_text(len(images), 'image')}"
+    stage.log(written + (" and their mirrors" if stage.params.base.mirror else ""))
 
 
 def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
