@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.detector.linear import KeptLinear
 from pipeline.detector.operators import roi_pool
 from pipeline.detector.roi_align import roi_align
 
@@ -62,8 +63,8 @@ class RoIHead(nn.Module):
         super().__init__()
         self._pool, self._output_size, self._stride = POOLS[pool], output_size, stride
         self.num_classes = num_classes
-        self.fc6 = nn.Linear(in_channels * output_size**2, hidden)
-        self.fc7 = nn.Linear(hidden, hidden)
+        self.fc6 = KeptLinear(in_channels * output_size**2, hidden)
+        self.fc7 = KeptLinear(hidden, hidden)
         self.drop6, self.drop7 = Dropout(dropout), Dropout(dropout)
         self.cls_score = nn.Linear(hidden, num_classes)
         self.bbox_pred = nn.Linear(hidden, 4 * num_classes)
