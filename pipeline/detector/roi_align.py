@@ -11,6 +11,8 @@ Shapes: B images; D channels; Fh, Fw feature map height, width; R RoIs; S cells 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,12 +21,15 @@ from pipeline.detector.operators import compiled_roi_align
 _ROIS_AT_ONCE = 128  # bounds the product in between, which is R x S x Fw x D
 
 
-def roi_align(maps: Tensor, rois: Tensor, scale: float, size: int, samples: int = 2) -> Tensor:
+def roi_align(
+    maps: Tensor, rois: Tensor, scale: float, size: int, samples: int = 2, *, counts: Sequence[int] | None = None
+) -> Tensor:
     """Pool each RoI from its map.
 
     Args:
         maps: (B, D, Fh, Fw) floats. rois: (R, 5) map index and xyxy in pixels, of the maps' dtype.
         scale: cells per pixel. size: S. samples: on each axis of a bin.
+        counts: B numbers of RoIs, which lie map after map; None: they lie in any order, which is read off the device.
 
     Returns:
         (R, D, S, S) of the maps' dtype.
@@ -32,16 +37,23 @@ def roi_align(maps: Tensor, rois: Tensor, scale: float, size: int, samples: int 
     if maps.is_cuda and not torch.are_deterministic_algorithms_enabled():
         return compiled_roi_align(maps, rois, scale, size, samples)
     with torch.autocast(maps.device.type, enabled=False):
-        rows, parts = [], []
-        for index, image in enumerate(maps):
-            for own in torch.nonzero(rois[:, 0] == index).squeeze(1).split(_ROIS_AT_ONCE):
-                rows.append(own)
-                parts.append(_pool(image, rois[own, 1:] * scale - 0.5, size, samples))
-        if not parts:
-            return maps.new_zeros(0, maps.shape[1], size, size) + 0 * maps.sum()
-        order, pooled = torch.cat(rows), torch.cat(parts)
-        in_order = bool((order[1:] > order[:-1]).all())
-        return pooled if in_order else pooled[torch.argsort(order)]
+        if counts is not None:
+            own = [part[:, 1:] for part in rois.split(list(counts))]
+            return _pool_each(maps, own, scale, size, samples)
+        rows = [torch.nonzero(rois[:, 0] == index).squeeze(1) for index in range(len(maps))]
+        pooled = _pool_each(maps, [rois[row, 1:] for row in rows], scale, size, samples)
+        return pooled[torch.argsort(torch.cat(rows))]
+
+
+def _pool_each(maps: Tensor, corners: Sequence[Tensor], scale: float, size: int, samples: int) -> Tensor:
+    """(R, D, S, S) of the RoIs of each map, (R_b, 4) xyxy in pixels, map after map."""
+    parts = [
+        _pool(image, some * scale - 0.5, size, samples)
+        for image, own in zip(maps, corners, strict=True)
+        for some in own.split(_ROIS_AT_ONCE)
+        if len(some)
+    ]
+    return torch.cat(parts) if parts else maps.new_zeros(0, maps.shape[1], size, size) + 0 * maps.sum()
 
 
 def _pool(image: Tensor, corners: Tensor, size: int, samples: int) -> Tensor:

@@ -109,7 +109,8 @@ class RoIHead(nn.Module):
         """
         indexed = torch.cat([torch.cat([r.new_full((len(r), 1), i), r], dim=1) for i, r in enumerate(rois)])
         # RoIs in bf16 would lie up to 2 px off.
-        pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size)
+        known = {"counts": [len(r) for r in rois]} if self._pool is roi_align else {}
+        pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size, **known)
         count = len(pooled)
         pooled = pooled.flatten(1)
         if not self.training and pooled.device.type == "cpu":

@@ -51,3 +51,12 @@ def test_products_are_not_rounded_under_autocast() -> None:
         pooled = roi_align(maps, rois, 1 / 16, 7)
     assert pooled.dtype == torch.float32
     assert torch.equal(pooled, roi_align(maps, rois, 1 / 16, 7))
+
+
+def test_counts_of_rois_that_lie_map_after_map_give_the_same_bits() -> None:
+    maps, rois = maps_and_rois(3, 300, images=4)
+    rois = rois[rois[:, 0] != 1]
+    rois = rois[rois[:, 0].argsort(stable=True)]
+    counts = torch.bincount(rois[:, 0].long(), minlength=4).tolist()
+    assert counts[1] == 0
+    assert torch.equal(roi_align(maps, rois, 1 / 16, 7, counts=counts), roi_align(maps, rois, 1 / 16, 7))

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.detector.roi_align import roi_align
 from pipeline.params.training import Schedule, SolverParams
 from pipeline.training.batches import Batch, put_anchors_together, put_rois_together
 from pipeline.training.loop import train
@@ -81,6 +82,8 @@ def on_images(kind: str) -> tuple[torch.nn.Module, Batch]:
     if kind == "step 1":
         return RPNStep(joint.rpn, steps.RPN, joint.trunk, SIZE[0]), loaded(batch)
     rois = [steps.random_rois((48, 96), [1, 0, 2]), steps.random_rois((48, 96), [0, 0])]
+    if kind == "step 2 with RoIAlign":
+        joint.head._pool = roi_align
     return HeadStep(joint.head, steps.HEAD, joint.trunk), loaded(replace(batch, anchors=[], rois=rois))
 
 
@@ -99,6 +102,7 @@ def on_maps(kind: str) -> tuple[torch.nn.Module, Batch]:
     [
         ("step 1", {}),
         ("step 2", {}),
+        ("step 2 with RoIAlign", {}),
         ("step 3", {}),
         ("step 4", {}),
         # NMS of each of two images, and one look at the labels of all candidates: what is drawn depends on how many of
