@@ -22,12 +22,18 @@ _LEAST_WEIGHTS = 1 << 22
 class KeptLinear(nn.Linear):
     """nn.Linear whose gradient and low-precision weights lie in the same memory in every iteration.
 
-    `weight.grad` is the kept memory itself: it holds until the next backward pass.
+    `weight.grad` is the kept memory itself: it holds until the next backward pass. It is all that the weights' gradient
+    reaches, so that hooks and torch.autograd.grad do not see it. Between a pass and its backward pass there can be no
+    other: torch refuses.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self._kept: dict[str, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the kept memory, for copies and files."""
+        return {**self.__dict__, "_kept": {}}
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, D) to (N, E)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -79,6 +80,18 @@ def test_weights_written_by_whatever_means_are_rounded_anew() -> None:
     for layer in (own, plain):
         layer.weight.data = layer.weight.data * 2
     assert torch.equal(backward(own, drawn(1, 4, 48), True)[0], backward(plain, drawn(1, 4, 48), True)[0])
+
+
+def test_a_copy_and_a_file_of_the_layer_hold_its_weights_alone() -> None:
+    own, plain = layers()
+    values = drawn(1, 4, 48)
+    before = len(pickle.dumps(own))
+    backward(own, values, True)
+    own.weight.grad = None
+    assert len(pickle.dumps(own)) == before
+    for other in (copy.deepcopy(own), pickle.loads(pickle.dumps(own))):
+        assert torch.equal(backward(other, values, True)[1], backward(plain, values, True)[1])
+    assert own.weight.grad is None
 
 
 def test_gradients_of_two_passes_are_added() -> None:
