@@ -98,13 +98,15 @@ def train(
     history: list[Row] = []
     meter = Meter(torch.zeros((), device=accelerator.device))
     sgd.found_inf = meter.skip  # type: ignore[attr-defined]
-    found = checkpoints.last() if checkpoints else None
+    found, first = checkpoints.last() if checkpoints else None, 0
     if found:
         unpack(found.tensors, step, optimiser)
         meter.sums, meter.count = dict(found.told["sums"]), int(found.told["count"])
         history.extend(found.told["history"])
-        on_resume(found.iteration)
-    left = range(found.iteration if found else 0, schedule.iterations)
+        first = found.iteration
+        on_resume(first)
+    del found  # as large as the weights and momenta are
+    left = range(first, schedule.iterations)
     ready = iter(batches(left))
     try:
         with settled(checkpoints):

@@ -59,15 +59,17 @@ def pretrain_trunk(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.lr, total_steps=params.iterations)
     learner = nn.ModuleDict({"layers": layers, "classifier": classifier})
     correct: list[float] = []
-    found = checkpoints.last() if checkpoints else None
+    found, first = checkpoints.last() if checkpoints else None, 0
     if found:
         unpack(found.tensors, learner, optimiser)
         schedule.load_state_dict(found.told["schedule"])
         optimiser.param_groups[0].update(found.told["rates"])
         correct.extend(found.told["correct"])
-        on_resume(found.iteration)
+        first = found.iteration
+        on_resume(first)
+    del found  # as large as the weights and momenta are
     with settled(checkpoints):
-        for iteration in range(found.iteration if found else 0, params.iterations):
+        for iteration in range(first, params.iterations):
             asked = is_asked()
             if checkpoints and (checkpoints.is_due(iteration) or asked):
                 rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,28 @@ def test_it_goes_on_from_the_last_state_and_keeps_two(run: Callable, tmp_path: P
     assert names == [f"state-{i:09d}.{kind}" for i in (12, 16) for kind in ("json", "safetensors")]
     run()
     assert lines == ["from 16"]
+
+
+def test_a_state_gone_on_from_does_not_stay_in_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Killed):
+        run(18)
+    found: list[weakref.ref[TrainingState]] = []
+    last, forward = Checkpoints.last, Net.forward
+
+    def watched(self: Checkpoints) -> TrainingState | None:
+        state = last(self)
+        assert state
+        found.append(weakref.ref(state))
+        return state
+
+    def watching(self: Net, own: Batch) -> dict[str, Tensor]:
+        assert found[0]() is None
+        return forward(self, own)
+
+    monkeypatch.setattr(Checkpoints, "last", watched)
+    monkeypatch.setattr(Net, "forward", watching)
+    run()
+    assert len(found) == 1
 
 
 def test_another_key_starts_afresh_and_leaves_nothing_of_the_old(
