@@ -52,5 +52,5 @@ def tell_mkl(is_intel: bool) -> bool:
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment with these changes, and without what another setting of the tests put into it."""
-    own = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES", "MKL_CBWR")
+    own = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES", "MKL_CBWR")
     return {name: value for name, value in os.environ.items() if name not in own} | changes

@@ -1,8 +1,8 @@
 """What this machine's processor computes fast, from its features alone: no stopwatch, so that equal machines choose
 alike. Needs no torch.
 
-oneDNN computes torch's convolutions and products of matrices on a CPU. ONEDNN_MAX_CPU_ISA may hold it below the
-processor's features; that counts here too.
+oneDNN computes torch's convolutions and products of matrices on a CPU. ONEDNN_MAX_CPU_ISA, or where it is not set
+DNNL_MAX_CPU_ISA, may hold it below the processor's features; that counts here too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
-_CAP = "ONEDNN_MAX_CPU_ISA"
+_CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 def has_bf16() -> bool:
     """Whether products in bf16 run in instructions of their own; elsewhere bf16 takes 3 to 40 times as long as float32
     (docs/performance.md)."""
-    return _has("avx512_bf16", r"AVX512_CORE_(BF16|FP16)|AVX10") or has_amx()
+    return _has("avx512_bf16", r"AVX512_CORE_(BF16|FP16|AMX)|AVX10") or has_amx()
 
 
 def has_amx() -> bool:
@@ -28,7 +28,7 @@ def has_amx() -> bool:
 
 
 def _has(feature: str, admitted: str) -> bool:
-    cap = os.environ.get(_CAP, "").upper()
+    cap = next((os.environ[name] for name in _CAPS if os.environ.get(name)), "").upper()
     return feature in _features(CPU_INFO) and (cap in ("", "ALL", "DEFAULT") or re.search(admitted, cap) is not None)
 
 
