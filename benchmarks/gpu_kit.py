@@ -109,14 +109,22 @@ def write_list(kit: Path) -> int:
 
 
 def build(out: Path, data: Path, weights: Path, photos: int, *, wheels: bool = True) -> int:
-    """Write the kit in place of one that is there; its bytes."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    copy_photos(data, out / "photos", photos)
-    halve_weights(weights, out / "vgg16-float16.safetensors")
-    if wheels:
-        download_wheels(out / "wheels")
-    return write_list(out)
+    """Write the kit, in place of one that is there when it is whole; its bytes."""
+    is_empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not is_empty and not (out / KIT).is_file():
+        sys.exit(f"gpu_kit: error: {out}: is there and is no kit; give another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as folder:
+        kit = Path(folder) / "kit"
+        kit.mkdir()
+        copy_photos(data, kit / "photos", photos)
+        halve_weights(weights, kit / "vgg16-float16.safetensors")
+        if wheels:
+            download_wheels(kit / "wheels")
+        size = write_list(kit)
+        shutil.rmtree(out, ignore_errors=True)
+        kit.rename(out)
+    return size
 
 
 def main() -> None:

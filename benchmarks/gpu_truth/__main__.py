@@ -68,7 +68,8 @@ def run_section(section: Section, kit: Path, work: Path, site: Path, log: Path, 
     """Run one section; its line, whatever becomes of it."""
     result = work / f"{section.name}.json"
     command = [sys.executable, "-m", "benchmarks.gpu_truth.process", section.name, str(kit), str(work), str(result)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join([str(ROOT), str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     limit = section.seconds * (PATIENCE if small else 1)
     began = time.monotonic()
     with log.open("ab") as output:

@@ -90,6 +90,46 @@ def test_a_kit_that_is_none_or_damaged_is_told_in_one_line(tmp_path: Path) -> No
         gpu_truth.check_kit(kit)
 
 
+def test_a_folder_that_is_no_kit_is_not_written_over_and_a_kit_stays_until_the_next_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_kit, "copy_photos", lambda source, target, count: target.mkdir())
+    monkeypatch.setattr(gpu_kit, "halve_weights", lambda source, target: target.write_bytes(b"12"))
+    out = tmp_path / "home"
+    out.mkdir()
+    (out / "letter").write_text("mine")
+    for taken in (out, out / "letter"):
+        with pytest.raises(SystemExit, match=f"{taken}: is there and is no kit; give another --out"):
+            gpu_kit.build(taken, tmp_path, tmp_path, 1, wheels=False)
+    (out / "letter").rename(tmp_path / "letter")
+    assert gpu_kit.build(out, tmp_path, tmp_path, 1, wheels=False) == 2
+
+    def fails(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gpu_kit, "halve_weights", fails)
+    with pytest.raises(OSError, match="No space left"):
+        gpu_kit.build(out, tmp_path, tmp_path, 1, wheels=False)
+    gpu_truth.check_kit(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "letter"]
+
+
+def test_what_the_caller_imports_from_elsewhere_a_section_does_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "tree/benchmarks/gpu_truth/process.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(
+        "import json, sys, elsewhere\nopen(sys.argv[4], 'w').write(json.dumps({'found': elsewhere.__name__}))\n"
+    )
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/elsewhere.py").touch()
+    monkeypatch.setattr(gpu_truth, "ROOT", tmp_path / "tree")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    section, places = Section("one", 30, "something"), [tmp_path / name for name in ("kit", ".", "site", "log")]
+    assert gpu_truth.run_section(section, *places, small=False)["measured"] == {"found": "elsewhere"}
+
+
 def test_wheels_are_unpacked_for_what_is_missing_alone(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
