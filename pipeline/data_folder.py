@@ -9,16 +9,23 @@ from pipeline.errors import InputError
 
 
 def check_data_folder(folder: Path, project: Path) -> None:
-    """Refuse a data/ that is a link to a place outside of the project: DVC stores no outputs there.
+    """Refuse a data/ that is a link to a place outside of the project: DVC stores no outputs there. A folder that is
+    named outside of the project is no output of DVC's.
 
     Raises:
         InputError: it is such a link, or no folder.
     """
+    if not _lies_in(os.path.abspath(folder), os.path.abspath(project)):
+        return
     place, inside = os.path.realpath(folder), os.path.realpath(project)
-    if os.path.commonpath([place, inside]) != inside:
+    if not _lies_in(place, inside):
         raise InputError(
             f"{folder}: leads to {place}, outside of the project, where DVC stores no outputs; make it a folder again "
             "and move the whole project to that disk, or mount the disk's folder on it (mount --bind)"
         )
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise InputError(f"{folder}: is no folder, and stages write there; make it one")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder

@@ -48,6 +48,11 @@ def test_data_may_be_a_link_within_a_project_that_is_reached_by_a_link(project: 
     check_data_folder(project / "none", project)
 
 
+def test_a_folder_that_is_named_outside_of_the_project_is_no_output_of_dvcs(project: Path) -> None:
+    (project.parent / "elsewhere").mkdir()
+    check_data_folder(project.parent / "elsewhere", project)
+
+
 def test_a_stage_that_dvc_runs_refuses_data_on_another_disk(project: Path) -> None:
     (project / "data").rename(project.parent / "disk")
     (project / "data").symlink_to("../disk")
