@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.datasets.file_names import printable
 from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
 from tests.faults.limits import begin, limit_memory, peak
@@ -61,7 +62,7 @@ def one_case(number: int, root: Path) -> str:
         path.write_bytes(spoil(rng, sound))
         images, findings = read(kind, root / kind, **actions)
     except InputError as error:
-        assert "\n" not in str(error) and str(error).isprintable(), f"case {number}: {error!r}"
+        assert printable(str(error)) == str(error), f"case {number}: {error!r}"
         return "error"
     finally:
         path.write_bytes(sound)

@@ -15,7 +15,7 @@ ANCHORS = AnchorParams(base_size=16.0, ratios=[1.0], scales=[2.0])
 
 def lines(sizes: dict[tuple[Split, int, int], int], border: float | None) -> list[str]:
     nothing = GtBoxes(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0, bool))  # type: ignore[arg-type]
-    checked = Checked((), {"train": 14}, {}, nothing, [], {}, (), {}, sizes=sizes)
+    checked = Checked((), {"train": 14}, {}, nothing, [], {}, {}, [], [], True, sizes=sizes)
     return list(without_anchors(checked, ANCHORS, Placement(4, False, border)))
 
 
