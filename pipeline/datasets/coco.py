@@ -21,7 +21,7 @@ from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND, clean_name
 from pipeline.datasets.coco_ids import Id, id_of, meant_by
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, no_flags, one_line
+from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, is_file, no_flags, one_line
 from pipeline.errors import InputError
 
 _AN_ID = "a whole number or a text"
@@ -244,7 +244,7 @@ def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[
 
 
 def _parse(path: Path, table: _Table) -> dict[str, Any]:
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such annotation file; correct dataset.coco")
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MiB; split it, or leave out the segmentations")

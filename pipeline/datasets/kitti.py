@@ -25,6 +25,8 @@ from pipeline.datasets.records import (
     RawRecord,
     below_root,
     check_root,
+    is_file,
+    names_in,
     no_flags,
     read_text,
     to_floats,
@@ -66,7 +68,7 @@ def read_kitti(
     root = check_root(root, "image_2, label_2 and lists of images")
     folder = below_root(folder, "dataset.kitti.folder")
     images, labels = f"{folder}/image_2", f"{folder}/label_2"
-    if not (root / images).is_dir():
+    if not os.path.isdir(root / images):
         raise InputError(f"{root / images}: no such folder; set dataset.kitti.folder to the one that holds image_2")
     faults = faults or Faults()
     files = _images_by_name(root, images)
@@ -95,7 +97,7 @@ def _read_list(
     root: Path, name: str, split: Split, is_there: Callable[[str], bool], junk: list[str], faults: Faults
 ) -> list[_Entry]:
     name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
-    path = next((path for path in (root / name, root / "ImageSets" / name) if path.is_file()), root / name)
+    path = next((path for path in (root / name, root / "ImageSets" / name) if is_file(path)), root / name)
     remedy = f"set dataset.kitti.{split} to lists that are there, one image name a line"
     listed = read_image_list(path, is_there, faults, remedy)
     junk += listed.junk
@@ -103,7 +105,7 @@ def _read_list(
 
 
 def _images_by_name(root: Path, images: str) -> dict[str, str]:
-    found = sorted(without_twins(path.name for path in (root / images).iterdir() if is_image_name(path.name)))
+    found = sorted(without_twins(filter(is_image_name, names_in(root / images))))
     return {Path(name).stem: f"{images}/{name}" for name in reversed(found)}
 
 
@@ -132,7 +134,7 @@ def _records(
             ignore=np.array([name == _DONT_CARE for name in parsed.names], np.bool_),
             objects=np.array(parsed.lines, np.int64),
             non_numeric=parsed.non_numeric,
-            annotated=(root / annotation).is_file(),
+            annotated=parsed.annotated,
             listed_in=entry.listed_in,
         )
 
@@ -143,15 +145,15 @@ class _Labels:
     written: np.ndarray
     lines: list[int]
     non_numeric: dict[int, str]
+    annotated: bool
 
 
 def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults) -> _Labels:
     path = root / annotation
-    if not path.is_file():
-        return _Labels([], np.zeros((0, 4)), [], {})
-    text = ""
+    text, annotated = "", True
     with faults.going_on():
-        text = read_text(path, "replace it by a label file of KITTI's layout")
+        annotated = is_file(path)
+        text = read_text(path, "replace it by a label file of KITTI's layout") if annotated else ""
     names, numbers, at = [], [], []
     for index, line in enumerate(text.split("\n")):
         fields = line.split()
@@ -170,4 +172,4 @@ def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults
         place // 4: f"{_BOX[place % 4]} of line {at[place // 4] + 1} is {numbers[place][:40]!r}, not a number"
         for place in reversed(wrong)
     }
-    return _Labels(names, written.reshape(-1, 4), at, non_numeric)
+    return _Labels(names, written.reshape(-1, 4), at, non_numeric, annotated)

@@ -7,6 +7,7 @@ raises `InputError`; every other fault is the validation's to find.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,11 +168,35 @@ def check_root(root: Path, layout: str) -> Path:
     """
     root = Path(root)
     remedy = f"give dataset.root=PATH to frcnn preset, a folder with {layout}"
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"{root}: no such folder; {remedy}")
-    if not any(entry for entry in root.iterdir() if not entry.name.startswith(".")):
+    if all(name.startswith(".") for name in names_in(root)):
         raise InputError(f"{root}: no data set is linked (the folder is empty); {remedy}")
     return root
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of what is in a folder, unsorted.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); make it readable") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        InputError: that cannot be told, because one of its folders may not be searched.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
 
 
 def below_root(text: Any, where: str) -> str:
@@ -194,6 +219,8 @@ def read_text(path: Path, what: str) -> str:
         InputError: it is missing or no UTF-8 text; `what` says what to write.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # to open a pipe would wait for its writer
+            raise InputError(f"{path}: is no file but a pipe, socket or device; {what}")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; {what}") from error

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from pipeline.datasets.records import one_line, to_floats
+from pipeline.datasets.records import is_file, one_line, to_floats
 from pipeline.errors import InputError
 
 _BLOCK_ROWS, _BLOCK_BYTES = 16_384, 1 << 18  # of Parquet and of CSV
@@ -24,7 +24,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing or no such table.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such table; set dataset.table.file to one below the data root")
     try:
         if path.suffix == ".parquet":

@@ -22,7 +22,7 @@ from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import is_plain, junk_remark
 from pipeline.datasets.image_lists import read_image_list
-from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, no_flags, one_line, to_float
+from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_file, no_flags, one_line, to_float
 from pipeline.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
@@ -91,12 +91,12 @@ def _read_split(root: Path, split_name: str, split: Split, junk: list[str], faul
         raise InputError(f"dataset.voc.{split}: {split_name!r} names no split in {root}; write e.g. VOC2007/trainval")
     folder = root.joinpath(*parts, "ImageSets", "Main")
     path = folder / f"{name}.txt"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             f"{folder}: no such folder, so this is no VOC tree; give dataset.root=PATH to frcnn preset, "
             f"a folder with {_LAYOUT}"
         )
-    if not path.is_file():
+    if not is_file(path):
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
         raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
     tree = root.joinpath(*parts)
@@ -113,10 +113,8 @@ def _collect_classes(root: Path, entries: Sequence[_Entry], faults: Faults) -> l
     names: set[str] = set()
     for entry in entries:
         where = root / entry.path("Annotations", ".xml")
-        if not where.is_file():
-            continue
         with faults.going_on():
-            for item in _parse(where).findall("object"):
+            for item in _parse(where).findall("object") if is_file(where) else ():
                 with faults.going_on():
                     names.add(_text(item, "name", where))
     return sorted(distinct_names(names))
@@ -145,7 +143,7 @@ def _read_all(root: Path, entries: Sequence[_Entry], faults: Faults) -> Iterator
 def _read_image(root: Path, entry: _Entry) -> RawRecord:
     annotation = entry.path("Annotations", ".xml")
     where = root / annotation
-    annotated = where.is_file()
+    annotated = is_file(where)
     tree = _parse(where) if annotated else Element("annotation")
     items = tree.findall("object")
     written = np.full((len(items), 4), np.nan)

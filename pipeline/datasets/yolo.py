@@ -21,6 +21,7 @@ from pipeline.datasets.records import (
     RawRecord,
     below_root,
     check_root,
+    is_file,
     no_flags,
     read_text,
     to_floats,
@@ -124,6 +125,8 @@ def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
 
 def _is_label_file(path: Path, label: str) -> bool:
     """Whether a text that belongs to no image is one of boxes; notes and lists of classes lie about too."""
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
     try:
         with path.open(encoding="utf-8-sig") as file:
             line = next((line for line in file if line.strip()), "")
@@ -142,7 +145,7 @@ def _listed_image(text: str, path: Path, index: int) -> str:
 
 def _read_names(path: Path) -> list[str]:
     what = "set dataset.yolo.names to the file that names the classes"
-    if path.is_file() and path.stat().st_size > _MOST_NAMES:
+    if is_file(path) and path.stat().st_size > _MOST_NAMES:
         raise InputError(f"{path}: is larger than a file of class names can be; {what}")
     text = read_text(path, what)
     if path.suffix not in (".yaml", ".yml"):
@@ -168,9 +171,10 @@ def _records(
     for image_id, file, split, place in entries:
         annotation = _label_file(file)
         path = root / annotation
-        text = ""
+        text, annotated = "", True
         with faults.going_on():
-            text = read_text(path, "replace it") if path.is_file() else ""
+            annotated = is_file(path)
+            text = read_text(path, "replace it") if annotated else ""
         names, numbers, at = [], [], []
         for index, line in enumerate(text.split("\n")):
             fields = line.split()
@@ -202,7 +206,7 @@ def _records(
                 i // 4: f"{CENTRE.names[i % 4]} of line {at[i // 4] + 1} is {numbers[i][:40]!r}, not a number"
                 for i in reversed(wrong)
             },
-            annotated=path.is_file(),
+            annotated=annotated,
             listed_in=place,
         )
 

@@ -99,7 +99,7 @@ def _how_to(guess: Guess) -> str:
 
 def _folders(root: Path) -> Iterator[Path]:
     """The folder and those below it, the nearer ones first; hidden and linked ones are left out."""
-    level, left = [root] if root.is_dir() else [], _MOST_FOLDERS
+    level, left = [root] if os.path.isdir(root) else [], _MOST_FOLDERS
     for _ in range(_DEPTH + 1):
         yield from level
         left -= len(level)
@@ -117,13 +117,13 @@ def _folders_in(folder: Path) -> list[Path]:
 def _guesses(folder: Path) -> Iterator[Guess]:
     """Readers whose layout the folder has by the names in it, with settings to try, the likelier first."""
     with_defaults = []
-    if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
+    if os.path.isdir(folder / "Annotations") and os.path.isdir(folder / "JPEGImages"):
         with_defaults.append("voc")
     if any(folder.glob("label_2")) or any(folder.glob("*/label_2")):
         with_defaults.append("kitti")
     if any(folder.glob("annotations/*.json")) or any(folder.glob("*.json")):
         with_defaults.append("coco")
-    if any(folder.glob("data.y*ml")) or ((folder / "images").is_dir() and (folder / "labels").is_dir()):
+    if any(folder.glob("data.y*ml")) or (os.path.isdir(folder / "images") and os.path.isdir(folder / "labels")):
         with_defaults.append("yolo")
     if any(folder.glob("*.csv")) or any(folder.glob("*.parquet")):
         with_defaults.append("table")
@@ -157,7 +157,7 @@ def _yolo(folder: Path) -> Iterator[dict[str, Any]]:
         places = {}
         for path in folder.glob(pattern):
             split = _split_in(path.name if pattern == "images/*" else path.parent.name)
-            if path.is_dir() and split:
+            if os.path.isdir(path) and split:
                 places[split] = str(path.relative_to(folder))
         for name in dict.fromkeys(names):
             if places:
@@ -192,7 +192,7 @@ def _flat_voc(root: Path) -> str:
     """What to do about XML files beside their images, as annotation tools export VOC."""
     for folder in _folders(root):
         for path in folder.glob("*.xml"):
-            if any(path.with_suffix(suffix).is_file() for suffix in (".jpg", ".jpeg", ".png", ".JPG")):
+            if any(os.path.isfile(path.with_suffix(suffix)) for suffix in (".jpg", ".jpeg", ".png", ".JPG")):
                 return (
                     f"{folder} holds XML files beside their images; docs/data.md (XML beside the images) shows how to "
                     "lay them out for reader voc"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.records import names_in
 from pipeline.errors import InputError
-from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, coco, plant, read, read_on
+from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, annotation_files, coco, plant, read, read_on
 
 
 def _voc(root: Path) -> None:
@@ -80,6 +83,63 @@ def test_all_faults_are_found_at_once_and_what_is_sound_is_read(kind: str, tmp_p
     with pytest.raises(InputError) as caught:
         read(kind, root, **drop)
     assert str(caught.value) == lines[0]
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind in KINDS for file in annotation_files(kind)])
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(kind: str, file: str, tmp_path: Path) -> None:
+    root = plant(kind, tmp_path)
+    (root / file).unlink()
+    os.mkfifo(root / file)
+    _, findings, lines = read_on(kind, root)
+    assert any(file in text for text in [*lines, *(finding.file for finding in findings)])
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind in KINDS for file in annotation_files(kind)])
+def test_a_file_in_a_folder_that_may_not_be_searched_is_told(
+    kind: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plant(kind, tmp_path)
+    looked = Path.is_file
+
+    def denied(path: Path) -> bool:  # as for a user who is not root, whom nothing is denied
+        if path == root / file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path)
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    _, findings, lines = read_on(kind, root)
+    assert f"{root / file}: cannot be read (Permission denied); make it readable" in lines
+    assert "image_without_annotation" not in {finding.kind for finding in findings}
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file: cannot be read .*; make it readable"):
+        names_in(tmp_path / "file")
+
+
+def test_a_pipe_among_labels_is_passed_over(tmp_path: Path) -> None:
+    root = plant("yolo", tmp_path)
+    os.mkfifo(root / "labels/train/c.txt")
+    images, findings, lines = read_on("yolo", root)
+    assert len(images) == 2 and not findings and not lines
+
+
+@pytest.mark.parametrize("written", ["1_0", "1_0.5"])
+@pytest.mark.parametrize(
+    ("kind", "file", "number"),
+    [
+        ("voc", "Annotations/a.xml", "11"),
+        ("kitti", "training/label_2/a.txt", "10.5"),
+        ("yolo", "labels/train/a.txt", "0.375"),
+        ("table", "boxes.csv", "10"),
+    ],
+)
+def test_a_number_with_an_underscore_is_none(kind: str, file: str, number: str, written: str, tmp_path: Path) -> None:
+    root = plant(kind, tmp_path)
+    (root / file).write_text((root / file).read_text().replace(number, written, 1))
+    _, findings, _ = read_on(kind, root, non_numeric="drop")
+    assert [finding.kind for finding in findings if repr(written) in finding.detail] == ["non_numeric"]
 
 
 def test_a_split_at_fault_does_not_hide_those_of_another(tmp_path: Path) -> None:
