@@ -60,7 +60,7 @@ class Dataset:
     findings: list[Finding] = field(default_factory=list)
     remarks: Sequence[str] = ()  # lines for a person on what was passed over
     tallies: dict[Split, Tally] = field(default_factory=lambda: {split: Tally() for split in SPLITS})
-    named_in: str = ""  # where its classes are named, for what to do about a class that is not
+    named_in: str = ""  # where its classes are named, "" for in the annotations
 
     def without_boxes(self) -> dict[Split, str]:
         """Splits whose images have no box to be found: that, why, and what to do, in one line each."""

@@ -73,8 +73,10 @@ class _Table:
                 self.boxes.append(float("nan"))
             else:
                 self.boxes.append(_float(value))
-        crowd = item.get("iscrowd")  # null and no word of it are 0, as pandas and most tools write it
-        if crowd is not None and crowd not in (0, 1, "0", "1"):
+        crowd = item.get("iscrowd")
+        if crowd is None or crowd != crowd:  # null, NaN and no word of it are 0, as pandas and most tools write it
+            crowd = 0
+        if crowd not in (0, 1, "0", "1"):
             self.faults.setdefault(row, _told(item, "iscrowd", "0 or 1"))
         self.crowd.append(crowd in (1, "1"))
         for column, key in ((self.images, "image_id"), (self.categories, "category_id")):

@@ -71,10 +71,12 @@ class Tally:
         return f"{head}: {', '.join(told)}"
 
     def remedy(self, named_in: str) -> str:
-        """What to do about the main cause; `named_in` is where the classes are named."""
+        """What to do about the main cause; `named_in` is where the classes are named, "" for in the annotations."""
         cause = self.main_cause
         if cause is None:
             return "label some"
         if cause == "unknown_class":
-            return f"name the classes in {named_in} as the annotations do"
+            # By the annotations only an object without a name is unknown, such as one of an id that COCO does not list.
+            told = f"name the classes in {named_in} as the annotations do"
+            return told if named_in else "give every object a class that has a name"
         return _FLAGS.get(cause, f"correct them, or see dataset.findings.{cause}")

@@ -61,8 +61,7 @@ def validate(
     findings = Findings(data.root, policy)
     tallies = {split: Tally() for split in SPLITS}
     images = _check(data, classes, findings, measure, problems, faults, tallies)
-    named_in = data.named_in or f"{data.section}.classes"
-    return Dataset(classes, images, findings.rows, data.remarks, tallies, named_in)
+    return Dataset(classes, images, findings.rows, data.remarks, tallies, data.named_in or "")
 
 
 def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:

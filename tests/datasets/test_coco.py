@@ -153,10 +153,22 @@ def test_what_is_no_id_is_refused(root: Path, key: Any) -> None:
             read(root)
 
 
-@pytest.mark.parametrize(("crowd", "expected"), [(None, False), (0.0, False), ("0", False), (True, True), ("1", True)])
+@pytest.mark.parametrize(
+    ("crowd", "expected"), [(None, False), (float("nan"), False), (0.0, False), ("0", False), (True, True), ("1", True)]
+)
 def test_iscrowd_may_be_null_or_a_text(root: Path, crowd: Any, expected: bool) -> None:
     _train(root, instances([image(5, "a.jpg")], [box(5, iscrowd=crowd, area=None)]))
     assert next(read(root).images).iscrowd.tolist() == [expected]
+
+
+def test_objects_of_a_category_that_is_not_listed_are_told_to_be_named(root: Path) -> None:
+    _train(root, instances([image(5, "a.jpg")], [box(5, 77)]))
+    dataset = read(root, unknown_class="drop")
+    assert not next(dataset.images).labels.size
+    assert dataset.without_boxes()["train"] == (
+        "train has no box left: 1 unknown_class dropped (class 'id 77' is not among the classes); "
+        "give every object a class that has a name"
+    )
 
 
 def test_a_category_may_be_named_by_a_number(root: Path) -> None:
