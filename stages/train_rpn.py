@@ -12,11 +12,11 @@ import torch
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
-from pipeline.errors import InputError
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, MapViews, ViewSource, put_anchors_together
+from pipeline.training.enough import check_anchors
 from pipeline.training.launcher import launch
 from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
@@ -46,11 +46,7 @@ def train_rpn(stage: Stage) -> None:
         rpn = initial_rpn(stage.input("backbone"), shape.out_channels, params.anchors, params.rpn, generator)
     targets = AnchorTargets(stage.input("anchor_targets"))
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
-    if not any(targets.has_anchor(entry.image_id) for entry in sizes):
-        raise InputError(
-            "no training image has an anchor that may be used; resize to larger images, lower anchors.scales, "
-            "or set anchor_targets.allowed_border to null"
-        )
+    check_anchors(any(targets.has_anchor(entry.image_id) for entry in sizes))
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
     together = partial(put_anchors_together, feature_size=shape.feature_size, per_location=rpn.per_location)

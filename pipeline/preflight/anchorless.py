@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.anchor_layout import grid_shapes
+from pipeline.anchor_layout import Floats, grid_shapes
 from pipeline.params.detector import AnchorParams
+from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
 from pipeline.words import count_text
@@ -26,9 +28,8 @@ def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placemen
     train = [(key[1:], count) for key, count in checked.sizes.items() if key[0] == "train"]
     if not train:
         return
-    whole = np.array([[0, 0, width, height] for (height, width), _ in train], np.float32)
-    best = placement.best_iou(whole, np.array([size for size, _ in train], np.int32), shapes)
-    none = [size_count for size_count, iou in zip(train, best, strict=True) if iou == 0]
+    usable = _have_anchors(np.array([size for size, _ in train], np.int32), shapes, placement)
+    none = [size_count for size_count, some in zip(train, usable, strict=True) if not some]
     if none:
         (height, width), _ = min(none, key=lambda size_count: min(size_count[0]))
         count = sum(count for _, count in none)
@@ -37,6 +38,22 @@ def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placemen
             f"{height} px: the RPN learns nothing from them; resize to larger images, lower anchors.scales, "
             "or set anchor_targets.allowed_border to null"
         )
+
+
+def any_anchor(checked: Checked, params: Params, placement: Placement) -> bool:
+    """Whether an anchor may be used in any of the images that the RPN is trained on; True where there is no image."""
+    sizes = [key[1:] for key in checked.sizes if key[0] == "train"]
+    if params.rpn.images_without_gt == "drop":
+        sizes = np.unique(checked.gt.of("train").sizes, axis=0).tolist()
+    shapes = grid_shapes(params.anchors.base_size, params.anchors.ratios, params.anchors.scales)
+    return not sizes or bool(_have_anchors(np.array(sizes, np.int32), shapes, placement).any())
+
+
+def _have_anchors(sizes: npt.NDArray[np.int32], shapes: Floats, placement: Placement) -> npt.NDArray[np.bool_]:
+    """(N,) whether an anchor may be used in images of (N, 2) H, W px."""
+    whole = np.pad(sizes[:, ::-1], ((0, 0), (2, 0))).astype(np.float32)
+    usable: npt.NDArray[np.bool_] = placement.best_iou(whole, sizes, shapes) > 0
+    return usable
 
 
 def _images(count: int) -> str:

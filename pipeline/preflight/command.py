@@ -14,7 +14,7 @@ from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked, GtBoxes, check_dataset
 from pipeline.preflight.layouts import choose_reader, layout_hint
 from pipeline.preflight.report import advice, ending, report
-from pipeline.preflight.requirements import unmet
+from pipeline.preflight.requirements import unmet, without_remedy
 from pipeline.preflight.size_search import larger_size
 from pipeline.preflight.verdict import MOST_UNREACHED, Verdict, fit_of, judge_anchors
 from pipeline.presets.apply import chosen_params
@@ -42,7 +42,7 @@ def check_data(
         decode: whether to decode each image.
 
     Returns:
-        Whether the stages dataset, resize and anchor_targets would run through.
+        Whether the stages dataset, resize and anchor_targets would run through, and leave the RPN an anchor.
 
     Raises:
         InputError: parameters, data or `out` cannot be used at all.
@@ -52,8 +52,9 @@ def check_data(
     root = RAW if data is None else data
     params = chosen_params(Path(), preset, settings)
     checked = _read(root, params.dataset, params.resize, decode)
-    later = unmet(checked, params)
     placement = Placement.of(params.backbone, params.anchor_targets)
+    anchorless = without_remedy(checked, params, placement)
+    later = [*anchorless, *unmet(checked, params)]
     train = checked.gt.of("train")
     verdict = judge_anchors(train, params.anchors, placement, params.base.seed) if len(train) else None
     fits = {}
@@ -74,7 +75,7 @@ def check_data(
     if hint:
         say(hint)
     say(ending(checked, params.dataset, later))
-    return not checked.stops
+    return not checked.stops and not anchorless
 
 
 def _advice(

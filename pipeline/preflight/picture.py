@@ -133,7 +133,8 @@ def _draw_classes(axes: Axes, checked: Checked) -> None:
     axes.set(
         title="Classes" + (f", the {len(names)} most frequent of {len(counts)}" if left_out else ""), xlabel="boxes"
     )
-    axes.legend(loc="lower right", fontsize="small", framealpha=0.85, edgecolor="none")
+    if splits:
+        axes.legend(loc="lower right", fontsize="small", framealpha=0.85, edgecolor="none")
 
 
 def _draw_best_iou(axes: Axes, verdict: Verdict) -> None:

@@ -8,8 +8,10 @@ from pipeline.datasets.faults import Faults
 from pipeline.errors import InputError
 from pipeline.params.file import Params
 from pipeline.params.training import Schedule
+from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.anchorless import any_anchor
 from pipeline.preflight.collecting import Checked
-from pipeline.training.enough import check_enough, check_enough_with_gt
+from pipeline.training.enough import check_anchors, check_enough, check_enough_with_gt
 
 _TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
 
@@ -24,6 +26,14 @@ def unmet(checked: Checked, params: Params) -> list[str]:
     if judged == "val" and not checked.images[judged]:
         with faults.going_on():
             raise InputError(f"evaluate.split is {judged}, and the data set has no {judged} images; change either")
+    return faults.lines
+
+
+def without_remedy(checked: Checked, params: Params, placement: Placement) -> list[str]:
+    """The same of what no number of images an iteration mends: train_rpn_step1 finds no anchor to learn from."""
+    faults = Faults(keep=True)
+    with faults.going_on():
+        check_anchors(any_anchor(checked, params, placement))
     return faults.lines
 
 

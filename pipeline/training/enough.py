@@ -1,4 +1,5 @@
-"""Whether there are images enough for an iteration of a training stage; no torch, so that a check may ask first."""
+"""Whether there are images enough for an iteration of a training stage, and anchors; no torch, so that a check may ask
+first."""
 
 from __future__ import annotations
 
@@ -35,4 +36,17 @@ def check_enough_with_gt(left: int, total: int, views: int, batch: int, stage: s
         raise InputError(
             f"{left} of {total} training images have a gt box to train on, rpn.images_without_gt drops the others, and "
             f"{stage}.images_per_iteration is {batch}; lower that, or set rpn.images_without_gt to background"
+        )
+
+
+def check_anchors(there: bool) -> None:
+    """Whether some training image has an anchor that may be used, which is for the caller to find out.
+
+    Raises:
+        InputError: none has.
+    """
+    if not there:
+        raise InputError(
+            "no training image has an anchor that may be used; resize to larger images, lower anchors.scales, "
+            "or set anchor_targets.allowed_border to null"
         )

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -182,6 +183,43 @@ def test_what_a_later_stage_would_refuse_is_told(folder: Path) -> None:
     assert passed and text.endswith("a later stage would stop: see above")
     assert "  2 training images are fewer than train_head_step2.images_per_iteration 4; lower it" in text
     assert "  evaluate.split is val, and the data set has no val images; change either" in text
+
+
+def test_a_picture_of_a_data_set_without_an_image_is_drawn_without_a_warning(folder: Path) -> None:
+    for path in (folder / "data/raw/Annotations").iterdir():
+        path.write_text("<annotation>")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        passed, text = report()
+    assert not passed and text.endswith("2 findings would stop the run: mend what cannot be read")
+
+
+SMALL = ["resize.shorter_side=16", "resize.longer_side=16"]
+
+
+@pytest.mark.parametrize("without", ["drop", "background"])
+def test_a_data_set_that_leaves_the_rpn_no_anchor_does_not_pass(folder: Path, without: str) -> None:
+    passed, text = report(settings=[*SMALL, f"rpn.images_without_gt={without}"])
+    assert not passed and text.endswith("a later stage would stop: see above")
+    assert "  no training image has an anchor that may be used; resize to larger images, lower" in text
+    assert report(settings=[*SMALL, "anchor_targets.allowed_border=null"])[0]
+
+
+@pytest.mark.parametrize("without", ["drop", "background"])
+def test_an_anchor_in_an_image_that_the_rpn_leaves_out_is_none(folder: Path, without: str) -> None:
+    root = folder / "data/raw"
+    (root / "ImageSets/Main/train.txt").write_text("a\nc\n")
+    cv2.imwrite(str(root / "JPEGImages/c.jpg"), np.zeros((80, 80, 3), np.uint8))
+    cv2.imwrite(str(root / "JPEGImages/a.jpg"), np.zeros((80, 1000, 3), np.uint8))
+    sound = (root / "Annotations/a.xml").read_text()
+    (root / "Annotations/a.xml").write_text(sound.replace("<width>100<", "<width>1000<"))
+    (root / "Annotations/c.xml").write_text(
+        "<annotation><size><width>80</width><height>80</height></size></annotation>"
+    )
+    sizes = ["resize.shorter_side=80", "resize.longer_side=80", "anchors.scales=[4.0]", "anchors.ratios=[1.0]"]
+    passed, text = report(settings=[*sizes, f"rpn.images_without_gt={without}"])
+    assert passed == (without == "background"), text
+    assert "no anchor may be used in 1 of 2 train images" in text
 
 
 def test_boxes_too_small_for_any_anchor_ask_for_a_size_at_which_they_are_not(folder: Path) -> None:

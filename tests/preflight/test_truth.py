@@ -30,7 +30,6 @@ PLANTED: dict[str, dict[str, Any]] = {
 }
 # What a folder's README or its files ask for, apart from the reader, which its name tells.
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "classes_yes_no": {"table": {"train": ["2019"], "test": ["2019"]}},
     "yolo_list_absolute": {"yolo": {"train": ["train.txt"], "test": ["val.txt"]}},
 }
 
