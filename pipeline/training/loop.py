@@ -5,6 +5,7 @@ On a GPU the host runs ahead: between two rows of the history nothing is read fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def train(
 
     Raises:
         InputError: the loss is no longer finite; names the iteration, the images and the file that holds the batch. It
-            is noticed when a row or a state is written, and no weight has changed since.
+            is noticed when a row or a state is written, and no weight has changed since. So is a gradient that is not,
+            where `solver.clip_norm` has its norm taken; elsewhere weights that are not finite are never written.
         Stopped: a signal asked for it; the state is kept.
     """
     step.train()
@@ -114,6 +116,7 @@ def train(
                 asked = is_asked()
                 if checkpoints and (checkpoints.is_due(iteration) or asked):
                     meter.read()
+                    _check_weights(trained, iteration, stage, solver)
                     told = {"history": history, "sums": meter.sums, "count": meter.count}
                     checkpoints.write(TrainingState(iteration, pack(step, optimiser), told))
                 if asked:
@@ -143,8 +146,18 @@ def train(
         raise InputError(_not_finite(error, bad, stage, keep_bad_batch_in)) from None
     finally:
         _close(ready)
+    _check_weights(trained, schedule.iterations, stage, solver)
     step.eval()
     return history
+
+
+def _check_weights(weights: list[nn.Parameter], iterations: int, stage: str, solver: SolverParams) -> None:
+    """A finite loss may have a gradient that is not, which nobody has seen where no norm is taken of it."""
+    if not solver.clip_norm and not math.isfinite(float(torch.nn.utils.get_total_norm(weights))):
+        raise InputError(
+            f"weights are not finite after {iterations} iterations; lower {stage}.lr, or set solver.clip_norm, which "
+            "has such a gradient named"
+        )
 
 
 def _close(batches: Iterator[Batch]) -> None:

@@ -383,6 +383,24 @@ def test_no_state_is_written_of_a_training_whose_loss_was_not_finite(
     assert state and all(tensor.isfinite().all() for tensor in state.tensors.values())
 
 
+def test_no_state_is_written_of_weights_that_are_not_finite(
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = Net.forward
+
+    def steep(self: Net, own: Batch) -> dict[str, Tensor]:
+        losses = forward(self, own)
+        return {**losses, "steep": (self.conv.weight.sum() * 0).sqrt()} if own.seeds[0] == 7 else losses
+
+    monkeypatch.setattr(Net, "forward", steep)
+    monkeypatch.setattr(sys.modules[__name__], "SOLVER", SOLVER.model_copy(update={"clip_norm": 0.0, "log_every": 1}))
+    with pytest.raises(InputError, match="not finite after 8 iterations"):
+        run()
+    assert [path.name for path in sorted((tmp_path / "states/key").iterdir())] == [
+        f"state-000000004.{kind}" for kind in ("json", "safetensors")
+    ]
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "often", "nan"])
 def test_a_wrong_interval_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(EVERY_MINUTES, text)

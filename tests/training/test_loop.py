@@ -218,14 +218,24 @@ def test_a_bad_loss_between_two_rows_is_named_and_nothing_after_it_moves_a_weigh
     assert torch.equal(load_file(path)["views.maps"], torch.full((2, 1, 1, 1), 3.0))
 
 
-def test_a_gradient_that_is_not_finite_is_named_before_it_spoils_a_weight(run: Callable[..., list[Row]]) -> None:
-    class Steep(Slope):
-        def forward(self, batch: Batch) -> dict[str, Tensor]:
-            losses = super().forward(batch)
-            steep = (self.weight.sum() * 0).sqrt() if len(self.seen) == 3 else 0
-            return {**losses, "slope": losses["slope"] + steep}
+class Steep(Slope):
+    """Its third gradient is not finite."""
 
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        losses = super().forward(batch)
+        steep = (self.weight.sum() * 0).sqrt() if len(self.seen) == 3 else 0
+        return {**losses, "slope": losses["slope"] + steep}
+
+
+def test_a_gradient_that_is_not_finite_is_named_before_it_spoils_a_weight(run: Callable[..., list[Row]]) -> None:
     module = Steep()
     with pytest.raises(InputError, match=r"gradient is not finite at iteration 2 on 002_a, 002_b .*slope 7"):
         run(module, schedule(9), solver(log_every=4, clip_norm=10.0))
     assert math.isfinite(module.weight.item()) and module.seen[2] == module.seen[3]
+
+
+def test_a_last_gradient_that_is_not_finite_is_told_where_no_norm_was_taken_of_it(
+    run: Callable[..., list[Row]],
+) -> None:
+    with pytest.raises(InputError, match=r"weights are not finite after 3 iterations; lower train_rpn_step1\.lr"):
+        run(Steep(), schedule(3), solver())
