@@ -34,12 +34,14 @@ Loss = Callable[[Network, Batch], Tensor]
 
 
 def gradients(loss: Loss, network: Network, batch: Batch) -> tuple[float, dict[str, Tensor]]:
-    """The loss and the gradient of every trained weight, on the CPU."""
+    """The loss and a copy of the gradient of every trained weight, on the CPU."""
     network.zero_grad(set_to_none=True)
     value = loss(network, batch)
     value.backward()
     named = network.named_parameters()
-    return float(value.detach()), {name: weight.grad.cpu() for name, weight in named if weight.grad is not None}
+    return float(value.detach()), {
+        name: weight.grad.to("cpu", copy=True) for name, weight in named if weight.grad is not None
+    }
 
 
 def largest_difference(ours: dict[str, Tensor], others: dict[str, Tensor]) -> float:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.gpu_truth.bench import Bench
@@ -17,6 +16,7 @@ from pipeline.datasets.resizing import resize_rgb
 from pipeline.stage import Stage
 from pipeline.training.batches import ImageViews, to_device
 from pipeline.training.launcher import for_inference, launch
+from pipeline.training.maps import as_stored, is_finite
 from pipeline.training.steps import maps_of
 from stages import features as features_stage
 
@@ -70,17 +70,12 @@ def _features(bench: Bench, made: object) -> dict[str, float]:
             return [maps_of(trunk, view) for view in moved]
 
     maps = compute()
-    arrays: list[np.ndarray] = []
-
-    def to_host() -> None:
-        arrays[:] = [value[0].float().cpu().numpy().astype(np.float16) for value in maps]
-
-    told = {
-        "read": bench.seconds(lambda: [source.load([entry]) for entry in entries], runs=1, warmup=0) * per,
-        "compute": bench.seconds(compute, runs=2, warmup=1) * per,
-        "to the host, as float16": bench.seconds(to_host, runs=1, warmup=0) * per,
+    stored = [as_stored(value, torch.float16) for value in maps]
+    parts: dict[str, Callable[[], object]] = {
+        "read": lambda: [source.load([entry]) for entry in entries],
+        "compute": compute,
+        "to float16": lambda: [as_stored(value, torch.float16) for value in maps],
+        "check that all is finite": lambda: all(is_finite(value) for value in stored),
+        "to the host": lambda: [value.cpu() for value in stored],
     }
-    told["check that all is finite"] = (
-        bench.seconds(lambda: [np.isfinite(array).all() for array in arrays], runs=1, warmup=0) * per
-    )
-    return told
+    return {name: bench.seconds(work, runs=2, warmup=1) * per for name, work in parts.items()}

@@ -41,7 +41,7 @@ SECTIONS = (
         "data_stages",
         40,
         "resize, anchor_targets, backbone, features: ms an image, split into decode, compute, write",
-        {"features": "14 ms an image and mirror for the conversion, 4.2 ms for shards and hashes, all on one thread"},
+        {"features": "2 ms of a CPU an image and mirror to convert and check, 4.2 ms for shards and hashes"},
     ),
     Section(
         "training",

@@ -46,13 +46,23 @@ def write_maps(
         for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
             with accelerator.autocast():
                 maps = compute(to_device(views, accelerator.device))
-            stored = maps.float().to(dtype)
-            if not bool(torch.isfinite(stored.abs().amax())):
+            stored = as_stored(maps, dtype)
+            if not is_finite(stored):
                 raise InputError(
                     f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
                 )
             writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
     stage.log(f"maps of {count_text(len(ids), 'image')}" + (" and their mirrors" if stage.params.base.mirror else ""))
+
+
+def as_stored(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Maps in the dtype of their file, still on their device."""
+    return maps.float().to(dtype)
+
+
+def is_finite(maps: Tensor) -> bool:
+    """Whether all of them are; a NaN is the largest of all numbers here."""
+    return bool(torch.isfinite(maps.abs().amax()))
 
 
 def what_the_trunk_sees(stage: Stage, images: ResizedImages) -> ViewSource:
