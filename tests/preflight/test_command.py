@@ -95,6 +95,14 @@ def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder:
     assert "dataset.findings.zero_area to drop" in last and "annotation_without_image to drop" in last
 
 
+def test_a_data_set_without_an_image_has_a_picture_all_the_same(folder: Path) -> None:
+    for photo in (folder / "data/raw/JPEGImages").iterdir():
+        photo.unlink()
+    passed, text = report()  # a warning of the plotting library would end it
+    assert not passed and "no train images" in text and "no test images" in text
+    assert (folder / "data-check.png").is_file()
+
+
 def test_an_inverted_box_is_told_with_its_own_actions(folder: Path) -> None:
     set_params(folder, {"dataset": {**VOC["dataset"], "findings": {"inverted": "error"}}})
     path = folder / "data/raw/Annotations/a.xml"
