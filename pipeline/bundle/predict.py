@@ -5,6 +5,7 @@ One photo is held at a time. An unreadable one is told and counted, and the rest
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
@@ -69,21 +70,21 @@ def find_photos(paths: Sequence[str], out: Path) -> Album:
     Raises:
         InputError: a path names nothing, or there is no photo.
     """
-    found: dict[Path, None] = {}
+    found: dict[tuple[str, str], Path] = {}
+    real = functools.cache(os.path.realpath)
     album = Album([], [], [])
     for text in paths:
         for one in _named(text):
             if _is_left_by_a_system(one, text):
                 album.junk.append(str(one))
-            elif os.path.isdir(one):
-                found.update(dict.fromkeys(_below(one, out, album)))
-            else:
-                found[one] = None
+                continue
+            for photo in _below(one, out, album) if os.path.isdir(one) else [one]:
+                found.setdefault((real(photo.parent), photo.name), photo)
     if not found:
         why = [f"{folder} cannot be read ({reason})" for folder, reason in album.unreadable] + junk_remark(album.junk)
         also = f"; {why[0]}" if why else ""
         raise InputError(f"{', '.join(paths)[:200]}: no photos there ({' '.join(READ)}){also}; name photos")
-    album.photos.extend(found)
+    album.photos.extend(found.values())
     return album
 
 

@@ -51,6 +51,16 @@ class Stub:
         return Detections(box, np.array([1]), ["cat"], np.array([0.9], np.float32))
 
 
+def test_a_photo_is_taken_once_whatever_paths_lead_to_it(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (album / "loop").symlink_to(".")
+    (album / "other").symlink_to("inner")
+    for path in ("*", "**", "**/*", "*/*"):
+        assert sorted(map(os.path.basename, found_in(album, path))) == ["a.png", "b.png"]
+    assert found_in(album, "inner", "other", "inner/b.png", "other/b.png") == ["inner/b.png"]
+    monkeypatch.chdir(album)
+    assert len(find_photos(["a.png", str(album / "a.png"), "inner/../a.png"], Path("out")).photos) == 1
+
+
 def run(stub: Stub, photos: list[Path], out: Path, drawings: bool = True) -> tuple[Outcome, list[str]]:
     outcome = predict(cast(Detector, stub), photos, out, 0.5, drawings)
     content = json.loads((out / "detections.json").read_text())
