@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from pipeline.bundle.commands import VERBS as bundle_verbs
-from pipeline.errors import InputError, is_out_of_memory
+from pipeline.datasets.file_names import printable
+from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.exchange.commands import app as proposals_app
 from pipeline.surroundings import name_user
 
@@ -192,25 +193,35 @@ def wire() -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input and too little memory end in one line and status 1."""
+    """Run the command line; bad input, too little memory, a full disk, a file that may not be written end in one line
+    and status 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     name_user(os.environ)
     try:
         app()
-    except InputError as error:
-        print(f"frcnn: error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+    except Exception as error:
+        told = _in_one_line(error)
+        if not told:
             raise
-        told = " ".join(str(error).split())[:120]
-        print(
-            f"frcnn: error: out of memory{told and f' ({told})'}; give smaller images, or where the command has the "
-            "option, --device cpu",
-            file=sys.stderr,
-        )
+        print(f"frcnn: error: {told}", file=sys.stderr)
         sys.exit(1)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What to say of an exception that is no fault of the program; empty for others."""
+    if isinstance(error, InputError):
+        return str(error)
+    said = " ".join(str(error).split())[:120]
+    if is_out_of_memory(error):
+        remedy = "give smaller images, or where the command has the option, --device cpu"
+        return f"out of memory{said and f' ({said})'}; {remedy}"
+    if is_disk_full(error):
+        return f"disk full ({said}); free space and run again"
+    if isinstance(error, OSError) and error.filename is not None:
+        place = error.filename2 or error.filename  # of two, the one that was to be made
+        return f"{printable(os.fsdecode(place))}: {error.strerror or said}; check that it can be read and written"
+    return ""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""What the command line makes of exceptions: one line and status 1, or a traceback for faults of the program."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+
+from pipeline import cli
+from pipeline.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("a.txt: no such file"), "a.txt: no such file"),
+        (MemoryError(), "out of memory; give smaller images"),
+        (cv2.error("(-4:Insufficient memory) no 8 bytes"), "out of memory ((-4:Insufficient memory) no 8 bytes); give"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            "disk full ([Errno 28] No space left on device); free space",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "a.png"), "a.png: Permission denied; check that it can be"),
+        (OSError(errno.EROFS, "Read-only file system", b"\xff.png"), r"\xff.png: Read-only file system; check that"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a", None, "b"), "b: Is a directory; check that it can be"),
+    ],
+)
+def test_what_is_no_fault_of_the_program_ends_in_one_line(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    told = capsys.readouterr().err
+    assert caught.value.code == 1 and told.startswith(f"frcnn: error: {line}") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("a"), OSError("boom")])
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(type(error)):
+        cli.main()
+
+
+def test_a_preset_that_cannot_be_written_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").mkdir()
+    monkeypatch.setattr("sys.argv", ["frcnn", "preset", "default"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "params.yaml: Is a directory; check that it can be read and written" in capsys.readouterr().err
