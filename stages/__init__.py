@@ -9,7 +9,11 @@ import sys
 from importlib.util import find_spec
 
 
+_HANDED_OVER = "FRCNN_HANDED_OVER"
+
+
 def _hand_over() -> None:
+    before = os.environ.pop(_HANDED_OVER, None)
     needed = ("cv2", "numpy", "pyarrow", "pydantic", "ruamel", "torch")
     lacking = [name for name in needed if find_spec(name) is None]
     if not lacking and sys.version_info >= (3, 11):
@@ -17,7 +21,8 @@ def _hand_over() -> None:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     own = os.path.join(root, ".venv")
     python = os.path.join(own, "bin", "python")
-    if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(own):
+    if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(own) and not before:
+        os.environ[_HANDED_OVER] = "1"  # so that an environment that is broken is not handed to for ever
         with open("/proc/self/cmdline", "rb") as file:
             words = file.read().split(b"\0")[:-1]
         os.execv(python, [python.encode(), *words[1:]])

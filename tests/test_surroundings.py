@@ -98,6 +98,14 @@ def test_a_stage_started_by_another_python_finds_the_environment(tmp_path: Path)
     assert result.stdout == f"{sys.prefix} --out x y\n", result.stderr
 
 
+def test_an_environment_that_is_none_is_not_handed_to_again_and_again(tmp_path: Path) -> None:
+    command = _without_packages(tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(command[0])  # its pyvenv.cfg is gone
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1 and "lacks cv2, numpy, pyarrow" in result.stderr
+
+
 def test_where_there_is_no_environment_one_line_says_how_to_make_it(tmp_path: Path) -> None:
     command = _without_packages(tmp_path)
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
