@@ -26,9 +26,10 @@ from benchmarks.page import Row, write_section
 from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
 from benchmarks.photos import Photos, parser, prepared
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import AnchorTargets, FeatureMaps
+from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, GroundTruth
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.build import anchor_grid, initial_rpn, load_trunk, new_trunk, pretrained_head
+from pipeline.detector.rpn import ProposalRule
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
@@ -45,7 +46,7 @@ from pipeline.training.batches import (
 from pipeline.training.launcher import launch
 from pipeline.training.loop import train
 from pipeline.training.run import epoch_order
-from pipeline.training.steps import HeadStep, RPNStep
+from pipeline.training.steps import HeadStep, JointStep, RPNStep
 
 NAME = "training_time"
 ITERATIONS = {300: 3, 600: 2}
@@ -67,23 +68,25 @@ floating point operations of the other layers, forward and backward, over the ma
 
 
 def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource | None = None) -> BatchLoader:
-    """Our loader of step 1 or of step 2, of images where no other source is given."""
+    """Our loader of step 1, of step 2 or of joint training, of images where no other source is given."""
     params, seed = photos.params, photos.params.base.seed
     order = epoch_order(photos.entries(), schedule, seed, stage)
     source = source or ImageViews(photos.images())
-    if stage == "train_rpn_step1":
+    if stage != "train_head_step2":
         targets = AnchorTargets(photos.data / "anchor_targets")
         anchors = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage)
         grid, trunk = anchor_grid(params.anchors, 1), new_trunk(params.backbone)
         together = partial(put_anchors_together, feature_size=trunk.feature_size, per_location=grid.per_location)
-        return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together)
+        joint = {"gt": GroundTruth(photos.data / "resize"), "images": photos.images()}
+        more = joint if stage == "finetune_joint" else {}
+        return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together, **more)  # type: ignore[arg-type]
     rows = ImageRows(photos.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
     rois = RoISampler(rows, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
     return BatchLoader(order, source, seed, stage, rois=rois)
 
 
-def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep:
-    """What step 1 or step 2 trains, with fresh layers on ImageNet's trunk."""
+def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep | JointStep:
+    """What step 1, step 2 or joint training trains, with fresh layers on ImageNet's trunk."""
     params, source = photos.params, photos.data / "backbone"
     trunk = load_trunk(source, params.backbone)
     generator = torch_generator(params.base.seed, stage, "top")
@@ -92,7 +95,13 @@ def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep:
         return RPNStep(rpn, params.rpn, trunk, trunk.feature_size)
     head = pretrained_head(source, trunk, CLASSES, params.roi_head, generator)
     head.delta_std.copy_(torch.tensor([0.1, 0.1, 0.2, 0.2]).expand(CLASSES, 4))
-    return HeadStep(head, params.roi_head, trunk)
+    if stage == "train_head_step2":
+        return HeadStep(head, params.roi_head, trunk)
+    rpn = initial_rpn(source, trunk.out_channels, params.anchors, params.rpn, generator)
+    joint, own = params.finetune_joint, params.proposals
+    rule = ProposalRule(joint.pre_nms, own.nms_iou, joint.post_nms, own.min_size)
+    grid = anchor_grid(params.anchors, trunk.stride)
+    return JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
 
 
 def our_loop(

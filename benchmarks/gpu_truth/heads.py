@@ -1,4 +1,4 @@
-"""What comes after the trunk: step 2's loop, joint training, detection, NMS and RoI pooling by themselves."""
+"""What comes after the trunk: the loops of step 2 and joint training, detection, NMS and RoI pooling by themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.gpu_network import FULL, SMALL, Network, joint_loss, make_batch
+from benchmarks.gpu_network import FULL, SMALL, Network, make_batch
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.training import resident_batches, schedule_of
 from benchmarks.training_time import loader_of, step_of
@@ -26,10 +26,12 @@ def run(bench: Bench) -> None:
     for pool in ("roi_pool", "roi_align"):
         bench.attempt(f"{pool}_ms", lambda pool=pool: _pool(bench, pool))
     for images in (1, 2):
-        bench.attempt(f"joint_and_detect_ms_of_{images}", lambda images=images: _joint(bench, images))
+        bench.attempt(f"detect_ms_of_{images}", lambda images=images: _detect(bench, images))
     with bench.photos(8) as made:
-        for images in (2,) if bench.small else (2, 8):
-            bench.attempt(f"step2_views_per_s_of_{images}", lambda images=images: _step2(bench, made, images))
+        for stage in ("train_head_step2", "finetune_joint"):
+            for images in (2,) if bench.small else (2, 8):
+                name = f"{stage}_views_per_s_of_{images}"
+                bench.attempt(name, lambda stage=stage, images=images: _loop(bench, made, stage, images))
 
 
 def _boxes(bench: Bench, count: int, size: tuple[int, int]) -> torch.Tensor:
@@ -62,30 +64,23 @@ def _pool(bench: Bench, pool: str) -> dict[str, float]:
     return {"head forward": bench.seconds(forward) * 1e3, "head forward and backward": bench.seconds(both) * 1e3}
 
 
-def _joint(bench: Bench, images: int) -> dict[str, float]:
+def _detect(bench: Bench, images: int) -> float:
     setting = replace(SMALL if bench.small else FULL, batch=images)
     network = Network(setting, "roi_align").to(bench.device)
     batch = make_batch(network, setting).to(bench.device)
     rules = ProposalRule(6000, 0.7, 300, 16.0), DetectionRule(0.05, 0.3, 100)
     detector = FasterRCNN(network.trunk, network.rpn, network.head, network.grid, *rules)
-
-    def train_once() -> None:
-        network.zero_grad(set_to_none=True)
-        with torch.autocast(bench.device.type, torch.bfloat16):
-            loss = joint_loss(network, batch)
-        loss.backward()
+    network.eval()
 
     def detect() -> None:
         with torch.inference_mode(), torch.autocast(bench.device.type, torch.bfloat16):
             detector(batch.images, batch.sizes, [(1.0, 1.0)] * images)
 
-    joint = bench.seconds(train_once, runs=3) * 1e3
-    network.eval()
-    return {"joint": joint, "detect": bench.seconds(detect, runs=3) * 1e3}
+    return bench.seconds(detect, runs=3) * 1e3
 
 
-def _step2(bench: Bench, made: object, images: int) -> dict[str, float]:
-    stage, iterations = "train_head_step2", 2 if bench.small else 20
+def _loop(bench: Bench, made: object, stage: str, images: int) -> dict[str, float]:
+    iterations = 2 if bench.small else 20
     schedule = schedule_of(made, iterations, images)  # type: ignore[arg-type]
     loader, step = loader_of(made, stage, schedule), step_of(made, stage)  # type: ignore[arg-type]
     params = made.params  # type: ignore[attr-defined]

@@ -1,10 +1,11 @@
-"""Where step 1 spends an iteration: kernels against the wall, launches, and where host and device meet."""
+"""Where step 1 and joint training spend an iteration: kernels and the wall, launches, where host and device meet."""
 
 from __future__ import annotations
 
 import collections
 import time
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch.autograd import DeviceType
@@ -12,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.training import STAGE, schedule_of
+from benchmarks.photos import Photos
 from benchmarks.training_time import loader_of, step_of
 from pipeline.training.batches import prefetch
 from pipeline.training.launcher import launch
@@ -22,33 +24,39 @@ def run(bench: Bench) -> None:
     """In bf16 with 2 images, over 20 iterations."""
     with bench.photos(8) as made:
         iterations = 2 if bench.small else 20
-        schedule = schedule_of(made, iterations, 2)
-        loader, step, accelerator = loader_of(made, STAGE, schedule), step_of(made, STAGE), launch(made.params.base)
-
-        def loop() -> None:
-            train(
-                step,
-                lambda wanted: prefetch(loader, wanted),
-                schedule,
-                made.params.solver,
-                accelerator,
-                stage=STAGE,
-                on_iteration=lambda loss: None,
-            )
-            bench.wait()
-
-        loop()
-        bench.attempt("profile", lambda: _profile(bench, loop, iterations))
-        if bench.device.type == "cuda":
-            bench.attempt("meetings", lambda: _meetings(loop, iterations))
+        for stage in (STAGE, "finetune_joint"):
+            loop = _loop(bench, made, stage, iterations)
+            loop()
+            if bench.device.type == "cuda":
+                bench.attempt(f"{stage}, meetings", lambda loop=loop: _meetings(loop, iterations))
+            bench.attempt(f"{stage}, profile", lambda loop=loop: _profile(bench, loop, iterations))
 
 
-def _profile(bench: Bench, loop: object, iterations: int) -> dict[str, object]:
+def _loop(bench: Bench, made: Photos, stage: str, iterations: int) -> Callable[[], None]:
+    schedule = schedule_of(made, iterations, 2)
+    loader, step, accelerator = loader_of(made, stage, schedule), step_of(made, stage), launch(made.params.base)
+
+    def loop() -> None:
+        train(
+            step,
+            lambda wanted: prefetch(loader, wanted),
+            schedule,
+            made.params.solver,
+            accelerator,
+            stage=stage,
+            on_iteration=lambda loss: None,
+        )
+        bench.wait()
+
+    return loop
+
+
+def _profile(bench: Bench, loop: Callable[[], None], iterations: int) -> dict[str, object]:
     on_gpu = bench.device.type == "cuda"
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=kinds) as seen:
         began = time.perf_counter()
-        loop()  # type: ignore[operator]
+        loop()
         wall = time.perf_counter() - began
     events = seen.key_averages()
     # On a GPU the kernels alone: what launched them is told their time a second time.
@@ -65,14 +73,14 @@ def _profile(bench: Bench, loop: object, iterations: int) -> dict[str, object]:
     }
 
 
-def _meetings(loop: object, iterations: int) -> dict[str, float]:
+def _meetings(loop: Callable[[], None], iterations: int) -> dict[str, float]:
     """Where the host waited, by file and line, times an iteration."""
     places: collections.Counter[str] = collections.Counter()
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as met:
             warnings.simplefilter("always")
-            loop()  # type: ignore[operator]
+            loop()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for warning in met:

@@ -59,7 +59,7 @@ SECTIONS = (
     Section(
         "profile",
         30,
-        "20 iterations: kernel ms against wall, launches, where it waits",
+        "20 iterations of step 1 and of joint training: kernel ms against wall, launches, where it waits",
         {"step 1": "host and device met 5 times an iteration when this was read off the code, joint about 25"},
     ),
     Section(
