@@ -8,7 +8,6 @@ import os
 import sys
 from importlib.util import find_spec
 
-
 _HANDED_OVER = "FRCNN_HANDED_OVER"
 
 
