@@ -118,6 +118,7 @@ def main() -> None:
         "From detections to the twelve COCO figures, against pycocotools on the same input, with the number of\n"
         "classes of VOC and of COCO. The figures are equal to 1e-9.",
         rows,
+        on_cpu=True,
     )
 
 

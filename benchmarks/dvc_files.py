@@ -89,6 +89,7 @@ def main(runs: int = 1) -> None:
         f"cache at {rate:.0f} MB/s, and every file more costs {per_file_cost * 1e3:.2f} ms.",
         rows,
         PAGE,
+        on_cpu=True,
     )
 
 

@@ -86,16 +86,26 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def write_section(name: str, title: str, about: str, rows: Sequence[Row], page: Path = PAGE, options: str = "") -> None:
+def write_section(
+    name: str,
+    title: str,
+    about: str,
+    rows: Sequence[Row],
+    page: Path = PAGE,
+    options: str = "",
+    *,
+    on_cpu: bool = False,
+) -> None:
     """Print a benchmark's table and put it into the page, in place of what stood in its section.
 
     Args:
         name: of the script, which the markers carry. title: heading of the section, before the processor's name.
         about: what is measured, in Markdown; a paragraph or two.
         options: of the script, where each has a section to itself.
+        on_cpu: whether nothing of it runs on a GPU, though there is one.
     """
     print(f"\n{title}\n{table(rows)}", flush=True)
-    on = processor()
+    on = cpu() if on_cpu else processor()
     command = f"`python -m benchmarks.{name}{options and f' {options}'}`, {on}, {_load()}."
     body = f"## {title}: {on}\n\n{about.strip()}\n\n{table(rows)}\n\n{command}"
     text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
@@ -119,9 +129,12 @@ def replace_section(text: str, name: str, body: str, after: str | None = None) -
 
 
 def processor() -> str:
-    """What computes: the GPU, or the processor with the instructions that decide how fast bf16 is."""
-    if has_gpu():
-        return gpu_model()
+    """What computes: the GPU, or where there is none the CPU."""
+    return gpu_model() if has_gpu() else cpu()
+
+
+def cpu() -> str:
+    """The CPU, with the instructions that decide how fast bf16 is."""
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", told)
     instructions = "with AMX" if has_amx() else "with AVX512-BF16" if has_bf16() else "without bf16"

@@ -86,7 +86,7 @@ def main() -> None:
         Row(f"`dvc repro` of {len(modules)} stages, nothing to do", no_op, bar=3.0, unit="s"),
         Row(f"start of all {len(modules)} stages, added up", starts, bar=60.0, unit="s"),
     ]
-    write_section("start_up", "Start-up", about, rows)
+    write_section("start_up", "Start-up", about, rows, on_cpu=True)
 
 
 if __name__ == "__main__":

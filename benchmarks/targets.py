@@ -140,6 +140,7 @@ def main() -> None:
         f"float32, which torchvision is timed with, {otherwise} labels of all rows differ: anchors that tie for a gt\n"
         "box, and that float32 takes for different.",
         rows,
+        on_cpu=True,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,7 +93,12 @@ def test_the_peers_batches_and_network_lie_on_the_device(monkeypatch: pytest.Mon
     assert met == [{META}] and autocasts == ["meta"]
 
 
-def test_a_section_of_the_page_names_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_section_of_the_page_names_the_gpu_where_it_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(page, "has_gpu", lambda: True)
     monkeypatch.setattr(page, "gpu_model", lambda: "NVIDIA H100, CUDA 13.2, cuDNN 92000")
     assert page.processor() == "NVIDIA H100, CUDA 13.2, cuDNN 92000"
+    for name in ("training_time", "start_up"):
+        rows = [page.Row("a", [1.0])]
+        page.write_section(name, name, "About it.", rows, tmp_path / "page.md", on_cpu=name == "start_up")
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "## training_time: NVIDIA H100, CUDA" in text and f"## start_up: {page.cpu()}\n" in text
