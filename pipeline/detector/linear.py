@@ -51,10 +51,10 @@ class KeptLinear(nn.Linear):
         return self.kept("low", dtype).copy_(self.weight.detach())
 
     def kept(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Memory of the weights' shape; what it holds is whatever was written last."""
-        found = self._kept.get(name)
-        if found is None or found.dtype != dtype or found.shape != self.weight.shape:
-            found = self._kept[name] = torch.empty(self.weight.shape, dtype=dtype)
+        """Memory of the weights' shape and layout; what it holds is whatever was written last."""
+        found, weight = self._kept.get(name), self.weight
+        if found is None or (found.dtype, found.shape, found.stride()) != (dtype, weight.shape, weight.stride()):
+            found = self._kept[name] = torch.empty_like(weight, dtype=dtype, requires_grad=False)
         return found
 
 

@@ -94,6 +94,19 @@ def test_a_copy_and_a_file_of_the_layer_hold_its_weights_alone() -> None:
     assert own.weight.grad is None
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_gradient_lies_as_its_weights_do_as_the_fused_step_takes_for_granted(bf16: bool) -> None:
+    own, plain = layers()
+    for layer in (own, plain):
+        backward(layer, drawn(1, 4, 48), bf16)
+        layer.zero_grad()
+        layer.weight.data = layer.weight.detach().t().contiguous().t()
+        optimiser = torch.optim.SGD(layer.parameters(), lr=0.01, fused=True)
+        backward(layer, drawn(2, 4, 48), bf16)
+        optimiser.step()
+    torch.testing.assert_close(own.weight, plain.weight, rtol=1e-5, atol=1e-6)
+
+
 def test_gradients_of_two_passes_are_added() -> None:
     own, plain = layers()
     for seed in (5, 6):
