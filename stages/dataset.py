@@ -48,7 +48,8 @@ def dataset(stage: Stage) -> None:
                 }
             )
     without = source.without_boxes()
-    for shortcoming in shortcomings(counts, without, stage.params.dataset.reader, str(stage.linked("raw"))):
+    reader, root = stage.params.dataset.reader, str(stage.linked("raw"))
+    for shortcoming in shortcomings(counts, source.without_images(), without, reader, root):
         raise shortcoming
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     columns = ("file", "object", "kind", "detail", "action")

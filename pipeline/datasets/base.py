@@ -62,6 +62,11 @@ class Dataset:
     tallies: dict[Split, Tally] = field(default_factory=lambda: {split: Tally() for split in SPLITS})
     named_in: str = ""  # where its classes are named, "" for in the annotations
 
+    def without_images(self) -> dict[Split, str]:
+        """Splits of whose listed images none is left, why, and what to do, in one line each."""
+        told = {split: tally.why_no_image() for split, tally in self.tallies.items()}
+        return {split: why for split, why in told.items() if why}
+
     def without_boxes(self) -> dict[Split, str]:
         """Splits whose images have no box to be found: that, why, and what to do, in one line each."""
         told = {}

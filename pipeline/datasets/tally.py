@@ -23,6 +23,7 @@ class Tally:
         self.images = 0
         self.boxes = 0
         self._causes: Counter[tuple[str, str]] = Counter()  # kind of finding or flag, and what was done
+        self._lost: Counter[tuple[str, str]] = Counter()  # the same of whole images
         self._examples: dict[tuple[str, str], str] = {}
 
     def add(self, labels: npt.NDArray[np.int16], difficult: _Flags, iscrowd: _Flags, made_regions: int = 0) -> None:
@@ -48,6 +49,11 @@ class Tally:
             self._causes[kind, done] += count
         self._examples.setdefault((kind, done), detail)
 
+    def lose_image(self, kind: str, done: str, detail: str, objects: int) -> None:
+        """Count an image that a finding took away, and its objects."""
+        self._lost[kind, done] += 1
+        self.lose(kind, done, detail, objects)
+
     @property
     def main_cause(self) -> str | None:
         """The kind of finding, or the flag, that keeps most objects from being found."""
@@ -69,6 +75,13 @@ class Tally:
         if len(causes) > _MOST_CAUSES:
             told.append(f"{sum(count for _, count in causes[_MOST_CAUSES:]):,} for other causes")
         return f"{head}: {', '.join(told)}"
+
+    def why_no_image(self) -> str | None:
+        """Where no image is left of those that are listed, a clause that says why, and what to do; None elsewhere."""
+        if self.images or not self._lost:
+            return None
+        (kind, done), count = self._lost.most_common(1)[0]
+        return f"{count:,} {kind} {done} ({self._examples[kind, done]}); correct them, or see dataset.findings.{kind}"
 
     def remedy(self, named_in: str) -> str:
         """What to do about the main cause; `named_in` is where the classes are named, "" for in the annotations."""

@@ -71,7 +71,9 @@ def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:
         others = f" in the annotations, or name the other classes in {data.section}.classes"
         classes = check_classes(distinct_names(data.classes), str(data.root), others)
     if not classes and not faults.lines:  # else what is at fault may name some
-        raise InputError(f"{data.root}: no listed annotation has an object, so there is nothing to learn; label some")
+        raise InputError(
+            f"{data.root}: no listed annotation has an object of a class, so there is nothing to learn; label some"
+        )
     if len(classes) > _MOST_CLASSES:
         raise InputError(f"{data.root}: has {len(classes)} classes, at most {_MOST_CLASSES} are possible; merge some")
     return classes
@@ -102,7 +104,7 @@ def _check(
                 yield _check_objects(data.boxes, record, labels, size, findings, tally)
             else:
                 why = findings.rows[-1]
-                tally.lose(why.kind, why.action, why.detail, len(record.names))
+                tally.lose_image(why.kind, why.action, why.detail, len(record.names))
 
 
 def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:

@@ -139,8 +139,8 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
     findings = [finding for finding in dataset.findings if dataset.classes or finding.kind != "unknown_class"]
     kinds = Counter(finding.kind for finding in findings)
     counts = {split: images[split] for split in SPLITS}
-    without_boxes = dataset.without_boxes()
-    lacking = shortcomings(counts, without_boxes, params.reader, str(root))
+    without_boxes = dataset.without_boxes() if dataset.classes else {}
+    lacking = shortcomings(counts, dataset.without_images(), without_boxes, params.reader, str(root))
     return Checked(
         dataset.classes,
         counts,

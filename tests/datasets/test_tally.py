@@ -95,6 +95,20 @@ def test_boxes_lost_with_their_images_count(tmp_path: Path) -> None:
         dataset(run)
 
 
+def test_images_that_findings_took_away_are_told_where_none_is_left(tmp_path: Path) -> None:
+    plant("table", tmp_path / "raw")
+    (tmp_path / "raw/a.png").write_bytes(b"no image")
+    (tmp_path / "raw/boxes.csv").write_text(TABLE + "a.png,train,,,,,,,,\n" + TEST + "b.png,train,dog,1,2,3,4,0,0,0\n")
+    drop = {"undecodable": "drop", "same_image_in_train_and_test": "drop"}
+    run = stage(tmp_path, {"findings": drop})
+    with pytest.raises(InputError) as caught:
+        dataset(run)
+    assert str(caught.value).startswith("the data set has no train images left: 1 undecodable dropped (")
+    assert str(caught.value).endswith("; correct them, or see dataset.findings.undecodable")
+    checked = check_dataset(tmp_path / "raw", run.params.dataset, run.params.resize)
+    assert checked.lacking == [str(caught.value)]
+
+
 def test_a_tally_tells_the_most_frequent_causes_and_nothing_where_there_is_a_box() -> None:
     tally, no = Tally(), np.zeros(1, np.bool_)
     for count, kind in enumerate(("a", "b", "c", "d", "e"), start=1):

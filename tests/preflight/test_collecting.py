@@ -83,7 +83,13 @@ def test_a_split_without_images_would_stop_a_run_but_val_may_be_empty(tmp_path: 
     checked = check_dataset(
         tmp_path, table(tmp_path, "a.png,train,dog,5,5,9,9,0,0", "c.png,test,dog,1,2,3,4,0,0"), RESIZE
     )
-    assert checked.lacking == ["the data set has no test images; change dataset.table.test"]
+    assert len(checked.lacking) == 1 and checked.lacking[0].startswith(
+        "the data set has no test images left: 1 annotation_without_image dropped (no such image); correct them"
+    )
+    both = table(tmp_path, *(f"a.png,{split},dog,5,5,9,9,0,0" for split in ("train", "test")))
+    assert check_dataset(tmp_path, both, RESIZE).lacking == [
+        "the data set has no train images; change dataset.table.train"
+    ]
     assert checked.stops == 2  # the missing image is one too
 
 
@@ -134,3 +140,10 @@ def test_a_folder_of_nothing_known_gets_the_list_of_readers(tmp_path: Path) -> N
     (tmp_path / "photo.jpg").touch()
     assert guess_reader(tmp_path) is None
     assert "READER one of voc, coco, kitti, yolo, table" in choose_reader(tmp_path)
+
+
+def test_classes_at_fault_are_not_blamed_on_the_objects(tmp_path: Path) -> None:
+    params = table(tmp_path, "a.png,train,background,1,2,30,40,0,0", "b.png,test,background,1,2,30,40,0,0")
+    checked = check_dataset(tmp_path, params, RESIZE)
+    assert len(checked.faults) == 1 and "a class is called 'background'" in checked.faults[0]
+    assert not checked.without_boxes and not checked.findings

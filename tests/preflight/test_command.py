@@ -90,7 +90,10 @@ def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder:
     assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 11, 40" in result.stdout
     assert "no test images" in result.stdout and "train has no box to learn from" in result.stdout
     last = result.stdout.splitlines()[-1]
-    assert last.startswith("4 findings would stop the run: the data set has no test images; change dataset.voc.test; ")
+    assert last.startswith(
+        "4 findings would stop the run: the data set has no test images left: 1 annotation_without_image dropped "
+        "(no such image); correct them, or see dataset.findings.annotation_without_image; "
+    )
     assert "data/raw: train has no box left: 1 zero_area dropped" in last
     assert "dataset.findings.zero_area to drop" in last and "annotation_without_image to drop" in last
 
