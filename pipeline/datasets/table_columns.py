@@ -16,6 +16,7 @@ from pipeline.datasets.records import is_file, one_line, to_floats
 from pipeline.errors import InputError
 
 _BLOCK_ROWS, _BLOCK_BYTES = 16_384, 1 << 18  # of Parquet and of CSV
+_LONGEST_HEADER = 1 << 16  # bytes
 
 
 def column_names(path: Path) -> list[str]:
@@ -30,10 +31,21 @@ def column_names(path: Path) -> list[str]:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
                 return list(file.schema_arrow.names)
+        _refuse_other_separators(path)
         with pacsv.open_csv(path) as reader:
             return list(reader.schema.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _refuse_other_separators(path: Path) -> None:
+    with path.open("rb") as file:
+        header = file.readline(_LONGEST_HEADER)
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "bars")):
+        if separator in header and b"," not in header:
+            raise InputError(
+                f"{path}: has {name} between its columns; save it with commas there, and with points in numbers"
+            )
 
 
 def read_blocks(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:

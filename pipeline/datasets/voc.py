@@ -190,7 +190,7 @@ def _text(parent: Element, tag: str, where: Path) -> str:
 
 def _number(parent: Element, tag: str, where: Path) -> float:
     text = _text(parent, tag, where)
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"{where}: {tag} is {text[:40]!r}, not a number; correct it") from error
+    number = to_float(text)
+    if number is None:
+        raise InputError(f"{where}: {tag} is {text[:40]!r}, not a number; correct it")
+    return number

@@ -151,6 +151,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no size": (_write(_NO_SIZE), "a.xml: no <size><width>"),
     "no name": (_write(_NO_NAME), "a.xml: no <name> in <object>"),
     "zero size": (lambda tree: _add(tree, "a", _object(), size=(0, 80)), "is no image size"),
+    "size with an underscore": (lambda tree: _add(tree, "a", _object(), size=("1_00", 80)), "'1_00', not a number"),
     "size in words": (lambda tree: _add(tree, "a", _object(), size=("wide", 80)), "'wide', not a number"),
     "coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "x\ny", 3, 4))), "ymin of object 0 is"),
     "no coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "", 3, 4))), "no <bndbox><ymin> in <object>"),
