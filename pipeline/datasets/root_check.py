@@ -105,13 +105,14 @@ def check_tree(root: Path) -> None:
     Raises:
         InputError: what is in it, kind by kind, and the remedy of each.
     """
+    told = told_by_kind(root)
+    if told:
+        raise InputError(f"{root}: {'; '.join(told)}")
+
+
+def told_by_kind(root: Path) -> list[str]:
+    """A clause on each kind of what DVC does not hash: the first few named, the rest counted, and the remedy."""
     faults = tree_faults(root) if os.path.isdir(root) else []  # readers tell of one that is missing
-    if faults:
-        raise InputError(f"{root}: {told(root, faults)}")
-
-
-def told(root: Path, faults: list[Fault]) -> str:
-    """Faults in one line, kind by kind: the first few named, the rest counted, and the remedy."""
     parts = []
     for kind, words in _KINDS.items():
         own = [fault for fault in faults if fault.kind == kind]
@@ -121,7 +122,7 @@ def told(root: Path, faults: list[Fault]) -> str:
             said = words.one if len(own) == 1 else words.many
             remedy = words.remedy(str(root), own[0])
             parts.append(f"{names}{more} {said}; {remedy}{', and so for each' if len(own) > 1 else ''}")
-    return "; ".join(parts)
+    return parts
 
 
 def _named(fault: Fault) -> str:

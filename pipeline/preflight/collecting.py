@@ -16,7 +16,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size
-from pipeline.datasets.root_check import check_tree
+from pipeline.datasets.root_check import told_by_kind
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.detector import ResizeParams
@@ -127,8 +127,9 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
     faults = Faults(keep=True)
     images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
     dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes)
-    with faults.going_on():
-        check_tree(root)
+    for clause in told_by_kind(root):
+        with faults.going_on():
+            raise InputError(f"{root}: {clause}")
     with faults.going_on():
         dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}), faults)
         source = track(dataset.images, "check-data", total=0)

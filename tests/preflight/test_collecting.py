@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -147,3 +148,16 @@ def test_classes_at_fault_are_not_blamed_on_the_objects(tmp_path: Path) -> None:
     checked = check_dataset(tmp_path, params, RESIZE)
     assert len(checked.faults) == 1 and "a class is called 'background'" in checked.faults[0]
     assert not checked.without_boxes and not checked.findings
+
+
+def test_each_kind_that_dvc_does_not_hash_is_a_fault_of_its_own_beside_those_of_files(tmp_path: Path) -> None:
+    root = plant("voc", tmp_path / "raw")
+    os.mkfifo(root / "pipe")
+    (root / "old.jpg").symlink_to("nowhere")
+    (root / "older.jpg").symlink_to("nowhere")
+    (root / "Annotations/b.xml").write_text("<annotation>")
+    voc = PARAMS.dataset.voc.model_copy(update={"train": ["train"], "test": ["test"]})
+    checked = check_dataset(root, PARAMS.dataset.model_copy(update={"reader": "voc", "voc": voc}), RESIZE)
+    links, pipe, xml = checked.faults
+    assert "old.jpg (-> nowhere), older.jpg" in links and "waits for ever" in pipe and "malformed XML" in xml
+    assert checked.stops == 3 and checked.images["train"] == 1
