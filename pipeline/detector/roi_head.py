@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.detector.linear import KeptLinear
 from pipeline.detector.operators import roi_pool
@@ -112,9 +111,7 @@ class RoIHead(nn.Module):
         known = {"counts": [len(r) for r in rois]} if self._pool is roi_align else {}
         pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size, **known)
         count = len(pooled)
-        pooled = pooled.flatten(1)
-        if not self.training and pooled.device.type == "cpu":
-            pooled = functional.pad(pooled, (0, 0, 0, -count % _ROWS_AT_ONCE))
+        pooled = pooled.flatten(1) if self.training or pooled.device.type != "cpu" else _in_full_steps(pooled)
         hidden = self.drop6(torch.relu(self.fc6(pooled)))
         hidden = self.drop7(torch.relu(self.fc7(hidden)))
         class_logits, deltas = self.cls_score(hidden)[:count], self.bbox_pred(hidden)[:count]
@@ -123,6 +120,19 @@ class RoIHead(nn.Module):
     def decode_deltas(self, normalised: Tensor) -> Tensor:
         """(R, C, 4) normalised deltas to deltas in box widths, heights and log ratios."""
         return normalised * self.delta_std + self.delta_mean
+
+
+def _in_full_steps(pooled: Tensor) -> Tensor:
+    """(R, D, S, S) to (R', D * S * S) in autocast's dtype, R' the next multiple of `_ROWS_AT_ONCE`; rows from R on are 0.
+
+    In one pass: laying out, padding and rounding by themselves would each write all of it.
+    """
+    count = len(pooled)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else pooled.dtype
+    rows = torch.empty(count + -count % _ROWS_AT_ONCE, *pooled.shape[1:], dtype=dtype)
+    rows[:count] = pooled
+    rows[count:] = 0
+    return rows.flatten(1)
 
 
 def normalise_deltas(deltas: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
