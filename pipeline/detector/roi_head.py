@@ -123,7 +123,7 @@ class RoIHead(nn.Module):
 
 
 def _in_full_steps(pooled: Tensor) -> Tensor:
-    """(R, D, S, S) to (R', D * S * S) in autocast's dtype, R' the next multiple of `_ROWS_AT_ONCE`; rows from R on are 0.
+    """(R, D, S, S) to (R', D * S * S) in autocast's dtype: rows of 0 up to the next multiple of `_ROWS_AT_ONCE`.
 
     In one pass: laying out, padding and rounding by themselves would each write all of it.
     """
