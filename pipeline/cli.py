@@ -209,7 +209,7 @@ def main() -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    """What to say of an exception that is no fault of the program; empty for others."""
+    """The message for an exception that the program did not cause; empty for others."""
     if isinstance(error, InputError):
         return str(error)
     said = " ".join(str(error).split())[:120]

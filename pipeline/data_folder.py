@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 
 def check_data_folder(folder: Path, project: Path) -> None:
     """Refuse a data/ that is a link to a place outside of the project: DVC stores no outputs there. A folder that is
-    named outside of the project is no output of DVC's.
+    outside the project is not a DVC output.
 
     Raises:
         InputError: it is such a link, or no folder.

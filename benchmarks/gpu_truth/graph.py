@@ -1,4 +1,4 @@
-"""The whole graph twice, deterministic, by the commands of dvc.yaml without DVC; step 1 stopped and gone on with."""
+"""The whole graph twice, deterministic, by the commands of dvc.yaml without DVC; step 1 stopped and resumed."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _profile(bench: Bench, loop: Callable[[], None], iterations: int) -> dict[st
         loop()
         wall = time.perf_counter() - began
     events = seen.key_averages()
-    # On a GPU the kernels alone: what launched them is told their time a second time.
+    # On a GPU count kernels alone: the operators that launch them would count the same time again.
     timed = [event for event in events if event.device_type == DeviceType.CUDA] if on_gpu else list(events)
     own = {event.key: getattr(event, "self_device_time_total" if on_gpu else "self_cpu_time_total") for event in timed}
     largest = sorted(own, key=lambda key: -own[key])[:25]

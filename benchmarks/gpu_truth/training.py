@@ -1,4 +1,4 @@
-"""The real training loop of step 1: images a second by precision and batch, and what of it is the loader."""
+"""The real training loop of step 1: images per second by precision and batch size, and the loader's share."""
 
 from __future__ import annotations
 

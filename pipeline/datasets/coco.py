@@ -117,7 +117,7 @@ def read_coco(
         images: folder below the root of a file's images; {name} stands for the name of the JSON without "instances_"
             and ".json", {folder} for the folder that it lies in.
         classes: names of the classes; None takes all categories of all files, by ascending id.
-        faults: whether to go on after files, images, annotations and categories at fault.
+        faults: whether to continue after faulty files, images, annotations and categories.
 
     An image's id is its path below the root without suffix, "_" for "/", because numbers repeat from file to file.
 

@@ -16,7 +16,7 @@ class Faults:
     """The faults so far, each once.
 
     Args:
-        keep: go on after a fault; else the first one is raised.
+        keep: record faults and continue; otherwise the first one is raised.
     """
 
     def __init__(self, keep: bool = False) -> None:
