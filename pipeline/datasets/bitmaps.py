@@ -1,6 +1,6 @@
 """Windows and OS/2 bitmaps: what their header says, and the pixels of those with 16 or 32 bits.
 
-Where a colour's bits stand is told by masks. OpenCV heeds them in some headers only and takes the usual places
+Masks say where a colour's bits are. OpenCV reads them in some headers only and takes the usual places
 elsewhere, so these files are decoded here; all other bitmaps by OpenCV.
 
 Shapes: H, W height and width of the image, px.

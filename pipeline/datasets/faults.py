@@ -1,7 +1,7 @@
 """Faults that no policy covers, such as a file that cannot be parsed: they end the reading, or are kept until its end.
 
 A stage stops at the first, `frcnn check-data` wants them all. Both read by the same code: a reader puts `going_on()`
-around what concerns one list, file or line, and goes on after it as if that were not there.
+around the reading of one list, file or line, and continues as if that one were absent.
 """
 
 from __future__ import annotations
