@@ -42,7 +42,7 @@ class Bench:
         unfinished.replace(self.result)
 
     def attempt(self, name: str, work: Callable[[], Any]) -> None:
-        """Record what `work` gives, or what it raises; the section goes on."""
+        """Record what `work` gives, or what it raises; the section continues."""
         try:
             told = work()
         except Exception as error:

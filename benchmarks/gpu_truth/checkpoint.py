@@ -50,8 +50,8 @@ def run(bench: Bench) -> None:
 
 
 def _waits(bench: Bench, kept: Checkpoints, tensors: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Of the first state, which gets its memory, and of one after it: when the host goes on, and when the device, which
-    has its copy to make first."""
+    """Seconds until the host continues, and until the device has made its copy: for the first state, which allocates
+    its memory, and for the next."""
     told = {}
     for number, name in enumerate(("first", "next"), start=1):
         bench.wait()

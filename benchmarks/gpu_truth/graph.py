@@ -23,7 +23,7 @@ from pipeline.presets.apply import apply_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED = "train_rpn_step1"
-# A state as often as can be, whichever of the two the stages heed.
+# A state as often as possible, by either of the two variables.
 _STATES_OFTEN = {"FRCNN_CHECKPOINT_ITERATIONS": "1", "FRCNN_CHECKPOINT_MINUTES": "0.0001"}
 
 

@@ -14,10 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.training import STAGE, schedule_of
 from benchmarks.photos import Photos
-from benchmarks.training_time import loader_of, step_of
-from pipeline.training.batches import prefetch
-from pipeline.training.launcher import launch
-from pipeline.training.loop import train
+from benchmarks.training_time import loader_of, our_loop, step_of
 
 
 def run(bench: Bench) -> None:
@@ -34,18 +31,10 @@ def run(bench: Bench) -> None:
 
 def _loop(bench: Bench, made: Photos, stage: str, iterations: int) -> Callable[[], None]:
     schedule = schedule_of(made, iterations, 2)
-    loader, step, accelerator = loader_of(made, stage, schedule), step_of(made, stage), launch(made.params.base)
+    train_once = our_loop(made, stage, schedule, step_of(made, stage), loader_of(made, stage, schedule))
 
     def loop() -> None:
-        train(
-            step,
-            lambda wanted: prefetch(loader, wanted),
-            schedule,
-            made.params.solver,
-            accelerator,
-            stage=stage,
-            on_iteration=lambda loss: None,
-        )
+        train_once()
         bench.wait()
 
     return loop

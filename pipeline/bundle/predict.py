@@ -128,7 +128,7 @@ def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float,
             for path in photos:
                 try:
                     size, found, drawing = _look_at(path, detector, score, drawings)
-                except Exception as error:  # whatever is wrong with one photo, the others go on
+                except Exception as error:  # whatever is wrong with one photo, the others are still read
                     warn(str(error) if isinstance(error, InputError) else _told(path, error))
                     outcome.failed += 1
                 else:

@@ -1,8 +1,8 @@
 """Keeps to itself what image decoders write on the terminal: the caller's one line says all there is to say.
 
-OpenCV's own lines, libtiff's among them, are silenced by its log level. libjpeg and libpng write to the file descriptor
-2 and can be told nothing, so that it leads to a file in memory while they decode. What else was written meanwhile, by
-other threads, comes out again afterwards.
+OpenCV's own lines, libtiff's among them, are silenced by its log level. libjpeg and libpng always write to file
+descriptor 2, which leads to a file in memory while they decode. What other threads write meanwhile comes out again
+afterwards.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Faults:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """What is done inside may fail for the input's sake, and what follows can go on without it.
+        """A fault of the input inside does not stop what follows.
 
         Raises:
             InputError: faults are not kept, and there is one.

@@ -1,4 +1,4 @@
-"""Names of files: which may stand in lists of images, which are no one's data, and how they are told."""
+"""Names of files: which may stand in lists of images, which are junk, and how they are reported."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def _parse_gif(file: BinaryIO) -> Parsed:
         left, top, own_width, own_height, own_flags = struct.unpack("<HHHHB", take(file, 9))
         file.seek(gif_colours(own_flags), 1)
         code_size = take(file, 1)[0]
-    except HeaderCutOffError:  # told as what is missing
+    except HeaderCutOffError:  # reported as what is missing
         return width, height, 1, "palette"
     if left + own_width > width or top + own_height > height:
         raise HeaderError(f"its first picture sticks out of its {width} x {height} px")

@@ -40,7 +40,7 @@ def read_image_list(
         path: the list.
         is_there: whether there is an image or an annotation of this name. It tells what a line means: where there is a
             "my photo 1", that is a name.
-        faults: whether to go on after lines that are no image names.
+        faults: whether to continue after lines that are not image names.
         remedy: what to do where there is no such list.
         with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there.
 

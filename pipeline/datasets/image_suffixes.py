@@ -1,7 +1,7 @@
 """Which files of a folder are taken for images, by their names; what they hold is `pipeline.datasets.images` to say.
 
 The one list of all that search folders. Files of kinds that no reader of this project decodes are in it too, so that
-they are told of and not passed over.
+they are reported instead of ignored.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def read_kitti(
         folder: below the root; label_2 and image_2 stand in it.
         classes: names of the classes; None takes all that the label files name, after merging, sorted.
         merge: name in the label files -> name to take it for. What is merged into DontCare becomes an ignore region.
-        faults: whether to go on after lists and lines at fault.
+        faults: whether to continue after faulty lists and lines.
 
     Raises:
         InputError: a list or folder is missing, or a line has another number of fields.

@@ -23,7 +23,7 @@ def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None
     Args:
         root: the data root.
         params: section `dataset`.
-        faults: whether to go on after what no policy covers; None: not.
+        faults: whether to continue after what no policy covers; None: not.
 
     Raises:
         InputError: nothing can be read there; while iterating, a fault whose policy is error.

@@ -112,7 +112,7 @@ def check_tree(root: Path) -> None:
 
 def told_by_kind(root: Path) -> list[str]:
     """A clause on each kind of what DVC does not hash: the first few named, the rest counted, and the remedy."""
-    faults = tree_faults(root) if os.path.isdir(root) else []  # readers tell of one that is missing
+    faults = tree_faults(root) if os.path.isdir(root) else []  # readers report a missing one
     parts = []
     for kind, words in _KINDS.items():
         own = [fault for fault in faults if fault.kind == kind]

@@ -69,7 +69,7 @@ def read_table(
         file: the table, .csv or .parquet, below the root.
         boxes: xyxy or xywh.
         classes: names of the classes; None takes all of the rows that are read, sorted.
-        faults: whether to go on after splits, paths and cells at fault.
+        faults: whether to continue after faulty splits, paths and cells.
 
     An image's id is its path without suffix, "_" for "/".
 

@@ -29,7 +29,7 @@ class Tally:
     def add(self, labels: npt.NDArray[np.int16], difficult: _Flags, iscrowd: _Flags, made_regions: int = 0) -> None:
         """Count an image and its boxes, all of (G,); a label below 0 is an ignore region, made one by a finding or not.
 
-        Objects that a finding made a region are told of by `lose`.
+        Objects that a finding turned into a region are counted by `lose`.
         """
         regions = labels < 0
         self.images += 1

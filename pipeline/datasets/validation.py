@@ -49,7 +49,7 @@ def validate(
         measure: (width, height) in px of an image file; needed where annotations tell no size. None: sizes that
             annotations tell are believed.
         problems: what is not plain about an image file. None: none is looked at.
-        faults: those of the reader, and whether to go on after more of them; None: not.
+        faults: those of the reader, and whether to continue after more of them; None: not.
 
     Raises:
         InputError: there is no class to learn; while iterating, a fault whose policy is error.

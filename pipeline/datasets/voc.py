@@ -53,7 +53,7 @@ def read_voc(
 
     A split is the name of a file in ImageSets/Main, such as "trainval", or "VOC2007/trainval" for that of the sub-tree
     VOC2007, whose image ids then begin with "VOC2007_". Where `classes` is None, all names in the listed annotations
-    are taken, sorted. `faults`: whether to go on after lists and annotations at fault.
+    are taken, sorted. `faults`: whether to continue after faulty lists and annotations.
 
     Raises:
         InputError: a list or an annotation is missing, malformed or incomplete.

@@ -15,24 +15,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.detector.roi_align import roi_align
-from pipeline.params.training import Schedule, SolverParams
+from pipeline.params.training import Schedule
 from pipeline.training.batches import Batch, put_anchors_together, put_rois_together
 from pipeline.training.loop import train
 from pipeline.training.steps import HeadStep, RPNStep
 from tests.training import test_steps as steps
+from tests.training import toy
 
 # What makes the host wait for a value: directly, and inside of NMS, whose result is as long as it turns out.
 OPERATORS = {"_local_scalar_dense", "nonzero", "nms", "masked_select", "_unique2", "equal"}
 PLAN = Schedule(iterations=12, images_per_iteration=2, lr=0.01, lr_drop_at=[6], lr_drop_factor=0.1, warmup_iterations=2)
-SOLVER = SolverParams(
-    momentum=0.9,
-    weight_decay=0.01,
-    bias_lr_factor=2.0,
-    trunk_lr_factor=1.0,
-    lr_decay="linear",
-    clip_norm=0.1,
-    log_every=4,
-)
+SOLVER = toy.SOLVER.model_copy(update={"lr_decay": "linear", "clip_norm": 0.1})
 
 
 class Meetings(TorchDispatchMode):
