@@ -1,4 +1,4 @@
-"""Find out what a GPU does with this project, in one call of eight minutes, on a machine with little installed.
+"""Find out what a GPU does with this project, in one call of nine minutes, on a machine with little installed.
 
     python -m benchmarks.gpu_truth --kit DIR --out DIR [--small] [--only SECTION ...]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,22 +13,26 @@ from benchmarks.gpu_network import FULL, SMALL, Batch, Network, make_batch, step
 from benchmarks.gpu_truth.bench import Bench
 from pipeline.detector.arithmetic import set_tf32
 
-PRECISIONS = ("bf16", "tf32", "float32")
-
 
 def run(bench: Bench) -> None:
     """The cells that matter most first: the section may be ended before the last."""
-    counts = (1, 2) if bench.small else (2, 8, 1, 4, 16)
-    for precision, images, last, tuned in itertools.product(PRECISIONS, counts, (True, False), (False, True)):
-        if bench.small and (tuned or not last):
-            continue
-        name = f"{precision}, {images} images, {'channels last' if last else 'contiguous'}{', tuned' * tuned}"
-        bench.attempt(name, lambda p=precision, i=images, c=last, t=tuned: cell(bench, p, i, c, t))
+    _plain(bench, "bf16", (1, 2) if bench.small else (2, 8, 1, 4, 16))
     if bench.device.type == "cuda":
         for name, change in (("graphed", graphed), ("compiled", compiled)):
             for images in (1, 2, 8):
                 title = f"bf16, {images} images, channels last, {name}"
                 bench.attempt(title, lambda i=images, c=change: cell(bench, "bf16", i, True, False, c))
+    for precision in ("tf32", "float32"):
+        _plain(bench, precision, (1, 2) if bench.small else (2, 8, 1))
+
+
+def _plain(bench: Bench, precision: str, counts: Sequence[int]) -> None:
+    """Every layout, with and without cudnn.benchmark."""
+    for images, last, tuned in itertools.product(counts, (True, False), (False, True)):
+        if bench.small and (tuned or not last):
+            continue
+        name = f"{precision}, {images} images, {'channels last' if last else 'contiguous'}{', tuned' * tuned}"
+        bench.attempt(name, lambda i=images, c=last, t=tuned: cell(bench, precision, i, c, t))
 
 
 def cell(
