@@ -142,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=[section.name for section in SECTIONS], metavar="SECTION")
     given = parser.parse_args(arguments)
     kit = given.kit.resolve()
-    chosen = [section for section in SECTIONS if given.only is None or section.name in given.only]
+    usual = [section.name for section in SECTIONS if section.always]
+    chosen = [section for section in SECTIONS if section.name in (given.only or usual)]
     run_all(chosen, kit, given.out.resolve(), check_kit(kit), small=given.small)
     print(f"gpu_truth: see {given.out / 'results.jsonl'}")
 

@@ -1,4 +1,5 @@
-"""The whole graph twice, deterministic, by the commands of dvc.yaml without DVC; step 1 stopped and resumed."""
+"""The whole graph by the commands of dvc.yaml without DVC: twice, deterministic, step 1 stopped and resumed; or once,
+with the whole schedule of a preset."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -23,32 +25,45 @@ from pipeline.presets.apply import apply_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED = "train_rpn_step1"
+TRAININGS = (STOPPED, "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
 # A state as often as possible, by either of the two variables.
 _STATES_OFTEN = {"FRCNN_CHECKPOINT_ITERATIONS": "1", "FRCNN_CHECKPOINT_MINUTES": "0.0001"}
 
 
 def commands() -> dict[str, list[str]]:
     """What each stage of dvc.yaml runs, in order, by this Python."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     found = {}
-    for name, stage in stages.items():
+    for name, stage in _stages().items():
         first, *rest = stage["cmd"].split()
         assert first == "python", f"{name} is run by {first}"
         found[name] = [sys.executable, *rest]
     return found
 
 
+def needs() -> dict[str, set[str]]:
+    """Of each stage of dvc.yaml, the stages whose folders it reads."""
+    stages = _stages()
+    return {
+        name: {dep.removeprefix("data/") for dep in stage["deps"]} & stages.keys() for name, stage in stages.items()
+    }
+
+
+def _stages() -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
 def run(bench: Bench) -> None:
     """Two runs side by side, then the stop. What both have done in two thirds of the time is compared."""
     photos = bench.work / "few-photos"
     copy_photos(bench.kit / "photos", photos, 16 if bench.small else 64)
-    projects = [project(bench, photos, bench.work / name) for name in ("one", "two")]
+    projects = [project(bench, photos, bench.work / name, 12 if bench.small else 30) for name in ("one", "two")]
     done: list[dict[str, float]] = [{}, {}]
-    peak, too_late = _Peak(bench), threading.Event()
+    peak, too_late = Peak(bench), threading.Event()
     (limit,) = (section.seconds for section in SECTIONS if section.name == "graph")
     until = time.monotonic() + limit * (PATIENCE if bench.small else 1) * 2 / 3
     threads = [
-        threading.Thread(target=_run_graph, args=(folder, told, too_late))
+        threading.Thread(target=run_graph, args=(folder, told, too_late))
         for folder, told in zip(projects, done, strict=True)
     ]
     for thread in threads:
@@ -78,16 +93,15 @@ def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float
     }
 
 
-def project(bench: Bench, photos: Path, folder: Path) -> Path:
-    """A folder with data/ and params.yaml, where stages can be run."""
+def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) -> Path:
+    """A folder with data/ and params.yaml, where stages can be run, some iterations a training or the preset's own."""
     (folder / "data").mkdir(parents=True)
     for name in ("raw", "weights", "initial_detector", "external_proposals"):
         (folder / "data" / name).mkdir()
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    iterations = 3 if bench.small else 30
-    changes = ["base.deterministic=true", f"dataset.root={photos}"]
+    changes = [f"base.deterministic={'false' if iterations is None else 'true'}", f"dataset.root={photos}"]
     changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
-    for name in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint"):
+    for name in TRAININGS if iterations is not None else ():
         changes += [f"{name}.iterations={iterations}", f"{name}.lr_drop_at=[]", f"{name}.warmup_iterations=1"]
     if bench.small:
         changes += [
@@ -101,15 +115,24 @@ def project(bench: Bench, photos: Path, folder: Path) -> Path:
     return folder
 
 
-def _run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -> None:
-    """Stage after stage; seconds of each that ends well. It ends with the first that does not, or when told to."""
-    for name, command in commands().items():
-        if too_late.is_set():
+def run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -> None:
+    """Each stage as soon as those that it reads have ended well; `done` gets the seconds of each that does. After one
+    that does not, or when it is too late, none is started."""
+    waiting, running = needs(), dict[str, tuple[subprocess.Popen[bytes], float]]()
+    while running or not too_late.is_set():
+        for name in [name for name, own in waiting.items() if own <= done.keys() and not too_late.is_set()]:
+            del waiting[name]
+            running[name] = (_start(folder, commands()[name]), time.monotonic())
+        for name, (process, began) in list(running.items()):
+            if process.poll() is not None:
+                del running[name]
+                if process.returncode != 0:
+                    too_late.set()
+                else:
+                    done[name] = time.monotonic() - began
+        if not running and not any(own <= done.keys() for own in waiting.values()):
             return
-        began = time.monotonic()
-        if _start(folder, command).wait() != 0:
-            return
-        done[name] = time.monotonic() - began
+        time.sleep(0.02)
 
 
 def _start(folder: Path, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
@@ -139,7 +162,7 @@ def _stopped(folder: Path, expected: dict[str, str]) -> dict[str, object]:
     return {"status": status, "states_kept": kept, "status_of_the_next": again, "same_bytes": same}
 
 
-class _Peak:
+class Peak:
     """The most memory of the card in use."""
 
     def __init__(self, bench: Bench) -> None:

@@ -21,12 +21,14 @@ class Section:
         seconds: after which it is ended; what it has recorded by then counts.
         records: in words.
         predicted: by what it speaks of; for an H100 unless it says something else.
+        always: otherwise it is run only where --only names it.
     """
 
     name: str
     seconds: int
     records: str
     predicted: Mapping[str, str] = field(default_factory=dict)
+    always: bool = True
 
 
 SECTIONS = (
@@ -85,5 +87,12 @@ SECTIONS = (
         90,
         "trunk and RPN forward and backward by images, layout, precision, cudnn.benchmark; graphed; compiled: TFLOP/s",
         {"bf16 or TF32 over float32": "4 to 6 times"},
+    ),
+    Section(
+        "whole",
+        330,
+        "the whole graph once with the schedule of voc6_vgg16: seconds a stage, mAP, peak memory",
+        {"seconds": "two hundred, of which the starts of processes are half"},
+        always=False,
     ),
 )

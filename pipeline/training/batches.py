@@ -68,10 +68,17 @@ class MapViews:
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
     """(B, channels, H, W) in channels_last layout, zero where an array does not reach."""
     height, width = max(a.shape[1] for a in arrays), max(a.shape[2] for a in arrays)
-    stacked = np.zeros((len(arrays), height, width, arrays[0].shape[0]), dtype=arrays[0].dtype)
-    for target, array in zip(stacked, arrays, strict=True):
-        target[: array.shape[1], : array.shape[2]] = array.transpose(1, 2, 0)
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
+    # Pinned from the start where there is a GPU: a copy into pinned memory would take as long again.
+    stacked = torch.empty(
+        len(arrays), height, width, arrays[0].shape[0], dtype=dtype, pin_memory=torch.cuda.is_available()
+    )
+    for target, array in zip(stacked.numpy(), arrays, strict=True):
+        _, own_height, own_width = array.shape
+        target[:own_height, :own_width] = array.transpose(1, 2, 0)
+        target[:own_height, own_width:] = 0
+        target[own_height:] = 0
+    return stacked.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -324,8 +331,14 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def pinned(value: Any) -> Any:
-    """The tensors of a batch in pinned memory where there is a GPU, else as they are."""
-    return _each_tensor(value, Tensor.pin_memory) if torch.cuda.is_available() else value
+    """The tensors of a batch in pinned memory where there is a GPU, else as they are; of a `Batch`, those that a step
+    takes."""
+    if not torch.cuda.is_available():
+        return value
+    if isinstance(value, Batch):
+        for_step = value.for_step()
+        return replace(_each_tensor(for_step, Tensor.pin_memory), anchors=value.anchors, rois=value.rois)
+    return _each_tensor(value, Tensor.pin_memory)
 
 
 def _each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

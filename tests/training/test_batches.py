@@ -220,5 +220,7 @@ def test_batches_are_pinned_where_there_is_a_gpu_and_else_left_alone(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
     (made,) = prefetch(lambda _: batch, range(1))
-    assert made.views.maps.device.type == made.rois[0].deltas.device.type == "meta"
+    assert made.views.maps.device.type == made.drawn_rois.deltas.device.type == "meta"
     assert made.seeds == batch.seeds
+    # The step takes them put together: single images' samples are only looked at where a loss is not finite.
+    assert made.drawn_rois is not None and made.rois[0].deltas.device.type == "cpu"
