@@ -26,6 +26,11 @@ class Entry(NamedTuple):
     image_id: str
     mirrored: bool
 
+    @property
+    def seed_key(self) -> tuple[str, int]:
+        """What seeds take: the image, and its view as an integer, 0 plain and 1 mirrored."""
+        return self.image_id, int(self.mirrored)
+
 
 @dataclass(frozen=True)
 class ImageInfo:

@@ -208,7 +208,7 @@ class AnchorSampler:
     def draw(self, epoch: int, entry: Entry) -> AnchorSample:
         """The sample of one image in one epoch."""
         assignment = self._targets[entry]
-        generator = torch_generator(self._seed, self._stage, "anchors", epoch, *entry)
+        generator = torch_generator(self._seed, self._stage, "anchors", epoch, *entry.seed_key)
         order = torch.arange(len(assignment.fg))
         fg, bg = sample_fg_bg(order, torch.from_numpy(assignment.bg), self._count, self._fg_fraction, generator)
         return AnchorSample(torch.from_numpy(assignment.fg)[fg], bg, torch.from_numpy(assignment.deltas)[fg])
@@ -225,7 +225,7 @@ class RoISampler:
         """The sample of one image in one epoch, fg first."""
         rows = self._targets[entry]
         labels = torch.from_numpy(rows["label"].astype(np.int64))
-        generator = torch_generator(self._seed, self._stage, "rois", epoch, *entry)
+        generator = torch_generator(self._seed, self._stage, "rois", epoch, *entry.seed_key)
         fg = torch.nonzero(labels > 0).squeeze(1)
         bg = torch.nonzero(labels == 0).squeeze(1)
         drawn = torch.cat(sample_fg_bg(fg, bg, self._count, self._fg_fraction, generator))
@@ -270,7 +270,7 @@ class BatchLoader:
                 regions = np.ascontiguousarray(self._gt.regions(entry, width))
                 labels = self._gt[entry.image_id][1]
                 gt.append(GtBoxes(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(regions)))
-        seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry) for entry in entries]
+        seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry.seed_key) for entry in entries]
         anchors = [self._anchors.draw(epoch, entry) for entry in entries] if self._anchors else []
         rois = [self._rois.draw(epoch, entry) for entry in entries] if self._rois else []
         return Batch(
