@@ -20,8 +20,8 @@ from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, our_loop, step_of
 from pipeline.artifacts.stores import FeatureMaps
+from pipeline.feeding.views import MapViews
 from pipeline.params.training import Schedule
-from pipeline.training.batches import MapViews
 from pipeline.training.steps import HeadStep, RPNStep
 from stages.features import features
 

@@ -36,10 +36,10 @@ from pipeline.artifacts.stores import Entry, ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import Detections
+from pipeline.launcher import for_inference, launch
 from pipeline.metrics.boxes import Detections as Judged
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.file import Params
-from pipeline.training.launcher import for_inference, launch
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
 
 NAME = "inference_time"

@@ -28,12 +28,12 @@ from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.build import load_trunk
 from pipeline.detector.trunk import Trunk
+from pipeline.launcher import launch
 from pipeline.metrics.boxes import Detections
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
 from pipeline.metrics.coco import coco_metrics
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.file import Params, load_params
-from pipeline.training.launcher import launch
 from pipeline.training.order import EpochOrder
 from pipeline.training.run import entries_of
 

@@ -30,20 +30,13 @@ from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, GroundTruth
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.build import anchor_grid, initial_rpn, load_trunk, new_trunk, pretrained_head
 from pipeline.detector.rpn import ProposalRule
+from pipeline.feeding.prefetching import prefetch
+from pipeline.feeding.views import ImageViews, MapViews, ViewSource
+from pipeline.launcher import launch
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
-from pipeline.training.batches import (
-    AnchorSampler,
-    BatchLoader,
-    ImageViews,
-    MapViews,
-    RoISampler,
-    ViewSource,
-    prefetch,
-    put_anchors_together,
-)
-from pipeline.training.launcher import launch
+from pipeline.training.batches import AnchorSampler, BatchLoader, RoISampler, put_anchors_together
 from pipeline.training.loop import train
 from pipeline.training.run import epoch_order
 from pipeline.training.steps import HeadStep, JointStep, RPNStep

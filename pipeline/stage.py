@@ -20,7 +20,7 @@ from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
 from pipeline.run_times import remember_run
-from pipeline.stopping import Stopped, end_with_parent, heed_nothing_more, heed_signals
+from pipeline.stopping import Stopped, end_with_parent, heed_signals, ignore_signals
 from pipeline.yaml_files import read_yaml
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
@@ -143,7 +143,7 @@ def run_stage(
             raise
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
     except Stopped as stopped:
-        heed_nothing_more()
+        ignore_signals()
         print(f"{name}: {stopped}; the next run goes on from what is kept of this one", file=sys.stderr, flush=True)
         _end(stopped.status)
     _end(0)

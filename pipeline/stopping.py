@@ -45,7 +45,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
 
-def heed_nothing_more() -> None:
+def ignore_signals() -> None:
     """The process is about to end: signals come too late."""
     for number in (signal.SIGTERM, signal.SIGINT, _PARENT_IS_GONE):
         signal.signal(number, signal.SIG_IGN)

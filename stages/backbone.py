@@ -12,10 +12,10 @@ from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
+from pipeline.launcher import launch
 from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.launcher import launch
 from pipeline.training.pretrain import pretrain_trunk
 from pipeline.training.resumable import resumable
 

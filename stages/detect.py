@@ -20,11 +20,12 @@ from pipeline.artifacts.tables import Columns, box_columns, boxes_of
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.detector.network import Proposer, detect_in_maps
 from pipeline.detector.postprocess import to_original
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.views import ImageViews
+from pipeline.launcher import for_inference, launch
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import ImageViews, prefetch, to_device
-from pipeline.training.launcher import for_inference, launch
-from pipeline.training.steps import maps_of
 from pipeline.words import count_text
 
 

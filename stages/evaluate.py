@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, judged_images
+from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, evaluated_images
 from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns, write_table
 from pipeline.metrics.boxes import Detections as ScoredBoxes
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
@@ -28,7 +28,7 @@ _CURVE_POINTS = 101
 def evaluate(stage: Stage) -> None:
     """Judge detections against the original boxes, proposals against the resized ones."""
     params = stage.params.evaluate
-    images = judged_images(stage.input("resize"), params.split)
+    images = evaluated_images(stage.input("resize"), params.split)
     classes = json.loads((stage.input("resize") / "classes.json").read_text(encoding="utf-8"))
     index_of = {image.image_id: i for i, image in enumerate(images)}
     found = _read_detections(stage, index_of)

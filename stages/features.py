@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from pipeline.artifacts.stores import ResizedImages
 from pipeline.build import load_trunk
+from pipeline.feeding.maps import maps_of, trunk_source, write_maps
+from pipeline.launcher import for_inference, launch
 from pipeline.stage import Stage, run_stage
-from pipeline.training.launcher import for_inference, launch
-from pipeline.training.maps import what_the_trunk_sees, write_maps
-from pipeline.training.steps import maps_of
 
 
 def features(stage: Stage) -> None:
@@ -18,7 +17,7 @@ def features(stage: Stage) -> None:
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     images = ResizedImages(stage.input("resize"), "train")
-    write_maps(stage, images, what_the_trunk_sees(stage, images), lambda views: maps_of(trunk, views), accelerator)
+    write_maps(stage, images, trunk_source(stage, images), lambda views: maps_of(trunk, views), accelerator)
 
 
 if __name__ == "__main__":

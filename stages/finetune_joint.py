@@ -13,11 +13,11 @@ from pipeline.artifacts.stores import AnchorTargets, GroundTruth, ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_trunk, pretrained_head
 from pipeline.detector.rpn import ProposalRule
+from pipeline.feeding.maps import trunk_source
+from pipeline.launcher import launch
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
-from pipeline.training.launcher import launch
-from pipeline.training.maps import what_the_trunk_sees
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import JointStep
 
@@ -48,7 +48,7 @@ def finetune_joint(stage: Stage) -> None:
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    source = what_the_trunk_sees(stage, images)
+    source = trunk_source(stage, images)
     together = partial(put_anchors_together, feature_size=trunk.feature_size, per_location=rpn.per_location)
     loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt, images=images)
     run_training(step, loader, schedule, params.solver, accelerator, stage)

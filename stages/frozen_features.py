@@ -18,7 +18,7 @@ from pipeline.stage import Stage, run_stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.training.batches import Views
+    from pipeline.feeding.views import Views
 
 
 def frozen_features(stage: Stage) -> None:
@@ -30,9 +30,9 @@ def frozen_features(stage: Stage) -> None:
         return
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.build import load_trunk
-    from pipeline.training.batches import ImageViews
-    from pipeline.training.launcher import for_inference, launch
-    from pipeline.training.maps import write_maps
+    from pipeline.feeding.maps import write_maps
+    from pipeline.feeding.views import ImageViews
+    from pipeline.launcher import for_inference, launch
 
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)

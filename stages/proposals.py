@@ -21,12 +21,12 @@ from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
 from pipeline.detector.rpn import ProposalRule
 from pipeline.exchange.importing import read_external_proposals, to_resized
+from pipeline.feeding.maps import maps_of, trunk_source
+from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.views import MapViews
+from pipeline.launcher import for_inference, launch
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import MapViews, prefetch, to_device
-from pipeline.training.launcher import for_inference, launch
-from pipeline.training.maps import what_the_trunk_sees
-from pipeline.training.steps import maps_of
 from pipeline.words import count_text
 
 Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
@@ -67,7 +67,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     rpn = load_rpn(stage.input("rpn"), shape.out_channels, stage.params.anchors, stage.params.rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, shape.stride), rule)
-    source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else what_the_trunk_sees(stage, images)
+    source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
     seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
     left = work.missing
     batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))

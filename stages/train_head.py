@@ -16,12 +16,13 @@ from pipeline.artifacts.tables import ImageRows
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import load_head, load_trunk, new_trunk, pretrained_head
 from pipeline.detector.roi_head import RoIHead
+from pipeline.feeding.maps import trunk_source
+from pipeline.feeding.views import MapViews, ViewSource
+from pipeline.launcher import launch
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import BatchLoader, MapViews, RoISampler, ViewSource
-from pipeline.training.launcher import launch
-from pipeline.training.maps import what_the_trunk_sees
+from pipeline.training.batches import BatchLoader, RoISampler
 from pipeline.training.run import entries_of, epoch_order, run_training
 from pipeline.training.steps import HeadStep
 
@@ -39,7 +40,7 @@ def train_head(stage: Stage) -> None:
         trunk = None
     else:
         images = ResizedImages(stage.input("resize"), "train")
-        source, sizes = what_the_trunk_sees(stage, images), entries_of(images, params.base.mirror)
+        source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
     head = _initial_head(stage, on_maps)
     targets = ImageRows(stage.input("proposal_targets") / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)

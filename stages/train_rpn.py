@@ -12,13 +12,14 @@ import torch
 from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
+from pipeline.feeding.enough import check_anchors
+from pipeline.feeding.maps import trunk_source
+from pipeline.feeding.views import MapViews, ViewSource
+from pipeline.launcher import launch
 from pipeline.params.training import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, MapViews, ViewSource, put_anchors_together
-from pipeline.training.enough import check_anchors
-from pipeline.training.launcher import launch
-from pipeline.training.maps import what_the_trunk_sees
+from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
 from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
 from pipeline.training.steps import RPNStep
 
@@ -36,7 +37,7 @@ def train_rpn(stage: Stage) -> None:
         trunk = None
     else:
         images = ResizedImages(stage.input("resize"), "train")
-        source, sizes = what_the_trunk_sees(stage, images), entries_of(images, params.base.mirror)
+        source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
     shape = new_trunk(params.backbone)
     if on_maps and params.train_rpn_step3.init == "step1":

@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import cli, gpus
+from pipeline import cli, gpus, launcher
 from pipeline.bundle.detector import _device as detector_device
 from pipeline.detector.arithmetic import tf32
 from pipeline.device import gpu_model, gpu_or_cpu
 from pipeline.errors import InputError, is_out_of_memory
 from pipeline.gpus import is_gpu_meant
+from pipeline.launcher import launch
 from pipeline.params.training import Base
-from pipeline.training import launcher
-from pipeline.training.launcher import launch
 from tests.conftest import ROOT
 
 CARD = "#!/bin/sh\necho '0, GPU-aaaa-1'\n"

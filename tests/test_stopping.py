@@ -33,7 +33,7 @@ with stopping.safe_points():
     try:
         stopping.stop_if_asked()
     except stopping.Stopped as stopped:
-        stopping.heed_nothing_more()
+        stopping.ignore_signals()
         os.kill(os.getpid(), signal.SIGTERM)
         print(stopped.status)
 """

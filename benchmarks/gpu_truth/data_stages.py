@@ -13,11 +13,11 @@ from pipeline.artifacts.stores import Entry
 from pipeline.build import load_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
+from pipeline.feeding.maps import as_stored, is_finite, maps_of
+from pipeline.feeding.prefetching import to_device
+from pipeline.feeding.views import ImageViews
+from pipeline.launcher import for_inference, launch
 from pipeline.stage import Stage
-from pipeline.training.batches import ImageViews, to_device
-from pipeline.training.launcher import for_inference, launch
-from pipeline.training.maps import as_stored, is_finite
-from pipeline.training.steps import maps_of
 from stages import features as features_stage
 
 

@@ -14,8 +14,8 @@ from pipeline.detector.network import FasterRCNN
 from pipeline.detector.operators import nms
 from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.rpn import ProposalRule
-from pipeline.training.batches import prefetch
-from pipeline.training.launcher import launch
+from pipeline.feeding.prefetching import prefetch
+from pipeline.launcher import launch
 from pipeline.training.loop import train
 
 

@@ -10,9 +10,11 @@ from benchmarks.gpu_truth.bench import Bench
 from benchmarks.photos import Photos
 from benchmarks.training_time import loader_of, step_of
 from pipeline.artifacts.stores import FeatureMaps
+from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.views import MapViews
+from pipeline.launcher import launch
 from pipeline.params.training import Schedule
-from pipeline.training.batches import Batch, BatchLoader, MapViews, prefetch, to_device
-from pipeline.training.launcher import launch
+from pipeline.training.batches import Batch, BatchLoader
 from pipeline.training.loop import train
 
 STAGE = "train_rpn_step1"

@@ -82,7 +82,7 @@ def held_out_images(folder: Path) -> ResizedImages:
     return ResizedImages(folder, "val", "test")
 
 
-def judged_images(folder: Path, split: str) -> ResizedImages:
+def evaluated_images(folder: Path, split: str) -> ResizedImages:
     """The images of `evaluate.split`.
 
     Raises:

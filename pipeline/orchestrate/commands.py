@@ -33,8 +33,8 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
         tell(slow)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
+        from pipeline.orchestrate.prefect_artifacts import summary
         from pipeline.orchestrate.record import read_record
-        from pipeline.orchestrate.showing import summary
 
         server.wait()
         tell(f"watch it at {server.url}/runs")

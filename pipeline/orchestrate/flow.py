@@ -22,12 +22,12 @@ from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.cancellation import SECONDS_TO_SEND, stopped_when_cancelled
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
-from pipeline.orchestrate.outside import SECONDS_TO_SEND, stopped_from_outside
+from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
-from pipeline.orchestrate.showing import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
 from pipeline.orchestrate.workspace import check_data, hold_workspace
@@ -59,7 +59,7 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
         stack.callback(gallery.close)
         runner = StageRunner(root, slots_of_this_machine(), lock)
         run = _FlowRun(root, flow_run_id, graph, runner, gallery, began)
-        stack.enter_context(stopped_from_outside(runner.stop, flow_run_id))
+        stack.enter_context(stopped_when_cancelled(runner.stop, flow_run_id))
         run.until_all_ended()
         seconds = time.monotonic() - began
         write_record(root, seconds, run.records)

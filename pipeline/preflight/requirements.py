@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from pipeline.datasets.faults import Faults
 from pipeline.errors import InputError
+from pipeline.feeding.enough import check_anchors, check_enough, check_enough_with_gt
 from pipeline.params.file import Params
 from pipeline.params.training import Schedule
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import any_anchor
 from pipeline.preflight.collecting import Checked
-from pipeline.training.enough import check_anchors, check_enough, check_enough_with_gt
 
 _TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
 

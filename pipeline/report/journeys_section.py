@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry, judged_images
+from pipeline.artifacts.stores import Entry, evaluated_images
 from pipeline.artifacts.tables import read_columns
 from pipeline.report.page import Part, Section, Slide, Slides, Text
 from pipeline.report.run import Run
@@ -18,9 +18,9 @@ from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import Picture, encode_webp
 from pipeline.views.inspect.anchor_panels import assignment_panels
 from pipeline.views.inspect.artifact import read_graph
-from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.map_panels import channel_panels
 from pipeline.views.inspect.panels import panels_of
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.samples import NetworkImages
 
 _TRAINING_LEAD = (
@@ -83,20 +83,20 @@ def journeys_section(run: Run, count: int) -> Section:
 
 def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[list[tuple[str, list[Tile]]]]:
     # Imported here: torch is needed for what is not stored of test images, and takes longer than all other pages.
-    from pipeline.report.unstored import Unstored
+    from pipeline.report.recomputed import Recomputed
 
-    graph, unstored = read_graph(run.root), Unstored(run, "train_head_step2")
+    graph, recomputed = read_graph(run.root), Recomputed(run, "train_head_step2")
     score = run.params.evaluate.confusion_score
     for image_id in image_ids:
         entry = Entry(image_id, False)
-        asked = Asked(run.command("resize"), run.root, entry, score, graph, run.params)
+        request = PanelRequest(run.command("resize"), run.root, entry, score, graph, run.params)
         journey = [
             (_OF_TRAINING["resize"], panels_of(run.command("resize"), run.root, entry, graph=graph, params=run.params)),
             (
                 "Anchors, and which of them would be fg if this were a training image.",
-                assignment_panels(asked, unstored.assignment(entry), counts=False),
+                assignment_panels(request, recomputed.assignment(entry), counts=False),
             ),
-            (_OF_TRAINING["features"], channel_panels(asked, unstored.feature_map(entry))),
+            (_OF_TRAINING["features"], channel_panels(request, recomputed.feature_map(entry))),
         ]
         *earlier, last = [f"detect_{network}" for network in networks]
         for stage in (*earlier, last):
@@ -110,7 +110,7 @@ def errors_by_image(run: Run, network: str) -> dict[str, Counter[str]]:
     """Every judged image with its errors by kind, of detections that `evaluate.confusion_score` takes in."""
     score = run.params.evaluate.confusion_score
     errors: dict[str, Counter[str]] = {
-        image.image_id: Counter() for image in judged_images(run.need("resize"), run.params.evaluate.split)
+        image.image_id: Counter() for image in evaluated_images(run.need("resize"), run.params.evaluate.split)
     }
     columns = ["image_id", "kind", "score", "gt"]
     rows = read_columns(run.need(f"evaluate_{network}") / "matches.parquet", schemas.MATCHES, columns)

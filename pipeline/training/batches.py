@@ -5,80 +5,19 @@ Shapes: B images; H, W the batch's padded height, width; D channels; F fg, N bg 
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.stores import AnchorTargets, Entry, FeatureMaps, GroundTruth, ResizedImages, deltas_of
+from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, ResizedImages, deltas_of
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.detector.sampling import sample_fg_bg
+from pipeline.feeding.prefetching import ON_HOST
+from pipeline.feeding.views import Views, ViewSource
 from pipeline.seeding import derive_seed, torch_generator
-
-
-@dataclass(frozen=True)
-class Views:
-    """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps` (B, D, Fh, Fw), padded with zeros.
-
-    `sizes` are the images' own (H, W); `entries` name them.
-    """
-
-    entries: list[Entry]
-    sizes: list[tuple[int, int]]
-    images: Tensor | None = None
-    maps: Tensor | None = None
-
-
-class ViewSource(Protocol):
-    """Where views come from: images, or feature maps in their place."""
-
-    def load(self, entries: Sequence[Entry]) -> Views:
-        """The views of some entries, padded to a common size."""
-
-
-class ImageViews:
-    """Views of resized images, mirrored at load time."""
-
-    def __init__(self, images: ResizedImages) -> None:
-        self._images = images
-
-    def load(self, entries: Sequence[Entry]) -> Views:
-        """The pixels of some entries."""
-        arrays = [self._images.pixels(entry).transpose(2, 0, 1) for entry in entries]
-        return Views(list(entries), [array.shape[1:] for array in arrays], images=_stack(arrays))
-
-
-class MapViews:
-    """Views of cached feature maps."""
-
-    def __init__(self, maps: FeatureMaps) -> None:
-        self._maps = maps
-
-    def load(self, entries: Sequence[Entry]) -> Views:
-        """The maps of some entries."""
-        sizes = [self._maps.size(entry) for entry in entries]
-        return Views(list(entries), sizes, maps=_stack([self._maps[entry] for entry in entries]))
-
-
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """(B, channels, H, W) in channels_last layout, zero where an array does not reach."""
-    height, width = max(a.shape[1] for a in arrays), max(a.shape[2] for a in arrays)
-    dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
-    # Pinned from the start where there is a GPU: a copy into pinned memory would take as long again.
-    stacked = torch.empty(
-        len(arrays), height, width, arrays[0].shape[0], dtype=dtype, pin_memory=torch.cuda.is_available()
-    )
-    for target, array in zip(stacked.numpy(), arrays, strict=True):
-        _, own_height, own_width = array.shape
-        target[:own_height, :own_width] = array.transpose(1, 2, 0)
-        target[:own_height, own_width:] = 0
-        target[own_height:] = 0
-    return stacked.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -139,8 +78,8 @@ class Batch:
     """One iteration's input. What a step does not train on is empty."""
 
     views: Views
-    anchors: list[AnchorSample]
-    rois: list[RoISample]
+    anchors: list[AnchorSample] = field(metadata=ON_HOST)
+    rois: list[RoISample] = field(metadata=ON_HOST)
     gt: list[GtBoxes]
     scales: list[tuple[float, float]]
     seeds: list[int]
@@ -283,69 +222,3 @@ class BatchLoader:
             self._put_together(anchors, views.sizes) if self._put_together else None,
             put_rois_together(rois) if rois else None,
         )
-
-
-Item = TypeVar("Item")
-
-
-def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
-    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here.
-
-    Where there is a GPU, tensors lie in pinned memory, so that the CPU need not wait for the copy. That is one of the
-    GPU's own queue: it waits for the kernels before it, and those after it wait for it."""
-    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-
-    def put(item: tuple[Item | None, BaseException | None]) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for index in indices:
-                if stopped.is_set():
-                    return
-                put((pinned(make(index)), None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        for _ in indices:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Move every tensor inside dataclasses, lists and tuples of a batch."""
-    return _each_tensor(value, lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def pinned(value: Any) -> Any:
-    """The tensors of a batch in pinned memory where there is a GPU, else as they are; of a `Batch`, those that a step
-    takes."""
-    if not torch.cuda.is_available():
-        return value
-    if isinstance(value, Batch):
-        for_step = value.for_step()
-        return replace(_each_tensor(for_step, Tensor.pin_memory), anchors=value.anchors, rois=value.rois)
-    return _each_tensor(value, Tensor.pin_memory)
-
-
-def _each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _each_tensor(getattr(value, f.name), change) for f in fields(value)})
-    if isinstance(value, list) and value and not isinstance(value[0], int | tuple):
-        return [_each_tensor(item, change) for item in value]
-    return value

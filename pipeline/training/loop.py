@@ -14,10 +14,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
+from pipeline.feeding.prefetching import to_device
 from pipeline.params.training import Schedule, SolverParams
 from pipeline.stopping import is_asked, stop_if_asked
 from pipeline.training.bad_batch import save_batch
-from pipeline.training.batches import Batch, to_device
+from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.meter import Meter, NotFiniteError, Row
 from pipeline.training.packing import pack, unpack

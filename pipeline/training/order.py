@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.artifacts.stores import Entry
+from pipeline.feeding.enough import check_enough
 from pipeline.seeding import numpy_generator
-from pipeline.training.enough import check_enough
 
 
 class EpochOrder:

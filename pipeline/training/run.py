@@ -10,11 +10,12 @@ from torch import nn
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
 from pipeline.detector.convolution import weight_gradient_by
+from pipeline.feeding.enough import check_enough_with_gt
+from pipeline.feeding.prefetching import prefetch
 from pipeline.params.detector import RPNParams
 from pipeline.params.training import Schedule, SolverParams
 from pipeline.stage import Stage
-from pipeline.training.batches import Batch, prefetch
-from pipeline.training.enough import check_enough_with_gt
+from pipeline.training.batches import Batch
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 from pipeline.training.resumable import resumable

@@ -19,31 +19,13 @@ from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.prefetching import pinned, to_device
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import (
-    Batch,
-    DrawnRoIs,
-    Views,
-    pinned,
-    put_anchors_together,
-    put_rois_together,
-    to_device,
-)
+from pipeline.training.batches import Batch, DrawnRoIs, put_anchors_together, put_rois_together
 
 Losses = dict[str, Tensor]
 FeatureSize = Callable[[int, int], tuple[int, int]]
-
-
-def maps_of(trunk: Trunk | None, views: Views) -> Tensor:
-    """Feature maps of a batch: computed by the trunk from images or from the maps of its frozen blocks, or, without a
-    trunk, as cached."""
-    if views.maps is not None:
-        kind = views.maps.device.type
-        dtype = torch.get_autocast_dtype(kind) if trunk and torch.is_autocast_enabled(kind) else torch.float32
-        maps = views.maps.float().to(dtype)  # in two steps, as torch has no fast way from float16 to bf16
-        return trunk.trained(maps) if trunk else maps
-    assert trunk is not None and views.images is not None
-    return trunk(trunk.normalise(views.images, views.sizes))
 
 
 class RPNStep(nn.Module):

@@ -21,15 +21,15 @@ from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.graph import nodes_of, opened
-from pipeline.orchestrate.outside import stopped_from_outside
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import Stopped
 from pipeline.orchestrate.workspace import check_data, hold_workspace
 from pipeline.workers.asking import Workers
-from pipeline.workers.bringing import bring_home
 from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments
+from pipeline.workers.fetching import fetch_results
 from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
 from pipeline.workers.plan import Plan, PlannedRun, plan_of
 from pipeline.workers.pools import pool_of, register
@@ -73,7 +73,7 @@ def train_on_workers(
             return Failed(message=str(error))
         stopping = threading.Event()
         run = _Coordination(plan, revision, results, Workers(deployments, stopping), stopping)
-        stack.enter_context(stopped_from_outside(stopping.set, UUID(this_flow_run.get_id())))
+        stack.enter_context(stopped_when_cancelled(stopping.set, UUID(this_flow_run.get_id())))
         run.until_all_ended()
         write_record(root, time.monotonic() - began, run.records)
         ended = run.outcome()
@@ -82,7 +82,7 @@ def train_on_workers(
                 done = {name: text for name, text in texts.items() if run.has_all_of(name)}
                 keep_experiments(root, done, run.lock_of, get_run_logger().info)
             elif ended.is_completed():
-                bring_home(root, run.lock_of(*texts), get_run_logger().info)
+                fetch_results(root, run.lock_of(*texts), get_run_logger().info)
         except InputError as error:
             return Failed(message=str(error))
     return ended

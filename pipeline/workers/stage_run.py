@@ -18,10 +18,10 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled, Completed, Failed, State
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.dvc_stage import StageRunner
 from pipeline.orchestrate.graph import LockFile, nodes_of, opened
 from pipeline.orchestrate.guarded import Guarded
-from pipeline.orchestrate.outside import stopped_from_outside
 from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
 from pipeline.orchestrate.workspace import environment_in, hold_workspace
 from pipeline.workers.clone import prepare_clone
@@ -66,7 +66,7 @@ class _Run:
             if found := states.fetch():
                 self._tell(f"{stage}: {found // 2} states of a run that was cut short are here")
             runner = StageRunner(self._root, slots_of_this_machine(), lock)
-            stack.enter_context(stopped_from_outside(runner.stop, flow_run_id))
+            stack.enter_context(stopped_when_cancelled(runner.stop, flow_run_id))
             try:
                 with states.sent_while():
                     run = runner.run(node, self._tell)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, judged_images
+from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, evaluated_images
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.errors import InputError
@@ -107,6 +107,6 @@ def test_regions_are_no_gt_and_mirror_with_the_image(tmp_path: Path) -> None:
 
 def test_a_split_without_images_is_told(tmp_path: Path) -> None:
     resize = resized(tmp_path / "resize", (CAR, 1, False))
-    assert len(judged_images(resize, "train")) == 1
+    assert len(evaluated_images(resize, "train")) == 1
     with pytest.raises(InputError, match=r"images\.parquet: has no val images; change evaluate\.split or dataset"):
-        judged_images(resize, "val")
+        evaluated_images(resize, "val")

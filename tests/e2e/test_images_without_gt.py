@@ -16,9 +16,9 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.errors import InputError
+from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params
 from pipeline.stage import Stage
-from pipeline.training.batches import ImageViews
 from tests.conftest import TINY, Project, new_project
 
 FULL, EMPTY = ("car0", "car1"), ("road0", "road1")

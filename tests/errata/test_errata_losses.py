@@ -14,8 +14,9 @@ from pipeline.detector.losses import roi_losses, rpn_losses, smooth_l1
 from pipeline.detector.matching import FG, match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.feeding.views import Views
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import AnchorSample, Batch, GtBoxes, Views
+from pipeline.training.batches import AnchorSample, Batch, GtBoxes
 from pipeline.training.steps import JointStep
 from tests.errata.conftest import Page
 

@@ -19,9 +19,9 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.stores import FeatureMaps, ResizedImages
 from pipeline.artifacts.weights import State, load_part, save_parts
 from pipeline.build import load_head, load_trunk
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params
-from pipeline.training.batches import ImageViews
-from pipeline.training.steps import maps_of
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, command_of, same_start, weights_of
 

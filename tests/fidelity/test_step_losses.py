@@ -15,8 +15,9 @@ from pipeline.detector.backbone import build_trunk
 from pipeline.detector.losses import smooth_l1
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead
+from pipeline.feeding.views import Views
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import AnchorSample, Batch, GtBoxes, RoISample, Views
+from pipeline.training.batches import AnchorSample, Batch, GtBoxes, RoISample
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.fidelity import reference
 

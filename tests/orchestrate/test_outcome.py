@@ -53,7 +53,7 @@ def test_a_stopped_flow_is_cancelled(flow_run: Any) -> None:
 def test_a_stage_goes_on_though_its_progress_cannot_be_shown(
     flow_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from pipeline.orchestrate import showing
+    from pipeline.orchestrate import prefect_artifacts
 
     tried = []
 
@@ -61,7 +61,7 @@ def test_a_stage_goes_on_though_its_progress_cannot_be_shown(
         tried.append("tried")
         raise ConnectionError("the server is gone")
 
-    monkeypatch.setattr(showing, "get_client", no_client)
-    bar = showing.ProgressArtifact(NODES["one"], uuid4(), uuid4())
+    monkeypatch.setattr(prefect_artifacts, "get_client", no_client)
+    bar = prefect_artifacts.ProgressArtifact(NODES["one"], uuid4(), uuid4())
     bar.hear("one: 3/4 images, 2.0 images/s, 0:05 left")
     assert tried == ["tried"]

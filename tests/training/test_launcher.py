@@ -11,8 +11,8 @@ import torch
 from pipeline.detector.arithmetic import set_determinism
 from pipeline.detector.backbone import build_trunk
 from pipeline.errors import InputError
+from pipeline.launcher import check_pool, for_inference, launch
 from pipeline.params.training import Base
-from pipeline.training.launcher import check_pool, for_inference, launch
 
 
 def base(deterministic: bool, precision: str = "float32") -> Base:

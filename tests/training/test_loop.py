@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from pipeline.artifacts.stores import Entry
 from pipeline.errors import InputError
+from pipeline.feeding.views import Views
 from pipeline.params.training import Schedule, SolverParams
-from pipeline.training.batches import Batch, Views
+from pipeline.training.batches import Batch
 from pipeline.training.loop import Row, lr_factor, make_optimiser, train
 
 PLAIN = {

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.stores import Entry
+from pipeline.feeding.views import Views
 from pipeline.params.training import Schedule, SolverParams
-from pipeline.training.batches import Batch, Views
+from pipeline.training.batches import Batch
 
 ITERATIONS = 23
 

@@ -20,11 +20,11 @@ from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour
 from pipeline.views.inspect.artifact import read_graph
-from pipeline.views.inspect.asked import Asked, entry_of
 from pipeline.views.inspect.judged import judged_detections
 from pipeline.views.inspect.map_panels import objectness_of
 from pipeline.views.inspect.panels import panels_of
 from pipeline.views.inspect.proposal_panels import rank_colours
+from pipeline.views.inspect.request import PanelRequest, entry_of
 from pipeline.views.marks import heat_over
 from tests.views.regenerate import GOLDEN, SHOWN, sheet
 from tests.views.scene import DETECTIONS, GT, HEIGHT, PROPOSALS, STRIDE, WIDTH, anchors, gt_boxes, turned, write_scene
@@ -188,7 +188,7 @@ def test_kinds_judged_here_are_those_of_the_evaluation(tiny_run: Project) -> Non
         entry = Entry(f"test_{place:05d}", False)
         params = load_params(tiny_run.root / "params.yaml")
         found, here = (
-            judged_detections(Asked(stored, tiny_run.root, entry, 0.5, own, params)) for own in (graph, without)
+            judged_detections(PanelRequest(stored, tiny_run.root, entry, 0.5, own, params)) for own in (graph, without)
         )
         assert (found.source, here.source) == ("kinds of evaluate_step4", "judged here")
         assert (found.kind == here.kind).all() and (found.gt_index == here.gt_index).all()

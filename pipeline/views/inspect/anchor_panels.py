@@ -23,7 +23,7 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
-from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
 from pipeline.words import count_text
 
@@ -35,30 +35,30 @@ _GT_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERM
 _MARGIN = 4  # px around the anchors of a location
 
 
-def anchor_panels(asked: Asked) -> list[Tile]:
+def anchor_panels(request: PanelRequest) -> list[Tile]:
     """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location."""
-    gt = asked.images.gt_of(asked.entry).trainable
-    return assignment_panels(asked, assignment_of(asked.folder, asked.entry, gt.boxes))
+    gt = request.images.gt_of(request.entry).trainable
+    return assignment_panels(request, assignment_of(request.folder, request.entry, gt.boxes))
 
 
-def assignment_panels(asked: Asked, own: Assignment, counts: bool = True) -> list[Tile]:
+def assignment_panels(request: PanelRequest, own: Assignment, counts: bool = True) -> list[Tile]:
     """The same of an assignment that comes from elsewhere; with or without how many of each kind a location has."""
-    pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
-    anchors = asked.params.anchors
+    pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
+    anchors = request.params.anchors
     shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
-    stride = 1 << POOLINGS[asked.params.backbone.name]
+    stride = 1 << POOLINGS[request.params.backbone.name]
     centres = grid_centres(*own.feature_size, stride)
-    labels = _labels(asked, own, centres, shapes)
+    labels = _labels(request, own, centres, shapes)
     place = _shown_location(gt.boxes, centres, pixels)
     return [
-        _centres_panel(pixels, centres, place, own, stride, asked.name),
+        _centres_panel(pixels, centres, place, own, stride, request.name),
         _location_panel(pixels, centres[place], shapes, anchors.ratios, labels[place]),
         _fg_panel(pixels, own, gt.boxes),
         *(_count_panel(pixels, labels, own.feature_size, kind) for kind in ((1, -1, 0) if counts else ())),
     ]
 
 
-def _labels(asked: Asked, own: Assignment, centres: Floats, shapes: Floats) -> np.ndarray:
+def _labels(request: PanelRequest, own: Assignment, centres: Floats, shapes: Floats) -> np.ndarray:
     """(Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored; the stored anchors must be those of params.yaml."""
     labels = np.where(own.is_bg, 0, -1).astype(np.int8)
     fits = len(labels) == len(centres) * len(shapes)
@@ -66,7 +66,7 @@ def _labels(asked: Asked, own: Assignment, centres: Floats, shapes: Floats) -> n
         anchors = grid_anchors(centres, shapes)[own.fg]
         fits = bool(np.abs(anchors - own.fg_anchors).max() < 0.05)
     if not fits:
-        raise InputError(f"{asked.folder}: is of other anchors than params.yaml's; dvc repro {asked.command.stage}")
+        raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
     labels[own.fg] = 1
     return labels.reshape(len(centres), len(shapes))
 

@@ -62,7 +62,7 @@ def inspect_artifact(
     else:
         from pipeline.views.contact_sheet import contact_sheet
         from pipeline.views.encoding import encode_png
-        from pipeline.views.inspect.asked import entry_of
+        from pipeline.views.inspect.request import entry_of
 
         if not shows_images(command):
             raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")

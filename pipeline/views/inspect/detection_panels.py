@@ -23,10 +23,10 @@ from pipeline.views.drawing import (
     dimmed,
     draw_boxes,
 )
-from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.judged import Judged, judged_detections
 from pipeline.views.inspect.map_panels import SIDE, objectness_panel
 from pipeline.views.inspect.proposal_panels import rank_panel, read_proposals
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.words import count_text
 
 KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
@@ -41,34 +41,34 @@ KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
 """Colour, line and legend of each kind of detection, and of a missed gt box; the tags tell it once more."""
 
 
-def detect_panels(asked: Asked) -> list[Tile]:
+def detect_panels(request: PanelRequest) -> list[Tile]:
     """Objectness, the classified proposals, the gt, and the detections by kind."""
-    pixels, judged = asked.images.pixels(asked.entry), judged_detections(asked)
-    rows, gt = read_proposals(asked), judged.gt.trainable
-    classified = asked.params.detect.proposals
+    pixels, judged = request.images.pixels(request.entry), judged_detections(request)
+    rows, gt = read_proposals(request), judged.gt.trainable
+    classified = request.params.detect.proposals
     return [
-        objectness_panel(asked, pixels, gt.boxes),
+        objectness_panel(request, pixels, gt.boxes),
         rank_panel(pixels, gt.boxes, boxes_of(rows), rows["score"], classified),
-        *error_panels(asked, pixels, judged),
+        *error_panels(request, pixels, judged),
     ]
 
 
-def evaluate_panels(asked: Asked) -> list[Tile]:
+def evaluate_panels(request: PanelRequest) -> list[Tile]:
     """The gt, and the detections by kind."""
-    return error_panels(asked, asked.images.pixels(asked.entry), judged_detections(asked))
+    return error_panels(request, request.images.pixels(request.entry), judged_detections(request))
 
 
-def error_panels(asked: Asked, pixels: np.ndarray, judged: Judged) -> list[Tile]:
+def error_panels(request: PanelRequest, pixels: np.ndarray, judged: Judged) -> list[Tile]:
     """The gt boxes, those that are missed in a colour of their own, and beside them the detections by kind."""
-    names = asked.images.class_names()
+    names = request.images.class_names()
     return [
-        _gt_panel(asked, pixels, judged, names),
-        _kinds_panel(asked, pixels, judged, names),
+        _gt_panel(request, pixels, judged, names),
+        _kinds_panel(request, pixels, judged, names),
     ]
 
 
-def _gt_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
-    missed, gt = judged.missed(asked.score), judged.gt
+def _gt_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
+    missed, gt = judged.missed(request.score), judged.gt
     layers, keys = [], []
     states = [("found", GREEN, "solid", ~missed & ~gt.ignored), ("missed", YELLOW, "dashed", missed)]
     for name, colour, dash, own in [*states, ("ignored", WHITE, "dotted", gt.ignored)]:
@@ -77,19 +77,19 @@ def _gt_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[
             texts = [class_name(names, int(label)) + told for label in gt.labels[own]]
             layers.append(BoxLayer(gt.boxes[own], colour, texts, dash=dash))  # type: ignore[arg-type]
             keys.append(Key(colour, f"gt box {name}", dash))  # type: ignore[arg-type]
-    caption = f"{asked.name}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"{caption} at score {asked.score:g}", keys)
+    caption = f"{request.name}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"{caption} at score {request.score:g}", keys)
 
 
-def _kinds_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
-    shown = np.flatnonzero(judged.score >= asked.score)
+def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
+    shown = np.flatnonzero(judged.score >= request.score)
     layers: list[BoxLayer] = []
     keys, counts = [], []
     for kind, (colour, dash, told) in KIND_STYLES.items():
         own = shown[judged.kind[shown] == kind]
         boxes, texts = judged.boxes[own], [_tag(judged, int(i), names) for i in own]
         if kind == "missed":
-            missed = judged.missed(asked.score)
+            missed = judged.missed(request.score)
             boxes = judged.gt.boxes[missed]
             texts = []  # the panel of the gt has them
         if len(boxes):
@@ -97,7 +97,7 @@ def _kinds_panel(asked: Asked, pixels: np.ndarray, judged: Judged, names: Sequen
             layers.insert(0 if kind == "missed" else len(layers), BoxLayer(boxes[::-1], colour, texts[::-1], dash=dash))
             keys.append(Key(colour, told, dash))
             counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
-    caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {asked.score:g}: "
+    caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {request.score:g}: "
     caption += (", ".join(counts) or "none") + f" ({judged.source})"
     return Tile(draw_boxes(dimmed(pixels), layers, SIDE), caption, keys)
 

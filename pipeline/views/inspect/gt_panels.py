@@ -8,31 +8,31 @@ from pipeline.artifacts.stores import Entry
 from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
-from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.samples import GtBoxes, OriginalImages
 from pipeline.words import count_text
 
 SIDE = 900
 
 
-def dataset_panels(asked: Asked) -> list[Tile]:
+def dataset_panels(request: PanelRequest) -> list[Tile]:
     """The original image."""
-    images = OriginalImages(asked.folder, asked.root / asked.command.input("raw"))
-    pixels = images.pixels(asked.entry.image_id)
-    gt = images.gt(Entry(asked.entry.image_id, False), pixels.shape[1])
-    row = images.row(asked.entry.image_id)
-    caption = f"{asked.name}, {row['split']}, {row['file']}: {row['width']} x {row['height']} px, {_counts(gt)}"
+    images = OriginalImages(request.folder, request.root / request.command.input("raw"))
+    pixels = images.pixels(request.entry.image_id)
+    gt = images.gt(Entry(request.entry.image_id, False), pixels.shape[1])
+    row = images.row(request.entry.image_id)
+    caption = f"{request.name}, {row['split']}, {row['file']}: {row['width']} x {row['height']} px, {_counts(gt)}"
     layers = class_layers(gt, images.class_names())
     return [Tile(draw_boxes(pixels, layers, SIDE), caption, _legend(gt))]
 
 
-def resize_panels(asked: Asked) -> list[Tile]:
+def resize_panels(request: PanelRequest) -> list[Tile]:
     """The image as the network sees it."""
-    gt, row = asked.images.gt_of(asked.entry), asked.images.row(asked.entry.image_id)
+    gt, row = request.images.gt_of(request.entry), request.images.row(request.entry.image_id)
     size = f"{row['original_width']} x {row['original_height']} -> {row['width']} x {row['height']} px"
-    caption = f"{asked.name}, {row['split']}: {size}, {_counts(gt)}"
-    layers = class_layers(gt, asked.images.class_names())
-    return [Tile(draw_boxes(asked.images.pixels(asked.entry), layers, SIDE), caption, _legend(gt))]
+    caption = f"{request.name}, {row['split']}: {size}, {_counts(gt)}"
+    layers = class_layers(gt, request.images.class_names())
+    return [Tile(draw_boxes(request.images.pixels(request.entry), layers, SIDE), caption, _legend(gt))]
 
 
 def class_layers(gt: GtBoxes, names: Sequence[str]) -> list[BoxLayer]:

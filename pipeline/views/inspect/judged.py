@@ -11,7 +11,7 @@ from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.errors import judge
 from pipeline.views.command import StageCommand
-from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.samples import GtBoxes
 
 
@@ -47,16 +47,16 @@ class Judged:
         return missed
 
 
-def judged_detections(asked: Asked) -> Judged:
-    """The detections of the asked image, of a detect stage or of the one that an evaluate stage judged."""
-    is_detect = asked.command.module == "detect"
-    folder = asked.folder if is_detect else asked.root / asked.command.input("detections")
-    evaluate = asked.graph.reader_of("evaluate", "detections", asked.command.out) if is_detect else asked.command
-    rows = ImageRows(folder / "detections.parquet", schemas.DETECTIONS)[asked.entry]
-    scale = asked.images.scale(asked.entry.image_id)
-    gt, original = asked.images.gt_of(asked.entry), boxes_of(rows)
+def judged_detections(request: PanelRequest) -> Judged:
+    """The detections of the request image, of a detect stage or of the one that an evaluate stage judged."""
+    is_detect = request.command.module == "detect"
+    folder = request.folder if is_detect else request.root / request.command.input("detections")
+    evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if is_detect else request.command
+    rows = ImageRows(folder / "detections.parquet", schemas.DETECTIONS)[request.entry]
+    scale = request.images.scale(request.entry.image_id)
+    gt, original = request.images.gt_of(request.entry), boxes_of(rows)
     label = rows["label"].astype(np.int64)
-    stored = _stored(asked, evaluate, rows) if evaluate is not None else None
+    stored = _stored(request, evaluate, rows) if evaluate is not None else None
     if stored is not None:
         kind, index, iou, source = stored
     else:
@@ -68,13 +68,13 @@ def judged_detections(asked: Asked) -> Judged:
 
 
 def _stored(
-    asked: Asked, evaluate: StageCommand, rows: dict[str, np.ndarray]
+    request: PanelRequest, evaluate: StageCommand, rows: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str] | None:
     """kind, gt and IoU of each detection from matches.parquet; None where it is absent or of other detections."""
-    path = asked.root / evaluate.out / "matches.parquet"
+    path = request.root / evaluate.out / "matches.parquet"
     if not path.is_file():
         return None
-    matches = ImageRows(path, schemas.MATCHES)[asked.entry]
+    matches = ImageRows(path, schemas.MATCHES)[request.entry]
     own = {name: values[matches["kind"] != "missed"] for name, values in matches.items()}
     if not np.array_equal(own["score"], rows["score"]) or not np.array_equal(boxes_of(own), boxes_of(rows)):
         return None

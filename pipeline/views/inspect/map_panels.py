@@ -14,7 +14,7 @@ from pipeline.artifacts.tables import ImageRows
 from pipeline.errors import InputError
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
-from pipeline.views.inspect.asked import Asked
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import heat_map, heat_over, ramp_keys, zoom_of
 
 SIDE = 560
@@ -24,18 +24,20 @@ _COLUMNS = 4
 _GAP = 4
 
 
-def features_panels(asked: Asked) -> list[Tile]:
+def features_panels(request: PanelRequest) -> list[Tile]:
     """The image, the mean over the channels, and the channels that vary most over this image."""
-    feature_map = map_of(asked.folder, asked.entry)
+    feature_map = map_of(request.folder, request.entry)
     if feature_map is None:
-        raise InputError(f"{asked.folder}: has no map of {member_name(*asked.entry)}; dvc repro {asked.command.stage}")
-    return channel_panels(asked, feature_map)
+        raise InputError(
+            f"{request.folder}: has no map of {member_name(*request.entry)}; dvc repro {request.command.stage}"
+        )
+    return channel_panels(request, feature_map)
 
 
-def channel_panels(asked: Asked, feature_map: np.ndarray) -> list[Tile]:
+def channel_panels(request: PanelRequest, feature_map: np.ndarray) -> list[Tile]:
     """The same of a (D, Fh, Fw) map that comes from elsewhere."""
     values = feature_map.astype(np.float32)
-    pixels, (depth, height, width) = asked.images.pixels(asked.entry), values.shape
+    pixels, (depth, height, width) = request.images.pixels(request.entry), values.shape
     mean, spread = values.mean(axis=0), values.std(axis=(1, 2))
     strongest = np.argsort(-spread, kind="stable")[:_CHANNELS]
     low, high = float(mean.min()), float(mean.max())
@@ -45,7 +47,7 @@ def channel_panels(asked: Asked, feature_map: np.ndarray) -> list[Tile]:
     dead = int((spread == 0).sum())
     told = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
     return [
-        Tile(enlarged(pixels, SIDE)[0], asked.name),
+        Tile(enlarged(pixels, SIDE)[0], request.name),
         Tile(over, caption, keys),
         Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), told, wide=True),
     ]
@@ -99,19 +101,19 @@ def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
     return None if plain is None else Objectness(plain[:, ::-1].astype(np.float32), " (the plain image's, mirrored)")
 
 
-def objectness_panel(asked: Asked, pixels: np.ndarray, gt_boxes: np.ndarray) -> Tile:
+def objectness_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray) -> Tile:
     """Where the RPN sees objects, with the gt boxes; or the image and word that there is no map."""
-    found = objectness_of(asked.folder, asked.entry)
+    found = objectness_of(request.folder, request.entry)
     gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
     if found is None:
-        told = f"{asked.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
+        told = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
         return Tile(draw_boxes(pixels, [gt], SIDE), told)
     over = heat_over(pixels, found.values, SIDE, 0.0, 1.0)
     zoom = zoom_of(over, pixels)
     image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
     height, width = found.values.shape
     caption = (
-        f"{asked.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.told}; "
+        f"{request.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.told}; "
         f"highest {found.values.max():.2f}"
     )
     return Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"]))

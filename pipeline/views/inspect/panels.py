@@ -12,14 +12,14 @@ from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.inspect.anchor_panels import anchor_panels
 from pipeline.views.inspect.artifact import Graph, read_graph
-from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.detection_panels import detect_panels, evaluate_panels
 from pipeline.views.inspect.gt_panels import dataset_panels, resize_panels
 from pipeline.views.inspect.map_panels import features_panels
 from pipeline.views.inspect.proposal_panels import proposal_panels
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.inspect.target_panels import target_panels
 
-_PANELS: dict[str, Callable[[Asked], list[Tile]]] = {
+_PANELS: dict[str, Callable[[PanelRequest], list[Tile]]] = {
     "dataset": dataset_panels,
     "resize": resize_panels,
     "anchor_targets": anchor_panels,
@@ -65,4 +65,4 @@ def panels_of(
     if make is None:
         raise InputError(f"{command.stage} is of no single images; leave out --image")
     params = params or load_params(Path(root) / "params.yaml")
-    return make(Asked(command, Path(root), entry, score, graph or read_graph(root), params))
+    return make(PanelRequest(command, Path(root), entry, score, graph or read_graph(root), params))

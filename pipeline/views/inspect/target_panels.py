@@ -25,8 +25,8 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
-from pipeline.views.inspect.asked import Asked
 from pipeline.views.inspect.map_panels import SIDE, map_of
+from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
 from pipeline.views.pooling import pool_rois
 from pipeline.words import count_text
@@ -38,26 +38,26 @@ _SHOWN_CHANNELS = 6
 _GAP = 6
 
 
-def target_panels(asked: Asked) -> list[Tile]:
+def target_panels(request: PanelRequest) -> list[Tile]:
     """fg RoIs with arrows and targets; bg RoIs; in step 4 the pooled features of a few fg RoIs."""
-    pixels, gt = asked.images.pixels(asked.entry), asked.images.gt_of(asked.entry).trainable
-    rows = ImageRows(asked.folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)[asked.entry]
+    pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
+    rows = ImageRows(request.folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)[request.entry]
     proposed = rows["rank"] >= 0  # an appended gt box is its own target
     fg = np.flatnonzero(proposed & (rows["label"] > 0))
     shown = _of_each_gt(fg, rows["matched_gt"], rows["max_iou"])
     boxes, targets = boxes_of(rows), np.zeros((0, 4), np.float32)
     if len(shown):
-        targets = decode_targets(_raw_deltas(asked, rows)[shown], boxes[shown])
+        targets = decode_targets(_raw_deltas(request, rows)[shown], boxes[shown])
     counts = {kind: int((proposed & (sign(rows["label"]) == kind)).sum()) for kind in (1, 0, -1)}
     appended = int((~proposed).sum())
     told = (
-        f"{asked.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
+        f"{request.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
         f"{count_text(appended, 'appended gt box', 'appended gt boxes')}"
     )
     return [
         fg_panel(pixels, gt.boxes, boxes[shown], targets, told),
         _bg_panel(pixels, gt.boxes, boxes, rows),
-        *_pooled_panels(asked, pixels, boxes, shown),
+        *_pooled_panels(request, pixels, boxes, shown),
     ]
 
 
@@ -78,16 +78,16 @@ def _of_each_gt(rows: np.ndarray, matched_gt: np.ndarray, max_iou: np.ndarray) -
     return np.concatenate(chosen)
 
 
-def _raw_deltas(asked: Asked, rows: dict[str, np.ndarray]) -> np.ndarray:
+def _raw_deltas(request: PanelRequest, rows: dict[str, np.ndarray]) -> np.ndarray:
     """(N, 4) deltas with the normalisation undone."""
-    path = asked.folder / "normalisation.json"
+    path = request.folder / "normalisation.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         mean, std = (np.array(content[name], np.float64)[rows["label"].astype(int).clip(0)] for name in ("mean", "std"))
         raw: np.ndarray = deltas_of(rows) * std + mean
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: holds no mean and std of each class ({error}); dvc repro {asked.folder.name}"
+            f"{path}: holds no mean and std of each class ({error}); dvc repro {request.folder.name}"
         ) from error
     return raw
 
@@ -128,14 +128,14 @@ def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, rows:
     return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {told[1]}; {told[0]}", keys)
 
 
-def _pooled_panels(asked: Asked, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
+def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
     """Where a head reads these RoIs from cached maps: the image's RoIs as it gets them."""
-    reader = asked.graph.reader_of("train_head", "proposal_targets", asked.command.out)
+    reader = request.graph.reader_of("train_head", "proposal_targets", request.command.out)
     maps = reader.options.get("features") if reader else None
-    feature_map = map_of(asked.root / maps, asked.entry) if maps is not None else None
+    feature_map = map_of(request.root / maps, request.entry) if maps is not None else None
     if feature_map is None or not len(shown):
         return []
-    head, scale = asked.params.roi_head, 1 / (1 << POOLINGS[asked.params.backbone.name])
+    head, scale = request.params.roi_head, 1 / (1 << POOLINGS[request.params.backbone.name])
     few = shown[np.unique(np.linspace(0, len(shown) - 1, _SHOWN_POOLED).round().astype(int))]
     pooled = pool_rois(feature_map, boxes[few], scale, head.output_size, head.pool)
     name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
+from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
+from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.views import ImageViews, MapViews, Views, ViewSource
 from pipeline.progress import track
 from pipeline.stage import Stage
-from pipeline.training.batches import ImageViews, MapViews, Views, ViewSource, prefetch, to_device
 from pipeline.words import count_text
 
 
@@ -65,7 +67,19 @@ def is_finite(maps: Tensor) -> bool:
     return bool(torch.isfinite(maps.abs().amax()))
 
 
-def what_the_trunk_sees(stage: Stage, images: ResizedImages) -> ViewSource:
+def maps_of(trunk: Trunk | None, views: Views) -> Tensor:
+    """Feature maps of a batch: computed by the trunk from images or from the maps of its frozen blocks, or, without a
+    trunk, as cached."""
+    if views.maps is not None:
+        kind = views.maps.device.type
+        dtype = torch.get_autocast_dtype(kind) if trunk and torch.is_autocast_enabled(kind) else torch.float32
+        maps = views.maps.float().to(dtype)  # in two steps, as torch has no fast way from float16 to bf16
+        return trunk.trained(maps) if trunk else maps
+    assert trunk is not None and views.images is not None
+    return trunk(trunk.normalise(views.images, views.sizes))
+
+
+def trunk_source(stage: Stage, images: ResizedImages) -> ViewSource:
     """The maps of its frozen blocks where frozen_features is given and has kept them, else images."""
     if stage.inputs["frozen_features"] is None:
         return ImageViews(images)

@@ -18,7 +18,7 @@ _ENDED = (StateType.CANCELLING, StateType.CANCELLED, StateType.CRASHED)
 
 
 @contextmanager
-def stopped_from_outside(stop: Callable[[], None], flow_run_id: UUID) -> Iterator[None]:
+def stopped_when_cancelled(stop: Callable[[], None], flow_run_id: UUID) -> Iterator[None]:
     """Call `stop` when someone cancels the run or calls it crashed; end when the worker that began this is gone."""
     over = threading.Event()
     parent = os.getppid() if "PREFECT__FLOW_RUN_ID" in os.environ else None

@@ -8,13 +8,13 @@ import torch
 from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
 from pipeline.build import anchor_grid, load_trunk
 from pipeline.detector.matching import BG, FG, assign_anchors
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.views import ImageViews
 from pipeline.report.run import Run
-from pipeline.training.batches import ImageViews
-from pipeline.training.steps import maps_of
 from pipeline.views.anchors import Assignment
 
 
-class Unstored:
+class Recomputed:
     """Computed from the resized images, params.yaml and the trunk that `trunk_stage` trained.
 
     Raises:

@@ -16,7 +16,7 @@ from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.results import has_remote
 
 
-def bring_home(root: Path, lock: Mapping[str, LockEntry], tell: Callable[[str], None]) -> None:
+def fetch_results(root: Path, lock: Mapping[str, LockEntry], tell: Callable[[str], None]) -> None:
     """Have `lock` as these stages' part of dvc.lock, and what they wrote in the workspace.
 
     Raises:

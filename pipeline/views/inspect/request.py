@@ -1,4 +1,4 @@
-"""What is asked of a panel: a stage, an image, and from which score on detections are shown."""
+"""What is request of a panel: a stage, an image, and from which score on detections are shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SPLITS = {"detect": ("val", "test"), "evaluate": ("val", "test"), "dataset": _A
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelRequest:
     """A stage's command in the project's folder, one image, the score, the graph, which names related stages, and all
     parameters."""
 

@@ -1,0 +1,79 @@
+"""Batches made ahead by a thread, and brought to a device."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Item = TypeVar("Item")
+
+ON_HOST = MappingProxyType({"on_host": True})
+"""Metadata of a batch's fields that seldom leave the host, so that they are not put into pinned memory."""
+
+
+def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
+    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here.
+
+    Where there is a GPU, tensors lie in pinned memory, so that the CPU need not wait for the copy. That is one of the
+    GPU's own queue: it waits for the kernels before it, and those after it wait for it."""
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(item: tuple[Item | None, BaseException | None]) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for index in indices:
+                if stopped.is_set():
+                    return
+                put((pinned(make(index)), None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        for _ in indices:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move every tensor inside dataclasses, lists and tuples of a batch."""
+    return _each_tensor(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def pinned(value: Any) -> Any:
+    """The tensors of a batch in pinned memory where there is a GPU, but for its fields that are `ON_HOST`; else as they
+    are."""
+    return _each_tensor(value, Tensor.pin_memory, skip=ON_HOST) if torch.cuda.is_available() else value
+
+
+def _each_tensor(
+    value: Any, change: Callable[[Tensor], Tensor], skip: Mapping[str, object] = MappingProxyType({})
+) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        own = [f.name for f in fields(value) if not skip or f.metadata != skip]
+        return replace(value, **{name: _each_tensor(getattr(value, name), change, skip) for name in own})
+    if isinstance(value, list) and value and not isinstance(value[0], int | tuple):
+        return [_each_tensor(item, change, skip) for item in value]
+    return value

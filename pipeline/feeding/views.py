@@ -1,0 +1,76 @@
+"""From stores to tensors: images, or feature maps in their place, padded to one size.
+
+Shapes: B images; H, W the batch's padded height, width; D channels; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.artifacts.stores import Entry, FeatureMaps, ResizedImages
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps` (B, D, Fh, Fw), padded with zeros.
+
+    `sizes` are the images' own (H, W); `entries` name them.
+    """
+
+    entries: list[Entry]
+    sizes: list[tuple[int, int]]
+    images: Tensor | None = None
+    maps: Tensor | None = None
+
+
+class ViewSource(Protocol):
+    """Where views come from: images, or feature maps in their place."""
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The views of some entries, padded to a common size."""
+
+
+class ImageViews:
+    """Views of resized images, mirrored at load time."""
+
+    def __init__(self, images: ResizedImages) -> None:
+        self._images = images
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The pixels of some entries."""
+        arrays = [self._images.pixels(entry).transpose(2, 0, 1) for entry in entries]
+        return Views(list(entries), [array.shape[1:] for array in arrays], images=_stack(arrays))
+
+
+class MapViews:
+    """Views of cached feature maps."""
+
+    def __init__(self, maps: FeatureMaps) -> None:
+        self._maps = maps
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The maps of some entries."""
+        sizes = [self._maps.size(entry) for entry in entries]
+        return Views(list(entries), sizes, maps=_stack([self._maps[entry] for entry in entries]))
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    """(B, channels, H, W) in channels_last layout, zero where an array does not reach."""
+    height, width = max(a.shape[1] for a in arrays), max(a.shape[2] for a in arrays)
+    dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
+    # Pinned from the start where there is a GPU: a copy into pinned memory would take as long again.
+    stacked = torch.empty(
+        len(arrays), height, width, arrays[0].shape[0], dtype=dtype, pin_memory=torch.cuda.is_available()
+    )
+    for target, array in zip(stacked.numpy(), arrays, strict=True):
+        _, own_height, own_width = array.shape
+        target[:own_height, :own_width] = array.transpose(1, 2, 0)
+        target[:own_height, own_width:] = 0
+        target[own_height:] = 0
+    return stacked.permute(0, 3, 1, 2)
