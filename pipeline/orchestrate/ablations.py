@@ -80,7 +80,7 @@ def select(ablations: Sequence[Ablation], names: Sequence[str]) -> list[Ablation
     return [a for a in ablations if not names or a.name == "base" or a.name in names]
 
 
-def run_ablations(root: Path, names: Sequence[str], tell: Callable[[str], None]) -> pd.DataFrame:
+def run_ablations(root: Path, names: Sequence[str], log: Callable[[str], None]) -> pd.DataFrame:
     """Run the named ablations, or all, in the workspace `root`, then put params.yaml and data/ back.
 
     Returns:
@@ -95,8 +95,8 @@ def run_ablations(root: Path, names: Sequence[str], tell: Callable[[str], None])
     with _params_put_back(root):
         original = (root / "params.yaml").read_text(encoding="utf-8")
         for number, ablation in enumerate(chosen, start=1):
-            told = ", ".join(f"{key}={value}" for key, value in ablation.changes.items())
-            tell(f"[{number}/{len(chosen)}] {ablation.name}: {told or f'the network {ablation.network} of base'}")
+            changes = ", ".join(f"{key}={value}" for key, value in ablation.changes.items())
+            log(f"[{number}/{len(chosen)}] {ablation.name}: {changes or f'the network {ablation.network} of base'}")
             write_text(root / "params.yaml", changed_params(original, ablation.changes))
             _forget_experiment(root, ablation.experiment)
             _dvc(root, "exp", "run", "--name", ablation.experiment)

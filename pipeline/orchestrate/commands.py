@@ -16,8 +16,8 @@ from pipeline.surroundings import check_repository
 from pipeline.yaml_files import read_yaml
 
 
-def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Run the stages, all where none is named, and tell where to watch and how it went.
+def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
+    """Run the stages, all where none is named, and log where to watch and how it went.
 
     Exits with 130 where it was cancelled.
 
@@ -26,28 +26,28 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
     """
     check_repository(root)
     if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # of which DVC would not tell the line
+        read_yaml(root / "params.yaml")  # of which DVC would not name the line
     refuse_if_held(root)
     prepare_environment(root)
     if slow := slow_precision(root):
-        tell(slow)
+        log(slow)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
-        from pipeline.orchestrate.prefect_artifacts import summary
+        from pipeline.orchestrate.prefect_artifacts import summary_text
         from pipeline.orchestrate.record import read_record
 
         server.wait()
-        tell(f"watch it at {server.url}/runs")
+        log(f"watch it at {server.url}/runs")
         try:
             state = train_faster_rcnn(list(stages), return_state=True)
         finally:
             sent = send_what_waits()
         if state.is_completed() or state.is_cancelled():
-            tell(f"\n{summary(root, *read_record(root))}")
-    message = state.message or "the flow failed; its log tells why"
+            log(f"\n{summary_text(root, *read_record(root))}")
+    message = state.message or "the flow failed; see its log"
     status = 0 if state.is_completed() else 130 if state.is_cancelled() else 1
     if not sent:
-        tell(f"{message}; Prefect's server did not take the last logs")
+        log(f"{message}; Prefect's server did not take the last logs")
         sys.stdout.flush()
         os._exit(status)
     if status == 1:
@@ -55,13 +55,13 @@ def run_flow(root: Path, stages: Sequence[str], tell: Callable[[str], None]) -> 
     sys.exit(status)
 
 
-def keep_pages_open(root: Path, tell: Callable[[str], None]) -> None:
+def keep_pages_open(root: Path, log: Callable[[str], None]) -> None:
     """Serve Prefect's pages until Ctrl-C."""
     prepare_environment(root)
     with prefect_server(root) as server:
         server.wait()
-        tell(f"{server.url} (Ctrl-C ends it)")
+        log(f"{server.url} (Ctrl-C ends it)")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            tell("stopped")
+            log("stopped")

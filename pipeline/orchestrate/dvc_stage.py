@@ -1,4 +1,4 @@
-"""Running one stage through DVC, which decides whether it must run, and telling how it ended."""
+"""Running one stage through DVC, which decides whether it must run, and how it ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.guarded import Guarded
-from pipeline.orchestrate.slots import Slot, Slots, Stopped
+from pipeline.orchestrate.slots import Slot, Slots, StageStopped
 from pipeline.orchestrate.workspace import environment_in
 
 # A stage says with this status (EX_TEMPFAIL of sysexits.h) that trying again may help.
@@ -63,7 +63,7 @@ class StageRunner:
         """Run `dvc repro` of this stage alone, its lines handed over as they come.
 
         Raises:
-            Stopped: `stop` was called.
+            StageStopped: `stop` was called.
         """
         ready = time.monotonic()
         with self._slots.lend(node.meta.gpu, node.meta.cores, self.stopping, on_line) as slot:
@@ -81,7 +81,7 @@ class StageRunner:
                     self._under_way.discard(guarded)
             run.marks["ended"] = time.monotonic()
         if self.stopping.is_set() and run.status:
-            raise Stopped
+            raise StageStopped
         _judge(node, run)
         return run
 
@@ -95,7 +95,7 @@ class StageRunner:
     def _start(self, node: StageNode, slot: Slot) -> Guarded:
         with self._lock:
             if self.stopping.is_set():
-                raise Stopped
+                raise StageStopped
             guarded = Guarded(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name],
                 cwd=self._root,
@@ -139,7 +139,7 @@ def _hear(line: str, node: StageNode, run: StageRun, on_line: Callable[[str], No
 
 def _judge(node: StageNode, run: StageRun) -> None:
     if not run.status:
-        # What it told on the way is of no consequence; nor is a timer that fired when it had just ended.
+        # What it reported on the way is of no consequence; nor is a timer that fired when it had just ended.
         run.error, run.passing, run.timed_out = "", False, False
     elif run.timed_out:
         run.error = f"{node.name}: not done after {node.meta.timeout_minutes:g} minutes (meta.timeout_minutes)"

@@ -28,7 +28,7 @@ from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
 from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
-from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
+from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
 from pipeline.orchestrate.workspace import check_data, hold_workspace
 from pipeline.words import count_text
@@ -65,8 +65,8 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
         write_record(root, seconds, run.records)
         gallery.close()
         show_summary(root, flow_run_id, seconds, run.records)
-        if not runner.stopping.is_set() and (told := renew_report(root)):
-            get_run_logger().info("%s", told)
+        if not runner.stopping.is_set() and (line := renew_report(root)):
+            get_run_logger().info("%s", line)
     return run.outcome()
 
 
@@ -103,12 +103,12 @@ class _FlowRun:
     def outcome(self) -> State[Any]:
         """The state the flow ends in."""
         if self.runner.stopping.is_set():
-            return Cancelled(message="stopped; the next run goes on from here")
+            return Cancelled(message="stopped; the next run resumes from here")
         if self._errors:
             return Failed(message="; ".join(self._errors.values()))
         undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
         if undone:
-            return Failed(message=f"{', '.join(undone)}: not run; the log tells why")
+            return Failed(message=f"{', '.join(undone)}: not run; see the log")
         cached = sum(record.state == "cached" for record in self.records.values())
         return Completed(message=f"{count_text(len(self.records), 'stage')}, {cached} of them cached")
 
@@ -150,7 +150,7 @@ class _FlowRun:
 
         try:
             run = self.runner.run(node, hear)
-        except Stopped:
+        except StageStopped:
             record.state = "cancelled"
             return Cancelled(message="stopped")
         except Exception as problem:

@@ -1,7 +1,7 @@
 """Runs a command and lets nothing of it outlive its caller: `python -I -S guard.py GRACE_SECONDS COMMAND ...`.
 
 The guard leads a session and process group of its own, and adopts the orphans of what the command starts, in whatever
-session. They are ended (SIGTERM, after the grace SIGKILL) when the command ends, when the guard is told to stop by
+session. They are ended (SIGTERM, after the grace SIGKILL) when the command ends, when the guard is asked to stop by
 SIGTERM, and when its standard input closes: the caller holds the other end, so that happens however the caller dies.
 Should the guard itself be killed, the kernel kills the command, and the caller the rest of the group. Exits as the
 command did: 128 + N after signal N, 127 where it cannot be started. Needs the standard library only, so that it starts
@@ -32,7 +32,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, _frame: stops.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
-        # Its standard input is not the guard's: it must not read what tells the guard that the caller lives.
+        # Its standard input is not the guard's: by that pipe the guard knows that the caller lives.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
@@ -55,21 +55,21 @@ def _die_with_the_guard() -> None:
 
 def _end_the_others(grace_seconds: float) -> None:
     deadline = time.monotonic() + grace_seconds
-    told: set[int] = set()
+    terminated: set[int] = set()
     while others := _others():
         # One that forks while the list is read has a child that is not on it: the next list has.
         number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
         for pid, near in others.items():
-            if number == signal.SIGKILL or (near and pid not in told):
+            if number == signal.SIGKILL or (near and pid not in terminated):
                 _signal(pid, number)
-                told.add(pid)
+                terminated.add(pid)
         time.sleep(0.02)
 
 
 def _others() -> dict[int, bool]:
-    """The living processes that stem from the guard, and those of its session; whether it is the guard that tells them.
+    """The living processes that stem from the guard, and those of its session; whether the guard itself ends them.
 
-    One in another session is told by what started it, a guard perhaps, and by this one only when that is gone.
+    One in another session is ended by what started it, a guard perhaps, and by this one only when that is gone.
     """
     own, session = os.getpid(), os.getsid(0)
     living = {pid: kin for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (kin := _kin(pid))}

@@ -31,7 +31,7 @@ class ProgressArtifact:
         self._id: UUID | None = None
 
     def hear(self, line: str) -> None:
-        """Move the bar if the line tells of progress."""
+        """Move the bar if the line reports progress."""
         progress = parse_progress(line)
         if progress is None:
             return
@@ -119,7 +119,7 @@ class Gallery:
 
 def show_summary(root: Path, flow_run_id: UUID, seconds: float, stages: Mapping[str, StageRecord]) -> str:
     """Leave the summary of a flow in the pages; returns its text, Markdown."""
-    text = summary(Path(root), seconds, stages)
+    text = summary_text(Path(root), seconds, stages)
     with get_client(sync_client=True) as client:
         client.create_artifact(
             ArtifactCreate(key="summary", type="markdown", description="Summary", data=text, flow_run_id=flow_run_id)
@@ -127,14 +127,14 @@ def show_summary(root: Path, flow_run_id: UUID, seconds: float, stages: Mapping[
     return text
 
 
-def summary(root: Path, seconds: float, stages: Mapping[str, StageRecord]) -> str:
+def summary_text(root: Path, seconds: float, stages: Mapping[str, StageRecord]) -> str:
     """mAP after each step, then the time of each stage and whether it was cached, as Markdown tables."""
     count = {
         state: sum(stage.state == state for stage in stages.values())
         for state in ("completed", "cached", "failed", "cancelled", "waiting")
     }
-    told = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    lines = [f"{len(stages)} stages in {_clock(seconds)}: {told}.", ""]
+    counts = ", ".join(f"{number} {state}" for state, number in count.items() if number)
+    lines = [f"{len(stages)} stages in {_clock(seconds)}: {counts}.", ""]
     try:
         results = results_frame(root / "data")
     except InputError:

@@ -10,7 +10,7 @@ _SECONDS = 600
 
 
 def renew_report(root: Path) -> str | None:
-    """Write `root`/report.html where dvc.lock is newer; what there is to tell of it, None where it was new enough."""
+    """Write `root`/report.html where dvc.lock is newer; a line on it for the log, None where it was new enough."""
     page, lock = root / "report.html", root / "dvc.lock"
     if not lock.is_file() or (page.is_file() and page.stat().st_mtime >= lock.stat().st_mtime):
         return None

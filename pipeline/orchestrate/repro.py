@@ -23,7 +23,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     check_data(Path(os.path.relpath(root)))
     check_repository(root)
     if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # of which DVC would not tell the line
+        read_yaml(root / "params.yaml")  # of which DVC would not name the line
     with hold_workspace(root) as lock:
         if slow := slow_precision(root):
             print(slow, file=sys.stderr, flush=True)

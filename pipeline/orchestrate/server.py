@@ -106,7 +106,7 @@ class _OwnServer(PrefectServer):
         deadline = time.monotonic() + _SECONDS_TO_START
         while not _answers(f"{self.url}/api"):
             if time.monotonic() > deadline:
-                raise InputError(f"prefect's server does not start; {self._log} tells why")
+                raise InputError(f"prefect's server does not start; see {self._log}")
             time.sleep(0.1)
         write_text(self._record, json.dumps({"url": self.url, "pid": os.getpid()}))
 

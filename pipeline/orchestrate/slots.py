@@ -16,8 +16,8 @@ from pipeline.locking import try_lock
 _SECONDS_BETWEEN_TRIES = 0.2
 
 
-class Stopped(Exception):
-    """The run was told to stop while a stage waited."""
+class StageStopped(Exception):
+    """The run was asked to stop while a stage waited or ran."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,27 @@ class Slots:
 
     @contextmanager
     def lend(
-        self, gpu: int, cores: int, stopping: threading.Event, tell: Callable[[str], None] = lambda line: None
+        self, gpu: int, cores: int, stopping: threading.Event, log: Callable[[str], None] = lambda line: None
     ) -> Iterator[Slot]:
         """Wait for a GPU where `gpu` is 1 and the machine has one, and for `cores` cores, or all where it has fewer.
 
-        `tell` gets a line where it has to wait.
+        `log` gets a line where it has to wait.
 
         Raises:
-            Stopped: `stopping` was set meanwhile.
+            StageStopped: `stopping` was set meanwhile.
         """
         cores = min(cores, self.cores)
-        with self._cores(cores, stopping, tell), self._device(bool(gpu and self.devices), stopping, tell) as slot:
+        with self._cores(cores, stopping, log), self._device(bool(gpu and self.devices), stopping, log) as slot:
             yield slot
 
     @contextmanager
-    def _cores(self, wanted: int, stopping: threading.Event, tell: Callable[[str], None]) -> Iterator[None]:
+    def _cores(self, wanted: int, stopping: threading.Event, log: Callable[[str], None]) -> Iterator[None]:
         with self._changed:
             if self._free_cores < wanted:
-                tell(f"waits until {wanted} of {self.cores} cores are free")
+                log(f"waits until {wanted} of {self.cores} cores are free")
             while self._free_cores < wanted:
                 if stopping.is_set():
-                    raise Stopped
+                    raise StageStopped
                 self._changed.wait(_SECONDS_BETWEEN_TRIES)
             self._free_cores -= wanted
         try:
@@ -79,11 +79,11 @@ class Slots:
                 self._changed.notify_all()
 
     @contextmanager
-    def _device(self, wanted: bool, stopping: threading.Event, tell: Callable[[str], None]) -> Iterator[Slot]:
+    def _device(self, wanted: bool, stopping: threading.Event, log: Callable[[str], None]) -> Iterator[Slot]:
         if not wanted:
             yield Slot(None)
             return
-        told = False
+        logged = False
         while not stopping.is_set():
             for device in self.devices:
                 descriptor = self._open(device)
@@ -96,11 +96,11 @@ class Slots:
                 finally:
                     os.close(lock)
                 return
-            if not told:
-                tell(f"waits for one of {len(self.devices)} GPU(s)")
-                told = True
+            if not logged:
+                log(f"waits for one of {len(self.devices)} GPU(s)")
+                logged = True
             stopping.wait(_SECONDS_BETWEEN_TRIES)
-        raise Stopped
+        raise StageStopped
 
     def _open(self, device: str) -> int:
         # Other people's flows must be able to hold it, whatever this one's umask.

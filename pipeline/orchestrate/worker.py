@@ -16,7 +16,7 @@ from pipeline.orchestrate.server import prefect_server, prepare_environment
 _GRACE_SECONDS = 30.0
 
 
-def run_worker(root: Path, pool: str, tell: Callable[[str], None]) -> None:
+def run_worker(root: Path, pool: str, log: Callable[[str], None]) -> None:
     """Register the work pool and the deployment of prefect.yaml, then serve them, one flow at a time, until Ctrl-C.
 
     Raises:
@@ -26,26 +26,26 @@ def run_worker(root: Path, pool: str, tell: Callable[[str], None]) -> None:
     prepare_environment(root)
     with prefect_server(root) as server:
         server.wait()
-        _prefect_quietly(root, tell, "work-pool", "create", pool, "--type", "process", "--overwrite")
-        _prefect_quietly(root, tell, "--no-prompt", "deploy", "--all", "--pool", pool)
-        tell(f"press Run at {server.url}/deployments, or say: prefect deployment run faster-rcnn/this-machine")
+        _prefect_quietly(root, log, "work-pool", "create", pool, "--type", "process", "--overwrite")
+        _prefect_quietly(root, log, "--no-prompt", "deploy", "--all", "--pool", pool)
+        log(f"press Run at {server.url}/deployments, or say: prefect deployment run faster-rcnn/this-machine")
         with suppress(KeyboardInterrupt):
-            run_prefect(root, tell, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
+            run_prefect(root, log, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
             return
-        tell("stopped")
+        log("stopped")
 
 
-def _prefect_quietly(root: Path, tell: Callable[[str], None], *arguments: str) -> None:
+def _prefect_quietly(root: Path, log: Callable[[str], None], *arguments: str) -> None:
     lines: list[str] = []
     try:
         run_prefect(root, lines.append, *arguments)
     except InputError:
         for line in lines:
-            tell(line)
+            log(line)
         raise
 
 
-def run_prefect(root: Path, tell: Callable[[str], None], *arguments: str, **more: str) -> None:
+def run_prefect(root: Path, log: Callable[[str], None], *arguments: str, **more: str) -> None:
     """Run a command of Prefect's that finds the project's code in `root`, with more environment variables.
 
     Raises:
@@ -55,7 +55,7 @@ def run_prefect(root: Path, tell: Callable[[str], None], *arguments: str, **more
     guarded = Guarded(
         [sys.executable, "-m", "prefect", *arguments], cwd=root, environment=environment, grace_seconds=_GRACE_SECONDS
     )
-    status = guarded.wait(tell)
+    status = guarded.wait(log)
     if status:
         raise InputError(f"prefect {' '.join(arguments)} ended with status {status}; see what it said above")
 

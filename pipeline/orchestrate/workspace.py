@@ -111,8 +111,8 @@ def _have_dvc_lock_by_links(root: Path) -> None:
         own.set("core", "hardlink_lock", "true")
         with local.open("w", encoding="utf-8") as file:
             own.write(file)
-        told = "its file system has no file locks (flock), so DVC locks by hard links from now on"
-        print(f"{local}: {told} (core.hardlink_lock)", file=sys.stderr, flush=True)
+        reason = "its file system has no file locks (flock), so DVC locks by hard links from now on"
+        print(f"{local}: {reason} (core.hardlink_lock)", file=sys.stderr, flush=True)
     _refuse_dvc_at_work(root)
     for left in ("lock", "rwlock.lock"):
         (root / ".dvc" / "tmp" / left).unlink(missing_ok=True)

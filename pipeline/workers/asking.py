@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling, Crashed
 
-from pipeline.orchestrate.slots import Stopped
+from pipeline.orchestrate.slots import StageStopped
 from pipeline.workers.pools import workers_online
 from pipeline.workers.request import MAY_RETRY, StageRequest
 
@@ -43,7 +43,7 @@ _PREFECTS_OWN = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended: `error` is empty where it succeeded."""
 
     error: str = ""
@@ -60,24 +60,24 @@ class Workers:
     def __init__(self, deployments: dict[str, UUID], stopping: threading.Event) -> None:
         self._deployments, self._stopping = deployments, stopping
 
-    def run(self, request: StageRequest, pool: str, tell: Callable[[str], None]) -> Outcome:
+    def run(self, request: StageRequest, pool: str, log: Callable[[str], None]) -> RunOutcome:
         """Ask for a run and wait for its end; it is asked for again where its worker is lost.
 
         Raises:
-            Stopped: the coordinator is to end; the run is cancelled.
+            StageStopped: the coordinator is to end; the run is cancelled.
         """
         with get_client(sync_client=True) as client:
             for _ in range(_MOST_LOST):
                 run = self._ask(client, request, pool)
-                ended = self._follow(client, run.id, pool, tell)
+                ended = self._follow(client, run.id, pool, log)
                 state = ended.state
                 assert state is not None
                 if state.type == StateType.COMPLETED:
-                    return Outcome()
+                    return RunOutcome()
                 if state.type == StateType.FAILED:
-                    return Outcome(state.message or f"{request.stage}: failed", state.name == MAY_RETRY)
-                tell(f"{state.name}: {state.message or 'the worker is gone'}; another is asked")
-            return Outcome(f"{request.stage}: lost with its worker {_MOST_LOST} times")
+                    return RunOutcome(state.message or f"{request.stage}: failed", state.name == MAY_RETRY)
+                log(f"{state.name}: {state.message or 'the worker is gone'}; another is asked")
+            return RunOutcome(f"{request.stage}: lost with its worker {_MOST_LOST} times")
 
     def _ask(self, client: SyncPrefectClient, request: StageRequest, pool: str) -> FlowRun:
         tag = f"key:{request.key[:32]}"
@@ -92,8 +92,8 @@ class Workers:
             idempotency_key=f"{request.key}-{ended}",
         )
 
-    def _follow(self, client: SyncPrefectClient, run_id: UUID, pool: str, tell: Callable[[str], None]) -> FlowRun:
-        seen, pending_since, told = 0, time.monotonic(), False
+    def _follow(self, client: SyncPrefectClient, run_id: UUID, pool: str, log: Callable[[str], None]) -> FlowRun:
+        seen, pending_since, warned = 0, time.monotonic(), False
         while True:
             run = client.read_flow_run(run_id)
             lines = client.read_logs(
@@ -104,7 +104,7 @@ class Workers:
             )
             for line in lines:
                 if not line.message.startswith(_PREFECTS_OWN):
-                    tell(line.message)
+                    log(line.message)
             seen += len(lines)
             state = run.state
             assert state is not None
@@ -112,15 +112,15 @@ class Workers:
                 return run
             if state.is_scheduled():
                 pending_since = time.monotonic()
-                if not told and not workers_online(client, pool):
-                    tell(f"no worker of the pool {pool} is there; start one in a clone: frcnn worker --pool {pool}")
-                    told = True
+                if not warned and not workers_online(client, pool):
+                    log(f"no worker of the pool {pool} is there; start one in a clone: frcnn worker --pool {pool}")
+                    warned = True
             elif not state.is_final() and self._is_lost(client, run, pool, pending_since):
                 gone: Crashed = Crashed(message="its worker gives no sign of life")  # type: ignore[valid-type]
                 client.set_flow_run_state(run_id, gone, force=True)
             if self._stopping.wait(0 if lines else _SECONDS_BETWEEN_LOOKS):
                 client.set_flow_run_state(run_id, Cancelling(), force=not state.is_running())
-                raise Stopped
+                raise StageStopped
 
     def _is_lost(self, client: SyncPrefectClient, run: FlowRun, pool: str, pending_since: float) -> bool:
         worker = next((tag.partition(":")[2] for tag in run.tags if tag.startswith("worker:")), None)

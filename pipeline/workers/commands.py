@@ -16,7 +16,7 @@ from pipeline.surroundings import check_repository
 def run_on_workers(
     root: Path,
     stages: Sequence[str],
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     experiments: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Have workers run the stages, all where none is named.
@@ -39,8 +39,8 @@ def run_on_workers(
         from pipeline.workers.coordinator import train_on_workers
 
         server.wait()
-        tell(f"watch it at {server.url}/runs")
-        tell(f"workers join it with PREFECT_API_URL={server.url}/api frcnn worker --pool gpu (or cpu), each in a clone")
+        log(f"watch it at {server.url}/runs")
+        log(f"workers join it with PREFECT_API_URL={server.url}/api frcnn worker --pool gpu (or cpu), each in a clone")
         try:
             changes = None if experiments is None else {name: dict(own) for name, own in experiments.items()}
             state = train_on_workers(params, list(stages), changes, return_state=True)
@@ -50,7 +50,7 @@ def run_on_workers(
         return
     if state.is_cancelled():
         sys.exit(130)
-    raise InputError(state.message or "the flow failed; its log tells why")
+    raise InputError(state.message or "the flow failed; see its log")
 
 
 def read_params(root: Path) -> str:

@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.record import StageRecord, write_record
-from pipeline.orchestrate.slots import Stopped
+from pipeline.orchestrate.slots import StageStopped
 from pipeline.orchestrate.workspace import check_data, hold_workspace
 from pipeline.workers.asking import Workers
 from pipeline.workers.clone import revision_of
@@ -128,12 +128,12 @@ class _Coordination:
     def outcome(self) -> State[Any]:
         """The state the flow ends in."""
         if self._stopping.is_set():
-            return Cancelled(message="stopped; the next run goes on from here")
+            return Cancelled(message="stopped; the next run resumes from here")
         if self._errors:
             return Failed(message="; ".join(self._errors.values()))
         undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
         if undone:
-            return Failed(message=f"{', '.join(undone)}: not run; the log tells why")
+            return Failed(message=f"{', '.join(undone)}: not run; see the log")
         cached = sum(record.state == "cached" for record in self.records.values())
         return Completed(message=f"{len(self.records)} runs of stages, {cached} of them known before")
 
@@ -173,8 +173,8 @@ class _Coordination:
             stage=run.node.name, revision=self._revision, params=run.text, before=before, expected=expected
         )
         try:
-            ended = self._workers.run(request, pool_of(run.node), _teller(logger, run.node.name))
-        except Stopped:
+            ended = self._workers.run(request, pool_of(run.node), _line_logger(logger, run.node.name))
+        except StageStopped:
             record.state = "cancelled"
             return Cancelled(message="stopped")
         record.seconds = time.monotonic() - began
@@ -192,5 +192,5 @@ class _Coordination:
         return Completed(message=f"{record.seconds:.1f} s")
 
 
-def _teller(logger: Any, stage: str) -> Callable[[str], None]:
+def _line_logger(logger: Any, stage: str) -> Callable[[str], None]:
     return lambda line: logger.info("%s", line.removeprefix(f"{stage}: "))

@@ -30,7 +30,7 @@ def keep_experiments(
     root: Path,
     experiments: Mapping[str, str],
     lock_of: Callable[[str], Mapping[str, LockEntry]],
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Make an experiment on the current commit of each, in place of one of its name; the workspace stays as it is.
 
@@ -48,12 +48,12 @@ def keep_experiments(
             figures[name] = _figures_of(repo, lock)
             commit = _commit(root, name, {"params.yaml": text, "dvc.lock": lock_text(lock)})
             git(root, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit)
-            tell(f"kept as the experiment {name}")
+            log(f"kept as the experiment {name}")
     write_text(root / _FIGURES, json.dumps(figures))
 
 
 def forget_figures(root: Path) -> None:
-    """Nothing is kept from here on that `kept_figures` tells."""
+    """Forget what `kept_figures` returns."""
     (root / _FIGURES).unlink(missing_ok=True)
 
 

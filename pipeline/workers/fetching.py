@@ -16,15 +16,15 @@ from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.results import has_remote
 
 
-def fetch_results(root: Path, lock: Mapping[str, LockEntry], tell: Callable[[str], None]) -> None:
-    """Have `lock` as these stages' part of dvc.lock, and what they wrote in the workspace.
+def fetch_results(root: Path, lock: Mapping[str, LockEntry], log: Callable[[str], None]) -> None:
+    """Put `lock` into dvc.lock as the entries of these stages, and what they wrote into the workspace.
 
     Raises:
-        InputError: something is not to be had.
+        InputError: DVC cannot fetch one of them.
     """
     write_lock(root, {**LockFile(root).stages(), **lock})
     paths = sorted(path for entry in lock.values() for path in written_by(entry))
-    tell(f"brings {len(paths)} folders into {root / 'data'}")
+    log(f"fetches {len(paths)} folders into {root / 'data'}")
     with opened(root) as repo:
         verb = "pull" if has_remote(repo) else "checkout"
     _dvc(root, verb, "--force", *paths)
@@ -40,5 +40,5 @@ def _dvc(root: Path, *arguments: str) -> None:
         check=False,
     )
     if result.returncode:
-        told = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]
-        raise InputError(f"dvc {arguments[0]}: {told[-1]}")
+        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]
+        raise InputError(f"dvc {arguments[0]}: {errors[-1]}")

@@ -98,14 +98,14 @@ def written_by(entry: LockEntry) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in entry["outs"]}
 
 
-def differences(one: LockEntry, other: LockEntry) -> list[str]:
+def differing_inputs(one: LockEntry, other: LockEntry) -> list[str]:
     """What two runs of a stage do not have in common of what they read: paths, sections, or the command."""
-    told = ["the command"] if one["cmd"] != other["cmd"] else []
+    changed = ["the command"] if one["cmd"] != other["cmd"] else []
     digests = [{dep["path"]: dep["md5"] for dep in entry["deps"]} for entry in (one, other)]
     sections: list[Mapping[str, Any]] = [next(iter(entry.get("params", {}).values()), {}) for entry in (one, other)]
     for mine, theirs in (digests, sections):
-        told += sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
-    return told
+        changed += sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+    return changed
 
 
 def _relative(root: Path, place: Any) -> str:

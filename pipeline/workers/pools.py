@@ -17,7 +17,7 @@ POOLS = ("cpu", "gpu")
 CLONE, WORKER = "FRCNN_WORKER_CLONE", "FRCNN_WORKER_NAME"
 """Environment variables of a worker: its clone, and what Prefect knows it by."""
 _FLOW = "stage"
-_ENTRYPOINT = "pipeline.workers.stage_run.run_stage"
+_ENTRYPOINT = "pipeline.workers.stage_run.run_requested_stage"
 
 
 def pool_of(node: StageNode) -> str:

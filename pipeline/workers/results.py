@@ -1,7 +1,7 @@
 """Where stage runs that are done are kept for everybody: the run-cache in a cache folder or in a DVC remote.
 
-On a GPU two runs under one key may differ. The first one to be kept counts; one that comes later is told and not kept,
-so that nobody reads weights of one run and proposals of another.
+On a GPU two runs under one key may differ. The first one to be kept counts; a later one is reported and not kept, so
+that nobody reads weights of one run and proposals of another.
 """
 
 from __future__ import annotations

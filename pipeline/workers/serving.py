@@ -19,7 +19,7 @@ _SETTINGS = {
 }
 
 
-def serve_stages(root: Path, pool: str, tell: Callable[[str], None]) -> None:
+def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
     """Serve one stage at a time until Ctrl-C; on GPUs, one that no other worker of the machine has.
 
     Raises:
@@ -39,12 +39,12 @@ def serve_stages(root: Path, pool: str, tell: Callable[[str], None]) -> None:
             with get_client(sync_client=True) as client:
                 register(client)
             name = f"{socket.gethostname()}-{root.name}-{os.getpid()}"
-            tell(f"{name} serves the pool {pool}; Ctrl-C ends it")
+            log(f"{name} serves the pool {pool}; Ctrl-C ends it")
             start = ("worker", "start", "--pool", pool, "--type", "process", "--limit", "1", "--name", name)
             with suppress(KeyboardInterrupt):
-                run_prefect(root, tell, *start, **{CLONE: str(root), WORKER: name, **_SETTINGS})
+                run_prefect(root, log, *start, **{CLONE: str(root), WORKER: name, **_SETTINGS})
                 return
-            tell("stopped")
+            log("stopped")
 
 
 @contextmanager

@@ -22,10 +22,10 @@ from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.dvc_stage import StageRunner
 from pipeline.orchestrate.graph import LockFile, nodes_of, opened
 from pipeline.orchestrate.guarded import Guarded
-from pipeline.orchestrate.slots import Stopped, slots_of_this_machine
+from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.workspace import environment_in, hold_workspace
 from pipeline.workers.clone import prepare_clone
-from pipeline.workers.lock_entries import LockEntry, differences, key_of
+from pipeline.workers.lock_entries import LockEntry, differing_inputs, key_of
 from pipeline.workers.pools import CLONE, WORKER
 from pipeline.workers.request import MAY_RETRY, StageRequest
 from pipeline.workers.results import has_remote, results_of_cache, results_of_remote
@@ -33,44 +33,44 @@ from pipeline.workers.states import shared_states
 
 
 @flow(name="stage", persist_result=False)
-def run_stage(request: dict[str, Any]) -> State[Any]:
+def run_requested_stage(request: dict[str, Any]) -> State[Any]:
     """Run a stage as `StageRequest` says."""
-    asked = StageRequest.model_validate(request)
+    wanted = StageRequest.model_validate(request)
     root = Path(os.environ[CLONE]).resolve()
     flow_run_id = UUID(this_flow_run.get_id())
     with get_client(sync_client=True) as client:
         tags = {*client.read_flow_run(flow_run_id).tags, f"worker:{os.environ[WORKER]}"}
         client.update_flow_run(flow_run_id, tags=sorted(tags))
     try:
-        return _Run(root, asked, get_run_logger().info).run(flow_run_id)
+        return _Run(root, wanted, get_run_logger().info).run(flow_run_id)
     except InputError as error:
-        return Failed(message=f"{asked.stage}: {error}")
+        return Failed(message=f"{wanted.stage}: {error}")
 
 
 class _Run:
     """One run in one clone."""
 
-    def __init__(self, root: Path, asked: StageRequest, tell: Callable[[str], None]) -> None:
-        self._root, self._asked, self._tell = root, asked, tell
+    def __init__(self, root: Path, request: StageRequest, log: Callable[[str], None]) -> None:
+        self._root, self._request, self._log = root, request, log
 
     def run(self, flow_run_id: UUID) -> State[Any]:
         """The state it ends in; the result is kept where it succeeds."""
-        stage = self._asked.stage
+        stage = self._request.stage
         with ExitStack() as stack:
             lock = stack.enter_context(hold_workspace(self._root))
-            prepare_clone(self._root, self._asked.revision, self._asked.params, self._asked.before)
+            prepare_clone(self._root, self._request.revision, self._request.params, self._request.before)
             with opened(self._root) as repo:
                 node = nodes_of(repo, [stage])[stage]
-                by_remote, states = has_remote(repo), shared_states(repo, self._asked.key, stage)
-            self._bring(by_remote, lock)
+                by_remote, states = has_remote(repo), shared_states(repo, self._request.key, stage)
+            self._fetch_inputs(by_remote, lock)
             if found := states.fetch():
-                self._tell(f"{stage}: {found // 2} states of a run that was cut short are here")
+                self._log(f"{stage}: {found // 2} states of a run that was cut short are here")
             runner = StageRunner(self._root, slots_of_this_machine(), lock)
             stack.enter_context(stopped_when_cancelled(runner.stop, flow_run_id))
             try:
                 with states.sent_while():
-                    run = runner.run(node, self._tell)
-            except Stopped:
+                    run = runner.run(node, self._log)
+            except StageStopped:
                 return Cancelled(message=f"{stage}: stopped")
             if run.status:
                 name = MAY_RETRY if run.passing else "Failed"
@@ -79,9 +79,9 @@ class _Run:
             states.forget()
         return Completed(message=f"{run.seconds:.1f} s" if run.ran else "from DVC's cache")
 
-    def _bring(self, by_remote: bool, lock: int) -> None:
+    def _fetch_inputs(self, by_remote: bool, lock: int) -> None:
         """Have what the stage reads in the workspace."""
-        written = {out["path"] for entry in self._asked.before.values() for out in entry["outs"]}
+        written = {out["path"] for entry in self._request.before.values() for out in entry["outs"]}
         if written:
             self._dvc(lock, *(["pull"] if by_remote else ["checkout"]), "--force", *sorted(written))
 
@@ -91,17 +91,19 @@ class _Run:
         Raises:
             InputError: it is the result of another run than was asked for.
         """
-        if key_of(entry) != self._asked.key:
-            told = ", ".join(differences(self._asked.expected, entry))
-            raise InputError(f"{self._root} differs from the coordinator's clone in {told}; link the same data in both")
+        if key_of(entry) != self._request.key:
+            changed = ", ".join(differing_inputs(self._request.expected, entry))
+            raise InputError(
+                f"{self._root} differs from the coordinator's clone in {changed}; link the same data in both"
+            )
         if by_remote:
-            self._dvc(lock, "push", self._asked.stage)
+            self._dvc(lock, "push", self._request.stage)
         with opened(self._root) as repo:
             kept = (results_of_remote if by_remote else results_of_cache)(repo).keep(entry)
             if kept.is_second:
-                results_of_cache(repo).replace(self._asked.key, kept.entry)
-                self._tell(
-                    f"{self._asked.stage}: another run under the same key was kept before this one, and differs; the "
+                results_of_cache(repo).replace(self._request.key, kept.entry)
+                self._log(
+                    f"{self._request.stage}: another run under the same key was kept before this one, and differs; the "
                     "first counts, this one is dropped"
                 )
 
@@ -114,5 +116,5 @@ class _Run:
             keep_open=(lock,),
         )
         if status := guarded.wait(lines.append):
-            told = next((line for line in reversed(lines) if line.startswith("ERROR")), f"ended with {status}")
-            raise InputError(f"dvc {arguments[0]}: {told}")
+            reason = next((line for line in reversed(lines) if line.startswith("ERROR")), f"ended with {status}")
+            raise InputError(f"dvc {arguments[0]}: {reason}")

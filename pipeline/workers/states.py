@@ -1,4 +1,4 @@
-"""The states of a training under way, copied to where other workers find them, so that one goes on where another died.
+"""The states of a training under way, copied to where other workers find them, so that one resumes where another died.
 
 A state is two files, each written at once, the note after the tensors (see `pipeline.training.checkpoints`); a copy is
 made in the same order, and a reader checks it, so that one cut short counts for nothing.
@@ -68,7 +68,7 @@ class SharedStates:
     def send(self) -> None:
         """Copy what is new, and remove what the stage has removed."""
         here = {path.relative_to(self._own).as_posix(): path for path in self._own.glob("*/state-*")}
-        # The tensors before the note that tells of them.
+        # The tensors before the note that names them.
         for name in sorted(here, key=lambda name: (Path(name).stem, name.endswith(".json"))):
             with suppress(FileNotFoundError):
                 version = _version(here[name])

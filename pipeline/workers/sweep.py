@@ -18,8 +18,8 @@ from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
 from pipeline.yaml_files import parse_yaml
 
 
-def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFrame:
-    """Run a sweep's experiments and then, where one is chosen, that one judged on test; tell the table.
+def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFrame:
+    """Run a sweep's experiments and then, where one is chosen, that one judged on test; log the table.
 
     Returns:
         One row an experiment: its changes, the figure that decides and others, best first, and last the chosen one on
@@ -27,29 +27,29 @@ def run_sweep(root: Path, file: Path, tell: Callable[[str], None]) -> pd.DataFra
 
     Raises:
         InputError: the file is wrong, there are no val images to choose on, or an experiment failed; the others are
-            kept and told all the same.
+            kept and reported all the same.
     """
     sweep, text = read_sweep(file), read_params(root)
     changes = sweep.changes(root)
     if sweep.choose == "val":
         _need_val(text)
-    texts_of(text, changes)  # what is wrong with it is told before anything starts
-    tell(count_text(len(changes), "experiment"))
-    table, problem = _run(root, sweep, changes, tell, split="val")
+    texts_of(text, changes)  # what is wrong with it is reported before anything starts
+    log(count_text(len(changes), "experiment"))
+    table, problem = _run(root, sweep, changes, log, split="val")
     if sweep.choose == "val" and len(table):
         best = str(table.index[0])
-        tell(f"chosen on val: {best}")
-        judged, problem_on_test = _run(root, sweep, {f"{best}-test": changes[best]}, tell, split="test")
+        log(f"chosen on val: {best}")
+        judged, problem_on_test = _run(root, sweep, {f"{best}-test": changes[best]}, log, split="test")
         table, problem = pd.concat([table, judged]), problem or problem_on_test
     if len(table):
-        tell(table.to_string(float_format="{:.3f}".format, na_rep=""))
+        log(table.to_string(float_format="{:.3f}".format, na_rep=""))
     if problem:
         raise problem
     return table
 
 
 def _run(
-    root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None], split: str
+    root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]], log: Callable[[str], None], split: str
 ) -> tuple[pd.DataFrame, InputError | None]:
     """Run experiments, judged on `split` unless none is to be chosen; the rows of those that ended well, best first,
     and what became of the others."""
@@ -57,7 +57,7 @@ def _run(
     forget_figures(root)
     problem = None
     try:
-        run_on_workers(root, [], tell, {name: {**own, **judged} for name, own in changes.items()})
+        run_on_workers(root, [], log, {name: {**own, **judged} for name, own in changes.items()})
     except InputError as error:
         failed = changes.keys() - kept_figures(root).keys()
         problem = InputError(f"{', '.join(sorted(failed))}: {error}" if len(failed) < len(changes) else str(error))
@@ -70,8 +70,8 @@ def _rows(root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]]) ->
         figures = of_networks[sweep.network]
         if sweep.figure not in figures:
             raise InputError(f"{sweep.figure}: no figure of evaluate_{sweep.network}; there are {', '.join(figures)}")
-        told = {key: json.dumps(value) for key, value in changes[name].items()}
-        found[name] = {**told, sweep.figure: figures[sweep.figure], "images": figures["images"]}
+        settings = {key: json.dumps(value) for key, value in changes[name].items()}
+        found[name] = {**settings, sweep.figure: figures[sweep.figure], "images": figures["images"]}
     table = pd.DataFrame.from_dict(found, orient="index")
     return table.sort_values(sweep.figure, ascending=False, kind="stable") if found else table
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import StageMeta, StageNode
-from pipeline.orchestrate.slots import Slots, Stopped
+from pipeline.orchestrate.slots import Slots, StageStopped
 from tests.orchestrate.conftest import Toy, gone, python, until
 
 STAGE = "[1/1] only"  # what a stage says when its imports are done
@@ -137,7 +137,7 @@ def test_stop_from_another_thread_ends_the_stage_and_starts_no_other(runner: Sta
     def work() -> None:
         try:
             runner.run(node(), lambda _: None)
-        except Stopped:
+        except StageStopped:
             raised.append("stopped")
 
     thread = threading.Thread(target=work)
@@ -147,7 +147,7 @@ def test_stop_from_another_thread_ends_the_stage_and_starts_no_other(runner: Sta
     thread.join(30)
     assert raised == ["stopped"]
     assert gone(pids)
-    with pytest.raises(Stopped):
+    with pytest.raises(StageStopped):
         runner.run(node(), lambda _: None)
 
 

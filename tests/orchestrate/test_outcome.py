@@ -32,8 +32,8 @@ def flow_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ("states", "outcome", "message"),
     [
         (("completed", "cached"), "COMPLETED", "2 stages, 1 of them cached"),
-        (("completed", "waiting"), "FAILED", "two: not run; the log tells why"),
-        (("failed", "waiting"), "FAILED", "one, two: not run; the log tells why"),
+        (("completed", "waiting"), "FAILED", "two: not run; see the log"),
+        (("failed", "waiting"), "FAILED", "one, two: not run; see the log"),
     ],
 )
 def test_a_flow_with_a_stage_that_did_not_end_well_is_not_complete(

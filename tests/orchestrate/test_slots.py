@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.orchestrate import slots as module
-from pipeline.orchestrate.slots import Slots, Stopped, slots_of_this_machine
+from pipeline.orchestrate.slots import Slots, StageStopped, slots_of_this_machine
 
 HOLD = (
     "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
@@ -62,7 +62,7 @@ def test_a_stage_that_wants_more_cores_than_there_are_gets_all(tmp_path: Path) -
     slots, stopping = Slots((), 2, tmp_path), threading.Event()
     with slots.lend(0, 64, threading.Event()):
         stopping.set()
-        with pytest.raises(Stopped), slots.lend(0, 1, stopping):
+        with pytest.raises(StageStopped), slots.lend(0, 1, stopping):
             raise AssertionError("lent though all cores were taken")
     with slots.lend(0, 2, threading.Event()):
         pass
@@ -90,7 +90,7 @@ def test_every_gpu_is_lent_once_and_the_third_stage_waits(tmp_path: Path) -> Non
     with slots.lend(1, 1, stopping) as one, slots.lend(1, 1, stopping) as two:
         assert {one.device, two.device} == {"GPU-a", "GPU-b"}
         threading.Timer(0.3, stopping.set).start()
-        with pytest.raises(Stopped), slots.lend(1, 1, stopping):
+        with pytest.raises(StageStopped), slots.lend(1, 1, stopping):
             raise AssertionError("lent though all GPUs were taken")
     with slots.lend(1, 1, threading.Event()) as again:
         assert again.device == "GPU-a"
@@ -102,7 +102,7 @@ def test_a_gpu_of_another_process_is_left_alone_until_that_is_killed(
     slots = Slots(("GPU-a",), 1, tmp_path / "locks")
     lent, stopping = threading.Event(), threading.Event()
     threading.Timer(0.3, stopping.set).start()
-    with pytest.raises(Stopped), slots.lend(1, 1, stopping):
+    with pytest.raises(StageStopped), slots.lend(1, 1, stopping):
         raise AssertionError("lent though another process holds it")
 
     def work() -> None:
@@ -129,7 +129,7 @@ def test_a_stage_that_waits_for_cores_or_a_gpu_stops_when_told(tmp_path: Path, h
         try:
             with slots.lend(1, 1, stopping):
                 pass
-        except Stopped:
+        except StageStopped:
             raised.append("stopped")
 
     threads = [threading.Thread(target=work) for _ in range(2)]  # one waits for the GPU, one for the core of the other
@@ -239,12 +239,12 @@ def test_it_tells_once_for_what_it_waits(tmp_path: Path) -> None:
 
     with slots.lend(0, 1, stopping, lines.append):
         assert lines == []
-        with pytest.raises(Stopped), slots.lend(0, 2, stopping, hear):
+        with pytest.raises(StageStopped), slots.lend(0, 2, stopping, hear):
             pass
     stopping.clear()
     with (
         slots.lend(1, 1, stopping, lines.append),
-        pytest.raises(Stopped),
+        pytest.raises(StageStopped),
         slots.lend(1, 1, stopping, hear),
     ):
         pass

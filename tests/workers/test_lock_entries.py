@@ -10,7 +10,7 @@ import yaml
 from dvc.repo import Repo
 
 from pipeline.errors import InputError
-from pipeline.workers.lock_entries import declared_stages, differences, key_of, value_of
+from pipeline.workers.lock_entries import declared_stages, differing_inputs, key_of, value_of
 from pipeline.workers.results import results_of_cache
 from tests.conftest import TINY, Project, new_project
 
@@ -21,7 +21,7 @@ def test_every_stages_key_and_result_are_those_in_dvcs_run_cache(tiny_run: Proje
         declared, results = declared_stages(repo), results_of_cache(repo)
         for name, entry in lock.items():
             expected = declared[name].entry(params, lock)
-            assert key_of(expected) == key_of(entry), differences(expected, entry)
+            assert key_of(expected) == key_of(entry), differing_inputs(expected, entry)
             assert (tiny_run.root / ".dvc/cache/runs" / key_of(entry)[:2] / key_of(entry) / value_of(entry)).is_file()
             assert results.first(key_of(expected)) == entry
 
@@ -38,10 +38,10 @@ def test_a_key_changes_with_parameters_inputs_and_the_command_and_not_with_what_
     keys = [key_of(other) for other in changed]
     assert len({key_of(entry), *keys[:3]}) == 4
     assert keys[3] == key_of(entry) and value_of(changed[3]) != value_of(entry)
-    assert differences(entry, changed[0]) == ["solver"]
-    assert differences(entry, changed[1]) == [entry["deps"][0]["path"]]
-    assert differences(entry, changed[2]) == ["the command"]
-    assert differences(entry, changed[3]) == []
+    assert differing_inputs(entry, changed[0]) == ["solver"]
+    assert differing_inputs(entry, changed[1]) == [entry["deps"][0]["path"]]
+    assert differing_inputs(entry, changed[2]) == ["the command"]
+    assert differing_inputs(entry, changed[3]) == []
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:

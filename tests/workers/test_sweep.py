@@ -36,7 +36,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
 
     def run(
-        root: Path, stages: Sequence[str], tell: Callable[[str], None], experiments: Mapping[str, Mapping[str, Any]]
+        root: Path, stages: Sequence[str], log: Callable[[str], None], experiments: Mapping[str, Mapping[str, Any]]
     ) -> None:
         runs.append(dict(experiments))
         failing = (root / "failing").read_text().split() if (root / "failing").exists() else []
