@@ -1,7 +1,8 @@
 """Windows and OS/2 bitmaps: what their header says, and the pixels of those with 16 or 32 bits.
 
 Masks say where a colour's bits are. OpenCV reads them in some headers only and takes the usual places
-elsewhere, so these files are decoded here; all other bitmaps by OpenCV.
+elsewhere, so these files are decoded here; all other bitmaps by OpenCV. Pillow refuses masks beside the usual ones,
+such as 4444, 10 10 10 2 and 565 of BGR, and masks for alpha in the old header.
 
 Shapes: H, W height and width of the image, px.
 """

@@ -1,6 +1,8 @@
 """Fields of an image file's header: so many bytes, or the tags of a TIFF directory, which EXIF blocks have too.
 
-Every number in a header is a stranger's, so that what is read is bounded before it is read.
+Every number in a header is a stranger's, so that what is read is bounded before it is read. Pillow's directories read
+the values of all tags, colour profiles and maker notes among them, give those of one as a tuple of Python's integers
+however many there are, and end early with a warning where the file does.
 """
 
 from __future__ import annotations

@@ -2,6 +2,16 @@
 
 Loops only move forward through the file, and a header that makes no sense raises `HeaderError`. Only the fields that
 the project needs are read; whether the pixels behind them are sound is for the decoder to find.
+
+Pillow reads headers as well, in the same time, but keeps fewer promises (13.0, held by
+tests/datasets/test_image_headers.py and test_image_kinds.py):
+
+- JPEG and PNG: what says nothing of the pixels, when broken, costs the image: JFIF's version, an ICC profile, a text's
+  checksum. The orientation of a PNG that stands behind the pixels is found by decoding only. Frames, samplings and
+  methods that no decoder here reads are accepted.
+- WebP: the whole file is read and a decoder made for it, and sizes that are read here are refused as bombs.
+- GIF: first pictures that stick out, or without a palette, are accepted.
+- BMP and TIFF: see `pipeline.datasets.bitmaps` and `pipeline.datasets.tiff_headers`.
 """
 
 from __future__ import annotations

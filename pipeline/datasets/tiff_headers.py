@@ -2,7 +2,8 @@
 
 OpenCV decodes less than libtiff does (no gray of 2 or 4 bits, no tiles but of four channels), and some layouts wrongly
 without a word, such as planes of gray with other samples beside it. What is accepted here was compared with files made
-sample by sample.
+sample by sample. Pillow accepts a third set: it opens layouts that OpenCV cannot decode, such as gray of 4 bits, and
+not some that it can, such as gray with three samples beside it.
 """
 
 from __future__ import annotations
