@@ -71,3 +71,12 @@ def test_it_fails_on_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_smoke, "speeds", lambda *given, **more: {})
     with pytest.raises(SystemExit, match="failed"):
         main(["--small", "--batch", "1"])
+
+
+def test_one_value_may_be_off_but_not_all_of_them() -> None:
+    gradient = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
+    one = gradient.clone()
+    one[3, 5] += 0.05 * gradient.abs().max()
+    assert is_agreed({"step 1": largest_difference({"weight": one}, {"weight": gradient})})
+    rounded = ((gradient.view(torch.int32) + (1 << 15)) >> 16 << 16).view(torch.float32)  # to bf16
+    assert not is_agreed({"step 1": largest_difference({"weight": rounded}, {"weight": gradient})})
