@@ -1,4 +1,4 @@
-"""A processor without bf16 instructions: one line, and only where bf16 is asked for and no GPU is there."""
+"""One line where bf16 is asked for, no GPU is there and the processor has no instructions for it, or float32 of a GPU."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ from pipeline.presets.apply import apply_preset
 
 
 @pytest.mark.parametrize(
-    ("asked", "has_bf16", "gpus", "told"),
+    ("asked", "has_bf16", "gpus", "remedy"),
     [
-        ("bf16", False, (), True),
-        ("bf16", True, (), False),
-        ("bf16", False, ("GPU-1",), False),
-        ("float32", False, (), False),
+        ("bf16", False, (), "base.precision=float32"),
+        ("bf16", True, (), None),
+        ("bf16", False, ("GPU-1",), None),
+        ("float32", False, (), None),
+        ("float32", True, ("GPU-1",), "base.precision=tf32"),
+        ("tf32", True, ("GPU-1",), None),
     ],
 )
-def test_slow_bf16_is_told(
-    asked: str, has_bf16: bool, gpus: tuple[str, ...], told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_slow_precision_is_reported(
+    asked: str,
+    has_bf16: bool,
+    gpus: tuple[str, ...],
+    remedy: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     apply_preset(tmp_path, "default", [f"base.precision={asked}"])
     monkeypatch.setattr(precision, "has_bf16", lambda: has_bf16)
     monkeypatch.setattr(precision, "slots_of_this_machine", lambda: Slots(gpus, 2))
     line = precision.slow_precision(tmp_path)
-    assert (line is not None) == told
-    if line is not None:
-        assert "\n" not in line and "base.precision=float32" in line
+    assert (line is None) == (remedy is None)
+    if line is not None and remedy is not None:
+        assert "\n" not in line and remedy in line
 
 
 def test_parameters_that_cannot_be_read_are_left_to_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
