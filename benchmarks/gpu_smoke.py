@@ -26,9 +26,9 @@ from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.rpn import ProposalRule
 
-# Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm of a
-# weight's gradient, float32 on a CPU differs by up to 4e-4 and factors rounded to TF32 by up to 2.9e-2. The largest value
-# would not do: one ReLU that the last bit turns on or off can change it by more than that.
+# Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm
+# of a weight's gradient, float32 on a CPU differs by up to 4e-4 and factors rounded to TF32 by up to 2.9e-2. The largest
+# value would not do: one ReLU that the last bit turns on or off can change it by more than that.
 TOLERANCE = 2e-3
 
 
@@ -47,8 +47,8 @@ def gradients(loss: Loss, network: Network, batch: Batch) -> tuple[float, dict[s
 
 
 def largest_difference(ours: dict[str, Tensor], others: dict[str, Tensor]) -> float:
-    """Over all weights, the largest norm of a difference of gradients over the norm of that weight's gradient; NaN where
-    either has one, infinite where one of them lacks a weight."""
+    """Over all weights, the largest norm of a difference of gradients over the norm of that weight's gradient; NaN
+    where either has one, infinite where one of them lacks a weight."""
     if ours.keys() != others.keys():
         return math.inf
     return worst([_relative(ours[name], others[name]) for name in ours])

@@ -9,7 +9,6 @@ from pipeline.errors import InputError
 from pipeline.orchestrate.slots import slots_of_this_machine
 from pipeline.params.file import load_params
 
-
 _SLOW_BF16 = (
     "this processor has no bf16 instructions, so that bf16 takes 3 to 40 times as long as float32; "
     "faster here: frcnn preset NAME base.precision=float32 (it changes the results)"

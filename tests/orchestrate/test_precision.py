@@ -1,4 +1,4 @@
-"""One line where bf16 is asked for, no GPU is there and the processor has no instructions for it, or float32 of a GPU."""
+"""One line where bf16 is asked for and neither a GPU nor instructions are there, or float32 of a GPU."""
 
 from __future__ import annotations
 
