@@ -27,8 +27,8 @@ from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.rpn import ProposalRule
 
 # Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm
-# of a weight's gradient, float32 on a CPU differs by up to 4e-4 and factors rounded to TF32 by up to 2.9e-2. The largest
-# value would not do: one ReLU that the last bit turns on or off can change it by more than that.
+# of a weight's gradient, float32 on a CPU differs by up to 4e-4, and factors rounded to TF32 by up to 2.9e-2. The
+# largest value would not do: one ReLU that the last bit turns on or off can change it by more than that.
 TOLERANCE = 2e-3
 
 
