@@ -19,7 +19,7 @@ from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, our_loop, step_of
-from pipeline.artifacts.stores import FeatureMaps
+from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.views import MapViews
 from pipeline.params.training import Schedule
 from pipeline.training.steps import HeadStep, RPNStep

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import read_columns
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.bundle.writing import NETWORKS, write_bundle

@@ -32,7 +32,8 @@ from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.torchvision_joint import read_truth
-from pipeline.artifacts.stores import Entry, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import Detections

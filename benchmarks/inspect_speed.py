@@ -22,8 +22,9 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.shards import ShardWriter, member_name
-from pipeline.artifacts.stores import Entry, MapWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 
 _ROOT = Path(__file__).resolve().parents[1]

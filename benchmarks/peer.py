@@ -20,7 +20,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import MultiScaleRoIAlign
 
 from benchmarks.photos import Photos
-from pipeline.artifacts.stores import Entry, GroundTruth
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.weights import load_part
 from pipeline.device import gpu_or_cpu
 

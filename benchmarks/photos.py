@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from benchmarks.page import skip
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import Entry, ResizedImages
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_trunk
 from pipeline.params.file import Params

@@ -24,7 +24,9 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.build import load_trunk
 from pipeline.detector.trunk import Trunk

@@ -25,9 +25,11 @@ from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, write_section
 from benchmarks.peer import PeerHead, PeerRPN, build_peer, decoded, peer_loop
 from benchmarks.photos import Photos, parser, prepared
-from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, GroundTruth
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.proposal_targets import ProposalTargets
+from pipeline.artifacts.proposals import StoredProposals
 from pipeline.build import anchor_grid, initial_rpn, load_trunk, new_trunk, pretrained_head
 from pipeline.detector.rpn import ProposalRule
 from pipeline.feeding.prefetching import prefetch
@@ -73,8 +75,8 @@ def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource
         joint = {"gt": GroundTruth(photos.data / "resize"), "images": photos.images()}
         more = joint if stage == "finetune_joint" else {}
         return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together, **more)  # type: ignore[arg-type]
-    rows = ImageRows(photos.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
-    rois = RoISampler(rows, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
+    assigned = ProposalTargets(photos.data / "proposal_targets_step2")
+    rois = RoISampler(assigned, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
     return BatchLoader(order, source, seed, stage, rois=rois)
 
 
@@ -116,11 +118,11 @@ def our_loop(
 def peer_loops(photos: Photos, stage: str, schedule: Schedule) -> dict[str, Callable[[], None]]:
     """The peer as shipped and in our precision, on the entries of our iterations."""
     order = epoch_order(photos.entries(), schedule, photos.params.base.seed, stage)
-    rows = ImageRows(photos.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
+    proposals = StoredProposals(photos.data / "proposals_step1")
     batches = []
     for iteration in range(schedule.iterations):
         _, entries = order(iteration)
-        batches.append((*decoded(photos, entries), [torch.from_numpy(boxes_of(rows[entry])) for entry in entries]))
+        batches.append((*decoded(photos, entries), [torch.from_numpy(proposals[entry].boxes) for entry in entries]))
     part = PeerRPN if stage == "train_rpn_step1" else PeerHead
     return {
         name: peer_loop(part(build_peer(photos, CLASSES)), batches, LR, bf16=bf16)

@@ -12,9 +12,17 @@ from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.postprocess import DetectionRule
 from pipeline.detector.roi_head import RoIHead, take_fc_layers
+from pipeline.detector.roi_targets import MatchingRule
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.detector.trunk import Trunk
-from pipeline.params.detector import AnchorParams, BackboneParams, DetectParams, RoIHeadParams, RPNParams
+from pipeline.params.detector import (
+    AnchorParams,
+    BackboneParams,
+    DetectParams,
+    ProposalTargetParams,
+    RoIHeadParams,
+    RPNParams,
+)
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -103,6 +111,11 @@ def channels_last(module: Module) -> Module:
 def test_proposal_rule(params: DetectParams, count: int) -> ProposalRule:
     """How many test-time proposals are kept, and how."""
     return ProposalRule(params.pre_nms, params.proposal_nms_iou, count, params.min_size)
+
+
+def matching_rule(params: ProposalTargetParams) -> MatchingRule:
+    """Which proposals are fg, bg or ignored."""
+    return MatchingRule(params.fg_iou, params.bg_iou_high, params.bg_iou_low, params.ignore_ioa)
 
 
 def detection_rule(params: DetectParams) -> DetectionRule:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import AnchorAssignment, AnchorTargetWriter
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.shards import member_name
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
@@ -30,46 +31,33 @@ def anchor_targets(stage: Stage) -> None:
     trunk = new_trunk(stage.params.backbone)
     grid = anchor_grid(stage.params.anchors, trunk.stride)
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
-        fg_table = work.table("fg_anchors.parquet", schemas.FG_ANCHORS)
-        image_table = work.table("images.parquet", schemas.ANCHOR_IMAGES)
-        shards = work.shards("bg")
+        writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
             image = images[image_id]
             height, width = image.size
             feature_height, feature_width = trunk.feature_size(height, width)
             anchors = grid.exact(feature_height, feature_width)
-            members = {}
+            assigned = {}
             for mirrored in (False, True) if stage.params.base.mirror else (False,):
                 entry = Entry(image.image_id, mirrored)
                 gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
                 regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
                 matches = assign_anchors(anchors, image.size, gt_boxes, regions, **params.model_dump())
-                members[member_name(image.image_id, mirrored)] = np.packbits((matches.labels == BG).numpy())
                 fg = torch.nonzero(matches.labels == FG).squeeze(1)
                 matched_gt = matches.matched_gt[fg]
                 deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
-                fg_table.write(
-                    {
-                        "image_id": image.image_id,
-                        "mirrored": mirrored,
-                        "anchor": fg.numpy(),
-                        "matched_gt": matched_gt.numpy(),
-                        "max_iou": matches.max_iou[fg].numpy(),
-                        **delta_columns(deltas.numpy()),
-                    }
+                assigned[entry] = AnchorAssignment(
+                    fg.numpy(),
+                    deltas.numpy(),
+                    matched_gt.numpy(),
+                    matches.max_iou[fg].numpy(),
+                    np.packbits((matches.labels == BG).numpy()),
+                    len(anchors),
+                    (feature_height, feature_width),
                 )
-            image_table.write(
-                {
-                    "image_id": image.image_id,
-                    "shard": shards.add(members),
-                    "anchors": len(anchors),
-                    "feature_height": feature_height,
-                    "feature_width": feature_width,
-                    "gt_boxes": len(gt[image.image_id][0]),
-                }
-            )
+            writer.add(assigned, len(gt[image.image_id][0]))
     stage.log(
-        f"{count_text(fg_table.rows, 'fg anchor')} in {count_text(len(images), 'image')}"
+        f"{count_text(writer.fg_count, 'fg anchor')} in {count_text(len(images), 'image')}"
         + (" and their mirrors" if stage.params.base.mirror else "")
     )
 

@@ -15,7 +15,10 @@ import torch
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_json_list
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.stores import Entry, MapWriter, held_out_images
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.proposals import ProposalWriter
+from pipeline.artifacts.resized_images import held_out_images
 from pipeline.artifacts.tables import Columns, box_columns, boxes_of
 from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
 from pipeline.detector.network import Proposer, detect_in_maps
@@ -48,7 +51,7 @@ def detect(stage: Stage) -> None:
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         detections = work.table("detections.parquet", schemas.DETECTIONS)
-        proposals = work.table("proposals.parquet", schemas.PROPOSALS)
+        proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness")
         left = work.missing
         batches = prefetch(lambda i: source.load([Entry(left[i], False)]), range(len(left)))
@@ -62,15 +65,7 @@ def detect(stage: Stage) -> None:
                 found = detect_in_maps(head, maps, [classified], views.sizes, detection_rule(params.detect))[0]
             entry = Entry(info.image_id, False)
             maps_of_objectness.add({entry: objectness.cpu().numpy().astype(np.float16)}, info.size)
-            proposals.write(
-                {
-                    "image_id": info.image_id,
-                    "mirrored": False,
-                    "rank": np.arange(len(boxes)),
-                    "score": scores.cpu().numpy(),
-                    **box_columns(boxes.cpu().numpy()),
-                }
-            )
+            proposals.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
             original = to_original(found.boxes.cpu(), info.scale, info.original_size).numpy()
             detections.write(
                 {

@@ -11,9 +11,12 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, evaluated_images
-from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns, write_table
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
+from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
 from pipeline.metrics.boxes import Detections as ScoredBoxes
 from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
 from pipeline.metrics.errors import Judgement, confusion_pairs, judge, missed_boxes
@@ -81,11 +84,10 @@ def _read_truth(stage: Stage, index_of: dict[str, int]) -> JudgedBoxes:
 
 def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCounter:
     gt = GroundTruth(stage.input("resize"))
-    proposals = ImageRows(stage.input("detections") / "proposals.parquet", schemas.PROPOSALS)
+    proposals = StoredProposals(stage.input("detections"))
     counter = RecallCounter(sorted({*DEFAULT_BUDGETS, budget}))
     for image in images:
-        rows = proposals[Entry(image.image_id, False)]
-        counter.add(boxes_of(rows), gt[image.image_id][0])
+        counter.add(proposals[Entry(image.image_id, False)].boxes, gt[image.image_id][0])
     return counter
 
 

@@ -5,7 +5,7 @@ Writes the maps as npz shards and images.parquet, the index.
 
 from __future__ import annotations
 
-from pipeline.artifacts.stores import ResizedImages
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_trunk
 from pipeline.feeding.maps import maps_of, trunk_source, write_maps
 from pipeline.launcher import for_inference, launch

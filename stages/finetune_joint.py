@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from pipeline.artifacts.stores import AnchorTargets, GroundTruth, ResizedImages
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_trunk, pretrained_head
 from pipeline.detector.rpn import ProposalRule

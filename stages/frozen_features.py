@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.stores import MapWriter, ResizedImages
+from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.stage import Stage, run_stage
 
 if TYPE_CHECKING:

@@ -14,13 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.atomic import write_text
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages, delta_columns
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of
-from pipeline.detector.boxes import encode
-from pipeline.detector.matching import FG, Matches, ignore_in_regions, match_proposals
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import (
+    Normalisation,
+    ProposalAssignment,
+    ProposalTargetWriter,
+    write_normalisation,
+)
+from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.build import matching_rule
 from pipeline.detector.roi_head import normalise_deltas
+from pipeline.detector.roi_targets import Candidates, GtBoxes, RoITargets, assign_rois, find_candidates
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -29,14 +35,12 @@ _LEAST_STD = 0.01  # of measured deltas; classes below keep the given mean and s
 
 @dataclass(frozen=True)
 class Assigned:
-    """One entry's candidates (P + G, 4), gt boxes last, with labels (0 bg, -1 ignored) and raw deltas."""
+    """One entry's candidates, gt boxes last, with the ranks of the proposals and what each is to learn."""
 
     entry: Entry
     ranks: np.ndarray
-    boxes: Tensor
-    matches: Matches
-    labels: Tensor
-    deltas: Tensor
+    candidates: Candidates
+    targets: RoITargets
 
 
 def proposal_targets(stage: Stage) -> None:
@@ -47,49 +51,37 @@ def proposal_targets(stage: Stage) -> None:
     mean, std = _normalisation(stage, images, len(classes))
     counts = {"fg": 0, "all": 0}
     total = len(images) * (2 if stage.params.base.mirror else 1)
-    with TableWriter(stage.out / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS) as table:
+    with ProposalTargetWriter.open(stage.out) as writer:
         for assigned in track(_assign(stage, images), stage.name, total=total):
-            counts["fg"] += int((assigned.labels > 0).sum())
-            counts["all"] += len(assigned.labels)
-            table.write(
-                {
-                    "image_id": assigned.entry.image_id,
-                    "mirrored": assigned.entry.mirrored,
-                    "rank": assigned.ranks,
-                    **box_columns(assigned.boxes.numpy()),
-                    "max_iou": assigned.matches.max_iou.numpy(),
-                    "matched_gt": assigned.matches.matched_gt.numpy(),
-                    "label": assigned.labels.numpy(),
-                    **delta_columns(normalise_deltas(assigned.deltas, assigned.labels, mean, std).numpy()),
-                }
+            targets, matches = assigned.targets, assigned.candidates.matches
+            counts["fg"] += len(targets.fg)
+            counts["all"] += len(targets.labels)
+            own = ProposalAssignment(
+                assigned.ranks,
+                assigned.candidates.boxes.numpy(),
+                matches.max_iou.numpy(),
+                matches.matched_gt.numpy(),
+                targets.labels.numpy(),
+                normalise_deltas(targets.deltas, targets.labels, mean, std).numpy(),
             )
-    content = {"classes": classes, "mean": mean.double().tolist(), "std": std.double().tolist()}
-    write_text(stage.out / "normalisation.json", json.dumps(content, indent=1) + "\n")
+            writer.add(assigned.entry, own)
+    write_normalisation(stage.out, Normalisation(classes, mean.double().numpy(), std.double().numpy()))
     stage.log(f"{counts['fg']} of {counts['all']} RoIs are fg")
 
 
 def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
-    params = stage.params.proposal_targets
+    rule = matching_rule(stage.params.proposal_targets)
     gt = GroundTruth(stage.input("resize"))
-    all_proposals = ImageRows(stage.input("proposals") / "proposals.parquet", schemas.PROPOSALS)
+    all_proposals = StoredProposals(stage.input("proposals"))
     for image in images:
         for mirrored in (False, True) if stage.params.base.mirror else (False,):
             entry = Entry(image.image_id, mirrored)
-            rows = all_proposals[entry]
-            gt_boxes = np.ascontiguousarray(gt.boxes(entry, image.size[1]))
-            gt_labels = torch.from_numpy(gt[image.image_id][1])
-            boxes = torch.from_numpy(np.concatenate([boxes_of(rows), gt_boxes]))
-            ranks = np.concatenate([rows["rank"], np.full(len(gt_boxes), -1)]).astype(np.int32)
-            targets = torch.from_numpy(gt_boxes)
-            matches = match_proposals(boxes, targets, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
-            regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, image.size[1])))
-            own = ignore_in_regions(matches.labels, boxes, regions, params.ignore_ioa)
-            labels = own.long()
-            deltas = torch.zeros_like(boxes)
-            if len(gt_boxes):
-                labels = torch.where(own == FG, gt_labels[matches.matched_gt], labels)
-                deltas = encode(boxes, targets[matches.matched_gt])
-            yield Assigned(entry, ranks, boxes, matches, labels, deltas)
+            proposals = all_proposals[entry]
+            boxes, regions = (np.ascontiguousarray(of(entry, image.size[1])) for of in (gt.boxes, gt.regions))
+            own = GtBoxes(*map(torch.from_numpy, (boxes, gt[image.image_id][1], regions)))
+            candidates = find_candidates(torch.from_numpy(proposals.boxes), own, rule)
+            ranks = np.concatenate([proposals.ranks, np.full(len(boxes), -1)]).astype(np.int32)
+            yield Assigned(entry, ranks, candidates, assign_rois([candidates], [own]))
 
 
 def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -102,8 +94,8 @@ def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tup
     count = torch.zeros(num_classes, dtype=torch.float64)
     sums, squares = (torch.zeros(num_classes, 4, dtype=torch.float64) for _ in range(2))
     for assigned in _assign(stage, images):
-        fg = assigned.labels > 0
-        labels, deltas = assigned.labels[fg], assigned.deltas[fg].double()
+        targets = assigned.targets
+        labels, deltas = targets.labels[targets.fg], targets.deltas[targets.fg].double()
         count.index_add_(0, labels, torch.ones(len(labels), dtype=torch.float64))
         sums.index_add_(0, labels, deltas)
         squares.index_add_(0, labels, deltas**2)

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
-from pipeline.artifacts.tables import box_columns
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import FeatureMaps, MapWriter
+from pipeline.artifacts.proposals import ProposalWriter
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import anchor_grid, load_rpn, load_trunk, new_trunk
 from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
@@ -36,23 +37,15 @@ def proposals(stage: Stage) -> None:
     """Propose for each image, and for its mirror anew or by mirroring the boxes."""
     images = ResizedImages(stage.input("resize"), "train")
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work, torch.inference_mode():
-        table = work.table("proposals.parquet", schemas.PROPOSALS)
+        writer = ProposalWriter(work)
         if stage.params.proposals.source == "file":
             found = _from_file(stage, images, work)
         else:
             found = _from_rpn(stage, images, work, MapWriter(work, "objectness"))
         for entries in work.through(found):
             for entry, boxes, scores in entries:
-                table.write(
-                    {
-                        "image_id": entry.image_id,
-                        "mirrored": entry.mirrored,
-                        "rank": np.arange(len(boxes)),
-                        "score": scores.cpu().numpy(),
-                        **box_columns(boxes.cpu().numpy()),
-                    }
-                )
-    written = f"{count_text(table.rows, 'proposal')} in {count_text(len(images), 'image')}"
+                writer.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
+    written = f"{count_text(writer.count, 'proposal')} in {count_text(len(images), 'image')}"
     stage.log(written + (" and their mirrors" if stage.params.base.mirror else ""))
 
 

@@ -6,13 +6,11 @@ trained (step 2: trunk and head; step 4: head) and history.csv.
 
 from __future__ import annotations
 
-import json
-
 import torch
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import FeatureMaps, ResizedImages
-from pipeline.artifacts.tables import ImageRows
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisation
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import load_head, load_trunk, new_trunk, pretrained_head
 from pipeline.detector.roi_head import RoIHead
@@ -43,7 +41,7 @@ def train_head(stage: Stage) -> None:
         source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
     head = _initial_head(stage, on_maps)
-    targets = ImageRows(stage.input("proposal_targets") / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    targets = ProposalTargets(stage.input("proposal_targets"))
     sampler = RoISampler(targets, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage.name)
     loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, rois=sampler)
     step = HeadStep(head, params.roi_head, trunk)
@@ -56,8 +54,8 @@ def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
     """Step 2: fc6 and fc7 of the pre-trained classifier, the rest fresh. Step 4: of step 2, cls_score and bbox_pred as
     `train_head_step4.init` says. A head takes over the normalisation of the targets it is to learn."""
     params, seed = stage.params, stage.params.base.seed
-    content = json.loads((stage.input("proposal_targets") / "normalisation.json").read_text(encoding="utf-8"))
-    mean, std = torch.tensor(content["mean"]), torch.tensor(content["std"])
+    content = read_normalisation(stage.input("proposal_targets"))
+    mean, std = torch.from_numpy(content.mean).float(), torch.from_numpy(content.std).float()
     trunk = new_trunk(params.backbone)
     generator = torch_generator(seed, stage.name, "head")
     if on_maps:

@@ -9,7 +9,9 @@ from functools import partial
 
 import torch
 
-from pipeline.artifacts.stores import AnchorTargets, FeatureMaps, ResizedImages
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
 from pipeline.feeding.enough import check_anchors

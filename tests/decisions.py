@@ -105,7 +105,7 @@ def of_the_figures() -> Iterator[tuple[str, list[np.ndarray]]]:
 def of_the_data() -> Iterator[tuple[str, list[np.ndarray]]]:
     """Boxes that end at an image's edge or are a pixel wide, sizes, imported proposals, and which anchors fit."""
     from pipeline.anchor_layout import Floats, grid_shapes
-    from pipeline.artifacts.stores import ImageInfo
+    from pipeline.artifacts.resized_images import ImageInfo
     from pipeline.datasets.records import CENTRE, INCLUSIVE, XYWH, XYXY, RawData, RawRecord, no_flags
     from pipeline.datasets.resizing import resized_size
     from pipeline.datasets.validation import validate

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu_truth.bench import Bench
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.build import load_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb

@@ -9,7 +9,7 @@ from benchmarks.floors import rpn_training_flops
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.photos import Photos
 from benchmarks.training_time import loader_of, step_of
-from pipeline.artifacts.stores import FeatureMaps
+from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import MapViews
 from pipeline.launcher import launch

@@ -179,6 +179,16 @@ def box_columns(boxes: np.ndarray) -> Columns:
     return {name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))}
 
 
+def deltas_of(columns: Columns) -> np.ndarray:
+    """The (N, 4) float32 deltas of columns dx, dy, dw, dh."""
+    return np.stack([columns[name] for name in ("dx", "dy", "dw", "dh")], axis=1).astype(np.float32, copy=False)
+
+
+def delta_columns(deltas: np.ndarray) -> Columns:
+    """Columns dx, dy, dw, dh of (N, 4) deltas."""
+    return {name: deltas[:, i] for i, name in enumerate(("dx", "dy", "dw", "dh"))}
+
+
 class ImageRows:
     """Random access to the rows of one image, or of its mirror, in a table too large to hold.
 
@@ -197,6 +207,23 @@ class ImageRows:
         self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, bool], slice], int]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._held = 0
+
+    def __len__(self) -> int:
+        """Rows of the whole table."""
+        return int(self._file.metadata.num_rows)
+
+    def count_entries(self, images: int) -> int:
+        """Of so many images and their mirrors, where the table has any; those without rows count too."""
+        column, metadata = self._file.schema_arrow.get_field_index("mirrored"), self._file.metadata
+        groups = range(metadata.num_row_groups)
+        return images * (2 if any(metadata.row_group(group).column(column).statistics.max for group in groups) else 1)
+
+    def groups(self, *names: str) -> Iterator[Columns]:
+        """Some columns of the table, row group by row group."""
+        for group in range(self._file.metadata.num_row_groups):
+            with _decoding(self._path):
+                columns = _to_numpy(self._file.read_row_group(group, columns=list(names)))
+            yield columns
 
     def __getitem__(self, entry: tuple[str, bool]) -> Columns:
         """The rows of `(image_id, mirrored)`; arrays of length 0 where the table has none."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import ImageInfo, ResizedImages
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.exchange.image_names import image_files
@@ -41,10 +41,10 @@ def export_proposals(
     out = Path(out)
     if not out.parent.is_dir() or out.is_dir():
         raise InputError(f"{out}: no file can be written there; name a file in a folder that exists")
-    table = ImageRows(Path(source) / "proposals.parquet", schemas.PROPOSALS)
+    stored = StoredProposals(source)
     for own in (split,) if split else ("train", "test", "val"):
         images = list(ResizedImages(resize, own))
-        entries = [_to_original(table, image) for image in images]
+        entries = [_to_original(stored, image) for image in images]
         if any(len(entry.boxes) for entry in entries):
             break
     else:
@@ -67,11 +67,11 @@ def export_proposals(
     return f"{out}: {total} proposals in {len(images)} {own} images, for {layout}"
 
 
-def _to_original(table: ImageRows, image: ImageInfo) -> Proposals:
-    rows = table[image.image_id, False]
-    if not len(rows["score"]):
+def _to_original(stored: StoredProposals, image: ImageInfo) -> Proposals:
+    own = stored[Entry(image.image_id, False)]
+    if not len(own):
         return Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     height, width = image.original_size
     limits = np.array([width, height, width, height], dtype=np.float32)
-    boxes = np.clip(boxes_of(rows) / np.array([*image.scale, *image.scale], dtype=np.float32), 0, limits)
-    return Proposals(boxes, rows["score"].astype(np.float32))
+    boxes = np.clip(own.boxes / np.array([*image.scale, *image.scale], dtype=np.float32), 0, limits)
+    return Proposals(boxes, own.scores.astype(np.float32))

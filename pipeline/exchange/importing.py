@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts.stores import ImageInfo
+from pipeline.artifacts.resized_images import ImageInfo
 from pipeline.errors import InputError
 from pipeline.exchange.image_names import ImageNames, image_files
 from pipeline.exchange.proposal_files import Proposals, read_proposal_file

@@ -12,7 +12,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.stores import Entry, FeatureMaps, MapWriter, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import FeatureMaps, MapWriter
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 from pipeline.feeding.prefetching import prefetch, to_device

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.stores import Entry, FeatureMaps, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.resized_images import ResizedImages
 
 
 @dataclass(frozen=True)

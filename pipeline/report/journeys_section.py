@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry, evaluated_images
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
 from pipeline.report.page import Part, Section, Slide, Slides, Text
 from pipeline.report.run import Run

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.artifacts.stores import Entry, GroundTruth, ResizedImages
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import anchor_grid, load_trunk
 from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.feeding.maps import maps_of

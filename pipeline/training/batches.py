@@ -12,8 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, ResizedImages, deltas_of
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import ProposalTargets
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.feeding.prefetching import ON_HOST
 from pipeline.feeding.views import Views, ViewSource
@@ -61,16 +65,6 @@ class DrawnRoIs:
     labels: Tensor
     deltas: Tensor
     fg: Tensor
-
-
-@dataclass(frozen=True)
-class GtBoxes:
-    """`boxes` (G, 4) resized pixels and `labels` (G,) int64 of one image, for training on fresh proposals, and
-    `regions` (I, 4), crowd and ignore regions."""
-
-    boxes: Tensor
-    labels: Tensor
-    regions: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 @dataclass(frozen=True)
@@ -156,19 +150,19 @@ class AnchorSampler:
 class RoISampler:
     """Draws an image's RoIs from its stored proposal targets."""
 
-    def __init__(self, targets: ImageRows, count: int, fg_fraction: float, seed: int, stage: str) -> None:
+    def __init__(self, targets: ProposalTargets, count: int, fg_fraction: float, seed: int, stage: str) -> None:
         self._targets, self._count, self._fg_fraction = targets, count, fg_fraction
         self._seed, self._stage = seed, stage
 
     def draw(self, epoch: int, entry: Entry) -> RoISample:
         """The sample of one image in one epoch, fg first."""
-        rows = self._targets[entry]
-        labels = torch.from_numpy(rows["label"].astype(np.int64))
+        assignment = self._targets[entry]
+        labels = torch.from_numpy(assignment.labels.astype(np.int64))
         generator = torch_generator(self._seed, self._stage, "rois", epoch, *entry.seed_key)
         fg = torch.nonzero(labels > 0).squeeze(1)
         bg = torch.nonzero(labels == 0).squeeze(1)
         drawn = torch.cat(sample_fg_bg(fg, bg, self._count, self._fg_fraction, generator))
-        boxes, deltas = torch.from_numpy(boxes_of(rows)), torch.from_numpy(deltas_of(rows))
+        boxes, deltas = torch.from_numpy(assignment.boxes), torch.from_numpy(assignment.deltas)
         return RoISample(boxes[drawn], labels[drawn], deltas[drawn])
 
 

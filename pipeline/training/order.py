@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.feeding.enough import check_enough
 from pipeline.seeding import numpy_generator
 

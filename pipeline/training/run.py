@@ -7,8 +7,10 @@ from collections.abc import Callable
 from accelerate import Accelerator
 from torch import nn
 
+from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.detector.convolution import weight_gradient_by
 from pipeline.feeding.enough import check_enough_with_gt
 from pipeline.feeding.prefetching import prefetch

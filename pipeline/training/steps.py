@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.build import matching_rule
 from pipeline.detector.anchors import AnchorGrid, KeptAnchors
-from pipeline.detector.boxes import encode
 from pipeline.detector.losses import roi_losses, rpn_losses
-from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions, match_proposals
+from pipeline.detector.matching import BG, FG
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
+from pipeline.detector.roi_targets import assign_rois, find_candidates
 from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
@@ -74,7 +75,8 @@ class JointStep(nn.Module):
         super().__init__()
         self.trunk, self.rpn, self.head = trunk, rpn, head
         self._anchors, self._rule = KeptAnchors(grid), rule
-        self._rpn_params, self._target_params, self._head_params = rpn_params, target_params, head_params
+        self._rpn_params, self._head_params = rpn_params, head_params
+        self._matching = matching_rule(target_params)
 
     def forward(self, batch: Batch) -> Losses:
         """The two RPN and the two RoI losses."""
@@ -90,38 +92,24 @@ class JointStep(nn.Module):
     def _draw_rois(self, objectness: Tensor, deltas: Tensor, batch: Batch) -> DrawnRoIs:
         """NMS and one look at all candidates' labels are all that the host waits for: how many are fg and bg decides
         what is drawn."""
-        params, device = self._target_params, deltas.device
-        candidates, assigned, matched_gt, first_gt = [], [], [], 0
+        device, candidates = deltas.device, []
         for i, (size, gt, scale) in enumerate(zip(batch.views.sizes, batch.gt, batch.scales, strict=True)):
             fh, fw = self.trunk.feature_size(*size)
             own_objectness, own_deltas = objectness[i, :fh, :fw].reshape(-1), deltas[i, :fh, :fw].reshape(-1, 4)
             anchors = self._anchors(fh, fw, device)
             boxes, usable = candidate_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
-            boxes = torch.cat([boxes, gt.boxes])
-            matches = match_proposals(boxes, gt.boxes, params.fg_iou, params.bg_iou_high, params.bg_iou_low)
-            labels = ignore_in_regions(matches.labels, boxes, gt.regions, params.ignore_ioa)
-            labels[: len(usable)].masked_fill_(~usable, IGNORE)
-            candidates.append(boxes)
-            assigned.append(labels)
-            matched_gt.append(matches.matched_gt + first_gt)
-            first_gt += len(gt.boxes)
-        counts = [len(own) for own in assigned]
-        drawn, fg = self._draw([own.numpy() for own in torch.cat(assigned).cpu().split(counts)], batch.seeds, device)
-        rois = [boxes[own] for boxes, own in zip(candidates, drawn, strict=True)]
-        matched = torch.cat([of_image[own] for of_image, own in zip(matched_gt, drawn, strict=True)])
-        # One more than there are, for images without gt boxes.
-        gt_boxes = torch.cat([*(gt.boxes for gt in batch.gt), matched.new_ones(1, 4, dtype=torch.float32)])
-        gt_labels = torch.cat([*(gt.labels for gt in batch.gt), matched.new_zeros(1)])
-        labels = torch.zeros_like(matched).index_copy_(0, fg, gt_labels[matched[fg]])
-        raw = encode(torch.cat(rois), gt_boxes[matched])
-        return DrawnRoIs(rois, labels, normalise_deltas(raw, labels, self.head.delta_mean, self.head.delta_std), fg)
+            candidates.append(find_candidates(boxes, gt, self._matching, usable))
+        own = assign_rois(candidates, batch.gt, lambda labels: self._draw(labels, batch.seeds, device))
+        normalised = normalise_deltas(own.deltas, own.labels, self.head.delta_mean, self.head.delta_std)
+        return DrawnRoIs(own.rois, own.labels, normalised, own.fg)
 
     def _draw(
-        self, assigned: Sequence[np.ndarray], seeds: list[int], device: torch.device
+        self, labels: Sequence[Tensor], seeds: list[int], device: torch.device
     ) -> tuple[Sequence[Tensor], Tensor]:
         """The indices of the candidates drawn from each image, and which of all drawn are fg."""
         drawn, fg, before = [], [], 0
-        for own, seed in zip(assigned, seeds[:-1], strict=True):
+        on_host = torch.cat(list(labels)).cpu().split([len(own) for own in labels])
+        for own, seed in zip((own.numpy() for own in on_host), seeds[:-1], strict=True):
             picked = sample_fg_bg(
                 torch.from_numpy(np.flatnonzero(own == FG)),
                 torch.from_numpy(np.flatnonzero(own == BG)),

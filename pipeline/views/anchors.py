@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.stores import Entry, deltas_of
-from pipeline.artifacts.tables import ImageRows
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.image_views import Entry
 from pipeline.errors import InputError
 
 
@@ -46,21 +44,18 @@ def assignment_of(folder: Path, entry: Entry, gt_boxes: np.ndarray) -> Assignmen
     Raises:
         InputError: a file is missing or damaged, or is of other images or boxes.
     """
-    row = ImageRows(folder / "images.parquet", schemas.ANCHOR_IMAGES)[entry.image_id, False]
-    fg_rows = ImageRows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)[entry]
-    matched_gt = fg_rows["matched_gt"].astype(np.int64)
-    if not len(row["shard"]) or np.max(matched_gt, initial=-1) >= len(gt_boxes):
+    targets = AnchorTargets(folder)
+    if entry not in targets or np.max((own := targets[entry]).matched_gt, initial=-1) >= len(gt_boxes):
         raise InputError(
             f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
         )
-    packed = ShardReader(folder, open_shards=1).read(str(row["shard"][0]), member_name(*entry))
     return Assignment(
-        fg_rows["anchor"].astype(np.int64),
-        matched_gt,
-        fg_rows["max_iou"],
-        decode_anchors(deltas_of(fg_rows), gt_boxes[matched_gt]),
-        np.unpackbits(packed, count=int(row["anchors"][0])).astype(bool),
-        (int(row["feature_height"][0]), int(row["feature_width"][0])),
+        own.fg,
+        own.matched_gt,
+        own.max_iou,
+        decode_anchors(own.deltas, gt_boxes[own.matched_gt]),
+        own.is_bg.astype(bool),
+        own.feature_size,
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import ProposalTargets
+from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
@@ -25,7 +27,7 @@ from pipeline.views.drawing import (
     draw_boxes,
 )
 from pipeline.views.encoding import Picture, encode_photo
-from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages, columns_of
+from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages
 from pipeline.words import count_text
 
 TILE_SIDE = 440
@@ -81,12 +83,11 @@ def anchor_targets_picture(command: StageCommand, root: Path, wanted: Sequence[s
 def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
     """The gt boxes, and beside them the best-ranked proposals."""
     images = NetworkImages(root / command.input("resize"))
-    kept = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
-    proposals = ImageRows(root / command.out / "proposals.parquet", columns_of(schemas.PROPOSALS, *kept))
+    proposals = StoredProposals(root / command.out)
     tiles = []
     for entry in images.choose(["train"], 2, wanted):
-        pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
-        boxes, scores = boxes_of(rows), rows["score"]
+        pixels, gt, own = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, proposals[entry]
+        boxes, scores = own.boxes, own.scores
         shown = boxes[:_SHOWN_PROPOSALS][::-1]
         tiles += [
             Tile(_with_gt(pixels, gt), f"{_name(entry)}: {count_text(len(gt), 'gt box', 'gt boxes')}"),
@@ -102,15 +103,14 @@ def proposals_picture(command: StageCommand, root: Path, wanted: Sequence[str] |
 def proposal_targets_picture(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
     """The fg RoIs, and beside them the bg RoIs, each with the gt boxes."""
     images = NetworkImages(root / command.input("resize"))
-    kept = ("image_id", "mirrored", "rank", "label", "x1", "y1", "x2", "y2")
-    targets = ImageRows(root / command.out / "proposal_targets.parquet", columns_of(schemas.PROPOSAL_TARGETS, *kept))
+    targets = ProposalTargets(root / command.out)
     tiles = []
     for entry in images.choose(["train"], 2, wanted):
-        pixels, gt, rows = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, targets[entry]
+        pixels, gt, own = dimmed(images.pixels(entry)), images.gt_of(entry).trainable, targets[entry]
         # An appended gt box would hide under the gt box that it is.
-        rows = {name: values[rows["rank"] >= 0] for name, values in rows.items()}
-        for is_of_kind, colour, kind in ((rows["label"] > 0, ORANGE, "fg"), (rows["label"] == 0, PURPLE, "bg")):
-            boxes = boxes_of(rows)[is_of_kind]
+        proposed = own.ranks >= 0
+        for is_of_kind, colour, kind in ((own.labels > 0, ORANGE, "fg"), (own.labels == 0, PURPLE, "bg")):
+            boxes = own.boxes[proposed & is_of_kind]
             shown = boxes[:_SHOWN_ROIS][::-1]
             layers = [BoxLayer(shown, colour), BoxLayer(gt.boxes, SKY_BLUE, thickness=3)]
             caption = f"{_name(entry)}: {len(shown)} of {len(boxes)} {kind} RoIs"

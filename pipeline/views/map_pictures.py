@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.stores import FeatureMaps
-from pipeline.artifacts.tables import ImageRows
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.shards import member_name
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
@@ -68,20 +66,16 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     """Images, and beside each the mean over the channels of its map: dark is low, bright is high."""
     images = NetworkImages(root / command.input("resize"))
     folder = root / command.out
-    index = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)
-    shards = ShardReader(folder, open_shards=2)
+    maps = FeatureMaps(folder)
     tiles = []
     chosen = images.choose(["train"], 2, wanted)
-    if not wanted and not FeatureMaps(folder):
+    if not wanted and not len(maps):
         kept = [Tile(enlarged(images.pixels(entry), TILE_SIDE)[0], entry.image_id) for entry in chosen]
         return encode_photo(contact_sheet(kept, 2), f"{command.stage}: keeps no maps, images are read")
     for entry in chosen:
-        rows = index[entry]
-        if not len(rows["shard"]):
-            raise InputError(
-                f"{folder / 'images.parquet'}: no map of {member_name(*entry)}; name another image or repro features"
-            )
-        feature_map = shards.read(str(rows["shard"][0]), member_name(*entry))
+        if entry not in maps:
+            raise InputError(f"{folder}: no map of {member_name(*entry)}; name another image or repro features")
+        feature_map = maps[entry]
         mean = feature_map.astype(np.float32).mean(axis=0)
         pixels, _ = enlarged(images.pixels(entry), TILE_SIDE)
         depth, height, width = feature_map.shape

@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry
-from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups, open_parquet, read_columns
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import ProposalTargets
+from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.tables import iterate_groups, open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
@@ -104,30 +106,29 @@ def _train(command: StageCommand, root: Path) -> dict[str, float]:
 
 def _proposals(command: StageCommand, root: Path) -> dict[str, float]:
     ids = _image_ids(root / command.input("resize"), "train")
-    path = root / command.out / "proposals.parquet"
-    proposals = open_parquet(path, schemas.PROPOSALS)
+    proposals = StoredProposals(root / command.out)
     return {
         "images": len(ids),
-        "proposals_per_image": _ratio(proposals.metadata.num_rows, _views(proposals, len(ids))),
-        "recall50": _recall(path, root / command.input("resize"), ids),
+        "proposals_per_image": _ratio(len(proposals), proposals.count_entries(len(ids))),
+        "recall50": _recall(proposals, root / command.input("resize"), ids),
     }
 
 
-def _recall(path: Path, resize: Path, ids: np.ndarray) -> float:
+def _recall(proposals: StoredProposals, resize: Path, ids: np.ndarray) -> float:
     """Share of the trainable gt boxes of the plain images that any proposal reaches with IoU .5."""
-    proposals = ImageRows(path, columns_of(schemas.PROPOSALS, "image_id", "mirrored", "x1", "y1", "x2", "y2"))
     gt = NetworkImages(resize)
     counter = RecallCounter([_ALL])
     for image_id in ids:
-        counter.add(boxes_of(proposals[str(image_id), False]), gt.gt_of(Entry(str(image_id), False)).trainable.boxes)
+        entry = Entry(str(image_id), False)
+        counter.add(proposals[entry].boxes, gt.gt_of(entry).trainable.boxes)
     return counter.recall(_ALL, 0.5)
 
 
 def _proposal_targets(command: StageCommand, root: Path) -> dict[str, float]:
-    path = root / command.out / "proposal_targets.parquet"
+    targets = ProposalTargets(root / command.out)
     images = len(_image_ids(root / command.input("resize"), "train"))
-    views = _views(open_parquet(path, schemas.PROPOSAL_TARGETS), images)
-    labels = _label_counts(path)
+    views = targets.count_entries(images)
+    labels = _label_counts(targets)
     return {
         "images": images,
         "fg_per_image": _ratio(labels[0], views),
@@ -136,10 +137,9 @@ def _proposal_targets(command: StageCommand, root: Path) -> dict[str, float]:
     }
 
 
-def _label_counts(path: Path) -> np.ndarray:
+def _label_counts(targets: ProposalTargets) -> np.ndarray:
     counts = np.zeros(3, dtype=np.int64)
-    for group in iterate_groups(path, columns_of(schemas.PROPOSAL_TARGETS, "label")):
-        label = group["label"]
+    for label in targets.label_groups():
         counts += [np.count_nonzero(label > 0), np.count_nonzero(label == 0), np.count_nonzero(label < 0)]
     return counts
 

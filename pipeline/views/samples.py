@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.shards import ShardReader
-from pipeline.artifacts.stores import Entry
 from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError

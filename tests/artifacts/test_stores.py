@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import GroundTruth
+from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.tables import box_columns, write_table
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import FeatureMaps
+from pipeline.artifacts.maps import FeatureMaps
 from pipeline.detector.vgg import VGGTrunk
 from pipeline.params.file import load_params
 from pipeline.stage import Stage

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, evaluated_images
+from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.build import anchor_grid, new_trunk
 from pipeline.errors import InputError

@@ -13,8 +13,8 @@ import yaml
 from torch import Tensor
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import GroundTruth
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.datasets.resizing import resized_size
 from pipeline.detector.boxes import areas, clip, pairwise_iou

@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import encode, pairwise_iou
 from pipeline.detector.losses import roi_losses, rpn_losses, smooth_l1
 from pipeline.detector.matching import FG, match_proposals
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
+from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.feeding.views import Views
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import AnchorSample, Batch, GtBoxes
+from pipeline.training.batches import AnchorSample, Batch
 from pipeline.training.steps import JointStep
 from tests.errata.conftest import Page
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import ImageInfo, ResizedImages
+from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.cli import app
 from pipeline.errors import InputError

@@ -24,7 +24,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import UNFINISHED
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import MapWriter
+from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_head, new_rpn, new_trunk

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.shards import ShardWriter
-from pipeline.artifacts.stores import Entry, FeatureMaps, ResizedImages
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
 from pipeline.build import new_trunk
 from pipeline.detector import roi_head

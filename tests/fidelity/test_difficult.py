@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import ResizedImages
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import Columns, TableWriter, read_columns, write_table
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, files_of, with_rows

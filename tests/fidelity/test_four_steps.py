@@ -16,7 +16,8 @@ import torch
 import yaml
 
 from pipeline.artifacts.manifest import write_manifest
-from pipeline.artifacts.stores import FeatureMaps, ResizedImages
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import State, load_part, save_parts
 from pipeline.build import load_head, load_trunk
 from pipeline.feeding.maps import maps_of

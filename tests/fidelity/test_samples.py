@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages, deltas_of
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import ProposalTargets
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.training.batches import AnchorSampler, RoISampler
 from tests.conftest import Project
 
@@ -43,20 +44,20 @@ def test_rois_of_an_image_are_at_most_a_quarter_fg_and_never_ignored_ones(
     tiny_run: Project, step: str, count: int
 ) -> None:
     """Fast R-CNN, section 2.3: 64 RoIs an image, a quarter of them of IoU 0.5 and more."""
-    targets = ImageRows(tiny_run.data / f"proposal_targets_{step}/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    targets = ProposalTargets(tiny_run.data / f"proposal_targets_{step}")
     sampler = RoISampler(targets, count, 0.25, 0, f"train_head_{step}")
     drawn_fg = []
     for entry in entries_of(tiny_run):
-        rows, sample = targets[entry], sampler.draw(0, entry)
+        own, sample = targets[entry], sampler.draw(0, entry)
         candidates = {
             tuple(box): (label, deltas, overlap)
             for box, label, deltas, overlap in zip(
-                boxes_of(rows).tolist(), rows["label"].tolist(), deltas_of(rows).tolist(), rows["max_iou"], strict=True
+                own.boxes.tolist(), own.labels.tolist(), own.deltas.tolist(), own.max_iou, strict=True
             )
         }
         fg = int((sample.labels > 0).sum())
-        assert fg == min(int((rows["label"] > 0).sum()), count // 4)
-        assert len(sample.rois) == min(count, fg + int((rows["label"] == 0).sum()))
+        assert fg == min(int((own.labels > 0).sum()), count // 4)
+        assert len(sample.rois) == min(count, fg + int((own.labels == 0).sum()))
         for roi, label, deltas in zip(
             sample.rois.tolist(), sample.labels.tolist(), sample.deltas.tolist(), strict=True
         ):

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.losses import smooth_l1
 from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.feeding.views import Views
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
-from pipeline.training.batches import AnchorSample, Batch, GtBoxes, RoISample
+from pipeline.training.batches import AnchorSample, Batch, RoISample
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.fidelity import reference
 

@@ -12,8 +12,10 @@ import torch
 import yaml
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import AnchorTargets, Entry, ResizedImages, deltas_of
-from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, read_columns
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, deltas_of, read_columns
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import match_anchors, match_proposals
 from pipeline.detector.roi_head import normalise_deltas

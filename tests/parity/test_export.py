@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
-from pipeline.artifacts.stores import Entry, ResizedImages
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.bundle.writing import NETWORKS
 from pipeline.detector import backbone

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.stores import AnchorAssignment, Entry
+from pipeline.artifacts.anchor_targets import AnchorAssignment
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import ProposalAssignment
 from pipeline.feeding.prefetching import pinned, prefetch, to_device
 from pipeline.feeding.views import ImageViews, MapViews
 from pipeline.training.batches import AnchorSampler, Batch, BatchLoader, RoISampler
@@ -45,15 +47,19 @@ class Maps:
 
 def anchor_targets() -> dict[Entry, AnchorAssignment]:
     deltas = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
-    assigned = AnchorAssignment(np.arange(0, 270, 3), np.arange(1, 600, 3), deltas, np.zeros(90, np.int64))
+    bg = np.zeros(600, np.uint8)
+    bg[1::3] = 1
+    matched_gt, max_iou = np.zeros(90, np.int64), np.ones(90, np.float32)
+    assigned = AnchorAssignment(np.arange(0, 270, 3), deltas, matched_gt, max_iou, np.packbits(bg), 600, (10, 20))
     return dict.fromkeys(SIZES, assigned)
 
 
-def proposal_targets() -> dict[Entry, dict[str, np.ndarray]]:
+def proposal_targets() -> dict[Entry, ProposalAssignment]:
     draw = np.random.default_rng(0)
-    columns = {name: draw.normal(size=200).astype(np.float32) for name in ("y1", "x2", "y2", "dx", "dy", "dw", "dh")}
-    rows = {"x1": np.arange(200, dtype=np.float32), "label": draw.integers(-1, 4, 200).astype(np.int16), **columns}
-    return dict.fromkeys(SIZES, rows)
+    boxes, deltas = (draw.normal(size=(200, 4)).astype(np.float32) for _ in range(2))
+    boxes[:, 0] = np.arange(200)
+    labels, count = draw.integers(-1, 4, 200).astype(np.int16), np.arange(200)
+    return dict.fromkeys(SIZES, ProposalAssignment(count, boxes, boxes[:, 1], count, labels, deltas))
 
 
 def loader(
@@ -136,9 +142,9 @@ def test_drawn_rois_are_a_quarter_fg_first_never_ignored_ones_and_keep_their_row
     assert bool((sample.labels[:8] > 0).all())
     assert sample.labels[8:].tolist() == [0] * 24
     index = sample.rois[:, 0].long().numpy()  # x1 holds the row's number
-    assert sample.labels.tolist() == rows["label"][index].tolist()
-    assert np.array_equal(sample.rois[:, 3].numpy(), rows["y2"][index])
-    assert np.array_equal(sample.deltas[:, 2].numpy(), rows["dw"][index])
+    assert sample.labels.tolist() == rows.labels[index].tolist()
+    assert np.array_equal(sample.rois[:, 3].numpy(), rows.boxes[index, 3])
+    assert np.array_equal(sample.deltas[:, 2].numpy(), rows.deltas[index, 2])
 
 
 def test_dropout_seed_is_the_iterations_own() -> None:

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.errors import InputError
 from pipeline.feeding.views import Views
 from pipeline.params.training import Schedule, SolverParams

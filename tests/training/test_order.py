@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.errors import InputError
 from pipeline.training.order import EpochOrder
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.feeding.views import Views
 from pipeline.params.training import Schedule, SolverParams
 from pipeline.training.batches import Batch

@@ -13,9 +13,10 @@ import yaml
 from pipeline.anchor_layout import grid_anchors, grid_centres, grid_shapes
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.shards import ShardWriter, member_name
-from pipeline.artifacts.stores import Entry, MapWriter, delta_columns
-from pipeline.artifacts.tables import TableWriter, box_columns, write_table
+from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, write_table
 from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
 from pipeline.metrics.errors import judge
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.build import anchor_grid
 from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile

@@ -17,8 +17,11 @@ import torch
 import yaml
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import AnchorTargets, Entry, GroundTruth, ResizedImages, deltas_of
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, read_columns
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, deltas_of, read_columns
 from pipeline.build import anchor_grid
 from pipeline.detector.boxes import encode
 from pipeline.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.artifacts.tables import boxes_of
+from pipeline.artifacts.proposals import StoredProposals
 from pipeline.views.class_boxes import class_name
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import (
@@ -25,7 +25,7 @@ from pipeline.views.drawing import (
 )
 from pipeline.views.inspect.judged import Judged, judged_detections
 from pipeline.views.inspect.map_panels import SIDE, objectness_panel
-from pipeline.views.inspect.proposal_panels import rank_panel, read_proposals
+from pipeline.views.inspect.proposal_panels import rank_panel
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.words import count_text
 
@@ -44,11 +44,11 @@ KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
 def detect_panels(request: PanelRequest) -> list[Tile]:
     """Objectness, the classified proposals, the gt, and the detections by kind."""
     pixels, judged = request.images.pixels(request.entry), judged_detections(request)
-    rows, gt = read_proposals(request), judged.gt.trainable
+    proposals, gt = StoredProposals(request.folder)[request.entry], judged.gt.trainable
     classified = request.params.detect.proposals
     return [
         objectness_panel(request, pixels, gt.boxes),
-        rank_panel(pixels, gt.boxes, boxes_of(rows), rows["score"], classified),
+        rank_panel(pixels, gt.boxes, proposals.boxes, proposals.scores, classified),
         *error_panels(request, pixels, judged),
     ]
 

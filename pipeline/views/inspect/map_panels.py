@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.shards import ShardReader, member_name
-from pipeline.artifacts.stores import Entry
-from pipeline.artifacts.tables import ImageRows
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import INDEX_FILE, FeatureMaps
+from pipeline.artifacts.shards import member_name
 from pipeline.errors import InputError
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
@@ -77,12 +76,8 @@ def _with_heading(cell: np.ndarray, text: str) -> np.ndarray:
 
 def map_of(folder: Path, entry: Entry) -> np.ndarray | None:
     """The map of one image that a stage wrote; None where it has none, of this image or at all."""
-    if not (folder / "images.parquet").is_file():
-        return None
-    row = ImageRows(folder / "images.parquet", schemas.FEATURE_IMAGES)[entry]
-    if not len(row["shard"]):
-        return None
-    return ShardReader(folder, open_shards=1).read(str(row["shard"][0]), member_name(*entry))
+    maps = FeatureMaps(folder) if (folder / INDEX_FILE).is_file() else None
+    return maps[entry] if maps is not None and entry in maps else None
 
 
 class Objectness(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.errors import InputError
 from pipeline.params.file import Params, load_params
 from pipeline.views.command import StageCommand

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.proposals import StoredProposals
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
 from pipeline.views.inspect.map_panels import SIDE, objectness_panel
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import colour_ramp
-from pipeline.views.samples import columns_of
 from pipeline.words import count_text
 
 BUDGETS = (10, 50, 300)
 
-_COLUMNS = ("image_id", "mirrored", "rank", "score", "x1", "y1", "x2", "y2")
 _DARKEST = 0.3  # of the ramp, which would vanish in a dim image
 
 
 def proposal_panels(request: PanelRequest) -> list[Tile]:
     """Objectness, then the proposals of each budget with the gt boxes that they reach and do not reach."""
     pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
-    rows = read_proposals(request)
+    own = StoredProposals(request.folder)[request.entry]
     # One that takes in all of them is the last.
-    budgets = [budget for last, budget in zip((0, *BUDGETS), BUDGETS, strict=False) if last < max(1, len(rows["rank"]))]
+    budgets = [budget for last, budget in zip((0, *BUDGETS), BUDGETS, strict=False) if last < max(1, len(own))]
     return [
         objectness_panel(request, pixels, gt.boxes),
-        *(rank_panel(pixels, gt.boxes, boxes_of(rows), rows["score"], budget) for budget in budgets),
+        *(rank_panel(pixels, gt.boxes, own.boxes, own.scores, budget) for budget in budgets),
     ]
-
-
-def read_proposals(request: PanelRequest) -> dict[str, np.ndarray]:
-    """The image's rows of the stage's proposals.parquet, by ascending rank."""
-    return ImageRows(request.folder / "proposals.parquet", columns_of(schemas.PROPOSALS, *_COLUMNS))[request.entry]
 
 
 def rank_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, scores: np.ndarray, budget: int) -> Tile:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import Entry
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.params.file import Params

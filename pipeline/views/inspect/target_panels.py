@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import cv2
 import numpy as np
 
 from pipeline.anchor_layout import POOLINGS
-from pipeline.artifacts import schemas
-from pipeline.artifacts.stores import deltas_of
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.proposal_targets import ProposalAssignment, ProposalTargets, read_normalisation
 from pipeline.errors import InputError
 from pipeline.views.anchors import decode_targets
 from pipeline.views.contact_sheet import GAP, Key, Tile
@@ -41,14 +37,14 @@ _GAP = 6
 def target_panels(request: PanelRequest) -> list[Tile]:
     """fg RoIs with arrows and targets; bg RoIs; in step 4 the pooled features of a few fg RoIs."""
     pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
-    rows = ImageRows(request.folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)[request.entry]
-    proposed = rows["rank"] >= 0  # an appended gt box is its own target
-    fg = np.flatnonzero(proposed & (rows["label"] > 0))
-    shown = _of_each_gt(fg, rows["matched_gt"], rows["max_iou"])
-    boxes, targets = boxes_of(rows), np.zeros((0, 4), np.float32)
+    own = ProposalTargets(request.folder)[request.entry]
+    proposed = own.ranks >= 0  # an appended gt box is its own target
+    fg = np.flatnonzero(proposed & (own.labels > 0))
+    shown = _of_each_gt(fg, own.matched_gt, own.max_iou)
+    boxes, targets = own.boxes, np.zeros((0, 4), np.float32)
     if len(shown):
-        targets = decode_targets(_raw_deltas(request, rows)[shown], boxes[shown])
-    counts = {kind: int((proposed & (sign(rows["label"]) == kind)).sum()) for kind in (1, 0, -1)}
+        targets = decode_targets(_raw_deltas(request, own)[shown], boxes[shown])
+    counts = {kind: int((proposed & (sign(own.labels) == kind)).sum()) for kind in (1, 0, -1)}
     appended = int((~proposed).sum())
     told = (
         f"{request.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
@@ -56,7 +52,7 @@ def target_panels(request: PanelRequest) -> list[Tile]:
     )
     return [
         fg_panel(pixels, gt.boxes, boxes[shown], targets, told),
-        _bg_panel(pixels, gt.boxes, boxes, rows),
+        _bg_panel(pixels, gt.boxes, own),
         *_pooled_panels(request, pixels, boxes, shown),
     ]
 
@@ -78,17 +74,12 @@ def _of_each_gt(rows: np.ndarray, matched_gt: np.ndarray, max_iou: np.ndarray) -
     return np.concatenate(chosen)
 
 
-def _raw_deltas(request: PanelRequest, rows: dict[str, np.ndarray]) -> np.ndarray:
+def _raw_deltas(request: PanelRequest, own: ProposalAssignment) -> np.ndarray:
     """(N, 4) deltas with the normalisation undone."""
-    path = request.folder / "normalisation.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = (np.array(content[name], np.float64)[rows["label"].astype(int).clip(0)] for name in ("mean", "std"))
-        raw: np.ndarray = deltas_of(rows) * std + mean
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{path}: holds no mean and std of each class ({error}); dvc repro {request.folder.name}"
-        ) from error
+    content, classes = read_normalisation(request.folder), own.labels.astype(int).clip(0)
+    if np.max(classes, initial=0) >= len(content.mean):
+        raise InputError(f"{request.folder}: labels are beyond its classes; dvc repro {request.folder.name}")
+    raw: np.ndarray = own.deltas * content.std[classes] + content.mean[classes]
     return raw
 
 
@@ -115,14 +106,14 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, rows: dict[str, np.ndarray]) -> Tile:
+def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, assigned: ProposalAssignment) -> Tile:
     """The bg RoIs of the largest IoU, which are the hardest, and of ignored ones as many."""
     layers, told = [BoxLayer(gt_boxes, WHITE, thickness=4)], []
     for kind, name, colour, dash in ((-1, "ignored", GREEN, "dotted"), (0, "bg", ORANGE, "solid")):
-        own = np.flatnonzero((rows["rank"] >= 0) & (sign(rows["label"]) == kind))
-        own = own[np.argsort(-rows["max_iou"][own], kind="stable")][:_SHOWN_BG]
-        layers.append(BoxLayer(boxes[own], colour, thickness=1 if kind == 0 else 2, dash=dash))  # type: ignore[arg-type]
-        iou = f", IoU {rows['max_iou'][own].min():.2f} to {rows['max_iou'][own].max():.2f}" if len(own) else ""
+        own = np.flatnonzero((assigned.ranks >= 0) & (sign(assigned.labels) == kind))
+        own = own[np.argsort(-assigned.max_iou[own], kind="stable")][:_SHOWN_BG]
+        layers.append(BoxLayer(assigned.boxes[own], colour, thickness=1 if kind == 0 else 2, dash=dash))  # type: ignore[arg-type]
+        iou = f", IoU {assigned.max_iou[own].min():.2f} to {assigned.max_iou[own].max():.2f}" if len(own) else ""
         told.append(f"{len(own)} {name} RoIs{iou}")
     keys = [Key(ORANGE, "bg RoI", "solid"), Key(GREEN, "ignored RoI", "dotted"), Key(WHITE, "gt box", "solid")]
     return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {told[1]}; {told[0]}", keys)

@@ -1,0 +1,125 @@
+"""The proposal_targets stages' assignments, one entry at a time, and the normalisation of their deltas: writers and
+readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of, delta_columns, deltas_of
+from pipeline.errors import InputError
+
+TARGETS_FILE = "proposal_targets.parquet"
+NORMALISATION_FILE = "normalisation.json"
+
+
+@dataclass(frozen=True)
+class ProposalAssignment:
+    """Of one entry's N candidates, proposals and then gt boxes.
+
+    Attributes:
+        ranks: (N,) of the proposals, -1 for a gt box.
+        boxes: (N, 4) float32, resized pixels.
+        max_iou: (N,) float32, 0..1.
+        matched_gt: (N,) int, index into the trainable gt boxes.
+        labels: (N,) int, class, 0 bg, -1 ignored.
+        deltas: (N, 4) float32, normalised.
+    """
+
+    ranks: np.ndarray
+    boxes: np.ndarray
+    max_iou: np.ndarray
+    matched_gt: np.ndarray
+    labels: np.ndarray
+    deltas: np.ndarray
+
+
+class ProposalTargetWriter:
+    """Writes proposal_targets.parquet."""
+
+    def __init__(self, table: TableWriter) -> None:
+        self._table = table
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path) -> Iterator[ProposalTargetWriter]:
+        """A writer into a folder; the file is there when the block ends without error."""
+        with TableWriter(Path(folder) / TARGETS_FILE, schemas.PROPOSAL_TARGETS) as table:
+            yield cls(table)
+
+    def add(self, entry: Entry, own: ProposalAssignment) -> None:
+        """The candidates of the next entry."""
+        self._table.write(
+            {
+                **entry.columns,
+                "rank": own.ranks,
+                **box_columns(own.boxes),
+                "max_iou": own.max_iou,
+                "matched_gt": own.matched_gt,
+                "label": own.labels,
+                **delta_columns(own.deltas),
+            }
+        )
+
+
+class ProposalTargets:
+    """proposal_targets.parquet of a stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = ImageRows(Path(folder) / TARGETS_FILE, schemas.PROPOSAL_TARGETS)
+
+    def __getitem__(self, entry: Entry) -> ProposalAssignment:
+        rows = self._rows[entry]
+        return ProposalAssignment(
+            rows["rank"], boxes_of(rows), rows["max_iou"], rows["matched_gt"], rows["label"], deltas_of(rows)
+        )
+
+    def count_entries(self, images: int) -> int:
+        """Of so many images and their mirrors, where there are any; those without candidates count too."""
+        return self._rows.count_entries(images)
+
+    def label_groups(self) -> Iterator[np.ndarray]:
+        """The labels of all candidates, some images at a time."""
+        for columns in self._rows.groups("label"):
+            yield columns["label"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Names of the C classes, and the (C, 4) float64 mean and std by which the deltas of each are normalised."""
+
+    classes: Sequence[str]
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def write_normalisation(folder: Path, content: Normalisation) -> None:
+    """Write normalisation.json."""
+    told = {"classes": list(content.classes), "mean": content.mean.tolist(), "std": content.std.tolist()}
+    write_text(Path(folder) / NORMALISATION_FILE, json.dumps(told, indent=1) + "\n")
+
+
+def read_normalisation(folder: Path) -> Normalisation:
+    """What a proposal_targets stage normalised the deltas by.
+
+    Raises:
+        InputError: the file is missing, or holds no mean and std of each class.
+    """
+    path = Path(folder) / NORMALISATION_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        classes = [str(name) for name in content["classes"]]
+        mean, std = (np.array(content[name], np.float64).reshape(len(classes), 4) for name in ("mean", "std"))
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: holds no mean and std of each class ({error}); dvc repro {path.parent.name}"
+        ) from error
+    return Normalisation(classes, mean, std)

@@ -1,0 +1,62 @@
+"""Proposals, one entry at a time, of the proposals and the detect stages: their writer and their reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import schemas
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of
+
+PROPOSALS_FILE = "proposals.parquet"
+
+
+@dataclass(frozen=True)
+class RankedProposals:
+    """Of one entry, by ascending rank: `boxes` (P, 4) float32 resized pixels, `scores` (P,) float32, `ranks` (P,)."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+
+class ProposalWriter:
+    """Writes proposals.parquet."""
+
+    def __init__(self, work: ChunkedWork) -> None:
+        self._table = work.table(PROPOSALS_FILE, schemas.PROPOSALS)
+
+    @property
+    def count(self) -> int:
+        """How many proposals there are in all, when the work is finished."""
+        return self._table.rows
+
+    def add(self, entry: Entry, boxes: np.ndarray, scores: np.ndarray) -> None:
+        """The (P, 4) boxes, resized pixels, and (P,) scores of an entry of the image at hand, the best first."""
+        self._table.write({**entry.columns, "rank": np.arange(len(boxes)), "score": scores, **box_columns(boxes)})
+
+
+class StoredProposals:
+    """proposals.parquet of a stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = ImageRows(Path(folder) / PROPOSALS_FILE, schemas.PROPOSALS)
+
+    def __len__(self) -> int:
+        """How many there are in all."""
+        return len(self._rows)
+
+    def __getitem__(self, entry: Entry) -> RankedProposals:
+        rows = self._rows[entry]
+        return RankedProposals(boxes_of(rows), rows["score"], rows["rank"])
+
+    def count_entries(self, images: int) -> int:
+        """Of so many images and their mirrors, where there are any; those without proposals count too."""
+        return self._rows.count_entries(images)
