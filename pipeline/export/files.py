@@ -16,9 +16,8 @@ from torchvision.models.detection import FasterRCNN
 from pipeline.artifacts.atomic import atomic_file, write_text
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.errors import InputError
+from pipeline.export.known import FORMATS, refuse_unknown
 from pipeline.export.model import ExportSettings, build_torchvision, settings_of, torchvision_state
-
-FORMATS = ("torchvision", "onnx")
 
 
 def export_bundle(folder: Path, form: str, out: Path) -> list[str]:
@@ -31,7 +30,8 @@ def export_bundle(folder: Path, form: str, out: Path) -> list[str]:
         Lines that tell what was done.
 
     Raises:
-        InputError: no such format, no sound bundle, or a file that cannot be written.
+        InputError: no such format, no sound bundle, a network that the format cannot express, or a file that cannot be
+            written.
     """
     if form not in FORMATS:
         raise InputError(f"--format {form}: no such format; there are {', '.join(FORMATS)}")
@@ -50,8 +50,9 @@ def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
         Lines that tell what was done.
 
     Raises:
-        InputError: `out` has another suffix or cannot be written.
+        InputError: `out` has another suffix or cannot be written, or the network cannot be expressed.
     """
+    refuse_unknown(bundle, "torchvision")
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise InputError(f"--out {out}: give a .safetensors file in a folder that exists")
     own = bundle.settings

@@ -26,6 +26,7 @@ from pipeline.bundle.file import Bundle, BundleParams, Parts
 from pipeline.detector.anchors import base_anchors
 from pipeline.detector.boxes import decode
 from pipeline.errors import InputError
+from pipeline.export.known import refuse_unknown
 
 _OPSET = 18
 _EXAMPLE = (160, 192)  # height, width, px; any other size runs too
@@ -129,8 +130,10 @@ def export_onnx(bundle: Bundle, out: Path) -> list[str]:
         Lines that tell what was done.
 
     Raises:
-        InputError: onnx or onnxscript is not installed, or the file cannot be written.
+        InputError: the network has parts that are not known here, onnx or onnxscript is not installed, or the file
+            cannot be written.
     """
+    refuse_unknown(bundle, "onnx")
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise InputError(f"{missing[0]} is not installed; install this project with its extra: pip install '.[onnx]'")

@@ -1,0 +1,103 @@
+"""What a format cannot express is refused in one line, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.build import new_trunk
+from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, Normalisation
+from pipeline.detector import backbone
+from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.rpn import RPNHead
+from pipeline.errors import InputError
+from pipeline.export.files import export_torchvision
+from pipeline.export.onnx import export_onnx
+from tests.parity.comparison import params_of, random_parts
+
+EXPORTS = {"onnx": (export_onnx, "net.onnx"), "torchvision": (export_torchvision, "net.safetensors")}
+
+
+class CascadeHead(RoIHead):
+    """Of the weights of a RoI head, and another network."""
+
+
+class CentredRPN(RPNHead):
+    """Of the weights of an RPN, and another network."""
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    """Random weights in memory."""
+    params = params_of({"rpn": {"channels": 8}, "roi_head": {"hidden": 8, "output_size": 2}})
+    trunk = new_trunk(params.backbone)
+    trunk.initialise(torch.Generator().manual_seed(0))
+    sections = {name: getattr(params, name) for name in BundleParams.model_fields if name != "base"}
+    settings = BundleSettings(
+        format="frcnn-bundle-1",
+        network="joint",
+        classes=["background", "cell"],
+        params=BundleParams(base=Computation(threads=2, precision="float32"), **sections),
+        normalisation=Normalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
+        metrics=None,
+        model_sha256="0" * 64,
+        dvc_lock_sha256=None,
+        settings_sha256="0" * 64,
+    )
+    return Bundle(Path("memory"), settings, random_parts(trunk, params, 2, seed=0))
+
+
+def with_value(bundle: Bundle, key: str, value: str) -> Bundle:
+    """The bundle with a parameter that this version has no such value of."""
+    section, name = key.split(".")
+    params = bundle.settings.params
+    changed = getattr(params, section).model_copy(update={name: value})
+    settings = bundle.settings.model_copy(update={"params": params.model_copy(update={section: changed})})
+    return Bundle(bundle.folder, settings, bundle.parts)
+
+
+def refusal(bundle: Bundle, form: str, folder: Path) -> str:
+    export, name = EXPORTS[form]
+    with pytest.raises(InputError) as caught:
+        export(bundle, folder / name)
+    assert not list(folder.iterdir()) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("roi_head.pool", "deform_pool"),
+        ("roi_head.pool", "roi_align_v1"),
+        ("backbone.name", "resnet50"),
+        ("resize.rule", "letterbox"),
+    ],
+)
+def test_an_unknown_value_is_refused(bundle: Bundle, form: str, key: str, value: str, tmp_path: Path) -> None:
+    told = refusal(with_value(bundle, key, value), form, tmp_path)
+    assert told.startswith(f"memory: {key} is {value}, which --format {form} does not export (it does ")
+    assert "; use the bundle itself" in told
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_a_head_of_another_kind_is_refused(bundle: Bundle, form: str, tmp_path: Path) -> None:
+    _, rpn, head = bundle.parts
+    head.__class__ = CascadeHead
+    assert "the RoI head is CascadeHead" in refusal(bundle, form, tmp_path)
+    head.__class__ = RoIHead
+    rpn.__class__ = CentredRPN
+    assert "the RPN is CentredRPN" in refusal(bundle, form, tmp_path)
+
+
+def test_a_backbone_that_is_added_is_not_exported_before_its_graph_was_compared(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(backbone.BACKBONES, "added", backbone.BACKBONES["tiny"])
+    added = with_value(bundle, "backbone.name", "added")
+    assert "backbone.name is added, which --format onnx does not export (it does vgg16, tiny)" in refusal(
+        added, "onnx", tmp_path
+    )
+    assert len(export_torchvision(added, tmp_path / "net.safetensors")) == 2  # read by this project, which has it
