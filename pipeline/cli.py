@@ -15,9 +15,9 @@ from pipeline.datasets.file_names import printable
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.exchange.commands import app as proposals_app
 from pipeline.surroundings import name_user
+from pipeline.version import current_version
 
 app = typer.Typer(
-    help="Faster R-CNN's alternating training as a graph of stages.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +25,21 @@ app = typer.Typer(
 app.add_typer(proposals_app, name="proposals")
 for verb in bundle_verbs:
     app.command()(verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(current_version())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Faster R-CNN's alternating training as a graph of stages."""
 
 
 @app.command()
@@ -35,7 +50,7 @@ def preset(
         typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),
     ] = None,
 ) -> None:
-    """Lay a preset and overrides over the committed defaults of params.yaml; link data, weights, proposals."""
+    """Apply a preset and overrides to the committed defaults of params.yaml; link data, weights, proposals."""
     from pipeline.presets.apply import apply_preset
 
     for line in apply_preset(Path.cwd(), name, overrides or []):
@@ -88,7 +103,7 @@ def flow(
     stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
     on_workers: Annotated[bool, typer.Option(help="have workers of the pools cpu and gpu run the stages")] = False,
 ) -> None:
-    """Run the graph under Prefect; watch it at the address that is printed. Ctrl-C ends it, the next run goes on."""
+    """Run the graph under Prefect; watch it at the address that is printed. Ctrl-C ends it, the next run resumes."""
     if on_workers:
         from pipeline.workers.commands import run_on_workers
 
@@ -150,7 +165,7 @@ def inspect(
     score: Annotated[float, typer.Option(help="from which on detections count")] = 0.5,
     first: Annotated[int | None, typer.Option(help="of an evaluate stage: list so many of the worst images")] = None,
 ) -> None:
-    """Look into an artifact: its schema and figures, or with --image a picture of what it says of one image."""
+    """Look into an artifact: its schema and figures, or with --image a picture of what it holds on one image."""
     from pipeline.views.inspect.command import inspect_artifact
 
     inspect_artifact(Path(), artifact, image, out, score, first, typer.echo)
@@ -175,7 +190,7 @@ def ablations(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="what is to be tried, YAML; docs/workers.md tells what it may hold")],
+    file: Annotated[Path, typer.Argument(help="what is to be tried, YAML; see docs/workers.md")],
 ) -> None:
     """Try many changes of params.yaml on the workers, each as a DVC experiment, choose on val, and print the table."""
     from pipeline.workers.sweep import run_sweep
@@ -201,10 +216,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        told = _in_one_line(error)
-        if not told:
+        message = _in_one_line(error)
+        if not message:
             raise
-        print(f"frcnn: error: {told}", file=sys.stderr)
+        print(f"frcnn: error: {message}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -212,15 +227,15 @@ def _in_one_line(error: Exception) -> str:
     """The message for an exception that the program did not cause; empty for others."""
     if isinstance(error, InputError):
         return str(error)
-    said = " ".join(str(error).split())[:120]
+    text = " ".join(str(error).split())[:120]
     if is_out_of_memory(error):
         remedy = "give smaller images, or where the command has the option, --device cpu"
-        return f"out of memory{said and f' ({said})'}; {remedy}"
+        return f"out of memory{text and f' ({text})'}; {remedy}"
     if is_disk_full(error):
-        return f"disk full ({said}); free space and run again"
+        return f"disk full ({text}); free space and run again"
     if isinstance(error, OSError) and error.filename is not None:
         place = error.filename2 or error.filename  # of two, the one that was to be made
-        return f"{printable(os.fsdecode(place))}: {error.strerror or said}; check that it can be read and written"
+        return f"{printable(os.fsdecode(place))}: {error.strerror or text}; check that it can be read and written"
     return ""
 
 

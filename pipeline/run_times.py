@@ -1,4 +1,5 @@
-"""When each stage last ran and what it took, kept beside DVC's own notes: times are no part of any artifact."""
+"""When each stage last ran, with which version, and what it took. Kept beside DVC's own notes, as it is no part of any
+artifact."""
 
 from __future__ import annotations
 
@@ -9,17 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.version import BEFORE_VERSIONS, current_version
 
 _FOLDER = Path(".dvc/tmp/frcnn-stages")
 
 
 @dataclass(frozen=True)
 class RunTime:
-    """`started` in seconds since 1970, `seconds` from start to end, `peak_mb` the most memory it held."""
+    """`started` in seconds since 1970, `seconds` from start to end, `peak_mb` the most memory it held, `version` the
+    project's."""
 
     started: float
     seconds: float
     peak_mb: float
+    version: str = BEFORE_VERSIONS
 
 
 def remember_run(root: Path, stage: str, started: float, seconds: float) -> None:
@@ -28,7 +32,7 @@ def remember_run(root: Path, stage: str, started: float, seconds: float) -> None
         return
     # Kilobytes on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    run = RunTime(round(started, 3), round(seconds, 3), round(peak, 1))
+    run = RunTime(round(started, 3), round(seconds, 3), round(peak, 1), current_version())
     # A disk that takes no notes must not fail a stage that has succeeded.
     with contextlib.suppress(OSError):
         (root / _FOLDER).mkdir(parents=True, exist_ok=True)

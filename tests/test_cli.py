@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.errors import InputError
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,14 @@ def test_a_preset_that_cannot_be_written_ends_in_one_line(
     with pytest.raises(SystemExit):
         cli.main()
     assert "params.yaml: Is a directory; check that it can be read and written" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_pyproject(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["frcnn", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr().out.strip()
+    assert not ended.value.code
+    assert printed == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    latest = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert latest is not None and latest[1] == printed, "CHANGELOG.md begins with another version"

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
+from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
 from pipeline.surroundings import check_repository
 from pipeline.yaml_files import read_yaml
@@ -29,8 +30,8 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
         read_yaml(root / "params.yaml")  # of which DVC would not name the line
     refuse_if_held(root)
     prepare_environment(root)
-    if slow := slow_precision(root):
-        log(slow)
+    for line in filter(None, (version_change(root), slow_precision(root))):
+        log(line)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
         from pipeline.orchestrate.prefect_artifacts import summary_text

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.orchestrate.precision import slow_precision
+from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data, environment_in, hold_workspace
 from pipeline.surroundings import check_repository
 from pipeline.yaml_files import read_yaml
@@ -25,8 +26,8 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     if (root / "params.yaml").exists():
         read_yaml(root / "params.yaml")  # of which DVC would not name the line
     with hold_workspace(root) as lock:
-        if slow := slow_precision(root):
-            print(slow, file=sys.stderr, flush=True)
+        for line in filter(None, (version_change(root), slow_precision(root))):
+            print(line, file=sys.stderr, flush=True)
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
         command = [sys.executable, "-m", "pipeline.orchestrate.quiet_dvc", "--wait-for-lock", "repro", *arguments]

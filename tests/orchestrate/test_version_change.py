@@ -1,0 +1,98 @@
+"""A project that another version has run is told once which stages rerun for it; a fresh clone and an edit are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.orchestrate import repro
+from pipeline.orchestrate.version_change import version_change
+from pipeline.run_times import remember_run
+from pipeline.version import current_version
+from tests.orchestrate.conftest import Toy
+
+NOTES = ".dvc/tmp/frcnn-stages"
+
+
+@pytest.fixture
+def project(toy: Toy) -> Path:
+    """Two stages that have run, `one` of code that has changed since, `two` of code that has not."""
+    stages = {name: {"cmd": f"python {name}.py", "deps": [f"{name}.py", "data/raw"]} for name in ("one", "two")}
+    toy.write(stages)
+    lock = {}
+    for name in stages:
+        (toy.root / f"{name}.py").write_text(f"print({name!r})\n")
+        digest = hashlib.md5((toy.root / f"{name}.py").read_bytes()).hexdigest()
+        deps = [{"path": "data/raw", "hash": "md5", "md5": "0" * 32}, {"path": f"{name}.py", "md5": digest}]
+        lock[name] = {"cmd": f"python {name}.py", "deps": deps}
+    (toy.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    (toy.root / "one.py").write_text("print('new')\n")
+    return toy.root
+
+
+def note(root: Path, stage: str, **version: str) -> None:
+    """What a version leaves when it has run a stage; none before 0.2.0 wrote which one it was."""
+    (root / NOTES).mkdir(parents=True, exist_ok=True)
+    content = {"started": 1.8e9, "seconds": 1.0, "peak_mb": 100.0, **version}
+    (root / NOTES / f"{stage}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("version", "name"), [({}, "0.1.0"), ({"version": "0.1.7"}, "0.1.7")])
+def test_stages_of_another_version_whose_code_has_changed_are_counted(
+    project: Path, version: dict[str, str], name: str
+) -> None:
+    for stage in ("one", "two"):
+        note(project, stage, **version)
+    line = version_change(project)
+    expected = f"1 stage of 2 last ran with version {name} and will rerun with this one, {current_version()}; see "
+    assert line is not None and line.startswith(expected) and "\n" not in line
+
+
+def test_modules_that_dvc_yaml_has_listed_since_count(project: Path) -> None:
+    note(project, "two")
+    assert version_change(project) is None
+    content = yaml.safe_load((project / "dvc.yaml").read_text())
+    content["stages"]["two"]["deps"].append("three.py")
+    (project / "dvc.yaml").write_text(yaml.safe_dump(content))
+    assert "1 stage of 2" in (version_change(project) or "")
+
+
+def test_when_the_stage_has_rerun_nothing_is_said_any_more(project: Path) -> None:
+    note(project, "one")
+    assert version_change(project)
+    remember_run(project, "one", 1.8e9, 1.0)
+    assert version_change(project) is None
+
+
+def test_a_fresh_clone_and_a_project_without_lock_are_silent(project: Path) -> None:
+    assert version_change(project) is None, "no stage has run here"
+    note(project, "one")
+    (project / "dvc.lock").unlink()
+    assert version_change(project) is None
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml"])
+@pytest.mark.parametrize(
+    "text", ["", "stages:\n", "stages: [one]", "stages:\n  one:\n    cm", "stages: {one: {deps: 3}}", "["]
+)
+def test_what_is_wrong_with_a_file_is_left_to_dvc(project: Path, name: str, text: str) -> None:
+    note(project, "one")
+    (project / name).write_text(text)
+    assert version_change(project) is None
+
+
+def test_repro_prints_it_before_dvc_starts(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note(project, "one")
+    started: list[list[str]] = []
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(os, "execve", lambda path, command, environment: started.append(command))
+    repro.run_repro(project, [])
+    assert len(started) == 1
+    assert capsys.readouterr().err.count("CHANGELOG.md") == 1
