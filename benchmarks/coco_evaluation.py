@@ -20,14 +20,14 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, write_section
-from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.coco import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
+from pipeline.metrics.rows import DetectionRows, GtRows
 
 IMAGES, PER_IMAGE, RUNS = 5000, 50, 3
 Listed = tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]
 
 
-def made_up(images: int, per_image: int, classes: int) -> tuple[Detections, GroundTruth]:
+def made_up(images: int, per_image: int, classes: int) -> tuple[DetectionRows, GtRows]:
     """1 to 13 gt boxes an image; six detections in ten lie near one, four anywhere. One gt box in 50 is crowd."""
     draw = np.random.default_rng(0)
     gt_count = draw.integers(1, 14, images)
@@ -44,8 +44,8 @@ def made_up(images: int, per_image: int, classes: int) -> tuple[Detections, Grou
     label = np.where(right, gt_label[meant], draw.integers(1, classes + 1, len(image)))
     score = draw.random(len(image)).astype(np.float32)
     crowd = draw.random(len(gt_image)) < 0.02
-    truth = GroundTruth(gt_image, gt_label, gt_boxes, np.zeros(len(gt_image), bool), crowd)
-    return Detections(image, label, score, boxes.astype(np.float32)), truth
+    truth = GtRows(gt_image, gt_label, gt_boxes, np.zeros(len(gt_image), bool), crowd)
+    return DetectionRows(image, label, score, boxes.astype(np.float32)), truth
 
 
 def _boxes(draw: np.random.Generator, count: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def _boxes(draw: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corners, corners + draw.uniform(8, 200, (count, 2))], axis=1).astype(np.float32)
 
 
-def as_lists(detections: Detections, truth: GroundTruth) -> Listed:
+def as_lists(detections: DetectionRows, truth: GtRows) -> Listed:
     """What an instances and a results file hold."""
     image_ids = range(1 + max(int(detections.image.max()), int(truth.image.max())))
     category_ids = range(1 + max(int(detections.label.max()), int(truth.label.max())))

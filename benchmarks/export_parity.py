@@ -28,7 +28,7 @@ from pipeline.datasets.images import read_rgb
 from pipeline.detector.boxes import pairwise_iou
 from pipeline.detector.network import FasterRCNN
 from pipeline.export.files import export_bundle, load_exported
-from pipeline.metrics.boxes import Detections
+from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.file import Params, load_params
 from tests.parity.comparison import Differences, detect_with_ours, detect_with_theirs, differences
@@ -55,7 +55,7 @@ def mean_ap(found: Found, images: ResizedImages, num_classes: int) -> float:
     index = np.concatenate([np.full(len(scores), i) for i, (_, scores, _) in enumerate(found)])
     boxes, scores, labels = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     truth = read_truth(Path("data"), images)
-    return voc_ap(Detections(index, labels.astype(np.int64), scores, boxes), truth, num_classes).mean_all_point
+    return voc_ap(DetectionRows(index, labels.astype(np.int64), scores, boxes), truth, num_classes).mean_all_point
 
 
 def main() -> None:

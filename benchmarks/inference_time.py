@@ -38,7 +38,7 @@ from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import Detections
 from pipeline.launcher import for_inference, launch
-from pipeline.metrics.boxes import Detections as Judged
+from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.file import Params
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
@@ -111,7 +111,7 @@ def mean_ap(found: Sequence[Detections], images: ResizedImages, data: Path) -> f
         np.concatenate([getattr(own, name).cpu().numpy() for own in found]) for name in ("labels", "scores")
     )
     classes = json.loads((data / "resize" / "classes.json").read_text(encoding="utf-8"))
-    judged = Judged(index, labels.astype(np.int64), scores.astype(np.float32), boxes)
+    judged = DetectionRows(index, labels.astype(np.int64), scores.astype(np.float32), boxes)
     return voc_ap(judged, read_truth(data, images), len(classes)).mean_all_point
 
 

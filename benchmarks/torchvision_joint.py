@@ -31,9 +31,8 @@ from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.build import load_trunk
 from pipeline.detector.trunk import Trunk
 from pipeline.launcher import launch
-from pipeline.metrics.boxes import Detections
-from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
 from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.file import Params, load_params
 from pipeline.training.order import EpochOrder
@@ -143,7 +142,7 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
             found = model([pixels])[0]
         boxes = found["boxes"].float().numpy() / np.array([*info.scale, *info.scale], dtype=np.float32)
         columns.append((np.full(len(boxes), index), found["labels"].numpy(), found["scores"].float().numpy(), boxes))
-    detections = Detections(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
+    detections = DetectionRows(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
     truth = read_truth(data, images)
     return {
         "mAP50": voc_ap(detections, truth, num_classes).mean_all_point,
@@ -151,12 +150,12 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
     }
 
 
-def read_truth(data: Path, images: ResizedImages) -> JudgedBoxes:
+def read_truth(data: Path, images: ResizedImages) -> GtRows:
     """The original boxes of some images, as the evaluation judges by them."""
     index_of = {info.image_id: i for i, info in enumerate(images)}
     rows = read_columns(data / "dataset" / "boxes.parquet", schemas.DATASET_BOXES)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]])
-    return JudgedBoxes(
+    return GtRows(
         np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64),
         rows["label"][keep].astype(np.int64),
         boxes_of(rows)[keep],

@@ -23,7 +23,7 @@ def has_gpu() -> bool:
 
 
 def gpu_or_cpu(otherwise: str = HIDE_IT) -> torch.device:
-    """A GPU that has computed a sum just now, or the CPU where the machine has none or is told to go without.
+    """A GPU that has computed a sum just now, or the CPU where the machine has none or is asked to go without.
 
     Args:
         otherwise: what to do where the CPU will do, for the message.

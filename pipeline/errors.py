@@ -7,7 +7,7 @@ import os
 
 
 class InputError(Exception):
-    """Bad input, told in one line: what is wrong, in which file or image, what to do.
+    """Bad input, described in one line: what is wrong, in which file or image, what to do.
 
     Every command line of the project prints it without a traceback and exits with status 1.
     """
@@ -38,7 +38,7 @@ _TOO_LITTLE_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether too little memory, of a GPU or of the machine, is behind an exception; imports no library to tell."""
+    """Whether too little memory, of a GPU or of the machine, is behind an exception; imports no library."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     from_library = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"

@@ -1,4 +1,4 @@
-"""What a run of a stage depends on, as one key: work left half done is gone on with under the same key only."""
+"""What a run of a stage depends on, as one key: work left half done is resumed under the same key only."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def _content_of(path: Path) -> bytes:
     if manifest.is_file():
         return manifest.read_bytes()
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    told = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return json.dumps(told).encode()
+    listing = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return json.dumps(listing).encode()

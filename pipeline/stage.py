@@ -33,8 +33,8 @@ class Stage:
 
     `name` is the stage's name in dvc.yaml and part of every seed; `params` holds the sections that the command named;
     `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
-    the stage's options, None for an optional one not given; `scratch` is a folder for what a run that is cut short can
-    go on from, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
+    the stage's options, None for an optional one not given; `scratch` is a folder from which a run that is cut short
+    can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `kernels` takes what the processor's features chose, for the manifest.
     """
 
@@ -68,7 +68,7 @@ class Stage:
         return path
 
     def log(self, message: str) -> None:
-        """Tell a person what they want to know next."""
+        """Print a line for a person."""
         print(f"{self.name}: {message}", file=sys.stderr, flush=True)
 
 
@@ -78,7 +78,7 @@ def run_stage(
     about: str | None,
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
-    goes_on: bool = False,
+    resumable: bool = False,
 ) -> None:
     """Parse the command line, run `work`, publish its output folder, and exit.
 
@@ -86,7 +86,7 @@ def run_stage(
         work: computes the stage and writes into `Stage.out`.
         about: the stage module's docstring, shown by --help.
         inputs, optional: option name to help text; each takes a path.
-        goes_on: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
+        resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
 
     Exits with 1 and one line on bad input, an unreadable file, a full disk or too little memory; with 130 on Ctrl-C and
     143 on SIGTERM.
@@ -121,7 +121,7 @@ def run_stage(
                 )
         print(f"{_position(name)}{name}", file=sys.stderr, flush=True)
         started, began_at = time.monotonic(), time.time()
-        with atomic_folder(arguments.out, run_key(name, params, paths) if goes_on else None) as out:
+        with atomic_folder(arguments.out, run_key(name, params, paths) if resumable else None) as out:
             stage = Stage(name, params, out, paths, notes / "scratch" / name, notes / "bad-batches")
             work(stage)
             write_manifest(out, name, stage.kernels)
@@ -144,7 +144,7 @@ def run_stage(
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
     except Stopped as stopped:
         ignore_signals()
-        print(f"{name}: {stopped}; the next run goes on from what is kept of this one", file=sys.stderr, flush=True)
+        print(f"{name}: {stopped}; the next run resumes from it", file=sys.stderr, flush=True)
         _end(stopped.status)
     _end(0)
 

@@ -65,11 +65,11 @@ def end_with_parent() -> None:
         with suppress(OSError):  # an old kernel, or a parent outside of the container
             ends.register(os.pidfd_open(pid), select.POLLIN)
 
-    def tell() -> None:
+    def signal_end() -> None:
         ends.poll()
         os.kill(os.getpid(), _PARENT_IS_GONE)
 
-    threading.Thread(target=tell, daemon=True).start()
+    threading.Thread(target=signal_end, daemon=True).start()
 
 
 def _started_by() -> list[int]:

@@ -38,13 +38,13 @@ def check_repository(root: Path) -> None:
         raise InputError(f"git: {error.strerror or error}; install it, DVC works with git") from None
     if asked.returncode == 0:
         return
-    place, said = shlex.quote(str(root)), " ".join(asked.stderr.split())
-    if "dubious ownership" in said:
+    place, output = shlex.quote(str(root)), " ".join(asked.stderr.split())
+    if "dubious ownership" in output:
         remedy = f"git config --global --add safe.directory {place}"
         raise InputError(f"{root}: belongs to another user, so git does not work in it; run {remedy}")
-    if "not a git repository" in said:
+    if "not a git repository" in output:
         raise InputError(f"{root}: no git repository here, and DVC works with one; run git init {place}")
-    raise InputError(f"{root}: git does not work here ({said[:200]}); put that right first")
+    raise InputError(f"{root}: git does not work here ({output[:200]}); put that right first")
 
 
 def name_user(environment: MutableMapping[str, str]) -> None:

@@ -30,7 +30,7 @@ _DEEP_BLOCK = re.compile(r"^[ \t?:-]{200}", re.MULTILINE)
 
 
 class YamlError(InputError):
-    """A text that is no YAML, told with its line and column."""
+    """A text that is no YAML, with its line and column."""
 
 
 class _Constructor(SafeConstructor):
@@ -155,10 +155,10 @@ def _load(yaml: YAML, text: str, source: Path | str) -> Any:
     except RecursionError as error:
         raise YamlError(f"{source}: not valid YAML (nested too deep)") from error
     except (YAMLError, *_OF_VALUES) as error:
-        raise YamlError(f"{source}: not valid YAML ({_told(error, text)})") from error
+        raise YamlError(f"{source}: not valid YAML ({_fault_of(error, text)})") from error
 
 
-def _told(error: Exception, text: str) -> str:
+def _fault_of(error: Exception, text: str) -> str:
     """Line, column and what is wrong there."""
     mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
     if mark is not None:

@@ -63,4 +63,4 @@ def anchor_targets(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"}, goes_on=True)
+    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"}, resumable=True)

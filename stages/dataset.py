@@ -70,7 +70,7 @@ def dataset(stage: Stage) -> None:
     for line in (*source.remarks, *summary(source.findings)):
         stage.log(line)
     for split, line in without.items():
-        stage.log(f"no AP can be told of {split}: {line}")
+        stage.log(f"{split} has no AP: {line}")
 
 
 def _open(stage: Stage) -> Dataset:

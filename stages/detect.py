@@ -109,5 +109,5 @@ if __name__ == "__main__":
             "head": "folder of the stage that trained the head",
         },
         optional={"rpn_trunk": "folder of the stage that trained the RPN's trunk, where it is another one"},
-        goes_on=True,
+        resumable=True,
     )

@@ -17,11 +17,10 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
-from pipeline.metrics.boxes import Detections as ScoredBoxes
-from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
-from pipeline.metrics.errors import Judgement, confusion_pairs, judge, missed_boxes
+from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc import VocAP, voc_ap
 from pipeline.stage import Stage, run_stage
 
@@ -62,18 +61,18 @@ def evaluate(stage: Stage) -> None:
     )
 
 
-def _read_detections(stage: Stage, index_of: dict[str, int]) -> ScoredBoxes:
+def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:
     rows = read_columns(stage.input("detections") / "detections.parquet", schemas.DETECTIONS)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
     image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
-    return ScoredBoxes(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
+    return DetectionRows(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
 
 
-def _read_truth(stage: Stage, index_of: dict[str, int]) -> JudgedBoxes:
+def _read_truth(stage: Stage, index_of: dict[str, int]) -> GtRows:
     rows = read_columns(stage.input("dataset") / "boxes.parquet", schemas.DATASET_BOXES)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
     image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
-    return JudgedBoxes(
+    return GtRows(
         image,
         rows["label"][keep].astype(np.int64),
         boxes_of(rows)[keep],
@@ -92,7 +91,7 @@ def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCou
 
 
 def _match_rows(
-    images: ResizedImages, found: ScoredBoxes, truth: JudgedBoxes, judgement: Judgement
+    images: ResizedImages, found: DetectionRows, truth: GtRows, judgement: Judgement
 ) -> dict[str, np.ndarray]:
     """Every detection, and every gt box that is to be found and is not, image by image, the best scores first."""
     lost = np.flatnonzero(missed_boxes(judgement, found, truth, 0.0))

@@ -29,5 +29,5 @@ if __name__ == "__main__":
             "frozen_features": "folder of the frozen_features stage",
             "trunk": "folder of train_head_step2",
         },
-        goes_on=True,
+        resumable=True,
     )

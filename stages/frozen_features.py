@@ -51,5 +51,5 @@ if __name__ == "__main__":
         frozen_features,
         about=__doc__,
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
-        goes_on=True,
+        resumable=True,
     )

@@ -115,5 +115,5 @@ if __name__ == "__main__":
             "dataset": "folder of the dataset stage, for proposals from a file",
             "external": "linked folder of that file (data/external_proposals); may be empty",
         },
-        goes_on=True,
+        resumable=True,
     )

@@ -62,5 +62,5 @@ if __name__ == "__main__":
         resize,
         about=__doc__,
         inputs={"dataset": "folder of the dataset stage", "raw": "linked data root (data/raw)"},
-        goes_on=True,
+        resumable=True,
     )

@@ -72,19 +72,19 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
 
 def of_the_figures() -> Iterator[tuple[str, list[np.ndarray]]]:
     """VOC's matching, kinds of errors, recall, COCO's figures."""
-    from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou, pair_share
     from pipeline.metrics.coco import coco_metrics
-    from pipeline.metrics.errors import confusion_pairs, judge
-    from pipeline.metrics.matching import match_by_score
+    from pipeline.metrics.detection_matching import match_by_score
+    from pipeline.metrics.error_kinds import confusion_pairs, judge
     from pipeline.metrics.recall import RecallCounter
+    from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou, pair_share
     from pipeline.metrics.voc import voc_ap
 
     whole, part = covering()
     image, count = np.arange(len(whole)), len(whole)
     yield "pairs", [pair_iou(part, whole), pair_iou(part, whole, True), pair_share(whole, part)]
-    found = Detections(image, image % 2 + 1, np.linspace(1, 0.1, count, dtype=np.float32), part)
+    found = DetectionRows(image, image % 2 + 1, np.linspace(1, 0.1, count, dtype=np.float32), part)
     label = np.where(image % 7 == 3, -1, image % 5 % 2 + 1)
-    truth = GroundTruth(image, label, whole, image % 11 == 5, image % 13 == 7)
+    truth = GtRows(image, label, whole, image % 11 == 5, image % 13 == 7)
     counter = RecallCounter((1, 3, 50))
     for one in range(0, count, 20):
         counter.add(part[one : one + 20][::-1], whole[one : one + 20])

@@ -76,7 +76,7 @@ def run(bench: Bench) -> None:
         time.sleep(0.5)
     bench.record(seconds=done[0], **compared([_hashes(folder) for folder in projects], done))
     if STOPPED in done[1]:
-        bench.attempt("stopped_and_gone_on_with", lambda: _stopped(projects[1], _hashes(projects[0])))
+        bench.attempt("stopped_and_resumed", lambda: _stopped(projects[1], _hashes(projects[0])))
 
 
 def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float]]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.locking import try_lock
 
 UNFINISHED = ".unfinished"
-"""Sub-folder of an output that is not published: notes by which a killed run goes on."""
+"""Sub-folder of an output that is not published: notes by which a killed run resumes."""
 
 _KEY = "key"
 

@@ -1,7 +1,7 @@
-"""Work done in chunks of images, so that a stage killed at any instant goes on after the chunks that are complete.
+"""Work done in chunks of images, so that a stage killed at any instant resumes after the chunks that are complete.
 
 A chunk is 64 images: one npz shard, and the rows of these images in every table. It is complete when its note is there,
-in `.unfinished/` of the folder, which tells its files' sizes and checksums. At the end the tables are put together from
+in `.unfinished/` of the folder, which holds its files' sizes and checksums. At the end the tables are put together from
 their parts, chunk by chunk, whether the stage was killed before or not, so that its folder is the same byte for byte.
 """
 
@@ -41,7 +41,7 @@ class ChunkedWork:
     Args:
         folder: where to write; what it holds under notes was left by a run of the same key (see `atomic_folder`).
         ids: the images in the order of their rows.
-        log: told how many images were found done.
+        log: gets how many images were found done.
         images_per_chunk: images of a shard.
     """
 
@@ -65,7 +65,7 @@ class ChunkedWork:
         self.found = len(ids) - len(self.missing)
         """How many images were found done."""
         if self.found and log is not None:
-            log(f"goes on after {self.found} of {len(ids)} images")
+            log(f"resumes after {self.found} of {len(ids)} images")
 
     def table(self, name: str, schema: pa.Schema) -> ChunkedTable:
         """A table that gets rows of every image; to declare before the first image."""
@@ -89,8 +89,8 @@ class ChunkedWork:
             for _ in ids:
                 yield next(given)
             files = [path for writer in self._writers() for path in writer.end()]
-            told = {str(path.relative_to(self._folder)): _told(path) for path in files}
-            write_text(self._note(index), json.dumps({"images": ids, "files": told}))
+            records = {str(path.relative_to(self._folder)): _size_and_sha256(path) for path in files}
+            write_text(self._note(index), json.dumps({"images": ids, "files": records}))
             self._complete.add(index)
         for _ in given:
             raise ValueError("more items than images")
@@ -106,7 +106,7 @@ class ChunkedWork:
             raise ValueError("images are left; go through all of them")
         for table in self._tables.values():
             table.assemble()
-        # One with a key is gone on with until it is published, which removes the notes.
+        # One with a key can be resumed until it is published, which removes the notes.
         if not has_key(self._folder):
             shutil.rmtree(self._notes)
 
@@ -120,7 +120,7 @@ class ChunkedWork:
         try:
             note = json.loads(self._note(index).read_text(encoding="utf-8"))
             return note["images"] == self._chunks[index] and all(
-                _is_sound(self._folder / name, told) for name, told in note["files"].items()
+                _is_sound(self._folder / name, record) for name, record in note["files"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
@@ -198,11 +198,11 @@ class ChunkedShards:
         return [path]
 
 
-def _told(path: Path) -> list[int | str]:
+def _size_and_sha256(path: Path) -> list[int | str]:
     """Size and SHA-256 of a file."""
     with open(path, "rb") as file:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
-def _is_sound(path: Path, told: list[int | str]) -> bool:
-    return path.stat().st_size == told[0] and _told(path) == told
+def _is_sound(path: Path, record: list[int | str]) -> bool:
+    return path.stat().st_size == record[0] and _size_and_sha256(path) == record

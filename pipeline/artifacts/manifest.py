@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 MANIFEST = "manifest.json"
 
 FORMAT = 1
-"""To be raised with every change of what stages write which the schemas of the tables do not tell."""
+"""To be raised with every change of what stages write which the schemas of the tables do not show."""
 
 _SHARD = ".npz"
 # `load_part` compares these when it reads them, so that no large file is read twice for its checksum.
@@ -75,17 +75,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     rerun = _remedy(folder.name)
     try:
         parsed = json.loads(content)
-        told = parsed["format"]
-        records = parsed["files"].items() if told == FORMAT else ()
+        version = parsed["format"]
+        records = parsed["files"].items() if version == FORMAT else ()
         files = {name: FileRecord(*record.values()) for name, record in records}
         manifest = Manifest(parsed["stage"], files, dict(parsed.get("kernels", {})))
-        sound = told != FORMAT or _to_bytes(manifest) == content
+        sound = version != FORMAT or _to_bytes(manifest) == content
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise InputError(f"{path}: is damaged; {rerun}")
-    if told != FORMAT:
-        raise InputError(f"{path}: is of format {told!r:.20}, this code reads {FORMAT}; {rerun}")
+    if version != FORMAT:
+        raise InputError(f"{path}: is of format {version!r:.20}, this code reads {FORMAT}; {rerun}")
     return manifest
 
 
@@ -160,7 +160,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file of a folder, at whatever depth, but the manifest; links to files are followed."""
     sizes = {}
     for place, folders, names in os.walk(folder):
-        # What a run that is cut short goes on from; gone when the folder is published.
+        # What a run that is cut short resumes from; gone when the folder is published.
         folders[:] = [name for name in folders if name != UNFINISHED]
         for name in names:
             path = Path(place) / name

@@ -166,8 +166,8 @@ def _tells(header: bytes, info: zipfile.ZipInfo) -> bool:
     """Whether the header before a member's data tells what the shard's directory tells of the member."""
     year, month, day, hour, minute, second = info.date_time
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-    told = _LOCAL_HEADER.unpack_from(header)
-    if told[:7] != (
+    header_fields = _LOCAL_HEADER.unpack_from(header)
+    if header_fields[:7] != (
         b"PK\3\4",
         info.extract_version,
         info.flag_bits,
@@ -178,7 +178,7 @@ def _tells(header: bytes, info: zipfile.ZipInfo) -> bool:
     ):
         return False
     sizes = (info.compress_size, info.file_size)
-    if any(own not in (size, _IN_EXTRA_FIELD) for own, size in zip(told[7:9], sizes, strict=True)):
+    if any(own not in (size, _IN_EXTRA_FIELD) for own, size in zip(header_fields[7:9], sizes, strict=True)):
         return False
     extra = _BOTH_SIZES.pack(1, 16, info.file_size, info.compress_size)
     return header[_LOCAL_HEADER.size :] in (name + extra, name)

@@ -21,7 +21,7 @@ def bundle(
     """Write a trained network and all that using it takes into one folder, for predict, export and evaluate."""
     from pipeline.bundle.writing import write_bundle
 
-    _say(write_bundle(Path.cwd(), network, out))
+    _echo(write_bundle(Path.cwd(), network, out))
 
 
 def predict(
@@ -44,13 +44,13 @@ def predict(
     detector = Detector.load(folder, device)
     for place, reason in album.unreadable:
         warn(f"{place}: cannot be read ({reason}), so nothing in it is detected; make it readable")
-    outcome = predict_photos(detector, album.photos, out, score, drawings)
-    outcome.failed += len(album.unreadable)
-    failed = f", {count_text(outcome.failed, 'photo')} could not be read" if outcome.failed else ""
-    _say(junk_remark(album.junk))
-    found = f"{count_text(outcome.detections, 'detection')} of at least {score:g}"
-    _say([f"{out}: {found} in {count_text(outcome.photos, 'photo')}{failed}"])
-    if outcome.failed:
+    counts = predict_photos(detector, album.photos, out, score, drawings)
+    counts.failed += len(album.unreadable)
+    failed = f", {count_text(counts.failed, 'photo')} could not be read" if counts.failed else ""
+    _echo(junk_remark(album.junk))
+    found = f"{count_text(counts.detections, 'detection')} of at least {score:g}"
+    _echo([f"{out}: {found} in {count_text(counts.photos, 'photo')}{failed}"])
+    if counts.failed:
         raise typer.Exit(1)
 
 
@@ -62,7 +62,7 @@ def export(
     """Write a bundle's network for torchvision (`load_exported` of pipeline.export.files reads it) or for ONNX."""
     from pipeline.export.files import export_bundle
 
-    _say(export_bundle(folder, form, out))
+    _echo(export_bundle(folder, form, out))
 
 
 def evaluate(
@@ -85,15 +85,15 @@ def evaluate(
         raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")
     params = dataset_params(Path.cwd(), preset, settings or [])
     keep_freed_memory()
-    judgement = judge(Detector.load(folder, device), data, params, split)
-    _say(report(judgement))
+    evaluation = judge(Detector.load(folder, device), data, params, split)
+    _echo(report(evaluation))
     if out is not None:
-        _say([f"{write_metrics(judgement, out)}: written"])
+        _echo([f"{write_metrics(evaluation, out)}: written"])
 
 
 VERBS = (bundle, predict, export, evaluate)
 
 
-def _say(lines: list[str]) -> None:
+def _echo(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)

@@ -22,9 +22,9 @@ from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
 from pipeline.datasets.findings import summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.errors import InputError
-from pipeline.metrics.boxes import Detections, GroundTruth
-from pipeline.metrics.errors import judge
+from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.figures import detection_figures, rounded
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.dataset import DatasetParams
 from pipeline.progress import track
@@ -34,7 +34,7 @@ CONFUSION_SCORE = 0.5
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """Figures as in an evaluate stage's metrics.json, without those of proposals; and lines on what was not judged."""
 
     metrics: dict[str, object]
@@ -56,7 +56,7 @@ def open_dataset(root: Path, params: DatasetParams) -> Dataset:
     return read_dataset(root, params)
 
 
-def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) -> Judgement:
+def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) -> Evaluation:
     """Detect in the images of a split and judge the detections, as the evaluate stages do.
 
     Args:
@@ -91,34 +91,36 @@ def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) 
             f"{root}: has no {split} images; give another --split or --set dataset.{params.reader}.{split}"
         )
     indices, labels, boxes, scores = found.columns(np.float32)
-    results = Detections(indices, labels, scores, boxes)
-    gt = GroundTruth(*truth.columns(np.bool_, np.bool_))
+    results = DetectionRows(indices, labels, scores, boxes)
+    gt = GtRows(*truth.columns(np.bool_, np.bool_))
     voc = voc_ap(results, gt, len(judged) + 1)
     metrics = {
         **detection_figures(results, gt, voc, judge(results, gt), ["background", *judged], CONFUSION_SCORE),
         "images": len(images),
         "detections": len(results),
     }
-    return Judgement(cast(dict[str, object], rounded(metrics)), _remarks(detector, data, judged))
+    return Evaluation(cast(dict[str, object], rounded(metrics)), _remarks(detector, data, judged))
 
 
-def report(judgement: Judgement) -> list[str]:
+def report(evaluation: Evaluation) -> list[str]:
     """Lines for a person: the remarks, the figures, AP at IoU 0.5 class by class, the errors kind by kind."""
-    figures = {name: value for name, value in judgement.metrics.items() if not isinstance(value, dict)}
+    figures = {name: value for name, value in evaluation.metrics.items() if not isinstance(value, dict)}
     tables = {
         "": figures,
-        "AP50 by class": cast(dict[str, object], judgement.metrics["class_AP50"]),
-        f"errors, detections of score {CONFUSION_SCORE:g} and up": cast(dict[str, object], judgement.metrics["errors"]),
+        "AP50 by class": cast(dict[str, object], evaluation.metrics["class_AP50"]),
+        f"errors, detections of score {CONFUSION_SCORE:g} and up": cast(
+            dict[str, object], evaluation.metrics["errors"]
+        ),
     }
     width = max(len(name) for rows in tables.values() for name in rows)
-    lines = list(judgement.remarks)
+    lines = list(evaluation.remarks)
     for title, rows in tables.items():
         lines += ["", title] if title else []
         lines += [f"{name:{width}}  {_shown(value)}" for name, value in rows.items()]
     return lines
 
 
-def write_metrics(judgement: Judgement, out: Path) -> Path:
+def write_metrics(evaluation: Evaluation, out: Path) -> Path:
     """Write metrics.json into the folder `out`, or to `out` where that ends in .json; return its path.
 
     Raises:
@@ -127,7 +129,7 @@ def write_metrics(judgement: Judgement, out: Path) -> Path:
     path = out if out.suffix == ".json" else out / "metrics.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(judgement.metrics, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(evaluation.metrics, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
     return path

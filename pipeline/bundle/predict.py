@@ -1,6 +1,6 @@
 """Detections in many photos, as files: detections.json in COCO's format and a drawing of each photo.
 
-One photo is held at a time. An unreadable one is told and counted, and the rest go on.
+One photo is held at a time. An unreadable one is reported and counted, and the rest are read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.detector import Detections, Detector, Pixels
-from pipeline.datasets.file_names import is_junk, junk_remark, printable, shortened
+from pipeline.datasets.file_names import is_junk, junk_remark, printable, shortened_name
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name
 from pipeline.datasets.images import read_rgb
@@ -38,7 +38,7 @@ _COLOURS = (VERMILLION, SKY_BLUE, GREEN, ORANGE, PURPLE, YELLOW, BLUE)
 
 
 @dataclass
-class Outcome:
+class PhotoCounts:
     """How many photos were detected in, how many detections that made, and how many photos could not be read."""
 
     photos: int = 0
@@ -107,13 +107,13 @@ def _is_left_by_a_system(path: Path, text: str) -> bool:
     return any(is_junk(part) for part in path.parts if part not in given)
 
 
-def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float, drawings: bool) -> Outcome:
+def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float, drawings: bool) -> PhotoCounts:
     """Write the detections of at least `score` in the photos to `out`/detections.json, and `out`/drawn/NAME.jpg.
 
     Raises:
         InputError: `out` cannot be written.
     """
-    outcome = Outcome()
+    counts = PhotoCounts()
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "drawn").mkdir(exist_ok=True) if drawings else None
@@ -129,20 +129,20 @@ def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float,
                 try:
                     size, found, drawing = _look_at(path, detector, score, drawings)
                 except Exception as error:  # whatever is wrong with one photo, the others are still read
-                    warn(str(error) if isinstance(error, InputError) else _told(path, error))
-                    outcome.failed += 1
+                    warn(str(error) if isinstance(error, InputError) else _failure(path, error))
+                    counts.failed += 1
                 else:
                     results.add(path, size, found)
                     if drawings:
                         with atomic_file(out / "drawn" / names.of(path)) as drawn:
                             drawn.write_bytes(drawing)
-                    outcome.photos += 1
-                    outcome.detections += len(found)
+                    counts.photos += 1
+                    counts.detections += len(found)
                 progress.advance()
             results.finish()
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
-    return outcome
+    return counts
 
 
 def warn(message: str) -> None:
@@ -161,7 +161,7 @@ def _look_at(path: Path, detector: Detector, score: float, drawings: bool) -> tu
     return (pixels.shape[0], pixels.shape[1]), found, drawing
 
 
-def _told(path: Path, error: Exception) -> str:
+def _failure(path: Path, error: Exception) -> str:
     return f"{path}: nothing could be detected in it ({type(error).__name__}: {one_line(error)}); it is left out"
 
 
@@ -192,7 +192,7 @@ class _Names:
     taken: set[str] = field(default_factory=set)
 
     def of(self, photo: Path) -> str:
-        stem = shortened(photo.stem)
+        stem = shortened_name(photo.stem)
         name, number = stem, 1
         while name in self.taken:
             number += 1

@@ -52,7 +52,7 @@ def write_bundle(root: Path, network: str, out: Path) -> list[str]:
         out: folder to write; it appears whole or not at all.
 
     Returns:
-        Lines that tell what was done.
+        Lines on what was done.
 
     Raises:
         InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
@@ -154,7 +154,7 @@ def _check_trained_with(recorded: Mapping[str, Any], stages: Sequence[str], para
 
 
 def _metrics(root: Path, network: str, recorded: Mapping[str, Any], params: Params) -> dict[str, Any] | None:
-    """metrics.json of the network, if dvc.lock tells that it judges these weights under these parameters."""
+    """metrics.json of the network, if by dvc.lock it judges these weights under these parameters."""
     evaluate, detect = (recorded.get(f"{verb}_{network}", {}) for verb in ("evaluate", "detect"))
     path = root / "data" / f"evaluate_{network}" / "metrics.json"
     if not path.is_file() or not evaluate or not detect:

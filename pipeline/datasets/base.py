@@ -64,14 +64,14 @@ class Dataset:
 
     def without_images(self) -> dict[Split, str]:
         """Splits of whose listed images none is left, why, and what to do, in one line each."""
-        told = {split: tally.why_no_image() for split, tally in self.tallies.items()}
-        return {split: why for split, why in told.items() if why}
+        reasons = {split: tally.why_no_image() for split, tally in self.tallies.items()}
+        return {split: why for split, why in reasons.items() if why}
 
     def without_boxes(self) -> dict[Split, str]:
         """Splits whose images have no box to be found: that, why, and what to do, in one line each."""
-        told = {}
+        lines = {}
         for split, tally in self.tallies.items():
             why = tally.why_empty(split)
             if why:
-                told[split] = f"{why}; {tally.remedy(self.named_in)}"
-        return told
+                lines[split] = f"{why}; {tally.remedy(self.named_in)}"
+        return lines

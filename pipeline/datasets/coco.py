@@ -65,7 +65,7 @@ class _Table:
         row = len(self.images)
         box = item.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
-            self.faults.setdefault(row, _told(item, "bbox", "a list of 4 numbers"))
+            self.faults.setdefault(row, _fault_text(item, "bbox", "a list of 4 numbers"))
             box = [0.0] * 4
         for name, value in zip(XYWH.names, box, strict=True):
             if not _is_number(value):
@@ -77,12 +77,12 @@ class _Table:
         if crowd is None or crowd != crowd:  # null, NaN and no word of it are 0, as pandas and most tools write it
             crowd = 0
         if crowd not in (0, 1, "0", "1"):
-            self.faults.setdefault(row, _told(item, "iscrowd", "0 or 1"))
+            self.faults.setdefault(row, _fault_text(item, "iscrowd", "0 or 1"))
         self.crowd.append(crowd in (1, "1"))
         for column, key in ((self.images, "image_id"), (self.categories, "category_id")):
             value = id_of(item.get(key))
             if value is None:
-                self.faults.setdefault(row, _told(item, key, _AN_ID))
+                self.faults.setdefault(row, _fault_text(item, key, _AN_ID))
             column.append(self._known.setdefault(value, value))
         return _Row(row)
 
@@ -288,11 +288,11 @@ def _checked(item: Any, where: str) -> _Image:
         raise InputError(f"{where} has no file_name; write the name of its image")
     key = id_of(item.id)
     if key is None:
-        raise InputError(f"{where}{_told({'id': item.id}, 'id', _AN_ID)}; correct it")
+        raise InputError(f"{where}{_fault_text({'id': item.id}, 'id', _AN_ID)}; correct it")
     for side in ("width", "height"):
         value = getattr(item, side)
         if value is not None and not _is_number(value):
-            raise InputError(f"{where}{_told({side: value}, side, 'a number')}; correct it")
+            raise InputError(f"{where}{_fault_text({side: value}, side, 'a number')}; correct it")
     return item._replace(id=key, file_name=below_root(item.file_name, f"{where}.file_name"))
 
 
@@ -305,11 +305,11 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
                 raise InputError(f"{where} is no object with id and name; correct it")
             key, name = id_of(item.get("id")), item.get("name")
             if key is None:
-                raise InputError(f"{where}{_told(item, 'id', _AN_ID)}; correct it")
+                raise InputError(f"{where}{_fault_text(item, 'id', _AN_ID)}; correct it")
             if isinstance(name, int) and not isinstance(name, bool):
                 name = str(name)
             if not isinstance(name, str) or not name.strip():
-                raise InputError(f"{where}{_told(item, 'name', 'a text')}; correct it")
+                raise InputError(f"{where}{_fault_text(item, 'name', 'a text')}; correct it")
             if key in names:
                 raise InputError(
                     f"{where}.id is {item['id']!r} again, that of {names[key][:60]!r} too; "
@@ -319,7 +319,7 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
     return names
 
 
-def _told(item: Mapping[str, Any], key: str, expected: str) -> str:
+def _fault_text(item: Mapping[str, Any], key: str, expected: str) -> str:
     value = item.get(key)
     return f".{key} is {'missing' if value is None else repr(value)[:40]}, expected {expected}"
 

@@ -58,10 +58,10 @@ def _captured() -> Iterator[None]:
             with suppress(OSError, ValueError, AttributeError):
                 sys.stderr.flush()
             os.dup2(own, _STDERR)
-            told = 0
-            while (written := os.fstat(file).st_size) > told:  # more may come of who began to write before
-                _write(own, _OF_DECODERS.sub(b"", os.pread(file, written - told, told)))
-                told = written
+            passed_on = 0
+            while (written := os.fstat(file).st_size) > passed_on:  # more may come of who began to write before
+                _write(own, _OF_DECODERS.sub(b"", os.pread(file, written - passed_on, passed_on)))
+                passed_on = written
     finally:
         os.close(file)
         os.close(own)

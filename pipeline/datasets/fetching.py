@@ -42,13 +42,13 @@ _PRESET = {
 }
 
 
-def fetch_voc(name: str, to: Path, tell: Callable[[str], None] = lambda line: None) -> str:
+def fetch_voc(name: str, to: Path, log: Callable[[str], None] = lambda line: None) -> str:
     """Fetch and unpack what is not there yet.
 
     Args:
         name: voc2007, voc2012, or voc0712 for both.
         to: folder for `archives` and the trees `VOCdevkit/VOC2007` and `VOCdevkit/VOC2012`.
-        tell: gets a line a tree and an archive.
+        log: gets a line a tree and an archive.
 
     Returns:
         The command that trains on it.
@@ -61,7 +61,7 @@ def fetch_voc(name: str, to: Path, tell: Callable[[str], None] = lambda line: No
     to = Path(to).expanduser().resolve()
     try:
         for tree in _DATA_SETS[name]:
-            _fetch_tree(to, tree, tell)
+            _fetch_tree(to, tree, log)
     except OSError as error:
         if is_disk_full(error):
             raise InputError(f"{to}: disk full; free space and run again, whole archives are kept") from error
@@ -72,24 +72,24 @@ def fetch_voc(name: str, to: Path, tell: Callable[[str], None] = lambda line: No
     return shlex.join(["frcnn", "preset", "voc07_vgg16", f"dataset.root={to / 'VOCdevkit' / place}", *settings])
 
 
-def _fetch_tree(to: Path, name: str, tell: Callable[[str], None]) -> None:
+def _fetch_tree(to: Path, name: str, log: Callable[[str], None]) -> None:
     from torchvision.datasets.utils import extract_archive
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
     final, tree = to / "VOCdevkit" / name, _TREES[name]
     missing = [part for part in tree.lists if not (final / "ImageSets" / "Main" / f"{part}.txt").is_file()]
     if not missing:
-        tell(f"{final}: is there already")
+        log(f"{final}: is there already")
         return
     if final.exists():
         raise InputError(f"{final}: has no ImageSets/Main/{missing[0]}.txt; move the folder away and run again")
     archives = [
-        _fetch_archive(to / "archives" / entry["filename"], entry["url"], entry["md5"], tell)
+        _fetch_archive(to / "archives" / entry["filename"], entry["url"], entry["md5"], log)
         for entry in (DATASET_YEAR_DICT[archive] for archive in tree.archives)
     ]
     with atomic_folder(final) as folder:
         for archive in archives:
-            tell(f"{archive.name}: unpacking")
+            log(f"{archive.name}: unpacking")
             try:
                 extract_archive(archive, folder)
             except (tarfile.TarError, EOFError) as error:
@@ -100,17 +100,17 @@ def _fetch_tree(to: Path, name: str, tell: Callable[[str], None]) -> None:
         for path in inner.iterdir():
             path.rename(folder / path.name)
         shutil.rmtree(folder / "VOCdevkit")
-    tell(f"{final}: done; {to / 'archives'} may be deleted")
+    log(f"{final}: done; {to / 'archives'} may be deleted")
 
 
-def _fetch_archive(path: Path, url: str, md5: str, tell: Callable[[str], None]) -> Path:
+def _fetch_archive(path: Path, url: str, md5: str, log: Callable[[str], None]) -> Path:
     from torchvision.datasets.utils import check_integrity, download_url
 
     if check_integrity(path, md5):
-        tell(f"{path.name}: is there already")
+        log(f"{path.name}: is there already")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    tell(f"{path.name}: fetching {url}")
+    log(f"{path.name}: fetching {url}")
     remedy = f"run again where {url} can be reached, or put it into {path.parent} by hand"
     with atomic_file(path) as partial, _patience():
         try:

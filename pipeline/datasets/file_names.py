@@ -42,7 +42,7 @@ def is_plain(part: str, suffix: str = "") -> bool:
     return fits and part not in ("", ".", "..") and not set(part) & set("/\\") and _in_one_line(part)
 
 
-def shortened(name: str) -> str:
+def shortened_name(name: str) -> str:
     """A name that leaves room for more in that of a file; a long one is cut and ends in its hash."""
     encoded = os.fsencode(name)
     if len(encoded) <= _SHORT:

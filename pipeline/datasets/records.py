@@ -191,7 +191,7 @@ def is_file(path: Path) -> bool:
     """Whether there is such a file.
 
     Raises:
-        InputError: that cannot be told, because one of its folders may not be searched.
+        InputError: that cannot be known, because one of its folders may not be searched.
     """
     try:
         return path.is_file()

@@ -105,12 +105,12 @@ def check_tree(root: Path) -> None:
     Raises:
         InputError: what is in it, kind by kind, and the remedy of each.
     """
-    told = told_by_kind(root)
-    if told:
-        raise InputError(f"{root}: {'; '.join(told)}")
+    clauses = faults_by_kind(root)
+    if clauses:
+        raise InputError(f"{root}: {'; '.join(clauses)}")
 
 
-def told_by_kind(root: Path) -> list[str]:
+def faults_by_kind(root: Path) -> list[str]:
     """A clause on each kind of what DVC does not hash: the first few named, the rest counted, and the remedy."""
     faults = tree_faults(root) if os.path.isdir(root) else []  # readers report a missing one
     parts = []

@@ -217,7 +217,7 @@ def _flag(column: Words, name: str, path: Path, faults: Faults) -> npt.NDArray[n
 
 
 def _sizes(numbers: dict[str, Numbers], count: int, path: Path, faults: Faults) -> npt.NDArray[np.float64]:
-    """(N, 2) sizes as the rows tell them, NaN where they tell none."""
+    """(N, 2) sizes as the rows give them, NaN where they give none."""
     for name in _SIDES:
         for row, word in numbers[name].wrong.items():
             if word:

@@ -68,13 +68,13 @@ class Tally:
             images = "its only image has" if self.images == 1 else f"its {self.images:,} images have"
             return f"{head}: {images} no object"
         causes = self._causes.most_common()
-        told = []
+        counts = []
         for (kind, done), count in causes[:_MOST_CAUSES]:
             example = self._examples.get((kind, done), "")
-            told.append(f"{count:,} {kind}{f' {done}' if done else ''}{f' ({example})' if example else ''}")
+            counts.append(f"{count:,} {kind}{f' {done}' if done else ''}{f' ({example})' if example else ''}")
         if len(causes) > _MOST_CAUSES:
-            told.append(f"{sum(count for _, count in causes[_MOST_CAUSES:]):,} for other causes")
-        return f"{head}: {', '.join(told)}"
+            counts.append(f"{sum(count for _, count in causes[_MOST_CAUSES:]):,} for other causes")
+        return f"{head}: {', '.join(counts)}"
 
     def why_no_image(self) -> str | None:
         """Where no image is left of those that are listed, a clause that says why, and what to do; None elsewhere."""
@@ -90,6 +90,6 @@ class Tally:
             return "label some"
         if cause == "unknown_class":
             # By the annotations only an object without a name is unknown, such as one of an id that COCO does not list.
-            told = f"name the classes in {named_in} as the annotations do"
-            return told if named_in else "give every object a class that has a name"
+            remedy = f"name the classes in {named_in} as the annotations do"
+            return remedy if named_in else "give every object a class that has a name"
         return _FLAGS.get(cause, f"correct them, or see dataset.findings.{cause}")

@@ -46,8 +46,8 @@ def validate(
     Args:
         data: what a reader returned.
         policy: `dataset.findings`.
-        measure: (width, height) in px of an image file; needed where annotations tell no size. None: sizes that
-            annotations tell are believed.
+        measure: (width, height) in px of an image file; needed where annotations give no size. None: sizes that
+            annotations give are believed.
         problems: what is not plain about an image file. None: none is looked at.
         faults: those of the reader, and whether to continue after more of them; None: not.
 
@@ -89,8 +89,8 @@ def _check(
     tallies: dict[Split, Tally],
 ) -> Iterator[AnnotatedImage]:
     labels = Labels(classes)
-    told = findings.action("same_content_in_train_and_test") != "allow"
-    copies = copies_in_later_splits(data.root, data.images) if told else {}
+    is_reported = findings.action("same_content_in_train_and_test") != "allow"
+    copies = copies_in_later_splits(data.root, data.images) if is_reported else {}
     last = ""
     for image_id, claims in itertools.groupby(data.records, key=lambda record: record.image_id):
         if image_id <= last:
@@ -158,21 +158,23 @@ def _size_of(
         findings.add(kind, record.file, -1, detail, _MENDED[kind] if fixed else "dropped", "replace the image")
         if not fixed:
             return None
-    told = record.size
+    annotated = record.size
     found = measure(path) if measure else None
-    if told is not None and told != found:
+    if annotated is not None and annotated != found:
         if found is not None:
-            detail = f"the annotation says {told[0]:g} x {told[1]:g} px, {record.file} has {found[0]} x {found[1]}"
+            detail = (
+                f"the annotation says {annotated[0]:g} x {annotated[1]:g} px, {record.file} has {found[0]} x {found[1]}"
+            )
             fixed = findings.action("size_differs") == "fix"
             done = "the image's size taken" if fixed else "dropped"
             findings.add("size_differs", record.annotation, -1, detail, done, "correct the annotation")
             return found if fixed else None
-        if not all(1 <= side <= _LONGEST_SIDE and float(side).is_integer() for side in told):
+        if not all(1 <= side <= _LONGEST_SIDE and float(side).is_integer() for side in annotated):
             raise InputError(
-                f"{data.root / record.annotation}: the size {told[0]:g} x {told[1]:g} is no image size; "
+                f"{data.root / record.annotation}: the size {annotated[0]:g} x {annotated[1]:g} is no image size; "
                 f"write that of {record.file} in pixels"
             )
-        return int(told[0]), int(told[1])
+        return int(annotated[0]), int(annotated[1])
     if found is None:
         raise ValueError(f"{record.file}: its annotation has no size, so validation must measure the image")
     return found

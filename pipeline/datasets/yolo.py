@@ -113,12 +113,17 @@ def _files_below(root: Path, place: str, junk: list[str], faults: Faults) -> lis
 def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
     """What the labels of a folder's images call images that are not there, such as "images/train/a.*"."""
     labels = _in_labels(place.split("/"))
-    told = {_label_file(file) for file in found}
+    label_files = {_label_file(file) for file in found}
     missing = []
     folder = os.fspath(root / labels)
     for path in look_below(folder).files if os.path.isdir(folder) else ():
         label = labels + path[len(folder) :]
-        if label not in told and label.endswith(".txt") and "/." not in label and _is_label_file(Path(path), label):
+        if (
+            label not in label_files
+            and label.endswith(".txt")
+            and "/." not in label
+            and _is_label_file(Path(path), label)
+        ):
             missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
     return missing
 

@@ -29,7 +29,7 @@ def export_proposals(
         split: train, val or test; None takes the first of train, test and val that has proposals.
 
     Returns:
-        A line that tells what was written.
+        A line on what was written.
 
     Raises:
         InputError: an unknown layout or split, a missing folder or table, no proposals, or two images of one name.

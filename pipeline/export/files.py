@@ -27,7 +27,7 @@ def export_bundle(folder: Path, form: str, out: Path) -> list[str]:
         folder: the bundle. form: torchvision (a .safetensors, see `load_exported`) or onnx.
 
     Returns:
-        Lines that tell what was done.
+        Lines on what was done.
 
     Raises:
         InputError: no such format, no sound bundle, a network that the format cannot express, or a file that cannot be
@@ -47,7 +47,7 @@ def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
     """Write the network for torchvision to the .safetensors file `out`, and its settings to a .json beside it.
 
     Returns:
-        Lines that tell what was done.
+        Lines on what was done.
 
     Raises:
         InputError: `out` has another suffix or cannot be written, or the network cannot be expressed.

@@ -127,7 +127,7 @@ def export_onnx(bundle: Bundle, out: Path) -> list[str]:
         out: a .onnx file in a folder that exists.
 
     Returns:
-        Lines that tell what was done.
+        Lines on what was done.
 
     Raises:
         InputError: the network has parts that are not known here, onnx or onnxscript is not installed, or the file

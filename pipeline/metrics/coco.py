@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth
+from pipeline.metrics.rows import DetectionRows, GtRows
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def coco_metrics(detections: Detections, ground_truth: GroundTruth) -> dict[str, float]:
+def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, float]:
     """The twelve figures of the COCO benchmark (cocodataset.org, "Detection Evaluation").
 
     AP and AR are means over the classes and over IoU .5, .55, ..., .95; s, m, l take gt boxes of area below 32 x 32, up
@@ -43,7 +43,9 @@ def coco_metrics(detections: Detections, ground_truth: GroundTruth) -> dict[str,
     return {name: float(value) for name, value in zip(COCO_METRICS, evaluation.stats, strict=True)}
 
 
-def coco_results(detections: Detections, image_ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+def coco_results(
+    detections: DetectionRows, image_ids: Sequence[int], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
     """The detections as a COCO results file holds them.
 
     Args:
@@ -67,7 +69,7 @@ def coco_results(detections: Detections, image_ids: Sequence[int], category_ids:
 
 
 def coco_ground_truth(
-    ground_truth: GroundTruth,
+    ground_truth: GtRows,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
     class_names: Sequence[str] | None = None,
@@ -115,7 +117,7 @@ def coco_ground_truth(
     }
 
 
-def _regions_of_every_class(ground_truth: GroundTruth) -> GroundTruth:
+def _regions_of_every_class(ground_truth: GtRows) -> GtRows:
     """Each ignore region as a crowd box of each class that has a box to be found; other classes have no AP."""
     regions = np.flatnonzero(ground_truth.is_region)
     if len(regions) == 0:
@@ -124,9 +126,7 @@ def _regions_of_every_class(ground_truth: GroundTruth) -> GroundTruth:
     rows = np.concatenate([np.flatnonzero(~ground_truth.is_region), np.repeat(regions, len(classes))])
     labels = np.concatenate([ground_truth.label[~ground_truth.is_region], np.tile(classes, len(regions))])
     crowd = ground_truth.iscrowd | ground_truth.is_region
-    return GroundTruth(
-        ground_truth.image[rows], labels, ground_truth.boxes[rows], ground_truth.difficult[rows], crowd[rows]
-    )
+    return GtRows(ground_truth.image[rows], labels, ground_truth.boxes[rows], ground_truth.difficult[rows], crowd[rows])
 
 
 def _xywh(boxes: np.ndarray) -> list[list[float]]:

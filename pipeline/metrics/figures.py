@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.coco import COCO_METRICS, coco_metrics
-from pipeline.metrics.errors import KINDS, Judgement, missed_boxes
+from pipeline.metrics.error_kinds import KINDS, Judgement, missed_boxes
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc import VocAP
 
 
 def detection_figures(
-    detections: Detections,
-    ground_truth: GroundTruth,
+    detections: DetectionRows,
+    ground_truth: GtRows,
     voc: VocAP,
     judgement: Judgement,
     classes: Sequence[str],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.metrics.boxes import pair_iou
+from pipeline.metrics.rows import pair_iou
 
 DEFAULT_BUDGETS = (1, 3, 10, 30, 100, 300, 1000, 2000)
 # Divided, so that each is the float nearest to .5, .55, ..., 1.

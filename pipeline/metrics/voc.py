@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth
-from pipeline.metrics.matching import match_by_score
+from pipeline.metrics.detection_matching import match_by_score
+from pipeline.metrics.rows import DetectionRows, GtRows
 
 # Multiples of the float .1, as published figures were measured (voc_eval.py and others): 3, 6 and 7 times .1 come out a
 # little above 3 / 10, 6 / 10 and 7 / 10, so that a recall of exactly this much stays below its level.
@@ -57,8 +57,8 @@ class VocAP:
 
 
 def voc_ap(
-    detections: Detections,
-    ground_truth: GroundTruth,
+    detections: DetectionRows,
+    ground_truth: GtRows,
     num_classes: int,
     iou_threshold: float = 0.5,
     inclusive_pixels: bool = False,

@@ -123,9 +123,9 @@ def _first_fault(section: str, error: ValidationError) -> str:
         return f"unknown parameter {where}; docs/parameters.md lists them"
     if fault["type"] == "missing":
         return f"parameter {where} is missing; restore it from the committed params.yaml"
-    message = fault["msg"].removeprefix("Value error, ")
-    told = f"parameter {where}: {message[:1].lower()}{message[1:]}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    message = f"parameter {where}: {reason[:1].lower()}{reason[1:]}"
     if not isinstance(fault["input"], dict):
-        told += f", got {fault['input']!r}"
+        message += f", got {fault['input']!r}"
     scalar = not isinstance(fault["input"], dict | list | NoneType)
-    return f"{told}; put it in quotes" if fault["type"] == "string_type" and scalar else told
+    return f"{message}; put it in quotes" if fault["type"] == "string_type" and scalar else message

@@ -16,7 +16,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size
-from pipeline.datasets.root_check import told_by_kind
+from pipeline.datasets.root_check import faults_by_kind
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.detector import ResizeParams
@@ -26,7 +26,7 @@ _GENTLEST = ("keep", "fix", "drop")
 
 
 @dataclass(frozen=True, eq=False)
-class GtBoxes:
+class DatasetBoxes:
     """N boxes of a data set, in the order of its images.
 
     Attributes:
@@ -43,10 +43,12 @@ class GtBoxes:
     splits: npt.NDArray[np.int8]
     trainable: npt.NDArray[np.bool_]
 
-    def of(self, split: Split) -> GtBoxes:
+    def of(self, split: Split) -> DatasetBoxes:
         """The trainable boxes of a split."""
         keep = self.trainable & (self.splits == SPLITS.index(split))
-        return GtBoxes(self.boxes[keep], self.sizes[keep], self.labels[keep], self.splits[keep], self.trainable[keep])
+        return DatasetBoxes(
+            self.boxes[keep], self.sizes[keep], self.labels[keep], self.splits[keep], self.trainable[keep]
+        )
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -81,7 +83,7 @@ class Checked:
     classes: tuple[str, ...]
     images: dict[Split, int]
     without_objects: dict[Split, int]
-    gt: GtBoxes
+    gt: DatasetBoxes
     findings: list[Finding]
     stopping: dict[str, int]
     without_boxes: dict[Split, str]
@@ -127,7 +129,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
     faults = Faults(keep=True)
     images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
     dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes)
-    for clause in told_by_kind(root):
+    for clause in faults_by_kind(root):
         with faults.going_on():
             raise InputError(f"{root}: {clause}")
     with faults.going_on():
@@ -171,7 +173,7 @@ def _collect(
     images: Counter[Split],
     without: Counter[Split],
     sizes: Counter[tuple[Split, int, int]],
-) -> GtBoxes:
+) -> DatasetBoxes:
     boxes = [np.zeros((0, 4), np.float32)]
     labels, trainable = [np.zeros(0, np.int16)], [np.zeros(0, np.bool_)]
     counts, rows = [0], [(0, 0, 0)]
@@ -188,7 +190,7 @@ def _collect(
         counts.append(len(kept))
         rows.append((height, width, SPLITS.index(image.split)))
     per_box = np.repeat(np.array(rows, np.int32), counts, axis=0)
-    return GtBoxes(
+    return DatasetBoxes(
         np.concatenate(boxes),
         per_box[:, :2],
         np.concatenate(labels),

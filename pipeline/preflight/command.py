@@ -11,7 +11,7 @@ from pipeline.params.dataset import DatasetParams
 from pipeline.params.detector import ResizeParams
 from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.collecting import Checked, GtBoxes, check_dataset
+from pipeline.preflight.collecting import Checked, DatasetBoxes, check_dataset
 from pipeline.preflight.layouts import choose_reader, layout_hint
 from pipeline.preflight.report import advice, ending, report
 from pipeline.preflight.requirements import unmet, without_remedy
@@ -27,7 +27,7 @@ def check_data(
     data: Path | None,
     preset: str | None,
     out: Path,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
     settings: Sequence[str] = (),
     decode: bool = True,
 ) -> bool:
@@ -37,8 +37,8 @@ def check_data(
         data: the data root; None: data/raw.
         preset: whose parameters to take; nothing is written of them. None: those of params.yaml.
         out: the PNG file to write, in a folder that is there.
-        say: takes each line of the report.
-        settings: section.key=value, laid over the parameters for this check alone.
+        echo: takes each line of the report.
+        settings: section.key=value, applied to the parameters for this check alone.
         decode: whether to decode each image.
 
     Returns:
@@ -64,22 +64,22 @@ def check_data(
             fits[split] = fit_of(boxes, placement, verdict.configured.shapes)
     source = (f"preset {preset}" if preset else "params.yaml") + "".join(f", {setting}" for setting in settings)
     for line in report(root, checked, params, placement, verdict, fits, source, later):
-        say(line)
+        echo(line)
     if verdict is not None:
         for line in _advice(root, params, placement, verdict, train, preset):
-            say(line)
-    say("")
+            echo(line)
+    echo("")
     _draw(out, root, checked, params, verdict)
-    say(f"picture: {out}")
+    echo(f"picture: {out}")
     hint = "" if any(checked.images.values()) else layout_hint(root, params.dataset)
     if hint:
-        say(hint)
-    say(ending(checked, params.dataset, later))
+        echo(hint)
+    echo(ending(checked, params.dataset, later))
     return not checked.stops and not anchorless
 
 
 def _advice(
-    root: Path, params: Params, placement: Placement, verdict: Verdict, train: GtBoxes, preset: str | None
+    root: Path, params: Params, placement: Placement, verdict: Verdict, train: DatasetBoxes, preset: str | None
 ) -> Iterator[str]:
     larger = None
     if verdict.configured.below(0.5) > MOST_UNREACHED:

@@ -1,7 +1,7 @@
 """Which reader a folder is made for: guessed by the names in it, and offered where that reader finds a labelled image.
 
-A guess is a reader, a folder and the settings by which the reader finds its lists; it is tried before it is told, so
-that nobody is sent to a folder that holds no data set.
+A guess is a reader, a folder and the settings by which the reader finds its lists; it is tried before it is reported,
+so that nobody is sent to a folder that holds no data set.
 """
 
 from __future__ import annotations

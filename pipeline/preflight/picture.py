@@ -126,8 +126,8 @@ def _draw_classes(axes: Axes, checked: Checked) -> None:
     axes.set_xlim(_BAR_START, max(2, most) * 1.6)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    told = [plain_text(name, _LONGEST_NAME) for name in names]
-    axes.set_yticks(range(len(names)), told, fontsize="small" if len(names) > 10 else None)
+    labels = [plain_text(name, _LONGEST_NAME) for name in names]
+    axes.set_yticks(range(len(names)), labels, fontsize="small" if len(names) > 10 else None)
     axes.set_ylim(len(names) - 0.4, -0.6)
     left_out = len(counts) - len(names)
     axes.set(
@@ -149,8 +149,8 @@ def _draw_best_iou(axes: Axes, verdict: Verdict) -> None:
     axes.set_ylim(0, top)
     for iou in (0.5, 0.7):
         axes.axvline(iou, color="0.25", linestyle=":")
-        told = f"{verdict.configured.below(iou):.1%}\nbelow {f'{iou:g}'[1:]} "
-        axes.text(iou - 0.008, top * 0.98, told, ha="right", va="top", fontsize="small")
+        note = f"{verdict.configured.below(iou):.1%}\nbelow {f'{iou:g}'[1:]} "
+        axes.text(iou - 0.008, top * 0.98, note, ha="right", va="top", fontsize="small")
     axes.set_xlim(0, 1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title="Best anchor of each box", xlabel="IoU", ylabel="boxes")

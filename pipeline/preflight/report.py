@@ -1,4 +1,4 @@
-"""What `frcnn check-data` says on the terminal."""
+"""What `frcnn check-data` prints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def report(
     Args:
         root: the data root.
         checked: what was read.
-        params: sections dataset, resize, anchors and anchor_targets of them are told of.
+        params: sections dataset, resize, anchors and anchor_targets of them are reported on.
         placement: where anchors lie.
         verdict: None where train has no box.
         fits: of the configured anchors, by split, without train.
@@ -110,7 +110,7 @@ def _counts(checked: Checked) -> Iterator[str]:
         yield f"  {line}: this would stop the run"
     for split, line in checked.without_boxes.items():
         if split != "train":
-            yield f"  {line}: no AP could be told of it"
+            yield f"  {line}: it has no AP"
     for split, index in (("train", 0), ("test", 2)):
         absent = [name for name, own in counts.items() if own[index] == 0]
         if absent and checked.images["train" if index == 0 else "test"]:
@@ -146,8 +146,8 @@ def _faults(root: Path, checked: Checked) -> Iterator[str]:
         yield from ("", "cannot be read, whatever dataset.findings says; each would stop the run")
     by_kind: dict[str, list[str]] = {}
     for line in checked.faults:
-        told = line.removeprefix(f"{root}/")
-        by_kind.setdefault(_NUMBERS_AND_NAMES.sub("", told.partition(": ")[2] or told), []).append(told)
+        fault = line.removeprefix(f"{root}/")
+        by_kind.setdefault(_NUMBERS_AND_NAMES.sub("", fault.partition(": ")[2] or fault), []).append(fault)
     for lines in by_kind.values():
         yield from (f"  {line}" for line in lines[:_EXAMPLES])
         if len(lines) > _EXAMPLES:
@@ -236,7 +236,7 @@ def advice(verdict: Verdict, params: Params, larger: LargerSize | None, line: st
 
 def _larger(larger: LargerSize | None, why: str) -> Iterator[str]:
     if larger:
-        yield f"  {why}: raise {larger.told()}; with the configured anchors {larger.below:.1%} are below .5 then"
+        yield f"  {why}: raise {larger.as_text()}; with the configured anchors {larger.below:.1%} are below .5 then"
 
 
 def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:

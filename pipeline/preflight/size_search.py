@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.anchor_layout import Floats
 from pipeline.params.detector import ResizeParams
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.collecting import GtBoxes
+from pipeline.preflight.collecting import DatasetBoxes
 
 _STEP = 32  # px, that the sides tried are multiples of
 _GROWTH = 1.1  # from one size to the next, at least
@@ -31,7 +31,7 @@ class LargerSize:
     params: ResizeParams
     below: float
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """The parameters to set."""
         own = self.params
         if own.rule == "fixed":
@@ -40,7 +40,7 @@ class LargerSize:
 
 
 def larger_size(
-    gt: GtBoxes, resize: ResizeParams, placement: Placement, shapes: Floats, most_below: float
+    gt: DatasetBoxes, resize: ResizeParams, placement: Placement, shapes: Floats, most_below: float
 ) -> LargerSize | None:
     """The smallest larger size at which at most the share `most_below` of the boxes is below IoU .5 with all anchors.
 
@@ -80,7 +80,7 @@ def _larger(resize: ResizeParams) -> Iterator[tuple[float, ResizeParams]]:
         yield factor, resize.model_copy(update=changed)
 
 
-def _below(gt: GtBoxes, placement: Placement, shapes: Floats, factor: float) -> float:
+def _below(gt: DatasetBoxes, placement: Placement, shapes: Floats, factor: float) -> float:
     sizes = np.rint(gt.sizes * factor).astype(np.int32)
     best = placement.best_iou((gt.boxes * np.float32(factor)), sizes, shapes)
     return float((best < 0.5).mean())

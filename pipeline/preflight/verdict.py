@@ -11,7 +11,7 @@ from pipeline.anchor_layout import Floats, grid_shapes
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
-from pipeline.preflight.collecting import GtBoxes
+from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.seeding import numpy_generator
 
 MOST_UNREACHED = 0.05  # share of boxes below IoU .5 from which on anchors do not fit
@@ -63,12 +63,12 @@ class Verdict:
     grid: Grid
 
 
-def fit_of(gt: GtBoxes, placement: Placement, shapes: Floats) -> Fit:
+def fit_of(gt: DatasetBoxes, placement: Placement, shapes: Floats) -> Fit:
     """The anchors of these shapes against the boxes."""
     return Fit(shapes, placement.best_iou(gt.boxes, gt.sizes, shapes))
 
 
-def judge_anchors(gt: GtBoxes, anchors: AnchorParams, placement: Placement, seed: int) -> Verdict:
+def judge_anchors(gt: DatasetBoxes, anchors: AnchorParams, placement: Placement, seed: int) -> Verdict:
     """Compare the configured anchors with a searched grid and with k-means.
 
     Args:
@@ -114,7 +114,7 @@ def _kind(configured: Fit, proposed: Fit) -> Literal["fit", "propose", "no_bette
     return "propose" if proposed.score - configured.score > _WORTH else "no_better"
 
 
-def _sample(gt: GtBoxes, most: int, seed: int, what: str) -> np.ndarray:
+def _sample(gt: DatasetBoxes, most: int, seed: int, what: str) -> np.ndarray:
     """Indices of at most so many boxes, ascending, drawn without replacement."""
     if len(gt) <= most:
         return np.arange(len(gt))

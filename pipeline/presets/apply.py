@@ -1,4 +1,4 @@
-"""Lay a preset over the committed params.yaml, comments kept, and link the data it needs."""
+"""Apply a preset to the committed params.yaml, comments kept, and link the data it needs."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     Nothing is kept of an earlier preset or of other edits. Nothing is written unless everything is valid.
 
     Returns:
-        Lines that tell what was done.
+        Lines on what was done.
 
     Raises:
         InputError: no such preset or parameter, an impossible value, a path that does not exist, a data root that DVC
             does not hash whole, or a data/ where it stores nothing.
     """
     check_data_folder(root / "data", root)
-    edited = _laid(name)
+    edited = _with_preset(name)
     params = edited.content
     links: dict[str, Path] = {}
     for override in overrides:
@@ -98,7 +98,7 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
     written.
 
     Args:
-        preset: to lay over the defaults. overrides: dataset.key=value, laid over either.
+        preset: to apply to the defaults. overrides: dataset.key=value, applied to either.
 
     Raises:
         InputError: no such preset or parameter, or an impossible value.
@@ -111,26 +111,26 @@ def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> 
 
 
 def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = ()) -> Params:
-    """The parameters of a preset, or of `root`/params.yaml, with overrides laid over them; nothing is written.
+    """The parameters of a preset, or of `root`/params.yaml, with overrides applied; nothing is written.
 
     Args:
         root: the project's folder.
-        preset: to lay over the defaults; None: params.yaml as it is.
-        overrides: section.key=value, laid over either.
+        preset: to apply to the defaults; None: params.yaml as it is.
+        overrides: section.key=value, applied to either.
 
     Raises:
         InputError: no such preset or parameter, no params.yaml, or an impossible value.
     """
     own = root / "params.yaml"
     if preset is None:
-        params = load_params(own)  # tells what is wrong with the file
+        params = load_params(own)  # names what is wrong with the file
         if not overrides:
             return params
         edited = EditedYaml(own.read_text(encoding="utf-8"), own)
     else:
         if not overrides:
             return preset_params(preset)
-        edited = _laid(preset)
+        edited = _with_preset(preset)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -146,16 +146,16 @@ def preset_params(name: str) -> Params:
     Raises:
         InputError: no such preset.
     """
-    return Params(check_params(parse_yaml(_laid(name).text(), name), f"preset {name}"))
+    return Params(check_params(parse_yaml(_with_preset(name).text(), name), f"preset {name}"))
 
 
-def _laid(name: str) -> EditedYaml:
-    """The defaults with the preset laid over them, comments kept."""
+def _with_preset(name: str) -> EditedYaml:
+    """The defaults with the preset applied, comments kept."""
     if name not in preset_names():
         raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
     edited = EditedYaml(_text("default"), "preset default")
     if name != "default":
-        _lay_over(edited.content, parse_yaml(_text(name), f"preset {name}"))
+        _apply_overlay(edited.content, parse_yaml(_text(name), f"preset {name}"))
     return edited
 
 
@@ -163,7 +163,7 @@ def _text(name: str) -> str:
     return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _lay_over(params: dict[str, Any], overlay: Any) -> None:
+def _apply_overlay(params: dict[str, Any], overlay: Any) -> None:
     for section, values in overlay.items():
         for key, value in values.items():
             if isinstance(value, dict):

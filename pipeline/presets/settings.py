@@ -48,7 +48,7 @@ def preset_line(root: Path, data: Path, params: Params, preset: str | None, chan
         data: the data root.
         params: what is to be kept.
         preset: to start from; None: the nearest one.
-        changes: section.key -> value, laid over `params`.
+        changes: section.key -> value, applied to `params`.
 
     Returns:
         None where `frcnn preset` would refuse, because files of the user's own lie where it puts links.

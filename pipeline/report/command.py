@@ -12,13 +12,13 @@ from pipeline.errors import InputError
 from pipeline.report.data_section import data_section
 from pipeline.report.detections_section import detections_section, proposals_section, summary_section
 from pipeline.report.journeys_section import journeys_section, training_images_section
-from pipeline.report.page import Section, Text, render
+from pipeline.report.page import PageSection, Text, render
 from pipeline.report.run import Run
 from pipeline.report.scripts import vega_script
 from pipeline.report.stages_section import stages_section
 from pipeline.report.training_section import training_section
 
-_SECTIONS: tuple[tuple[str, str, Callable[[Run], Section]], ...] = (
+_SECTIONS: tuple[tuple[str, str, Callable[[Run], PageSection]], ...] = (
     ("summary", "Results", summary_section),
     ("stages", "The graph", stages_section),
     ("data", "The data", data_section),
@@ -30,9 +30,9 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Run], Section]], ...] = (
 
 
 def write_report(root: Path, out: Path, images: int) -> str:
-    """Write the page on the project in `root` to `out`, and return a line that tells of it.
+    """Write the page on the project in `root` to `out`, and return a line that names it.
 
-    What has not been made yet, or cannot be read, is said in its section.
+    What has not been made yet, or cannot be read, is noted in its section.
 
     Args:
         images: how many of the judged images are followed through all stages.
@@ -41,7 +41,7 @@ def write_report(root: Path, out: Path, images: int) -> str:
         InputError: there is no project here, or the page cannot be written.
     """
     run = Run.read(root)
-    last: tuple[str, str, Callable[[Run], Section]] = (
+    last: tuple[str, str, Callable[[Run], PageSection]] = (
         "images",
         "Image by image",
         partial(journeys_section, count=images),
@@ -58,8 +58,8 @@ def write_report(root: Path, out: Path, images: int) -> str:
     return f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser"
 
 
-def _section(anchor: str, title: str, make: Callable[[Run], Section], run: Run) -> Section:
+def _section(anchor: str, title: str, make: Callable[[Run], PageSection], run: Run) -> PageSection:
     try:
         return make(run)
     except InputError as error:
-        return Section(anchor, title, "", [Text(str(error), missing=True)])
+        return PageSection(anchor, title, "", [Text(str(error), missing=True)])

@@ -12,7 +12,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.report import charts
-from pipeline.report.page import Chart, Part, Row, Section, Table, Text
+from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 
 _LEAD = (
@@ -24,7 +24,7 @@ _MOST_POINTS = 2_000
 _MOST_CLASSES = 25
 
 
-def data_section(run: Run) -> Section:
+def data_section(run: Run) -> PageSection:
     """Counts by split, findings, classes, sizes and the best IoU of each training box."""
     dataset, resize = run.need("dataset"), run.need("resize")
     images = read_columns(dataset / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
@@ -69,7 +69,7 @@ def data_section(run: Run) -> Section:
         parts.append(Row([by_class, *_against_anchors(run, boxes, rows, image, train, classes)]))
     else:
         parts += [by_class, Text("No training image has a box.", missing=True)]
-    return Section("data", "The data", _LEAD, parts)
+    return PageSection("data", "The data", _LEAD, parts)
 
 
 def _findings(run: Run) -> Part:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.report import charts
-from pipeline.report.page import Chart, Part, Row, Section, Table, Text
+from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.views.csv_columns import read_csv, read_numbers
 from pipeline.views.metrics_file import read_metrics
@@ -43,12 +43,12 @@ _ERRORS_LEAD = (
 )
 
 
-def summary_section(run: Run) -> Section:
+def summary_section(run: Run) -> PageSection:
     """The table of figures, and AP by class."""
     networks = run.networks()
     lead = _SUMMARY_LEAD.format(split=run.params.evaluate.split)
     if not networks:
-        return Section("summary", "Results", lead, [Text("Nothing is evaluated yet; dvc repro", missing=True)])
+        return PageSection("summary", "Results", lead, [Text("Nothing is evaluated yet; dvc repro", missing=True)])
     metrics = {name: read_metrics(run.folder(f"evaluate_{name}")) for name in networks}
     rows = [[networks[name], *[_figure(own.get(key)) for key in _FIGURES]] for name, own in metrics.items()]
     table = Table(["network", *_FIGURES.values()], rows, "l" + "r" * len(_FIGURES))
@@ -59,7 +59,7 @@ def summary_section(run: Run) -> Section:
         if isinstance(value, float | int)
     ]
     if not of_class:
-        return Section("summary", "Results", lead, [table])
+        return PageSection("summary", "Results", lead, [table])
     frame = pd.DataFrame(of_class)
     mean = frame.groupby("class")["AP"].mean().sort_values()
     frame["order"] = frame["class"].map({name: i for i, name in enumerate(mean.index)})
@@ -68,14 +68,14 @@ def summary_section(run: Run) -> Section:
         f" The worst {_MOST_CLASSES} of {len(mean)}." if len(mean) > _MOST_CLASSES else ""
     )
     chart = Chart(charts.grouped_bars(few, "class", "AP", "network", title="AP at IoU .5"), caption)
-    return Section("summary", "Results", lead, [table, chart])
+    return PageSection("summary", "Results", lead, [table, chart])
 
 
-def proposals_section(run: Run) -> Section:
+def proposals_section(run: Run) -> PageSection:
     """Recall against the number of proposals, and against IoU."""
     networks = run.networks()
     if not networks:
-        return Section("proposals", "Proposals", _PROPOSALS_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+        return PageSection("proposals", "Proposals", _PROPOSALS_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
     by_number, by_iou = [], []
     for name, title in networks.items():
         folder = run.folder(f"evaluate_{name}")
@@ -103,15 +103,15 @@ def proposals_section(run: Run) -> Section:
         Chart(against_number, "Recall against the number of proposals."),
         Chart(against_iou, "Recall of 300 proposals against IoU."),
     ]
-    return Section("proposals", "Proposals", _PROPOSALS_LEAD, [Row(parts)])
+    return PageSection("proposals", "Proposals", _PROPOSALS_LEAD, [Row(parts)])
 
 
-def detections_section(run: Run) -> Section:
+def detections_section(run: Run) -> PageSection:
     """Precision and recall of each class, and which errors there are."""
     networks = run.networks()
     lead = _ERRORS_LEAD.format(score=run.params.evaluate.confusion_score)
     if not networks:
-        return Section("detections", "Detections", lead, [Text("Nothing is evaluated yet.", missing=True)])
+        return PageSection("detections", "Detections", lead, [Text("Nothing is evaluated yet.", missing=True)])
     kinds = [
         {"network": title, "kind": kind, "count": count}
         for name, title in networks.items()
@@ -124,7 +124,7 @@ def detections_section(run: Run) -> Section:
     parts.append(Row([_pr_chart(run, name, title) for name, title in networks.items()]))
     last = list(networks)[-1]
     parts.append(_confusion(run, last, networks[last]))
-    return Section("detections", "Detections", lead, parts)
+    return PageSection("detections", "Detections", lead, parts)
 
 
 def _pr_chart(run: Run, name: str, title: str) -> Part:

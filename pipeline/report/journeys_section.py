@@ -13,7 +13,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
-from pipeline.report.page import Part, Section, Slide, Slides, Text
+from pipeline.report.page import PageSection, Part, Slide, Slides, Text
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import Picture, encode_webp
@@ -51,27 +51,27 @@ _WRONG = ("missed", "wrong_class", "badly_placed", "duplicate", "background")
 _WORST_SHARE = 2 / 3
 
 
-def training_images_section(run: Run) -> Section:
+def training_images_section(run: Run) -> PageSection:
     """A few training images, as far as the training has come."""
     images = NetworkImages(run.need("resize"))
     graph = read_graph(run.root)
     slides = []
     for entry in images.choose(["train"], _TRAINING_IMAGES, None):
         panels = [
-            (told, panels_of(run.command(stage), run.root, entry, graph=graph, params=run.params))
-            for stage, told in _OF_TRAINING.items()
+            (title, panels_of(run.command(stage), run.root, entry, graph=graph, params=run.params))
+            for stage, title in _OF_TRAINING.items()
             if run.has(stage)
         ]
         slides.append(Slide(entry.image_id, "", _pictures(panels)))
     parts: list[Part] = [Slides(slides)]
-    return Section("training-images", "Training images", _TRAINING_LEAD, parts)
+    return PageSection("training-images", "Training images", _TRAINING_LEAD, parts)
 
 
-def journeys_section(run: Run, count: int) -> Section:
+def journeys_section(run: Run, count: int) -> PageSection:
     """`count` images of `evaluate.split`."""
     networks = list(run.networks())
     if not networks:
-        return Section("images", "Image by image", _TEST_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+        return PageSection("images", "Image by image", _TEST_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
     errors = errors_by_image(run, networks[-1])
     chosen = chosen_images(errors, count)
     slides = [
@@ -79,7 +79,7 @@ def journeys_section(run: Run, count: int) -> Section:
         for image_id, panels in zip(chosen, _journeys(run, networks, chosen), strict=True)
     ]
     parts: list[Part] = [Slides(slides)]
-    return Section("images", "Image by image", _TEST_LEAD, parts)
+    return PageSection("images", "Image by image", _TEST_LEAD, parts)
 
 
 def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[list[tuple[str, list[Tile]]]]:
@@ -134,8 +134,8 @@ def chosen_images(errors: dict[str, Counter[str]], count: int) -> list[str]:
 
 
 def _note(errors: Counter[str]) -> str:
-    told = [f"{errors[kind]} {kind.replace('_', ' ')}" for kind in (*_WRONG, "correct") if errors[kind]]
-    return ", ".join(told) or "no object, and none detected"
+    counts = [f"{errors[kind]} {kind.replace('_', ' ')}" for kind in (*_WRONG, "correct") if errors[kind]]
+    return ", ".join(counts) or "no object, and none detected"
 
 
 def _pictures(panels: Iterable[tuple[str, list[Tile]]]) -> list[Picture]:

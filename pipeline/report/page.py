@@ -86,7 +86,7 @@ Part = Table | Chart | Text | Drawing | Row | Slides
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A chapter of the page. `anchor` is its id in the page, `lead` says what one sees and what to look for."""
 
     anchor: str
@@ -95,7 +95,7 @@ class Section:
     parts: Sequence[Part]
 
 
-def render(title: str, subtitle: str, made: datetime, sections: Sequence[Section], script: Markup) -> str:
+def render(title: str, subtitle: str, made: datetime, sections: Sequence[PageSection], script: Markup) -> str:
     """The whole page as HTML text; `script` brings `vegaEmbed`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -8,7 +8,7 @@ from html import escape
 import networkx
 from markupsafe import Markup
 
-from pipeline.report.page import Drawing, Section, Table
+from pipeline.report.page import Drawing, PageSection, Table
 from pipeline.report.run import Run
 
 _LEAD = (
@@ -20,14 +20,16 @@ _LEAD = (
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 142, 42, 26, 14, 26
 
 
-def stages_section(run: Run) -> Section:
+def stages_section(run: Run) -> PageSection:
     """The drawing, and a table with a row a stage."""
     rows = [_row(run, name) for name in run.graph.nodes]
     total = sum(run.times[name].seconds for name in run.graph.nodes if name in run.times)
     on_disk = sum(_bytes(run, name) for name in run.graph.nodes)
     rows.append(["", "all", "", "", _seconds(total), "", f"{on_disk / 1e6:,.1f}"])
     header = ["stage", "what it does", "last run", "seconds", "peak memory, MB", "on disk, MB"]
-    return Section("stages", "The graph", _LEAD, [Drawing(_drawing(run)), Table(["state", *header], rows, "llllrrr")])
+    return PageSection(
+        "stages", "The graph", _LEAD, [Drawing(_drawing(run)), Table(["state", *header], rows, "llllrrr")]
+    )
 
 
 def _row(run: Run, name: str) -> list[object]:

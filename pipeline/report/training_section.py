@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.report import charts
-from pipeline.report.page import Chart, Part, Row, Section, Text
+from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
 from pipeline.views.csv_columns import read_numbers
 
@@ -30,7 +30,7 @@ _LEAD = (
 )
 
 
-def training_section(run: Run) -> Section:
+def training_section(run: Run) -> PageSection:
     """A chart a stage that has run."""
     figures: list[Part] = []
     for stage, title in _STAGES.items():
@@ -52,4 +52,4 @@ def training_section(run: Run) -> Section:
             table, "iteration", "value", "loss", x_title="iteration", y_title="loss", unit_y=False, small=True
         )
         figures.append(Chart(spec, f"{title}.{took}"))
-    return Section("training", "Training", _LEAD, [Row(figures)])
+    return PageSection("training", "Training", _LEAD, [Row(figures)])

@@ -20,14 +20,14 @@ def save_batch(folder: Path, stage: str, iteration: int, batch: Batch) -> Path:
     `views.images` or `anchors.0.deltas`, and in the header the images, their (H, W) and the seeds."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stage}-{iteration}.safetensors"
-    told = {
+    metadata = {
         "images": json.dumps([list(entry) for entry in batch.views.entries]),
         "sizes": json.dumps(batch.views.sizes),
         "seeds": json.dumps(batch.seeds),
     }
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _tensors(batch, "")}
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata=told)
+        save_file(tensors, temporary, metadata=metadata)
     return path
 
 

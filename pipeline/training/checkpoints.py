@@ -1,9 +1,9 @@
-"""The state of a training under way, on disk, so that a killed run goes on from there and ends with the same bytes.
+"""The state of a training under way, on disk, so that a killed run resumes from there and ends with the same bytes.
 
 Batches are functions of the iteration, and every generator is seeded by it, so that a state is the weights, the
 optimiser's momenta, the iteration and the history. Two files hold one: STEM.safetensors with the tensors and STEM.json,
 written after it, with the rest and the SHA-256 of both; one without the other, or of another hash, counts for
-nothing. They lie outside of DVC's outputs, in a folder named by the run's key, so that no run goes on from another's.
+nothing. They lie outside of DVC's outputs, in a folder named by the run's key, so that no run resumes from another's.
 
 Training waits for the copy of its tensors alone; a thread hashes and writes them, one state at a time.
 """
@@ -33,7 +33,7 @@ from pipeline.stopping import is_urgent
 from pipeline.training.snapshot import Snapshot
 
 _KEPT = 2
-_SCHEMA = 1
+_SCHEMA = 2
 EVERY_ITERATIONS, EVERY_MINUTES = "FRCNN_CHECKPOINT_ITERATIONS", "FRCNN_CHECKPOINT_MINUTES"
 """Environment variables: how often a state is written, by default every five minutes, however many iterations that is.
 They are no parameters, as they change no result."""
@@ -42,17 +42,17 @@ _DEFAULTS = {EVERY_ITERATIONS: math.inf, EVERY_MINUTES: 5.0}
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What is needed to go on.
+    """What is needed to resume.
 
     Attributes:
         iteration: the next one, counted from 0.
         tensors: by name, wherever they lie.
-        told: the rest, as JSON holds it.
+        extra: the rest, as JSON holds it.
     """
 
     iteration: int
     tensors: Mapping[str, torch.Tensor]
-    told: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -61,14 +61,14 @@ class Checkpoints:
     Args:
         folder: of the stage; states under other keys in it are removed, as something has changed since.
         key: of the run, see `pipeline.run_key`.
-        say: takes a line for a person.
+        log: takes a line for a person.
 
     Raises:
         InputError: one of the environment variables is no number above 0.
     """
 
-    def __init__(self, folder: Path, key: str, say: Callable[[str], None]) -> None:
-        self._folder, self._say = Path(folder) / key, say
+    def __init__(self, folder: Path, key: str, log: Callable[[str], None]) -> None:
+        self._folder, self._log = Path(folder) / key, log
         self._every = {name: _number(name, default) for name, default in _DEFAULTS.items()}
         for other in Path(folder).glob("*"):
             if other != self._folder:
@@ -80,12 +80,14 @@ class Checkpoints:
 
     def last(self) -> TrainingState | None:
         """The newest state that is whole; None where there is none."""
-        for told_file in sorted(self._folder.glob("state-*.json"), reverse=True):
-            state = self._read(told_file)
+        for header_file in sorted(self._folder.glob("state-*.json"), reverse=True):
+            state = self._read(header_file)
             if state is not None:
                 self._last_iteration = state.iteration
                 return state
-            self._say(f"{told_file.with_suffix('.safetensors')}: damaged; the state before it is used, if there is one")
+            self._log(
+                f"{header_file.with_suffix('.safetensors')}: damaged; the state before it is used, if there is one"
+            )
         return None
 
     def is_due(self, iteration: int) -> bool:
@@ -99,15 +101,15 @@ class Checkpoints:
 
     def write(self, state: TrainingState) -> None:
         """Keep a state, and of the earlier ones the last. When this returns, the tensors may change: a copy of them is
-        being written. `wait` tells when it lies on the disk.
+        being written. `wait` returns when it lies on the disk.
 
         Raises:
             OSError: the state before this one could not be written.
         """
         self.wait()
-        told = {"schema": _SCHEMA, "iteration": state.iteration, "told": json.loads(json.dumps(dict(state.told)))}
+        header = {"schema": _SCHEMA, "iteration": state.iteration, "extra": json.loads(json.dumps(dict(state.extra)))}
         self._snapshot.take(state.tensors)
-        self._writer = threading.Thread(target=self._write, args=(told,), name="states", daemon=True)
+        self._writer = threading.Thread(target=self._write, args=(header,), name="states", daemon=True)
         self._writer.start()
         self._last_time, self._last_iteration = time.monotonic(), state.iteration
 
@@ -128,30 +130,30 @@ class Checkpoints:
             self._writer.join()
             self._writer = None
 
-    def _write(self, told: dict[str, Any]) -> None:
+    def _write(self, header: dict[str, Any]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            stem = self._folder / f"state-{told['iteration']:09d}"
+            stem = self._folder / f"state-{header['iteration']:09d}"
             data = self._snapshot.content()
-            told["sha256"] = _digest(told, data)
+            header["sha256"] = _digest(header, data)
             with atomic_file(stem.with_suffix(".safetensors")) as temporary:
                 temporary.write_bytes(data)
-            write_text(stem.with_suffix(".json"), json.dumps(told))
-            for told_file in sorted(self._folder.glob("state-*.json"))[:-_KEPT]:
-                told_file.unlink()
-                told_file.with_suffix(".safetensors").unlink(missing_ok=True)
+            write_text(stem.with_suffix(".json"), json.dumps(header))
+            for header_file in sorted(self._folder.glob("state-*.json"))[:-_KEPT]:
+                header_file.unlink()
+                header_file.with_suffix(".safetensors").unlink(missing_ok=True)
         except BaseException as error:
             self._error = error
 
-    def _read(self, told_file: Path) -> TrainingState | None:
+    def _read(self, header_file: Path) -> TrainingState | None:
         try:
-            told = json.loads(told_file.read_text(encoding="utf-8"))
-            data = told_file.with_suffix(".safetensors").read_bytes()
-            if told.pop("sha256") != _digest(told, data) or told["schema"] != _SCHEMA:
+            header = json.loads(header_file.read_text(encoding="utf-8"))
+            data = header_file.with_suffix(".safetensors").read_bytes()
+            if header.pop("sha256") != _digest(header, data) or header["schema"] != _SCHEMA:
                 return None
-            if told_file.stem != f"state-{told['iteration']:09d}":
+            if header_file.stem != f"state-{header['iteration']:09d}":
                 return None
-            return TrainingState(told["iteration"], load(data), told["told"])
+            return TrainingState(header["iteration"], load(data), header["extra"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
 
@@ -166,9 +168,9 @@ def settled(checkpoints: Checkpoints | None) -> Iterator[None]:
             checkpoints.settle()
 
 
-def _digest(told: Mapping[str, Any], tensors: bytes | memoryview) -> str:
+def _digest(header: Mapping[str, Any], tensors: bytes | memoryview) -> str:
     """SHA-256 of both files' content."""
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     digest.update(tensors)
     return digest.hexdigest()
 

@@ -80,7 +80,7 @@ def train(
         batches: yields the batch of each iteration of a range.
         on_iteration: called after each iteration, with the loss of the row where one was written.
         checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
-        on_resume: called with the iteration that the run goes on from.
+        on_resume: called with the iteration that the run resumes from.
         keep_bad_batch_in: folder for a batch whose loss is not finite; None: it is not kept.
 
     Returns:
@@ -104,8 +104,8 @@ def train(
     found, first = checkpoints.last() if checkpoints else None, 0
     if found:
         unpack(found.tensors, step, optimiser)
-        meter.sums, meter.count = dict(found.told["sums"]), int(found.told["count"])
-        history.extend(found.told["history"])
+        meter.sums, meter.count = dict(found.extra["sums"]), int(found.extra["count"])
+        history.extend(found.extra["history"])
         first = found.iteration
         on_resume(first)
     del found  # as large as the weights and momenta are
@@ -118,8 +118,8 @@ def train(
                 if checkpoints and (checkpoints.is_due(iteration) or asked):
                     meter.read()
                     _check_weights(trained, iteration, stage, solver)
-                    told = {"history": history, "sums": meter.sums, "count": meter.count}
-                    checkpoints.write(TrainingState(iteration, pack(step, optimiser), told))
+                    extra = {"history": history, "sums": meter.sums, "count": meter.count}
+                    checkpoints.write(TrainingState(iteration, pack(step, optimiser), extra))
                 if asked:
                     if checkpoints:
                         checkpoints.wait()

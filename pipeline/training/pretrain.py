@@ -37,7 +37,7 @@ def pretrain_trunk(
     Args:
         on_iteration: called with the loss after each iteration.
         checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
-        on_resume: called with the iteration that the run goes on from.
+        on_resume: called with the iteration that the run resumes from.
 
     Returns:
         The accuracy over the last tenth of the iterations.
@@ -62,9 +62,9 @@ def pretrain_trunk(
     found, first = checkpoints.last() if checkpoints else None, 0
     if found:
         unpack(found.tensors, learner, optimiser)
-        schedule.load_state_dict(found.told["schedule"])
-        optimiser.param_groups[0].update(found.told["rates"])
-        correct.extend(found.told["correct"])
+        schedule.load_state_dict(found.extra["schedule"])
+        optimiser.param_groups[0].update(found.extra["rates"])
+        correct.extend(found.extra["correct"])
         first = found.iteration
         on_resume(first)
     del found  # as large as the weights and momenta are
@@ -73,8 +73,8 @@ def pretrain_trunk(
             asked = is_asked()
             if checkpoints and (checkpoints.is_due(iteration) or asked):
                 rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
-                told = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
-                checkpoints.write(TrainingState(iteration, pack(learner, optimiser), told))
+                extra = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
+                checkpoints.write(TrainingState(iteration, pack(learner, optimiser), extra))
             if asked:
                 if checkpoints:
                     checkpoints.wait()

@@ -15,10 +15,10 @@ from pipeline.training.checkpoints import Checkpoints
 
 @dataclass(frozen=True)
 class Resumable:
-    """What a loop tells and keeps so that a run cut short goes on.
+    """What a loop reports and keeps so that a run cut short can resume.
 
     `on_iteration` is called after each iteration, with the loss where it is known; `on_resume` takes the iteration that
-    the run goes on from.
+    the run resumes from.
     """
 
     checkpoints: Checkpoints | None
@@ -29,13 +29,15 @@ class Resumable:
 @contextmanager
 def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
     """A loop of a stage under way: its progress shown, signals kept for its safe points."""
-    kept = None
+    checkpoints = None
     if stage.scratch is not None:
-        kept = Checkpoints(stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log)
+        checkpoints = Checkpoints(
+            stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log
+        )
     with Progress(stage.name, iterations, "iterations") as progress, safe_points():
 
-        def go_on(iteration: int) -> None:
-            stage.log(f"goes on from iteration {iteration} of {iterations}")
+        def resume(iteration: int) -> None:
+            stage.log(f"resumes from iteration {iteration} of {iterations}")
             progress.begin_at(iteration)
 
         last = ""
@@ -45,4 +47,4 @@ def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
             last = last if loss is None else f"loss {loss:.3f}"
             progress.advance(note=last)
 
-        yield Resumable(kept, advance, go_on)
+        yield Resumable(checkpoints, advance, resume)

@@ -62,7 +62,7 @@ def run_training(
     accelerator: Accelerator,
     stage: Stage,
 ) -> None:
-    """Train `step` for its schedule, going on where a run that was cut short left off, and write history.csv."""
+    """Train `step` for its schedule, resuming where a run that was cut short left off, and write history.csv."""
     low = accelerator.mixed_precision != "no"
     stage.kernels["conv3x3_weight_gradient"] = weight_gradient_by(low, accelerator.device.type)
     with resumable(stage, schedule.iterations) as run:

@@ -169,7 +169,7 @@ def test_goes_on_after_the_complete_chunks_and_says_so(tmp_path: Path, undisturb
     until_second_chunk(tmp_path)
     said: list[str] = []
     assert work_through(tmp_path, said) == IDS[8:]
-    assert said == ["goes on after 8 of 11 images"]
+    assert said == ["resumes after 8 of 11 images"]
     assert files_of(tmp_path) == undisturbed
 
 

@@ -238,5 +238,5 @@ def test_every_section_runs_small(tmp_path: Path) -> None:
     measured = {line["section"]: line["measured"] for line in lines}
     assert measured["graph"]["same_bytes"] and measured["graph"]["stages_done"] == [21, 21]
     assert measured["whole"]["stages_done"] == 21 and measured["whole"]["metrics"].keys() >= {"evaluate_joint"}
-    assert measured["graph"]["stopped_and_gone_on_with"]["same_bytes"]
+    assert measured["graph"]["stopped_and_resumed"]["same_bytes"]
     assert measured["smoke"]["same_bits_twice"] and measured["smoke"]["gradients"]["agrees"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.bundle import Detections, Detector
-from pipeline.bundle.predict import Outcome, find_photos, predict
+from pipeline.bundle.predict import PhotoCounts, find_photos, predict
 from pipeline.errors import InputError
 
 
@@ -61,7 +61,7 @@ def test_a_photo_is_taken_once_whatever_paths_lead_to_it(album: Path, monkeypatc
     assert len(find_photos(["a.png", str(album / "a.png"), "inner/../a.png"], Path("out")).photos) == 1
 
 
-def run(stub: Stub, photos: list[Path], out: Path, drawings: bool = True) -> tuple[Outcome, list[str]]:
+def run(stub: Stub, photos: list[Path], out: Path, drawings: bool = True) -> tuple[PhotoCounts, list[str]]:
     outcome = predict(cast(Detector, stub), photos, out, 0.5, drawings)
     content = json.loads((out / "detections.json").read_text())
     assert len(content["annotations"]) == len(content["images"]) == outcome.photos

@@ -74,29 +74,29 @@ def coco_params(tmp_path: Path) -> DatasetParams:
 
 def test_the_runs_own_test_set_gives_the_figures_of_the_evaluate_stage(tiny_run: Project, detector: Detector) -> None:
     params = dataset_params(tiny_run.root, None, [])
-    judgement = evaluate(detector, tiny_run.data / "dataset", params, "test")
+    evaluation = evaluate(detector, tiny_run.data / "dataset", params, "test")
     expected = stage_metrics(tiny_run)
-    assert judgement.metrics.keys() == expected.keys()
+    assert evaluation.metrics.keys() == expected.keys()
     for name, value in expected.items():
-        assert judgement.metrics[name] == pytest.approx(value, abs=1e-6), name
-    assert judgement.metrics["detections"] > 0  # type: ignore[operator]
-    assert judgement.remarks == []
+        assert evaluation.metrics[name] == pytest.approx(value, abs=1e-6), name
+    assert evaluation.metrics["detections"] > 0  # type: ignore[operator]
+    assert evaluation.remarks == []
 
 
 def test_classes_are_matched_by_name_and_the_others_left_out(
     tiny_run: Project, detector: Detector, coco_tree: Path, tmp_path: Path
 ) -> None:
-    judgement = evaluate(detector, coco_tree, coco_params(tmp_path), "test")
+    evaluation = evaluate(detector, coco_tree, coco_params(tmp_path), "test")
     own = stage_metrics(tiny_run)["class_AP50"]
     assert isinstance(own, dict)
     first, second, third = detector.classes[1:]
-    assert judgement.metrics["class_AP50"] == {name: pytest.approx(own[name], abs=1e-6) for name in (first, third)}
-    assert judgement.metrics["mAP50"] == pytest.approx((own[first] + own[third]) / 2, abs=1e-6)
-    assert judgement.remarks == [
+    assert evaluation.metrics["class_AP50"] == {name: pytest.approx(own[name], abs=1e-6) for name in (first, third)}
+    assert evaluation.metrics["mAP50"] == pytest.approx((own[first] + own[third]) / 2, abs=1e-6)
+    assert evaluation.remarks == [
         "classes that the bundle lacks, whose objects are left out: unicorn, renamed",
         f"classes that the data set lacks, whose detections are left out: {second}",
     ]
-    lines = report(judgement)
+    lines = report(evaluation)
     assert any(line.split()[:1] == [first] for line in lines)
     assert not any(mark in line for mark in "{}" for line in lines)
     assert any(line.split()[0] == "missed" and line.split()[1].isdigit() for line in lines if line)

@@ -15,7 +15,7 @@ from faster_coco_eval import COCO
 from typer.testing import CliRunner
 
 from pipeline.bundle import Detections, Detector
-from pipeline.bundle.predict import LONGEST_DRAWING, Outcome, draw, find_photos, predict
+from pipeline.bundle.predict import LONGEST_DRAWING, PhotoCounts, draw, find_photos, predict
 from pipeline.cli import app
 from pipeline.datasets.images import image_size
 from pipeline.errors import InputError
@@ -88,7 +88,7 @@ def test_detections_json_loads_as_coco_and_holds_what_the_detector_finds(
     middle = min(float(np.median(detector(photo).scores)) for photo in photos)
     outcome = predict(detector, photos, out, middle, drawings=True)
     expected = [detector(photo).above(middle) for photo in photos]
-    assert outcome == Outcome(3, sum(map(len, expected)), 0)
+    assert outcome == PhotoCounts(3, sum(map(len, expected)), 0)
     assert all(map(len, expected)) and sum(map(len, expected)) < sum(len(detector(photo)) for photo in photos)
     coco = COCO(str(out / "detections.json"), print_function=lambda *_: None)
     assert [image["file_name"] for image in coco.dataset["images"]] == [photo.as_posix() for photo in photos]

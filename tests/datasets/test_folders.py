@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets.file_names import is_junk, is_plain, junk_remark, printable, shortened
+from pipeline.datasets.file_names import is_junk, is_plain, junk_remark, printable, shortened_name
 from pipeline.datasets.folders import look_below
 
 
@@ -118,7 +118,7 @@ def test_names_that_only_look_like_junk_are_data() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 250, "写" * 83, os.fsdecode(b"\xe9" * 250)])
 def test_a_long_name_is_cut_and_stays_one_of_its_own(name: str) -> None:
-    short = shortened(name)
-    assert short == shortened(name) != shortened(name + "x") and len(os.fsencode(short)) <= 200
+    short = shortened_name(name)
+    assert short == shortened_name(name) != shortened_name(name + "x") and len(os.fsencode(short)) <= 200
     short.encode()
-    assert shortened("写" * 60) == "写" * 60
+    assert shortened_name("写" * 60) == "写" * 60

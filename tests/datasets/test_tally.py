@@ -78,7 +78,7 @@ def test_a_test_without_a_box_is_said(
     text = TABLE + rows + TEST
     (tmp_path / "raw/boxes.csv").write_text(text.replace("train", "-").replace("test", "train").replace("-", "test"))
     dataset(stage(tmp_path, changes))
-    assert f"no AP can be told of test: test has no box left: {why}" in capsys.readouterr().err
+    assert f"test has no AP: test has no box left: {why}" in capsys.readouterr().err
     assert json.loads((tmp_path / "dataset/metrics.json").read_text())["boxes"]["train"] == 1
 
 

@@ -21,8 +21,7 @@ from pipeline.detector.boxes import areas, clip, pairwise_iou
 from pipeline.detector.matching import BG, match_proposals
 from pipeline.detector.operators import nms, roi_pool
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
-from pipeline.metrics.boxes import Detections
-from pipeline.metrics.boxes import GroundTruth as JudgedBoxes
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc import voc_ap
 from pipeline.params.detector import ResizeParams
 from pipeline.params.file import Params, check_params
@@ -85,8 +84,8 @@ def test_inclusive_pixels_in_one_place_call_a_box_right_that_is_background_in_an
     inclusive = float(pairwise_iou(box + torch.tensor([0, 0, 1, 1]), gt + torch.tensor([0, 0, 1, 1])))
     assert match_proposals(box, gt, 0.5, 0.5, 0.0).labels.tolist() == [BG]
     one, no = np.ones(1, np.int64), np.zeros(1, bool)
-    found = Detections(one * 0, one, np.ones(1, np.float32), box.numpy())
-    truth = JudgedBoxes(one * 0, one, gt.numpy(), no, no)
+    found = DetectionRows(one * 0, one, np.ones(1, np.float32), box.numpy())
+    truth = GtRows(one * 0, one, gt.numpy(), no, no)
     wrong, right = (
         voc_ap(found, truth, 2, 0.5, inclusive_pixels=one_more).mean_all_point for one_more in (True, False)
     )

@@ -108,6 +108,6 @@ def test_a_full_disk_under_the_states_of_a_training(finished: Project, tmp_path:
     stage, notes, keep = "train_rpn_step1", finished.root / ".dvc/tmp/frcnn", tmp_path / "keep"
     one_state = 2 * sum(len(content) for content in files_of(finished.data / stage).values())
     result = run_on_small_disk(finished, stage, notes, tmp_path / stage, int(1.5 * one_state), keep, "state-")
-    assert "goes on from iteration" in result.stderr
+    assert "resumes from iteration" in result.stderr
     assert files_of(tmp_path / stage) == files_of(finished.data / stage)
     assert not list(keep.rglob("state-*"))

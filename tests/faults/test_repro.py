@@ -137,7 +137,7 @@ def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(
     assert not (training.data / STAGE).exists()
     again = training.run("dvc", "repro", STAGE)
     assert again.returncode == 0, again.stderr
-    assert "goes on from iteration" in again.stderr
+    assert "resumes from iteration" in again.stderr
     assert training.lock()[STAGE] == trained
 
 
@@ -152,8 +152,8 @@ def test_a_stopped_run_goes_on(training: Project, trained: object, number: signa
     output, _ = ours.communicate()
     assert ours.returncode != 0
     assert "Traceback" not in output
-    assert "goes on" in output
+    assert "resumes" in output
     again = training.run(*FRCNN, "repro", STAGE)
     assert again.returncode == 0, again.stderr
-    assert "goes on from iteration" in again.stderr
+    assert "resumes from iteration" in again.stderr
     assert training.lock()[STAGE] == trained

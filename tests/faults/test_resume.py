@@ -83,7 +83,7 @@ def test_a_training_killed_between_states_leaves_the_bytes_of_an_undisturbed_one
         assert not (project.data / "train_rpn_step1").exists()
     result = project.run("dvc", "repro", "train_rpn_step1")
     assert result.returncode == 0, result.stderr
-    assert "goes on from iteration " in result.stderr
+    assert "resumes from iteration " in result.stderr
     assert project.lock()["train_rpn_step1"] == undisturbed.lock()["train_rpn_step1"]
     assert not list((project.root / ".dvc/tmp/frcnn/scratch").iterdir())
 
@@ -94,7 +94,7 @@ def test_after_a_change_it_starts_afresh(undisturbed: Project, tmp_path: Path) -
     killed(project, signal.SIGKILL, has_state(project, 2))
     project.set_params({"train_rpn_step1": {"lr": 0.01}})
     result = project.run("dvc", "repro", "train_rpn_step1")
-    assert result.returncode == 0 and "goes on" not in result.stderr
+    assert result.returncode == 0 and "resumes" not in result.stderr
     assert project.lock()["train_rpn_step1"] != undisturbed.lock()["train_rpn_step1"]
 
 
@@ -102,8 +102,8 @@ def test_after_a_change_it_starts_afresh(undisturbed: Project, tmp_path: Path) -
 def test_on_sigterm_it_keeps_its_state_and_says_so_in_one_line(undisturbed: Project, tmp_path: Path) -> None:
     project = copy_to_train(undisturbed, tmp_path)
     _, said = killed(project, signal.SIGTERM, has_state(project, 1))
-    assert "train_rpn_step1: stopped by SIGTERM; the next run goes on" in said
+    assert "train_rpn_step1: stopped by SIGTERM; the next run resumes from it" in said
     assert "Traceback" not in said
     result = project.run("dvc", "repro", "train_rpn_step1")
-    assert "goes on from iteration" in result.stderr
+    assert "resumes from iteration" in result.stderr
     assert project.lock()["train_rpn_step1"] == undisturbed.lock()["train_rpn_step1"]

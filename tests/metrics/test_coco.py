@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.metrics.boxes import Detections, GroundTruth
 from pipeline.metrics.coco import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
+from pipeline.metrics.rows import DetectionRows, GtRows
 
 pytestmark = pytest.mark.authority("pycocotools")
 
@@ -36,13 +36,13 @@ def xyxy(boxes: list[list[float]]) -> np.ndarray:
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32)
 
 
-def one_box(box: list[float], crowd: bool = False, difficult: bool = False) -> GroundTruth:
-    return GroundTruth(np.array([0]), np.array([1]), xyxy([box]), np.array([difficult]), np.array([crowd]))
+def one_box(box: list[float], crowd: bool = False, difficult: bool = False) -> GtRows:
+    return GtRows(np.array([0]), np.array([1]), xyxy([box]), np.array([difficult]), np.array([crowd]))
 
 
-def detections_of(*rows: tuple[int, int, float, list[float]]) -> Detections:
+def detections_of(*rows: tuple[int, int, float, list[float]]) -> DetectionRows:
     image, label, score, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Detections(
+    return DetectionRows(
         np.array(image, np.int64), np.array(label, np.int64), np.array(score, np.float32), xyxy(list(boxes))
     )
 
@@ -58,13 +58,13 @@ def test_coco_100_images(ap_reference: Path, capfd: pytest.CaptureFixture[str]) 
     # Ascending ids, because equal scores rank by image.
     image = {identity: index for index, identity in enumerate(sorted(row["id"] for row in instances["images"]))}
     label = {row["id"]: index for index, row in enumerate(instances["categories"], start=1)}
-    detections = Detections(
+    detections = DetectionRows(
         np.array([image[row["image_id"]] for row in found]),
         np.array([label[row["category_id"]] for row in found]),
         np.array([row["score"] for row in found], np.float32),
         xyxy([row["bbox"] for row in found]),
     )
-    ground_truth = GroundTruth(
+    ground_truth = GtRows(
         np.array([image[row["image_id"]] for row in truth]),
         np.array([label[row["category_id"]] for row in truth]),
         xyxy([row["bbox"] for row in truth]),
@@ -85,7 +85,7 @@ def test_sizes_without_boxes_are_minus_one() -> None:
 
 def test_nothing_found_is_zero_and_nothing_to_find_is_minus_one() -> None:
     assert coco_metrics(detections_of(), one_box(BIG))["AP"] == 0
-    no_truth = GroundTruth(np.zeros(0, int), np.zeros(0, int), xyxy([]), np.zeros(0, bool), np.zeros(0, bool))
+    no_truth = GtRows(np.zeros(0, int), np.zeros(0, int), xyxy([]), np.zeros(0, bool), np.zeros(0, bool))
     for found in (detections_of(), detections_of((3, 2, 0.9, BIG))):
         assert set(coco_metrics(found, no_truth).values()) == {-1}
 
@@ -94,7 +94,7 @@ def test_nothing_found_is_zero_and_nothing_to_find_is_minus_one() -> None:
 def test_ignored_box_is_neither_to_be_found_nor_wrong_to_find(flag: str) -> None:
     counted, ignored = one_box(BIG), one_box([200, 200, 50, 50], **{flag: True})
     names = ("image", "label", "boxes", "difficult", "iscrowd")
-    both = GroundTruth(*(np.concatenate([getattr(counted, name), getattr(ignored, name)]) for name in names))
+    both = GtRows(*(np.concatenate([getattr(counted, name), getattr(ignored, name)]) for name in names))
     found = detections_of((0, 1, 0.95, [200, 200, 50, 50]), (0, 1, 0.9, BIG))
     assert coco_metrics(found, both)["AP"] == pytest.approx(1)
     assert coco_metrics(found, counted)["AP"] == pytest.approx(0.5)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_share
 from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_share
 from pipeline.metrics.voc import voc_ap
 
 CAR = (10, 10, 30, 30)
 REGION = (50, 0, 100, 50)
 
 
-def truth(*rows: tuple[int, int, tuple[int, ...]]) -> GroundTruth:
+def truth(*rows: tuple[int, int, tuple[int, ...]]) -> GtRows:
     none = np.zeros(len(rows), bool)
     boxes = np.array([row[2] for row in rows], np.float32)
-    return GroundTruth(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), boxes, none, none)
+    return GtRows(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), boxes, none, none)
 
 
-def found(*rows: tuple[int, int, float, tuple[int, ...]]) -> Detections:
+def found(*rows: tuple[int, int, float, tuple[int, ...]]) -> DetectionRows:
     image, label, score, boxes = zip(*rows, strict=True)
-    return Detections(np.array(image), np.array(label), np.array(score, np.float32), np.array(boxes, np.float32))
+    return DetectionRows(np.array(image), np.array(label), np.array(score, np.float32), np.array(boxes, np.float32))
 
 
 # A wrong detection that scores above the right one halves precision; one in a region of its image leaves it at 1.

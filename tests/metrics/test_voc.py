@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 from pipeline.metrics.voc import voc_ap
 
 pytestmark = pytest.mark.authority("published AP figures and the VOC devkit")
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.authority("published AP figures and the VOC devkit")
 Box = tuple[float, float, float, float]
 
 
-def detections_of(rows: list[tuple[int, int, float, Box]]) -> Detections:
+def detections_of(rows: list[tuple[int, int, float, Box]]) -> DetectionRows:
     image, label, score, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Detections(
+    return DetectionRows(
         np.array(image, np.int64),
         np.array(label, np.int64),
         np.array(score, np.float32),
@@ -28,9 +28,9 @@ def detections_of(rows: list[tuple[int, int, float, Box]]) -> Detections:
     )
 
 
-def ground_truth_of(rows: list[tuple[int, int, bool, Box]]) -> GroundTruth:
+def ground_truth_of(rows: list[tuple[int, int, bool, Box]]) -> GtRows:
     image, label, difficult, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return GroundTruth(
+    return GtRows(
         np.array(image, np.int64),
         np.array(label, np.int64),
         np.array(boxes, np.float32).reshape(-1, 4),
@@ -39,7 +39,7 @@ def ground_truth_of(rows: list[tuple[int, int, bool, Box]]) -> GroundTruth:
     )
 
 
-def read_pascal_7_images(folder: Path) -> tuple[Detections, GroundTruth]:
+def read_pascal_7_images(folder: Path) -> tuple[DetectionRows, GtRows]:
     def boxes(kind: str) -> list[tuple[int, list[float]]]:
         files = sorted((folder / "pascal_7_images/samples/sample_2" / kind).glob("*.txt"))
         lines = [(image, line) for image, file in enumerate(files) for line in file.read_text().splitlines()]

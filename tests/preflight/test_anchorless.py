@@ -8,13 +8,13 @@ from pipeline.datasets.base import Split
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import without_anchors
-from pipeline.preflight.collecting import Checked, GtBoxes
+from pipeline.preflight.collecting import Checked, DatasetBoxes
 
 ANCHORS = AnchorParams(base_size=16.0, ratios=[1.0], scales=[2.0])
 
 
 def lines(sizes: dict[tuple[Split, int, int], int], border: float | None) -> list[str]:
-    nothing = GtBoxes(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0, bool))  # type: ignore[arg-type]
+    nothing = DatasetBoxes(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0, bool))  # type: ignore[arg-type]
     checked = Checked((), {"train": 14}, {}, nothing, [], {}, {}, [], [], True, sizes=sizes)
     return list(without_anchors(checked, ANCHORS, Placement(4, False, border)))
 

@@ -7,19 +7,19 @@ import pytest
 
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.collecting import GtBoxes
+from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.preflight.verdict import judge_anchors
 
 PLACEMENT = Placement(3, False, None)
 
 
-def squares(*sides: float, count: int = 30) -> GtBoxes:
+def squares(*sides: float, count: int = 30) -> DatasetBoxes:
     """Boxes around the middle of a cell of 400 x 400 px."""
     side = np.repeat(sides, count)[:, None]
     boxes = (204 + np.concatenate([-side, -side, side, side], axis=1) / 2).astype(np.float32)
     n = len(boxes)
     sizes = np.full((n, 2), 400, np.int32)
-    return GtBoxes(boxes, sizes, np.ones(n, np.int16), np.zeros(n, np.int8), np.ones(n, np.bool_))
+    return DatasetBoxes(boxes, sizes, np.ones(n, np.int16), np.zeros(n, np.int8), np.ones(n, np.bool_))
 
 
 def anchors(*scales: float) -> AnchorParams:
@@ -49,7 +49,7 @@ def test_a_mean_that_can_rise_much_is_reason_enough() -> None:
 def test_boxes_that_no_anchor_can_reach_bring_no_proposal() -> None:
     # One pixel at the corner of four cells: the nearest anchor centre is 4 px off, whatever the anchors' shape.
     gt = squares(1.0)
-    corner = GtBoxes(gt.boxes - 4, gt.sizes, gt.labels, gt.splits, gt.trainable)
+    corner = DatasetBoxes(gt.boxes - 4, gt.sizes, gt.labels, gt.splits, gt.trainable)
     verdict = judge_anchors(corner, anchors(9 / 16), PLACEMENT, 0)
     assert verdict.kind == "no_better" and verdict.configured.below(0.5) == 1
 

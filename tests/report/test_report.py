@@ -18,7 +18,7 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.report.command import write_report
 from pipeline.report.journeys_section import chosen_images, errors_by_image
-from pipeline.report.page import Chart, Section, Table, Text, render
+from pipeline.report.page import Chart, PageSection, Table, Text, render
 from pipeline.report.run import Run
 from tests.conftest import TINY, Project, new_project
 
@@ -141,7 +141,7 @@ def test_the_worst_images_come_first_and_no_image_twice() -> None:
 def test_text_of_the_data_ends_no_script_and_is_no_markup() -> None:
     evil = "</script><script>alert(1)</script><b>"
     parts = [Table([evil], [[evil]]), Text(evil), Chart({"title": evil}, evil)]
-    html = render(evil, evil, datetime(2026, 1, 1), [Section("a", evil, evil, parts)], Markup(""))
+    html = render(evil, evil, datetime(2026, 1, 1), [PageSection("a", evil, evil, parts)], Markup(""))
     assert "alert(1)</script" not in html and "<b>" not in html
     assert Page(html).specs == [{"title": evil}]
 

@@ -86,9 +86,9 @@ def flipped(path: Path) -> None:
 def with_another_loss(path: Path) -> None:
     """Sound JSON, and a wrong history; of the tensors, a wrong weight."""
     if path.suffix == ".json":
-        told = json.loads(path.read_text())
-        told["told"]["history"][0]["loss"] += 1e-6
-        path.write_text(json.dumps(told))
+        header = json.loads(path.read_text())
+        header["extra"]["history"][0]["loss"] += 1e-6
+        path.write_text(json.dumps(header))
     else:
         save_file({name: value + 1 for name, value in load_file(path).items()}, path)
 

@@ -21,9 +21,9 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Nothing is written before it is set."""
     free, write = threading.Event(), Checkpoints._write
 
-    def waiting(self: Checkpoints, told: dict[str, Any]) -> None:
+    def waiting(self: Checkpoints, header: dict[str, Any]) -> None:
         free.wait()
-        write(self, told)
+        write(self, header)
 
     monkeypatch.setattr(Checkpoints, "_write", waiting)
     return free
@@ -52,7 +52,7 @@ def test_a_state_that_cannot_be_written_ends_the_training_at_the_next_iteration(
 ) -> None:
     seen, forward, settle = [], Net.forward, Checkpoints.settle
 
-    def full(self: Checkpoints, told: dict[str, Any]) -> None:
+    def full(self: Checkpoints, header: dict[str, Any]) -> None:
         self._error = OSError(28, "No space left on device")
 
     def watching(self: Net, own: Batch) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.shards import ShardWriter, member_name
 from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, write_table
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
-from pipeline.metrics.errors import judge
+from pipeline.metrics.error_kinds import judge
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, STRIDE = 96, 64, 8
@@ -224,8 +224,8 @@ def _write_detections(data: Path) -> None:
             maps.add({Entry(image_id, False): _objectness()}, (HEIGHT, WIDTH))
     gt = np.array([row[:4] for row in GT["t"]], np.float32) * 2
     flags = [np.array([row[place] for row in GT["t"]]) for place in (4, 5, 6)]
-    truth = GroundTruth(np.zeros(len(gt), np.int64), flags[0], gt, flags[1], flags[2])
-    found = judge(Detections(np.zeros(len(label), np.int64), label, score, boxes), truth)
+    truth = GtRows(np.zeros(len(gt), np.int64), flags[0], gt, flags[1], flags[2])
+    found = judge(DetectionRows(np.zeros(len(label), np.int64), label, score, boxes), truth)
     missed = np.flatnonzero(found.finder < 0)
     columns = {
         "image_id": ["t"] * (len(label) + len(missed)),

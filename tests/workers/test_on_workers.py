@@ -104,7 +104,7 @@ def test_another_worker_goes_on_where_one_was_killed(tmp_path: Path, remote: dic
         second, _ = made.worker("w2", "gpu", **often)
         assert flow.wait(timeout=600) == 0, made.log_of(made.coordinator).read_text()[-3000:]
         assert "train_rpn_step1" in ran_in(second) and "train_rpn_step1" not in ran_in(first)
-        assert "goes on from iteration" in made.log_of(made.coordinator).read_text()
+        assert "resumes from iteration" in made.log_of(made.coordinator).read_text()
         killed = made.coordinator.lock()["train_rpn_step1"]
         alone = made.clone("alone")
         (alone.root / ".dvc/config.local").unlink()

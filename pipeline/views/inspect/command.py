@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.datasets.file_names import shortened
+from pipeline.datasets.file_names import shortened_name
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Artifact, find_artifact, read_graph
@@ -69,7 +69,7 @@ def inspect_artifact(
         tiles = panels_of(command, root, entry_of(command, root, image), score=score, graph=graph)
         sheet = contact_sheet(tiles, 3 if len(tiles) > 4 else 2, title=f"{command.stage}: {artifact.purpose}")
         data = encode_png(sheet, command.stage, _COMPRESSION).data
-    name = shortened(re.sub(r"[^A-Za-z0-9_.-]", "_", image or ""))
+    name = shortened_name(re.sub(r"[^A-Za-z0-9_.-]", "_", image or ""))
     place = out or Path(f"inspect-{command.stage}-{name}.png")
     try:
         with atomic_file(place) as temporary:

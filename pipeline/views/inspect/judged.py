@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import ImageRows, boxes_of
-from pipeline.metrics.boxes import Detections, GroundTruth
-from pipeline.metrics.errors import judge
+from pipeline.metrics.error_kinds import judge
+from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.samples import GtBoxes
@@ -23,7 +23,7 @@ class Judged:
         boxes: (D, 4) float32 xyxy, by falling score.
         label: (D,) int64.
         score: (D,) float32, 0..1.
-        kind: (D,) str of `pipeline.metrics.errors.KINDS`.
+        kind: (D,) str of `pipeline.metrics.error_kinds.KINDS`.
         gt_index: (D,) int64, the gt box that made it so, -1 for none.
         iou: (D,) float, 0..1, with that box.
         gt: all gt boxes.
@@ -60,8 +60,8 @@ def judged_detections(request: PanelRequest) -> Judged:
     if stored is not None:
         kind, index, iou, source = stored
     else:
-        found = Detections(np.zeros(len(label), np.int64), label, rows["score"].astype(np.float32), original)
-        truth = GroundTruth(np.zeros(len(gt), np.int64), gt.labels, gt.boxes / scale, gt.difficult, gt.iscrowd)
+        found = DetectionRows(np.zeros(len(label), np.int64), label, rows["score"].astype(np.float32), original)
+        truth = GtRows(np.zeros(len(gt), np.int64), gt.labels, gt.boxes / scale, gt.difficult, gt.iscrowd)
         judgement = judge(found, truth)
         kind, index, iou, source = judgement.kind, judgement.gt, judgement.iou, "judged here"
     return Judged(original * scale, label, rows["score"], kind, index, iou, gt, source)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou, pair_share
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou, pair_share
 
 
 @dataclass(frozen=True)
-class Matches:
+class DetectionMatches:
     """What became of each of D detections; one that is neither right nor wrong counts for nothing.
 
     Attributes:
@@ -27,8 +27,8 @@ class Matches:
 
 
 def match_by_score(
-    detections: Detections, ground_truth: GroundTruth, iou_threshold: float, inclusive_pixels: bool = False
-) -> Matches:
+    detections: DetectionRows, ground_truth: GtRows, iou_threshold: float, inclusive_pixels: bool = False
+) -> DetectionMatches:
     """Give each detection the gt box of largest IoU in its image and class, and each gt box its best-scored detection.
 
     Not counted are detections that belong to an ignored gt box, and those that find none and of whose area at least
@@ -46,11 +46,11 @@ def match_by_score(
 
     wrong = np.flatnonzero(counted & ~right)
     counted[wrong[in_region(detections, wrong, ground_truth, iou_threshold)]] = False
-    return Matches(matched_gt, max_iou, right, counted & ~right)
+    return DetectionMatches(matched_gt, max_iou, right, counted & ~right)
 
 
 def best_gt(
-    detections: Detections, ground_truth: GroundTruth, *, own_class: bool = True, inclusive_pixels: bool = False
+    detections: DetectionRows, ground_truth: GtRows, *, own_class: bool = True, inclusive_pixels: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gt box of largest IoU in each detection's image, the first of equals; ignore regions are passed over.
 
@@ -89,7 +89,7 @@ def best_gt(
     return matched_gt, max_iou
 
 
-def in_region(detections: Detections, rows: np.ndarray, ground_truth: GroundTruth, least_share: float) -> np.ndarray:
+def in_region(detections: DetectionRows, rows: np.ndarray, ground_truth: GtRows, least_share: float) -> np.ndarray:
     """(len(rows),) bool, which of these detections lie in an ignore region of their image."""
     inside = np.zeros(len(rows), dtype=bool)
     if not ground_truth.is_region.any():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
-from pipeline.metrics.errors import KINDS, confusion_pairs, judge, missed_boxes
+from pipeline.metrics.error_kinds import KINDS, confusion_pairs, judge, missed_boxes
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 from pipeline.metrics.voc import voc_ap
 
 CAT, DOG = 1, 2
@@ -18,18 +18,18 @@ HALF = (10, 10, 30, 19)  # IoU .45 with BOX
 AWAY = (27, 10, 47, 30)  # IoU .081 with BOX
 
 
-def truth(*rows: tuple[int, tuple[int, ...]], difficult: bool = False) -> GroundTruth:
+def truth(*rows: tuple[int, tuple[int, ...]], difficult: bool = False) -> GtRows:
     count = len(rows)
     boxes = np.array([box for _, box in rows], np.float32).reshape(-1, 4)
     labels = np.array([label for label, _ in rows], np.int64)
     none = np.zeros(count, bool)
-    return GroundTruth(np.zeros(count, np.int64), labels, boxes, np.full(count, difficult), none)
+    return GtRows(np.zeros(count, np.int64), labels, boxes, np.full(count, difficult), none)
 
 
-def found(*rows: tuple[int, float, tuple[int, ...]]) -> Detections:
+def found(*rows: tuple[int, float, tuple[int, ...]]) -> DetectionRows:
     boxes = np.array([box for _, _, box in rows], np.float32).reshape(-1, 4)
     labels, scores = [row[0] for row in rows], [row[1] for row in rows]
-    return Detections(np.zeros(len(rows), np.int64), np.array(labels, np.int64), np.array(scores, np.float32), boxes)
+    return DetectionRows(np.zeros(len(rows), np.int64), np.array(labels, np.int64), np.array(scores, np.float32), boxes)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_lies_in_an_ignore_region_is_ignored() -> None:
     assert judgement.kind.tolist() == ["ignored", "correct"]
 
 
-def pairs(detections: Detections, boxes: GroundTruth, score: float = 0.5) -> list[tuple[int, int]]:
+def pairs(detections: DetectionRows, boxes: GtRows, score: float = 0.5) -> list[tuple[int, int]]:
     actual, predicted = confusion_pairs(detections, boxes, score)
     return sorted(zip(actual.tolist(), predicted.tolist(), strict=True))
 

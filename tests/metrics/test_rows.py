@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.boxes import Detections, GroundTruth, pair_iou
+from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 
 
 def test_iou_of_continuous_and_inclusive_boxes() -> None:
@@ -27,6 +27,6 @@ def test_box_of_voc_file_has_the_devkits_iou_in_continuous_corners() -> None:
 
 def test_column_of_wrong_length_is_named() -> None:
     with pytest.raises(ValueError, match=r"score has shape \(1,\), expected \(2,\)"):
-        Detections(np.zeros(2, int), np.ones(2, int), np.zeros(1), np.zeros((2, 4)))
+        DetectionRows(np.zeros(2, int), np.ones(2, int), np.zeros(1), np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"boxes has shape \(4,\)"):
-        GroundTruth(np.zeros(1, int), np.ones(1, int), np.zeros(4), np.zeros(1, bool), np.zeros(1, bool))
+        GtRows(np.zeros(1, int), np.ones(1, int), np.zeros(4), np.zeros(1, bool), np.zeros(1, bool))

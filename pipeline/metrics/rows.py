@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Detections:
+class DetectionRows:
     """All detections of a data set, in any order; where scores are equal the earlier row ranks higher.
 
     Attributes:
@@ -32,7 +32,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class GroundTruth:
+class GtRows:
     """All ground-truth boxes of a data set.
 
     Attributes:

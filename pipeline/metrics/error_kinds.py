@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.boxes import Detections, GroundTruth
-from pipeline.metrics.matching import best_gt, match_by_score
+from pipeline.metrics.detection_matching import best_gt, match_by_score
+from pipeline.metrics.rows import DetectionRows, GtRows
 
 KINDS = ("correct", "duplicate", "wrong_class", "badly_placed", "background", "ignored")
 """What a detection can be. `missed` is the kind of a gt box that none is correct for."""
@@ -36,7 +36,7 @@ class Judgement:
     finder: np.ndarray
 
 
-def judge(detections: Detections, ground_truth: GroundTruth, iou_threshold: float = 0.5) -> Judgement:
+def judge(detections: DetectionRows, ground_truth: GtRows, iou_threshold: float = 0.5) -> Judgement:
     """Name what is wrong with each detection; what is correct is what VOC's AP counts as right.
 
     The first that holds: correct; ignored (belongs to a difficult or crowd box or lies in an ignore region); duplicate
@@ -59,7 +59,7 @@ def judge(detections: Detections, ground_truth: GroundTruth, iou_threshold: floa
     return Judgement(kind, gt, iou, finder)
 
 
-def missed_boxes(judgement: Judgement, detections: Detections, ground_truth: GroundTruth, score: float) -> np.ndarray:
+def missed_boxes(judgement: Judgement, detections: DetectionRows, ground_truth: GtRows, score: float) -> np.ndarray:
     """(G,) bool: boxes to be found that no correct detection of at least this score finds."""
     found = judgement.finder >= 0
     found[found] = detections.score[judgement.finder[found]] >= score
@@ -68,7 +68,7 @@ def missed_boxes(judgement: Judgement, detections: Detections, ground_truth: Gro
 
 
 def confusion_pairs(
-    detections: Detections, ground_truth: GroundTruth, score: float, iou_threshold: float = 0.5
+    detections: DetectionRows, ground_truth: GtRows, score: float, iou_threshold: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
     """Actual and predicted class of every box to be found and of every detection that finds none.
 
@@ -81,10 +81,10 @@ def confusion_pairs(
     """
     rows = np.flatnonzero(detections.score >= score)
     rows = rows[np.argsort(-detections.score[rows], kind="stable")]
-    chosen = Detections(
+    chosen = DetectionRows(
         detections.image[rows], np.ones(len(rows), np.int64), detections.score[rows], detections.boxes[rows]
     )
-    any_class = GroundTruth(
+    any_class = GtRows(
         ground_truth.image,
         np.where(ground_truth.is_region, -1, 1),
         ground_truth.boxes,
