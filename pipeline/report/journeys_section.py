@@ -18,7 +18,7 @@ from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import Picture, encode_webp
 from pipeline.views.inspect.anchor_panels import assignment_panels
-from pipeline.views.inspect.artifact import read_graph
+from pipeline.views.inspect.artifact import read_declared_graph
 from pipeline.views.inspect.map_panels import channel_panels
 from pipeline.views.inspect.panels import panels_of
 from pipeline.views.inspect.request import PanelRequest
@@ -54,7 +54,7 @@ _WORST_SHARE = 2 / 3
 def training_images_section(run: Run) -> PageSection:
     """A few training images, as far as the training has come."""
     images = NetworkImages(run.need("resize"))
-    graph = read_graph(run.root)
+    graph = read_declared_graph(run.root)
     slides = []
     for entry in images.choose(["train"], _TRAINING_IMAGES, None):
         panels = [
@@ -86,7 +86,7 @@ def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[l
     # Imported here: torch is needed for what is not stored of test images, and takes longer than all other pages.
     from pipeline.report.recomputed import Recomputed
 
-    graph, recomputed = read_graph(run.root), Recomputed(run, "train_head_step2")
+    graph, recomputed = read_declared_graph(run.root), Recomputed(run, "train_head_step2")
     score = run.params.evaluate.confusion_score
     for image_id in image_ids:
         entry = Entry(image_id, False)

@@ -27,7 +27,7 @@ _DPI = 110
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY_BLUE)
 _DASHES = ("-", "--", ":", "-.")
 _GREY = "0.45"
-# More lines than this cannot be told apart.
+# More lines than this cannot be distinguished.
 _MOST_NAMED_CLASSES = 10
 _FEW_POINTS = 12
 
@@ -91,8 +91,8 @@ def curve_plots(folder: Path) -> Picture:
         axes.set_ylim(-0.02, 1.02)
         plain(axes)
     mean = read_metrics(folder).get("mAP50")
-    told = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
-    return rendered(figure, f"{folder.name}: precision and recall{told}")
+    suffix = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
+    return rendered(figure, f"{folder.name}: precision and recall{suffix}")
 
 
 def _draw_precision(axes: Axes, folder: Path) -> None:

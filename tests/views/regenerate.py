@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.views.contact_sheet import contact_sheet
 from pipeline.views.encoding import encode_png
-from pipeline.views.inspect.artifact import read_graph
+from pipeline.views.inspect.artifact import read_declared_graph
 from pipeline.views.inspect.panels import panels_of
 from pipeline.views.inspect.request import entry_of
 from tests.views.scene import write_scene
@@ -34,7 +34,7 @@ SHOWN = {
 
 def sheet(root: Path, stage: str) -> np.ndarray:
     """The panels of a stage of the scene, side by side, at half their size, which is a third of the bytes."""
-    command = read_graph(root).commands[stage]
+    command = read_declared_graph(root).commands[stage]
     tiles = panels_of(command, root, entry_of(command, root, SHOWN[stage]))
     drawn = contact_sheet(tiles, 3, title=stage)
     return cv2.resize(drawn, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

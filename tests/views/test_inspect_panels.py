@@ -19,7 +19,7 @@ from pipeline.build import anchor_grid
 from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour
-from pipeline.views.inspect.artifact import read_graph
+from pipeline.views.inspect.artifact import read_declared_graph
 from pipeline.views.inspect.judged import judged_detections
 from pipeline.views.inspect.map_panels import objectness_of
 from pipeline.views.inspect.panels import panels_of
@@ -44,7 +44,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def panels(scene: Path) -> Panels:
     """The panels of a stage of the scene for an image."""
-    graph = read_graph(scene)
+    graph = read_declared_graph(scene)
 
     def make(stage: str, name: str, score: float = 0.5) -> list[Tile]:
         command = graph.commands[stage]
@@ -116,7 +116,7 @@ def test_map_of_a_mirror_without_its_own_is_turned(scene: Path, panels: Panels) 
     folder = scene / "data/proposals_step3"
     plain, mirrored = (objectness_of(folder, Entry("a", flag)) for flag in (False, True))
     assert plain is not None and mirrored is not None
-    assert (mirrored.values == plain.values[:, ::-1]).all() and "mirrored" in mirrored.told
+    assert (mirrored.values == plain.values[:, ::-1]).all() and "mirrored" in mirrored.note
     over = heat_over(np.full((HEIGHT, WIDTH, 3), 100, np.uint8), plain.values, WIDTH, 0, 1)
     assert (over[:STRIDE, :STRIDE] == over[0, 0]).all() and (over[0, 0] != over[0, STRIDE]).any()
     assert "no objectness map" in panels("proposals_step1", "a")[0].caption
@@ -180,7 +180,7 @@ def test_score_says_what_is_shown_and_what_is_missed(panels: Panels) -> None:
 
 
 def test_kinds_judged_here_are_those_of_the_evaluation(tiny_run: Project) -> None:
-    graph = read_graph(tiny_run.root)
+    graph = read_declared_graph(tiny_run.root)
     stored = graph.commands["detect_step4"]
     without = type(graph)({"detect_step4": stored}, {})
     shown = 0
@@ -214,7 +214,7 @@ def test_kinds_judged_here_are_those_of_the_evaluation(tiny_run: Project) -> Non
     ],
 )
 def test_every_stage_of_a_run_is_drawn(tiny_run: Project, stage: str) -> None:
-    command = read_graph(tiny_run.root).commands[stage]
+    command = read_declared_graph(tiny_run.root).commands[stage]
     held_out = stage.startswith(("detect", "evaluate"))
     names = ["test_00000"] if held_out else ["train_00000", "train_00001"]
     names += [] if held_out or stage == "dataset" else ["train_00001.mirrored"]

@@ -12,7 +12,7 @@ from pipeline.yaml_files import YamlError, read_yaml
 
 
 @dataclass(frozen=True)
-class Graph:
+class DeclaredGraph:
     """The stages of dvc.yaml by name, in its order: their commands, and what each is for in one line."""
 
     commands: Mapping[str, StageCommand]
@@ -33,7 +33,7 @@ class Artifact:
     file: Path | None
 
 
-def read_graph(root: Path) -> Graph:
+def read_declared_graph(root: Path) -> DeclaredGraph:
     """The stages of dvc.yaml in a project's folder, read without DVC.
 
     Raises:
@@ -46,15 +46,17 @@ def read_graph(root: Path) -> Graph:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the project's folder") from error
     except (OSError, YamlError, KeyError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"{path}: names no stages with a command each ({told}); restore the committed one") from error
-    return Graph(
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: names no stages with a command each ({reason}); restore the committed one"
+        ) from error
+    return DeclaredGraph(
         {name: StageCommand.parse(cmd) for name, (cmd, _) in written.items()},
         {name: desc for name, (_, desc) in written.items()},
     )
 
 
-def find_artifact(graph: Graph, root: Path, name: str) -> Artifact:
+def find_artifact(graph: DeclaredGraph, root: Path, name: str) -> Artifact:
     """The artifact of a name.
 
     Args:
@@ -78,8 +80,8 @@ def find_artifact(graph: Graph, root: Path, name: str) -> Artifact:
         if folder not in (path.resolve(), *path.resolve().parents):
             continue
         if not path.exists():
-            told = f"dvc repro {stage}" if folder == path.resolve() else f"the folder has {_contents(folder)}"
-            raise InputError(f"{path}: no such file or folder; {told}")
+            remedy = f"dvc repro {stage}" if folder == path.resolve() else f"the folder has {_contents(folder)}"
+            raise InputError(f"{path}: no such file or folder; {remedy}")
         return Artifact(command, graph.purposes[stage], path if path.is_file() else None)
     if not path.exists():
         raise InputError(f"{name}: no such stage, folder or file; the stages are {stages}")

@@ -10,7 +10,7 @@ from pipeline.artifacts.atomic import atomic_file
 from pipeline.datasets.file_names import shortened_name
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
-from pipeline.views.inspect.artifact import Artifact, find_artifact, read_graph
+from pipeline.views.inspect.artifact import Artifact, find_artifact, read_declared_graph
 from pipeline.views.inspect.summary import summary_lines
 
 _COMPRESSION = 3  # of 9: a third of the time for a tenth more bytes
@@ -23,9 +23,9 @@ def inspect_artifact(
     out: Path | None,
     score: float,
     first: int | None,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> None:
-    """Tell of an artifact, or draw what it says of one image.
+    """Summarise an artifact, or draw what it holds on one image.
 
     Args:
         root: the project's folder.
@@ -34,7 +34,7 @@ def inspect_artifact(
         out: the PNG file to write; None for inspect-STAGE-ID.png in the working directory.
         score: from which on detections count, 0..1.
         first: so many of the images with most errors are listed, of an evaluate stage.
-        say: takes each line.
+        echo: takes each line.
 
     Raises:
         InputError: there is no such artifact or image, a file is damaged, or an option does not fit the stage.
@@ -43,15 +43,15 @@ def inspect_artifact(
         raise InputError(f"--score {score:g}: give a number from 0 to 1")
     if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir()):
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
-    graph = read_graph(root)
+    graph = read_declared_graph(root)
     artifact = find_artifact(graph, root, name)
     command = artifact.command
     if first is not None:
-        _list_worst(artifact, root, image, score, first, say)
+        _list_worst(artifact, root, image, score, first, echo)
         return
     if image is None and out is None:
         for line in summary_lines(artifact, root):
-            say(line)
+            echo(line)
         return
     from pipeline.views.inspect.panels import panels_of, shows_images
 
@@ -76,11 +76,11 @@ def inspect_artifact(
             temporary.write_bytes(data)
     except OSError as error:
         raise InputError(f"--out {place}: cannot be written ({error.strerror}); give another place") from error
-    say(f"picture: {place}")
+    echo(f"picture: {place}")
 
 
 def _list_worst(
-    artifact: Artifact, root: Path, image: str | None, score: float, first: int, say: Callable[[str], None]
+    artifact: Artifact, root: Path, image: str | None, score: float, first: int, echo: Callable[[str], None]
 ) -> None:
     from pipeline.views.inspect.worst import worst_lines
 
@@ -88,7 +88,7 @@ def _list_worst(
     if command.module != "evaluate" or image is not None or first < 1:
         raise InputError("--first lists images of an evaluate stage: give it a number from 1, and no --image")
     for line in worst_lines(root / command.out, score, first):
-        say(line)
+        echo(line)
 
 
 def _plain_picture(command: StageCommand, root: Path) -> bytes:

@@ -73,8 +73,8 @@ def _gt_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: 
     states = [("found", GREEN, "solid", ~missed & ~gt.ignored), ("missed", YELLOW, "dashed", missed)]
     for name, colour, dash, own in [*states, ("ignored", WHITE, "dotted", gt.ignored)]:
         if own.any():
-            told = f" {name}" if name != "found" else ""
-            texts = [class_name(names, int(label)) + told for label in gt.labels[own]]
+            suffix = f" {name}" if name != "found" else ""
+            texts = [class_name(names, int(label)) + suffix for label in gt.labels[own]]
             layers.append(BoxLayer(gt.boxes[own], colour, texts, dash=dash))  # type: ignore[arg-type]
             keys.append(Key(colour, f"gt box {name}", dash))  # type: ignore[arg-type]
     caption = f"{request.name}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
@@ -85,7 +85,7 @@ def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, name
     shown = np.flatnonzero(judged.score >= request.score)
     layers: list[BoxLayer] = []
     keys, counts = [], []
-    for kind, (colour, dash, told) in KIND_STYLES.items():
+    for kind, (colour, dash, text) in KIND_STYLES.items():
         own = shown[judged.kind[shown] == kind]
         boxes, texts = judged.boxes[own], [_tag(judged, int(i), names) for i in own]
         if kind == "missed":
@@ -95,7 +95,7 @@ def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, name
         if len(boxes):
             # Missed gt boxes lie below all, errors over what is correct, and the best score of a kind on top.
             layers.insert(0 if kind == "missed" else len(layers), BoxLayer(boxes[::-1], colour, texts[::-1], dash=dash))
-            keys.append(Key(colour, told, dash))
+            keys.append(Key(colour, text, dash))
             counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
     caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {request.score:g}: "
     caption += (", ".join(counts) or "none") + f" ({judged.source})"
@@ -105,11 +105,11 @@ def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, name
 def _tag(judged: Judged, row: int, names: Sequence[str]) -> str:
     """The class and score, and what is wrong."""
     kind, gt = str(judged.kind[row]), int(judged.gt_index[row])
-    told = {
+    note = {
         "duplicate": " duplicate",
         "wrong_class": f" is {class_name(names, int(judged.gt.labels[gt]))}" if kind == "wrong_class" else "",
         "badly_placed": f" IoU {judged.iou[row]:.2f}",
         "background": " background",
         "ignored": " ignored",
     }.get(kind, "")
-    return f"{class_name(names, int(judged.label[row]))} {judged.score[row]:.2f}{told}"
+    return f"{class_name(names, int(judged.label[row]))} {judged.score[row]:.2f}{note}"

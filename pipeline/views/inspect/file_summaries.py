@@ -15,7 +15,7 @@ from pipeline.views.csv_columns import read_csv
 from pipeline.views.inspect.text import number_text, size_text, table_lines
 from pipeline.words import count_text
 
-# Longer JSON files are told of only when they are asked for.
+# Longer JSON files are summarised only when they are named.
 _LONG_JSON = 4_000_000
 _MOST_VALUES = 6
 
@@ -79,8 +79,8 @@ def csv_lines(path: Path) -> Iterator[str]:
         else:
             found, counts = np.unique(values, return_counts=True)
             order = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
-            told = ", ".join(f"{found[i]} {counts[i]:,}" for i in order)
-            lines.append((name, told + (", ..." if len(found) > _MOST_VALUES else ""), ""))
+            counted = ", ".join(f"{found[i]} {counts[i]:,}" for i in order)
+            lines.append((name, counted + (", ..." if len(found) > _MOST_VALUES else ""), ""))
     yield from table_lines(lines)
 
 

@@ -46,15 +46,15 @@ def class_layers(gt: GtBoxes, names: Sequence[str]) -> list[BoxLayer]:
 
 
 def _mark(difficult: bool, iscrowd: bool, is_region: bool) -> tuple[str, Dash]:
-    told = [text for text, holds in (("difficult", difficult), ("crowd", iscrowd)) if holds]
+    flags = [text for text, holds in (("difficult", difficult), ("crowd", iscrowd)) if holds]
     dash: Dash = "dotted" if iscrowd or is_region else "dashed" if difficult else "solid"
-    return (f" ({', '.join(told)})" if told else "", dash)
+    return (f" ({', '.join(flags)})" if flags else "", dash)
 
 
 def _counts(gt: GtBoxes) -> str:
     kinds = (("difficult", gt.difficult), ("crowd", gt.iscrowd), ("ignore regions", gt.labels < 0))
-    told = [f"{int(flags.sum())} {kind}" for kind, flags in kinds if flags.any()]
-    return count_text(len(gt), "gt box", "gt boxes") + (f" ({', '.join(told)})" if told else "")
+    counts = [f"{int(flags.sum())} {kind}" for kind, flags in kinds if flags.any()]
+    return count_text(len(gt), "gt box", "gt boxes") + (f" ({', '.join(counts)})" if counts else "")
 
 
 def _legend(gt: GtBoxes) -> list[Key]:

@@ -44,11 +44,11 @@ def channel_panels(request: PanelRequest, feature_map: np.ndarray) -> list[Tile]
     keys = ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
     caption = f"mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
     dead = int((spread == 0).sum())
-    told = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
+    note = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
     return [
         Tile(enlarged(pixels, SIDE)[0], request.name),
         Tile(over, caption, keys),
-        Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), told, wide=True),
+        Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), note, wide=True),
     ]
 
 
@@ -84,7 +84,7 @@ class Objectness(NamedTuple):
     """(Fh, Fw) float32 `values`, 0..1, and in words whose they are."""
 
     values: np.ndarray
-    told: str
+    note: str
 
 
 def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
@@ -101,14 +101,14 @@ def objectness_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.nda
     found = objectness_of(request.folder, request.entry)
     gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
     if found is None:
-        told = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
-        return Tile(draw_boxes(pixels, [gt], SIDE), told)
+        note = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
+        return Tile(draw_boxes(pixels, [gt], SIDE), note)
     over = heat_over(pixels, found.values, SIDE, 0.0, 1.0)
     zoom = zoom_of(over, pixels)
     image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
     height, width = found.values.shape
     caption = (
-        f"{request.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.told}; "
+        f"{request.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.note}; "
         f"highest {found.values.max():.2f}"
     )
     return Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"]))

@@ -11,7 +11,7 @@ from pipeline.params.file import Params, load_params
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.inspect.anchor_panels import anchor_panels
-from pipeline.views.inspect.artifact import Graph, read_graph
+from pipeline.views.inspect.artifact import DeclaredGraph, read_declared_graph
 from pipeline.views.inspect.detection_panels import detect_panels, evaluate_panels
 from pipeline.views.inspect.gt_panels import dataset_panels, resize_panels
 from pipeline.views.inspect.map_panels import features_panels
@@ -43,7 +43,7 @@ def panels_of(
     entry: Entry,
     *,
     score: float = 0.5,
-    graph: Graph | None = None,
+    graph: DeclaredGraph | None = None,
     params: Params | None = None,
 ) -> list[Tile]:
     """What a stage says of one image. One shard and one row group of each table are read, no torch.
@@ -65,4 +65,4 @@ def panels_of(
     if make is None:
         raise InputError(f"{command.stage} is of no single images; leave out --image")
     params = params or load_params(Path(root) / "params.yaml")
-    return make(PanelRequest(command, Path(root), entry, score, graph or read_graph(root), params))
+    return make(PanelRequest(command, Path(root), entry, score, graph or read_declared_graph(root), params))

@@ -27,7 +27,7 @@ def parquet_lines(path: Path, classes: Sequence[str] = ()) -> Iterator[str]:
 
     Args:
         path: a Parquet file, of this project or any other.
-        classes: names of the classes, to tell beside labels; the background first.
+        classes: names of the classes, shown beside labels; the background first.
 
     Raises:
         InputError: the file cannot be read.
@@ -46,8 +46,8 @@ def parquet_lines(path: Path, classes: Sequence[str] = ()) -> Iterator[str]:
             rows.append((field.name, kind, unit, *_figures(file, index, field, classes)))
         yield from table_lines(rows, right=(3, 4, 5, 6))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        told = str(error).split("\n")[0].strip()
-        raise InputError(f"{path}: not a readable Parquet file ({told}); dvc repro {path.parent.name}") from error
+        reason = str(error).split("\n")[0].strip()
+        raise InputError(f"{path}: not a readable Parquet file ({reason}); dvc repro {path.parent.name}") from error
 
 
 def _text_columns(path: Path) -> list[str]:

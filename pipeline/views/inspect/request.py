@@ -14,7 +14,7 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.params.file import Params
 from pipeline.views.command import StageCommand
-from pipeline.views.inspect.artifact import Graph
+from pipeline.views.inspect.artifact import DeclaredGraph
 from pipeline.views.samples import NetworkImages
 
 _MIRRORED = ".mirrored"
@@ -32,7 +32,7 @@ class PanelRequest:
     root: Path
     entry: Entry
     score: float
-    graph: Graph
+    graph: DeclaredGraph
     params: Params
 
     @property
@@ -71,8 +71,8 @@ def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
     if image_id not in split_of:
         raise InputError(f"no image {name!r}; {command.stage} has {_examples(own, image_id)}")
     if split_of[image_id] not in splits:
-        told = f"{image_id!r} is a {split_of[image_id]} image"
-        raise InputError(f"{told}; {command.stage} works on {' and '.join(splits)}: {_examples(own, image_id)}")
+        reason = f"{image_id!r} is a {split_of[image_id]} image"
+        raise InputError(f"{reason}; {command.stage} works on {' and '.join(splits)}: {_examples(own, image_id)}")
     if mirrored and module in ("dataset", "detect", "evaluate"):
         raise InputError(f"{command.stage} has no mirrors; name {image_id} without {_MIRRORED}")
     return Entry(image_id, mirrored)

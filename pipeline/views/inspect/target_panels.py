@@ -46,12 +46,12 @@ def target_panels(request: PanelRequest) -> list[Tile]:
         targets = decode_targets(_raw_deltas(request, own)[shown], boxes[shown])
     counts = {kind: int((proposed & (sign(own.labels) == kind)).sum()) for kind in (1, 0, -1)}
     appended = int((~proposed).sum())
-    told = (
+    caption = (
         f"{request.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
         f"{count_text(appended, 'appended gt box', 'appended gt boxes')}"
     )
     return [
-        fg_panel(pixels, gt.boxes, boxes[shown], targets, told),
+        fg_panel(pixels, gt.boxes, boxes[shown], targets, caption),
         _bg_panel(pixels, gt.boxes, own),
         *_pooled_panels(request, pixels, boxes, shown),
     ]
@@ -108,15 +108,15 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 
 def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, assigned: ProposalAssignment) -> Tile:
     """The bg RoIs of the largest IoU, which are the hardest, and of ignored ones as many."""
-    layers, told = [BoxLayer(gt_boxes, WHITE, thickness=4)], []
+    layers, counts = [BoxLayer(gt_boxes, WHITE, thickness=4)], []
     for kind, name, colour, dash in ((-1, "ignored", GREEN, "dotted"), (0, "bg", ORANGE, "solid")):
         own = np.flatnonzero((assigned.ranks >= 0) & (sign(assigned.labels) == kind))
         own = own[np.argsort(-assigned.max_iou[own], kind="stable")][:_SHOWN_BG]
         layers.append(BoxLayer(assigned.boxes[own], colour, thickness=1 if kind == 0 else 2, dash=dash))  # type: ignore[arg-type]
         iou = f", IoU {assigned.max_iou[own].min():.2f} to {assigned.max_iou[own].max():.2f}" if len(own) else ""
-        told.append(f"{len(own)} {name} RoIs{iou}")
+        counts.append(f"{len(own)} {name} RoIs{iou}")
     keys = [Key(ORANGE, "bg RoI", "solid"), Key(GREEN, "ignored RoI", "dotted"), Key(WHITE, "gt box", "solid")]
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {told[1]}; {told[0]}", keys)
+    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {counts[1]}; {counts[0]}", keys)
 
 
 def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
@@ -132,8 +132,8 @@ def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray,
     name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")
     strip = np.concatenate([_pooled_row(pixels, box, own) for box, own in zip(boxes[few], pooled, strict=True)])
     side = head.output_size
-    told = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(feature_map)} channels; beside each RoI the "
-    return [Tile(strip, f"{told}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
+    caption = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(feature_map)} channels; beside each RoI the "
+    return [Tile(strip, f"{caption}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
 
 
 def _pooled_row(pixels: np.ndarray, box: np.ndarray, pooled: np.ndarray) -> np.ndarray:

@@ -31,8 +31,8 @@ def worst_lines(folder: Path, score: float, first: int) -> Iterator[str]:
     try:
         table = pq.read_table(path, columns=["image_id", "kind", "score"], read_dictionary=["image_id", "kind"])
     except (pa.ArrowException, OSError) as error:
-        told = str(error).split("\n")[0]
-        raise InputError(f"{path}: is damaged ({told}); dvc repro {folder.name}") from error
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path}: is damaged ({reason}); dvc repro {folder.name}") from error
     ids, image = _codes(table, "image_id")
     kinds, kind = _codes(table, "kind")
     certain = table.column("score").to_numpy() >= score
