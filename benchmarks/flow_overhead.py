@@ -54,15 +54,15 @@ def small_project(root: Path, threads: int) -> None:
     for place in LINKED.values():
         (root / place).mkdir(parents=True, exist_ok=True)
     params = yaml.safe_load((_ROOT / "pipeline/presets/default.yaml").read_text(encoding="utf-8"))
-    _lay_over(params, {**_SMALL, "base": {"threads": threads}})
+    _apply_overlay(params, {**_SMALL, "base": {"threads": threads}})
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
 
 
-def _lay_over(params: dict, overlay: dict) -> None:
+def _apply_overlay(params: dict, overlay: dict) -> None:
     for key, value in overlay.items():
         if isinstance(value, dict):
-            _lay_over(params[key], value)
+            _apply_overlay(params[key], value)
         else:
             params[key] = value
 

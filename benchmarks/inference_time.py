@@ -36,7 +36,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import Detections
+from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.launcher import for_inference, launch
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc import voc_ap
@@ -93,7 +93,7 @@ def precision(device: torch.device, bf16: bool) -> Iterator[None]:
         yield
 
 
-def detect_all(network: FasterRCNN, pixels: Sequence[Tensor], *, bf16: bool) -> list[Detections]:
+def detect_all(network: FasterRCNN, pixels: Sequence[Tensor], *, bf16: bool) -> list[DetectedBoxes]:
     """Our detections in (3, H, W) uint8 images, one after another; on their device."""
     found = []
     for image in pixels:
@@ -102,7 +102,7 @@ def detect_all(network: FasterRCNN, pixels: Sequence[Tensor], *, bf16: bool) -> 
     return found
 
 
-def mean_ap(found: Sequence[Detections], images: ResizedImages, data: Path) -> float:
+def mean_ap(found: Sequence[DetectedBoxes], images: ResizedImages, data: Path) -> float:
     """VOC all-point mAP at IoU .5, in original pixels."""
     scales = [np.array([*info.scale, *info.scale], dtype=np.float32) for info in images]
     boxes = np.concatenate([own.boxes.float().cpu().numpy() / scale for own, scale in zip(found, scales, strict=True)])
@@ -132,10 +132,10 @@ def agreement_of(network: FasterRCNN, peer: TorchvisionFasterRCNN, pixels: Seque
     )
 
 
-def _pair(network: FasterRCNN, peer: TorchvisionFasterRCNN, image: Tensor) -> tuple[Detections, dict[str, Tensor]]:
+def _pair(network: FasterRCNN, peer: TorchvisionFasterRCNN, image: Tensor) -> tuple[DetectedBoxes, dict[str, Tensor]]:
     (found,) = detect_all(network, [image], bf16=False)
     theirs = {name: value.cpu() for name, value in detect_with_theirs(peer, image).items()}
-    return Detections(*(getattr(found, field.name).cpu() for field in fields(Detections))), theirs
+    return DetectedBoxes(*(getattr(found, field.name).cpu() for field in fields(DetectedBoxes))), theirs
 
 
 def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row], str]:

@@ -1,4 +1,4 @@
-"""The GPUs of this machine as its driver tells them. Needs no torch."""
+"""The GPUs of this machine as its driver lists them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def chosen_gpus(visible: str, uuids: dict[str, str]) -> list[str]:
 
 
 def is_gpu_meant() -> bool:
-    """Whether the machine has a GPU, usable or not, and CUDA_VISIBLE_DEVICES does not say to go without.
+    """Whether the machine has a GPU, usable or not, and CUDA_VISIBLE_DEVICES does not exclude them.
 
     A number that no GPU has is taken for a slip, not for a way to say it. Asks the driver, which takes a moment, only
     where CUDA_VISIBLE_DEVICES leaves the question open.

@@ -101,7 +101,7 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
 def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
     """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`.
 
-    The layers on top of fc7 are left behind: what they tell apart are the classes of another data set.
+    The layers on top of fc7 are left behind: what they distinguish are the classes of another data set.
 
     Raises:
         InputError: the file does not hold all three parts, or its trunk is another network.

@@ -49,11 +49,11 @@ TINY: dict[str, Any] = {
 }
 
 
-def lay_over(params: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`overlay` laid over `params`, in place."""
+def apply_overlay(params: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`overlay` applied to `params`, in place."""
     for key, value in overlay.items():
         if isinstance(value, dict):
-            lay_over(params[key], value)
+            apply_overlay(params[key], value)
         else:
             params[key] = value
     return params
@@ -71,7 +71,7 @@ class Project:
 
     def set_params(self, overlay: dict[str, Any]) -> None:
         path = self.root / "params.yaml"
-        path.write_text(yaml.safe_dump(lay_over(yaml.safe_load(path.read_text()), overlay), sort_keys=False))
+        path.write_text(yaml.safe_dump(apply_overlay(yaml.safe_load(path.read_text()), overlay), sort_keys=False))
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -94,7 +94,7 @@ class Project:
 
 
 def new_project(root: Path, params: dict[str, Any]) -> Project:
-    """A fresh project in `root`, with `params` laid over the default ones of the tests."""
+    """A fresh project in `root`, with `params` applied to the default ones of the tests."""
     for name in _TREE:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -103,8 +103,8 @@ class Normalisation:
 
 def write_normalisation(folder: Path, content: Normalisation) -> None:
     """Write normalisation.json."""
-    told = {"classes": list(content.classes), "mean": content.mean.tolist(), "std": content.std.tolist()}
-    write_text(Path(folder) / NORMALISATION_FILE, json.dumps(told, indent=1) + "\n")
+    content_json = {"classes": list(content.classes), "mean": content.mean.tolist(), "std": content.std.tolist()}
+    write_text(Path(folder) / NORMALISATION_FILE, json.dumps(content_json, indent=1) + "\n")
 
 
 def read_normalisation(folder: Path) -> Normalisation:

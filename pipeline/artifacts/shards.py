@@ -163,7 +163,7 @@ class _OpenShard:
 
 
 def _tells(header: bytes, info: zipfile.ZipInfo) -> bool:
-    """Whether the header before a member's data tells what the shard's directory tells of the member."""
+    """Whether the header before a member's data agrees with the shard's directory."""
     year, month, day, hour, minute, second = info.date_time
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     header_fields = _LOCAL_HEADER.unpack_from(header)

@@ -53,7 +53,7 @@ class BundleParams(Section):
     detect: DetectParams
 
 
-class Normalisation(Section):
+class PixelNormalisation(Section):
     """What pixels are normalised by: RGB in 0..1, minus the mean, over the standard deviation."""
 
     pixel_mean: Triple
@@ -72,7 +72,7 @@ class BundleSettings(Section):
     network: Literal["step4", "joint"]
     classes: Annotated[list[str], Field(min_length=2)]
     params: BundleParams
-    normalisation: Normalisation
+    normalisation: PixelNormalisation
     metrics: dict[str, Any] | None
     model_sha256: Sha256
     dvc_lock_sha256: Sha256 | None

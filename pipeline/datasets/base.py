@@ -3,7 +3,7 @@
 Readers parse files into `pipeline.datasets.records`; `pipeline.datasets.validation` checks them and returns a
 `Dataset`, as the generated shapes do. Its images come one at a time in ascending order of `image_id`, so that memory
 does not grow with the data set. Input that cannot be used at all raises `InputError`; other faults are treated as
-`dataset.findings` of params.yaml says, and a `Finding` tells of each.
+`dataset.findings` of params.yaml says, and there is a `Finding` of each.
 
 Boxes are continuous corners (x1, y1, x2, y2) in pixels of the image: its left edge is 0, its right edge is its width,
 and a box is x2 - x1 wide. Label 0 is the background, label i the class `classes[i - 1]`.

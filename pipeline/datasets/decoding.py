@@ -17,7 +17,7 @@ from pipeline.datasets.image_headers import ImageHeader, gif_colours, png_chunks
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
-def decode(content: bytes, header: ImageHeader) -> np.ndarray | None:
+def decode_image(content: bytes, header: ImageHeader) -> np.ndarray | None:
     """(H, W, 3) uint8 RGB, upright; None where it cannot be decoded."""
     if header.format == "bmp":
         by_masks = decode_by_masks(content)

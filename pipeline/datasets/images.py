@@ -23,7 +23,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.decoding import decode
+from pipeline.datasets.decoding import decode_image
 from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError
 from pipeline.datasets.image_ends import what_is_missing
 from pipeline.datasets.image_headers import ImageHeader, read_header
@@ -83,7 +83,7 @@ def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
             raise InputError(f"{path}: is cut off, {missing}; fetch it again or drop it from the list")
         file.seek(0)
         content = file.read()
-    pixels = decode(content, header)
+    pixels = decode_image(content, header)
     if pixels is None:
         raise InputError(f"{path}: cannot be decoded as an image; replace the file or drop it from the list")
     if pixels.shape[:2] != (header.height, header.width):

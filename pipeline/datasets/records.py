@@ -106,7 +106,7 @@ class RawRecord:
         file: the image's path below the data root, with "/".
         annotation: the annotation's path below the data root.
         names: (G,) class names as written.
-        written: (G, 4) float64, the numbers as written; NaN where `non_numeric` tells of one.
+        written: (G, 4) float64, the numbers as written; NaN where `non_numeric` describes one.
         size: (width, height) in px as the annotation has it, None where it has none.
         difficult, iscrowd, ignore: (G,) bool. An object of `ignore` is an ignore region whatever its name.
         objects: (G,) index of each object in its file.

@@ -98,7 +98,7 @@ class Words:
 
 
 class Numbers:
-    """A column of numbers, or of texts that should be numbers. `wrong` tells the rows of other texts."""
+    """A column of numbers, or of texts that should be numbers. `wrong` holds the rows of other texts."""
 
     def __init__(self, name: str, path: Path) -> None:
         self._name, self._path = name, path

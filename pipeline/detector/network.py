@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.postprocess import DetectionRule, Detections, detect
+from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.trunk import Trunk
@@ -59,7 +59,7 @@ class Proposer:
 
 def detect_in_maps(
     head: RoIHead, maps: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]], rule: DetectionRule
-) -> list[Detections]:
+) -> list[DetectedBoxes]:
     """Classify the proposals of each of B images on their feature maps."""
     class_logits, class_deltas = head(maps, proposals)
     class_deltas = head.decode_deltas(class_deltas)
@@ -96,7 +96,7 @@ class FasterRCNN:
     @torch.inference_mode()
     def __call__(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
-    ) -> list[Detections]:
+    ) -> list[DetectedBoxes]:
         """(B, 3, H, W) uint8 RGB images of one size to detections in resized pixels."""
         maps = self.trunk(self.trunk.normalise(images, sizes))
         proposals = [found.boxes for found in self._propose(maps, sizes, scales)]

@@ -24,7 +24,7 @@ class DetectionRule:
 
 
 @dataclass(frozen=True)
-class Detections:
+class DetectedBoxes:
     """`boxes` (N, 4) pixels, `scores` (N,) in 0..1, `labels` (N,) int64 in 1..C-1, by descending score."""
 
     boxes: Tensor
@@ -34,7 +34,7 @@ class Detections:
 
 def detect(
     class_logits: Tensor, class_deltas: Tensor, rois: Tensor, size: tuple[int, int], rule: DetectionRule
-) -> Detections:
+) -> DetectedBoxes:
     """Detections of one image.
 
     Args:
@@ -48,7 +48,7 @@ def detect(
     filled = torch.nonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).squeeze(1)
     scores, boxes, labels = scores[filled], boxes[filled], column[filled] + 1
     keep = batched_nms(boxes, scores, labels, rule.nms_iou)[: rule.per_image]
-    return Detections(boxes[keep], scores[keep], labels[keep])
+    return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
 
 
 def to_original(boxes: Tensor, scale: tuple[float, float], size: tuple[int, int]) -> Tensor:

@@ -57,7 +57,7 @@ def read_external_proposals(folder: Path, dataset: Path, image_ids: Sequence[str
     if missing:
         raise InputError(
             f"{path}: has no proposals for training image {missing[0]!r} and {len(missing) - 1} others of "
-            f"{len(image_ids)}; an image without proposals needs an empty entry (docs/artifacts.md tells the names)"
+            f"{len(image_ids)}; an image without proposals needs an empty entry (docs/artifacts.md lists the names)"
         )
     return found, len(content.entries) - len(found)
 

@@ -46,7 +46,7 @@ class Proposals:
 
 @dataclass(frozen=True)
 class ProposalFile:
-    """What a file holds: its layout, an entry an image, and the images' names, None where only their order tells."""
+    """What a file holds: its layout, an entry an image, and the images' names; None where the file has none."""
 
     layout: str
     entries: list[Proposals]
@@ -103,7 +103,7 @@ def _with_numpy_1_names(data: bytes) -> list[bytes | memoryview]:
 
 
 def read_proposal_file(path: Path) -> ProposalFile:
-    """Read a proposal file of any of LAYOUTS, which its content tells apart.
+    """Read a proposal file of any of LAYOUTS, which is known by its content.
 
     Raises:
         InputError: no readable pickle of plain data, of none of the layouts, or an array that cannot be what it should

@@ -121,7 +121,7 @@ def _at_most(count: int, length: Any) -> Any:
 
 
 def export_onnx(bundle: Bundle, out: Path) -> list[str]:
-    """Write a bundle's network as an ONNX file; docs/use.md tells its inputs and outputs.
+    """Write a bundle's network as an ONNX file; docs/use.md lists its inputs and outputs.
 
     Args:
         out: a .onnx file in a folder that exists.

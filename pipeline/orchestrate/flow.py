@@ -30,7 +30,7 @@ from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
-from pipeline.orchestrate.workspace import check_data, hold_workspace
+from pipeline.orchestrate.workspace import check_data_places, hold_workspace
 from pipeline.words import count_text
 
 _MOST_STAGES_AT_ONCE = 64
@@ -50,7 +50,7 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(hold_workspace(root))
-            check_data(root)
+            check_data_places(root)
             _tidy_database(root, flow_run_id)
             graph = read_graph(root, targets or ())
         except InputError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
-from pipeline.orchestrate.workspace import check_data, environment_in, hold_workspace
+from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
 from pipeline.surroundings import check_repository
 from pipeline.yaml_files import read_yaml
 
@@ -21,7 +21,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
         InputError: another run, or a dvc command, is at work in `root`, it is no git repository, params.yaml no YAML.
     """
     root = Path(root).resolve()
-    check_data(Path(os.path.relpath(root)))
+    check_data_places(Path(os.path.relpath(root)))
     check_repository(root)
     if (root / "params.yaml").exists():
         read_yaml(root / "params.yaml")  # of which DVC would not name the line

@@ -46,7 +46,7 @@ def hold_workspace(root: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def check_data(root: Path) -> None:
+def check_data_places(root: Path) -> None:
     """Refuse what DVC would stop at only after a while, or never: a data/ elsewhere, a data root that it cannot hash.
 
     Raises:

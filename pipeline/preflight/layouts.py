@@ -174,7 +174,7 @@ _OTHERS = {"voc": _voc, "kitti": _kitti, "coco": _coco, "yolo": _yolo, "table": 
 
 
 def _split_in(name: str) -> str | None:
-    """The split that a name tells of, such as that of instances_train2017."""
+    """The split that a name stands for, such as that of instances_train2017."""
     return next((split for split in (*_TRAIN, *_HELD_OUT) if split in name.lower()), None)
 
 

@@ -39,7 +39,7 @@ def curves(
     small: bool = False,
     points: bool = False,
 ) -> Spec:
-    """One line a series; hovering over the chart tells the values, a click on the legend brings one series out.
+    """One line a series; hovering over the chart shows the values, a click on the legend brings one series out.
 
     Args:
         table: long form, a row a point.

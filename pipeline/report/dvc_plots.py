@@ -1,6 +1,6 @@
 """The page that `dvc plots` fills, with the scripts in it: DVC's own loads them from the internet.
 
-`python -m pipeline.report.dvc_plots` writes it into .dvc/ and tells DVC of it in .dvc/config.local, which git ignores.
+`python -m pipeline.report.dvc_plots` writes it into .dvc/ and names it to DVC in .dvc/config.local, which git ignores.
 """
 
 from __future__ import annotations

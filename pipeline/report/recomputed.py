@@ -1,4 +1,4 @@
-"""What stages would say of an image that they do not work on: anchor targets and feature maps of a test image."""
+"""What stages would write of an image that they do not work on: anchor targets and feature maps of a test image."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from pipeline.views.drawing import (
     draw_boxes,
 )
 from pipeline.views.encoding import Picture, encode_photo
-from pipeline.views.samples import GtBoxes, NetworkImages, OriginalImages
+from pipeline.views.samples import FlaggedGtBoxes, NetworkImages, OriginalImages
 from pipeline.words import count_text
 
 TILE_SIDE = 440
@@ -151,11 +151,11 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: detections beside the gt")
 
 
-def _with_gt(pixels: np.ndarray, gt: GtBoxes) -> np.ndarray:
+def _with_gt(pixels: np.ndarray, gt: FlaggedGtBoxes) -> np.ndarray:
     return draw_boxes(pixels, [BoxLayer(gt.boxes, SKY_BLUE, thickness=3)], TILE_SIDE)
 
 
-def _with_gt_classes(pixels: np.ndarray, gt: GtBoxes, names: Sequence[str]) -> np.ndarray:
+def _with_gt_classes(pixels: np.ndarray, gt: FlaggedGtBoxes, names: Sequence[str]) -> np.ndarray:
     texts = [
         class_name(names, label) + (" (ignored)" if ignored else "")
         for label, ignored in zip(gt.labels, gt.ignored, strict=True)

@@ -1,4 +1,4 @@
-"""Boxes coloured by class; a text tells the class, the colours only help to follow it from image to image."""
+"""Boxes coloured by class; a text names the class, the colours only help to follow it from image to image."""
 
 from __future__ import annotations
 

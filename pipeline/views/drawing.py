@@ -1,7 +1,7 @@
 """Boxes and short texts drawn into images.
 
 Boxes are float32 xyxy, pixels of the image, continuous. The colours are those of Okabe and Ito, which people with any
-common colour blindness tell apart.
+common colour blindness distinguish.
 """
 
 from __future__ import annotations

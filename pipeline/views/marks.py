@@ -49,7 +49,7 @@ def _fixed(points: np.ndarray) -> list[tuple[int, int]]:
 
 
 def colour_ramp(shades: np.ndarray) -> np.ndarray:
-    """(...) 0..1 to (..., 3) uint8 RGB of viridis, whose brightness alone tells the order."""
+    """(...) 0..1 to (..., 3) uint8 RGB of viridis, whose brightness alone shows the order."""
     levels = np.round(np.clip(shades, 0, 1) * 255).astype(np.uint8)
     if levels.size == 0:  # cv2 gives nothing then
         return np.zeros((*levels.shape, 3), np.uint8)

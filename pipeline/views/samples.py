@@ -25,7 +25,7 @@ _MIRRORED = ".mirrored"
 
 
 @dataclass(frozen=True)
-class GtBoxes:
+class FlaggedGtBoxes:
     """`boxes` (G, 4) float32, `labels` (G,) int64, -1 a region to ignore; (G,) bool flags `difficult` and `iscrowd`."""
 
     boxes: np.ndarray
@@ -43,10 +43,10 @@ class GtBoxes:
         return ignored
 
     @property
-    def trainable(self) -> GtBoxes:
+    def trainable(self) -> FlaggedGtBoxes:
         """Those that `matched_gt` of the targets counts."""
         keep = ~self.ignored
-        return GtBoxes(self.boxes[keep], self.labels[keep], self.difficult[keep], self.iscrowd[keep])
+        return FlaggedGtBoxes(self.boxes[keep], self.labels[keep], self.difficult[keep], self.iscrowd[keep])
 
 
 def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
@@ -86,11 +86,11 @@ class _Index:
             raise InputError(f"{self.folder / 'images.parquet'}: no image {image_id!r}; name one of its image_id")
         return {name: values[0] for name, values in rows.items()}
 
-    def gt(self, entry: Entry, width: float) -> GtBoxes:
+    def gt(self, entry: Entry, width: float) -> FlaggedGtBoxes:
         """All gt boxes of the image of `width` px, as the entry sees it."""
         rows = self._boxes[entry.image_id, False]
         boxes = boxes_of(rows)
-        return GtBoxes(
+        return FlaggedGtBoxes(
             mirrored_boxes(boxes, width) if entry.mirrored else boxes,
             rows["label"].astype(np.int64),
             rows["difficult"].astype(bool),
@@ -169,7 +169,7 @@ class NetworkImages(_Index):
         pixels = self._shards.read(str(self.row(entry.image_id)["shard"]), entry.image_id)
         return pixels[:, ::-1] if entry.mirrored else pixels
 
-    def gt_of(self, entry: Entry) -> GtBoxes:
+    def gt_of(self, entry: Entry) -> FlaggedGtBoxes:
         """Its gt boxes, as the entry sees it."""
         return self.gt(entry, float(self.row(entry.image_id)["width"]))  # type: ignore[arg-type]
 

@@ -25,7 +25,7 @@ from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import StageStopped
-from pipeline.orchestrate.workspace import check_data, hold_workspace
+from pipeline.orchestrate.workspace import check_data_places, hold_workspace
 from pipeline.workers.asking import Workers
 from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments
@@ -61,7 +61,7 @@ def train_on_workers(
     with ExitStack() as stack:
         try:
             stack.enter_context(hold_workspace(root))
-            check_data(root)
+            check_data_places(root)
             revision = revision_of(root)
             texts = {"workspace": params} if experiments is None else texts_of(params, experiments)
             with opened(root) as repo:
@@ -122,7 +122,7 @@ class _Coordination:
         return all(id(run) in self._entries for run in self._plan.of_experiment[experiment].values())
 
     def lock_of(self, experiment: str) -> dict[str, LockEntry]:
-        """What an experiment's dvc.lock is to say."""
+        """The entries of an experiment's dvc.lock."""
         return {name: self._entries[id(run)] for name, run in self._plan.of_experiment[experiment].items()}
 
     def outcome(self) -> State[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks import inference_time, page, peer
 from benchmarks.inference_time import detect_all, pixels_of
-from pipeline.detector.postprocess import Detections
+from pipeline.detector.postprocess import DetectedBoxes
 
 META = torch.device("meta")
 
@@ -44,10 +44,10 @@ def test_inference_gets_pixels_and_precision_on_the_device(autocasts: list[str])
     assert [(image.device, image.shape) for image in pixels] == [(META, (3, 4, 6))]
     met: list[torch.device] = []
 
-    def network(batch: Tensor, sizes: object, scales: object) -> list[Detections]:
+    def network(batch: Tensor, sizes: object, scales: object) -> list[DetectedBoxes]:
         met.append(batch.device)
         empty = torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64)
-        return [Detections(*empty)]
+        return [DetectedBoxes(*empty)]
 
     detect_all(network, pixels, bf16=True)  # type: ignore[arg-type]
     assert met == [META] and autocasts == ["meta"]
@@ -64,7 +64,7 @@ def test_detections_are_compared_on_the_cpu(monkeypatch: pytest.MonkeyPatch, aut
             moved.append(self._name)
             return self._name
 
-    found = Detections(*(OnDevice(name) for name in ("boxes", "scores", "labels")))  # type: ignore[arg-type]
+    found = DetectedBoxes(*(OnDevice(name) for name in ("boxes", "scores", "labels")))  # type: ignore[arg-type]
     monkeypatch.setattr(inference_time, "detect_all", lambda *given, **more: [found])
     monkeypatch.setattr(inference_time, "detect_with_theirs", lambda *given: {"boxes": OnDevice("theirs")})
     ours, theirs = inference_time._pair(None, None, torch.zeros(3, 4, 6))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.params.file import load_params
 from pipeline.stage import Stage
 from stages.dataset import dataset
-from tests.conftest import ROOT, lay_over
+from tests.conftest import ROOT, apply_overlay
 
 ROWS = [
     "a.png,train,dog,10,20,30,40",
@@ -47,7 +47,7 @@ def run_on(folder: Path, rows: list[str], images: str) -> Path:
         cv2.imwrite(str(folder / f"raw/{name}.png"), np.full((80, 100, 3), ord(name), np.uint8))
     (folder / "raw/boxes.csv").write_text("\n".join(["file,split,class,x1,y1,x2,y2", *rows]) + "\n")
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    lay_over(content, {"dataset": {"reader": "table", "table": {"val": ["val"]}}})
+    apply_overlay(content, {"dataset": {"reader": "table", "table": {"val": ["val"]}}})
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     out = folder / "dataset"
     out.mkdir()

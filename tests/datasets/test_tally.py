@@ -16,7 +16,7 @@ from pipeline.preflight.collecting import check_dataset
 from pipeline.preflight.report import ending
 from pipeline.stage import Stage
 from stages.dataset import dataset
-from tests.conftest import ROOT, lay_over
+from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import coco, plant
 
 TABLE = "file,split,class,x1,y1,x2,y2,difficult,iscrowd,ignore\n"
@@ -49,7 +49,7 @@ CASES = [
 
 def stage(folder: Path, changes: dict[str, object]) -> Stage:
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    lay_over(content, {"dataset": {"reader": "table", **changes}})
+    apply_overlay(content, {"dataset": {"reader": "table", **changes}})
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     (folder / "dataset").mkdir()
     params = load_params(folder / "params.yaml")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.detector.postprocess import DetectionRule, Detections, detect
+from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
 
 RULE = DetectionRule(score_threshold=0.05, nms_iou=0.3, per_image=100)
 SIZE = (100, 200)
@@ -18,7 +18,7 @@ def detections(
     rois: list[list[float]],
     rule: DetectionRule = RULE,
     deltas: Tensor | None = None,
-) -> Detections:
+) -> DetectedBoxes:
     """Detections from class probabilities, background first, with the RoIs as boxes unless deltas move them."""
     logits, boxes = torch.tensor(probabilities).log(), torch.tensor(rois)
     deltas = torch.zeros(*logits.shape, 4) if deltas is None else deltas

@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.peak import ALLOWED_BYTES, is_allowed, peak_bytes
 from benchmarks.readers import IMAGES, measure
-from tests.conftest import TINY, Project, lay_over, new_project
+from tests.conftest import TINY, Project, apply_overlay, new_project
 
 
 def _peaks(project: Project) -> dict[str, int]:
@@ -26,8 +26,8 @@ def _peaks(project: Project) -> dict[str, int]:
 def test_at_four_times_the_images_no_stage_peaks_higher(tmp_path: Path) -> None:
     peaks = []
     for images in (100, 400):
-        params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": images, "test": images // 4}}})
-        lay_over(params, {"proposals": {"post_nms": 300, "pre_nms": 1000}})
+        params = apply_overlay(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": images, "test": images // 4}}})
+        apply_overlay(params, {"proposals": {"post_nms": 300, "pre_nms": 1000}})
         peaks.append(_peaks(new_project(tmp_path / str(images), params)))
     grown = {name: peaks[1][name] - small for name, small in peaks[0].items()}
     print({name: (small >> 20, grown[name] >> 20) for name, small in peaks[0].items()})

@@ -29,7 +29,7 @@ from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import new_head, new_rpn, new_trunk
 from pipeline.params.file import load_params
-from tests.conftest import TINY, Project, lay_over, new_project
+from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename
 from tests.fidelity.conftest import files_of
 
@@ -191,7 +191,7 @@ def test_proposals_from_maps_go_on_too(workplace: Workplace) -> None:
 
 
 def test_dvc_goes_on_with_a_killed_stage(tmp_path: Path, laid_out: Workplace) -> None:
-    params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": 60, "test": 10}}})
+    params = apply_overlay(copy.deepcopy(TINY), {"dataset": {"shapes": {"train": 60, "test": 10}}})
     workplace = Workplace(new_project(tmp_path / "project", params))
     killed = workplace.run("dvc", "repro", "resize", kill_at="after chunk-00000.json")
     assert killed.returncode != 0

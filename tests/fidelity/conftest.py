@@ -21,7 +21,7 @@ from pipeline.artifacts.tables import Columns
 from pipeline.artifacts.weights import State, load_part
 from pipeline.params.file import load_params
 from pipeline.stage import Stage
-from tests.conftest import Project, lay_over
+from tests.conftest import Project, apply_overlay
 
 # So small that no weight can move by more than this times its gradient.
 VANISHING = 1e-30
@@ -67,7 +67,7 @@ def by_hand(tiny_run: Project, tmp_path: Path) -> RunByHand:
         out = folder / name
         out.mkdir(parents=True)
         content = yaml.safe_load((tiny_run.root / "params.yaml").read_text())
-        lay_over(lay_over(content, {"base": {"threads": 1}}), params or {})
+        apply_overlay(apply_overlay(content, {"base": {"threads": 1}}), params or {})
         (folder / "params.yaml").write_text(yaml.safe_dump(content))
         module, options = command_of(tiny_run, name)
         sections = options.pop("params").split(",")

@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu_network import FULL, Network, joint_loss, make_batch
 from benchmarks.gpu_smoke import agreement, is_agreed, repeats
 from pipeline.detector.arithmetic import full_float32, set_determinism
-from tests.conftest import TINY, lay_over, new_project
+from tests.conftest import TINY, apply_overlay, new_project
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,7 +47,7 @@ def test_gradients_agree_with_the_cpus_in_float32() -> None:
 
 
 def test_every_stage_runs_and_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
-    params = lay_over(copy.deepcopy(TINY), {"base": {"deterministic": True}, "roi_head": {"pool": "roi_align"}})
+    params = apply_overlay(copy.deepcopy(TINY), {"base": {"deterministic": True}, "roi_head": {"pool": "roi_align"}})
     projects = [new_project(tmp_path / name, params) for name in ("one", "two")]
     for project in projects:
         project.repro()
@@ -58,7 +58,7 @@ def test_every_stage_runs_and_a_second_run_writes_the_same_bytes(tmp_path: Path)
 
 
 def test_roi_pool_with_the_mode_ends_in_one_line(tmp_path: Path) -> None:
-    project = new_project(tmp_path, lay_over(copy.deepcopy(TINY), {"base": {"deterministic": True}}))
+    project = new_project(tmp_path, apply_overlay(copy.deepcopy(TINY), {"base": {"deterministic": True}}))
     result = project.run("dvc", "repro", "train_head_step2")
     told = [line for line in result.stderr.splitlines() if "error: " in line and "roi_head.pool" in line]
     assert result.returncode != 0 and len(told) == 1, result.stderr[-2000:]

@@ -12,13 +12,13 @@ from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.build import anchor_grid, channels_last, detection_rule, new_head, new_rpn, test_proposal_rule
 from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import Detections
+from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.export.model import build_torchvision, settings_of, torchvision_state
 from pipeline.params.file import Params, check_params
-from tests.conftest import ROOT, lay_over
+from tests.conftest import ROOT, apply_overlay
 
 SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 0.05
 Parts = tuple[Trunk, RPNHead, RoIHead]
@@ -39,7 +39,7 @@ class Differences:
         self.unpaired += other.unpaired
 
 
-def differences(ours: Detections, theirs: dict[str, Tensor]) -> Differences:
+def differences(ours: DetectedBoxes, theirs: dict[str, Tensor]) -> Differences:
     """Pair each of our detections with theirs of the same label that is nearest within the tolerances."""
     found = Differences()
     free = torch.ones(len(theirs["scores"]), dtype=torch.bool)
@@ -63,7 +63,7 @@ def params_of(*overlays: dict[str, Any]) -> Params:
     """The committed defaults with overlays, and no least size of proposals, which torchvision has not."""
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
     for overlay in (*overlays, {"detect": {"min_size": 0.0}}):
-        lay_over(content, overlay)
+        apply_overlay(content, overlay)
     return Params(check_params(content, "test"))
 
 
@@ -100,7 +100,7 @@ def exported(parts: Parts, params: Params) -> TorchvisionFasterRCNN:
     return build_torchvision(settings_of(params, "joint", classes), torchvision_state(*parts), "test")
 
 
-def detect_with_ours(network: FasterRCNN, pixels: Tensor) -> Detections:
+def detect_with_ours(network: FasterRCNN, pixels: Tensor) -> DetectedBoxes:
     """Detections in (3, H, W) uint8 pixels of the resized image."""
     return network(pixels[None], [tuple(pixels.shape[1:])], [(1.0, 1.0)])[0]  # type: ignore[list-item]
 

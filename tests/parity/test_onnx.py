@@ -33,7 +33,7 @@ from pipeline.errors import InputError
 from pipeline.export.files import export_bundle
 from pipeline.export.onnx import export_onnx
 from pipeline.params.file import Params, check_params
-from tests.conftest import ROOT, Project, lay_over
+from tests.conftest import ROOT, Project, apply_overlay
 from tests.parity import comparison
 from tests.parity.comparison import Differences, differences, random_parts
 
@@ -282,8 +282,8 @@ def test_random_weights_of_vggs_form_detect_the_same(
 @pytest.mark.parametrize("pool", ["roi_pool", "roi_align"])
 def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> None:
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    lay_over(content, yaml.safe_load((ROOT / "pipeline/presets/voc6_vgg16.yaml").read_text()))
-    lay_over(content, {"roi_head": {"pool": pool}})
+    apply_overlay(content, yaml.safe_load((ROOT / "pipeline/presets/voc6_vgg16.yaml").read_text()))
+    apply_overlay(content, {"roi_head": {"pool": pool}})
     bundle = random_bundle(Params(check_params(content, "test")), 7, seed=0)
     session, total = exported(bundle, tmp_path), Differences()
     for seed, size in enumerate([(224, 224), (224, 301), (333, 250)]):

@@ -18,7 +18,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import clip, decode
 from pipeline.detector.network import Proposer
-from pipeline.detector.postprocess import DetectionRule, Detections, detect
+from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
 from pipeline.detector.rpn import ProposalRule, make_proposals
 
 pytestmark = pytest.mark.authority("torchvision")
@@ -153,7 +153,7 @@ def detections_of_torchvision(
     return found[0][0], found[1][0], found[2][0]
 
 
-def assert_detections_equal(ours: Detections, theirs: tuple[Tensor, Tensor, Tensor]) -> None:
+def assert_detections_equal(ours: DetectedBoxes, theirs: tuple[Tensor, Tensor, Tensor]) -> None:
     assert_equal((ours.boxes, ours.scores), theirs[:2])
     assert torch.equal(ours.labels, theirs[2])
 

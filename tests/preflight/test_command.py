@@ -24,7 +24,7 @@ from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.presets.apply import apply_preset
 from pipeline.presets.settings import leaves
-from tests.conftest import ROOT, lay_over
+from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import plant
 
 VOC = {"dataset": {"reader": "voc", "voc": {"train": ["train"], "test": ["test"]}}}
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def set_params(folder: Path, overlay: dict[str, object]) -> None:
     params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
     batches = {name: {"images_per_iteration": 2} for name in params if "images_per_iteration" in params[name]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(lay_over(params, batches), overlay)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(apply_overlay(apply_overlay(params, batches), overlay)))
 
 
 def run(folder: Path, *arguments: str, code: str = CLI) -> subprocess.CompletedProcess[str]:

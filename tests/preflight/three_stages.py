@@ -17,7 +17,7 @@ from pipeline.stage import Stage
 from stages.anchor_targets import anchor_targets
 from stages.dataset import dataset
 from stages.resize import resize
-from tests.conftest import ROOT, lay_over
+from tests.conftest import ROOT, apply_overlay
 
 _STAGES: tuple[tuple[str, Callable[[Stage], None]], ...] = (
     ("dataset", dataset),
@@ -32,7 +32,7 @@ def write_params(folder: Path, overlay: Mapping[str, Any]) -> Path:
     """params.yaml with the defaults and `overlay` over them."""
     folder.mkdir(exist_ok=True)
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(lay_over(lay_over(content, SMALL), dict(overlay))))
+    (folder / "params.yaml").write_text(yaml.safe_dump(apply_overlay(apply_overlay(content, SMALL), dict(overlay))))
     return folder / "params.yaml"
 
 

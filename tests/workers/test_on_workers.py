@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
-from tests.conftest import TINY, Project, lay_over
+from tests.conftest import TINY, Project, apply_overlay
 from tests.faults.processes import until
 from tests.workers.cluster import Cluster, cluster, ran_in
 
@@ -68,7 +68,7 @@ def test_three_workers_leave_the_lock_of_a_single_machine(
 
 
 def test_six_experiments_that_differ_from_step_4_on_train_steps_1_to_3_once(tmp_path: Path) -> None:
-    params = lay_over(copy.deepcopy(TINY), {"dataset": {"shapes": {"val": 6}}})
+    params = apply_overlay(copy.deepcopy(TINY), {"dataset": {"shapes": {"val": 6}}})
     with cluster(tmp_path, params, None) as made:
         workers = _three_workers(made)
         (made.coordinator.root / "rates.yaml").write_text(
@@ -89,7 +89,7 @@ def test_six_experiments_that_differ_from_step_4_on_train_steps_1_to_3_once(tmp_
 @pytest.mark.parametrize("remote", [FOLDER, None])
 def test_another_worker_goes_on_where_one_was_killed(tmp_path: Path, remote: dict[str, str] | None) -> None:
     long = {"train_rpn_step1": {"iterations": 400, "lr_drop_at": [390]}}
-    params = lay_over(copy.deepcopy(TINY), long)
+    params = apply_overlay(copy.deepcopy(TINY), long)
     often = {EVERY_ITERATIONS: "5"}
     with cluster(tmp_path, params, remote) as made:
         made.worker("w3", "cpu")

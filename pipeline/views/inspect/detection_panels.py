@@ -38,7 +38,7 @@ KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
     "ignored": (WHITE, "dotted", "ignored: counts for nothing"),
     "missed": (YELLOW, "dashed", "missed gt box"),
 }
-"""Colour, line and legend of each kind of detection, and of a missed gt box; the tags tell it once more."""
+"""Colour, line and legend of each kind of detection, and of a missed gt box; the tags repeat it."""
 
 
 def detect_panels(request: PanelRequest) -> list[Tile]:

@@ -9,7 +9,7 @@ from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
 from pipeline.views.inspect.request import PanelRequest
-from pipeline.views.samples import GtBoxes, OriginalImages
+from pipeline.views.samples import FlaggedGtBoxes, OriginalImages
 from pipeline.words import count_text
 
 SIDE = 900
@@ -35,8 +35,8 @@ def resize_panels(request: PanelRequest) -> list[Tile]:
     return [Tile(draw_boxes(request.images.pixels(request.entry), layers, SIDE), caption, _legend(gt))]
 
 
-def class_layers(gt: GtBoxes, names: Sequence[str]) -> list[BoxLayer]:
-    """A layer a gt box, coloured by class; its text and its line tell what is not trained on."""
+def class_layers(gt: FlaggedGtBoxes, names: Sequence[str]) -> list[BoxLayer]:
+    """A layer a gt box, coloured by class; its text and its line show what is not trained on."""
     marks = [
         _mark(bool(difficult), bool(iscrowd), bool(label < 0))
         for difficult, iscrowd, label in zip(gt.difficult, gt.iscrowd, gt.labels, strict=True)
@@ -51,13 +51,13 @@ def _mark(difficult: bool, iscrowd: bool, is_region: bool) -> tuple[str, Dash]:
     return (f" ({', '.join(flags)})" if flags else "", dash)
 
 
-def _counts(gt: GtBoxes) -> str:
+def _counts(gt: FlaggedGtBoxes) -> str:
     kinds = (("difficult", gt.difficult), ("crowd", gt.iscrowd), ("ignore regions", gt.labels < 0))
     counts = [f"{int(flags.sum())} {kind}" for kind, flags in kinds if flags.any()]
     return count_text(len(gt), "gt box", "gt boxes") + (f" ({', '.join(counts)})" if counts else "")
 
 
-def _legend(gt: GtBoxes) -> list[Key]:
+def _legend(gt: FlaggedGtBoxes) -> list[Key]:
     if not gt.ignored.any():
         return []
     keys = [Key(WHITE, "to be found", "solid")]

@@ -12,7 +12,7 @@ from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.request import PanelRequest
-from pipeline.views.samples import GtBoxes
+from pipeline.views.samples import FlaggedGtBoxes
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Judged:
     kind: np.ndarray
     gt_index: np.ndarray
     iou: np.ndarray
-    gt: GtBoxes
+    gt: FlaggedGtBoxes
     source: str
 
     def missed(self, score: float) -> np.ndarray:

@@ -50,7 +50,7 @@ def panels_of(
 
     Args:
         command: the stage's command line.
-        root: the project's folder, which the command's paths are relative to; its params.yaml tells of the anchors.
+        root: the project's folder, which the command's paths are relative to; its params.yaml gives the anchors.
         entry: the image, as `entry_of` finds it by its name.
         score: from which on detections are shown, 0..1.
         graph, params: dvc.yaml and params.yaml, where the caller has read them already.
