@@ -95,10 +95,10 @@ def main() -> None:
             milliseconds = sum(map(trunk_flops, sizes)) / len(sizes) / measured_rates().bf16 * 1e3
             trunk.append(f"{milliseconds:.0f} ms an image at {side}")
     rates = measured_rates()
-    told = ABOUT.format(
+    text = ABOUT.format(
         runs=arguments.runs, rate=rates.bf16 / 1e12, bandwidth=rates.bytes / 1e9, trunk=" and ".join(trunk)
     )
-    write_section(NAME, "Cached feature maps", told, rows)
+    write_section(NAME, "Cached feature maps", text, rows)
 
 
 if __name__ == "__main__":

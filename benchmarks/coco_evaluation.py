@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, write_section
-from pipeline.metrics.coco import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
+from pipeline.metrics.coco_ap import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
 from pipeline.metrics.rows import DetectionRows, GtRows
 
 IMAGES, PER_IMAGE, RUNS = 5000, 50, 3
@@ -74,7 +74,7 @@ def by_pycocotools(listed: Listed) -> list[float]:
 
 
 def by_our_library(listed: Listed) -> list[float]:
-    """The same by faster-coco-eval, set up as pipeline/metrics/coco.py does."""
+    """The same by faster-coco-eval, set up as pipeline/metrics/coco_ap.py does."""
     from faster_coco_eval import COCO as FasterCOCO
     from faster_coco_eval import COCOeval_faster
 

@@ -29,7 +29,7 @@ from pipeline.detector.boxes import pairwise_iou
 from pipeline.detector.network import FasterRCNN
 from pipeline.export.files import export_bundle, load_exported
 from pipeline.metrics.rows import DetectionRows
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.file import Params, load_params
 from tests.parity.comparison import Differences, detect_with_ours, detect_with_theirs, differences
 

@@ -71,7 +71,7 @@ def is_agreed(differences: Mapping[str, float]) -> bool:
 
 def agreement(setting: Setting, device: torch.device) -> dict[str, float]:
     """In float32, how far losses' gradients on the device differ from those on the CPU."""
-    told = {}
+    differences = {}
     for pool in ("roi_align", "roi_pool"):
         network = Network(setting, pool)
         batch = make_batch(network, setting)
@@ -83,8 +83,8 @@ def agreement(setting: Setting, device: torch.device) -> dict[str, float]:
         for name, loss in losses.items():
             value, found = gradients(loss, network, batch.to(device))
             own_loss = _relative(torch.tensor(value), torch.tensor(expected[name][0]))
-            told[name] = worst([own_loss, largest_difference(found, expected[name][1])])
-    return told
+            differences[name] = worst([own_loss, largest_difference(found, expected[name][1])])
+    return differences
 
 
 def repeats(setting: Setting, device: torch.device, iterations: int = 3) -> bool:
@@ -146,7 +146,7 @@ def speeds(setting: Setting, device: torch.device, runs: int) -> dict[str, tuple
         "joint": lambda: train(joint_loss),
         "inference": lambda: detector(batch.images, batch.sizes, [(1.0, 1.0)] * setting.batch),
     }
-    told = {}
+    rates = {}
     for precision in ("float32", "bf16"):
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             for name, work in works.items():
@@ -154,8 +154,8 @@ def speeds(setting: Setting, device: torch.device, runs: int) -> dict[str, tuple
                 with FlopCounterMode(display=False) as counter:
                     work()
                 spent = seconds(work, device, runs)
-                told[f"{name}, {precision}"] = (setting.batch / spent, counter.get_total_flops() / spent)
-    return told
+                rates[f"{name}, {precision}"] = (setting.batch / spent, counter.get_total_flops() / spent)
+    return rates
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -174,12 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"deterministic training with RoIAlign twice: {'the same bits' if same else 'DIFFERENT BITS'}")
     set_determinism(False)
     differences = agreement(replace(setting, batch=min(setting.batch, 2)), device)
-    for told, difference in differences.items():
-        print(f"float32 gradients of {told}: {difference:.1e} from the CPU's, allowed {TOLERANCE:.0e}")
+    for work, difference in differences.items():
+        print(f"float32 gradients of {work}: {difference:.1e} from the CPU's, allowed {TOLERANCE:.0e}")
     peak = bf16_peak(device)
     print(f"measured peak of bf16 products: {peak / 1e12:.2f} TFLOP/s")
-    for told, (images, flops) in speeds(setting, device, runs=2 if given.small else 5).items():
-        print(f"{told}: {images:.1f} images/s, {flops / 1e12:.2f} TFLOP/s, {flops / peak:.0%} of the peak")
+    for work, (images, flops) in speeds(setting, device, runs=2 if given.small else 5).items():
+        print(f"{work}: {images:.1f} images/s, {flops / 1e12:.2f} TFLOP/s, {flops / peak:.0%} of the peak")
     if not same or not is_agreed(differences):
         raise SystemExit("gpu_smoke: failed")
     print("gpu_smoke: passed")

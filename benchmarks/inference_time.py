@@ -7,7 +7,7 @@ The peer is torchvision's network of the same weights as `frcnn export` makes it
 and its own RoIAlign kernel in place of ours. Both get the pixels of the resized image, decoded; both propose, classify
 and suppress with the same counts and thresholds, image by image. Detections are compared on equal pixels.
 
-Without --trained, the weights are ImageNet's trunk and heads drawn at random, seeded, and no mAP is told. With it,
+Without --trained, the weights are ImageNet's trunk and heads drawn at random, seeded, and no mAP is reported. With it,
 they are those of the joint network of a finished voc6_vgg16 run, and mAP is taken on all test images.
 """
 
@@ -39,7 +39,7 @@ from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.launcher import for_inference, launch
 from pipeline.metrics.rows import DetectionRows
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.file import Params
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
 
@@ -172,31 +172,31 @@ def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row],
         Row(f"{name}, shorter side {side}", times[name], times["peer"], bar, flops / getattr(rates, name) * 1e3)
         for name, bar in (("float32", 1.0), ("bf16", 0.5))
     ]
-    told = agreement_of(network, peer, pixels, side)
+    agreements = agreement_of(network, peer, pixels, side)
     if trained is not None:
         every = pixels_of(images, None, device)
         scores = [
             mean_ap(detect_all(own, every, bf16=bf16), images, photos.data)
             for own, bf16 in ((network, False), (low, True))
         ]
-        told += (
+        agreements += (
             f" mAP@.5 on {len(every)} test photos: {scores[0]:.4f} in float32, {scores[1]:.4f} in bf16, apart by "
             f"{abs(scores[0] - scores[1]):.4f} (at most .005 is asked)."
         )
-    return rows, told
+    return rows, agreements
 
 
 def main() -> None:
     own = parser(__doc__)
     own.add_argument("--trained", type=Path, help="data folder of a finished voc6_vgg16 run")
     arguments: argparse.Namespace = own.parse_args()
-    rows, told, proposals = [], [], 0
+    rows, agreements, proposals = [], [], 0
     for side in arguments.sides:
         test = 8 if arguments.trained is None else 10_000
         with prepared(NAME, arguments, side, 1, test, targets=False) as photos:
             proposals = photos.params.detect.proposals
             more, agreement = measure(photos, arguments.trained, arguments.runs)
-            rows, told = rows + more, [*told, agreement]
+            rows, agreements = rows + more, [*agreements, agreement]
             print(table(rows), flush=True)
     rates = measured_rates()
     trained = "of a trained joint network" if arguments.trained else "ImageNet's trunk under random heads"
@@ -207,7 +207,7 @@ def main() -> None:
         float32=rates.float32 / 1e12,
         bf16=rates.bf16 / 1e12,
         weights=trained,
-        agreement="\n".join(told),
+        agreement="\n".join(agreements),
     )
     write_section(NAME, "Time of inference", about, rows)
 

@@ -58,9 +58,9 @@ class Row:
         middle = spread(self.ours)[0]
         return [
             self.name,
-            f"{_told(self.ours)} {self.unit}",
-            "" if self.peer is None else f"{_told(self.peer)} {self.unit}",
-            "" if self.peer is None else _told(ratios(self.ours, self.peer)),
+            f"{_range_text(self.ours)} {self.unit}",
+            "" if self.peer is None else f"{_range_text(self.peer)} {self.unit}",
+            "" if self.peer is None else _range_text(ratios(self.ours, self.peer)),
             "" if self.bar is None else f"{_number(self.bar)}" + (f" {self.unit}" if self.peer is None else ""),
             {None: "", True: "met", False: "missed"}[self.is_met],
             "" if self.floor is None else f"{_number(self.floor)} {self.unit}",
@@ -75,7 +75,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _told(values: Sequence[float]) -> str:
+def _range_text(values: Sequence[float]) -> str:
     middle, least, largest = spread(values)
     return _number(middle) if len(values) == 1 else f"{_number(middle)} ({_number(least)} to {_number(largest)})"
 
@@ -135,8 +135,8 @@ def processor() -> str:
 
 def cpu() -> str:
     """The CPU, with the instructions that decide how fast bf16 is."""
-    told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    model = re.search(r"model name\s*: (.*)", told)
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"model name\s*: (.*)", cpuinfo)
     instructions = "with AMX" if has_amx() else "with AVX512-BF16" if has_bf16() else "without bf16"
     return f"{model.group(1) if model else 'unknown processor'} {instructions}"
 

@@ -155,8 +155,8 @@ def read(kind: str, root: Path, out: Path) -> None:
         TableWriter(out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
     ):
         for image in dataset.images:
-            told = {name: getattr(image, name) for name in ("image_id", "split", "file", "width", "height")}
-            images.write(told)
+            row = {name: getattr(image, name) for name in ("image_id", "split", "file", "width", "height")}
+            images.write(row)
             flags = {"label": image.labels, "difficult": image.difficult, "iscrowd": image.iscrowd}
             boxes.write({"image_id": image.image_id, **box_columns(image.boxes), **flags})
     seconds = time.perf_counter() - started

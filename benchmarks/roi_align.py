@@ -42,10 +42,10 @@ def main() -> None:
         weights = torch.randn(count, channels, 7, 7, generator=draw)
         own = seconds(lambda: roi_align(maps, rois, 1 / 16, 7), weights)  # noqa: B023
         kernel = seconds(lambda: compiled_roi_align(maps, rois, 1 / 16, 7, 2), weights)  # noqa: B023
-        told = [f"{forward * 1e3:.0f} + {backward * 1e3:.0f} ms" for forward, backward in (own, kernel)]
+        times = [f"{forward * 1e3:.0f} + {backward * 1e3:.0f} ms" for forward, backward in (own, kernel)]
         print(
             f"{count} RoIs on {images} maps of {channels} x {height} x {width}, forward + backward: "
-            f"products {told[0]}, kernel {told[1]}, {sum(kernel) / sum(own):.1f} times as fast"
+            f"products {times[0]}, kernel {times[1]}, {sum(kernel) / sum(own):.1f} times as fast"
         )
 
 

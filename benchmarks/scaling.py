@@ -18,7 +18,7 @@ import yaml
 from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
 from benchmarks.peak import ALLOWED_BYTES, ALLOWED_SHARE, peak_bytes
-from benchmarks.sizes import PAGE, TRAINING_IMAGES, told
+from benchmarks.sizes import PAGE, TRAINING_IMAGES, size_text
 
 SIZES = (24, 96, 384)
 ITERATIONS = 24  # of every training, before those in proportion to the images: memory is full only after some batches
@@ -100,7 +100,9 @@ def _at(name: str, runs: list[dict[str, Run]], images: int) -> str:
         return ""
     more = images_of(name, images) - images_of(name, SIZES[-1])
     seconds = runs[-1][name].seconds + more * max(per_image(name, runs, "seconds", 0, 2), 0)
-    return f"{seconds / 60:.0f} min, {told(runs[-1][name].written + more * per_image(name, runs, 'written', 1, 2))}"
+    return (
+        f"{seconds / 60:.0f} min, {size_text(runs[-1][name].written + more * per_image(name, runs, 'written', 1, 2))}"
+    )
 
 
 def rows(runs: list[dict[str, Run]]) -> list[Row]:

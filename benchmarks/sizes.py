@@ -77,7 +77,7 @@ def outputs(shape: Shape) -> dict[str, int]:
     }
 
 
-def told(size: float) -> str:
+def size_text(size: float) -> str:
     """Bytes for people."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
@@ -94,7 +94,9 @@ def table(shape: Shape) -> str:
     ]
     sizes = outputs(shape)
     for name, size in [*((f"`{stage}`", size) for stage, size in sizes.items()), ("all", sum(sizes.values()))]:
-        lines.append(f"| {name} | {told(size)} | {' | '.join(told(size * n) for n in TRAINING_IMAGES.values())} |")
+        lines.append(
+            f"| {name} | {size_text(size)} | {' | '.join(size_text(size * n) for n in TRAINING_IMAGES.values())} |"
+        )
     shards = [-(-count // IMAGES_PER_SHARD) for count in TRAINING_IMAGES.values()]
     lines.append(f"| shards of a stage | 1/{IMAGES_PER_SHARD} | {' | '.join(f'{count:,}' for count in shards)} |")
     return "\n".join(lines)

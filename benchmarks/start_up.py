@@ -52,13 +52,13 @@ def seconds_of_no_op(root: Path, runs: int) -> list[float]:
     def repro() -> float:
         began = time.perf_counter()
         result = subprocess.run(["dvc", "repro"], cwd=root, env=environment, capture_output=True, text=True, check=True)
-        told.append(result.stdout)
+        outputs.append(result.stdout)
         return time.perf_counter() - began
 
-    told: list[str] = []
+    outputs: list[str] = []
     repro()
     times = [repro() for _ in range(runs)]
-    assert not any("Running stage" in text for text in told[1:]), "something was not up to date"
+    assert not any("Running stage" in text for text in outputs[1:]), "something was not up to date"
     return times
 
 

@@ -3,7 +3,7 @@
 Both sides get the same boxes and give labels, matched gt boxes and the deltas of the fg. Results are compared before
 anything is timed: deltas to 1e-5, labels exactly. torchvision computes IoUs in float32, where anchors that lie alike
 around a box do not tie; so labels are compared with those of its Matcher on our IoUs, and the anchors that its own IoUs
-label otherwise are counted and told.
+label otherwise are counted and reported.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ def cases() -> Iterator[Case]:
         )
         for count in GT_COUNTS:
             gt_boxes = random_boxes(count, height, width, seed=count)
-            for border, told in ((None, "all"), (0.0, "inside")):
+            for border, which in ((None, "all"), (0.0, "inside")):
                 arguments = (anchors, size, gt_boxes, border)
                 check(anchor_targets(*arguments), peer_anchor_targets(*arguments, exact=True))
                 otherwise = int((peer_anchor_targets(*arguments)[0] != anchor_targets(*arguments)[0]).sum())
-                name = f"anchors of {height} x {width}, {told}, {count} gt"
+                name = f"anchors of {height} x {width}, {which}, {count} gt"
                 yield (
                     name,
                     lambda a=arguments: anchor_targets(*a),  # type: ignore[misc]

@@ -31,9 +31,9 @@ from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.build import load_trunk
 from pipeline.detector.trunk import Trunk
 from pipeline.launcher import launch
-from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.coco_ap import coco_metrics
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.file import Params, load_params
 from pipeline.training.order import EpochOrder
 from pipeline.training.run import entries_of
@@ -182,8 +182,8 @@ def main() -> None:
     spent = Budget(arguments.seconds, arguments.images)
     iterations, seconds = train(model, params, arguments.data, spent, arguments.lr)
     peer = evaluate(model, params, arguments.data, len(classes))
-    told = f"lr {arguments.lr:g}, {seconds:.0f} s, {iterations * params.finetune_joint.images_per_iteration} images"
-    print(f"torchvision, {told}: mAP@.5 {peer['mAP50']:.4f}, AP {peer['AP']:.4f}")
+    setting = f"lr {arguments.lr:g}, {seconds:.0f} s, {iterations * params.finetune_joint.images_per_iteration} images"
+    print(f"torchvision, {setting}: mAP@.5 {peer['mAP50']:.4f}, AP {peer['AP']:.4f}")
     for network in ("step2", "step4", "joint"):
         metrics = json.loads((arguments.data / f"evaluate_{network}" / "metrics.json").read_text())
         print(f"{network}: mAP@.5 {metrics['mAP50']:.4f}, AP {metrics['AP']:.4f}")

@@ -31,7 +31,7 @@ def overheads(folder: Path, store: str) -> dict[str, float]:
         own = {name: run.seconds for worker in workers for name, run in read_runs(worker.root).items()}
         _, records = read_record(made.coordinator.root)
         # Records are named with the step in front: "step 1: train_rpn_step1".
-        return {(name := told.split(": ")[-1]): record.seconds - own[name] for told, record in records.items()}
+        return {(name := label.split(": ")[-1]): record.seconds - own[name] for label, record in records.items()}
 
 
 def main() -> None:

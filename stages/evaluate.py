@@ -21,7 +21,7 @@ from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, miss
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.metrics.voc import VocAP, voc_ap
+from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.stage import Stage, run_stage
 
 _CURVE_POINTS = 101

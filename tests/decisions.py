@@ -72,12 +72,12 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
 
 def of_the_figures() -> Iterator[tuple[str, list[np.ndarray]]]:
     """VOC's matching, kinds of errors, recall, COCO's figures."""
-    from pipeline.metrics.coco import coco_metrics
+    from pipeline.metrics.coco_ap import coco_metrics
     from pipeline.metrics.detection_matching import match_by_score
     from pipeline.metrics.error_kinds import confusion_pairs, judge
     from pipeline.metrics.recall import RecallCounter
     from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou, pair_share
-    from pipeline.metrics.voc import voc_ap
+    from pipeline.metrics.voc_ap import voc_ap
 
     whole, part = covering()
     image, count = np.arange(len(whole)), len(whole)

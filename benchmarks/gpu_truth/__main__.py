@@ -36,12 +36,12 @@ def check_kit(kit: Path) -> dict[str, str]:
     """Module by distribution of the kit's wheels, all its files being whole."""
     if not (kit / "kit.json").is_file():
         sys.exit(f"gpu_truth: error: {kit}: is no kit; make it with `make gpu-kit`")
-    told = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
-    for name, entry in told["files"].items():
+    content = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    for name, entry in content["files"].items():
         path = kit / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
             sys.exit(f"gpu_truth: error: {path}: is missing or damaged; make the kit again with `make gpu-kit`")
-    return dict(told["wheels"])
+    return dict(content["wheels"])
 
 
 def unpack_missing(kit: Path, modules: Mapping[str, str], site: Path) -> list[str]:

@@ -44,10 +44,10 @@ class Bench:
     def attempt(self, name: str, work: Callable[[], Any]) -> None:
         """Record what `work` gives, or what it raises; the section continues."""
         try:
-            told = work()
+            result = work()
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-        self.record(**{name: told})
+            result = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        self.record(**{name: result})
 
     def wait(self) -> None:
         """Until the device has done what it was asked for."""

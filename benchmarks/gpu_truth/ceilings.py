@@ -56,13 +56,13 @@ def _copies(bench: Bench) -> dict[str, float]:
     host = torch.zeros(count, dtype=torch.uint8)
     there = host.to(bench.device)
     other = torch.empty_like(there)
-    told = {"device to device, read and written": 2 * count / bench.seconds(lambda: other.copy_(there)) / 1e9}
+    rates = {"device to device, read and written": 2 * count / bench.seconds(lambda: other.copy_(there)) / 1e9}
     if bench.device.type == "cuda":
         pinned = host.pin_memory()
-        told["pageable to device"] = count / bench.seconds(lambda: there.copy_(host), runs=2, warmup=1) / 1e9
-        told["pinned to device"] = count / bench.seconds(lambda: there.copy_(pinned, non_blocking=True)) / 1e9
-        told["device to pinned"] = count / bench.seconds(lambda: pinned.copy_(there, non_blocking=True)) / 1e9
-    return told
+        rates["pageable to device"] = count / bench.seconds(lambda: there.copy_(host), runs=2, warmup=1) / 1e9
+        rates["pinned to device"] = count / bench.seconds(lambda: there.copy_(pinned, non_blocking=True)) / 1e9
+        rates["device to pinned"] = count / bench.seconds(lambda: pinned.copy_(there, non_blocking=True)) / 1e9
+    return rates
 
 
 def _disk(bench: Bench) -> dict[str, float]:
@@ -74,12 +74,12 @@ def _disk(bench: Bench) -> dict[str, float]:
             file.flush()
             os.fsync(file.fileno())
 
-    told = {
+    rates = {
         "write": len(block) / bench.seconds(write, runs=2, warmup=0) / 1e6,
         "read, cached": len(block) / bench.seconds(path.read_bytes, runs=2, warmup=1) / 1e6,
     }
     path.unlink()
-    return told
+    return rates
 
 
 def _md5(bench: Bench) -> float:

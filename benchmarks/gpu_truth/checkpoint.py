@@ -52,13 +52,13 @@ def run(bench: Bench) -> None:
 def _waits(bench: Bench, kept: Checkpoints, tensors: dict[str, torch.Tensor]) -> dict[str, float]:
     """Seconds until the host continues, and until the device has made its copy: for the first state, which allocates
     its memory, and for the next."""
-    told = {}
+    seconds = {}
     for number, name in enumerate(("first", "next"), start=1):
         bench.wait()
         began = time.perf_counter()
         kept.write(TrainingState(number, tensors, {}))
-        told[f"{name}, host"] = time.perf_counter() - began
+        seconds[f"{name}, host"] = time.perf_counter() - began
         bench.wait()
-        told[f"{name}, device"] = time.perf_counter() - began
+        seconds[f"{name}, device"] = time.perf_counter() - began
         kept.wait()
-    return told
+    return seconds

@@ -63,8 +63,8 @@ def run(bench: Bench) -> None:
     (limit,) = (section.seconds for section in SECTIONS if section.name == "graph")
     until = time.monotonic() + limit * (PATIENCE if bench.small else 1) * 2 / 3
     threads = [
-        threading.Thread(target=run_graph, args=(folder, told, too_late))
-        for folder, told in zip(projects, done, strict=True)
+        threading.Thread(target=run_graph, args=(folder, hashes, too_late))
+        for folder, hashes in zip(projects, done, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -82,10 +82,10 @@ def run(bench: Bench) -> None:
 def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float]]) -> dict[str, object]:
     """Whether two runs wrote the same bytes in the stages that both have done."""
     both = set(done[0]) & set(done[1])
-    own = [{name: value for name, value in told.items() if name.partition("/")[0] in both} for told in hashes]
+    own = [{name: value for name, value in run.items() if name.partition("/")[0] in both} for run in hashes]
     differing = sorted(name for name in own[0].keys() | own[1].keys() if own[0].get(name) != own[1].get(name))
     return {
-        "stages_done": [len(told) for told in done],
+        "stages_done": [len(stages) for stages in done],
         "same_bytes": bool(own[0]) and not differing,
         "differing": differing[:50],
         "sha256": hashlib.sha256(json.dumps(own[0], sort_keys=True).encode()).hexdigest(),

@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.dataset import DatasetParams
 from pipeline.progress import track
 

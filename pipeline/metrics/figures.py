@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.coco import COCO_METRICS, coco_metrics
+from pipeline.metrics.coco_ap import COCO_METRICS, coco_metrics
 from pipeline.metrics.error_kinds import KINDS, Judgement, missed_boxes
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.metrics.voc import VocAP
+from pipeline.metrics.voc_ap import VocAP
 
 
 def detection_figures(

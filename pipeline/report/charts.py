@@ -194,6 +194,6 @@ def _palette(count: int) -> alt.Scale:
 def _spec(chart: Any) -> Spec:
     with alt.data_transformers.enable("default", max_rows=None):
         spec: Spec = chart.configure_view(strokeOpacity=0).to_dict()
-    # The page lays its own theme over, and needs no address of the schema.
+    # The page applies its own theme, and needs no address of the schema.
     spec.pop("$schema", None)
     return spec

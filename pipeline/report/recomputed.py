@@ -13,7 +13,7 @@ from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews
 from pipeline.report.run import Run
-from pipeline.views.anchors import Assignment
+from pipeline.views.stored_anchors import Assignment
 
 
 class Recomputed:

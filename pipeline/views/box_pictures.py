@@ -14,7 +14,6 @@ from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.tables import ImageRows, boxes_of
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
-from pipeline.views.anchors import assignment_of
 from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
@@ -28,6 +27,7 @@ from pipeline.views.drawing import (
 )
 from pipeline.views.encoding import Picture, encode_photo
 from pipeline.views.samples import FlaggedGtBoxes, NetworkImages, OriginalImages
+from pipeline.views.stored_anchors import assignment_of
 from pipeline.words import count_text
 
 TILE_SIDE = 440

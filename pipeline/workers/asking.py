@@ -25,7 +25,7 @@ from prefect.states import Cancelling, Crashed
 
 from pipeline.orchestrate.slots import StageStopped
 from pipeline.workers.pools import workers_online
-from pipeline.workers.request import MAY_RETRY, StageRequest
+from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_BEGIN = 120.0

@@ -33,8 +33,8 @@ from pipeline.workers.fetching import fetch_results
 from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
 from pipeline.workers.plan import Plan, PlannedRun, plan_of
 from pipeline.workers.pools import pool_of, register
-from pipeline.workers.request import StageRequest
-from pipeline.workers.results import Results, shared_results
+from pipeline.workers.run_cache import Results, shared_results
+from pipeline.workers.stage_request import StageRequest
 from pipeline.workers.sweep_file import texts_of
 
 _MOST_RUNS_AT_ONCE = 256

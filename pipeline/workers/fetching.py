@@ -13,7 +13,7 @@ from pipeline.orchestrate.graph import LockFile, opened
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.workers.clone import write_lock
 from pipeline.workers.lock_entries import LockEntry, written_by
-from pipeline.workers.results import has_remote
+from pipeline.workers.run_cache import has_remote
 
 
 def fetch_results(root: Path, lock: Mapping[str, LockEntry], log: Callable[[str], None]) -> None:

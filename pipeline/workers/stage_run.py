@@ -27,8 +27,8 @@ from pipeline.orchestrate.workspace import environment_in, hold_workspace
 from pipeline.workers.clone import prepare_clone
 from pipeline.workers.lock_entries import LockEntry, differing_inputs, key_of
 from pipeline.workers.pools import CLONE, WORKER
-from pipeline.workers.request import MAY_RETRY, StageRequest
-from pipeline.workers.results import has_remote, results_of_cache, results_of_remote
+from pipeline.workers.run_cache import has_remote, results_of_cache, results_of_remote
+from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 from pipeline.workers.states import shared_states
 
 

@@ -8,7 +8,7 @@ from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.errors import InputError
-from pipeline.workers.results import has_remote
+from pipeline.workers.run_cache import has_remote
 
 
 def read_file(repo: Repo, digest: str) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coco_evaluation import as_lists, by_our_library, by_pycocotools, made_up
-from pipeline.metrics.coco import COCO_METRICS, coco_metrics
+from pipeline.metrics.coco_ap import COCO_METRICS, coco_metrics
 
 
 @pytest.mark.parametrize("classes", [3, 40])

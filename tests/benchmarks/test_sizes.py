@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sizes import VGG16_AT_600, Shape, bg_bits, maps, objectness, outputs, pixels, told
+from benchmarks.sizes import VGG16_AT_600, Shape, bg_bits, maps, objectness, outputs, pixels, size_text
 from tests.conftest import Project
 
 TINY_192 = Shape(192, 192, 24, 24, 96, 12, 50)
@@ -24,7 +24,7 @@ def test_arrays_are_as_large_as_computed(tiny_run: Project) -> None:
 
 
 def test_vgg16s_maps_of_voc07_and_their_mirrors_take_19_gb() -> None:
-    assert told(5_011 * maps(VGG16_AT_600)) == "19.0 GB"
+    assert size_text(5_011 * maps(VGG16_AT_600)) == "19.0 GB"
     assert maps(VGG16_AT_600) > 0.6 * sum(outputs(VGG16_AT_600).values())
 
 
@@ -32,4 +32,4 @@ def test_vgg16s_maps_of_voc07_and_their_mirrors_take_19_gb() -> None:
     ("size", "expected"), [(264, "264 bytes"), (1_440_264, "1.4 MB"), (448.2e9, "448 GB"), (5e15, "5000 TB")]
 )
 def test_sizes_are_told_in_decimal_units(size: float, expected: str) -> None:
-    assert told(size) == expected
+    assert size_text(size) == expected

@@ -62,7 +62,7 @@ def tiff(
     tiled: bool = False,
     order: str = "<",
 ) -> bytes:
-    """(H, W, channels) unsigned samples, uncompressed. `tags` are laid over those that follow from the arguments."""
+    """(H, W, channels) unsigned samples, uncompressed. `tags` replace those that follow from the arguments."""
     height, width, channels = samples.shape
     parts = [samples[..., c : c + 1] for c in range(channels)] if planes else [samples]
     blocks = []

@@ -22,7 +22,7 @@ from pipeline.detector.matching import BG, match_proposals
 from pipeline.detector.operators import nms, roi_pool
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.detector import ResizeParams
 from pipeline.params.file import Params, check_params
 from pipeline.stage import Stage

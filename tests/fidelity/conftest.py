@@ -31,7 +31,7 @@ class RunByHand(Protocol):
     """Runs a stage of dvc.yaml in this process.
 
     Args:
-        name: the stage. params: laid over those of the tiny run.
+        name: the stage. params: applied to those of the tiny run.
         inputs: folders in place of those that dvc.yaml names, by option.
 
     Returns:

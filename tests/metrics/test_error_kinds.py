@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.metrics.error_kinds import KINDS, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 
 CAT, DOG = 1, 2
 BOX = (10, 10, 30, 30)

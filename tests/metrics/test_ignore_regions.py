@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.coco import coco_metrics
+from pipeline.metrics.coco_ap import coco_metrics
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_share
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 
 CAR = (10, 10, 30, 30)
 REGION = (50, 0, 100, 50)

@@ -26,7 +26,6 @@ from pipeline.build import anchor_grid
 from pipeline.detector.boxes import encode
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
-from pipeline.views.anchors import decode_anchors
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import GAP
 from pipeline.views.drawing import ORANGE, PURPLE, SKY_BLUE, Colour
@@ -34,6 +33,7 @@ from pipeline.views.encoding import MAX_BYTES, Picture
 from pipeline.views.marks import heat_map
 from pipeline.views.pictures import picture_of
 from pipeline.views.samples import NetworkImages, OriginalImages
+from pipeline.views.stored_anchors import decode_anchors
 
 if TYPE_CHECKING:
     from tests.conftest import Project

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.detector.operators import compiled_roi_align, roi_pool
 from pipeline.detector.roi_head import POOLS
-from pipeline.views.anchors import decode_targets
 from pipeline.views.pooling import pool_rois
+from pipeline.views.stored_anchors import decode_targets
 
 
 def rois() -> np.ndarray:

@@ -11,7 +11,7 @@ from dvc.repo import Repo
 
 from pipeline.errors import InputError
 from pipeline.workers.lock_entries import declared_stages, differing_inputs, key_of, value_of
-from pipeline.workers.results import results_of_cache
+from pipeline.workers.run_cache import results_of_cache
 from tests.conftest import TINY, Project, new_project
 
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.anchor_layout import POOLINGS, Floats, grid_anchors, grid_centres, grid_shapes
 from pipeline.errors import InputError
-from pipeline.views.anchors import Assignment, assignment_of
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -25,6 +24,7 @@ from pipeline.views.drawing import (
 )
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
+from pipeline.views.stored_anchors import Assignment, assignment_of
 from pipeline.words import count_text
 
 SIDE = 560

@@ -8,7 +8,6 @@ import numpy as np
 from pipeline.anchor_layout import POOLINGS
 from pipeline.artifacts.proposal_targets import ProposalAssignment, ProposalTargets, read_normalisation
 from pipeline.errors import InputError
-from pipeline.views.anchors import decode_targets
 from pipeline.views.contact_sheet import GAP, Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -25,6 +24,7 @@ from pipeline.views.inspect.map_panels import SIDE, map_of
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
 from pipeline.views.pooling import pool_rois
+from pipeline.views.stored_anchors import decode_targets
 from pipeline.words import count_text
 
 _SHOWN_FG = 12

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.metrics.coco import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
+from pipeline.metrics.coco_ap import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
 from pipeline.metrics.rows import DetectionRows, GtRows
 
 pytestmark = pytest.mark.authority("pycocotools")
@@ -119,5 +119,5 @@ def test_results_and_ground_truth_are_json_of_the_given_ids() -> None:
 
 
 def test_import_loads_neither_torch_nor_the_library() -> None:
-    code = "import sys, pipeline.metrics.coco; print({'torch', 'pandas', 'faster_coco_eval'} & set(sys.modules))"
+    code = "import sys, pipeline.metrics.coco_ap; print({'torch', 'pandas', 'faster_coco_eval'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

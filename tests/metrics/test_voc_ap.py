@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
-from pipeline.metrics.voc import voc_ap
+from pipeline.metrics.voc_ap import voc_ap
 
 pytestmark = pytest.mark.authority("published AP figures and the VOC devkit")
 

@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 from pipeline.errors import InputError
 from pipeline.workers.lock_entries import key_of, value_of
-from pipeline.workers.results import Results, shared_results
+from pipeline.workers.run_cache import Results, shared_results
 
 
 def entry_of(digest: str) -> dict[str, Any]:
