@@ -29,7 +29,7 @@ class Bitmap(NamedTuple):
 
     Attributes:
         width, height: px. bits: of a pixel. top_down: whether the first row is the uppermost.
-        offset: of the pixels in the file. size: their bytes, 0 where not told.
+        offset: of the pixels in the file. size: their bytes, 0 where not given.
         masks: where red, green and blue stand in a pixel of 16 or 32 bits; 0: the colour is missing.
         alpha: whether one of its masks is for alpha.
     """
@@ -73,9 +73,9 @@ def read_bitmap(file: BinaryIO) -> Bitmap:
         )
     if compression in (_BITFIELDS, _ALPHA_BITFIELDS):
         number = 4 if header >= 56 or compression == _ALPHA_BITFIELDS else 3
-        told = struct.unpack(f"<{number}I", take(file, 4 * number))
+        written = struct.unpack(f"<{number}I", take(file, 4 * number))
         ends = max(ends, 54 + 4 * number)
-        masks, alpha = _checked(told[:3], bits), number == 4 and told[3] != 0
+        masks, alpha = _checked(written[:3], bits), number == 4 and written[3] != 0
     elif bits in _USUAL_MASKS:
         masks = _USUAL_MASKS[bits]
     if bits <= 8 and colours > 1 << bits:
