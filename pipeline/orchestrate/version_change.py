@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.run_times import read_runs
-from pipeline.version import current_version
+from pipeline.version import UNKNOWN, current_version
 from pipeline.words import count_text
 from pipeline.yaml_files import read_yaml
 
@@ -19,8 +19,8 @@ def version_change(root: Path) -> str | None:
     """A line on the stages that another version last ran in `root` and whose code has changed since; None where there
     is none, as in a fresh clone. What the next run has done again is not named any more."""
     now = current_version()
-    versions = {name: run.version for name, run in read_runs(root).items() if run.version != now}
-    if not versions:
+    versions = {name: run.version for name, run in read_runs(root).items() if run.version not in (now, UNKNOWN)}
+    if not versions or now == UNKNOWN:
         return None
     try:
         declared, locked = (read_yaml(root / name)["stages"] for name in ("dvc.yaml", "dvc.lock"))

@@ -53,6 +53,15 @@ def test_stages_of_another_version_whose_code_has_changed_are_counted(
     assert line is not None and line.startswith(expected) and "\n" not in line
 
 
+def test_where_a_version_is_unknown_nothing_is_claimed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note(project, "one", version="unknown")
+    assert version_change(project) is None
+    note(project, "one")
+    assert version_change(project)
+    monkeypatch.setattr("pipeline.orchestrate.version_change.current_version", lambda: "unknown")
+    assert version_change(project) is None
+
+
 def test_modules_that_dvc_yaml_has_listed_since_count(project: Path) -> None:
     note(project, "two")
     assert version_change(project) is None
