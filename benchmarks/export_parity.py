@@ -77,7 +77,7 @@ def main() -> None:
         own: Found = []
         theirs: Found = []
         for info in images:
-            pixels = torch.from_numpy(images.pixels(Entry(info.image_id, False)).copy()).permute(2, 0, 1)
+            pixels = torch.from_numpy(images.pixels(Entry(info.image_id)).copy()).permute(2, 0, 1)
             found = detect_with_ours(network, pixels)
             total.add(differences(found, detect_with_theirs(model, pixels)))
             photo = torch.from_numpy(read_rgb(Path("data") / files[info.image_id])).permute(2, 0, 1)

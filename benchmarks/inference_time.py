@@ -117,7 +117,7 @@ def mean_ap(found: Sequence[DetectedBoxes], images: ResizedImages, data: Path) -
 
 def pixels_of(images: ResizedImages, count: int | None, device: torch.device) -> list[Tensor]:
     """(3, H, W) uint8 images in the layout in which they are stored, on a device."""
-    stored = [images.pixels(Entry(info.image_id, False)).copy() for info in list(images)[:count]]
+    stored = [images.pixels(Entry(info.image_id)).copy() for info in list(images)[:count]]
     return [torch.from_numpy(pixels).permute(2, 0, 1).to(device) for pixels in stored]
 
 

@@ -24,7 +24,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
-from pipeline.artifacts.shards import ShardWriter, member_name
+from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -82,10 +82,17 @@ def _write_resize(folder: Path, ids: list[str]) -> None:
         ShardWriter(folder, "pixels") as shards,
     ):
         for image_id in ids:
-            own = {"image_id": image_id, "split": image_id.split("_")[0], **size, "scale_x": 1.0, "scale_y": 1.0}
+            own = {
+                "image_id": image_id,
+                "view": 0,
+                "split": image_id.split("_")[0],
+                **size,
+                "scale_x": 1.0,
+                "scale_y": 1.0,
+            }
             images.write({**own, "shard": shards.add({image_id: pixels})})
             flags = {"label": 1, "difficult": False, "iscrowd": False}
-            boxes.write({"image_id": image_id, **box_columns(_BOXES[:_GT]), **flags})
+            boxes.write({"image_id": image_id, "view": 0, **box_columns(_BOXES[:_GT]), **flags})
 
 
 def _write_anchor_targets(folder: Path, ids: list[str]) -> None:
@@ -101,10 +108,11 @@ def _write_anchor_targets(folder: Path, ids: list[str]) -> None:
             for mirrored in (False, True):
                 if place % 2 == 0:  # the image that is drawn stands between such
                     own = {"anchor": np.arange(100), "matched_gt": 0, "max_iou": 0.7, **deltas}
-                    table.write({"image_id": image_id, "mirrored": mirrored, **own})
-            shard = shards.add({member_name(image_id, mirrored): bits for mirrored in (False, True)})
+                    table.write({"image_id": image_id, "view": int(mirrored), **own})
+            shard = shards.add({Entry(image_id, int(mirrored)).name: bits for mirrored in (False, True)})
             size = {"anchors": _ANCHORS, "feature_height": _CELLS[0], "feature_width": _CELLS[1], "gt_boxes": _GT}
-            images.write({"image_id": image_id, "shard": shard, **size})
+            for view in (0, 1):
+                images.write({"image_id": image_id, "view": view, "shard": shard, **size})
 
 
 def _write_maps(folder: Path, prefix: str, ids: list[str], seen: tuple[bool, ...], shape: tuple[int, ...]) -> None:
@@ -120,7 +128,7 @@ def _write_proposals(path: Path, ids: list[str], seen: tuple[bool, ...], count: 
     with TableWriter(path, schemas.PROPOSALS) as table:
         for place, image_id in enumerate(ids):
             for mirrored in seen:
-                table.write({"image_id": image_id, "mirrored": mirrored, **own, **box_columns(_draw(count, place))})
+                table.write({"image_id": image_id, "view": int(mirrored), **own, **box_columns(_draw(count, place))})
 
 
 def _write_proposal_targets(folder: Path, ids: list[str], count: int) -> None:
@@ -133,7 +141,7 @@ def _write_proposal_targets(folder: Path, ids: list[str], count: int) -> None:
             deltas = np.random.default_rng(place).normal(size=(count, 4)).astype(np.float32)
             columns = {name: deltas[:, i] for i, name in enumerate(("dx", "dy", "dw", "dh"))}
             for mirrored in (False, True):
-                entry = {"image_id": image_id, "mirrored": mirrored}
+                entry = {"image_id": image_id, "view": int(mirrored)}
                 table.write({**entry, **own, **columns, **box_columns(_draw(count, place))})
 
 

@@ -137,7 +137,7 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
     model.eval()
     columns: list[tuple[np.ndarray, ...]] = []
     for index, info in enumerate(images):
-        pixels = torch.from_numpy(images.pixels(Entry(info.image_id, False)).copy()).permute(2, 0, 1).float() / 255
+        pixels = torch.from_numpy(images.pixels(Entry(info.image_id)).copy()).permute(2, 0, 1).float() / 255
         with accelerator.autocast():
             found = model([pixels])[0]
         boxes = found["boxes"].float().numpy() / np.array([*info.scale, *info.scale], dtype=np.float32)

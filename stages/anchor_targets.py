@@ -33,16 +33,14 @@ def anchor_targets(stage: Stage) -> None:
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
         writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
-            image = images[image_id]
-            height, width = image.size
-            feature_height, feature_width = trunk.feature_size(height, width)
-            anchors = grid.exact(feature_height, feature_width)
             assigned = {}
-            for mirrored in (False, True) if stage.params.base.mirror else (False,):
-                entry = Entry(image.image_id, mirrored)
+            for entry in (Entry(image_id, view) for view in images.views(stage.params.base.mirror)):
+                height, width = images.seen(entry).size
+                feature_size = trunk.feature_size(height, width)
+                anchors = grid.exact(*feature_size)
                 gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
                 regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
-                matches = assign_anchors(anchors, image.size, gt_boxes, regions, **params.model_dump())
+                matches = assign_anchors(anchors, (height, width), gt_boxes, regions, **params.model_dump())
                 fg = torch.nonzero(matches.labels == FG).squeeze(1)
                 matched_gt = matches.matched_gt[fg]
                 deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
@@ -53,9 +51,9 @@ def anchor_targets(stage: Stage) -> None:
                     matches.max_iou[fg].numpy(),
                     np.packbits((matches.labels == BG).numpy()),
                     len(anchors),
-                    (feature_height, feature_width),
+                    feature_size,
                 )
-            writer.add(assigned, len(gt[image.image_id][0]))
+            writer.add(assigned, len(gt[image_id][0]))
     stage.log(
         f"{count_text(writer.fg_count, 'fg anchor')} in {count_text(len(images), 'image')}"
         + (" and their mirrors" if stage.params.base.mirror else "")

@@ -54,7 +54,7 @@ def detect(stage: Stage) -> None:
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness")
         left = work.missing
-        batches = prefetch(lambda i: source.load([Entry(left[i], False)]), range(len(left)))
+        batches = prefetch(lambda i: source.load([Entry(left[i])]), range(len(left)))
         for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
             info, views = images[views.entries[0].image_id], to_device(views, device)
             with accelerator.autocast():
@@ -63,7 +63,7 @@ def detect(stage: Stage) -> None:
                 boxes, scores, objectness = propose(rpn_maps, views.sizes, [info.scale])[0]
                 classified = boxes[: params.detect.proposals]
                 found = detect_in_maps(head, maps, [classified], views.sizes, detection_rule(params.detect))[0]
-            entry = Entry(info.image_id, False)
+            entry = Entry(info.image_id)
             maps_of_objectness.add({entry: objectness.cpu().numpy().astype(np.float16)}, info.size)
             proposals.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
             original = to_original(found.boxes.cpu(), info.scale, info.original_size).numpy()

@@ -86,7 +86,7 @@ def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCou
     proposals = StoredProposals(stage.input("detections"))
     counter = RecallCounter(sorted({*DEFAULT_BUDGETS, budget}))
     for image in images:
-        counter.add(proposals[Entry(image.image_id, False)].boxes, gt[image.image_id][0])
+        counter.add(proposals[Entry(image.image_id)].boxes, gt[image.image_id][0])
     return counter
 
 

@@ -50,7 +50,7 @@ def proposal_targets(stage: Stage) -> None:
     images = ResizedImages(stage.input("resize"), "train")
     mean, std = _normalisation(stage, images, len(classes))
     counts = {"fg": 0, "all": 0}
-    total = len(images) * (2 if stage.params.base.mirror else 1)
+    total = len(images) * len(images.views(stage.params.base.mirror))
     with ProposalTargetWriter.open(stage.out) as writer:
         for assigned in track(_assign(stage, images), stage.name, total=total):
             targets, matches = assigned.targets, assigned.candidates.matches
@@ -73,15 +73,13 @@ def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
     rule = matching_rule(stage.params.proposal_targets)
     gt = GroundTruth(stage.input("resize"))
     all_proposals = StoredProposals(stage.input("proposals"))
-    for image in images:
-        for mirrored in (False, True) if stage.params.base.mirror else (False,):
-            entry = Entry(image.image_id, mirrored)
-            proposals = all_proposals[entry]
-            boxes, regions = (np.ascontiguousarray(of(entry, image.size[1])) for of in (gt.boxes, gt.regions))
-            own = GtBoxes(*map(torch.from_numpy, (boxes, gt[image.image_id][1], regions)))
-            candidates = find_candidates(torch.from_numpy(proposals.boxes), own, rule)
-            ranks = np.concatenate([proposals.ranks, np.full(len(boxes), -1)]).astype(np.int32)
-            yield Assigned(entry, ranks, candidates, assign_rois([candidates], [own]))
+    for entry in images.entries(stage.params.base.mirror):
+        proposals, width = all_proposals[entry], images.seen(entry).size[1]
+        boxes, regions = (np.ascontiguousarray(of(entry, width)) for of in (gt.boxes, gt.regions))
+        own = GtBoxes(*map(torch.from_numpy, (boxes, gt[entry.image_id][1], regions)))
+        candidates = find_candidates(torch.from_numpy(proposals.boxes), own, rule)
+        ranks = np.concatenate([proposals.ranks, np.full(len(boxes), -1)]).astype(np.int32)
+        yield Assigned(entry, ranks, candidates, assign_rois([candidates], [own]))
 
 
 def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,8 @@ from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
 from pipeline.detector.rpn import ProposalRule
 from pipeline.exchange.importing import read_external_proposals, to_resized
-from pipeline.feeding.maps import maps_of, trunk_source
-from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.maps import maps_of, trunk_source, views_by_scale
+from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.views import MapViews
 from pipeline.launcher import for_inference, launch
 from pipeline.progress import track
@@ -61,23 +61,23 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, shape.stride), rule)
     source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
-    seen = (False, True) if stage.params.base.mirror and params.mirrored == "recomputed" else (False,)
-    left = work.missing
-    batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
-    for views in track(batches, stage.name, len(images), done=work.found):
-        views = to_device(views, accelerator.device)
-        scale = images[views.entries[0].image_id].scale
-        with accelerator.autocast():
-            found = propose(maps_of(trunk, views), views.sizes, [scale] * len(seen))
-        maps = {
-            entry: own.objectness.cpu().numpy().astype(np.float16)
-            for entry, own in zip(views.entries, found, strict=True)
-        }
-        writer.add(maps, views.sizes[0])
-        entries = [(entry, own.boxes, own.scores) for entry, own in zip(views.entries, found, strict=True)]
-        if stage.params.base.mirror and params.mirrored == "mirrored":
-            plain, boxes, scores = entries[0]
-            entries.append((Entry(plain.image_id, True), mirror(boxes, views.sizes[0][1]), scores))
+    proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
+    batches = views_by_scale(source, work.missing, proposed_on)
+    for scales in track(batches, stage.name, len(images), done=work.found):
+        entries = []
+        for views in (to_device(own, accelerator.device) for own in scales):
+            info = images.seen(views.entries[0])
+            with accelerator.autocast():
+                found = propose(maps_of(trunk, views), views.sizes, [info.scale] * len(views.entries))
+            maps = {
+                entry: own.objectness.cpu().numpy().astype(np.float16)
+                for entry, own in zip(views.entries, found, strict=True)
+            }
+            writer.add(maps, info.size)
+            entries += [(entry, own.boxes, own.scores) for entry, own in zip(views.entries, found, strict=True)]
+            if stage.params.base.mirror and params.mirrored == "mirrored":
+                entry, boxes, scores = entries[-1]
+                entries.append((entry.mirror, mirror(boxes, info.size[1]), scores))
         yield entries
 
 
@@ -89,13 +89,15 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
         stage.log(f"{count_text(left_out, 'image')} of the proposal file left out, as no training image has that name")
     given = kept = 0
     for image_id in track(work.missing, stage.name, len(ids), done=work.found):
-        image = images[image_id]
-        own = to_resized(external[image_id], image, params.post_nms, params.min_size)
-        given, kept = given + len(external[image_id].boxes), kept + len(own.boxes)
-        boxes, scores = torch.from_numpy(own.boxes), torch.from_numpy(own.scores)
-        entries = [(Entry(image_id, False), boxes, scores)]
-        if stage.params.base.mirror:
-            entries.append((Entry(image_id, True), mirror(boxes, image.size[1]), scores))
+        given, entries = given + len(external[image_id].boxes), []
+        for entry in (Entry(image_id, view) for view in images.views(mirror=False)):
+            image = images.seen(entry)
+            own = to_resized(external[image_id], image, params.post_nms, params.min_size)
+            kept += len(own.boxes) if entry.view == 0 else 0
+            boxes, scores = torch.from_numpy(own.boxes), torch.from_numpy(own.scores)
+            entries.append((entry, boxes, scores))
+            if stage.params.base.mirror:
+                entries.append((entry.mirror, mirror(boxes, image.size[1]), scores))
         yield entries
     rest = f" for the {count_text(len(work.missing), 'image')} left" if work.found else ""
     stage.log(

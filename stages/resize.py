@@ -9,16 +9,17 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
 from pipeline.datasets.originals import read_original
-from pipeline.datasets.resizing import resize_rgb
+from pipeline.datasets.resizing import resize_rgb, scales_of
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
 
 
 def resize(stage: Stage) -> None:
-    """Write each image once, plain; mirrors are made at load time."""
+    """Write each image once, a training image once at each scale; mirrors are made at load time."""
     cv2.setNumThreads(stage.params.base.threads)
     source = stage.input("dataset")
     roots = {"raw": stage.linked("raw"), "dataset": source}
@@ -33,26 +34,29 @@ def resize(stage: Stage) -> None:
             row = rows[image_id]
             root, _, rest = str(row["file"]).partition("/")
             original = read_original(roots[root] / rest, row["width"], row["height"])
-            pixels = resize_rgb(original, stage.params.resize)
-            height, width = pixels.shape[:2]
-            scale_x, scale_y = width / original.shape[1], height / original.shape[0]
-            image_table.write(
-                {
-                    "image_id": row["image_id"],
-                    "split": row["split"],
-                    "width": width,
-                    "height": height,
-                    "original_width": original.shape[1],
-                    "original_height": original.shape[0],
-                    "scale_x": scale_x,
-                    "scale_y": scale_y,
-                    "shard": shards.add({row["image_id"]: pixels}),
-                }
-            )
-            boxes = all_boxes[row["image_id"], False]
-            scaled = boxes_of(boxes) * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+            boxes = all_boxes[image_id, 0]
             flags = {name: boxes[name] for name in ("label", "difficult", "iscrowd")}
-            box_table.write({"image_id": row["image_id"], **box_columns(scaled), **flags})
+            sides = scales_of(stage.params.resize) if row["split"] == "train" else [stage.params.resize]
+            for scale, params in enumerate(sides):
+                entry = Entry(image_id, 2 * scale)
+                pixels = resize_rgb(original, params)
+                height, width = pixels.shape[:2]
+                scale_x, scale_y = width / original.shape[1], height / original.shape[0]
+                image_table.write(
+                    {
+                        **entry.columns,
+                        "split": row["split"],
+                        "width": width,
+                        "height": height,
+                        "original_width": original.shape[1],
+                        "original_height": original.shape[0],
+                        "scale_x": scale_x,
+                        "scale_y": scale_y,
+                        "shard": shards.add({entry.name: pixels}),
+                    }
+                )
+                scaled = boxes_of(boxes) * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+                box_table.write({**entry.columns, **box_columns(scaled), **flags})
         shutil.copyfile(source / "classes.json", stage.out / "classes.json")
     stage.log(count_text(len(rows), "image"))
 

@@ -49,7 +49,7 @@ def train_rpn(stage: Stage) -> None:
         rpn = initial_rpn(stage.input("backbone"), shape.out_channels, params.anchors, params.rpn, generator)
     targets = AnchorTargets(stage.input("anchor_targets"))
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
-    check_anchors(any(targets.has_anchor(entry.image_id) for entry in sizes))
+    check_anchors(any(targets.has_anchor(entry) for entry in sizes))
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
     together = partial(put_anchors_together, feature_size=shape.feature_size, per_location=rpn.per_location)

@@ -60,7 +60,7 @@ def _features(bench: Bench, made: object) -> dict[str, float]:
     images = made.images()  # type: ignore[attr-defined]
     accelerator = launch(params.base)
     trunk = for_inference(load_trunk(made.data / "backbone", params.backbone), accelerator)  # type: ignore[attr-defined]
-    entries = [Entry(info.image_id, False) for info in list(images)[: 2 if bench.small else 32]]
+    entries = [Entry(info.image_id) for info in list(images)[: 2 if bench.small else 32]]
     per, source = 1e3 / len(entries), ImageViews(images)
     views = [source.load([entry]) for entry in entries]
     moved = [to_device(view, accelerator.device) for view in views]

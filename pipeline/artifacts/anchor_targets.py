@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import ImageRows, delta_columns, deltas_of, read_columns
 
 FG_FILE, IMAGES_FILE = "fg_anchors.parquet", "images.parquet"
@@ -65,7 +65,7 @@ class AnchorTargetWriter:
 
     def add(self, assigned: Mapping[Entry, AnchorAssignment], gt_boxes: int) -> None:
         """The assignments of the entries of the image at hand, which has so many trainable gt boxes."""
-        shard = self._shards.add({member_name(*entry): own.bg_bits for entry, own in assigned.items()})
+        shard = self._shards.add({entry.name: own.bg_bits for entry, own in assigned.items()})
         for entry, own in assigned.items():
             self._fg.write(
                 {
@@ -76,11 +76,9 @@ class AnchorTargetWriter:
                     **delta_columns(own.deltas),
                 }
             )
-            if entry.mirrored:
-                continue
             self._images.write(
                 {
-                    "image_id": entry.image_id,
+                    **entry.columns,
                     "shard": shard,
                     "anchors": own.anchors,
                     "feature_height": own.feature_size[0],
@@ -95,25 +93,26 @@ class AnchorTargets:
 
     def __init__(self, folder: Path) -> None:
         images = read_columns(Path(folder) / IMAGES_FILE, schemas.ANCHOR_IMAGES)
-        self._row = {image_id: row for row, image_id in enumerate(images["image_id"].tolist())}
+        entries = map(Entry, images["image_id"].tolist(), images["view"].tolist())
+        self._row = {entry: row for row, entry in enumerate(entries)}
         self._images = {name: values.tolist() for name, values in images.items()}
         self._rows = ImageRows(Path(folder) / FG_FILE, schemas.FG_ANCHORS)
         self._shards = ShardReader(Path(folder))
 
     def has_gt(self, image_id: str) -> bool:
         """Whether the image has a trainable gt box."""
-        return int(self._images["gt_boxes"][self._row[image_id]]) > 0
+        return int(self._images["gt_boxes"][self._row[Entry(image_id)]]) > 0
 
-    def has_anchor(self, image_id: str) -> bool:
-        """Whether the image has a fg or a bg anchor."""
-        own = self[Entry(image_id, False)]
+    def has_anchor(self, entry: Entry) -> bool:
+        """Whether an entry has a fg or a bg anchor."""
+        own = self[entry]
         return len(own.fg) > 0 or bool(own.bg_bits.any())
 
-    def __contains__(self, entry: Entry) -> bool:
-        return entry.image_id in self._row
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._row
 
     def __getitem__(self, entry: Entry) -> AnchorAssignment:
-        rows, row = self._rows[entry], self._row[entry.image_id]
+        rows, row = self._rows[entry], self._row[entry]
         shard, anchors, height, width = (
             self._images[name][row] for name in ("shard", "anchors", "feature_height", "feature_width")
         )
@@ -122,7 +121,7 @@ class AnchorTargets:
             deltas_of(rows),
             rows["matched_gt"].astype(np.int64),
             rows["max_iou"],
-            self._shards.read(shard, member_name(*entry)),
+            self._shards.read(shard, entry.name),
             anchors,
             (height, width),
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry, seen_boxes
-from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 
 
 class GroundTruth:
@@ -21,28 +21,30 @@ class GroundTruth:
         keep = ~(columns["difficult"] | columns["iscrowd"] | ignore)
         self._boxes = boxes_of(columns)[keep]
         self._labels = columns["label"][keep].astype(np.int64)
-        self._spans = _spans_of(columns["image_id"][keep])
+        self._spans = _spans_of(columns, keep)
         region = columns["iscrowd"] | ignore
         self._regions = boxes_of(columns)[region]
-        self._region_spans = _spans_of(columns["image_id"][region])
+        self._region_spans = _spans_of(columns, region)
 
     def __getitem__(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """gt_boxes (G, 4) float32 in resized pixels of the plain image, gt_labels (G,) int64."""
-        span = self._spans.get(image_id, slice(0, 0))
+        """gt_boxes (G, 4) float32 in resized pixels of the image in view 0, gt_labels (G,) int64 in any view."""
+        span = self._spans.get(Entry(image_id), slice(0, 0))
         return self._boxes[span], self._labels[span]
 
     def boxes(self, entry: Entry, width: int) -> np.ndarray:
         """gt_boxes (G, 4) of the image as the entry sees it."""
-        return seen_boxes(self[entry.image_id][0], entry, width)
+        span = self._spans.get(entry.stored, slice(0, 0))
+        return seen_boxes(self._boxes[span], entry, width)
 
     def regions(self, entry: Entry, width: int) -> np.ndarray:
         """(I, 4) float32 crowd and ignore regions of the image as the entry sees it, in resized pixels."""
-        span = self._region_spans.get(entry.image_id, slice(0, 0))
+        span = self._region_spans.get(entry.stored, slice(0, 0))
         return seen_boxes(self._regions[span], entry, width)
 
 
-def _spans_of(ids: np.ndarray) -> dict[str, slice]:
-    """Where each image's rows stand, which come one image after another."""
-    starts = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
-    ends = [*starts, len(ids)][1:]
-    return {str(ids[start]): slice(start, end) for start, end in zip(starts, ends, strict=True)}
+def _spans_of(columns: Columns, chosen: np.ndarray) -> dict[Entry, slice]:
+    """Where each entry's rows stand among the chosen, which come one entry after another."""
+    entries = list(map(Entry, columns["image_id"][chosen].tolist(), columns["view"][chosen].tolist()))
+    starts = [i for i in range(len(entries)) if i == 0 or entries[i] != entries[i - 1]]
+    ends = [*starts, len(entries)][1:]
+    return {entries[start]: slice(start, end) for start, end in zip(starts, ends, strict=True)}

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.shards import ShardReader, member_name
+from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 
 INDEX_FILE = "images.parquet"
@@ -24,9 +24,9 @@ class MapWriter:
         self._table = work.table(INDEX_FILE, schemas.FEATURE_IMAGES)
 
     def add(self, maps: Mapping[Entry, np.ndarray], size: tuple[int, int]) -> None:
-        """The maps, (..., Fh, Fw), of the entries of the image at hand; `size` is (H, W) of the resized image."""
+        """The maps, (..., Fh, Fw), of entries of the image at hand; they are of one scale, of one (H, W) `size`."""
         # A cell's channels side by side, as convolutions want them: a batch is then put together ten times as fast.
-        shard = self._shards.add({member_name(*entry): np.asfortranarray(array) for entry, array in maps.items()})
+        shard = self._shards.add({entry.name: np.asfortranarray(array) for entry, array in maps.items()})
         for entry, array in maps.items():
             self._table.write(
                 {
@@ -45,7 +45,7 @@ class FeatureMaps:
 
     def __init__(self, folder: Path) -> None:
         columns = read_columns(Path(folder) / INDEX_FILE, schemas.FEATURE_IMAGES)
-        entries = map(Entry, columns["image_id"].tolist(), columns["mirrored"].tolist())
+        entries = map(Entry, columns["image_id"].tolist(), columns["view"].tolist())
         sizes = zip(columns["height"].tolist(), columns["width"].tolist(), strict=True)
         self._entries = dict(zip(entries, zip(columns["shard"].tolist(), sizes, strict=True), strict=True))
         self._shards = ShardReader(Path(folder))
@@ -65,4 +65,4 @@ class FeatureMaps:
 
     def __getitem__(self, entry: Entry) -> np.ndarray:
         """(D, Fh, Fw) float16 or float32; (Fh, Fw) float16 of objectness."""
-        return self._shards.read(self._entries[entry][0], member_name(*entry))
+        return self._shards.read(self._entries[entry][0], entry.name)

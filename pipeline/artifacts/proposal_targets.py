@@ -83,7 +83,7 @@ class ProposalTargets:
         )
 
     def count_entries(self, images: int) -> int:
-        """Of so many images and their mirrors, where there are any; those without candidates count too."""
+        """How many views of so many images there are; those without candidates count too."""
         return self._rows.count_entries(images)
 
     def label_groups(self) -> Iterator[np.ndarray]:

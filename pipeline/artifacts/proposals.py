@@ -58,5 +58,5 @@ class StoredProposals:
         return RankedProposals(boxes_of(rows), rows["score"], rows["rank"])
 
     def count_entries(self, images: int) -> int:
-        """Of so many images and their mirrors, where there are any; those without proposals count too."""
+        """How many views of so many images there are; those without proposals count too."""
         return self._rows.count_entries(images)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import Entry, views_of
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
@@ -34,7 +34,7 @@ class ResizedImages:
         columns = read_columns(Path(folder) / "images.parquet", schemas.RESIZED_IMAGES)
         chosen = [i for i, own in enumerate(columns["split"]) if not splits or own in splits]
         self._infos = {
-            str(columns["image_id"][i]): ImageInfo(
+            Entry(str(columns["image_id"][i]), int(columns["view"][i])): ImageInfo(
                 str(columns["image_id"][i]),
                 (int(columns["height"][i]), int(columns["width"][i])),
                 (int(columns["original_height"][i]), int(columns["original_width"][i])),
@@ -43,20 +43,42 @@ class ResizedImages:
             )
             for i in chosen
         }
+        self._plain = [info for entry, info in self._infos.items() if entry.view == 0]
         self._shards = ShardReader(Path(folder))
 
     def __len__(self) -> int:
-        return len(self._infos)
+        """How many images there are."""
+        return len(self._plain)
 
     def __iter__(self) -> Iterator[ImageInfo]:
-        return iter(self._infos.values())
+        """The images in view 0."""
+        return iter(self._plain)
 
     def __getitem__(self, image_id: str) -> ImageInfo:
-        return self._infos[image_id]
+        """An image in view 0."""
+        return self._infos[Entry(image_id)]
+
+    def seen(self, entry: Entry) -> ImageInfo:
+        """An image as the entry sees it; a mirror has the size and scale of what it mirrors."""
+        return self._infos[entry.stored]
+
+    @property
+    def scales(self) -> int:
+        """At how many scales each of the images is stored."""
+        return max((entry.scale + 1 for entry in self._infos), default=1)
+
+    def views(self, mirror: bool) -> tuple[int, ...]:
+        """The views of each image, and their mirrors if wanted."""
+        return views_of(self.scales, mirror)
+
+    def entries(self, mirror: bool) -> Iterator[Entry]:
+        """All images in all views."""
+        views = self.views(mirror)
+        return (Entry(image.image_id, view) for image in self for view in views)
 
     def pixels(self, entry: Entry) -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
-        pixels = self._shards.read(self._infos[entry.image_id].shard, entry.image_id)
+        pixels = self._shards.read(self.seen(entry).shard, entry.stored.name)
         # OpenCV turns a row of pixels around in a fortieth of the time that NumPy takes to copy one backwards.
         return cv2.flip(pixels, 1) if entry.mirrored else pixels
 

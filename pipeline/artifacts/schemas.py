@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 def _schema(*fields: tuple[str, pa.DataType, str]) -> pa.Schema:
@@ -15,7 +15,8 @@ def _schema(*fields: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 
 _ID = ("image_id", pa.string(), "id")
-_MIRRORED = ("mirrored", pa.bool_(), "whether the image is seen mirrored left to right")
+_VIEW = ("view", pa.int8(), "0 plain, 1 mirrored left to right, then other scales")
+_STORED = ("view", pa.int8(), "0, or 2, 4, ... at the other scales of a training image")
 
 
 def _box(image: str) -> list[tuple[str, pa.DataType, str]]:
@@ -57,6 +58,7 @@ FINDINGS = _schema(
 )
 RESIZED_IMAGES = _schema(
     _ID,
+    _STORED,
     ("split", pa.string(), "train, val or test"),
     ("width", pa.int32(), "px, resized"),
     ("height", pa.int32(), "px, resized"),
@@ -67,11 +69,11 @@ RESIZED_IMAGES = _schema(
     ("shard", pa.string(), "npz file that holds the pixels"),
 )
 RESIZED_BOXES = _schema(
-    _ID, *_box("resized"), *[(f.name, f.type, f.metadata[b"unit"].decode()) for f in DATASET_BOXES][5:]
+    _ID, _STORED, *_box("resized"), *[(f.name, f.type, f.metadata[b"unit"].decode()) for f in DATASET_BOXES][5:]
 )
 FG_ANCHORS = _schema(
     _ID,
-    _MIRRORED,
+    _VIEW,
     ("anchor", pa.int32(), "index, y outer, x inner, then ratio, then scale"),
     _MATCHED_GT,
     _MAX_IOU,
@@ -79,6 +81,7 @@ FG_ANCHORS = _schema(
 )
 ANCHOR_IMAGES = _schema(
     _ID,
+    _VIEW,
     ("shard", pa.string(), "npz file that holds the packed bg bits"),
     ("anchors", pa.int32(), "number of anchors of the image, K"),
     ("feature_height", pa.int32(), "cells"),
@@ -87,14 +90,14 @@ ANCHOR_IMAGES = _schema(
 )
 PROPOSALS = _schema(
     _ID,
-    _MIRRORED,
+    _VIEW,
     ("rank", pa.int32(), "0 is the best"),
     ("score", pa.float32(), "fg probability, 0..1"),
     *_box("resized"),
 )
 PROPOSAL_TARGETS = _schema(
     _ID,
-    _MIRRORED,
+    _VIEW,
     ("rank", pa.int32(), "rank of the proposal, -1 for an appended gt box"),
     *_box("resized"),
     _MAX_IOU,
@@ -104,7 +107,7 @@ PROPOSAL_TARGETS = _schema(
 )
 FEATURE_IMAGES = _schema(
     _ID,
-    _MIRRORED,
+    _VIEW,
     ("width", pa.int32(), "px, resized"),
     ("height", pa.int32(), "px, resized"),
     ("feature_height", pa.int32(), "cells"),

@@ -31,11 +31,6 @@ _IN_EXTRA_FIELD = 0xFFFFFFFF
 _UTF8 = 0x800  # the flag of a name in UTF-8
 
 
-def member_name(image_id: str, mirrored: bool = False) -> str:
-    """The member that holds an image, or its mirror."""
-    return f"{image_id}.mirrored" if mirrored else image_id
-
-
 def shard_name(prefix: str, index: int) -> str:
     """The file name of a shard."""
     return f"{prefix}-{index:05d}.npz"

@@ -1,6 +1,6 @@
 """Parquet tables: deterministic, streamed writers and readers that open one image at a time.
 
-A table's rows stand in the order of its images (ascending `image_id`, the plain image before its mirror), and a row
+A table's rows stand in the order of its images (ascending `image_id`, then ascending `view`), and a row
 group never ends inside an image. One image is therefore found by the row groups' statistics and read with one group.
 """
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.atomic import atomic_file
+from pipeline.artifacts.image_views import count_views
 from pipeline.artifacts.schemas import SCHEMA_VERSION
 from pipeline.errors import InputError
 
@@ -26,6 +27,7 @@ Columns = dict[str, np.ndarray]
 
 _ROWS_PER_GROUP = 65_536
 _IMAGES_PER_GROUP = 64
+_VIEWS = 128  # more than there are views of an image
 
 
 class TableWriter:
@@ -51,7 +53,7 @@ class TableWriter:
         return self
 
     def write(self, columns: Mapping[str, Any]) -> None:
-        """Append the rows of one image or its mirror: a column each, equal lengths; a scalar repeats over the rows."""
+        """Append the rows of one image, or of one view: a column each, equal lengths; a scalar repeats over them."""
         rows = max((len(value) for value in columns.values() if _is_column(value)), default=1)
         if rows == 0:
             return
@@ -190,7 +192,7 @@ def delta_columns(deltas: np.ndarray) -> Columns:
 
 
 class ImageRows:
-    """Random access to the rows of one image, or of its mirror, in a table too large to hold.
+    """Random access to the rows of one image, or of one view of it, in a table too large to hold.
 
     Decoded row groups are kept up to `cache_bytes`, so that a small table is decoded once and a large one costs one
     row group a look-up while memory stays bounded.
@@ -200,11 +202,11 @@ class ImageRows:
         self._path = Path(path)
         self._file = open_parquet(path, schema)
         self._names = schema.names
-        self._has_mirrors = "mirrored" in schema.names
+        self._has_views = "view" in schema.names
         column = self._file.schema_arrow.get_field_index("image_id")
         metadata = self._file.metadata
         self._first_ids = [metadata.row_group(i).column(column).statistics.min for i in range(metadata.num_row_groups)]
-        self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, bool], slice], int]] = OrderedDict()
+        self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, int], slice], int]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._held = 0
 
@@ -213,10 +215,10 @@ class ImageRows:
         return int(self._file.metadata.num_rows)
 
     def count_entries(self, images: int) -> int:
-        """Of so many images and their mirrors, where the table has any; those without rows count too."""
-        column, metadata = self._file.schema_arrow.get_field_index("mirrored"), self._file.metadata
-        groups = range(metadata.num_row_groups)
-        return images * (2 if any(metadata.row_group(group).column(column).statistics.max for group in groups) else 1)
+        """How many views of so many images there are, as far as the table tells; those without rows count too."""
+        column, metadata = self._file.schema_arrow.get_field_index("view"), self._file.metadata
+        last = (metadata.row_group(group).column(column).statistics.max for group in range(metadata.num_row_groups))
+        return images * count_views(max(last, default=0))
 
     def groups(self, *names: str) -> Iterator[Columns]:
         """Some columns of the table, row group by row group."""
@@ -225,15 +227,15 @@ class ImageRows:
                 columns = _to_numpy(self._file.read_row_group(group, columns=list(names)))
             yield columns
 
-    def __getitem__(self, entry: tuple[str, bool]) -> Columns:
-        """The rows of `(image_id, mirrored)`; arrays of length 0 where the table has none."""
-        image_id, mirrored = entry
+    def __getitem__(self, entry: tuple[str, int]) -> Columns:
+        """The rows of `(image_id, view)`; arrays of length 0 where the table has none."""
+        image_id, view = entry
         group = bisect.bisect_right(self._first_ids, image_id) - 1
         columns, spans = self._load(max(group, 0))
-        span = spans.get((image_id, mirrored and self._has_mirrors), slice(0, 0))
+        span = spans.get((image_id, view if self._has_views else 0), slice(0, 0))
         return {name: values[span] for name, values in columns.items()}
 
-    def _load(self, group: int) -> tuple[Columns, dict[tuple[str, bool], slice]]:
+    def _load(self, group: int) -> tuple[Columns, dict[tuple[str, int], slice]]:
         if group in self._groups:
             self._groups.move_to_end(group)
         else:
@@ -241,8 +243,8 @@ class ImageRows:
                 return {name: np.empty(0) for name in self._names}, {}
             with _decoding(self._path):
                 table = self._file.read_row_group(group, columns=self._names)
-            spans = _spans(table, self._has_mirrors)
-            columns = _to_numpy(table.drop_columns([n for n in ("image_id", "mirrored") if n in table.column_names]))
+            spans = _spans(table, self._has_views)
+            columns = _to_numpy(table.drop_columns([n for n in ("image_id", "view") if n in table.column_names]))
             size = sum(values.nbytes for values in columns.values())
             self._groups[group] = (columns, spans, size)
             self._held += size
@@ -251,16 +253,16 @@ class ImageRows:
         return self._groups[group][:2]
 
 
-def _spans(table: pa.Table, has_mirrors: bool) -> dict[tuple[str, bool], slice]:
+def _spans(table: pa.Table, has_views: bool) -> dict[tuple[str, int], slice]:
     ids = table.column("image_id").combine_chunks().dictionary_encode()
-    codes = np.asarray(ids.indices, dtype=np.int64) * 2
-    if has_mirrors:
-        codes += np.asarray(table.column("mirrored").combine_chunks()).astype(np.int64)
+    codes = np.asarray(ids.indices, dtype=np.int64) * _VIEWS
+    if has_views:
+        codes += np.asarray(table.column("view").combine_chunks()).astype(np.int64)
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     ends = np.append(starts[1:], len(codes))
     names = ids.dictionary.to_pylist()
     return {
-        (names[codes[start] // 2], bool(codes[start] % 2)): slice(int(start), int(end))
+        (names[codes[start] // _VIEWS], int(codes[start]) % _VIEWS): slice(int(start), int(end))
         for start, end in zip(starts, ends, strict=True)
     }
 

@@ -23,6 +23,11 @@ def resized_size(height: int, width: int, params: ResizeParams) -> tuple[int, in
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def scales_of(params: ResizeParams) -> list[ResizeParams]:
+    """The rule of each scale at which training images are seen: `shorter_side`, then `extra_sides`."""
+    return [params, *(params.model_copy(update={"shorter_side": side}) for side in params.extra_sides)]
+
+
 def resize_rgb(pixels: npt.NDArray[np.uint8], params: ResizeParams) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 pixels resized by the rule: bilinear (OpenCV's INTER_LINEAR), rounded to uint8."""
     height, width = resized_size(pixels.shape[0], pixels.shape[1], params)

@@ -68,7 +68,7 @@ def export_proposals(
 
 
 def _to_original(stored: StoredProposals, image: ImageInfo) -> Proposals:
-    own = stored[Entry(image.image_id, False)]
+    own = stored[Entry(image.image_id)]
     if not len(own):
         return Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     height, width = image.original_size

@@ -5,7 +5,7 @@ Shapes: B images; D channels; Fh, Fw feature map height, width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +31,7 @@ def write_maps(
     compute: Callable[[Views], Tensor],
     accelerator: Accelerator,
 ) -> None:
-    """The maps of all training images; an image and its mirror have one size and are computed together.
+    """The maps of all training images; views of one scale have one size and are computed together.
 
     Args:
         compute: from views of `source` to (B, D, Fh, Fw) maps.
@@ -39,24 +39,31 @@ def write_maps(
     Raises:
         InputError: a value is too large for `features.dtype`.
     """
-    seen = (False, True) if stage.params.base.mirror else (False,)
     ids = [image.image_id for image in images]
     name = stage.params.features.dtype
     dtype = {"float16": torch.float16, "float32": torch.float32}[name]
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         writer = MapWriter(work, "maps")
-        left = work.missing
-        batches = prefetch(lambda i: source.load([Entry(left[i], mirrored) for mirrored in seen]), range(len(left)))
-        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
-            with accelerator.autocast():
-                maps = compute(to_device(views, accelerator.device))
-            stored = as_stored(maps, dtype)
-            if not is_finite(stored):
-                raise InputError(
-                    f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
-                )
-            writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
+        batches = views_by_scale(source, work.missing, images.views(stage.params.base.mirror))
+        for scales in work.through(track(batches, stage.name, len(ids), done=work.found)):
+            for views in scales:
+                with accelerator.autocast():
+                    maps = compute(to_device(views, accelerator.device))
+                stored = as_stored(maps, dtype)
+                if not is_finite(stored):
+                    raise InputError(
+                        f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
+                    )
+                writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
     stage.log(f"maps of {count_text(len(ids), 'image')}" + (" and their mirrors" if stage.params.base.mirror else ""))
+
+
+def views_by_scale(source: ViewSource, ids: Sequence[str], views: Sequence[int]) -> Iterator[list[Views]]:
+    """Some views of each image, those of one scale together, loaded ahead."""
+    scales = [[view for view in views if view // 2 == scale] for scale in dict.fromkeys(view // 2 for view in views)]
+    return prefetch(
+        lambda i: [source.load([Entry(ids[i], view) for view in scale]) for scale in scales], range(len(ids))
+    )
 
 
 def as_stored(maps: Tensor, dtype: torch.dtype) -> Tensor:

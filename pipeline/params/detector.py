@@ -42,6 +42,15 @@ class ResizeParams(Section):
     longer_side: Count
     fixed_width: Count
     fixed_height: Count
+    extra_sides: list[Count] = Field(default_factory=list)  # files and bundles of before there were some lack it
+
+    @model_validator(mode="after")
+    def _each_scale_once(self) -> ResizeParams:
+        if self.extra_sides and self.rule == "fixed":
+            raise ValueError("extra_sides are of rule shorter_side; leave them empty, or change rule")
+        if len({self.shorter_side, *self.extra_sides}) <= len(self.extra_sides):
+            raise ValueError(f"extra_sides {self.extra_sides} and shorter_side {self.shorter_side} name a side twice")
+        return self
 
 
 class AnchorParams(Section):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.artifacts.image_views import views_of
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.resizing import scales_of
 from pipeline.errors import InputError
 from pipeline.feeding.enough import check_anchors, check_enough, check_enough_with_gt
 from pipeline.params.file import Params
@@ -44,7 +46,7 @@ def _schedules(params: Params) -> Iterator[tuple[str, Schedule]]:
 
 
 def _check_training(checked: Checked, params: Params, stage: str, batch: int) -> None:
-    views = 2 if params.base.mirror else 1
+    views = len(views_of(len(scales_of(params.resize)), params.base.mirror))
     total = checked.images["train"]
     if total == 0:
         return  # the dataset stage says so

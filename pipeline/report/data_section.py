@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.anchor_layout import grid_shapes
 from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.report import charts
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
@@ -28,8 +28,9 @@ def data_section(run: Run) -> PageSection:
     """Counts by split, findings, classes, sizes and the best IoU of each training box."""
     dataset, resize = run.need("dataset"), run.need("resize")
     images = read_columns(dataset / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
-    boxes = read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES)
-    rows = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "split", "width", "height"])
+    boxes = _plain(read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES))
+    names = ["image_id", "view", "split", "width", "height"]
+    rows = _plain(read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, names))
     classes = json.loads((resize / "classes.json").read_text(encoding="utf-8"))
     order = {image_id: i for i, image_id in enumerate(rows["image_id"])}
     image = np.array([order[image_id] for image_id in boxes["image_id"]], dtype=np.int64)
@@ -70,6 +71,11 @@ def data_section(run: Run) -> PageSection:
     else:
         parts += [by_class, Text("No training image has a box.", missing=True)]
     return PageSection("data", "The data", _LEAD, parts)
+
+
+def _plain(columns: Columns) -> Columns:
+    """The rows of view 0."""
+    return {name: values[columns["view"] == 0] for name, values in columns.items()}
 
 
 def _findings(run: Run) -> Part:

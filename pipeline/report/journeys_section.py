@@ -89,7 +89,7 @@ def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[l
     graph, recomputed = read_declared_graph(run.root), Recomputed(run, "train_head_step2")
     score = run.params.evaluate.confusion_score
     for image_id in image_ids:
-        entry = Entry(image_id, False)
+        entry = Entry(image_id)
         request = PanelRequest(run.command("resize"), run.root, entry, score, graph, run.params)
         journey = [
             (_OF_TRAINING["resize"], panels_of(run.command("resize"), run.root, entry, graph=graph, params=run.params)),

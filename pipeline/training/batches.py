@@ -211,7 +211,7 @@ class BatchLoader:
             anchors,
             rois,
             gt,
-            [self._images[entry.image_id].scale for entry in entries] if self._images else [],
+            [self._images.seen(entry).scale for entry in entries] if self._images else [],
             [*seeds, derive_seed(self._seed, self._stage, "dropout", iteration)],
             self._put_together(anchors, views.sizes) if self._put_together else None,
             put_rois_together(rois) if rois else None,

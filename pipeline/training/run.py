@@ -24,12 +24,8 @@ from pipeline.training.resumable import resumable
 
 
 def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, int]]:
-    """Every image, and its mirror if wanted, with its (H, W)."""
-    return {
-        Entry(image.image_id, mirrored): image.size
-        for image in images
-        for mirrored in ((False, True) if mirror else (False,))
-    }
+    """Every image in every view, and their mirrors if wanted, with its (H, W)."""
+    return {entry: images.seen(entry).size for entry in images.entries(mirror)}
 
 
 def entries_with_gt(

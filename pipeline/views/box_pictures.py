@@ -46,7 +46,7 @@ def dataset_picture(command: StageCommand, root: Path, wanted: Sequence[str] | N
     tiles = []
     for entry in images.choose(SPLITS, 4, wanted):
         pixels = images.pixels(entry.image_id)
-        gt = images.gt(Entry(entry.image_id, False), pixels.shape[1])
+        gt = images.gt(Entry(entry.image_id), pixels.shape[1])
         split = images.row(entry.image_id)["split"]
         caption = f"{split} {entry.image_id}: {count_text(len(gt), 'box', 'boxes')}"
         tiles.append(Tile(_with_gt_classes(pixels, gt, names), caption))
@@ -59,7 +59,7 @@ def resize_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     names = images.class_names()
     tiles = []
     for entry in images.choose(SPLITS, 4, wanted):
-        row = images.row(entry.image_id)
+        row = images.row(*entry.stored)
         before = f"{row['original_width']} x {row['original_height']}"
         caption = f"{_name(entry)}: {before} -> {row['width']} x {row['height']} px"
         tiles.append(Tile(_with_gt_classes(images.pixels(entry), images.gt_of(entry), names), caption))
@@ -127,8 +127,10 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     detections = ImageRows(root / command.out / "detections.parquet", schemas.DETECTIONS)
     tiles = []
     for entry in images.choose(_HELD_OUT, 2, wanted):
-        if entry.mirrored:
-            raise InputError(f"{entry.image_id}: images of val and test have no mirrors; name it without .mirrored")
+        if entry.view:
+            raise InputError(
+                f"{entry.name}: images of val and test have no mirrors, nor scales; name it {entry.image_id}"
+            )
         split = images.row(entry.image_id)["split"]
         pixels, gt, rows = images.pixels(entry), images.gt_of(entry), detections[entry]
         certain = np.flatnonzero(rows["score"] >= _SHOWN_SCORE)[:_MOST_DETECTIONS]
@@ -164,7 +166,7 @@ def _with_gt_classes(pixels: np.ndarray, gt: FlaggedGtBoxes, names: Sequence[str
 
 
 def _name(entry: Entry) -> str:
-    return entry.image_id + (" mirrored" if entry.mirrored else "")
+    return entry.caption
 
 
 def _range(scores: np.ndarray) -> str:

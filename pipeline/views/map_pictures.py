@@ -10,7 +10,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pipeline.artifacts.maps import FeatureMaps
-from pipeline.artifacts.shards import member_name
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
@@ -74,13 +73,13 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
         return encode_photo(contact_sheet(kept, 2), f"{command.stage}: keeps no maps, images are read")
     for entry in chosen:
         if entry not in maps:
-            raise InputError(f"{folder}: no map of {member_name(*entry)}; name another image or repro features")
+            raise InputError(f"{folder}: no map of {entry.name}; name another image or repro features")
         feature_map = maps[entry]
         mean = feature_map.astype(np.float32).mean(axis=0)
         pixels, _ = enlarged(images.pixels(entry), TILE_SIDE)
         depth, height, width = feature_map.shape
         tiles += [
-            Tile(pixels, member_name(*entry).replace(".", " ")),
+            Tile(pixels, entry.caption),
             Tile(
                 heat_map(mean, (pixels.shape[0], pixels.shape[1])),
                 f"mean of {depth} channels, {width} x {height} cells, {mean.min():.2f} to {mean.max():.2f}",

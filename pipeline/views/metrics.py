@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry
@@ -39,7 +38,7 @@ def metrics_of(command: StageCommand, root: Path) -> dict[str, float]:
         root: the project's folder, which the command's paths are relative to.
 
     Returns:
-        Counts are of images, boxes and so on; names in `per_image` count an image and its mirror as two; `MB` is
+        Counts are of images, boxes and so on; names in `per_image` count each view of an image as one; `MB` is
         10^6 bytes; shares and recalls are 0..1.
 
     Raises:
@@ -77,18 +76,17 @@ def _backbone(command: StageCommand, root: Path) -> dict[str, float]:
 
 def _resize(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
-    images = open_parquet(folder / "images.parquet", schemas.RESIZED_IMAGES).metadata.num_rows
+    images = _count_plain(folder / "images.parquet", schemas.RESIZED_IMAGES)
     return {"images": images, "MB": _megabytes(folder, "pixels-*.npz")}
 
 
 def _anchor_targets(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
-    images = open_parquet(folder / "images.parquet", schemas.ANCHOR_IMAGES).metadata.num_rows
+    views = open_parquet(folder / "images.parquet", schemas.ANCHOR_IMAGES).metadata.num_rows
     anchors = open_parquet(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
-    views = _views(anchors, images)
     with_fg = _views_with_rows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
     return {
-        "images": images,
+        "images": _count_plain(folder / "images.parquet", schemas.ANCHOR_IMAGES),
         "fg_anchors_per_image": _ratio(anchors.metadata.num_rows, views),
         "share_without_fg": _ratio(views - with_fg, views),
     }
@@ -119,7 +117,7 @@ def _recall(proposals: StoredProposals, resize: Path, ids: np.ndarray) -> float:
     gt = NetworkImages(resize)
     counter = RecallCounter([_ALL])
     for image_id in ids:
-        entry = Entry(str(image_id), False)
+        entry = Entry(str(image_id))
         counter.add(proposals[entry].boxes, gt.gt_of(entry).trainable.boxes)
     return counter.recall(_ALL, 0.5)
 
@@ -167,26 +165,23 @@ def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}  # type: ignore[misc]
 
 
-def _views(file: pq.ParquetFile, images: int) -> int:
-    """Images, with their mirrors where the table has any; those without rows count too."""
-    metadata = file.metadata
-    column = file.schema_arrow.get_field_index("mirrored")
-    groups = range(metadata.num_row_groups)
-    return images * (2 if any(metadata.row_group(group).column(column).statistics.max for group in groups) else 1)
+def _count_plain(path: Path, schema: pa.Schema) -> int:
+    """Images of an index that has a row a view."""
+    return int(np.count_nonzero(read_columns(path, schema, ["view"])["view"] == 0))
 
 
 def _views_with_rows(path: Path, schema: pa.Schema) -> int:
-    """Images and mirrors that have a row; a row group never ends inside an image."""
+    """Views of images that have a row; a row group never ends inside an image."""
     count = 0
-    for group in iterate_groups(path, columns_of(schema, "image_id", "mirrored")):
-        ids, mirrored = group["image_id"], group["mirrored"]
-        count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (mirrored[1:] != mirrored[:-1])))
+    for group in iterate_groups(path, columns_of(schema, "image_id", "view")):
+        ids, view = group["image_id"], group["view"]
+        count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (view[1:] != view[:-1])))
     return count
 
 
 def _image_ids(resize: Path, split: str) -> np.ndarray:
-    images = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "split"])
-    ids: np.ndarray = images["image_id"][images["split"] == split]
+    images = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "view", "split"])
+    ids: np.ndarray = images["image_id"][(images["split"] == split) & (images["view"] == 0)]
     return ids
 
 

@@ -16,8 +16,8 @@ def picture_of(command: StageCommand, root: Path, image_ids: list[str] | None = 
     Args:
         command: the stage's command line.
         root: the project's folder, which the command's paths are relative to.
-        image_ids: images to show, `ID` or `ID.mirrored`; None for the first few that have gt boxes. Stages that draw
-            no images pass over it.
+        image_ids: images to show, `ID`, `ID.mirrored`, `ID.view2`...; None for the first few with gt boxes. Stages that
+            draw no images pass over it.
 
     Raises:
         InputError: an artifact is missing or damaged, or an image is not in it.

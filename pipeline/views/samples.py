@@ -15,13 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import Entry, entry_named, seen_boxes
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError
-
-_MIRRORED = ".mirrored"
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,6 @@ def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names])
 
 
-def mirrored_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """(N, 4) boxes as they lie in the image of `width` px mirrored left to right."""
-    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-
-
 class _Index:
     """images.parquet and boxes.parquet of the dataset or the resize stage, one image at a time."""
 
@@ -79,19 +72,19 @@ class _Index:
             raise InputError(f"{path}: is no list of class names; dvc repro {self.folder.name}")
         return [str(name) for name in names]
 
-    def row(self, image_id: str) -> dict[str, object]:
-        """The image's row of images.parquet."""
-        rows = self._images[image_id, False]
+    def row(self, image_id: str, view: int = 0) -> dict[str, object]:
+        """The image's row of images.parquet, of one of the views that are stored."""
+        rows = self._images[image_id, view]
         if not len(rows["split"]):
             raise InputError(f"{self.folder / 'images.parquet'}: no image {image_id!r}; name one of its image_id")
         return {name: values[0] for name, values in rows.items()}
 
     def gt(self, entry: Entry, width: float) -> FlaggedGtBoxes:
         """All gt boxes of the image of `width` px, as the entry sees it."""
-        rows = self._boxes[entry.image_id, False]
+        rows = self._boxes[entry.stored]
         boxes = boxes_of(rows)
         return FlaggedGtBoxes(
-            mirrored_boxes(boxes, width) if entry.mirrored else boxes,
+            seen_boxes(boxes, entry, width),
             rows["label"].astype(np.int64),
             rows["difficult"].astype(bool),
             rows["iscrowd"].astype(bool),
@@ -103,7 +96,7 @@ class _Index:
         Args:
             splits: those that the stage works on; where none is named the first of them that has images is shown.
             count: number of entries where none is named.
-            wanted: image ids, with `.mirrored` at the end for a mirror, as members of shards are named.
+            wanted: names of entries, `ID`, `ID.mirrored` or `ID.view2` and so on.
 
         Raises:
             InputError: an image does not exist or is of another split, or there are no images.
@@ -113,27 +106,30 @@ class _Index:
         for own in splits:
             ids = self._first(own, count)
             if ids:
-                return [Entry(image_id, False) for image_id in ids]
+                return [Entry(image_id) for image_id in ids]
         raise InputError(
             f"{self.folder / 'images.parquet'}: holds no {' or '.join(splits)} images; dvc repro {self.folder.name}"
         )
 
     def _entry(self, name: str, splits: Sequence[str]) -> Entry:
-        image_id = name.removesuffix(_MIRRORED)
-        own = str(self.row(image_id)["split"])
+        entry = entry_named(name)
+        image_id = entry.image_id
+        own = str(self.row(*entry.stored)["split"])
         if own not in splits:
             raise InputError(
                 f"image {image_id!r} is a {own} image, this stage works on {' and '.join(splits)} images; "
                 "name one of those"
             )
-        return Entry(image_id, name != image_id)
+        return entry
 
     def _first(self, split: str, count: int) -> list[str]:
         chosen: list[str] = []
         others: list[str] = []
-        for group in iterate_groups(self.folder / "images.parquet", columns_of(self._schema, "image_id", "split")):
-            for image_id in group["image_id"][group["split"] == split]:
-                (chosen if len(self._boxes[image_id, False]["label"]) else others).append(str(image_id))
+        names = [name for name in ("image_id", "view", "split") if name in self._schema.names]
+        for group in iterate_groups(self.folder / "images.parquet", columns_of(self._schema, *names)):
+            own = (group["split"] == split) & (group.get("view", 0) == 0)
+            for image_id in group["image_id"][own]:
+                (chosen if len(self._boxes[image_id, 0]["label"]) else others).append(str(image_id))
                 if len(chosen) == count:
                     return chosen
         return sorted([*chosen, *others[: count - len(chosen)]])
@@ -166,12 +162,12 @@ class NetworkImages(_Index):
 
     def pixels(self, entry: Entry) -> np.ndarray:
         """(H, W, 3) uint8 RGB, as the entry sees it."""
-        pixels = self._shards.read(str(self.row(entry.image_id)["shard"]), entry.image_id)
+        pixels = self._shards.read(str(self.row(*entry.stored)["shard"]), entry.stored.name)
         return pixels[:, ::-1] if entry.mirrored else pixels
 
     def gt_of(self, entry: Entry) -> FlaggedGtBoxes:
         """Its gt boxes, as the entry sees it."""
-        return self.gt(entry, float(self.row(entry.image_id)["width"]))  # type: ignore[arg-type]
+        return self.gt(entry, float(self.row(*entry.stored)["width"]))  # type: ignore[arg-type]
 
     def scale(self, image_id: str) -> np.ndarray:
         """(4,) float32: resized px per original px of x1, y1, x2, y2."""

@@ -57,7 +57,7 @@ def work_through(folder: Path, log: list[str] | None = None, ids: list[str] = ID
             done.append(image_id)
             shard = maps.add({image_id: np.full((2, 3), int(image_id), np.float32)})
             size = dict.fromkeys(("width", "height", "feature_height", "feature_width"), 3)
-            index.write({"image_id": image_id, "mirrored": False, **size, "shard": shard})
+            index.write({"image_id": image_id, "view": 0, **size, "shard": shard})
             detections.write({"image_id": image_id, **rows_of(image_id)})
         told = [int(label) for columns in detections.groups() for label in columns["label"]]
         (folder / "labels.json").write_text(json.dumps(told))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts.shards import ShardReader, ShardWriter, member_name
+from pipeline.artifacts.shards import ShardReader, ShardWriter
 from pipeline.errors import InputError
 
 ARRAYS = {
@@ -81,10 +81,6 @@ def test_an_array_that_cannot_be_stored_leaves_no_partial_file(tmp_path: Path) -
     with pytest.raises(ValueError, match="Object arrays"), ShardWriter(tmp_path, "maps") as writer:
         writer.add({"good": np.ones(3), "bad": np.array([{}])})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_mirrors_are_members_of_their_own() -> None:
-    assert len({member_name("a"), member_name("a", True), member_name("b"), member_name("b", True)}) == 4
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files through /proc")

@@ -17,6 +17,7 @@ def ground_truth(folder: Path, difficult: list[bool]) -> GroundTruth:
     boxes = np.array([[0, 0, 9, 9], [1, 1, 5, 5], [2, 2, 8, 8]], dtype=np.float32)
     columns = {
         "image_id": np.array(["a", "a", "b"]),
+        "view": np.zeros(3, np.int8),
         **box_columns(boxes),
         "label": np.array([1, 2, 1], dtype=np.int16),
         "difficult": np.array(difficult),

@@ -42,7 +42,7 @@ def write_proposals(path: Path, counts: list[tuple[int, int]]) -> Rows:
         for image, both in enumerate(counts):
             for mirrored, count in zip((False, True), both, strict=True):
                 columns = proposals_of(image, mirrored, count)
-                table.write({"image_id": f"{image:05d}", "mirrored": mirrored, **columns})
+                table.write({"image_id": f"{image:05d}", "view": int(mirrored), **columns})
                 written[f"{image:05d}", mirrored] = columns
     return written
 
@@ -189,15 +189,15 @@ def test_rows_that_do_not_fit_leave_the_former_table_and_nothing_else(tmp_path: 
     write_proposals(path, [(1, 1)])
     before = path.read_bytes()
     with pytest.raises((pa.ArrowInvalid, ValueError)), TableWriter(path, schemas.PROPOSALS) as table:
-        table.write({"image_id": "a", "mirrored": False, **proposals_of(0, False, 2)})
-        table.write({"image_id": "b", "mirrored": False, **proposals_of(0, False, 2), **columns})
+        table.write({"image_id": "a", "view": 0, **proposals_of(0, False, 2)})
+        table.write({"image_id": "b", "view": 0, **proposals_of(0, False, 2), **columns})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["proposals.parquet"]
 
 
 def test_an_exception_while_writing_leaves_no_table(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), TableWriter(tmp_path / "p", schemas.PROPOSALS) as table:
-        table.write({"image_id": "a", "mirrored": False, **proposals_of(0, False, 2)})
+        table.write({"image_id": "a", "view": 0, **proposals_of(0, False, 2)})
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -256,7 +256,7 @@ class TestDamagedTable:
 
     def test_column_names_that_are_no_text(self, path: Path) -> None:
         whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2] + whole[len(whole) // 2 :].replace(b"mirrored", b"\xffirrored"))
+        path.write_bytes(whole[: len(whole) // 2] + whole[len(whole) // 2 :].replace(b"score", b"\xffcore"))
         assert all("not a readable Parquet file" in message for message in self.faults(path))
 
     def test_one_byte_of_the_values_flipped(self, path: Path) -> None:

@@ -39,6 +39,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
         schemas.RESIZED_BOXES,
         {
             "image_id": ["a"] * len(rows),
+            "view": [0] * len(rows),
             **{name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "label": [row[1] for row in rows],
             "difficult": [False] * len(rows),
@@ -46,7 +47,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
         },
     )
     one = {"width": WIDTH, "height": 160, "original_width": WIDTH, "original_height": 160}
-    one |= {"image_id": "a", "split": "train", "scale_x": 1.0, "scale_y": 1.0, "shard": "pixels_00000.npz"}
+    one |= {"image_id": "a", "view": 0, "split": "train", "scale_x": 1.0, "scale_y": 1.0, "shard": "pixels_00000.npz"}
     write_table(folder / "images.parquet", schemas.RESIZED_IMAGES, {key: [value] for key, value in one.items()})
     write_manifest(folder, "resize")
     return folder
@@ -69,7 +70,7 @@ def share(boxes: np.ndarray, region: list[float]) -> np.ndarray:
 def test_anchors_in_a_region_are_no_background(tmp_path: Path, label: int, crowd: bool, mirrored: bool) -> None:
     plain = assigned(resized(tmp_path / "plain", (CAR, 1, False)), tmp_path / "before")
     region = assigned(resized(tmp_path / "region", (CAR, 1, False), (REGION, label, crowd)), tmp_path / "after")
-    entry = Entry("a", mirrored)
+    entry = Entry("a", int(mirrored))
     trunk = new_trunk(PARAMS.backbone)
     anchors = anchor_grid(PARAMS.anchors, trunk.stride).exact(*trunk.feature_size(160, WIDTH)).numpy()
     seen = [WIDTH - REGION[2], REGION[1], WIDTH - REGION[0], REGION[3]] if mirrored else REGION
@@ -86,7 +87,7 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
     boxes = np.array([CAR, [120, 30, 180, 100], [80, 20, 120, 60], [70, 20, 118, 60]], np.float32)
     proposals = tmp_path / "proposals"
     proposals.mkdir()
-    columns = {"image_id": ["a"] * 4, "mirrored": [False] * 4, "rank": range(4), "score": [0.5] * 4}
+    columns = {"image_id": ["a"] * 4, "view": [0] * 4, "rank": range(4), "score": [0.5] * 4}
     columns |= {name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))}
     write_table(proposals / "proposals.parquet", schemas.PROPOSALS, columns)
     write_manifest(proposals, "proposals_step1")
@@ -94,7 +95,7 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
     out.mkdir()
     proposal_targets(Stage("proposal_targets_step2", PARAMS, out, {"resize": resize, "proposals": proposals}))
     rows = read_columns(out / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
-    plain = ~rows["mirrored"].astype(bool)
+    plain = rows["view"] == 0
     # The car, inside, half inside, 18 of 48 px inside, and the car again as an appended gt box.
     assert rows["label"][plain].tolist() == [1, -1, -1, 0, 1]
     assert boxes_of(rows)[plain][-1].tolist() == CAR
@@ -103,9 +104,9 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
 def test_regions_are_no_gt_and_mirror_with_the_image(tmp_path: Path) -> None:
     gt = GroundTruth(resized(tmp_path / "resize", (CAR, 1, False), (REGION, -1, False), ([0, 0, 9, 9], 1, True)))
     assert gt["a"][0].tolist() == [CAR] and gt["a"][1].tolist() == [1]
-    assert gt.regions(Entry("a", False), WIDTH).tolist() == [REGION, [0, 0, 9, 9]]
-    assert gt.regions(Entry("a", True), WIDTH).tolist() == [[10, 20, 100, 150], [191, 0, 200, 9]]
-    assert gt.regions(Entry("b", False), WIDTH).shape == (0, 4)
+    assert gt.regions(Entry("a"), WIDTH).tolist() == [REGION, [0, 0, 9, 9]]
+    assert gt.regions(Entry("a", 1), WIDTH).tolist() == [[10, 20, 100, 150], [191, 0, 200, 9]]
+    assert gt.regions(Entry("b"), WIDTH).shape == (0, 4)
 
 
 def test_a_split_without_images_is_told(tmp_path: Path) -> None:

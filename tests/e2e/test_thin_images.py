@@ -56,7 +56,7 @@ def test_thin_images_are_ordinary_in_every_stage(
     project = project_of(tmp_path / "project", changes, ordinary)
     run(project, *TRAIN, *JUDGE)
     anchors = read_columns(project.data / "anchor_targets/images.parquet", schemas.ANCHOR_IMAGES)
-    assert (anchors["anchors"] > 0).all() and len(anchors["anchors"]) == 4 + ordinary
+    assert (anchors["anchors"] > 0).all() and len(anchors["anchors"]) == 2 * (4 + ordinary)
     resized = read_columns(project.data / "resize/images.parquet", schemas.RESIZED_IMAGES)
     assert min(resized["height"].min(), resized["width"].min()) == 1
     proposals = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)

@@ -96,7 +96,7 @@ def test_gt_appended_gives_an_image_whose_proposals_all_miss_something_to_learn(
     head.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[1][0]))
     step = JointStep(trunk, rpn, head, grid, rule, RPN, TARGETS, HEAD)
     sample = AnchorSample(torch.arange(1), torch.arange(1, 9), torch.zeros(1, 4))
-    views = Views([Entry("a", False)], [size], images=torch.zeros(1, 3, *size, dtype=torch.uint8))
+    views = Views([Entry("a")], [size], images=torch.zeros(1, 3, *size, dtype=torch.uint8))
     step(Batch(views, [sample], [], [gt], [(1.0, 1.0)], [1, 2]))
     (rois,) = drawn
     right = int((pairwise_iou(rois, gt.boxes) >= 0.5).sum())

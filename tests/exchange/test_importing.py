@@ -80,15 +80,15 @@ def test_our_proposals_come_back_through_each_layout(
     succeed(project, STAGE)
     ours = read_columns(data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
     back = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
-    plain = {name: values[~ours["mirrored"]] for name, values in ours.items()}
-    plain_back = {name: values[~back["mirrored"]] for name, values in back.items()}
+    plain = {name: values[ours["view"] == 0] for name, values in ours.items()}
+    plain_back = {name: values[back["view"] == 0] for name, values in back.items()}
     for name in ("image_id", "rank"):
         assert plain[name].tolist() == plain_back[name].tolist()
     np.testing.assert_allclose(plain_back["score"], plain["score"], rtol=2e-5)
     np.testing.assert_allclose(boxes_of(plain_back), boxes_of(plain), atol=1e-3)
     # The mirror's are the plain image's, mirrored: all images of this run have one width.
     (width,) = {image.size[1] for image in ResizedImages(data / "resize", "train")}
-    seen_mirrored = {name: values[back["mirrored"]] for name, values in back.items()}
+    seen_mirrored = {name: values[back["view"] == 1] for name, values in back.items()}
     np.testing.assert_allclose(seen_mirrored["x1"], width - plain_back["x2"], atol=1e-4)
     np.testing.assert_array_equal(seen_mirrored["y1"], plain_back["y1"])
 
@@ -111,7 +111,7 @@ def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
     assert boxes.min() >= 0 and boxes.max() <= 320 and sizes.min() >= 8 * 0.75 - 1e-3
     assert set(rows["image_id"]) == set(files) - {"train_00002"}
     for image_id in set(rows["image_id"]):
-        own = rows["score"][(rows["image_id"] == image_id) & ~rows["mirrored"]]
+        own = rows["score"][(rows["image_id"] == image_id) & (rows["view"] == 0)]
         assert (np.diff(own) <= 0).all()
     succeed(project, TARGETS)
     succeed(project, HEAD)

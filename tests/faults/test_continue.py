@@ -124,10 +124,12 @@ def _write_images(folder: Path) -> None:
         for place, image_id in enumerate(work.through(work.missing)):
             pixels = np.random.default_rng(place).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
             size = {"width": WIDTH, "height": HEIGHT, "original_width": WIDTH, "original_height": HEIGHT}
-            row = {"image_id": image_id, "split": ids[image_id], "scale_x": 1.0, "scale_y": 1.0, **size}
+            row = {"image_id": image_id, "view": 0, "split": ids[image_id], "scale_x": 1.0, "scale_y": 1.0, **size}
             images.write({**row, "shard": shards.add({image_id: pixels})})
             own = {"label": 1, "difficult": False, "iscrowd": False}
-            boxes.write({"image_id": image_id, **own, **box_columns(np.array([[8, 8, 40, 40 + place % 20]]))})
+            boxes.write(
+                {"image_id": image_id, "view": 0, **own, **box_columns(np.array([[8, 8, 40, 40 + place % 20]]))}
+            )
 
 
 @pytest.fixture

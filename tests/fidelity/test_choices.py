@@ -46,7 +46,7 @@ def flipped(tiny_run: Project, tmp_path: Path) -> Path:
     images = ResizedImages(tiny_run.data / "resize")
     with ShardWriter(folder, "pixels") as shards:
         for image in images:
-            assert shards.add({image.image_id: images.pixels(Entry(image.image_id, False))[:, ::-1]}) == image.shard
+            assert shards.add({image.image_id: images.pixels(Entry(image.image_id))[:, ::-1]}) == image.shard
     write_manifest(folder, "resize")
     return folder
 

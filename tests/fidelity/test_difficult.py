@@ -82,7 +82,7 @@ def test_a_difficult_box_is_no_appended_candidate(tiny_run: Project, by_hand: Ru
     own = boxes["image_id"] == image_id
     table = by_hand("proposal_targets_step2", resize=resize) / "proposal_targets.parquet"
     rows = read_columns(table, schemas.PROPOSAL_TARGETS)
-    appended = (rows["rank"] == -1) & (rows["image_id"] == image_id) & ~rows["mirrored"]
+    appended = (rows["rank"] == -1) & (rows["image_id"] == image_id) & (rows["view"] == 0)
     assert rows["x1"][appended].tolist() == boxes["x1"][own & ~boxes["difficult"]].tolist()
     assert appended.sum() == own.sum() - 1 >= 1
 

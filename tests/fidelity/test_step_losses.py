@@ -95,7 +95,7 @@ def batch_of(maps: list[np.ndarray], anchors: list[AnchorSample], rois: list[RoI
     padded = np.zeros((len(maps), DEPTH, height, width), np.float32)
     for target, own in zip(padded, maps, strict=True):
         target[:, : own.shape[1], : own.shape[2]] = own
-    entries = [Entry(str(i), False) for i in range(len(maps))]
+    entries = [Entry(str(i)) for i in range(len(maps))]
     return Batch(Views(entries, SIZES[: len(maps)], maps=torch.from_numpy(padded)), anchors, rois, [], [], [0, 0, 0])
 
 
@@ -235,7 +235,7 @@ def test_joint_step_has_the_losses_of_both_heads_on_the_rois_that_it_drew(low: f
     gt = GtBoxes(torch.tensor([[8.0, 8, 60, 50], [40, 20, 100, 90], [2, 60, 40, 92]]), torch.tensor([2, 3, 1]))
     sample = AnchorSample(torch.tensor([7, 60]), torch.arange(100, 120), torch.randn(2, 4, generator=draw))
     images = torch.randint(0, 256, (1, 3, 96, 112), generator=draw, dtype=torch.uint8)
-    batch = Batch(Views([Entry("a", False)], [(96, 112)], images=images), [sample], [], [gt], [(1.0, 1.0)], [1, 2])
+    batch = Batch(Views([Entry("a")], [(96, 112)], images=images), [sample], [], [gt], [(1.0, 1.0)], [1, 2])
     seen: dict[str, tuple[object, object]] = {}
     for name, module in (("rpn", rpn), ("head", head)):
         module.register_forward_hook(lambda _, given, made, name=name: seen.update({name: (given, made)}))

@@ -89,7 +89,7 @@ def truths_of(run: Project, entry: Entry, width: int) -> tuple[np.ndarray, np.nd
 
 def entries_of(run: Project) -> list[tuple[Entry, tuple[int, int]]]:
     images = ResizedImages(run.data / "resize", "train")
-    return [(Entry(image.image_id, mirrored), image.size) for image in images for mirrored in (False, True)]
+    return [(Entry(image.image_id, view), image.size) for image in images for view in (0, 1)]
 
 
 def params_of(run: Project) -> dict[str, Any]:

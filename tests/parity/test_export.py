@@ -69,7 +69,7 @@ def test_a_trained_network_detects_the_same_when_exported(tiny_run: Project, tin
     network = ours((trunk, rpn, load_head(folders[2], trunk.out_channels, trunk.stride, params.roi_head)), params)
     model, images, total = load_exported(tiny_export), ResizedImages(tiny_run.data / "resize", "test"), Differences()
     for info in images:
-        pixels = torch.from_numpy(images.pixels(Entry(info.image_id, False)).copy()).permute(2, 0, 1)
+        pixels = torch.from_numpy(images.pixels(Entry(info.image_id)).copy()).permute(2, 0, 1)
         total.add(differences(detect_with_ours(network, pixels), detect_with_theirs(model, pixels)))
     assert not total.unpaired
     assert total.pairs >= 6 * 5

@@ -17,7 +17,7 @@ from pipeline.feeding.prefetching import pinned, prefetch, to_device
 from pipeline.feeding.views import ImageViews, MapViews
 from pipeline.training.batches import AnchorSampler, Batch, BatchLoader, RoISampler
 
-A, A_MIRRORED, B, C = Entry("a", False), Entry("a", True), Entry("b", False), Entry("c", False)
+A, A_MIRRORED, B, C = Entry("a"), Entry("a", 1), Entry("b"), Entry("c")
 SIZES = {A: (32, 48), A_MIRRORED: (32, 48), B: (64, 32), C: (16, 16)}
 
 

@@ -46,7 +46,7 @@ def schedule(iterations: int, drops: tuple[int, ...] = (), warmup: int = 0) -> S
 
 
 def batch(iteration: int) -> Batch:
-    names = [Entry(f"{iteration:03d}_a", False), Entry(f"{iteration:03d}_b", True)]
+    names = [Entry(f"{iteration:03d}_a"), Entry(f"{iteration:03d}_b", 1)]
     maps = torch.full((2, 1, 1, 1), float(iteration))
     return Batch(Views(names, [(1, 1), (1, 1)], maps=maps), [], [], [], [], [])
 

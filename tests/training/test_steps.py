@@ -87,7 +87,7 @@ def cached(maps: list[Tensor], anchors: list[AnchorSample], rois: list[RoISample
     height, width = max(m.shape[1] for m in maps), max(m.shape[2] for m in maps)
     padded = torch.stack([nn.functional.pad(m, (0, width - m.shape[2], 0, height - m.shape[1])) for m in maps])
     sizes = [(m.shape[1] * STRIDE, m.shape[2] * STRIDE) for m in maps]
-    entries = [Entry(str(i), False) for i in range(len(maps))]
+    entries = [Entry(str(i)) for i in range(len(maps))]
     return Batch(Views(entries, sizes, maps=padded), anchors, rois, [], [], list(range(len(maps) + 1)))
 
 
@@ -182,7 +182,7 @@ def joint_batch(gt_of_second: GtBoxes) -> Batch:
         AnchorSample(torch.tensor([3, 30]), torch.arange(40, 50), torch.randn(2, 4, generator=DRAW)),
         AnchorSample(torch.arange(0), torch.arange(0, 12), torch.zeros(0, 4)),
     ]
-    entries = [Entry("a", False), Entry("b", True)]
+    entries = [Entry("a"), Entry("b", 1)]
     return Batch(Views(entries, sizes, images=images), anchors, [], gt, [(1.0, 1.0), (0.5, 0.5)], [1, 2, 3])
 
 
@@ -265,7 +265,7 @@ def test_joint_step_trains_on_images_thinner_than_a_stride_and_without_anchors()
     images = torch.randint(0, 256, (2, 3, 3, 96), generator=DRAW, dtype=torch.uint8)
     no_anchor = AnchorSample(torch.arange(0), torch.arange(0), torch.zeros(0, 4))
     gt = [GtBoxes(torch.tensor([[10.0, 0, 40, 3]]), torch.tensor([1])), NO_GT]
-    views = Views([Entry("a", False), Entry("b", True)], [(3, 96), (1, 96)], images=images)
+    views = Views([Entry("a"), Entry("b", 1)], [(3, 96), (1, 96)], images=images)
     batch = Batch(views, [no_anchor, no_anchor], [], gt, [(1.0, 1.0), (1.0, 1.0)], [1, 2, 3])
     losses, found = gradients(step, batch)
     assert [losses["rpn_objectness"].item(), losses["rpn_box"].item()] == [0, 0]

@@ -36,7 +36,7 @@ class Net(nn.Module):
 def batch(iteration: int) -> Batch:
     generator = torch.Generator().manual_seed(iteration)
     maps = torch.randn(2, 3, 9, 9, generator=generator)
-    return Batch(Views([Entry(f"image{iteration}", False)] * 2, [(9, 9)] * 2, maps=maps), [], [], [], [], [iteration])
+    return Batch(Views([Entry(f"image{iteration}")] * 2, [(9, 9)] * 2, maps=maps), [], [], [], [], [iteration])
 
 
 def batches(left: range) -> Iterator[Batch]:

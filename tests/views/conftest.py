@@ -13,7 +13,8 @@ import yaml
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.shards import ShardWriter, member_name
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.views.command import StageCommand
 
@@ -73,7 +74,7 @@ def _write_images(data: Path) -> None:
             for image_id, rows in GT.items():
                 flags = {"label": [row[4] for row in rows], "difficult": [row[5] for row in rows]}
                 boxes = np.array([row[:4] for row in rows]).reshape(-1, 4) * scale
-                table.write({"image_id": image_id, **box_columns(boxes), **flags, "iscrowd": False})
+                table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": False})
         (data / folder / "classes.json").write_text(json.dumps(["background", "ellipse", "triangle"]))
     with TableWriter(data / "dataset/images.parquet", schemas.DATASET_IMAGES) as table:
         for image_id, split in SPLITS.items():
@@ -98,7 +99,7 @@ def _write_images(data: Path) -> None:
             sizes = {"width": WIDTH, "height": HEIGHT, "original_width": 2 * WIDTH, "original_height": 2 * HEIGHT}
             shard = shards.add({image_id: pixels_of(image_id)})
             scales = {"scale_x": 0.5, "scale_y": 0.5}
-            table.write({"image_id": image_id, "split": split, **sizes, **scales, "shard": shard})
+            table.write({"image_id": image_id, "view": 0, "split": split, **sizes, **scales, "shard": shard})
 
 
 def _write_targets(data: Path) -> None:
@@ -110,17 +111,19 @@ def _write_targets(data: Path) -> None:
         ShardWriter(data / "anchor_targets", "bg") as shards,
     ):
         for image_id in ("a", "b", "c"):
-            bits = {member_name(image_id, mirrored): np.packbits(np.ones(16, bool)) for mirrored in (False, True)}
+            bits = {Entry(image_id, int(mirrored)).name: np.packbits(np.ones(16, bool)) for mirrored in (False, True)}
             size = {"anchors": 16, "feature_height": 4, "feature_width": 4, "gt_boxes": 1}
-            images.write({"image_id": image_id, "shard": shards.add(bits), **size})
+            shard = shards.add(bits)
+            for view in (0, 1):
+                images.write({"image_id": image_id, "view": view, "shard": shard, **size})
         # The anchors of "a" are 20 px to the right of their gt box and as large; its mirror has one to the left.
         deltas = {"dx": -20 / 30, "dy": 0.0, "dw": 0.0, "dh": 0.0}
         own = {"anchor": [3, 5], "matched_gt": [0, 0], "max_iou": [0.7, 0.8]}
-        anchors.write({"image_id": "a", "mirrored": False, **own, **deltas})
+        anchors.write({"image_id": "a", "view": 0, **own, **deltas})
         own = {"anchor": [4], "matched_gt": [0], "max_iou": [0.7]}
-        anchors.write({"image_id": "a", "mirrored": True, **own, **deltas, "dx": 20 / 30})
+        anchors.write({"image_id": "a", "view": 1, **own, **deltas, "dx": 20 / 30})
         own = {"anchor": [1, 2, 3], "matched_gt": [0] * 3, "max_iou": [0.7] * 3}
-        anchors.write({"image_id": "c", "mirrored": False, **own, **deltas})
+        anchors.write({"image_id": "c", "view": 0, **own, **deltas})
     with TableWriter(data / "proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
         # Of the two trainable gt boxes of plain images, one is reached with IoU .5: that of "a", by the second.
         boxes = np.array([[60, 40, 95, 75], [12, 20, 40, 60]])
@@ -132,15 +135,15 @@ def _write_targets(data: Path) -> None:
         deltas = {"dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0, "max_iou": 0.5, "matched_gt": 0}
         boxes = np.array([[60, 40, 95, 75], [15, 25, 45, 65], [50, 5, 70, 25], [10, 20, 40, 60]])
         own = {"rank": [0, 1, 2, -1], "label": [0, 1, -1, 1], **box_columns(boxes)}
-        table.write({"image_id": "a", "mirrored": False, **own, **deltas})
+        table.write({"image_id": "a", "view": 0, **own, **deltas})
         own = {"rank": [0, -1], "label": [0, 1], **box_columns(boxes[:2])}
-        table.write({"image_id": "a", "mirrored": True, **own, **deltas})
+        table.write({"image_id": "a", "view": 1, **own, **deltas})
 
 
 def _proposals(image_id: str, mirrored: bool, boxes: np.ndarray) -> dict[str, object]:
     scores = np.linspace(0.9, 0.8, len(boxes))
     own = {"rank": np.arange(len(boxes)), "score": scores, **box_columns(boxes)}
-    return {"image_id": image_id, "mirrored": mirrored, **own}
+    return {"image_id": image_id, "view": int(mirrored), **own}
 
 
 def _write_features(data: Path) -> None:
@@ -152,9 +155,9 @@ def _write_features(data: Path) -> None:
         for image_id in ("a", "b", "c"):
             feature_map = np.zeros((3, 4, 5), dtype=np.float16)
             feature_map[:, 3, 0] = 2.0
-            members = {member_name(image_id, mirrored): feature_map for mirrored in (False, True)}
-            members[member_name(image_id, True)] = feature_map[:, :, ::-1]
+            members = {Entry(image_id, int(mirrored)).name: feature_map for mirrored in (False, True)}
+            members[Entry(image_id, 1).name] = feature_map[:, :, ::-1]
             shard = shards.add(members)
             size = {"width": WIDTH, "height": HEIGHT, "feature_height": 4, "feature_width": 5, "shard": shard}
             for mirrored in (False, True):
-                table.write({"image_id": image_id, "mirrored": mirrored, **size})
+                table.write({"image_id": image_id, "view": int(mirrored), **size})

@@ -15,7 +15,7 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
-from pipeline.artifacts.shards import ShardWriter, member_name
+from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, write_table
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
@@ -101,7 +101,7 @@ def _write_images(data: Path) -> None:
                 boxes = np.array([row[:4] for row in rows]) * scale
                 flags = {name: [row[place] for row in rows] for place, name in ((4, "label"), (5, "difficult"))}
                 iscrowd = [row[6] for row in rows]
-                table.write({"image_id": image_id, **box_columns(boxes), **flags, "iscrowd": iscrowd})
+                table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": iscrowd})
     empty = {name: [] for name in schemas.FINDINGS.names}
     write_table(data / "dataset/findings.parquet", schemas.FINDINGS, empty)
     with (
@@ -113,7 +113,7 @@ def _write_images(data: Path) -> None:
             original = cv2.resize(_pixels(image_id), (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_NEAREST)
             file = f"dataset/images/{image_id}.png"
             cv2.imwrite(str(data / file), original[:, :, ::-1])
-            own = {"image_id": image_id, "split": split}
+            own = {"image_id": image_id, "view": 0, "split": split}
             originals.write({**own, "file": file, "width": 2 * WIDTH, "height": 2 * HEIGHT})
             size = {"width": WIDTH, "height": HEIGHT, "original_width": 2 * WIDTH, "original_height": 2 * HEIGHT}
             shard = shards.add({image_id: _pixels(image_id)})
@@ -142,13 +142,15 @@ def _write_anchor_targets(data: Path) -> None:
                 iou = pair_iou(every[:, None], gt) if len(gt) else np.zeros((len(every), 1))
                 best = iou.max(axis=1)
                 fg = np.flatnonzero(usable & (best >= 0.5))
-                bits[member_name(image_id, mirrored)] = np.packbits(usable & (best < 0.3))
+                bits[Entry(image_id, int(mirrored)).name] = np.packbits(usable & (best < 0.3))
                 matched = iou[fg].argmax(axis=1)
                 deltas = encoded(every[fg], gt[matched]) if len(fg) else np.zeros((0, 4))
                 own = {"anchor": fg, "matched_gt": matched, "max_iou": best[fg], **delta_columns(deltas)}
-                table.write({"image_id": image_id, "mirrored": mirrored, **own})
+                table.write({"image_id": image_id, "view": int(mirrored), **own})
             size = {"anchors": len(every), "feature_height": HEIGHT // STRIDE, "feature_width": WIDTH // STRIDE}
-            images.write({"image_id": image_id, "shard": shards.add(bits), **size, "gt_boxes": len(gt_boxes(image_id))})
+            shard, count = shards.add(bits), len(gt_boxes(image_id))
+            for view in (0, 1):
+                images.write({"image_id": image_id, "view": view, "shard": shard, **size, "gt_boxes": count})
 
 
 def _objectness() -> np.ndarray:
@@ -159,7 +161,7 @@ def _objectness() -> np.ndarray:
 def _proposal_rows(image_id: str, mirrored: bool) -> dict[str, object]:
     boxes = turned(PROPOSALS) if mirrored else PROPOSALS
     own = {"rank": np.arange(len(boxes)), "score": np.linspace(0.95, 0.45, len(boxes)), **box_columns(boxes)}
-    return {"image_id": image_id, "mirrored": mirrored, **own}
+    return {"image_id": image_id, "view": int(mirrored), **own}
 
 
 def _write_proposals(data: Path) -> None:
@@ -173,7 +175,7 @@ def _write_proposals(data: Path) -> None:
     with ChunkedWork(data / "proposals_step3", ["a", "c"]) as work:
         maps = MapWriter(work, "objectness")
         for image_id in work.through(work.missing):
-            maps.add({Entry(image_id, False): _objectness()}, (HEIGHT, WIDTH))
+            maps.add({Entry(image_id): _objectness()}, (HEIGHT, WIDTH))
 
 
 def _write_proposal_targets(data: Path) -> None:
@@ -191,7 +193,7 @@ def _write_proposal_targets(data: Path) -> None:
                 deltas = np.where(label[:, None] > 0, encoded(boxes, gt[matched]) / DELTA_STD, 0)
                 rank = [*range(len(PROPOSALS)), *([-1] * len(gt))]
                 own = {"rank": rank, **box_columns(boxes), "max_iou": best, "matched_gt": matched, "label": label}
-                table.write({"image_id": "a", "mirrored": mirrored, **own, **delta_columns(deltas)})
+                table.write({"image_id": "a", "view": int(mirrored), **own, **delta_columns(deltas)})
 
 
 def feature_map() -> np.ndarray:
@@ -204,7 +206,7 @@ def _write_features(data: Path) -> None:
     with ChunkedWork(data / "features", ["a", "c"]) as work:
         maps = MapWriter(work, "maps")
         for image_id in work.through(work.missing):
-            both = {Entry(image_id, False): feature_map(), Entry(image_id, True): feature_map()[:, :, ::-1]}
+            both = {Entry(image_id): feature_map(), Entry(image_id, 1): feature_map()[:, :, ::-1]}
             maps.add(both, (HEIGHT, WIDTH))
 
 
@@ -221,7 +223,7 @@ def _write_detections(data: Path) -> None:
     with ChunkedWork(folder, ["t"]) as work:
         maps = MapWriter(work, "objectness")
         for image_id in work.through(work.missing):
-            maps.add({Entry(image_id, False): _objectness()}, (HEIGHT, WIDTH))
+            maps.add({Entry(image_id): _objectness()}, (HEIGHT, WIDTH))
     gt = np.array([row[:4] for row in GT["t"]], np.float32) * 2
     flags = [np.array([row[place] for row in GT["t"]]) for place in (4, 5, 6)]
     truth = GtRows(np.zeros(len(gt), np.int64), flags[0], gt, flags[1], flags[2])

@@ -185,7 +185,7 @@ def test_kinds_judged_here_are_those_of_the_evaluation(tiny_run: Project) -> Non
     without = type(graph)({"detect_step4": stored}, {})
     shown = 0
     for place in range(6):
-        entry = Entry(f"test_{place:05d}", False)
+        entry = Entry(f"test_{place:05d}")
         params = load_params(tiny_run.root / "params.yaml")
         found, here = (
             judged_detections(PanelRequest(stored, tiny_run.root, entry, 0.5, own, params)) for own in (graph, without)

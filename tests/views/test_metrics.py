@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import TableWriter
+from pipeline.artifacts.tables import TableWriter, read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
@@ -45,7 +45,10 @@ def test_anchor_targets_count_mirrors_and_images_without_fg(handmade: Path, comm
 def test_anchor_targets_of_a_run_without_mirrors(handmade: Path, command: Command) -> None:
     own = {"anchor": [1, 2], "matched_gt": [0, 0], "max_iou": [0.7, 0.7], "dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0}
     with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS) as table:
-        table.write({"image_id": "c", "mirrored": False, **own})
+        table.write({"image_id": "c", "view": 0, **own})
+    index = handmade / "data/anchor_targets/images.parquet"
+    rows = read_columns(index, schemas.ANCHOR_IMAGES)
+    write_table(index, schemas.ANCHOR_IMAGES, {name: values[rows["view"] == 0] for name, values in rows.items()})
     figures = metrics_of(command("anchor_targets"), handmade)
     assert figures["fg_anchors_per_image"] == pytest.approx(2 / 3)
     assert figures["share_without_fg"] == pytest.approx(2 / 3)
@@ -156,8 +159,8 @@ def test_mirrors_found_in_a_later_row_group_count(handmade: Path, command: Comma
     own = {"rank": [0], "score": [0.5], "x1": [0], "y1": [0], "x2": [9], "y2": [9]}
     with TableWriter(handmade / "data/proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
         for index in range(100):
-            table.write({"image_id": f"a{index:03d}", "mirrored": False, **own})
-        table.write({"image_id": "c", "mirrored": True, **own})
+            table.write({"image_id": f"a{index:03d}", "view": 0, **own})
+        table.write({"image_id": "c", "view": 1, **own})
     assert metrics_of(command("proposals_step1"), handmade)["proposals_per_image"] == pytest.approx(101 / 6)
 
 

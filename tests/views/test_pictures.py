@@ -132,7 +132,7 @@ def test_only_the_best_proposals_are_drawn(handmade: Path, command: Command) -> 
     boxes = np.array([[20, 20, 50, 50]] * 15 + [[60, 40, 95, 75]], dtype=np.float32)
     with TableWriter(handmade / "data/proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
         own = {"rank": np.arange(16), "score": np.linspace(0.9, 0.1, 16), **box_columns(boxes)}
-        table.write({"image_id": "a", "mirrored": False, **own})
+        table.write({"image_id": "a", "view": 0, **own})
     pixels = tile(picture_of(command("proposals_step1"), handmade, ["a"]), 1)
     assert has_frame(pixels, (20, 20, 50, 50), ORANGE)
     assert not has_frame(pixels, (60, 40, 95, 75), ORANGE)
@@ -170,11 +170,11 @@ def test_heat_map_of_equal_values_is_one_colour() -> None:
 
 def test_images_with_gt_boxes_come_first(handmade: Path) -> None:
     for images in (NetworkImages(handmade / "data/resize"), OriginalImages(handmade / "data/dataset", handmade)):
-        assert images.choose(["train"], 2, None) == [Entry("a", False), Entry("c", False)]
-        assert images.choose(["train"], 3, None) == [Entry("a", False), Entry("b", False), Entry("c", False)]
-        assert images.choose(["test"], 5, None) == [Entry("t", False)]
-        assert images.choose(["train", "val", "test"], 1, []) == [Entry("a", False)]
-        assert images.choose(["train"], 1, ["b", "a.mirrored"]) == [Entry("b", False), Entry("a", True)]
+        assert images.choose(["train"], 2, None) == [Entry("a"), Entry("c")]
+        assert images.choose(["train"], 3, None) == [Entry("a"), Entry("b"), Entry("c")]
+        assert images.choose(["test"], 5, None) == [Entry("t")]
+        assert images.choose(["train", "val", "test"], 1, []) == [Entry("a")]
+        assert images.choose(["train"], 1, ["b", "a.mirrored"]) == [Entry("b"), Entry("a", 1)]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(
 def test_targets_of_another_run_are_told(handmade: Path, command: Command) -> None:
     own = {"anchor": 1, "matched_gt": 7, "max_iou": 0.7, "dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0}
     with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS) as table:
-        table.write({"image_id": "a", "mirrored": False, **own})
+        table.write({"image_id": "a", "view": 0, **own})
     with pytest.raises(InputError, match="other images"):
         picture_of(command("anchor_targets"), handmade, ["a"])
 
@@ -256,7 +256,7 @@ def test_one_row_group_is_read_and_no_more(handmade: Path, command: Command) -> 
     own = {"rank": np.arange(1000), "score": 0.5, **box_columns(boxes)}
     with TableWriter(path, schemas.PROPOSALS) as table:
         for image_id in ("a", *(f"b{i:03d}" for i in range(200)), "c"):
-            table.write({"image_id": image_id, "mirrored": False, **own})
+            table.write({"image_id": image_id, "view": 0, **own})
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
@@ -292,7 +292,7 @@ def test_decoded_anchors_are_those_of_the_parameters(tiny_run: Project) -> None:
     for image in images:
         size = index[image.image_id, False]
         anchors = grid(int(size["feature_height"][0]), int(size["feature_width"][0])).numpy()
-        for entry in (Entry(image.image_id, False), Entry(image.image_id, True)):
+        for entry in (Entry(image.image_id), Entry(image.image_id, 1)):
             own = rows[entry]
             gt_boxes = gt.boxes(entry, image.size[1])[own["matched_gt"].astype(int)]
             found = decode_anchors(deltas_of(own), gt_boxes)

@@ -19,7 +19,7 @@ def dataset_panels(request: PanelRequest) -> list[Tile]:
     """The original image."""
     images = OriginalImages(request.folder, request.root / request.command.input("raw"))
     pixels = images.pixels(request.entry.image_id)
-    gt = images.gt(Entry(request.entry.image_id, False), pixels.shape[1])
+    gt = images.gt(Entry(request.entry.image_id), pixels.shape[1])
     row = images.row(request.entry.image_id)
     caption = f"{request.name}, {row['split']}, {row['file']}: {row['width']} x {row['height']} px, {_counts(gt)}"
     layers = class_layers(gt, images.class_names())
@@ -28,7 +28,7 @@ def dataset_panels(request: PanelRequest) -> list[Tile]:
 
 def resize_panels(request: PanelRequest) -> list[Tile]:
     """The image as the network sees it."""
-    gt, row = request.images.gt_of(request.entry), request.images.row(request.entry.image_id)
+    gt, row = request.images.gt_of(request.entry), request.images.row(*request.entry.stored)
     size = f"{row['original_width']} x {row['original_height']} -> {row['width']} x {row['height']} px"
     caption = f"{request.name}, {row['split']}: {size}, {_counts(gt)}"
     layers = class_layers(gt, request.images.class_names())

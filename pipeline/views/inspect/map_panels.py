@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import INDEX_FILE, FeatureMaps
-from pipeline.artifacts.shards import member_name
 from pipeline.errors import InputError
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
@@ -27,9 +26,7 @@ def features_panels(request: PanelRequest) -> list[Tile]:
     """The image, the mean over the channels, and the channels that vary most over this image."""
     feature_map = map_of(request.folder, request.entry)
     if feature_map is None:
-        raise InputError(
-            f"{request.folder}: has no map of {member_name(*request.entry)}; dvc repro {request.command.stage}"
-        )
+        raise InputError(f"{request.folder}: has no map of {request.entry.name}; dvc repro {request.command.stage}")
     return channel_panels(request, feature_map)
 
 
@@ -92,7 +89,7 @@ def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
     own = map_of(folder, entry)
     if own is not None:
         return Objectness(own.astype(np.float32), "")
-    plain = map_of(folder, Entry(entry.image_id, False)) if entry.mirrored else None
+    plain = map_of(folder, entry.stored) if entry.mirrored else None
     return None if plain is None else Objectness(plain[:, ::-1].astype(np.float32), " (the plain image's, mirrored)")
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts import schemas
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import Entry, entry_named
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.params.file import Params
@@ -17,7 +17,6 @@ from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import DeclaredGraph
 from pipeline.views.samples import NetworkImages
 
-_MIRRORED = ".mirrored"
 _NEAR = 4
 _ALL = ("train", "val", "test")
 _SPLITS = {"detect": ("val", "test"), "evaluate": ("val", "test"), "dataset": _ALL, "resize": _ALL}
@@ -49,33 +48,36 @@ class PanelRequest:
     @property
     def name(self) -> str:
         """The image, as captions call it."""
-        return self.entry.image_id + (" mirrored" if self.entry.mirrored else "")
+        return self.entry.caption
 
 
 def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
-    """The image of a name, `ID` or `ID.mirrored`, where the stage has it.
+    """The image of a name, `ID`, `ID.mirrored` or `ID.view2` ..., where the stage has it.
 
     Raises:
-        InputError: there is no such image, or none of the splits that the stage works on, or it has no mirror; images
-            that it has are named, those of a like name first.
+        InputError: there is no such image, or none of the splits that the stage works on, or it has no such view;
+            images that it has are named, those of a like name first.
     """
     module = command.module
     folder = root / (command.out if module in ("dataset", "resize") else command.input("resize"))
     schema = schemas.DATASET_IMAGES if module == "dataset" else schemas.RESIZED_IMAGES
     splits = _SPLITS.get(module, ("train",))
-    columns = read_columns(folder / "images.parquet", schema, ["image_id", "split"])
+    names = [name for name in ("image_id", "split", "view") if name in schema.names]
+    columns = read_columns(folder / "images.parquet", schema, names)
     split_of = dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
     own = sorted(image_id for image_id, split in split_of.items() if split in splits)
-    image_id = name if name in split_of else name.removesuffix(_MIRRORED)
-    mirrored = image_id != name
+    entry = Entry(name) if name in split_of else entry_named(name)
+    image_id = entry.image_id
     if image_id not in split_of:
         raise InputError(f"no image {name!r}; {command.stage} has {_examples(own, image_id)}")
     if split_of[image_id] not in splits:
         reason = f"{image_id!r} is a {split_of[image_id]} image"
         raise InputError(f"{reason}; {command.stage} works on {' and '.join(splits)}: {_examples(own, image_id)}")
-    if mirrored and module in ("dataset", "detect", "evaluate"):
-        raise InputError(f"{command.stage} has no mirrors; name {image_id} without {_MIRRORED}")
-    return Entry(image_id, mirrored)
+    if entry.view and module in ("dataset", "detect", "evaluate"):
+        raise InputError(f"{command.stage} has no mirrors and no further scales; name it {image_id}")
+    if entry.scale and entry.stored.view not in columns["view"][columns["image_id"] == image_id]:
+        raise InputError(f"image {image_id!r} is not stored at so many scales; resize.extra_sides are the further ones")
+    return entry
 
 
 def _examples(ids: Sequence[str], name: str) -> str:
