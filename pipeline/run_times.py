@@ -26,7 +26,7 @@ class RunTime:
     version: str = BEFORE_VERSIONS
 
 
-def remember_run(root: Path, stage: str, started: float, seconds: float) -> None:
+def record_run(root: Path, stage: str, started: float, seconds: float) -> None:
     """Keep the last run of a stage of the project in `root`; nothing where that is no DVC repository."""
     if not (root / ".dvc").is_dir():
         return

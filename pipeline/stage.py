@@ -19,8 +19,8 @@ from pipeline.data_folder import check_data_folder
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.params.file import Params, load_params
 from pipeline.run_key import run_key
-from pipeline.run_times import remember_run
-from pipeline.stopping import Stopped, end_with_parent, heed_signals, ignore_signals
+from pipeline.run_times import record_run
+from pipeline.stopping import Stopped, end_with_parent, handle_signals, ignore_signals
 from pipeline.yaml_files import read_yaml
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
@@ -104,7 +104,7 @@ def run_stage(
     arguments = parser.parse_args()
     name = arguments.stage or arguments.out.name
     notes = _notes(arguments.out)
-    heed_signals()
+    handle_signals()
     if _RUN_BY_DVC in os.environ:
         end_with_parent()
     params = Params({})
@@ -127,7 +127,7 @@ def run_stage(
             write_manifest(out, name, stage.kernels)
         shutil.rmtree(notes / "scratch" / name, ignore_errors=True)
         seconds = time.monotonic() - started
-        remember_run(_root(), name, began_at, seconds)
+        record_run(_root(), name, began_at, seconds)
         print(f"{name}: done in {seconds:.1f} s, see {arguments.out}", file=sys.stderr, flush=True)
     except InputError as error:
         _fail(name, str(error))

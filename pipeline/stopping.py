@@ -30,7 +30,7 @@ _asked: list[int] = []
 _deferred: list[bool] = []
 
 
-def heed_signals() -> None:
+def handle_signals() -> None:
     """From now on SIGTERM and SIGINT raise `Stopped` in the main thread."""
     _asked.clear()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,7 +88,7 @@ def _is_shell_with_command(pid: int) -> bool:
 
 @contextmanager
 def safe_points() -> Iterator[None]:
-    """Within this, a first signal waits for the next `stop_if_asked`."""
+    """Within this, a first signal waits for the next `stop_if_requested`."""
     _deferred.append(True)
     try:
         yield
@@ -96,7 +96,7 @@ def safe_points() -> Iterator[None]:
         _deferred.pop()
 
 
-def is_asked() -> bool:
+def stop_requested() -> bool:
     """Whether a signal waits."""
     return bool(_asked)
 
@@ -106,7 +106,7 @@ def is_urgent() -> bool:
     return len(_asked) > 1
 
 
-def stop_if_asked() -> None:
+def stop_if_requested() -> None:
     """End here if a signal has come.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import run_times
-from pipeline.run_times import read_runs, remember_run
+from pipeline.run_times import read_runs, record_run
 from tests.conftest import Project
 
 
@@ -20,16 +20,16 @@ def test_every_stage_of_a_run_is_noted_with_its_time_and_memory(tiny_run: Projec
 
 def test_the_last_run_counts_and_a_damaged_note_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
-    remember_run(tmp_path, "resize", 1.0, 2.0)
-    remember_run(tmp_path, "resize", 5.0, 3.0)
-    remember_run(tmp_path, "features", 6.0, 1.0)
+    record_run(tmp_path, "resize", 1.0, 2.0)
+    record_run(tmp_path, "resize", 5.0, 3.0)
+    record_run(tmp_path, "features", 6.0, 1.0)
     (tmp_path / ".dvc/tmp/frcnn-stages/features.json").write_text('{"seconds": ')
     runs = read_runs(tmp_path)
     assert set(runs) == {"resize"} and (runs["resize"].started, runs["resize"].seconds) == (5.0, 3.0)
 
 
 def test_outside_of_a_dvc_repository_nothing_is_written(tmp_path: Path) -> None:
-    remember_run(tmp_path, "resize", 1.0, 2.0)
+    record_run(tmp_path, "resize", 1.0, 2.0)
     assert not list(tmp_path.iterdir()) and read_runs(tmp_path) == {}
 
 
@@ -39,5 +39,5 @@ def test_a_disk_that_takes_no_notes_fails_no_stage(tmp_path: Path, monkeypatch: 
 
     (tmp_path / ".dvc").mkdir()
     monkeypatch.setattr(run_times, "write_text", full)
-    remember_run(tmp_path, "resize", 1.0, 2.0)
+    record_run(tmp_path, "resize", 1.0, 2.0)
     assert read_runs(tmp_path) == {}

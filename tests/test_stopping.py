@@ -24,14 +24,14 @@ def test_the_end_of_the_parent_asks_once_and_never_counts_as_a_second_signal() -
     code = """
 import os, signal
 from pipeline import stopping
-stopping.heed_signals()
+stopping.handle_signals()
 stopping.end_with_parent()
 with stopping.safe_points():
     for number in {signals}:
         os.kill(os.getpid(), number)
     print("goes on to its safe point", flush=True)
     try:
-        stopping.stop_if_asked()
+        stopping.stop_if_requested()
     except stopping.Stopped as stopped:
         stopping.ignore_signals()
         os.kill(os.getpid(), signal.SIGTERM)

@@ -139,7 +139,7 @@ class _OpenShard:
         data = os.pread(self._descriptor, info.file_size, info.header_offset + len(header))
         if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
             raise InputError(f"{self._path}: member {member!r} is damaged (checksum differs); {self._remedy()}")
-        if not _tells(header, info):
+        if not _agrees(header, info):
             raise InputError(f"{self._path}: member {member!r} is damaged (its header differs); {self._remedy()}")
         stream = io.BytesIO(data)
         try:
@@ -157,7 +157,7 @@ class _OpenShard:
         return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _tells(header: bytes, info: zipfile.ZipInfo) -> bool:
+def _agrees(header: bytes, info: zipfile.ZipInfo) -> bool:
     """Whether the header before a member's data agrees with the shard's directory."""
     year, month, day, hour, minute, second = info.date_time
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")

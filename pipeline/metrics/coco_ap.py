@@ -36,9 +36,9 @@ def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, f
 
     image_ids = range(1 + max(int(detections.image.max(initial=0)), int(ground_truth.image.max())))
     category_ids = range(1 + max(int(detections.label.max(initial=0)), int(ground_truth.label.max())))
-    truth = COCO(coco_ground_truth(ground_truth, image_ids, category_ids), print_function=_say_nothing)
+    truth = COCO(coco_ground_truth(ground_truth, image_ids, category_ids), print_function=_print_nothing)
     found = truth.loadRes(coco_results(detections, image_ids, category_ids))
-    evaluation = COCOeval_faster(truth, found, iouType="bbox", print_function=_say_nothing)
+    evaluation = COCOeval_faster(truth, found, iouType="bbox", print_function=_print_nothing)
     evaluation.run()
     return {name: float(value) for name, value in zip(COCO_METRICS, evaluation.stats, strict=True)}
 
@@ -135,5 +135,5 @@ def _xywh(boxes: np.ndarray) -> list[list[float]]:
     return xywh
 
 
-def _say_nothing(*_: object) -> None:
+def _print_nothing(*_: object) -> None:
     """In place of the library's progress lines."""

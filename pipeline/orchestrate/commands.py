@@ -33,7 +33,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     for line in filter(None, (version_change(root), slow_precision(root))):
         log(line)
     with prefect_server(root) as server:
-        from pipeline.orchestrate.flow import send_what_waits, train_faster_rcnn
+        from pipeline.orchestrate.flow import flush_logs, train_faster_rcnn
         from pipeline.orchestrate.prefect_artifacts import summary_text
         from pipeline.orchestrate.record import read_record
 
@@ -42,7 +42,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
         try:
             state = train_faster_rcnn(list(stages), return_state=True)
         finally:
-            sent = send_what_waits()
+            sent = flush_logs()
         if state.is_completed() or state.is_cancelled():
             log(f"\n{summary_text(root, *read_record(root))}")
     message = state.message or "the flow failed; see its log"

@@ -74,7 +74,7 @@ class StageRunner:
             timer.daemon = True
             timer.start()
             try:
-                run.status = guarded.wait(lambda line: _hear(line, node, run, on_line))
+                run.status = guarded.wait(lambda line: _read_line(line, node, run, on_line))
             finally:
                 timer.cancel()
                 with self._lock:
@@ -117,7 +117,7 @@ def _environment(root: Path, slot: Slot) -> dict[str, str]:
     return environment
 
 
-def _hear(line: str, node: StageNode, run: StageRun, on_line: Callable[[str], None]) -> None:
+def _read_line(line: str, node: StageNode, run: StageRun, on_line: Callable[[str], None]) -> None:
     now = time.monotonic()
     if line.startswith(f"Running stage '{node.name}'"):
         run.ran = True

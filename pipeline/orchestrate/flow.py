@@ -29,7 +29,7 @@ from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, sh
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
-from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs, workspace_tag
+from pipeline.orchestrate.stale_runs import sweep_stale_runs, tag_run, workspace_tag
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
 from pipeline.words import count_text
 
@@ -144,12 +144,12 @@ class _FlowRun:
         progress = ProgressArtifact(node, self._flow_run_id, task_run_id)
         record.attempts += 1
 
-        def hear(line: str) -> None:
+        def log_line(line: str) -> None:
             logger.info("%s", line.removeprefix(f"{node.name}: "))
-            progress.hear(line)
+            progress.follow(line)
 
         try:
-            run = self.runner.run(node, hear)
+            run = self.runner.run(node, log_line)
         except StageStopped:
             record.state = "cancelled"
             return Cancelled(message="stopped")
@@ -169,7 +169,7 @@ class _FlowRun:
         return Completed(message=f"{run.seconds:.1f} s") if run.ran else Completed(name="Cached", message="from DVC")
 
 
-def send_what_waits() -> bool:
+def flush_logs() -> bool:
     """Hand the server the logs and events that Prefect still keeps back; whether it took them all.
 
     At exit Prefect would wait for a server that is gone without end.
@@ -181,7 +181,7 @@ def send_what_waits() -> bool:
 def _tidy_database(root: Path, flow_run_id: UUID) -> None:
     tag = workspace_tag(root)
     with get_client(sync_client=True) as client:
-        adopt(client, flow_run_id, tag)
+        tag_run(client, flow_run_id, tag)
         swept = sweep_stale_runs(client, flow_run_id, tag)
     if swept:
         get_run_logger().info("%d earlier run(s) of this workspace had been killed; now marked as crashed", swept)

@@ -72,7 +72,8 @@ def _others() -> dict[int, bool]:
     One in another session is ended by what started it, a guard perhaps, and by this one only when that is gone.
     """
     own, session = os.getpid(), os.getsid(0)
-    living = {pid: kin for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (kin := _kin(pid))}
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    living = {pid: ids for pid in pids if (ids := _parent_and_session(pid))}
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in living.items():
         children.setdefault(parent, []).append(pid)
@@ -86,7 +87,7 @@ def _others() -> dict[int, bool]:
     return {pid: near for pid, near in found.items() if pid != own}
 
 
-def _kin(pid: int) -> tuple[int, int] | None:
+def _parent_and_session(pid: int) -> tuple[int, int] | None:
     """The parent and the session of a process that lives."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:

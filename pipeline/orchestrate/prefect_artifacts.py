@@ -30,7 +30,7 @@ class ProgressArtifact:
         self._client: SyncPrefectClient | None = None
         self._id: UUID | None = None
 
-    def hear(self, line: str) -> None:
+    def follow(self, line: str) -> None:
         """Move the bar if the line reports progress."""
         progress = parse_progress(line)
         if progress is None:

@@ -32,7 +32,7 @@ def workspace_tag(root: Path) -> str:
     return f"workspace-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
-def adopt(client: SyncPrefectClient, own: UUID, tag: str) -> None:
+def tag_run(client: SyncPrefectClient, own: UUID, tag: str) -> None:
     """Mark the flow run `own` as this workspace's."""
     tags = {*client.read_flow_run(own).tags, tag}
     client.update_flow_run(own, tags=sorted(tags))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.errors import InputError
 from pipeline.feeding.prefetching import to_device
 from pipeline.params.training import Schedule, SolverParams
-from pipeline.stopping import is_asked, stop_if_asked
+from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
@@ -114,16 +114,16 @@ def train(
     try:
         with settled(checkpoints):
             for iteration, batch in zip(left, ready, strict=True):
-                asked = is_asked()
-                if checkpoints and (checkpoints.is_due(iteration) or asked):
+                stopping = stop_requested()
+                if checkpoints and (checkpoints.is_due(iteration) or stopping):
                     meter.read()
                     _check_weights(trained, iteration, stage, solver)
                     extra = {"history": history, "sums": meter.sums, "count": meter.count}
                     checkpoints.write(TrainingState(iteration, pack(step, optimiser), extra))
-                if asked:
+                if stopping:
                     if checkpoints:
                         checkpoints.wait()
-                    stop_if_asked()
+                    stop_if_requested()
                 factor = lr_factor(schedule, iteration, solver.lr_decay)
                 for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
                     group["lr"] = rate * factor

@@ -16,7 +16,7 @@ from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 from pipeline.params.training import Pretrain
 from pipeline.seeding import torch_generator
-from pipeline.stopping import is_asked, stop_if_asked
+from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.packing import pack, unpack
 
@@ -70,15 +70,15 @@ def pretrain_trunk(
     del found  # as large as the weights and momenta are
     with settled(checkpoints):
         for iteration in range(first, params.iterations):
-            asked = is_asked()
-            if checkpoints and (checkpoints.is_due(iteration) or asked):
+            stopping = stop_requested()
+            if checkpoints and (checkpoints.is_due(iteration) or stopping):
                 rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
                 extra = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
                 checkpoints.write(TrainingState(iteration, pack(learner, optimiser), extra))
-            if asked:
+            if stopping:
                 if checkpoints:
                     checkpoints.wait()
-                stop_if_asked()
+                stop_if_requested()
             generator = torch_generator(seed, "pretrain", iteration)
             chosen = torch.randint(len(crops), (params.crops_per_iteration,), generator=generator)
             images, wanted = (

@@ -35,7 +35,7 @@ def run_on_workers(
     params = read_params(root)
     prepare_environment(root)
     with prefect_server(root) as server:
-        from pipeline.orchestrate.flow import send_what_waits
+        from pipeline.orchestrate.flow import flush_logs
         from pipeline.workers.coordinator import train_on_workers
 
         server.wait()
@@ -45,7 +45,7 @@ def run_on_workers(
             changes = None if experiments is None else {name: dict(own) for name, own in experiments.items()}
             state = train_on_workers(params, list(stages), changes, return_state=True)
         finally:
-            send_what_waits()
+            flush_logs()
     if state.is_completed():
         return
     if state.is_cancelled():

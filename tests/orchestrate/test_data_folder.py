@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.data_folder import check_data_folder
 from pipeline.errors import InputError
-from pipeline.orchestrate.quiet_dvc import is_worth_telling
+from pipeline.orchestrate.quiet_dvc import is_worth_logging
 from pipeline.orchestrate.repro import run_repro
 from tests.conftest import ROOT
 
@@ -75,5 +75,5 @@ def test_a_stage_that_dvc_runs_refuses_data_on_another_disk(project: Path) -> No
 )
 def test_only_the_warning_that_nothing_is_linked_is_left_out(text: str, place: str, kept: bool) -> None:
     record = logging.LogRecord("dvc.output", logging.WARNING, "", 0, text, (Path(place),), None)
-    assert is_worth_telling(record) == kept
-    assert is_worth_telling(logging.LogRecord("dvc.output", logging.WARNING, "", 0, "plain", None, None))
+    assert is_worth_logging(record) == kept
+    assert is_worth_logging(logging.LogRecord("dvc.output", logging.WARNING, "", 0, "plain", None, None))

@@ -63,5 +63,5 @@ def test_a_stage_goes_on_though_its_progress_cannot_be_shown(
 
     monkeypatch.setattr(prefect_artifacts, "get_client", no_client)
     bar = prefect_artifacts.ProgressArtifact(NODES["one"], uuid4(), uuid4())
-    bar.hear("one: 3/4 images, 2.0 images/s, 0:05 left")
+    bar.follow("one: 3/4 images, 2.0 images/s, 0:05 left")
     assert tried == ["tried"]

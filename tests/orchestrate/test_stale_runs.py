@@ -62,7 +62,7 @@ def states(client: Any, run: UUID, tasks: list[UUID]) -> list[str]:
 
 
 def test_runs_under_way_are_called_crashed_with_their_tasks_and_all_others_stay(client: Any) -> None:
-    from pipeline.orchestrate.stale_runs import adopt, sweep_stale_runs
+    from pipeline.orchestrate.stale_runs import sweep_stale_runs, tag_run
 
     tag = f"workspace-{uuid4()}"
     under_way = ("RUNNING", "PENDING", "CANCELLING")
@@ -77,7 +77,7 @@ def test_runs_under_way_are_called_crashed_with_their_tasks_and_all_others_stay(
     ]
     before = [states(client, *run) for run in others]
     own = new_run(client, ["mine"], "RUNNING", "RUNNING")
-    adopt(client, own[0], tag)
+    tag_run(client, own[0], tag)
 
     assert sweep_stale_runs(client, own[0], tag) == len(stale) + 1
     assert [states(client, *run) for run in stale] == [["CRASHED"]] * len(stale)

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.version_change import version_change
-from pipeline.run_times import remember_run
+from pipeline.run_times import record_run
 from pipeline.version import current_version
 from tests.orchestrate.conftest import Toy
 
@@ -74,7 +74,7 @@ def test_modules_that_dvc_yaml_has_listed_since_count(project: Path) -> None:
 def test_when_the_stage_has_rerun_nothing_is_said_any_more(project: Path) -> None:
     note(project, "one")
     assert version_change(project)
-    remember_run(project, "one", 1.8e9, 1.0)
+    record_run(project, "one", 1.8e9, 1.0)
     assert version_change(project) is None
 
 
