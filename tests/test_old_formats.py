@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from pipeline.bundle.detector import Detector
 from pipeline.bundle.file import read_bundle
+from pipeline.bundle.writing import write_bundle as write_a_bundle
 from pipeline.errors import InputError
 from pipeline.exchange.proposal_files import read_proposal_file
 from pipeline.params.file import load_params
@@ -149,6 +150,48 @@ def test_a_bundle(tmp_path: Path) -> None:
         assert now.keys() == weights().keys() and all(torch.equal(now[name], own) for name, own in weights().items())
         found = Detector.load(tmp_path / "bundle", "cpu")(np.full((64, 96, 3), 128, np.uint8))
         assert found.boxes.shape == (len(found), 4)
+
+
+def old_project(root: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A project in which 0.1.0 trained the joint network, with `changes` of the parameters that dvc.lock records."""
+    params = yaml.safe_load(PARAMS)
+    params["roi_head"]["hidden"] = 8
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in ("finetune_joint", "resize"):
+        (root / "data" / name).mkdir(parents=True)
+    save_file(weights(), root / "data/finetune_joint/model.safetensors")
+    (root / "data/resize/classes.json").write_text('["__background__", "circle", "square"]')
+    recorded = {name: dict(params[name]) for name in ("resize", "backbone", "anchors", "roi_head")}
+    for section, values in changes.items():
+        recorded[section] |= values
+        recorded[section] = {key: value for key, value in recorded[section].items() if value is not ...}
+    entries = {
+        "resize": {"params": {"params.yaml": {"resize": recorded["resize"]}}},
+        "finetune_joint": {
+            "params": {"params.yaml": {name: recorded[name] for name in ("backbone", "anchors", "roi_head")}}
+        },
+    }
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": entries}))
+    return params
+
+
+def test_a_network_that_0_1_0_trained_is_bundled(tmp_path: Path) -> None:
+    old_project(tmp_path, {})
+    write_a_bundle(tmp_path, "joint", tmp_path / "bundle")
+    assert read_bundle(tmp_path / "bundle").settings.network == "joint"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"resize": {"shorter_side": ...}}, {"resize": {"of_another_version": 3}}, {"roi_head": {"pool": "of_another"}}],
+)
+def test_records_of_parameters_of_another_version_are_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, dict[str, Any]]
+) -> None:
+    old_project(tmp_path, changes)
+    with pytest.raises(InputError, match=r"^params.yaml: .*; run dvc repro") as refused:
+        write_a_bundle(tmp_path, "joint", tmp_path / "bundle")
+    assert "\n" not in str(refused.value) and not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("layout", ["detectron2", "mmdetection", "mmdetection2"])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from pipeline.artifacts.atomic import atomic_folder, write_text
@@ -25,7 +26,7 @@ from pipeline.bundle.file import (
 )
 from pipeline.errors import InputError
 from pipeline.params.detector import ResizeParams
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import SECTIONS, Params, load_params
 from pipeline.yaml_files import YamlError, read_yaml
 
 NETWORKS = {
@@ -144,13 +145,24 @@ def _check_trained_with(recorded: Mapping[str, Any], stages: Sequence[str], para
     for stage in stages:
         sections = recorded.get(stage, {}).get("params", {}).get("params.yaml", {})
         for section in sections.keys() & _TRAINED_WITH.keys():
-            now = getattr(params, section).model_dump()
+            now, made = getattr(params, section).model_dump(), _made_with(stage, section, sections[section])
             for key in _TRAINED_WITH[section]:
-                if sections[section][key] != now[key]:
+                if made[key] != now[key]:
                     raise InputError(
                         f"params.yaml: {section}.{key} is {now[key]!r}, data/{stage} was made with "
-                        f"{sections[section][key]!r}; run dvc repro, or put the parameter back"
+                        f"{made[key]!r}; run dvc repro, or put the parameter back"
                     )
+
+
+def _made_with(stage: str, section: str, content: Any) -> dict[str, Any]:
+    """A section as dvc.lock records it; a parameter that an earlier version did not have yet has its default."""
+    try:
+        return SECTIONS[section].model_validate(content, strict=True).model_dump()
+    except ValidationError as error:
+        key = ".".join(map(str, (section, *error.errors()[0]["loc"])))
+        raise InputError(
+            f"params.yaml: data/{stage} was made by another version, whose {key} this one cannot read; run dvc repro"
+        ) from error
 
 
 def _metrics(root: Path, network: str, recorded: Mapping[str, Any], params: Params) -> dict[str, Any] | None:
