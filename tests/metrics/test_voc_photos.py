@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.metrics.test_voc import Box, detections_of, devkit, ground_truth_of
 
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.metrics.voc_ap import voc_ap
 from tests.datasets.policies import policy
+from tests.metrics.test_voc_ap import Box, detections_of, devkit, ground_truth_of
 
 pytestmark = pytest.mark.authority("the VOC devkit")
 
