@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.build import new_trunk
-from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, Normalisation
+from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, PixelNormalisation
 from pipeline.detector import backbone
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
@@ -40,7 +40,7 @@ def bundle() -> Bundle:
         network="joint",
         classes=["background", "cell"],
         params=BundleParams(base=Computation(threads=2, precision="float32"), **sections),
-        normalisation=Normalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
+        normalisation=PixelNormalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
         metrics=None,
         model_sha256="0" * 64,
         dvc_lock_sha256=None,

@@ -21,7 +21,15 @@ from typer.testing import CliRunner
 import pipeline.export.onnx
 from pipeline import build
 from pipeline.build import anchor_grid, channels_last, detection_rule, new_head, new_trunk
-from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, Normalisation, Parts, read_bundle
+from pipeline.bundle.file import (
+    Bundle,
+    BundleParams,
+    BundleSettings,
+    Computation,
+    Parts,
+    PixelNormalisation,
+    read_bundle,
+)
 from pipeline.bundle.writing import write_bundle
 from pipeline.cli import app
 from pipeline.datasets.images import read_rgb
@@ -71,7 +79,7 @@ def settings_of(params: BundleParams, classes: list[str]) -> BundleSettings:
         network="joint",
         classes=classes,
         params=params,
-        normalisation=Normalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
+        normalisation=PixelNormalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
         metrics=None,
         model_sha256="0" * 64,
         dvc_lock_sha256=None,
