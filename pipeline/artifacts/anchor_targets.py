@@ -99,6 +99,24 @@ class AnchorTargets:
         self._rows = ImageRows(Path(folder) / FG_FILE, schemas.FG_ANCHORS)
         self._shards = ShardReader(Path(folder))
 
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._row)
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return sum(entry.view == 0 for entry in self._row)
+
+    @property
+    def fg_count(self) -> int:
+        """How many fg anchors there are in all."""
+        return len(self._rows)
+
+    def count_with_fg(self) -> int:
+        """How many entries have a fg anchor."""
+        return self._rows.count_with_rows()
+
     def has_gt(self, image_id: str) -> bool:
         """Whether the image has a trainable gt box."""
         return int(self._images["gt_boxes"][self._row[Entry(image_id)]]) > 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.atomic import UNFINISHED, atomic_file
+from pipeline.artifacts.weight_parts import HEADER, hash_parts
 from pipeline.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -31,11 +32,13 @@ _CHECKED_BY_ITS_READER = ".safetensors"
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Bytes of a file and the SHA-256 of them from `start` on, which is 0 but for shards."""
+    """Bytes of a file and the SHA-256 of them from `start` on, which is 0 but for shards; of weights also that of the
+    header and of each part, so that a part is checked without the rest."""
 
     size: int
     start: int
     sha256: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def write_manifest(folder: Path, stage: str, kernels: Mapping[str, str] | None =
     for name, size in _sizes(folder).items():
         path = folder / name
         start = _directory_start(path) if path.suffix == _SHARD else 0
-        files[name] = FileRecord(size, start, _sha256(path, start))
+        files[name] = FileRecord(size, start, _sha256(path, start), _parts_of(path))
     with atomic_file(folder / MANIFEST) as temporary:
         temporary.write_bytes(_to_bytes(Manifest(stage, files, kernels or {})))
 
@@ -120,8 +123,11 @@ def check_folder(folder: Path) -> Manifest:
     return manifest
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, part: str | None = None) -> None:
     """Check a file of a stage's folder; where the folder has no manifest, there is nothing to check it by.
+
+    Args:
+        part: of a file of weights, which is then read no further than its header and this part.
 
     Raises:
         InputError: it differs, or the manifest does not list it.
@@ -133,7 +139,29 @@ def check_file(path: Path) -> None:
     rerun = _remedy(manifest.stage)
     if path.name not in manifest.files:
         raise InputError(f"{path}: is not of the stage's output; {rerun}")
-    _check(path, manifest.files[path.name], rerun)
+    record = manifest.files[path.name]
+    if part is None or not record.parts:  # a version before this one noted no parts
+        _check(path, record, rerun)
+    elif path.stat().st_size != record.size or not _same_parts(path, record.parts, part):
+        raise InputError(f"{path}: is damaged (checksum differs); {rerun}")
+
+
+def _same_parts(path: Path, noted: Mapping[str, str], part: str) -> bool:
+    try:
+        found = hash_parts(path, (part,))
+    except ValueError:
+        return False
+    return found == {name: noted[name] for name in (HEADER, part) if name in noted}
+
+
+def _parts_of(path: Path) -> Mapping[str, str]:
+    """The checksums of the parts of weights; none of a file that is not of their format."""
+    if path.suffix != _CHECKED_BY_ITS_READER:
+        return {}
+    try:
+        return hash_parts(path)
+    except ValueError:
+        return {}
 
 
 def _check(path: Path, record: FileRecord, rerun: str) -> None:
@@ -147,6 +175,7 @@ def _to_bytes(manifest: Manifest) -> bytes:
         "stage": manifest.stage,
         "files": {
             name: {"bytes": record.size, "from": record.start, "sha256": record.sha256}
+            | ({"parts": dict(sorted(record.parts.items()))} if record.parts else {})
             for name, record in sorted(manifest.files.items())
         },
     }

@@ -220,6 +220,14 @@ class ImageRows:
         last = (metadata.row_group(group).column(column).statistics.max for group in range(metadata.num_row_groups))
         return images * count_views(max(last, default=0))
 
+    def count_with_rows(self) -> int:
+        """How many views of images have a row; a row group never ends inside an image."""
+        count = 0
+        for group in self.groups("image_id", "view"):
+            ids, view = group["image_id"], group["view"]
+            count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (view[1:] != view[:-1])))
+        return count
+
     def groups(self, *names: str) -> Iterator[Columns]:
         """Some columns of the table, row group by row group."""
         for group in range(self._file.metadata.num_row_groups):

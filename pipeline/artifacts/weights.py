@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.artifacts.manifest import check_file
+from pipeline.artifacts.weight_parts import part_of
 from pipeline.errors import InputError
 
 State = dict[str, torch.Tensor]
@@ -32,6 +33,8 @@ def save_parts(folder: Path, parts: Mapping[str, torch.nn.Module | State]) -> No
 def load_part(folder: Path, part: str, optional: bool = False) -> State:
     """The state of one part of a stage's model.safetensors; empty where it is missing and `optional`.
 
+    Of the other parts nothing is read.
+
     Raises:
         InputError: the file is missing or damaged, differs from the folder's manifest, or does not hold the part.
     """
@@ -39,12 +42,13 @@ def load_part(folder: Path, part: str, optional: bool = False) -> State:
     rerun = f"rerun the stage that writes it (dvc repro {path.parent.name})"
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; {rerun}")
-    check_file(path)
+    check_file(path, part)
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            own = [name for name in file.keys() if part_of(name) == part]  # noqa: SIM118
+            state = {name.removeprefix(f"{part}."): file.get_tensor(name) for name in own}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); {rerun}") from error
-    state = select_part(tensors, part)
     if not state and not optional:
         raise InputError(f"{path}: holds no weights of the {part}; {rerun}")
     return state

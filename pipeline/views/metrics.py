@@ -15,17 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
-from pipeline.artifacts.tables import iterate_groups, open_parquet, read_columns
+from pipeline.artifacts.tables import open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.metrics_file import read_metrics
-from pipeline.views.samples import NetworkImages, columns_of
+from pipeline.views.samples import NetworkImages
 
 _ALL = 1 << 30
 
@@ -81,14 +82,12 @@ def _resize(command: StageCommand, root: Path) -> dict[str, float]:
 
 
 def _anchor_targets(command: StageCommand, root: Path) -> dict[str, float]:
-    folder = root / command.out
-    views = open_parquet(folder / "images.parquet", schemas.ANCHOR_IMAGES).metadata.num_rows
-    anchors = open_parquet(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
-    with_fg = _views_with_rows(folder / "fg_anchors.parquet", schemas.FG_ANCHORS)
+    targets = AnchorTargets(root / command.out)
+    views = len(targets)
     return {
-        "images": _count_plain(folder / "images.parquet", schemas.ANCHOR_IMAGES),
-        "fg_anchors_per_image": _ratio(anchors.metadata.num_rows, views),
-        "share_without_fg": _ratio(views - with_fg, views),
+        "images": targets.images,
+        "fg_anchors_per_image": _ratio(targets.fg_count, views),
+        "share_without_fg": _ratio(views - targets.count_with_fg(), views),
     }
 
 
@@ -168,15 +167,6 @@ def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:
 def _count_plain(path: Path, schema: pa.Schema) -> int:
     """Images of an index that has a row a view."""
     return int(np.count_nonzero(read_columns(path, schema, ["view"])["view"] == 0))
-
-
-def _views_with_rows(path: Path, schema: pa.Schema) -> int:
-    """Views of images that have a row; a row group never ends inside an image."""
-    count = 0
-    for group in iterate_groups(path, columns_of(schema, "image_id", "view")):
-        ids, view = group["image_id"], group["view"]
-        count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (view[1:] != view[:-1])))
-    return count
 
 
 def _image_ids(resize: Path, split: str) -> np.ndarray:

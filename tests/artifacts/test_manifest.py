@@ -56,7 +56,8 @@ def folder(tmp_path: Path) -> Path:
 def read_all(folder: Path) -> None:
     """What a stage does that reads the whole folder."""
     check_folder(folder)
-    load_part(folder, "trunk")
+    for part in ("trunk", "rpn"):
+        load_part(folder, part)
     reader = ShardReader(folder)
     for name, array in MEMBERS.items():
         assert np.array_equal(reader.read("maps-00000.npz", name), array)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 from torch import nn
 
+from pipeline.artifacts import weight_parts
+from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, restore, save_parts
 from pipeline.errors import InputError
 
@@ -91,6 +95,72 @@ def test_missing_part_is_told_unless_it_is_optional(tmp_path: Path) -> None:
     save_parts(tmp_path, {"trunk2": {"w": torch.zeros(1)}})
     assert "holds no weights of the trunk" in fault(tmp_path)
     assert load_part(tmp_path, "trunk", optional=True) == {}
+
+
+def damage(folder: Path, part: str) -> None:
+    """Overwrite all bytes of one part."""
+    path = folder / MODEL_FILE
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    for name, tensor in json.loads(content[8 : 8 + length]).items():
+        if name.startswith(f"{part}."):
+            start, end = (8 + length + at for at in tensor["data_offsets"])
+            content[start:end] = b"\xff" * (end - start)
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(("damaged", "sound"), [("trunk", "rpn"), ("rpn", "trunk")])
+def test_of_the_other_parts_no_byte_is_read(tmp_path: Path, damaged: str, sound: str) -> None:
+    save_parts(tmp_path, parts())
+    write_manifest(tmp_path, tmp_path.name)
+    damage(tmp_path, damaged)
+    found, expected = load_part(tmp_path, sound), parts()[sound]
+    assert isinstance(expected, dict)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert "is damaged (checksum differs)" in fault(tmp_path, damaged)
+
+
+def test_only_the_header_and_the_part_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_parts(tmp_path, {"trunk": {"w": torch.zeros(100_000)}, "rpn": {"w": torch.zeros(10)}})
+    write_manifest(tmp_path, tmp_path.name)
+    hashed = []
+    feed = weight_parts._feed
+
+    def noting(sha256: Any, file: BinaryIO, size: int) -> None:
+        hashed.append(size)
+        feed(sha256, file, size)
+
+    monkeypatch.setattr(weight_parts, "_feed", noting)
+    load_part(tmp_path, "rpn")
+    assert hashed == [40]
+
+
+def test_a_manifest_without_parts_has_the_whole_file_checked(tmp_path: Path) -> None:
+    """As version 0.1.0 wrote it."""
+    save_parts(tmp_path, parts())
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("pipeline.artifacts.manifest.hash_parts", lambda path: {})
+        write_manifest(tmp_path, tmp_path.name)
+    assert '"parts"' not in (tmp_path / "manifest.json").read_text()
+    load_part(tmp_path, "rpn")
+    damage(tmp_path, "trunk")
+    assert "is damaged (checksum differs)" in fault(tmp_path, "rpn")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(b"", b"[]", b"{", b"null", b'{"trunk.w": 1}', b'{"trunk.w": {"data_offsets": 1}}'),
+        *(b'{"trunk.w": {"data_offsets": ["a", 2]}}', b"[" * 100_000, b"\xff" * 9),
+    ],
+)
+def test_a_header_that_is_none_is_told(tmp_path: Path, header: bytes) -> None:
+    save_parts(tmp_path, parts())
+    write_manifest(tmp_path, tmp_path.name)
+    size = (tmp_path / MODEL_FILE).stat().st_size
+    content = len(header).to_bytes(8, "little") + header
+    (tmp_path / MODEL_FILE).write_bytes(content.ljust(size, b" ")[: max(size, len(content))])
+    assert "is damaged (checksum differs)" in fault(tmp_path)
 
 
 class Small(nn.Module):

@@ -78,6 +78,41 @@ def test_the_detector_imports_nothing_but_torch_numpy_and_the_standard_library()
             assert {name.split(".")[0] for name in names} <= allowed, path
 
 
+INFERENCE = (
+    *(f"stages/{name}.py" for name in ("detect", "proposals", "features", "frozen_features", "evaluate")),
+    *(f"pipeline/{name}" for name in ("bundle", "report")),
+)
+
+
+@pytest.mark.parametrize("name", INFERENCE)
+def test_inference_bundles_and_the_report_import_nothing_of_training(name: str) -> None:
+    modules = [ROOT / name] if name.endswith(".py") else sorted((ROOT / name).glob("*.py"))
+    assert modules
+    used = set().union(*(modules_used_by(module.relative_to(ROOT), ROOT) for module in modules))
+    assert [path for path in used if path.is_relative_to("pipeline/training")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("proposals.parquet", "pipeline/artifacts/proposals.py"),
+        ("proposal_targets.parquet", "pipeline/artifacts/proposal_targets.py"),
+        ("normalisation.json", "pipeline/artifacts/proposal_targets.py"),
+        ("fg_anchors.parquet", "pipeline/artifacts/anchor_targets.py"),
+        ("schemas.PROPOSALS", "pipeline/artifacts/proposals.py"),
+        ("schemas.PROPOSAL_TARGETS", "pipeline/artifacts/proposal_targets.py"),
+    ],
+)
+def test_an_artifacts_file_and_schema_are_named_where_its_store_is_alone(name: str, owner: str) -> None:
+    spelt = []
+    for path in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            literal = isinstance(node, ast.Constant) and node.value == name
+            if literal or (isinstance(node, ast.Attribute) and ast.unparse(node) == name):
+                spelt.append(path.relative_to(ROOT).as_posix())
+    assert set(spelt) == {owner}
+
+
 @pytest.mark.parametrize("name", ["dataset", "resize", "evaluate"])
 def test_stages_without_tensors_do_not_import_torch(name: str) -> None:
     code = f"import sys, stages.{name}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
