@@ -37,7 +37,7 @@ class Recomputed:
 
     def assignment(self, entry: Entry) -> Assignment:
         """What anchor_targets would write of the image."""
-        size = self._images[entry.image_id].size
+        size = self._images.seen(entry).size
         feature_size = self._trunk.feature_size(*size)
         anchors = anchor_grid(self._params.anchors, self._trunk.stride).exact(*feature_size)
         boxes = torch.from_numpy(np.ascontiguousarray(self._gt.boxes(entry, size[1])))
