@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import Entry, check_names
 from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb, scales_of
@@ -26,6 +26,7 @@ def resize(stage: Stage) -> None:
     images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
     all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
+    check_names(rows)
     with ChunkedWork(stage.out, list(rows), stage.log) as work:
         shards = work.shards("pixels")
         image_table = work.table("images.parquet", schemas.RESIZED_IMAGES)

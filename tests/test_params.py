@@ -99,6 +99,7 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("base.precision", "fp8"),
         ("backbone.frozen_blocks", 6),
         ("resize.shorter_side", 0),
+        ("resize.extra_sides", list(range(300, 351))),
         ("anchors.scales", []),
         ("anchor_targets.fg_iou", 1.01),
         ("proposals.pre_nms", -2),
@@ -118,6 +119,26 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
 )
 def test_impossible_value_is_named(content: Content, where: str, value: object) -> None:
     assert f"parameter {where}: " in fault(put(content, where, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"extra_sides": [256]}, "name a side twice"),
+        ({"extra_sides": [300, 300]}, "name a side twice"),
+        ({"extra_sides": [300], "rule": "fixed"}, "extra_sides are of rule shorter_side"),
+    ],
+)
+def test_extra_sides_are_further_ones_of_the_rule_shorter_side(
+    content: Content, changes: dict[str, object], told: str
+) -> None:
+    content["resize"] |= changes
+    assert told in fault(content)
+
+
+def test_parameters_of_before_there_were_extra_sides_have_none(content: Content) -> None:
+    del content["resize"]["extra_sides"]
+    assert check_params(content, "params.yaml")["resize"].extra_sides == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("where", "value"), [("anchors.ratios", [1.0, 0.0]), ("proposal_targets.std", [1, 1, -1, 1])])

@@ -15,9 +15,12 @@ view 0.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+
+from pipeline.errors import InputError
 
 _NAME = re.compile(r"(?P<image_id>.+)\.(?:mirrored|view(?P<view>[2-9]|[1-9]\d+))", re.DOTALL)
 
@@ -75,6 +78,21 @@ def entry_named(name: str) -> Entry:
     """The entry of a name; an image whose id ends like the name of a view is the caller's to know."""
     found = _NAME.fullmatch(name)
     return Entry(found["image_id"], int(found["view"] or 1)) if found else Entry(name)
+
+
+def check_names(image_ids: Iterable[str]) -> None:
+    """Whether the names of all entries are apart.
+
+    Raises:
+        InputError: an image is named as a view of another.
+    """
+    ids = set(image_ids)
+    for image_id in sorted(ids):
+        other = entry_named(image_id)
+        if other.view and other.image_id in ids:
+            raise InputError(
+                f"image {image_id!r} has the name of view {other.view} of image {other.image_id!r}; rename its file"
+            )
 
 
 def views_of(scales: int, mirror: bool) -> tuple[int, ...]:

@@ -162,7 +162,7 @@ def _rows_of_stage(folder: Path) -> Iterator[AnnotatedImage]:
     boxes = ImageRows(folder / "boxes.parquet", schemas.DATASET_BOXES)
     columns = (images[name].tolist() for name in ("image_id", "split", "file", "width", "height"))
     for image_id, split, file, width, height in zip(*columns, strict=True):
-        rows = boxes[image_id, False]
+        rows = boxes[image_id, 0]
         flags = (rows["difficult"].astype(bool), rows["iscrowd"].astype(bool))
         yield AnnotatedImage(image_id, cast(Split, split), file, width, height, boxes_of(rows), rows["label"], *flags)
 

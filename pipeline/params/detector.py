@@ -42,7 +42,8 @@ class ResizeParams(Section):
     longer_side: Count
     fixed_width: Count
     fixed_height: Count
-    extra_sides: list[Count] = Field(default_factory=list)  # files and bundles of before there were some lack it
+    # At most so many, as a view is stored in a byte. Parameters and bundles of 0.1.0 lack the key.
+    extra_sides: Annotated[list[Count], Field(max_length=50)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _each_scale_once(self) -> ResizeParams:

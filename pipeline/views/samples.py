@@ -112,7 +112,7 @@ class _Index:
         )
 
     def _entry(self, name: str, splits: Sequence[str]) -> Entry:
-        entry = entry_named(name)
+        entry = Entry(name) if len(self._images[name, 0]["split"]) else entry_named(name)
         image_id = entry.image_id
         own = str(self.row(*entry.stored)["split"])
         if own not in splits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.artifacts.image_views import Entry, count_views, entry_named, seen_boxes, views_of
+from pipeline.artifacts.image_views import Entry, check_names, count_views, entry_named, seen_boxes, views_of
+from pipeline.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,13 @@ def test_views_follow_from_scales_and_mirrors(scales: int, mirror: bool, views: 
     assert views_of(scales, mirror) == views
     assert count_views(views[-1]) == len(views)
     assert len({Entry("a", view).name for view in views}) == len(views)
+
+
+@pytest.mark.parametrize("name", ["a.mirrored", "a.view2", "a.view30"])
+def test_an_image_that_is_named_as_a_view_of_another_is_refused(name: str) -> None:
+    check_names([name, "b", "b.jpg", "c.view1"])
+    with pytest.raises(InputError, match=f"image '{name}' has the name of view .* of image 'a'; rename its file"):
+        check_names(["b", name, "a"])
 
 
 def test_boxes_are_seen_mirrored_in_the_odd_views_alone() -> None:
