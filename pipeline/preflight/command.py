@@ -107,7 +107,7 @@ def _read(root: Path, dataset: DatasetParams, resize: ResizeParams, decode: bool
 
 
 def _draw(out: Path, root: Path, checked: Checked, params: Params, verdict: Verdict | None) -> None:
-    from pipeline.preflight.picture import data_picture  # matplotlib takes a second to import
+    from pipeline.preflight.picture import data_picture  # Altair takes a second to import
 
     picture = data_picture(root, checked, params.anchors, verdict)
     try:

@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import altair as alt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+import pandas as pd
 
 from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict
-from pipeline.views.drawing import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILLION
+from pipeline.views.charts import COLOURS, KINDS, AnyChart, box_cloud, count_bars, kind_colour, picture
 from pipeline.views.encoding import Picture
-from pipeline.views.plots import plain, plain_text, rendered, rgb
 
-_DPI = 100
+_WIDTH, _HEIGHT = 400, 300
 _MOST_POINTS = 4_000
-_FEW_POINTS = 600
 _MOST_CLASSES = 20
-_LONGEST_NAME = 18
-_BAR_START = 0.7  # boxes
-_SPLIT_COLOURS = dict(zip(SPLITS, (BLUE, SKY_BLUE, ORANGE), strict=True))
 
 
 def data_picture(root: Path, checked: Checked, anchors: AnchorParams, verdict: Verdict | None) -> Picture:
@@ -38,127 +31,109 @@ def data_picture(root: Path, checked: Checked, anchors: AnchorParams, verdict: V
         anchors: the configured ones.
         verdict: on the boxes of train; None where it has none, and only the classes are drawn.
     """
-    figure = Figure(figsize=(11.5, 8.6), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
     count = len(checked.gt.of("train"))
-    figure.suptitle(f"{plain_text(root.resolve().name)}: {count} boxes of train, px of the resized images")
-    panels: list[Axes] = figure.subplots(2, 2).ravel().tolist()
-    _draw_classes(panels[2], checked)
+    classes = _classes(checked)
     if verdict is None:
-        for axes in (panels[0], panels[1], panels[3]):
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, "train has no box", ha="center", va="center", transform=axes.transAxes)
+        empty = alt.Chart(pd.DataFrame({"text": ["train has no box"]})).mark_text(fontSize=13).encode(text="text:N")
+        panels: list[AnyChart] = [empty, empty, classes, empty]
     else:
         shapes = checked.gt.of("train").shapes
-        _draw_sizes(panels[0], shapes, verdict)
-        _draw_ratios(panels[1], shapes, anchors, verdict)
-        _draw_best_iou(panels[3], verdict)
-    for axes in panels:
-        plain(axes)
-        axes.set_axisbelow(True)
-    panels[2].grid(visible=False, axis="y")
-    return rendered(figure, f"{root.name}: boxes against anchors")
+        panels = [_sizes(shapes, verdict), _ratios(shapes, anchors, verdict), classes, _best_iou(verdict)]
+    titles = ["Sizes", "Ratios", classes.title, "Best anchor of each box"]
+    panels = [
+        panel.properties(width=_WIDTH, height=_HEIGHT, title=title) for panel, title in zip(panels, titles, strict=True)
+    ]
+    rows = [
+        alt.hconcat(*own).resolve_scale(color="independent", shape="independent") for own in (panels[:2], panels[2:])
+    ]
+    title = f"{root.resolve().name}: {count} boxes of train, px of the resized images"
+    every = alt.vconcat(*rows).resolve_scale(color="independent", shape="independent").properties(title=title)
+    return picture(every, f"{root.name}: boxes against anchors")
 
 
-def _draw_sizes(axes: Axes, shapes: Floats, verdict: Verdict) -> None:
+def _sizes(shapes: Floats, verdict: Verdict) -> AnyChart:
     # Evenly spread over the data set, so that no chance is needed.
     few = shapes[:: -(-len(shapes) // _MOST_POINTS)]
-    size, alpha = (9, 0.35) if len(few) > _FEW_POINTS else (16, 0.55)
-    axes.scatter(few[:, 0], few[:, 1], s=size, color=rgb(BLUE), alpha=alpha, linewidths=0, label="boxes")
-    _mark(axes, verdict.configured.shapes, "s", VERMILLION, "anchors")
+    boxes = pd.DataFrame({"width": few[:, 0], "height": few[:, 1], "class": ""})
+    fits = {"anchors": verdict.configured.shapes}
     if verdict.kind == "propose":
-        _mark(axes, verdict.proposed.shapes, "D", GREEN, "proposed")
-    everything = np.concatenate([few, verdict.configured.shapes])
-    limits = float(everything.min()) / 1.3, float(everything.max()) * 1.3
-    for scale, limit in ((axes.set_xscale, axes.set_xlim), (axes.set_yscale, axes.set_ylim)):
-        scale("log")
-        limit(*limits)
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain_logarithms(axis)
-    axes.set_aspect("equal", adjustable="box")
-    axes.set(title="Sizes", xlabel="width (px)", ylabel="height (px)")
-    axes.legend(loc="upper left", fontsize="small", framealpha=0.85, edgecolor="none")
+        fits["proposed"] = verdict.proposed.shapes
+    marks = [
+        pd.DataFrame({"width": own[:, 0], "height": own[:, 1], "anchor": "", "kind": k}) for k, own in fits.items()
+    ]
+    return box_cloud(boxes, pd.concat(marks))
 
 
-def _mark(axes: Axes, shapes: Floats, marker: str, colour: tuple[int, int, int], label: str) -> None:
-    axes.scatter(
-        shapes[:, 0], shapes[:, 1], s=42, marker=marker, facecolors="none", edgecolors=rgb(colour), lw=1.6, label=label
-    )
-
-
-def _draw_ratios(axes: Axes, shapes: Floats, anchors: AnchorParams, verdict: Verdict) -> None:
+def _ratios(shapes: Floats, anchors: AnchorParams, verdict: Verdict) -> AnyChart:
     ratios = shapes[:, 1] / shapes[:, 0]
     low, high = (float(bound) for bound in np.quantile(ratios, (0.002, 0.998)))
     low, high = min(low, *anchors.ratios) / 1.1, max(high, *anchors.ratios) * 1.1
-    axes.hist(np.clip(ratios, low, high), np.geomspace(low, high, 41).tolist(), color=rgb(SKY_BLUE))
-    _lines(axes, anchors.ratios, VERMILLION, "-", "anchors")
-    if verdict.kind == "propose":
-        _lines(axes, verdict.grid.ratios, GREEN, "--", "proposed")
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.16)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain_logarithms(axes.xaxis)
-    axes.set(title="Ratios", xlabel="height over width", ylabel="boxes")
-    axes.legend(fontsize="small", framealpha=0.85, edgecolor="none")
+    edges = np.geomspace(low, high, 41)
+    counts, _ = np.histogram(np.clip(ratios, edges[0], edges[-1]), edges)
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    kinds = [("anchors", anchors.ratios), ("proposed", verdict.grid.ratios)][: 1 + (verdict.kind == "propose")]
+    return alt.layer(_bars(edges, counts, "height over width", scale, _room_above(counts)), _rules(kinds))
 
 
-def _lines(axes: Axes, places: Sequence[float], colour: tuple[int, int, int], dash: str, label: str) -> None:
-    for index, place in enumerate(places):
-        axes.axvline(place, color=rgb(colour), linestyle=dash, linewidth=1.6, label=label if index == 0 else None)
+def _room_above(*counts: np.ndarray) -> alt.Y:
+    """An axis of counts with room for words."""
+    top = 1.2 * max(float(own.max()) for own in counts)
+    return alt.Y("boxes:Q", title="boxes", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickMinStep=1))
 
 
-def _draw_classes(axes: Axes, checked: Checked) -> None:
+def _bars(edges: np.ndarray, counts: np.ndarray, title: str, scale: alt.Scale, y: alt.Y) -> alt.Chart:
+    """A histogram of boxes from its counts."""
+    table = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "boxes": counts})
+    axis = alt.Axis(labelOverlap="greedy")
+    x = alt.X("from:Q", title=title, scale=scale, axis=axis)
+    return alt.Chart(table).mark_bar(color=COLOURS[5]).encode(x, alt.X2("to:Q"), y, y2=alt.datum(0))
+
+
+def _rules(kinds: Sequence[tuple[str, Sequence[float]]]) -> alt.Chart:
+    """Vertical lines at the values of each kind."""
+    table = pd.DataFrame([{"at": float(at), "kind": kind} for kind, places in kinds for at in places])
+    dashes = alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(KINDS), range=[[1, 0], [4, 3]]), legend=None)
+    return alt.Chart(table).mark_rule(strokeWidth=1.6).encode(alt.X("at:Q"), kind_colour(), dashes)
+
+
+def _classes(checked: Checked) -> alt.Chart:
     counts = {
-        name: [checked.count(label, split) for split in SPLITS] for label, name in enumerate(checked.classes, start=1)
+        name: {split: checked.count(label, split) for split in SPLITS}
+        for label, name in enumerate(checked.classes, start=1)
     }
-    names = sorted(counts, key=lambda name: -sum(counts[name]))[:_MOST_CLASSES]
+    names = sorted(counts, key=lambda name: -sum(counts[name].values()))[:_MOST_CLASSES]
     splits = [split for split in SPLITS if checked.images[split]]
-    thickness = 0.8 / max(1, len(splits))
-    most = max((max(counts[name]) for name in names), default=0)
-    for index, split in enumerate(splits):
-        own = [counts[name][SPLITS.index(split)] for name in names]
-        places = [row + (index - (len(splits) - 1) / 2) * thickness for row in range(len(names))]
-        # The axis starts below 1, so that a bar of one box is seen.
-        lengths = [max(0.0, count - _BAR_START) for count in own]
-        axes.barh(places, lengths, thickness, left=_BAR_START, color=rgb(_SPLIT_COLOURS[split]), label=split)
-    axes.set_xscale("log")
-    axes.set_xlim(_BAR_START, max(2, most) * 1.6)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    labels = [plain_text(name, _LONGEST_NAME) for name in names]
-    axes.set_yticks(range(len(names)), labels, fontsize="small" if len(names) > 10 else None)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    rows = [{"class": name, "split": split, "boxes": counts[name][split]} for name in names for split in splits]
     left_out = len(counts) - len(names)
-    axes.set(
-        title="Classes" + (f", the {len(names)} most frequent of {len(counts)}" if left_out else ""), xlabel="boxes"
-    )
-    if splits:
-        axes.legend(loc="lower right", fontsize="small", framealpha=0.85, edgecolor="none")
+    title = f"Classes, the {len(names)} most frequent of {len(counts)}" if left_out else "Classes"
+    table = pd.DataFrame(rows, columns=["class", "split", "boxes"])
+    return count_bars(table, "class", "boxes", "split", title="boxes").properties(title=title)
 
 
-def _draw_best_iou(axes: Axes, verdict: Verdict) -> None:
-    bins = np.linspace(0, 1, 41).tolist()
-    axes.hist(
-        verdict.configured.best_iou, bins, color=rgb(SKY_BLUE), label=f"anchors, mean {verdict.configured.mean:.2f}"
-    )
+def _best_iou(verdict: Verdict) -> AnyChart:
+    edges = np.linspace(0, 1, 41)
+    configured, _ = np.histogram(verdict.configured.best_iou, edges)
+    proposed, _ = np.histogram(verdict.proposed.best_iou, edges)
+    y = _room_above(configured, proposed)
+    layers = [_bars(edges, configured, "IoU", alt.Scale(domain=[0, 1]), y)]
+    means = [f"anchors (bars): mean {verdict.configured.mean:.2f}"]
     if verdict.kind == "propose":
-        label = f"proposed, mean {verdict.proposed.mean:.2f}"
-        axes.hist(verdict.proposed.best_iou, bins, histtype="step", linewidth=1.6, color=rgb(GREEN), label=label)
-    top = axes.get_ylim()[1] * 1.16  # room for words
-    axes.set_ylim(0, top)
-    for iou in (0.5, 0.7):
-        axes.axvline(iou, color="0.25", linestyle=":")
-        note = f"{verdict.configured.below(iou):.1%}\nbelow {f'{iou:g}'[1:]} "
-        axes.text(iou - 0.008, top * 0.98, note, ha="right", va="top", fontsize="small")
-    axes.set_xlim(0, 1)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title="Best anchor of each box", xlabel="IoU", ylabel="boxes")
-    axes.legend(loc="upper left", fontsize="small", framealpha=0.85, edgecolor="none")
-
-
-def _plain_logarithms(axis: object) -> None:
-    """Ticks at 1, 2 and 5 of each power of ten, written out."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
-    axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
+        steps = pd.DataFrame({"from": edges, "boxes": [*proposed, proposed[-1]]})
+        layers.append(
+            alt.Chart(steps)
+            .mark_line(interpolate="step-after", strokeWidth=1.6, color=KINDS["proposed"])
+            .encode(alt.X("from:Q"), y)
+        )
+        means.append(f"proposed (line): mean {verdict.proposed.mean:.2f}")
+    marks = pd.DataFrame(
+        [{"at": iou, "note": f"{verdict.configured.below(iou):.1%}\nbelow {f'{iou:g}'[1:]}"} for iou in (0.5, 0.7)]
+    )
+    rules = alt.Chart(marks).mark_rule(strokeDash=[2, 2], color="#404040").encode(alt.X("at:Q"))
+    texts = (
+        alt.Chart(marks)
+        .mark_text(align="right", dx=-4, baseline="top", lineBreak="\n")
+        .encode(alt.X("at:Q"), y=alt.value(4))
+    )
+    summary = alt.Chart(pd.DataFrame({"note": [means]})).mark_text(align="left", baseline="top")
+    corner = summary.encode(x=alt.value(6), y=alt.value(4), text="note:N")
+    return alt.layer(*layers, rules, texts.encode(text="note:N"), corner)

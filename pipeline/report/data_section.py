@@ -11,9 +11,9 @@ from pipeline.anchor_layout import grid_shapes
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.report import charts
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
+from pipeline.views import charts
 
 _LEAD = (
     "What is learnt from. A detector sees resized images; an anchor is a box of fixed shape at each cell of the "

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import InputError
-from pipeline.report import charts
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
+from pipeline.views import charts
 from pipeline.views.csv_columns import read_csv, read_numbers
 from pipeline.views.metrics_file import read_metrics
 

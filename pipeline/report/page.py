@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from pipeline.report.charts import Spec
+from pipeline.views.charts import Spec
 from pipeline.views.encoding import Picture
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from pipeline.errors import InputError
-from pipeline.report import charts
 from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
+from pipeline.views import charts
 from pipeline.views.csv_columns import read_numbers
 
 _STAGES = {

@@ -27,7 +27,7 @@ def picture_of(command: StageCommand, root: Path, image_ids: list[str] | None = 
 
 
 def _losses(command: StageCommand, root: Path, wanted: Sequence[str] | None) -> Picture:
-    # Imported here, as in _curves: matplotlib takes longer than all other pictures together.
+    # Imported here, as in _curves: Altair takes longer to import than all other pictures together.
     from pipeline.views.plots import loss_plot
 
     return loss_plot(root / command.out / "history.csv")

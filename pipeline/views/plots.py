@@ -1,37 +1,29 @@
-"""Curves: losses of a training stage, precision and recall of an evaluation.
+"""Curves as pictures: losses of a training stage, precision and recall of an evaluation.
 
-Figures are built without pyplot, so that several threads can make them and no figure stays behind. Importing this
-module costs matplotlib's import; import it where a plot is wanted.
+Importing this module costs Altair's import; import it where a plot is wanted.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
-from typing import Literal
 
+import altair as alt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+import pandas as pd
 
 from pipeline.errors import InputError
+from pipeline.views.charts import AnyChart, lines, picture
 from pipeline.views.csv_columns import read_numbers
-from pipeline.views.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, Colour
 from pipeline.views.encoding import Picture
 from pipeline.views.metrics_file import read_metrics
 
-_DPI = 110
-_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY_BLUE)
-_DASHES = ("-", "--", ":", "-.")
-_GREY = "0.45"
+_WIDTH, _HEIGHT = 560, 280
+_RATES_HEIGHT = 50
+_SMALL_WIDTH, _SMALL_HEIGHT = 300, 260
 # More lines than this cannot be distinguished.
 _MOST_NAMED_CLASSES = 10
-_FEW_POINTS = 12
-
-_Corner = Literal["lower left", "lower right"]
+_TOTAL = "loss (sum)"
+_LEGEND = alt.Legend(orient="bottom", columns=2)
 
 
 def loss_plot(history_csv: Path) -> Picture:
@@ -42,36 +34,27 @@ def loss_plot(history_csv: Path) -> Picture:
     """
     columns = read_numbers(history_csv, "iteration", "lr", "loss")
     iteration = columns["iteration"]
-    marker = "o" if len(iteration) <= _FEW_POINTS else ""
-    figure = Figure(figsize=(7.2, 4.6), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 1, height_ratios=(5, 1))
-    losses = figure.add_subplot(grid[0])
-    rates = figure.add_subplot(grid[1], sharex=losses)
-    losses.plot(iteration, columns["loss"], color=rgb(BLACK), linewidth=2, marker=marker, label="loss (sum)")
     parts = [name for name in columns if name not in ("iteration", "lr", "loss")]
-    for index, name in enumerate(parts):
-        losses.plot(
-            iteration,
-            columns[name],
-            color=rgb(_COLOURS[index % len(_COLOURS)]),
-            linestyle=_DASHES[index % len(_DASHES)],
-            marker=marker,
-            label=name,
-        )
-    losses.set_ylabel("loss")
-    losses.set_ylim(bottom=0)
-    losses.tick_params(labelbottom=False)
-    losses.legend(frameon=False, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2)
-    rates.plot(iteration, columns["lr"], color=_GREY, marker=marker, markersize=3)
-    rates.set_ylim(bottom=0)
-    rates.set_ylabel("lr")
-    rates.set_xlabel("iteration")
-    for axes in (losses, rates):
-        plain(axes)
+    curves = {_TOTAL: columns["loss"], **{name: columns[name] for name in parts}}
+    table = pd.concat([pd.DataFrame({"iteration": iteration, "value": v, "loss": k}) for k, v in curves.items()])
+    legend = alt.Legend(orient="top", columns=5)
+    losses = lines(
+        table, "iteration", "value", "loss", x_title="", y_title="loss", unit_y=False, legend=legend
+    ).properties(width=_WIDTH, height=_HEIGHT)
+    rates = lines(
+        pd.DataFrame({"iteration": iteration, "lr": columns["lr"], "name": "lr"}),
+        "iteration",
+        "lr",
+        "name",
+        x_title="iteration",
+        y_title="lr",
+        unit_y=False,
+        legend=None,
+    ).properties(width=_WIDTH, height=_RATES_HEIGHT)
     stage = Path(history_csv).parent.name
     last = f"{columns['loss'][-1]:.3g} after {int(iteration[-1])} iterations"
-    return rendered(figure, f"{stage}: losses; {columns['loss'][0]:.3g} at first, {last}")
+    both = alt.vconcat(losses, rates).resolve_scale(color="independent", strokeDash="independent")
+    return picture(both, f"{stage}: losses; {columns['loss'][0]:.3g} at first, {last}")
 
 
 def curve_plots(folder: Path) -> Picture:
@@ -81,117 +64,59 @@ def curve_plots(folder: Path) -> Picture:
         InputError: a file of the evaluate stage is missing or damaged.
     """
     folder = Path(folder)
-    figure = Figure(figsize=(12.5, 4.2), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    precision, by_number, by_iou = figure.subplots(1, 3)
-    _draw_precision(precision, folder)
-    _draw_recall_by_number(by_number, folder)
-    _draw_recall_by_iou(by_iou, folder)
-    for axes in (precision, by_number, by_iou):
-        axes.set_ylim(-0.02, 1.02)
-        plain(axes)
+    charts = [_precision(folder), _recall_by_number(folder), _recall_by_iou(folder)]
+    row = alt.hconcat(*(chart.properties(width=_SMALL_WIDTH, height=_SMALL_HEIGHT) for chart in charts))
     mean = read_metrics(folder).get("mAP50")
     suffix = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
-    return rendered(figure, f"{folder.name}: precision and recall{suffix}")
+    row = row.resolve_scale(color="independent", strokeDash="independent")
+    return picture(row, f"{folder.name}: precision and recall{suffix}")
 
 
-def _draw_precision(axes: Axes, folder: Path) -> None:
+def _precision(folder: Path) -> AnyChart:
     path = folder / "pr_curves.csv"
-    curves = read_numbers(path, "recall", "precision")
-    if "class" not in curves:
+    columns = read_numbers(path, "recall", "precision")
+    if "class" not in columns:
         raise InputError(f"{path}: has no column 'class'; dvc repro {folder.name}")
+    curves = pd.DataFrame({**columns, "class": columns["class"].astype(str)})
     scores = read_metrics(folder).get("class_AP50")
     scores = scores if isinstance(scores, dict) else {}
-    classes = list(dict.fromkeys(curves["class"].astype(str).tolist()))
     # A class without gt boxes has no curve, and its row of zeros would look like a failure.
-    judged = [name for name in classes if scores.get(name, 0.0) is not None]
-    named = len(judged) <= _MOST_NAMED_CLASSES
-    of_class = {name: curves["class"].astype(str) == name for name in judged}
-    for index, name in enumerate(judged):
-        rows = of_class[name]
-        ap = f" (AP {scores[name]:.2f})" if name in scores else ""
-        style = {"color": rgb(_COLOURS[index % len(_COLOURS)]), "linestyle": _DASHES[index % len(_DASHES)]}
-        axes.plot(
-            curves["recall"][rows],
-            curves["precision"][rows],
-            label=plain_text(name) + ap if named else None,
-            **style if named else {"color": "0.75", "linewidth": 0.8},
-        )
-    if judged and not named:
-        mean = np.mean([curves["precision"][rows] for rows in of_class.values()], axis=0)
-        axes.plot(
-            curves["recall"][of_class[judged[0]]],
-            mean,
-            color=rgb(BLUE),
-            linewidth=2,
-            label=f"mean of {len(judged)} classes",
-        )
-    axes.set_xlim(-0.02, 1.02)
-    _describe(axes, "Detections, IoU .5", "recall", "precision", "lower left")
+    curves = curves[[scores.get(name, 0.0) is not None for name in curves["class"]]]
+    judged = list(dict.fromkeys(curves["class"]))
+    if len(judged) <= _MOST_NAMED_CLASSES:
+        # Before the name, which a legend cuts where it is long.
+        labels = {name: (f"AP {scores[name]:.2f} " if name in scores else "") + name for name in judged}
+        return _unit(curves.assign(series=curves["class"].map(labels)), "recall", "precision", "Detections, IoU .5")
+    mean = curves.groupby("recall", as_index=False)["precision"].mean()
+    every = alt.Chart(curves).mark_line(color="#bfbfbf", strokeWidth=0.8).encode(x="recall:Q", y="precision:Q")
+    named = _unit(mean.assign(series=f"mean of {len(judged)} classes"), "recall", "precision", "Detections, IoU .5")
+    return alt.layer(every.encode(detail="class:N"), named)
 
 
-def _draw_recall_by_number(axes: Axes, folder: Path) -> None:
+def _recall_by_number(folder: Path) -> alt.Chart:
     recall = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
-    for index, (name, label) in enumerate((("recall50", "IoU .5"), ("recall70", "IoU .7"))):
-        axes.plot(
-            recall["proposals"],
-            recall[name],
-            color=rgb(_COLOURS[index]),
-            linestyle=_DASHES[index],
-            marker="o",
-            markersize=4,
-            label=label,
-        )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    _describe(axes, "Proposals, by their number", "best proposals an image", "recall of gt boxes", "lower right")
+    names = {"recall50": "IoU .5", "recall70": "IoU .7"}
+    table = _long(recall, "proposals", names)
+    return _unit(
+        table, "proposals", "recall", "Proposals, by their number", x_title="best proposals an image", log=True
+    )
 
 
-def _draw_recall_by_iou(axes: Axes, folder: Path) -> None:
+def _recall_by_iou(folder: Path) -> alt.Chart:
     recall = read_numbers(folder / "recall_by_iou.csv", "iou")
-    budgets = [name for name in recall if name.startswith("recall_of_")]
-    for index, name in enumerate(budgets):
-        axes.plot(
-            recall["iou"],
-            recall[name],
-            color=rgb(_COLOURS[index % len(_COLOURS)]),
-            linestyle=_DASHES[index % len(_DASHES)],
-            label=f"best {name.removeprefix('recall_of_')}",
-        )
-    _describe(axes, "Proposals, by IoU", "IoU", "recall of gt boxes", "lower left")
+    names = {name: f"best {name.removeprefix('recall_of_')}" for name in recall if name.startswith("recall_of_")}
+    return _unit(_long(recall, "iou", names), "iou", "recall", "Proposals, by IoU", x_title="IoU")
 
 
-def _describe(axes: Axes, title: str, x: str, y: str, legend: _Corner) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=legend, fontsize="small", framealpha=0.85, edgecolor="none")
+def _long(columns: dict[str, np.ndarray], x: str, names: dict[str, str]) -> pd.DataFrame:
+    """Several columns below one another as recall, with the name of each as series."""
+    parts = [pd.DataFrame({x: columns[x], "recall": columns[own], "series": label}) for own, label in names.items()]
+    return pd.concat([pd.DataFrame({x: [], "recall": [], "series": []}), *parts])
 
 
-def plain(axes: Axes) -> None:
-    """A light grid, and no frame at the top and on the right."""
-    axes.grid(color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def plain_text(name: str, longest: int = 40) -> str:
-    """A name as matplotlib shows it letter by letter: no formula, not too long, in a legend whatever it begins with."""
-    short = name if len(name) <= longest else f"{name[: longest - 1]}\u2026"
-    text = short.replace("$", r"\$")
-    return f"\u200a{text}" if text.startswith("_") else text  # legends leave out what begins with _
-
-
-def rgb(colour: Colour) -> tuple[float, float, float]:
-    """A colour as matplotlib takes it, 0..1."""
-    return (colour[0] / 255, colour[1] / 255, colour[2] / 255)
-
-
-def rendered(figure: Figure, caption: str) -> Picture:
-    """The figure as a PNG whose bytes depend on nothing but what it shows."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # an empty box stands for it
-        # matplotlib would write its version, and with it other bytes after each update.
-        figure.savefig(stream, format="png", metadata={"Software": None})
-    return Picture(stream.getvalue(), "image/png", caption)
+def _unit(table: pd.DataFrame, x: str, y: str, title: str, *, x_title: str = "", log: bool = False) -> alt.Chart:
+    chart = lines(
+        table, x, y, "series", x_title=x_title or x, y_title=y if y == "precision" else "recall of gt boxes",
+        log_x=log, points=log, legend=_LEGEND,
+    )  # fmt: skip
+    return chart.properties(title=title)

@@ -231,7 +231,7 @@ for stage, image in [("anchor_targets", None), ("anchor_targets", "a"), ("propos
                      ("detect_step4", "t"), ("evaluate_step4", "t")]:
     inspect_artifact(Path(), stage, image, None, 0.5, None, print)
     assert image or "cv2" not in sys.modules, "the text needs no pictures"
-for name in ("torch", "torchvision", "matplotlib", "stages"):
+for name in ("torch", "torchvision", "altair", "stages"):
     assert name not in sys.modules, name
 """
 

@@ -1,13 +1,22 @@
-"""Charts as Vega-Lite specifications, built by Altair; colours that follow the page's theme are left to the page."""
+"""Charts, built by Altair: as Vega-Lite specifications for pages with scripts, and as PNG for all that shows no script.
+
+Colours that follow a page's theme are left to the page.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import altair as alt
+import cv2
+import numpy as np
 import pandas as pd
+import vl_convert
+
+from pipeline.views.encoding import MAX_BYTES, Picture, encode_png
 
 Spec = dict[str, Any]
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
 
 # Okabe and Ito's colours that stand out on white and on near-black alike.
 COLOURS = ("#2A8BD0", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8A8A")
@@ -23,10 +32,38 @@ _WIDTH = 520
 _HEIGHT = 260
 _SMALL_WIDTH = 330
 _SMALL_HEIGHT = 190
+_SCALES = (1.5, 1.25, 1.0, 0.75)  # of a PNG's pixels
+_PLAIN = {  # the looks of a picture: no theme comes from a page
+    "background": "white",
+    "axis": {"domainColor": "black", "domainWidth": 2, "gridColor": "#e5e5e5", "tickColor": "black"},
+    "legend": {"labelLimit": 260, "symbolStrokeWidth": 2},
+    "title": {"fontSize": 14, "limit": 1000},
+}
 _FEW_POINTS = 12  # a line of fewer is marked point by point; one of a single point would not be seen
 
 
 def curves(
+    table: pd.DataFrame, x: str, y: str, series: str, *, small: bool = False, points: bool = False, **options: Any
+) -> Spec:
+    """One line a series; hovering over the chart shows the values, a click on the legend brings one series out.
+
+    Args:
+        table: long form, a row a point.
+        x, y, series: names of its columns.
+        small: for several charts in a row.
+        points: mark each point.
+        options: of `lines`.
+    """
+    chosen = alt.selection_point(fields=[series], bind="legend")
+    chart = lines(table, x, y, series, points=points, **options).encode(
+        opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
+        tooltip=[series, alt.Tooltip(x, format=".4~g"), alt.Tooltip(y, format=".4~g")],
+    )
+    width, height = (_SMALL_WIDTH, _SMALL_HEIGHT) if small else (_WIDTH, _HEIGHT)
+    return _spec(chart.add_params(chosen).properties(width=width, height=height))
+
+
+def lines(
     table: pd.DataFrame,
     x: str,
     y: str,
@@ -36,36 +73,30 @@ def curves(
     y_title: str,
     log_x: bool = False,
     unit_y: bool = True,
-    small: bool = False,
     points: bool = False,
-) -> Spec:
-    """One line a series; hovering over the chart shows the values, a click on the legend brings one series out.
+    legend: alt.Legend | alt.UndefinedType | None = alt.Undefined,
+) -> alt.Chart:
+    """One line a series, of its own colour and dashes.
 
     Args:
         table: long form, a row a point.
         x, y, series: names of its columns.
-        unit_y: y runs from 0 to 1.
-        small: for several charts in a row.
+        unit_y: y runs from 0 to 1; else from 0.
         points: mark each point.
+        legend: where and how the series are named.
     """
-    chosen = alt.selection_point(fields=[series], bind="legend")
     scale = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
     names = list(dict.fromkeys(table[series]))
-    chart = (
+    return (
         alt.Chart(table)
         .mark_line(point=points or len(table) <= _FEW_POINTS * len(names), strokeWidth=2)
         .encode(
             alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap="greedy")),
             alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(domain=[0, 1]) if unit_y else alt.Scale(zero=True)),
-            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))),
+            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names)), legend=_any(names, legend)),
             strokeDash=alt.StrokeDash(f"{series}:N", sort=names, legend=None),
-            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
-            tooltip=[series, alt.Tooltip(x, format=".4~g"), alt.Tooltip(y, format=".4~g")],
         )
-        .add_params(chosen)
     )
-    width, height = (_SMALL_WIDTH, _SMALL_HEIGHT) if small else (_WIDTH, _HEIGHT)
-    return _spec(chart.properties(width=width, height=height))
 
 
 def grouped_bars(table: pd.DataFrame, group: str, value: str, series: str, *, title: str) -> Spec:
@@ -84,9 +115,15 @@ def grouped_bars(table: pd.DataFrame, group: str, value: str, series: str, *, ti
 
 
 def counts(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> Spec:
+    """The chart of `count_bars`."""
+    bars = count_bars(table, name, count, series, title=title)
+    return _spec(bars.properties(width=_SMALL_WIDTH, height={"step": 14}))
+
+
+def count_bars(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> alt.Chart:
     """Horizontal bars of counts, one a row of `name` and series, on a scale that shows 1 beside 10,000."""
     names = list(dict.fromkeys(table[series]))
-    chart = (
+    return (
         alt.Chart(table)
         .mark_bar()
         .encode(
@@ -97,20 +134,24 @@ def counts(table: pd.DataFrame, name: str, count: str, series: str, *, title: st
                 scale=alt.Scale(type="symlog"),
                 axis=alt.Axis(labelOverlap="greedy", tickCount=5),
             ),
-            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))),
+            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names)), legend=_any(names)),
             alt.YOffset(f"{series}:N", sort=names),
-            tooltip=[name, series, count],
+            tooltip=[f"{name}:N", f"{series}:N", f"{count}:Q"],
         )
     )
-    return _spec(chart.properties(width=_SMALL_WIDTH, height={"step": 14}))
 
 
 def box_sizes(boxes: pd.DataFrame, anchors: pd.DataFrame) -> Spec:
+    """The chart of `box_cloud`."""
+    return _spec(box_cloud(boxes, anchors).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+
+
+def box_cloud(boxes: pd.DataFrame, anchors: pd.DataFrame) -> AnyChart:
     """Widths and heights of boxes, and the anchors of one location among them, on equal logarithmic axes.
 
     Args:
         boxes: columns width, height (px of the resized image), class.
-        anchors: columns width, height, anchor (its name).
+        anchors: columns width, height, anchor (its name) and, for a legend, kind: anchors or proposed.
     """
     both = pd.concat([boxes[["width", "height"]], anchors[["width", "height"]]])
     domain = [float(both.min().min()) / 1.2, float(both.max().max()) * 1.2]
@@ -128,7 +169,20 @@ def box_sizes(boxes: pd.DataFrame, anchors: pd.DataFrame) -> Spec:
         .mark_point(shape="square", size=90, strokeWidth=2.5, color=COLOURS[4])
         .encode(x, y, tooltip=["anchor", alt.Tooltip("width", format=".0f"), alt.Tooltip("height", format=".0f")])
     )
-    return _spec((cloud + marks).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+    if "kind" in anchors:
+        scale = alt.Scale(domain=list(KINDS), range=["square", "diamond"])
+        shapes = alt.Shape("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top-left"))
+        marks = marks.encode(kind_colour(), shapes)
+    return alt.layer(cloud, marks)
+
+
+KINDS = {"anchors": COLOURS[4], "proposed": COLOURS[2]}
+
+
+def kind_colour() -> alt.Color:
+    """The colour of the anchors and of the proposed ones, by column kind."""
+    scale = alt.Scale(domain=list(KINDS), range=list(KINDS.values()))
+    return alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top-left"))
 
 
 def histogram(values: pd.DataFrame, value: str, *, title: str, marks: tuple[float, ...] = ()) -> Spec:
@@ -187,11 +241,31 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
     return _spec(layers.properties(width={"step": step}, height={"step": max(16, step - 8)}))
 
 
+def picture(chart: AnyChart, caption: str) -> Picture:
+    """The chart as a PNG of at most 150 kB whose bytes depend on nothing but what it shows."""
+    spec = {**_spec(chart), "config": _PLAIN | {"view": {"stroke": None}}}
+    for scale in _SCALES:
+        drawn = np.frombuffer(vl_convert.vegalite_to_png(spec, scale=scale), np.uint8)
+        pixels = cv2.imdecode(drawn, cv2.IMREAD_COLOR_RGB)
+        assert pixels is not None  # its own PNG
+        made = encode_png(pixels, caption)
+        if len(made.data) <= MAX_BYTES:
+            break
+    return made
+
+
+def _any(
+    names: list[str], legend: alt.Legend | alt.UndefinedType | None = alt.Undefined
+) -> alt.Legend | alt.UndefinedType | None:
+    """The legend, none of no series: a picture with an empty one has no size."""
+    return legend if names else None
+
+
 def _palette(count: int) -> alt.Scale:
     return alt.Scale(range=list(COLOURS)) if count <= len(COLOURS) else alt.Scale(scheme="tableau20")
 
 
-def _spec(chart: Any) -> Spec:
+def _spec(chart: AnyChart) -> Spec:
     with alt.data_transformers.enable("default", max_rows=None):
         spec: Spec = chart.configure_view(strokeOpacity=0).to_dict()
     # The page applies its own theme, and needs no address of the schema.
