@@ -54,7 +54,7 @@ def loop(photos: Photos, stage: str, schedule: Schedule, *, on_maps: bool) -> Ca
     if on_maps:
         params = photos.params
         if isinstance(step, RPNStep):
-            module = RPNStep(step.rpn, params.rpn, None, trunk.feature_size)
+            module = RPNStep(step.rpn, params.rpn, None, trunk.layout)
         else:
             module = HeadStep(step.head, params.roi_head, None)
     return our_loop(photos, stage, schedule, module, loader)

@@ -42,9 +42,9 @@ def our_network(params: Params, stages: tuple[str, str, str]) -> FasterRCNN:
     loaded = load_trunk(trunk, params.backbone)
     return FasterRCNN(
         loaded,
-        load_rpn(rpn, loaded.out_channels, params.anchors, params.rpn),
-        load_head(head, loaded.out_channels, loaded.stride, params.roi_head),
-        anchor_grid(params.anchors, loaded.stride),
+        load_rpn(rpn, loaded.layout, params.anchors, params.rpn),
+        load_head(head, loaded.layout, params.roi_head),
+        anchor_grid(params.anchors, loaded.layout),
         test_proposal_rule(detect, detect.proposals),
         detection_rule(detect),
     )

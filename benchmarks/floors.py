@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.detector.vgg import VGG16
+from pipeline.geometry.backbones import VGG16
 from pipeline.params.file import Params
 
 Size = tuple[int, int]

@@ -15,6 +15,7 @@ from pipeline.detector.matching import BG, FG, assign_anchors, match_proposals
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.detector.sampling import sample_fg_bg
+from pipeline.detector.trunk import Maps
 
 CLASSES = 21
 _NO_REGIONS = torch.zeros(0, 4)
@@ -44,15 +45,14 @@ class Network(nn.Module):
         draw = torch.Generator().manual_seed(0)
         self.trunk = build_trunk(setting.trunk, frozen_blocks=2, ceil_pool=False)
         self.trunk.initialise(draw)
-        self.grid = AnchorGrid(16, (0.5, 1.0, 2.0), setting.scales, self.trunk.stride)
-        self.rpn = RPNHead(self.trunk.out_channels, setting.channels, self.grid.per_location)
+        self.grid = AnchorGrid(16, (0.5, 1.0, 2.0), setting.scales, self.trunk.layout)
+        self.rpn = RPNHead(self.trunk.layout.channels, setting.channels, self.grid.per_location)
         self.rpn.initialise(draw)
         self.head = RoIHead(
-            self.trunk.out_channels,
+            self.trunk.layout,
             CLASSES,
             pool=pool,
             output_size=7,
-            stride=self.trunk.stride,
             hidden=setting.hidden,
             dropout=0.0,
         )
@@ -85,7 +85,7 @@ def make_batch(network: Network, setting: Setting) -> Batch:
     draw = torch.Generator().manual_seed(1)
     height, width = setting.size
     images = torch.randint(0, 256, (setting.batch, 3, height, width), dtype=torch.uint8, generator=draw)
-    anchors = network.grid.exact(*network.trunk.feature_size(height, width))
+    anchors = network.grid.exact(network.trunk.layout.sizes(height, width))
     gt, fg, bg, deltas = [], [], [], []
     for _ in range(setting.batch):
         limits = torch.tensor([width, height], dtype=torch.float32)
@@ -105,16 +105,17 @@ def make_batch(network: Network, setting: Setting) -> Batch:
 
 def step1_loss(network: Network, batch: Batch) -> Tensor:
     """The RPN's losses, through the trunk."""
-    return _rpn_loss(*network.rpn(_maps(network, batch)), batch)
+    (objectness,), (deltas,) = network.rpn(_maps(network, batch))
+    return _rpn_loss(objectness, deltas, batch)
 
 
 def joint_loss(network: Network, batch: Batch, fresh: bool = True) -> Tensor:
     """All four losses. RoIs: 128 an image, drawn from fresh proposals, or not `fresh`: the gt boxes."""
     maps = _maps(network, batch)
-    objectness, deltas = network.rpn(maps)
+    (objectness,), (deltas,) = network.rpn(maps)
     drawn = []
     with torch.no_grad():
-        anchors = network.grid(*maps.shape[2:]).to(maps.device)
+        anchors = network.grid([objectness.shape[1:3]]).to(objectness.device)  # type: ignore[list-item]
         rule = ProposalRule(12000, 0.7, 2000, 8.0)
         for index, (boxes, labels) in enumerate(batch.gt):
             candidates = boxes
@@ -128,7 +129,7 @@ def joint_loss(network: Network, batch: Batch, fresh: bool = True) -> Tensor:
     return _rpn_loss(objectness, deltas, batch) + head[0] + head[1]
 
 
-def _maps(network: Network, batch: Batch) -> Tensor:
+def _maps(network: Network, batch: Batch) -> Maps:
     return network.trunk(network.trunk.normalise(batch.images, batch.sizes))
 
 

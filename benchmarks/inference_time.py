@@ -70,9 +70,9 @@ def peer_of(parts: Parts, params: Params) -> TorchvisionFasterRCNN:
     model = exported(parts, params)
     backbone = vgg16().features[:-1]
     backbone.load_state_dict(parts[0].layers.state_dict())
-    backbone.out_channels = parts[0].out_channels
+    backbone.out_channels = parts[0].layout.channels
     model.backbone = backbone.eval().to(memory_format=torch.channels_last)
-    model.roi_heads.box_roi_pool = PeerPooling(params.roi_head.output_size, parts[0].stride)
+    model.roi_heads.box_roi_pool = PeerPooling(params.roi_head.output_size, parts[0].layout.strides[0])
     return model
 
 
@@ -83,8 +83,8 @@ def parts_of(photos: Photos, trained: Path | None) -> Parts:
         return random_parts(load_trunk(photos.data / "backbone", params.backbone), params, 7, params.base.seed)
     folder = trained / "finetune_joint"
     trunk = load_trunk(folder, params.backbone)
-    rpn = load_rpn(folder, trunk.out_channels, params.anchors, params.rpn)
-    return trunk, rpn, load_head(folder, trunk.out_channels, trunk.stride, params.roi_head)
+    rpn = load_rpn(folder, trunk.layout, params.anchors, params.rpn)
+    return trunk, rpn, load_head(folder, trunk.layout, params.roi_head)
 
 
 @contextlib.contextmanager

@@ -166,4 +166,4 @@ def _untrained_rpn(stage: Stage) -> None:
     params, source = stage.params, stage.input("backbone")
     trunk = load_trunk(source, params.backbone)
     generator = torch_generator(params.base.seed, stage.name, "rpn")
-    save_parts(stage.out, {"rpn": initial_rpn(source, trunk.out_channels, params.anchors, params.rpn, generator)})
+    save_parts(stage.out, {"rpn": initial_rpn(source, trunk.layout, params.anchors, params.rpn, generator)})

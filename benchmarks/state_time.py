@@ -30,8 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=False)
-    sizes = {"pool": "roi_pool", "output_size": 7, "stride": trunk.stride, "hidden": 4096, "dropout": 0.5}
-    head = RoIHead(trunk.out_channels, 21, **sizes)  # type: ignore[arg-type]
+    sizes = {"pool": "roi_pool", "output_size": 7, "hidden": 4096, "dropout": 0.5}
+    head = RoIHead(trunk.layout, 21, **sizes)  # type: ignore[arg-type]
     network = nn.ModuleDict({"trunk": trunk, "head": head}).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD([w for w in network.parameters() if w.requires_grad], 0.0, momentum=0.9, fused=True)
     for weight in network.parameters():

@@ -20,6 +20,7 @@ from benchmarks.page import Row, write_section
 from pipeline.detector.anchors import AnchorGrid, inside
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, IGNORE, assign_anchors, match_proposals
+from tests.layouts import one_level
 
 RUNS = 41
 GT_COUNTS = (1, 5, 50)
@@ -95,7 +96,7 @@ def cases() -> Iterator[Case]:
     for height, width in ((600, 1000), (300, 500)):
         size, anchors = (
             (height, width),
-            AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16).exact(height // 16, width // 16),
+            AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), one_level(16)).exact([(height // 16, width // 16)]),
         )
         for count in GT_COUNTS:
             gt_boxes = random_boxes(count, height, width, seed=count)

@@ -44,10 +44,10 @@ class Backbone(nn.Module):
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
-        self.trunk, self.out_channels = trunk, trunk.out_channels
+        self.trunk, self.out_channels = trunk, trunk.layout.channels
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.trunk(images.contiguous(memory_format=torch.channels_last)).float()
+        return self.trunk(images.contiguous(memory_format=torch.channels_last))[0].float()
 
 
 def build(params: Params, data: Path, num_classes: int) -> FasterRCNN:

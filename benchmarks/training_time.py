@@ -70,8 +70,9 @@ def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource
     if stage != "train_head_step2":
         targets = AnchorTargets(photos.data / "anchor_targets")
         anchors = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage)
-        grid, trunk = anchor_grid(params.anchors, 1), new_trunk(params.backbone)
-        together = partial(put_anchors_together, feature_size=trunk.feature_size, per_location=grid.per_location)
+        trunk = new_trunk(params.backbone)
+        grid = anchor_grid(params.anchors, trunk.layout)
+        together = partial(put_anchors_together, layout=trunk.layout, per_location=grid.per_location)
         joint = {"gt": GroundTruth(photos.data / "resize"), "images": photos.images()}
         more = joint if stage == "finetune_joint" else {}
         return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together, **more)  # type: ignore[arg-type]
@@ -86,16 +87,16 @@ def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep | JointStep:
     trunk = load_trunk(source, params.backbone)
     generator = torch_generator(params.base.seed, stage, "top")
     if stage == "train_rpn_step1":
-        rpn = initial_rpn(source, trunk.out_channels, params.anchors, params.rpn, generator)
-        return RPNStep(rpn, params.rpn, trunk, trunk.feature_size)
-    head = pretrained_head(source, trunk, CLASSES, params.roi_head, generator)
+        rpn = initial_rpn(source, trunk.layout, params.anchors, params.rpn, generator)
+        return RPNStep(rpn, params.rpn, trunk, trunk.layout)
+    head = pretrained_head(source, trunk.layout, CLASSES, params.roi_head, generator)
     head.delta_std.copy_(torch.tensor([0.1, 0.1, 0.2, 0.2]).expand(CLASSES, 4))
     if stage == "train_head_step2":
         return HeadStep(head, params.roi_head, trunk)
-    rpn = initial_rpn(source, trunk.out_channels, params.anchors, params.rpn, generator)
+    rpn = initial_rpn(source, trunk.layout, params.anchors, params.rpn, generator)
     joint, own = params.finetune_joint, params.proposals
     rule = ProposalRule(joint.pre_nms, own.nms_iou, joint.post_nms, own.min_size)
-    grid = anchor_grid(params.anchors, trunk.stride)
+    grid = anchor_grid(params.anchors, trunk.layout)
     return JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
 
 

@@ -15,6 +15,8 @@ from pipeline.detector.roi_head import RoIHead, take_fc_layers
 from pipeline.detector.roi_targets import MatchingRule
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.detector.trunk import Trunk
+from pipeline.geometry.backbones import layout_of
+from pipeline.geometry.layout import MapLayout
 from pipeline.params.detector import (
     AnchorParams,
     BackboneParams,
@@ -32,27 +34,31 @@ def new_trunk(params: BackboneParams) -> Trunk:
     return build_trunk(params.name, frozen_blocks=params.frozen_blocks, ceil_pool=params.ceil_pool)
 
 
-def new_rpn(channels_in: int, anchors: AnchorParams, params: RPNParams) -> RPNHead:
+def map_layout(params: BackboneParams) -> MapLayout:
+    """The levels of the trunk's maps, without making one."""
+    return layout_of(params.name, ceil_pool=params.ceil_pool)
+
+
+def new_rpn(layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:
     """An RPN head without weights."""
-    return RPNHead(channels_in, params.channels, len(anchors.ratios) * len(anchors.scales))
+    return RPNHead(layout.channels, params.channels, len(anchors.ratios) * len(anchors.scales))
 
 
-def new_head(channels_in: int, num_classes: int, stride: int, params: RoIHeadParams) -> RoIHead:
+def new_head(layout: MapLayout, num_classes: int, params: RoIHeadParams) -> RoIHead:
     """A RoI head without weights."""
     return RoIHead(
-        channels_in,
+        layout,
         num_classes,
         pool=params.pool,
         output_size=params.output_size,
-        stride=stride,
         hidden=params.hidden,
         dropout=params.dropout,
     )
 
 
-def anchor_grid(params: AnchorParams, stride: int) -> AnchorGrid:
-    """The anchors of params.yaml on a trunk's stride."""
-    return AnchorGrid(params.base_size, params.ratios, params.scales, stride)
+def anchor_grid(params: AnchorParams, layout: MapLayout) -> AnchorGrid:
+    """The anchors of params.yaml on a trunk's maps."""
+    return AnchorGrid(params.base_size, params.ratios, params.scales, layout)
 
 
 def load_trunk(folder: Path, params: BackboneParams) -> Trunk:
@@ -62,36 +68,36 @@ def load_trunk(folder: Path, params: BackboneParams) -> Trunk:
     return channels_last(trunk)
 
 
-def load_rpn(folder: Path, channels_in: int, anchors: AnchorParams, params: RPNParams) -> RPNHead:
+def load_rpn(folder: Path, layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:
     """The RPN head that a stage left in `folder`, in evaluation mode."""
-    rpn = new_rpn(channels_in, anchors, params)
+    rpn = new_rpn(layout, anchors, params)
     restore(rpn, load_part(folder, "rpn"), folder)
     return channels_last(rpn)
 
 
 def initial_rpn(
-    backbone: Path, channels_in: int, anchors: AnchorParams, params: RPNParams, generator: torch.Generator
+    backbone: Path, layout: MapLayout, anchors: AnchorParams, params: RPNParams, generator: torch.Generator
 ) -> RPNHead:
     """A fresh RPN head; where `backbone` has that of a trained detector, its layers of this shape take their place."""
-    rpn = new_rpn(channels_in, anchors, params)
+    rpn = new_rpn(layout, anchors, params)
     rpn.initialise(generator)
     restore_fitting(rpn, load_part(backbone, "rpn", optional=True))
     return rpn
 
 
-def load_head(folder: Path, channels_in: int, stride: int, params: RoIHeadParams) -> RoIHead:
+def load_head(folder: Path, layout: MapLayout, params: RoIHeadParams) -> RoIHead:
     """The RoI head that a stage left in `folder`, in evaluation mode; it brings its number of classes along."""
     state = load_part(folder, "head")
-    head = new_head(channels_in, num_classes_of(state), stride, params)
+    head = new_head(layout, num_classes_of(state), params)
     restore(head, state, folder)
     return head.eval()
 
 
 def pretrained_head(
-    backbone: Path, trunk: Trunk, num_classes: int, params: RoIHeadParams, generator: torch.Generator
+    backbone: Path, layout: MapLayout, num_classes: int, params: RoIHeadParams, generator: torch.Generator
 ) -> RoIHead:
     """A head with the pre-trained classifier's fc6 and fc7 where `backbone` has them in this shape, the rest fresh."""
-    head = new_head(trunk.out_channels, num_classes, trunk.stride, params)
+    head = new_head(layout, num_classes, params)
     if not take_fc_layers(head, load_part(backbone, "classifier", optional=True)):
         head.initialise_fc(generator)
     head.initialise_outputs(generator)

@@ -14,7 +14,7 @@ from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, new_trunk
+from pipeline.build import anchor_grid, map_layout
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.progress import track
@@ -28,16 +28,16 @@ def anchor_targets(stage: Stage) -> None:
     params = stage.params.anchor_targets
     images = ResizedImages(stage.input("resize"), "train")
     gt = GroundTruth(stage.input("resize"))
-    trunk = new_trunk(stage.params.backbone)
-    grid = anchor_grid(stage.params.anchors, trunk.stride)
+    layout = map_layout(stage.params.backbone)
+    grid = anchor_grid(stage.params.anchors, layout)
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
         writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
             assigned = {}
             for entry in (Entry(image_id, view) for view in images.views(stage.params.base.mirror)):
                 height, width = images.seen(entry).size
-                feature_size = trunk.feature_size(height, width)
-                anchors = grid.exact(*feature_size)
+                sizes = layout.sizes(height, width)
+                anchors = grid.exact(sizes)
                 gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
                 regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
                 matches = assign_anchors(anchors, (height, width), gt_boxes, regions, **params.model_dump())
@@ -51,7 +51,7 @@ def anchor_targets(stage: Stage) -> None:
                     matches.max_iou[fg].numpy(),
                     np.packbits((matches.labels == BG).numpy()),
                     len(anchors),
-                    feature_size,
+                    sizes[0],
                 )
             writer.add(assigned, len(gt[image_id][0]))
     stage.log(

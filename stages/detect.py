@@ -42,17 +42,17 @@ def detect(stage: Stage) -> None:
     rpn_trunk = trunk
     if not shared:
         rpn_trunk = for_inference(load_trunk(stage.input("rpn_trunk"), params.backbone), accelerator)
-    rpn = load_rpn(stage.input("rpn"), trunk.out_channels, params.anchors, params.rpn)
-    head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head)
+    rpn = load_rpn(stage.input("rpn"), trunk.layout, params.anchors, params.rpn)
+    head = load_head(stage.input("head"), trunk.layout, params.roi_head)
     rpn, head = for_inference(rpn, accelerator), for_inference(head, accelerator)
     rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
-    propose = Proposer(rpn, anchor_grid(params.anchors, trunk.stride), rule)
+    propose = Proposer(rpn, anchor_grid(params.anchors, trunk.layout), rule)
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         detections = work.table("detections.parquet", schemas.DETECTIONS)
         proposals = ProposalWriter(work)
-        maps_of_objectness = MapWriter(work, "objectness")
+        maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
         left = work.missing
         batches = prefetch(lambda i: source.load([Entry(left[i])]), range(len(left)))
         for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
@@ -64,7 +64,8 @@ def detect(stage: Stage) -> None:
                 classified = boxes[: params.detect.proposals]
                 found = detect_in_maps(head, maps, [classified], views.sizes, detection_rule(params.detect))[0]
             entry = Entry(info.image_id)
-            maps_of_objectness.add({entry: objectness.cpu().numpy().astype(np.float16)}, info.size)
+            stored = [level.cpu().numpy().astype(np.float16) for level in objectness]
+            maps_of_objectness.add({entry: stored}, info.size)
             proposals.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
             original = to_original(found.boxes.cpu(), info.scale, info.original_size).numpy()
             detections.write(

@@ -16,8 +16,9 @@ def features(stage: Stage) -> None:
     """The whole trunk."""
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
+    levels = len(trunk.layout.levels)
     images = ResizedImages(stage.input("resize"), "train")
-    write_maps(stage, images, trunk_source(stage, images), lambda views: maps_of(trunk, views), accelerator)
+    write_maps(stage, images, trunk_source(stage, images), lambda views: maps_of(trunk, views), accelerator, levels)
 
 
 if __name__ == "__main__":

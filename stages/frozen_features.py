@@ -17,8 +17,7 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.stage import Stage, run_stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from pipeline.detector.trunk import Maps
     from pipeline.feeding.views import Views
 
 
@@ -38,12 +37,12 @@ def frozen_features(stage: Stage) -> None:
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
 
-    def maps_of_frozen_blocks(views: Views) -> Tensor:
+    def maps_of_frozen_blocks(views: Views) -> Maps:
         assert views.images is not None
         return trunk.frozen(trunk.normalise(views.images, views.sizes))
 
     images = ResizedImages(stage.input("resize"), "train")
-    write_maps(stage, images, ImageViews(images), maps_of_frozen_blocks, accelerator)
+    write_maps(stage, images, ImageViews(images), maps_of_frozen_blocks, accelerator, trunk.frozen_levels)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import FeatureMaps, MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, load_rpn, load_trunk, new_trunk
+from pipeline.build import anchor_grid, load_rpn, load_trunk, map_layout
 from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
 from pipeline.detector.rpn import ProposalRule
@@ -41,7 +41,8 @@ def proposals(stage: Stage) -> None:
         if stage.params.proposals.source == "file":
             found = _from_file(stage, images, work)
         else:
-            found = _from_rpn(stage, images, work, MapWriter(work, "objectness"))
+            levels = len(map_layout(stage.params.backbone).levels)
+            found = _from_rpn(stage, images, work, MapWriter(work, "objectness", levels))
         for entries in work.through(found):
             for entry, boxes, scores in entries:
                 writer.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
@@ -56,10 +57,10 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     trunk = None
     if not on_maps:
         trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
-    shape = new_trunk(stage.params.backbone)
-    rpn = load_rpn(stage.input("rpn"), shape.out_channels, stage.params.anchors, stage.params.rpn)
+    layout = map_layout(stage.params.backbone)
+    rpn = load_rpn(stage.input("rpn"), layout, stage.params.anchors, stage.params.rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
-    propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, shape.stride), rule)
+    propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, layout), rule)
     source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
     proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
     batches = views_by_scale(source, work.missing, proposed_on)
@@ -70,7 +71,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
             with accelerator.autocast():
                 found = propose(maps_of(trunk, views), views.sizes, [info.scale] * len(views.entries))
             maps = {
-                entry: own.objectness.cpu().numpy().astype(np.float16)
+                entry: [level.cpu().numpy().astype(np.float16) for level in own.objectness]
                 for entry, own in zip(views.entries, found, strict=True)
             }
             writer.add(maps, info.size)

@@ -12,7 +12,7 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisation
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import load_head, load_trunk, new_trunk, pretrained_head
+from pipeline.build import load_head, load_trunk, map_layout, pretrained_head
 from pipeline.detector.roi_head import RoIHead
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
@@ -56,15 +56,15 @@ def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
     params, seed = stage.params, stage.params.base.seed
     content = read_normalisation(stage.input("proposal_targets"))
     mean, std = torch.from_numpy(content.mean).float(), torch.from_numpy(content.std).float()
-    trunk = new_trunk(params.backbone)
+    layout = map_layout(params.backbone)
     generator = torch_generator(seed, stage.name, "head")
     if on_maps:
-        head = load_head(stage.input("head"), trunk.out_channels, trunk.stride, params.roi_head)
+        head = load_head(stage.input("head"), layout, params.roi_head)
         head.set_normalisation(mean, std)
         if params.train_head_step4.init == "fresh":
             head.initialise_outputs(generator)
         return head
-    head = pretrained_head(stage.input("backbone"), trunk, len(mean), params.roi_head, generator)
+    head = pretrained_head(stage.input("backbone"), layout, len(mean), params.roi_head, generator)
     head.delta_mean.copy_(mean)
     head.delta_std.copy_(std)
     return head

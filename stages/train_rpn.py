@@ -13,7 +13,7 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import initial_rpn, load_rpn, load_trunk, new_trunk
+from pipeline.build import initial_rpn, load_rpn, load_trunk, map_layout
 from pipeline.feeding.enough import check_anchors
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
@@ -41,20 +41,20 @@ def train_rpn(stage: Stage) -> None:
         images = ResizedImages(stage.input("resize"), "train")
         source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
         trunk = load_trunk(stage.input("backbone"), params.backbone)
-    shape = new_trunk(params.backbone)
+    layout = map_layout(params.backbone)
     if on_maps and params.train_rpn_step3.init == "step1":
-        rpn = load_rpn(stage.input("rpn"), shape.out_channels, params.anchors, params.rpn)
+        rpn = load_rpn(stage.input("rpn"), layout, params.anchors, params.rpn)
     else:
         generator = torch_generator(seed, stage.name, "rpn")
-        rpn = initial_rpn(stage.input("backbone"), shape.out_channels, params.anchors, params.rpn, generator)
+        rpn = initial_rpn(stage.input("backbone"), layout, params.anchors, params.rpn, generator)
     targets = AnchorTargets(stage.input("anchor_targets"))
     sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
     check_anchors(any(targets.has_anchor(entry) for entry in sizes))
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    together = partial(put_anchors_together, feature_size=shape.feature_size, per_location=rpn.per_location)
+    together = partial(put_anchors_together, layout=layout, per_location=rpn.per_location)
     loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together)
-    step = RPNStep(rpn, params.rpn, trunk, shape.feature_size)
+    step = RPNStep(rpn, params.rpn, trunk, layout)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"rpn": rpn} if trunk is None else {"trunk": trunk, "rpn": rpn}
     save_parts(stage.out, parts)

@@ -40,11 +40,12 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
     from pipeline.detector.boxes import clip, intersection_over_own_area, pairwise_iou
     from pipeline.detector.matching import assign_anchors, ignore_in_regions, match_proposals
     from pipeline.detector.operators import batched_nms, nms
+    from tests.layouts import one_level
 
     whole, part = (torch.from_numpy(boxes) for boxes in covering())
     for index, ratios in enumerate(RATIOS):
         for rows, columns in ((3, 5), (20, 31)):  # tails of vectors, and one gt box at a time
-            anchors = AnchorGrid(16, ratios, [1.25, 2.5, 5.0, 9.0], 8).exact(rows, columns)
+            anchors = AnchorGrid(16, ratios, [1.25, 2.5, 5.0, 9.0], one_level(8)).exact([(rows, columns)])
             size = (8 * rows, 8 * columns)
             some = anchors[:: len(anchors) // 30]
             gt = torch.cat([some - (some - some[:, [0, 1, 0, 1]]) * (1 - iou) for iou in (0.3, 0.5, 0.7)]).float()
@@ -104,17 +105,18 @@ def of_the_figures() -> Iterator[tuple[str, list[np.ndarray]]]:
 
 def of_the_data() -> Iterator[tuple[str, list[np.ndarray]]]:
     """Boxes that end at an image's edge or are a pixel wide, sizes, imported proposals, and which anchors fit."""
-    from pipeline.anchor_layout import Floats, grid_shapes
     from pipeline.artifacts.resized_images import ImageInfo
     from pipeline.datasets.records import CENTRE, INCLUSIVE, XYWH, XYXY, RawData, RawRecord, no_flags
     from pipeline.datasets.resizing import resized_size
     from pipeline.datasets.validation import validate
     from pipeline.exchange.importing import to_resized
     from pipeline.exchange.proposal_files import Proposals
+    from pipeline.geometry.anchors import Floats, grid_shapes
     from pipeline.params.file import load_params
     from pipeline.preflight.anchor_fit import Placement, shape_iou
     from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
     from tests.datasets.policies import policy
+    from tests.layouts import one_level
 
     _, part = covering(np.float64)
     part = np.concatenate([part, part + np.array([[0.0, 0, 1, 1]]) / 3])
@@ -156,7 +158,7 @@ def of_the_data() -> Iterator[tuple[str, list[np.ndarray]]]:
         kept = to_resized(Proposals(part.astype(np.float32), np.ones(count, np.float32)), image, count, least)
         yield f"imported proposals of {least} px", [kept.boxes]
 
-    shapes, placement = grid_shapes(16, RATIOS[0], [1.25, 2.5, 5.0, 9.0]), Placement(3, False, 0.0)
+    shapes, placement = grid_shapes(16, RATIOS[0], [1.25, 2.5, 5.0, 9.0]), Placement(one_level(8), 0.0)
     boxes, around = part.astype(np.float32), np.full((count, 2), (160, 240), np.int32)
 
     def fit(shapes: Floats) -> Floats:

@@ -67,7 +67,7 @@ def _features(bench: Bench, made: object) -> dict[str, float]:
 
     def compute() -> list[torch.Tensor]:
         with torch.inference_mode(), accelerator.autocast():
-            return [maps_of(trunk, view) for view in moved]
+            return [maps_of(trunk, view)[0] for view in moved]
 
     maps = compute()
     stored = [as_stored(value, torch.float16) for value in maps]

@@ -49,13 +49,13 @@ def _nms(bench: Bench, count: int) -> float:
 
 def _pool(bench: Bench, pool: str) -> dict[str, float]:
     network = Network(SMALL if bench.small else FULL, pool).to(bench.device)
-    head, channels = network.head, network.trunk.out_channels
+    head, channels = network.head, network.trunk.layout.channels
     maps = torch.randn(2, channels, 37, 50, generator=torch.Generator().manual_seed(0)).to(bench.device)
     maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
     rois = [_boxes(bench, 64, (600, 800)) for _ in range(2)]
 
     def forward() -> torch.Tensor:
-        return head(maps, rois)[0]
+        return head([maps], rois)[0]
 
     def both() -> None:
         maps.grad = None

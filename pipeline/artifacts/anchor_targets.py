@@ -28,7 +28,7 @@ class AnchorAssignment:
         max_iou: (F,) float32, 0..1.
         bg_bits: (ceil(K / 8),) uint8, a bit an anchor, 1 for bg, the first anchor in the highest.
         anchors: K.
-        feature_size: Fh, Fw.
+        feature_size: Fh, Fw of the first level.
     """
 
     fg: np.ndarray

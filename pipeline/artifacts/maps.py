@@ -1,8 +1,8 @@
-"""Maps in shards, one an entry, with images.parquet, their index: their writer and their reader."""
+"""Maps in shards, one a level of an entry, with images.parquet, their index: their writer and their reader."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +17,35 @@ INDEX_FILE = "images.parquet"
 
 
 class MapWriter:
-    """Writes one map an entry in npz shards, PREFIX-00000.npz and so on, and images.parquet, their index."""
+    """Writes the maps of an entry, one a level, in npz shards, and images.parquet, their index.
 
-    def __init__(self, work: ChunkedWork, prefix: str) -> None:
-        self._shards = work.shards(prefix)
+    The first level's shards are PREFIX-00000.npz and so on, those of another PREFIX_level1-00000.npz; an entry has one
+    row a level, in the order of levels.
+    """
+
+    def __init__(self, work: ChunkedWork, prefix: str, levels: int = 1) -> None:
+        self._shards = [work.shards(f"{prefix}_level{level}" if level else prefix) for level in range(levels)]
         self._table = work.table(INDEX_FILE, schemas.FEATURE_IMAGES)
 
-    def add(self, maps: Mapping[Entry, np.ndarray], size: tuple[int, int]) -> None:
+    def add(self, maps: Mapping[Entry, Sequence[np.ndarray]], size: tuple[int, int]) -> None:
         """The maps, (..., Fh, Fw), of entries of the image at hand; they are of one scale, of one (H, W) `size`."""
         # A cell's channels side by side, as convolutions want them: a batch is then put together ten times as fast.
-        shard = self._shards.add({entry.name: np.asfortranarray(array) for entry, array in maps.items()})
-        for entry, array in maps.items():
-            self._table.write(
-                {
-                    **entry.columns,
-                    "width": size[1],
-                    "height": size[0],
-                    "feature_height": array.shape[-2],
-                    "feature_width": array.shape[-1],
-                    "shard": shard,
-                }
-            )
+        names = [
+            shards.add({entry.name: np.asfortranarray(own[level]) for entry, own in maps.items()})
+            for level, shards in enumerate(self._shards)
+        ]
+        for entry, own in maps.items():
+            for shard, array in zip(names, own, strict=True):
+                self._table.write(
+                    {
+                        **entry.columns,
+                        "width": size[1],
+                        "height": size[0],
+                        "feature_height": array.shape[-2],
+                        "feature_width": array.shape[-1],
+                        "shard": shard,
+                    }
+                )
 
 
 class FeatureMaps:
@@ -47,7 +55,9 @@ class FeatureMaps:
         columns = read_columns(Path(folder) / INDEX_FILE, schemas.FEATURE_IMAGES)
         entries = map(Entry, columns["image_id"].tolist(), columns["view"].tolist())
         sizes = zip(columns["height"].tolist(), columns["width"].tolist(), strict=True)
-        self._entries = dict(zip(entries, zip(columns["shard"].tolist(), sizes, strict=True), strict=True))
+        self._entries: dict[Entry, tuple[list[str], tuple[int, int]]] = {}
+        for entry, shard, size in zip(entries, columns["shard"].tolist(), sizes, strict=True):
+            self._entries.setdefault(entry, ([], size))[0].append(shard)
         self._shards = ShardReader(Path(folder))
 
     def __iter__(self) -> Iterator[Entry]:
@@ -63,6 +73,6 @@ class FeatureMaps:
         """(H, W) of the resized image."""
         return self._entries[entry][1]
 
-    def __getitem__(self, entry: Entry) -> np.ndarray:
-        """(D, Fh, Fw) float16 or float32; (Fh, Fw) float16 of objectness."""
-        return self._shards.read(self._entries[entry][0], entry.name)
+    def __getitem__(self, entry: Entry) -> tuple[np.ndarray, ...]:
+        """(D, Fh, Fw) float16 or float32, one a level; (Fh, Fw) float16 of objectness."""
+        return tuple(self._shards.read(shard, entry.name) for shard in self._entries[entry][0])

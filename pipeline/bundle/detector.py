@@ -83,7 +83,7 @@ class Detector:
             trunk.to(self.device),
             rpn.to(self.device),
             head.to(self.device),
-            anchor_grid(params.anchors, trunk.stride),
+            anchor_grid(params.anchors, trunk.layout),
             test_proposal_rule(params.detect, params.detect.proposals),
             detection_rule(params.detect),
         )

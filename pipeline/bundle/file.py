@@ -135,8 +135,8 @@ def build_parts(params: BundleParams, num_classes: int, tensors: State, source: 
         InputError: a weight is missing, unknown or of another shape; `source` is named.
     """
     trunk = new_trunk(params.backbone)
-    rpn = new_rpn(trunk.out_channels, params.anchors, params.rpn)
-    head = new_head(trunk.out_channels, num_classes, trunk.stride, params.roi_head)
+    rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
+    head = new_head(trunk.layout, num_classes, params.roi_head)
     for name, part in (("trunk", trunk), ("rpn", rpn), ("head", head)):
         restore(part, select_part(tensors, name), f"{source}, {name}")
     return channels_last(trunk), channels_last(rpn), head.eval()

@@ -1,7 +1,7 @@
-"""Anchors: reference boxes at every location of the feature map (Faster R-CNN, section 3.1.1).
+"""Anchors: reference boxes at every location of the feature maps (Faster R-CNN, section 3.1.1).
 
-Shapes: Fh, Fw feature map height, width; A anchors per location; K = Fh * Fw * A anchors in an image.
-Order: y outer, x inner, then ratio, then scale, as an RPN output permuted to (Fh, Fw, A) comes out.
+Shapes: Fh, Fw feature map height, width; A anchors per location; K anchors in an image, of all levels.
+Order: level, then y, x, ratio, scale, as the RPN's outputs permuted to (Fh, Fw, A) come out level after level.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pipeline.geometry.layout import MapLayout
+
+Sizes = Sequence[tuple[int, int]]
+
 
 def base_anchors(base_size: float, ratios: Sequence[float], scales: Sequence[float]) -> Tensor:
-    """The (A, 4) float64 anchors of one location, centred on the origin.
+    """The (A, 4) float64 anchors of one location of the first level, centred on the origin.
 
     An anchor of ratio r (height over width) and scale s has the area (base_size * s) ** 2.
     """
@@ -26,50 +30,66 @@ def base_anchors(base_size: float, ratios: Sequence[float], scales: Sequence[flo
 
 
 class AnchorGrid:
-    """Anchors of an image of any feature map size.
+    """Anchors of an image of any size.
 
     Args:
-        base_size: side of an anchor of scale 1, pixels.
+        base_size: side of an anchor of scale 1 on the first level, pixels; on another it is as much larger as the
+            stride is.
         ratios, scales: heights over widths, and multiples of `base_size`.
-        stride: pixels from one location to the next; the first lies at half a stride.
+        layout: the levels of the maps that the anchors lie on.
     """
 
-    def __init__(self, base_size: float, ratios: Sequence[float], scales: Sequence[float], stride: int) -> None:
-        self.stride = stride
-        self._base = base_anchors(base_size, ratios, scales)
+    def __init__(self, base_size: float, ratios: Sequence[float], scales: Sequence[float], layout: MapLayout) -> None:
+        self.layout = layout
+        base = base_anchors(base_size, ratios, scales)
+        self._bases = [base * scale for scale in layout.scales]
 
     @property
     def per_location(self) -> int:
         """A, the anchors per location."""
-        return len(self._base)
+        return len(self._bases[0])
 
-    def __call__(self, feature_height: int, feature_width: int) -> Tensor:
-        """The (K, 4) float32 anchors of a feature map: the exact ones, rounded once."""
-        return self.exact(feature_height, feature_width).float()
+    def __call__(self, sizes: Sizes) -> Tensor:
+        """The (K, 4) float32 anchors of maps of these (Fh, Fw), one a level: the exact ones, rounded once."""
+        return self.exact(sizes).float()
 
-    def exact(self, feature_height: int, feature_width: int) -> Tensor:
+    def exact(self, sizes: Sizes) -> Tensor:
         """The (K, 4) anchors in float64, which matching needs to find equal IoUs equal."""
-        ys = (torch.arange(feature_height, dtype=torch.float64) + 0.5) * self.stride
-        xs = (torch.arange(feature_width, dtype=torch.float64) + 0.5) * self.stride
-        y, x = torch.meshgrid(ys, xs, indexing="ij")
-        centres = torch.stack([x, y, x, y], dim=-1)
-        return (centres[:, :, None] + self._base).reshape(-1, 4)
+        return joined([self.of_level(level, *size) for level, size in enumerate(sizes)])
+
+    def of_level(self, level: int, feature_height: int, feature_width: int) -> Tensor:
+        """The (Fh * Fw * A, 4) exact anchors of one level's map; sizes may be symbols of a trace."""
+        cells = (feature_height, feature_width)
+        y, x = ((torch.arange(count, dtype=torch.float64) + 0.5) * self.layout.strides[level] for count in cells)
+        rows, columns = y[:, None].expand(-1, feature_width), x[None].expand(feature_height, -1)
+        centres = torch.stack([columns, rows, columns, rows], dim=-1)
+        return (centres[:, :, None] + self._bases[level]).reshape(-1, 4)
 
 
 class KeptAnchors:
-    """The anchors of feature maps of any size, cut out of the largest asked for so far, which stays on its device."""
+    """The anchors of maps of any size, cut out of the largest asked for so far, which stay on their device."""
 
     def __init__(self, grid: AnchorGrid) -> None:
         self._grid = grid
-        self._kept = torch.empty(0, 0, grid.per_location, 4)
+        self._kept = [torch.empty(0, 0, grid.per_location, 4) for _ in grid.layout.levels]
 
-    def __call__(self, feature_height: int, feature_width: int, device: torch.device) -> Tensor:
-        """The (K, 4) float32 anchors of a feature map, as the grid makes them."""
-        height, width = self._kept.shape[:2]
-        if feature_height > height or feature_width > width or self._kept.device != device:
+    def __call__(self, sizes: Sizes, device: torch.device) -> Tensor:
+        """The (K, 4) float32 anchors of maps of these (Fh, Fw), as the grid makes them."""
+        return joined([self._of_level(level, *size, device) for level, size in enumerate(sizes)])
+
+    def _of_level(self, level: int, feature_height: int, feature_width: int, device: torch.device) -> Tensor:
+        kept = self._kept[level]
+        height, width = kept.shape[:2]
+        if feature_height > height or feature_width > width or kept.device != device:
             height, width = max(height, feature_height), max(width, feature_width)
-            self._kept = self._grid(height, width).to(device).reshape(height, width, -1, 4)
-        return self._kept[:feature_height, :feature_width].reshape(-1, 4)
+            kept = self._grid.of_level(level, height, width).float().to(device).reshape(height, width, -1, 4)
+            self._kept[level] = kept
+        return kept[:feature_height, :feature_width].reshape(-1, 4)
+
+
+def joined(levels: Sequence[Tensor]) -> Tensor:
+    """What lies on each level in one tensor, level after level; of one level as it is."""
+    return levels[0] if len(levels) == 1 else torch.cat(list(levels))
 
 
 def inside(anchors: Tensor, height: float, width: float, border: float = 0.0) -> Tensor:

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Protocol
 
 from pipeline.detector.trunk import Trunk
-from pipeline.detector.vgg import TINY, VGG16, VGGTrunk
+from pipeline.detector.vgg import VGGTrunk
+from pipeline.geometry.backbones import TINY, VGG16
 
 
 class _MakesTrunk(Protocol):

@@ -14,8 +14,8 @@ from torch import Tensor
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
 from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
-from pipeline.detector.trunk import Trunk
+from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals, of_image
+from pipeline.detector.trunk import Maps, Trunk
 
 
 class Proposed(NamedTuple):
@@ -24,12 +24,12 @@ class Proposed(NamedTuple):
     Attributes:
         boxes: (P, 4) in resized pixels, best first.
         scores: (P,) fg probabilities.
-        objectness: (Fh, Fw), the largest fg probability of the anchors of each location, before NMS.
+        objectness: (Fh, Fw) of each level, the largest fg probability of the anchors of each location, before NMS.
     """
 
     boxes: Tensor
     scores: Tensor
-    objectness: Tensor
+    objectness: tuple[Tensor, ...]
 
 
 class Proposer:
@@ -43,22 +43,23 @@ class Proposer:
         self._rpn, self._grid, self._rule = rpn, grid, rule
 
     def __call__(
-        self, maps: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
+        self, maps: Maps, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]
     ) -> list[Proposed]:
-        """Proposals of each of B images of one size, from (B, D, Fh, Fw) maps."""
+        """Proposals of each of B images of one size, from the (B, D, Fh, Fw) map of each level."""
         objectness, deltas = self._rpn(maps)
-        anchors = self._grid(*maps.shape[2:]).to(maps.device)
+        cells = [(own.shape[2], own.shape[3]) for own in maps]
+        anchors = self._grid(cells).to(maps[0].device)
         return [
             Proposed(
-                *make_proposals(o.reshape(-1), d.reshape(-1, 4), anchors, size, self._rule, scale),
-                torch.sigmoid(o.amax(dim=2)),
+                *make_proposals(*of_image(objectness, deltas, image, cells), anchors, size, self._rule, scale),
+                tuple(torch.sigmoid(own[image].amax(dim=2)) for own in objectness),
             )
-            for o, d, size, scale in zip(objectness, deltas, sizes, scales, strict=True)
+            for image, (size, scale) in enumerate(zip(sizes, scales, strict=True))
         ]
 
 
 def detect_in_maps(
-    head: RoIHead, maps: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]], rule: DetectionRule
+    head: RoIHead, maps: Maps, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]], rule: DetectionRule
 ) -> list[DetectedBoxes]:
     """Classify the proposals of each of B images on their feature maps."""
     class_logits, class_deltas = head(maps, proposals)

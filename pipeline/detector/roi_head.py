@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detector.linear import KeptLinear
-from pipeline.detector.operators import roi_pool
-from pipeline.detector.roi_align import roi_align
+from pipeline.detector.roi_pooling import pool_levels
+from pipeline.geometry.layout import MapLayout
 
 # For every number of rows that a product meets oneDNN compiles and keeps another kernel, of 2 MB or so in bf16. Images
 # have as many RoIs as they have; in multiples of this there are few numbers.
 _ROWS_AT_ONCE = 64
-
-POOLS = {"roi_pool": roi_pool, "roi_align": roi_align}
 
 
 class Dropout(nn.Module):
@@ -43,26 +41,25 @@ class RoIHead(nn.Module):
     `delta_mean` and `delta_std` (C, 4) travel with the weights: bbox_pred predicts (delta - mean) / std.
 
     Args:
-        in_channels: D of the trunk. num_classes: C.
-        pool: roi_pool or roi_align. output_size: 7 in the paper. stride: of the trunk, pixels.
+        layout: of the trunk's maps. num_classes: C.
+        pool: roi_pool or roi_align. output_size: 7 in the paper.
         hidden: width of fc6 and fc7, 4096 in the paper. dropout: probability after each of them.
     """
 
     def __init__(
         self,
-        in_channels: int,
+        layout: MapLayout,
         num_classes: int,
         *,
         pool: str,
         output_size: int,
-        stride: int,
         hidden: int,
         dropout: float,
     ) -> None:
         super().__init__()
-        self._pool, self._output_size, self._stride = POOLS[pool], output_size, stride
+        self._pool, self._output_size, self._strides = pool, output_size, layout.strides
         self.num_classes = num_classes
-        self.fc6 = KeptLinear(in_channels * output_size**2, hidden)
+        self.fc6 = KeptLinear(layout.channels * output_size**2, hidden)
         self.fc7 = KeptLinear(hidden, hidden)
         self.drop6, self.drop7 = Dropout(dropout), Dropout(dropout)
         self.cls_score = nn.Linear(hidden, num_classes)
@@ -99,17 +96,14 @@ class RoIHead(nn.Module):
         """Draw the next dropout masks from `generator`."""
         self.drop6.generator = self.drop7.generator = generator
 
-    def forward(self, maps: Tensor, rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: Sequence[Tensor], rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits (R, C) and normalised deltas (R, C, 4) of the RoIs on the maps; see `decode_deltas`.
 
         Args:
-            maps: (B, D, Fh, Fw).
+            maps: (B, D, Fh, Fw) of each level.
             rois: B tensors of (R_b, 4) boxes in resized pixels.
         """
-        indexed = torch.cat([torch.cat([r.new_full((len(r), 1), i), r], dim=1) for i, r in enumerate(rois)])
-        # RoIs in bf16 would lie up to 2 px off.
-        known = {"counts": [len(r) for r in rois]} if self._pool is roi_align else {}
-        pooled = self._pool(maps.float(), indexed.float(), 1.0 / self._stride, self._output_size, **known)
+        pooled = pool_levels(self._pool, maps, rois, self._strides, self._output_size)
         count = len(pooled)
         pooled = pooled.flatten(1) if self.training or pooled.device.type != "cpu" else _in_full_steps(pooled)
         hidden = self.drop6(torch.relu(self.fc6(pooled)))

@@ -1,25 +1,29 @@
 """The region proposal network's head and the proposals it makes (Faster R-CNN, section 3.1).
 
-Shapes: B images; Fh, Fw feature map height, width; D channels; A anchors per location; K anchors, P proposals of one
-image.
+Shapes: B images; Fh, Fw feature map height, width; D channels; A anchors per location; K anchors, of all levels, and P
+proposals of one image.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.detector.anchors import Sizes, joined
 from pipeline.detector.boxes import clip, decode
 from pipeline.detector.convolution import conv3x3
 from pipeline.detector.operators import nms
 
+Levels = tuple[Tensor, ...]
+
 
 class RPNHead(nn.Module):
-    """3x3 convolution, then 1x1 to 2A class scores and 4A deltas; all N(0, 0.01), biases 0.
+    """3x3 convolution, then 1x1 to 2A class scores and 4A deltas; all N(0, 0.01), biases 0. The same on every level.
 
     Args:
         in_channels: D of the trunk.
@@ -44,12 +48,26 @@ class RPNHead(nn.Module):
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
             nn.init.constant_(cast(Tensor, layer.bias), 0.0)
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, D, Fh, Fw) maps to objectness (B, Fh, Fw, A), the fg minus the bg logit, and deltas (B, Fh, Fw, A, 4)."""
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Levels, Levels]:
+        """(B, D, Fh, Fw) maps to objectness (B, Fh, Fw, A), the fg minus the bg logit, and deltas (B, Fh, Fw, A, 4), of
+        each level."""
+        objectness, deltas = zip(*map(self._of_level, maps), strict=True)
+        return objectness, deltas
+
+    def _of_level(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         hidden = conv3x3(self.conv, maps, relu=True)
         background, foreground = self.cls_score(hidden).float().permute(0, 2, 3, 1).chunk(2, dim=3)
         deltas = self.bbox_pred(hidden).float().permute(0, 2, 3, 1)
         return foreground - background, deltas.unflatten(3, (-1, 4))
+
+
+def of_image(objectness: Levels, deltas: Levels, image: int, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """The (K,) objectness and (K, 4) deltas of one image of a batch, which has (Fh, Fw) cells of each level."""
+    own = list(enumerate(sizes))
+    return (
+        joined([objectness[level][image, :high, :wide].reshape(-1) for level, (high, wide) in own]),
+        joined([deltas[level][image, :high, :wide].reshape(-1, 4) for level, (high, wide) in own]),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What every backbone offers: from images to feature maps, and what the stages need to know about them.
 
-Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width.
+Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width. Maps are tuples, one tensor a
+level.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.geometry.layout import MapLayout
+
+Maps = tuple[Tensor, ...]
+
 # Of the ImageNet weights: RGB in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -19,18 +24,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Trunk(nn.Module):
     """The convolutions that the RPN and the RoI head share.
 
-    `stride` is the pixels between two cells of the map, `out_channels` is D. The pixel mean and std belong to the
-    weights and travel with them. A backbone implements `initialise`, `feature_size`, `frozen` and `trained`, and has
-    weights of its own under `layers`, named as torchvision names them. A map has at least one cell, however thin the
-    image: `frozen` begins with `at_least_a_cell`.
+    The pixel mean and std belong to the weights and travel with them. A backbone implements `initialise`, `frozen` and
+    `trained`, and has weights of its own under `layers`, named as torchvision names them. A map has at least one cell,
+    however thin the image: `frozen` begins with `at_least_a_cell`.
+
+    Args:
+        layout: the levels of the maps.
     """
 
-    stride: int
-    out_channels: int
     layers: nn.Sequential
+    frozen_levels = 1
+    """How many maps `frozen` gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: MapLayout) -> None:
         super().__init__()
+        self.layout = layout
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN))
@@ -40,20 +48,16 @@ class Trunk(nn.Module):
         """Draw fresh weights."""
         raise NotImplementedError
 
-    def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """(Fh, Fw) of an image of (H, W), each at least 1."""
-        raise NotImplementedError
-
-    def frozen(self, images: Tensor) -> Tensor:
+    def frozen(self, images: Tensor) -> Maps:
         """(B, 3, H, W) normalised images to the maps that the layers which are trained start from, without gradient."""
         raise NotImplementedError
 
-    def trained(self, maps: Tensor) -> Tensor:
-        """What `frozen` gave to (B, D, Fh, Fw) maps."""
+    def trained(self, maps: Maps) -> Maps:
+        """What `frozen` gave to the (B, D, Fh, Fw) map of each level."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images to (B, D, Fh, Fw) maps. No gradient passes frozen layers."""
+    def forward(self, images: Tensor) -> Maps:
+        """(B, 3, H, W) normalised images to the (B, D, Fh, Fw) map of each level. No gradient passes frozen layers."""
         return self.trained(self.frozen(images))
 
     def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
@@ -67,13 +71,13 @@ class Trunk(nn.Module):
         return normalised
 
 
-def at_least_a_cell(images: Tensor, stride: int) -> Tensor:
-    """(B, 3, H, W) normalised images, with zeros below and at the right where a side is shorter than `stride`.
+def at_least_a_cell(images: Tensor, least_side: int) -> Tensor:
+    """(B, 3, H, W) normalised images, with zeros below and at the right where a side is shorter than `least_side`.
 
     So are smaller images of a batch padded. Without it a map of an image thinner than a stride would have no cell, and
     all that comes after the trunk would need a case of its own for such an image.
     """
     height, width = images.shape[2:]
-    if height >= stride and width >= stride:
+    if height >= least_side and width >= least_side:
         return images
-    return functional.pad(images, (0, max(0, stride - width), 0, max(0, stride - height)))
+    return functional.pad(images, (0, max(0, least_side - width), 0, max(0, least_side - height)))

@@ -5,25 +5,12 @@ Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map heigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from pipeline.detector.convolution import conv3x3, max_pool
-from pipeline.detector.trunk import Trunk, at_least_a_cell
-
-
-@dataclass(frozen=True)
-class VGGShape:
-    """Output channels of each convolution, block by block, and whether batch norm follows each."""
-
-    blocks: tuple[tuple[int, ...], ...]
-    batch_norm: bool
-
-
-VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)), batch_norm=False)
-TINY = VGGShape(((16,), (32,), (64, 64), (96, 96, 96)), batch_norm=True)
+from pipeline.detector.trunk import Maps, Trunk, at_least_a_cell
+from pipeline.geometry.backbones import VGGShape
 
 
 class VGGTrunk(Trunk):
@@ -32,8 +19,6 @@ class VGGTrunk(Trunk):
     `layers` counts as torchvision's `vgg16().features[:-1]` does (`vgg16_bn` with batch norm), so its weights load by
     name. The first `frozen_blocks` blocks are never trained.
 
-    `stride` is 16 for VGG16's five blocks, 8 for the four of TINY, whose images and objects are smaller.
-
     Args:
         shape: VGG16 or TINY.
         frozen_blocks: 2 in the paper (conv1 and conv2).
@@ -41,10 +26,7 @@ class VGGTrunk(Trunk):
     """
 
     def __init__(self, shape: VGGShape, frozen_blocks: int, ceil_pool: bool) -> None:
-        super().__init__()
-        self._ceil_pool = ceil_pool
-        self._poolings = len(shape.blocks) - 1
-        self.stride = 2**self._poolings
+        super().__init__(shape.layout(ceil_pool))
         layers: list[nn.Module] = []
         channels, frozen_layers = 3, 0
         for index, block in enumerate(shape.blocks):
@@ -62,7 +44,6 @@ class VGGTrunk(Trunk):
             frozen_layers += 1  # the pooling, which makes the maps a quarter as large
         self.layers = nn.Sequential(*layers)
         self._frozen_layers = frozen_layers
-        self.out_channels = channels
         self.layers[:frozen_layers].requires_grad_(False)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -78,20 +59,14 @@ class VGGTrunk(Trunk):
         self.layers[: self._frozen_layers].eval()
         return self
 
-    def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """(Fh, Fw) of an image of (H, W): each pooling halves, rounding down, or up with `ceil_pool`; at least 1."""
-        for _ in range(self._poolings):
-            height, width = (-(-height // 2), -(-width // 2)) if self._ceil_pool else (height // 2, width // 2)
-        return max(height, 1), max(width, 1)
-
-    def frozen(self, images: Tensor) -> Tensor:
+    def frozen(self, images: Tensor) -> Maps:
         """(B, 3, H, W) normalised images through the frozen blocks and the pooling after them."""
         with torch.no_grad():
-            return _run(self.layers[: self._frozen_layers], at_least_a_cell(images, self.stride))
+            return (_run(self.layers[: self._frozen_layers], at_least_a_cell(images, self.layout.least_side)),)
 
-    def trained(self, maps: Tensor) -> Tensor:
-        """What `frozen` gave to (B, D, Fh, Fw) maps."""
-        return _run(self.layers[self._frozen_layers :], maps)
+    def trained(self, maps: Maps) -> Maps:
+        """What `frozen` gave to the one (B, D, Fh, Fw) map."""
+        return (_run(self.layers[self._frozen_layers :], *maps),)
 
 
 def _run(layers: nn.Sequential, maps: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
@@ -28,10 +27,12 @@ from pipeline.build import anchor_grid, channels_last
 from pipeline.bundle.file import BundleParams
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import BACKBONES, build_trunk
-from pipeline.detector.roi_head import POOLS, RoIHead
+from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.roi_pooling import pool_levels
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
+from pipeline.geometry.layout import MapLayout
 from pipeline.params.detector import AnchorParams, ResizeParams
 from pipeline.params.file import Params
 from pipeline.params.section import Count, Fraction, PreNms, Section
@@ -69,38 +70,41 @@ class ExactAnchors(AnchorGenerator):
     """This project's anchors where torchvision's are asked for; its own rounded `cell_anchors` are not used.
 
     Args:
-        params: base size, ratios and scales. stride: of the trunk, pixels.
+        params: base size, ratios and scales. layout: of the trunk's maps.
     """
 
-    def __init__(self, params: AnchorParams, stride: int) -> None:
+    def __init__(self, params: AnchorParams, layout: MapLayout) -> None:
         sizes = tuple(params.base_size * scale for scale in params.scales)
         super().__init__(sizes=(sizes,), aspect_ratios=(tuple(params.ratios),))
-        self._grid: AnchorGrid = anchor_grid(params, stride)
+        self._grid: AnchorGrid = anchor_grid(params, layout)
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """For each of B images the (K, 4) float32 anchors of the one feature map, (B, D, Fh, Fw)."""
-        (maps,) = feature_maps
-        return [self._grid(*maps.shape[-2:]).to(maps.device)] * len(image_list.image_sizes)
+        """For each of B images the (K, 4) float32 anchors of the (B, D, Fh, Fw) map of each level."""
+        anchors = self._grid([(maps.shape[2], maps.shape[3]) for maps in feature_maps])
+        return [anchors.to(feature_maps[0].device)] * len(image_list.image_sizes)
 
 
 class RoIPooling(nn.Module):
     """RoIPool or aligned RoIAlign where torchvision's `MultiScaleRoIAlign` is asked for.
 
     Args:
-        pool: roi_pool or roi_align. output_size: cells of a side. stride: of the trunk, pixels.
+        pool: roi_pool or roi_align. output_size: cells of a side. layout: of the trunk's maps.
     """
 
-    def __init__(self, pool: str, output_size: int, stride: int) -> None:
+    def __init__(self, pool: str, output_size: int, layout: MapLayout) -> None:
         super().__init__()
-        self._pool, self._output_size, self._stride = POOLS[pool], output_size, stride
+        self._pool, self._output_size, self._strides = pool, output_size, layout.strides
 
     def forward(
         self, features: Mapping[str, Tensor], boxes: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]
     ) -> Tensor:
         """The (R_b, 4) boxes of each image, in pixels, to (R, D, output_size, output_size); shapes are not needed."""
-        (maps,) = features.values()
-        indexed = torch.cat([torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)])
-        return self._pool(maps, indexed, 1.0 / self._stride, self._output_size)
+        return pool_levels(self._pool, list(features.values()), boxes, self._strides, self._output_size)
+
+
+def _by_name(trunk: nn.Module, images: tuple[Tensor], maps: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The maps of each level as torchvision's networks take them from a backbone."""
+    return {str(level): own for level, own in enumerate(maps)}
 
 
 def settings_of(params: Params | BundleParams, network: str, classes: Sequence[str]) -> ExportSettings:
@@ -156,15 +160,21 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
     if settings.backbone not in BACKBONES:
         raise InputError(f"{source}: backbone {settings.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
     trunk = build_trunk(settings.backbone, frozen_blocks=0, ceil_pool=settings.ceil_pool)
-    anchors = ExactAnchors(settings.anchors, trunk.stride)
+    layout = trunk.layout
+    if len(layout.levels) > 1:
+        # Theirs takes the best anchors of each level before NMS, this project's those of all levels.
+        raise InputError(f"{source}: {settings.backbone} has maps of several levels; export it with frcnn export onnx")
+    trunk.out_channels = layout.channels  # type: ignore[assignment]
+    trunk.register_forward_hook(_by_name)
+    anchors = ExactAnchors(settings.anchors, layout)
     model = FasterRCNN(
         trunk,
         rpn_anchor_generator=anchors,
-        rpn_head=_rpn_head(trunk.out_channels, settings.rpn_channels, *anchors.num_anchors_per_location()),
+        rpn_head=_rpn_head(layout.channels, settings.rpn_channels, *anchors.num_anchors_per_location()),
         rpn_pre_nms_top_n_test=settings.pre_nms if settings.pre_nms > 0 else _ALL,
         rpn_post_nms_top_n_test=settings.proposals,
         rpn_nms_thresh=settings.proposal_nms_iou,
-        box_head=TwoMLPHead(trunk.out_channels * settings.output_size**2, settings.hidden),
+        box_head=TwoMLPHead(layout.channels * settings.output_size**2, settings.hidden),
         box_predictor=FastRCNNPredictor(settings.hidden, len(settings.classes)),
         box_score_thresh=settings.score_threshold,
         box_nms_thresh=settings.nms_iou,
@@ -174,7 +184,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
         **_sizes(settings.resize),
     )
     # The constructor takes no other pooling than MultiScaleRoIAlign.
-    model.roi_heads.box_roi_pool = RoIPooling(settings.pool, settings.output_size, trunk.stride)
+    model.roi_heads.box_roi_pool = RoIPooling(settings.pool, settings.output_size, layout)
     restore(model, state, source)
     model.transform.image_mean, model.transform.image_std = trunk.pixel_mean.tolist(), trunk.pixel_std.tolist()
     for part in (model.backbone, model.rpn):

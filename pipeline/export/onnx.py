@@ -3,7 +3,8 @@
 The graph is this project's network (`pipeline.detector.network`) written with sizes that may vary: where ours drops
 rows, it does too. It computes in float32.
 
-Shapes: H, W height, width of the resized image; Fh, Fw of its feature map; K anchors, P proposals, N detections.
+Shapes: H, W height, width of the resized image; Fh, Fw of a feature map; K anchors, P proposals, N detections. Maps,
+and what the RPN makes of them, are tuples, one tensor a level.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
+from pipeline.build import anchor_grid
 from pipeline.bundle.file import Bundle, BundleParams, Parts
-from pipeline.detector.anchors import base_anchors
+from pipeline.detector.anchors import joined
 from pipeline.detector.boxes import decode
+from pipeline.detector.roi_pooling import roi_levels
+from pipeline.detector.trunk import Maps
 from pipeline.errors import InputError
 from pipeline.export.known import refuse_unknown
 
@@ -43,9 +47,7 @@ class OnnxDetector(nn.Module):
         super().__init__()
         self.trunk, self.rpn, self.head = parts
         self._rule, self._roi = params.detect, params.roi_head
-        anchors = params.anchors
-        self._base: Tensor
-        self.register_buffer("_base", base_anchors(anchors.base_size, anchors.ratios, anchors.scales), persistent=False)
+        self._grid = anchor_grid(params.anchors, self.trunk.layout)
 
     def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detections of one image.
@@ -62,22 +64,16 @@ class OnnxDetector(nn.Module):
         height, width = image.shape[2], image.shape[3]
         limits = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in (width, height)] * 2)
         objectness, deltas = self.rpn(maps)
-        boxes = _clip(decode(self._anchors(maps), deltas.reshape(-1, 4)), limits)
-        proposals = self._propose(objectness.reshape(-1), boxes, scale)
+        anchors = self._grid([(own.shape[2], own.shape[3]) for own in maps])
+        boxes = _clip(decode(anchors, joined([level.reshape(-1, 4) for level in deltas])), limits)
+        proposals = self._propose(joined([level.reshape(-1) for level in objectness]), boxes, scale)
         return self._classify(maps, proposals, limits)
 
     def _at_least_a_cell(self, image: Tensor) -> Tensor:
         """What the trunk begins with, written so that sizes may vary."""
-        down, right = (torch.sym_max(self.trunk.stride - side, 0) for side in image.shape[2:])
+        down, right = (torch.sym_max(self.trunk.layout.least_side - side, 0) for side in image.shape[2:])
         sides: list[Any] = [0, right, 0, down]
         return functional.pad(image, sides)
-
-    def _anchors(self, maps: Tensor) -> Tensor:
-        """The (K, 4) anchors of `AnchorGrid`, whose float64 is kept until the last."""
-        y, x = ((torch.arange(maps.shape[axis], dtype=torch.float64) + 0.5) * self.trunk.stride for axis in (2, 3))
-        rows, columns = y[:, None].expand(-1, maps.shape[3]), x[None].expand(maps.shape[2], -1)
-        centres = torch.stack([columns, rows, columns, rows], dim=-1)
-        return (centres[:, :, None] + self._base).reshape(-1, 4).float()
 
     def _propose(self, objectness: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -91,13 +87,21 @@ class OnnxDetector(nn.Module):
         keep = torch.ops.torchvision.nms(boxes, ranks, self._rule.proposal_nms_iou)
         return boxes[keep[: self._rule.proposals]]
 
-    def _classify(self, maps: Tensor, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pool(self, maps: Tensor, proposals: Tensor, scale: float) -> Tensor:
+        """All proposals pooled from the map of one level: which are to be is not known while tracing."""
         rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], dim=1)
-        size, scale = self._roi.output_size, 1.0 / self.trunk.stride
+        size = self._roi.output_size
         if self._roi.pool == "roi_pool":
-            pooled = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
-        else:
-            pooled = torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
+            pooled: Tensor = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
+            return pooled
+        return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
+
+    def _classify(self, maps: Maps, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        strides = self.trunk.layout.strides
+        of_levels = [self._pool(own, proposals, 1.0 / stride) for own, stride in zip(maps, strides, strict=True)]
+        pooled, level = of_levels[0], roi_levels(proposals, strides)
+        for index, own in enumerate(of_levels[1:], start=1):
+            pooled = torch.where((level == index)[:, None, None, None], own, pooled)
         hidden = torch.relu(self.head.fc7(torch.relu(self.head.fc6(pooled.flatten(1)))))
         deltas = self.head.decode_deltas(self.head.bbox_pred(hidden).unflatten(1, (-1, 4)))
         every = torch.softmax(self.head.cls_score(hidden), dim=1)[:, 1:]

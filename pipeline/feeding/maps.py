@@ -15,7 +15,7 @@ from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import FeatureMaps, MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.detector.trunk import Trunk
+from pipeline.detector.trunk import Maps, Trunk
 from pipeline.errors import InputError
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews, MapViews, Views, ViewSource
@@ -28,13 +28,15 @@ def write_maps(
     stage: Stage,
     images: ResizedImages,
     source: ViewSource,
-    compute: Callable[[Views], Tensor],
+    compute: Callable[[Views], Maps],
     accelerator: Accelerator,
+    levels: int = 1,
 ) -> None:
     """The maps of all training images; views of one scale have one size and are computed together.
 
     Args:
-        compute: from views of `source` to (B, D, Fh, Fw) maps.
+        compute: from views of `source` to the (B, D, Fh, Fw) map of each level.
+        levels: how many maps that makes of an image.
 
     Raises:
         InputError: a value is too large for `features.dtype`.
@@ -43,18 +45,19 @@ def write_maps(
     name = stage.params.features.dtype
     dtype = {"float16": torch.float16, "float32": torch.float32}[name]
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
-        writer = MapWriter(work, "maps")
+        writer = MapWriter(work, "maps", levels)
         batches = views_by_scale(source, work.missing, images.views(stage.params.base.mirror))
         for scales in work.through(track(batches, stage.name, len(ids), done=work.found)):
             for views in scales:
                 with accelerator.autocast():
                     maps = compute(to_device(views, accelerator.device))
-                stored = as_stored(maps, dtype)
-                if not is_finite(stored):
+                stored = [as_stored(level, dtype) for level in maps]
+                if not all(map(is_finite, stored)):
                     raise InputError(
                         f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
                     )
-                writer.add(dict(zip(views.entries, stored.cpu().numpy(), strict=True)), views.sizes[0])
+                of_entries = zip(*(level.cpu().numpy() for level in stored), strict=True)
+                writer.add(dict(zip(views.entries, of_entries, strict=True)), views.sizes[0])
     stage.log(f"maps of {count_text(len(ids), 'image')}" + (" and their mirrors" if stage.params.base.mirror else ""))
 
 
@@ -76,13 +79,14 @@ def is_finite(maps: Tensor) -> bool:
     return bool(torch.isfinite(maps.abs().amax()))
 
 
-def maps_of(trunk: Trunk | None, views: Views) -> Tensor:
-    """Feature maps of a batch: computed by the trunk from images or from the maps of its frozen blocks, or, without a
-    trunk, as cached."""
+def maps_of(trunk: Trunk | None, views: Views) -> Maps:
+    """Feature maps of a batch, one a level: computed by the trunk from images or from the maps of its frozen blocks,
+    or, without a trunk, as cached."""
     if views.maps is not None:
-        kind = views.maps.device.type
+        kind = views.maps[0].device.type
         dtype = torch.get_autocast_dtype(kind) if trunk and torch.is_autocast_enabled(kind) else torch.float32
-        maps = views.maps.float().to(dtype)  # in two steps, as torch has no fast way from float16 to bf16
+        # In two steps, as torch has no fast way from float16 to bf16.
+        maps = tuple(level.float().to(dtype) for level in views.maps)
         return trunk.trained(maps) if trunk else maps
     assert trunk is not None and views.images is not None
     return trunk(trunk.normalise(views.images, views.sizes))

@@ -74,6 +74,6 @@ def _each_tensor(
     if is_dataclass(value) and not isinstance(value, type):
         own = [f.name for f in fields(value) if not skip or f.metadata != skip]
         return replace(value, **{name: _each_tensor(getattr(value, name), change, skip) for name in own})
-    if isinstance(value, list) and value and not isinstance(value[0], int | tuple):
-        return [_each_tensor(item, change, skip) for item in value]
+    if type(value) in (list, tuple) and value and not isinstance(value[0], int | float | tuple):
+        return type(value)(_each_tensor(item, change, skip) for item in value)
     return value

@@ -1,6 +1,7 @@
 """From stores to tensors: images, or feature maps in their place, padded to one size.
 
-Shapes: B images; H, W the batch's padded height, width; D channels; Fh, Fw feature map height, width.
+Shapes: B images; H, W the batch's padded height, width; D channels; Fh, Fw feature map height, width. Maps are tuples,
+one tensor a level.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pipeline.artifacts.resized_images import ResizedImages
 
 @dataclass(frozen=True)
 class Views:
-    """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps` (B, D, Fh, Fw), padded with zeros.
+    """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps`, (B, D, Fh, Fw) of each level,
+    padded with zeros.
 
     `sizes` are the images' own (H, W); `entries` name them.
     """
@@ -28,7 +30,7 @@ class Views:
     entries: list[Entry]
     sizes: list[tuple[int, int]]
     images: Tensor | None = None
-    maps: Tensor | None = None
+    maps: tuple[Tensor, ...] | None = None
 
 
 class ViewSource(Protocol):
@@ -59,7 +61,8 @@ class MapViews:
     def load(self, entries: Sequence[Entry]) -> Views:
         """The maps of some entries."""
         sizes = [self._maps.size(entry) for entry in entries]
-        return Views(list(entries), sizes, maps=_stack([self._maps[entry] for entry in entries]))
+        of_levels = zip(*(self._maps[entry] for entry in entries), strict=True)
+        return Views(list(entries), sizes, maps=tuple(_stack(level) for level in of_levels))
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -1,6 +1,6 @@
 """How well anchors fit gt boxes: the IoU of each box with the best of all anchors of its image.
 
-Shapes: N boxes; A anchors per location; Fh, Fw feature map height, width. An anchor shape is its (width, height), a gt
+Shapes: N boxes; A anchors per location. An anchor shape is its (width, height), a gt
 box is xyxy, both in pixels of the resized image. Anchors lie as `pipeline.detector.anchors` places them (Faster R-CNN,
 section 3.1.1), computed here in NumPy, without torch.
 
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.anchor_layout import POOLINGS, Floats
+from pipeline.geometry.anchors import Floats
+from pipeline.geometry.backbones import layout_of
+from pipeline.geometry.layout import Integers, Level, MapLayout
 from pipeline.params.detector import AnchorTargetParams, BackboneParams
-
-Integers = npt.NDArray[np.int64]
 
 _BLOCK = 4096  # boxes at a time: their arrays stay in the processor's cache
 
@@ -36,30 +36,17 @@ class Placement:
     """Where anchors lie and which of them may be used.
 
     Attributes:
-        poolings: 2x2 poolings of the trunk; the stride is 2 ** poolings px.
-        ceil_pool: whether poolings round odd sides up.
+        layout: the levels of the trunk's maps.
         allowed_border: px that an anchor may stick out of the image on any side; None: any.
     """
 
-    poolings: int
-    ceil_pool: bool
+    layout: MapLayout
     allowed_border: float | None
 
     @classmethod
     def of(cls, backbone: BackboneParams, targets: AnchorTargetParams) -> Placement:
         """The placement that params.yaml describes."""
-        return cls(POOLINGS[backbone.name], backbone.ceil_pool, targets.allowed_border)
-
-    @property
-    def stride(self) -> int:
-        """Pixels from one location to the next; the first lies at half a stride."""
-        return 1 << self.poolings
-
-    def cells(self, sides: Integers) -> Integers:
-        """Locations along an axis, Fw or Fh, of images whose side has so many px; any shape."""
-        for _ in range(self.poolings):
-            sides = -(-sides // 2) if self.ceil_pool else sides // 2
-        return np.maximum(sides, 1)
+        return cls(layout_of(backbone.name, ceil_pool=backbone.ceil_pool), targets.allowed_border)
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
@@ -67,7 +54,7 @@ class Placement:
         Args:
             boxes: (N, 4) xyxy, px of the resized image.
             sizes: (N, 2) H, W of the resized image that each lies in.
-            shapes: (A, 2) widths and heights of the anchors of a location.
+            shapes: (A, 2) widths and heights of the anchors of a location of the first level.
 
         Returns:
             (N,) float64, 0..1; 0 where no anchor may be used.
@@ -76,19 +63,21 @@ class Placement:
         for start in range(0, len(boxes), _BLOCK):
             rows = slice(start, start + _BLOCK)
             own, size = boxes[rows].astype(np.float64), sizes[rows].astype(np.int64)
-            overlap = self._overlap(own[:, 0], own[:, 2], size[:, 1], shapes[:, 0])
-            overlap *= self._overlap(own[:, 1], own[:, 3], size[:, 0], shapes[:, 1])
             areas = (own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1])
-            union = areas[:, None] + shapes.prod(axis=1) - overlap
-            best[rows] = (overlap / union).max(axis=1, initial=0)
+            for level, scale in zip(self.layout.levels, self.layout.scales, strict=True):
+                sides = shapes * scale
+                overlap = self._overlap(level, own[:, 0], own[:, 2], size[:, 1], sides[:, 0])
+                overlap *= self._overlap(level, own[:, 1], own[:, 3], size[:, 0], sides[:, 1])
+                union = areas[:, None] + sides.prod(axis=1) - overlap
+                best[rows] = np.maximum(best[rows], (overlap / union).max(axis=1, initial=0))
         return best
 
-    def _overlap(self, low: Floats, high: Floats, side: Integers, lengths: Floats) -> Floats:
+    def _overlap(self, level: Level, low: Floats, high: Floats, side: Integers, lengths: Floats) -> Floats:
         """(N, A) px: the largest overlap along an axis of N intervals in images of (N,) sides with anchors of (A,)
         lengths."""
-        half, stride, border = lengths / 2, self.stride, self.allowed_border
+        half, stride, border = lengths / 2, level.stride, self.allowed_border
         first = np.zeros(len(lengths), np.int64)
-        last = np.broadcast_to(self.cells(side)[:, None] - 1, (len(low), len(lengths)))
+        last = np.broadcast_to(level.cells(side)[:, None] - 1, (len(low), len(lengths)))
         if border is not None:
             # One beyond what exact arithmetic gives; then `inside`'s own comparison decides, as rounding may differ.
             first = np.maximum(np.ceil((half - border) / stride - 0.5).astype(np.int64) - 1, 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.anchor_layout import Floats
+from pipeline.geometry.anchors import Floats
 from pipeline.preflight.anchor_fit import shape_iou
 
 _MOST_ROUNDS = 100

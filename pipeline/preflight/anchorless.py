@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.anchor_layout import Floats, grid_shapes
+from pipeline.geometry.anchors import Floats, grid_shapes
 from pipeline.params.detector import AnchorParams
 from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
@@ -17,7 +17,7 @@ from pipeline.words import count_text
 
 def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placement) -> Iterator[str]:
     """Lines on training images that the RPN learns nothing from, and on images of any split thinner than a stride."""
-    stride, shapes = placement.stride, grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
+    stride, shapes = placement.layout.strides[0], grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
     thin = {key: count for key, count in checked.sizes.items() if min(key[1:]) < stride}
     if thin:
         height, width = min((key[1:] for key in thin), key=min)

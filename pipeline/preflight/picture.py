@@ -9,8 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS
+from pipeline.geometry.anchors import Floats
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.anchor_layout import Floats
 from pipeline.datasets.base import SPLITS, Finding
+from pipeline.geometry.anchors import Floats
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import Params
 from pipeline.preflight.anchor_fit import Placement
@@ -187,7 +187,8 @@ def _anchors(verdict: Verdict, fits: Mapping[str, Fit], params: Params, placemen
         else "inside the image"
     )
     count = len(verdict.configured.shapes)
-    yield from ("", f"anchors: {count} a location, every {placement.stride} px, {within}; IoU of a box with the best")
+    every = " and ".join(map(str, placement.layout.strides))
+    yield from ("", f"anchors: {count} a location, every {every} px, {within}; IoU of a box with the best")
     rows = [("  configured, train", _figures(verdict.configured))]
     rows += [(f"  configured, {split}", _figures(fit)) for split, fit in fits.items()]
     if verdict.kind != "fit":

@@ -13,7 +13,7 @@ from math import ceil
 
 import numpy as np
 
-from pipeline.anchor_layout import Floats
+from pipeline.geometry.anchors import Floats
 from pipeline.params.detector import ResizeParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import DatasetBoxes

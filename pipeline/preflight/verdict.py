@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.anchor_layout import Floats, grid_shapes
+from pipeline.geometry.anchors import Floats, grid_shapes
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
@@ -94,7 +94,7 @@ def judge_anchors(gt: DatasetBoxes, anchors: AnchorParams, placement: Placement,
     count = len(own.ratios) * len(own.scales)
     clusters = cluster_shapes(sizes[some], count, numpy_generator(seed, "check_data", "k_means"))
     configured, proposed = (fit_of(gt, placement, shapes_of(each)) for each in (own, grid))
-    anywhere = Placement(placement.poolings, placement.ceil_pool, None)
+    anywhere = Placement(placement.layout, None)
     return Verdict(
         _kind(configured, proposed),
         configured,

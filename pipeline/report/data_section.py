@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from pipeline.anchor_layout import grid_shapes
 from pipeline.artifacts import schemas
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
+from pipeline.geometry.anchors import grid_shapes
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run

@@ -97,7 +97,7 @@ def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[l
                 "Anchors, and which of them would be fg if this were a training image.",
                 assignment_panels(request, recomputed.assignment(entry), counts=False),
             ),
-            (_OF_TRAINING["features"], channel_panels(request, recomputed.feature_map(entry))),
+            (_OF_TRAINING["features"], channel_panels(request, recomputed.feature_maps(entry))),
         ]
         *earlier, last = [f"detect_{network}" for network in networks]
         for stage in (*earlier, last):

@@ -30,16 +30,15 @@ class Recomputed:
         self._trunk = load_trunk(run.need(trunk_stage), run.params.backbone)
 
     @torch.inference_mode()
-    def feature_map(self, entry: Entry) -> np.ndarray:
-        """(D, Fh, Fw) float32."""
-        maps: np.ndarray = maps_of(self._trunk, ImageViews(self._images).load([entry])).float().numpy()[0]
-        return maps
+    def feature_maps(self, entry: Entry) -> list[np.ndarray]:
+        """(D, Fh, Fw) float32, one a level."""
+        maps = maps_of(self._trunk, ImageViews(self._images).load([entry]))
+        return [level.float().numpy()[0] for level in maps]
 
     def assignment(self, entry: Entry) -> Assignment:
         """What anchor_targets would write of the image."""
-        size = self._images.seen(entry).size
-        feature_size = self._trunk.feature_size(*size)
-        anchors = anchor_grid(self._params.anchors, self._trunk.stride).exact(*feature_size)
+        size, layout = self._images.seen(entry).size, self._trunk.layout
+        anchors = anchor_grid(self._params.anchors, layout).exact(layout.sizes(*size))
         boxes = torch.from_numpy(np.ascontiguousarray(self._gt.boxes(entry, size[1])))
         regions = torch.from_numpy(np.ascontiguousarray(self._gt.regions(entry, size[1])))
         matches = assign_anchors(anchors, size, boxes, regions, **self._params.anchor_targets.model_dump())
@@ -50,5 +49,4 @@ class Recomputed:
             matches.max_iou[fg].numpy(),
             anchors[fg].float().numpy(),
             (matches.labels == BG).numpy(),
-            feature_size,
         )

@@ -21,7 +21,10 @@ from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.feeding.prefetching import ON_HOST
 from pipeline.feeding.views import Views, ViewSource
+from pipeline.geometry.layout import MapLayout
 from pipeline.seeding import derive_seed, torch_generator
+
+LevelSizes = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class RoISample:
 class DrawnAnchors:
     """The anchors drawn from all images of a batch, as losses take them: the fg of every image, then the bg of every.
 
-    `places` (S,) int64 count through the (B, Fh, Fw, A) anchors of the padded maps; `is_fg` (S,) is 1 or 0, `weight`
-    (S,) 1 / (anchors drawn from the image * B); `deltas` (F, 4) are the fg's.
+    `places` (S,) int64 count through the (B, Fh, Fw, A) anchors of the padded maps, level after level; `is_fg` (S,) is
+    1 or 0, `weight` (S,) 1 / (anchors drawn from the image * B); `deltas` (F, 4) are the fg's.
     """
 
     places: Tensor
@@ -92,21 +95,20 @@ class Batch:
 def put_anchors_together(
     samples: Sequence[AnchorSample],
     sizes: Sequence[tuple[int, int]],
-    feature_size: Callable[[int, int], tuple[int, int]],
+    layout: MapLayout,
     per_location: int,
 ) -> DrawnAnchors:
     """The anchors drawn from B images of (H, W) `sizes`, whose maps are padded to a common size.
 
     Args:
-        feature_size: from (H, W) to (Fh, Fw). per_location: A.
+        layout: of the maps. per_location: A.
     """
-    height, width = feature_size(max(h for h, _ in sizes), max(w for _, w in sizes))
+    padded = layout.sizes(max(h for h, _ in sizes), max(w for _, w in sizes))
     places: tuple[list[Tensor], list[Tensor]] = ([], [])
     for image, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
-        row = feature_size(*size)[1] * per_location
-        for kind, own in zip(places, (sample.fg, sample.bg), strict=True):
-            y, rest = own // row, own % row
-            kind.append((image * height + y) * (width * per_location) + rest)
+        own = layout.sizes(*size)
+        for kind, drawn in zip(places, (sample.fg, sample.bg), strict=True):
+            kind.append(_places(drawn, image, len(samples), own, padded, per_location))
     fg, bg = (torch.cat(kind) for kind in places)
     weights = torch.tensor([1.0 / (max(len(sample.fg) + len(sample.bg), 1) * len(samples)) for sample in samples])
     counts = torch.tensor([[len(sample.fg) for sample in samples], [len(sample.bg) for sample in samples]])
@@ -118,6 +120,18 @@ def put_anchors_together(
         weights.repeat(2).repeat_interleave(counts.flatten()).to(on),
         torch.cat([sample.deltas for sample in samples]),
     )
+
+
+def _places(drawn: Tensor, image: int, images: int, sizes: LevelSizes, padded: LevelSizes, per_location: int) -> Tensor:
+    """Where the anchors `drawn` (S,) from one of so many images, whose maps have `sizes`, lie in the padded maps."""
+    places, first, before = torch.empty_like(drawn), 0, 0
+    for (own_height, own_width), (height, width) in zip(sizes, padded, strict=True):
+        row = own_width * per_location
+        index = drawn - first
+        own = (image * height + index // row) * (width * per_location) + index % row + before
+        places = torch.where(index >= 0, own, places)
+        first, before = first + own_height * row, before + images * height * width * per_location
+    return places
 
 
 def put_rois_together(samples: Sequence[RoISample]) -> DrawnRoIs:

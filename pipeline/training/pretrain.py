@@ -49,7 +49,8 @@ def pretrain_trunk(
     layers = trunk.layers.train().requires_grad_(True)
     trunk.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     classes = int(labels.max()) + 1
-    classifier = nn.Linear(trunk.out_channels, classes).to(accelerator.device)
+    (level,) = trunk.layout.levels
+    classifier = nn.Linear(level.channels, classes).to(accelerator.device)
     generator = torch_generator(seed, "pretrain", "classifier")
     nn.init.zeros_(classifier.bias)
     with torch.no_grad():

@@ -5,42 +5,42 @@ Shapes: B images; S anchors or R RoIs sampled over the batch; F fg among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.build import matching_rule
-from pipeline.detector.anchors import AnchorGrid, KeptAnchors
+from pipeline.detector.anchors import AnchorGrid, KeptAnchors, joined
 from pipeline.detector.losses import roi_losses, rpn_losses
 from pipeline.detector.matching import BG, FG
 from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.roi_targets import assign_rois, find_candidates
-from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals
+from pipeline.detector.rpn import Levels, ProposalRule, RPNHead, candidate_proposals, of_image
 from pipeline.detector.sampling import sample_fg_bg
-from pipeline.detector.trunk import Trunk
+from pipeline.detector.trunk import Maps, Trunk
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import pinned, to_device
+from pipeline.geometry.layout import MapLayout
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import Batch, DrawnRoIs, put_anchors_together, put_rois_together
 
 Losses = dict[str, Tensor]
-FeatureSize = Callable[[int, int], tuple[int, int]]
 
 
 class RPNStep(nn.Module):
     """Steps 1 and 3. With a trunk it trains on images; without one, on cached maps, where no trunk exists."""
 
-    def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | None, feature_size: FeatureSize) -> None:
+    def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | None, layout: MapLayout) -> None:
         super().__init__()
         self.rpn, self.trunk = rpn, trunk
-        self._params, self._feature_size = params, feature_size
+        self._params, self._layout = params, layout
 
     def forward(self, batch: Batch) -> Losses:
         """The two RPN losses."""
         objectness, deltas = self.rpn(maps_of(self.trunk, batch.views))
-        return rpn_step_losses(objectness, deltas, batch, self._params, self._feature_size)
+        return rpn_step_losses(objectness, deltas, batch, self._params, self._layout)
 
 
 class HeadStep(nn.Module):
@@ -83,20 +83,20 @@ class JointStep(nn.Module):
         maps = maps_of(self.trunk, batch.views)
         objectness, deltas = self.rpn(maps)
         with torch.no_grad():
-            rois = self._draw_rois(objectness.detach(), deltas.detach(), batch)
+            rois = self._draw_rois(_detached(objectness), _detached(deltas), batch)
         return {
-            **rpn_step_losses(objectness, deltas, batch, self._rpn_params, self.trunk.feature_size),
+            **rpn_step_losses(objectness, deltas, batch, self._rpn_params, self.trunk.layout),
             **head_step_losses(self.head, maps, rois, batch.seeds[-1], self._head_params),
         }
 
-    def _draw_rois(self, objectness: Tensor, deltas: Tensor, batch: Batch) -> DrawnRoIs:
+    def _draw_rois(self, objectness: Levels, deltas: Levels, batch: Batch) -> DrawnRoIs:
         """NMS and one look at all candidates' labels are all that the host waits for: how many are fg and bg decides
         what is drawn."""
-        device, candidates = deltas.device, []
+        device, candidates = deltas[0].device, []
         for i, (size, gt, scale) in enumerate(zip(batch.views.sizes, batch.gt, batch.scales, strict=True)):
-            fh, fw = self.trunk.feature_size(*size)
-            own_objectness, own_deltas = objectness[i, :fh, :fw].reshape(-1), deltas[i, :fh, :fw].reshape(-1, 4)
-            anchors = self._anchors(fh, fw, device)
+            cells = self.trunk.layout.sizes(*size)
+            own_objectness, own_deltas = of_image(objectness, deltas, i, cells)
+            anchors = self._anchors(cells, device)
             boxes, usable = candidate_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
             candidates.append(find_candidates(boxes, gt, self._matching, usable))
         own = assign_rois(candidates, batch.gt, lambda labels: self._draw(labels, batch.seeds, device))
@@ -125,22 +125,25 @@ class JointStep(nn.Module):
         return of_images, of_fg
 
 
-def rpn_step_losses(
-    objectness: Tensor, deltas: Tensor, batch: Batch, params: RPNParams, feature_size: FeatureSize
-) -> Losses:
-    """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas on the batch's anchors."""
+def _detached(levels: Levels) -> Levels:
+    return tuple(level.detach() for level in levels)
+
+
+def rpn_step_losses(objectness: Levels, deltas: Levels, batch: Batch, params: RPNParams, layout: MapLayout) -> Losses:
+    """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas of each level on the batch's anchors."""
     drawn = batch.drawn_anchors or put_anchors_together(
-        batch.anchors, batch.views.sizes, feature_size, objectness.shape[3]
+        batch.anchors, batch.views.sizes, layout, objectness[0].shape[3]
     )
     fg = drawn.places[: len(drawn.deltas)]
-    logits, predicted = objectness.reshape(-1)[drawn.places], deltas.reshape(-1, 4)[fg]
+    logits = joined([level.reshape(-1) for level in objectness])[drawn.places]
+    predicted = joined([level.reshape(-1, 4) for level in deltas])[fg]
     classification, box = rpn_losses(logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma)
     return {"rpn_objectness": classification, "rpn_box": params.box_loss_weight * box}
 
 
-def head_step_losses(head: RoIHead, maps: Tensor, drawn: DrawnRoIs, dropout_seed: int, params: RoIHeadParams) -> Losses:
+def head_step_losses(head: RoIHead, maps: Maps, drawn: DrawnRoIs, dropout_seed: int, params: RoIHeadParams) -> Losses:
     """RoI losses on the RoIs drawn from all images."""
-    head.seed_dropout(torch.Generator(device=maps.device).manual_seed(dropout_seed))
+    head.seed_dropout(torch.Generator(device=maps[0].device).manual_seed(dropout_seed))
     class_logits, class_deltas = head(maps, drawn.rois)
     classification, box = roi_losses(class_logits, drawn.labels, class_deltas, drawn.deltas, params.sigma, drawn.fg)
     return {"roi_class": classification, "roi_box": params.box_loss_weight * box}

@@ -66,7 +66,7 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     images = NetworkImages(root / command.input("resize"))
     folder = root / command.out
     maps = FeatureMaps(folder)
-    tiles = []
+    tiles, levels = [], 1
     chosen = images.choose(["train"], 2, wanted)
     if not wanted and not len(maps):
         kept = [Tile(enlarged(images.pixels(entry), TILE_SIDE)[0], entry.image_id) for entry in chosen]
@@ -74,15 +74,12 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
     for entry in chosen:
         if entry not in maps:
             raise InputError(f"{folder}: no map of {entry.name}; name another image or repro features")
-        feature_map = maps[entry]
-        mean = feature_map.astype(np.float32).mean(axis=0)
         pixels, _ = enlarged(images.pixels(entry), TILE_SIDE)
-        depth, height, width = feature_map.shape
-        tiles += [
-            Tile(pixels, entry.caption),
-            Tile(
-                heat_map(mean, (pixels.shape[0], pixels.shape[1])),
-                f"mean of {depth} channels, {width} x {height} cells, {mean.min():.2f} to {mean.max():.2f}",
-            ),
-        ]
-    return encode_photo(contact_sheet(tiles, 2), f"{command.stage}: where the trunk's maps are active")
+        tiles.append(Tile(pixels, entry.caption))
+        levels = len(maps[entry])
+        for feature_map in maps[entry]:
+            mean = feature_map.astype(np.float32).mean(axis=0)
+            depth, height, width = feature_map.shape
+            caption = f"mean of {depth} channels, {width} x {height} cells, {mean.min():.2f} to {mean.max():.2f}"
+            tiles.append(Tile(heat_map(mean, (pixels.shape[0], pixels.shape[1])), caption))
+    return encode_photo(contact_sheet(tiles, 1 + levels), f"{command.stage}: where the trunk's maps are active")

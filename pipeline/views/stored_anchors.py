@@ -22,7 +22,6 @@ class Assignment:
         max_iou: (F,) float32, 0..1.
         fg_anchors: (F, 4) float32 xyxy, px of the resized image, decoded from the deltas.
         is_bg: (K,) bool.
-        feature_size: Fh, Fw.
     """
 
     fg: np.ndarray
@@ -30,7 +29,6 @@ class Assignment:
     max_iou: np.ndarray
     fg_anchors: np.ndarray
     is_bg: np.ndarray
-    feature_size: tuple[int, int]
 
 
 def assignment_of(folder: Path, entry: Entry, gt_boxes: np.ndarray) -> Assignment:
@@ -55,7 +53,6 @@ def assignment_of(folder: Path, entry: Entry, gt_boxes: np.ndarray) -> Assignmen
         own.max_iou,
         decode_anchors(own.deltas, gt_boxes[own.matched_gt]),
         own.is_bg.astype(bool),
-        own.feature_size,
     )
 
 

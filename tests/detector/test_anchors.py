@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detector.anchors import AnchorGrid, KeptAnchors, base_anchors, inside
+from tests.layouts import one_level
 
 lengths = st.lists(st.floats(0.1, 40), min_size=1, max_size=4)
 
@@ -32,7 +33,7 @@ def test_order_is_y_then_x_then_ratio_then_scale_with_centres_at_half_a_stride()
         ((x + 0.5) * stride, (y + 0.5) * stride, ratio, (16 * scale) ** 2)
         for y, x, ratio, scale in itertools.product(range(3), range(5), ratios, scales)
     ]
-    anchors = AnchorGrid(16, ratios, scales, stride).exact(3, 5)
+    anchors = AnchorGrid(16, ratios, scales, one_level(stride)).exact([(3, 5)])
     width, height = anchors[:, 2] - anchors[:, 0], anchors[:, 3] - anchors[:, 1]
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
     found = torch.stack([centre[:, 0], centre[:, 1], height / width, width * height], dim=1)
@@ -40,11 +41,11 @@ def test_order_is_y_then_x_then_ratio_then_scale_with_centres_at_half_a_stride()
 
 
 def test_float32_anchors_are_the_exact_ones_rounded_once() -> None:
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0), 16)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0), one_level(16))
     assert grid.per_location == 6
-    assert grid.exact(4, 7).dtype == torch.float64
-    assert grid(4, 7).dtype == torch.float32
-    assert torch.equal(grid(4, 7), grid.exact(4, 7).to(torch.float32))
+    assert grid.exact([(4, 7)]).dtype == torch.float64
+    assert grid([(4, 7)]).dtype == torch.float32
+    assert torch.equal(grid([(4, 7)]), grid.exact([(4, 7)]).to(torch.float32))
 
 
 def test_inside_counts_anchors_that_touch_the_border_and_takes_the_border_on_all_four_sides() -> None:
@@ -56,11 +57,11 @@ def test_inside_counts_anchors_that_touch_the_border_and_takes_the_border_on_all
 
 
 def test_kept_anchors_are_the_grids_whatever_was_asked_for_before_and_are_made_once() -> None:
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), 16)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), one_level(16))
     kept, made = KeptAnchors(grid), []
-    grid.exact = lambda h, w, exact=grid.exact: (made.append((h, w)), exact(h, w))[1]  # type: ignore[method-assign]
+    grid.of_level = lambda *key, of=grid.of_level: (made.append(key[1:]), of(*key))[1]  # type: ignore[method-assign]
     cpu = torch.device("cpu")
     for size in ((3, 7), (5, 2), (5, 7), (1, 1), (4, 6)):
-        own = kept(*size, cpu)
-        assert torch.equal(own, AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), 16)(*size))
+        own = kept([size], cpu)
+        assert torch.equal(own, AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), one_level(16))([size]))
     assert made == [(3, 7), (5, 7)]

@@ -19,6 +19,7 @@ from pipeline.detector.matching import (
     match_anchors,
     match_proposals,
 )
+from tests.layouts import one_level
 
 GT = torch.tensor([[0.0, 0, 10, 10]])
 FAR = torch.tensor([[100.0, 100, 110, 110]])
@@ -77,7 +78,7 @@ def test_without_gt_boxes_every_anchor_is_background() -> None:
 def test_an_image_in_which_no_anchor_may_be_used_has_neither_fg_nor_bg(
     gt: Tensor, regions: Tensor, border: float | None
 ) -> None:
-    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), 8).exact(1, 40)
+    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), one_level(8)).exact([(1, 40)])
     rules = {"fg_iou": 0.7, "bg_iou": 0.3, "ignore_ioa": 0.5}
     matches = assign_anchors(anchors, (4, 320), gt, regions, allowed_border=border, **rules)
     assert len(matches.labels) == len(matches.matched_gt) == len(matches.max_iou) == len(anchors)
@@ -90,7 +91,7 @@ def test_an_image_in_which_no_anchor_may_be_used_has_neither_fg_nor_bg(
 @given(st.integers(8, 24), st.integers(8, 24), st.integers(40, 160), st.integers(40, 160))
 def test_anchors_that_lie_alike_around_a_box_are_all_fg_or_none(x: int, y: int, width: int, height: int) -> None:
     """Mirroring a box and a symmetric grid mirrors the labels, whatever the rounding of irrational anchor sides."""
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), 16).exact(16, 16)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), one_level(16)).exact([(16, 16)])
     box = torch.tensor([[x * 4.0, y * 2.0, x * 4.0 + width, y * 2.0 + height]])
     flipped = torch.tensor([[256 - float(box[0, 2]), float(box[0, 1]), 256 - float(box[0, 0]), float(box[0, 3])]])
     labels = match_anchors(grid, box, 0.7, 0.3).labels.reshape(16, 16, 3)

@@ -11,13 +11,14 @@ from pipeline.detector.boxes import decode
 from pipeline.detector.operators import roi_pool
 from pipeline.detector.roi_align import roi_align
 from pipeline.detector.roi_head import Dropout, RoIHead, normalise_deltas, take_fc_layers
+from tests.layouts import one_level
 
 ROIS = torch.tensor([[0.0, 0, 40, 40], [16, 16, 90, 60], [5, 30, 64, 96]])
 
 
 def small_head(dropout: float = 0.5, pool: str = "roi_pool", hidden: int = 16) -> RoIHead:
     """Four maps in, three classes out, with weights that matter."""
-    head = RoIHead(4, 3, pool=pool, output_size=2, stride=16, hidden=hidden, dropout=dropout)
+    head = RoIHead(one_level(16, 4), 3, pool=pool, output_size=2, hidden=hidden, dropout=dropout)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in head.parameters():
@@ -36,15 +37,15 @@ def test_outputs_are_those_of_pooling_two_rectified_layers_and_two_linear_ones(p
     pooled = operator(maps, torch.cat([torch.zeros(3, 1), ROIS], dim=1), 1 / 16, 2)
     hidden = functional.relu(functional.linear(pooled.flatten(1), head.fc6.weight, head.fc6.bias))
     hidden = functional.relu(functional.linear(hidden, head.fc7.weight, head.fc7.bias))
-    logits, deltas = head(maps, [ROIS])
+    logits, deltas = head([maps], [ROIS])
     torch.testing.assert_close(logits, hidden @ head.cls_score.weight.T + head.cls_score.bias)
     torch.testing.assert_close(deltas, (hidden @ head.bbox_pred.weight.T + head.bbox_pred.bias).reshape(3, 3, 4))
 
 
 def test_rois_of_each_image_pool_from_its_own_map_and_an_image_may_have_none() -> None:
     head, maps = small_head().eval(), random_maps(images=3)
-    logits, deltas = head(maps, [ROIS[:2], ROIS[:0], ROIS[2:]])
-    first, last = head(maps[:1], [ROIS[:2]]), head(maps[2:], [ROIS[2:]])
+    logits, deltas = head([maps], [ROIS[:2], ROIS[:0], ROIS[2:]])
+    first, last = head([maps[:1]], [ROIS[:2]]), head([maps[2:]], [ROIS[2:]])
     torch.testing.assert_close(logits, torch.cat([first[0], last[0]]))
     torch.testing.assert_close(deltas, torch.cat([first[1], last[1]]))
 
@@ -57,11 +58,11 @@ def test_another_normalisation_changes_the_outputs_but_not_the_decoded_boxes() -
 
     with torch.no_grad():
         for _ in range(2):
-            before = head(maps, [ROIS])[1]
+            before = head([maps], [ROIS])[1]
             boxes = decode(ROIS, head.decode_deltas(before))
             mean, std = random_statistics()
             head.set_normalisation(mean, std)
-            after = head(maps, [ROIS])[1]
+            after = head([maps], [ROIS])[1]
             assert not torch.allclose(before, after)
             torch.testing.assert_close(decode(ROIS, head.decode_deltas(after)), boxes, rtol=1e-4, atol=1e-2)
     assert torch.equal(head.state_dict()["delta_mean"], mean)
@@ -86,7 +87,7 @@ def test_dropout_masks_come_from_the_heads_generator_and_leave_the_global_state_
         torch.manual_seed(global_seed)
         before = torch.get_rng_state()
         head.seed_dropout(torch.Generator().manual_seed(seed))
-        logits = head(maps, [ROIS])[0]
+        logits = head([maps], [ROIS])[0]
         assert torch.equal(torch.get_rng_state(), before)
         return logits
 
@@ -109,10 +110,10 @@ def test_both_hidden_layers_are_dropped_and_neither_in_evaluation_mode() -> None
     for layer in (head.fc7, head.cls_score):
         layer.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
     head.train().seed_dropout(torch.Generator().manual_seed(0))
-    head(maps, [ROIS])
+    head([maps], [ROIS])
     dropped = [float((values == 0).float().mean()) for values in hidden]
     hidden.clear()
-    head.eval()(maps, [ROIS])
+    head.eval()([maps], [ROIS])
     kept = [float((values == 0).float().mean()) for values in hidden]
     # A rectified layer already has zeros; half of the other values are dropped on top of them.
     assert dropped[0] == pytest.approx((1 + kept[0]) / 2, abs=0.05)
@@ -156,7 +157,7 @@ def test_fresh_outputs_have_the_papers_deviations() -> None:
 
 
 def test_images_of_many_numbers_of_rois_meet_few_sizes_of_products_and_get_the_same_figures() -> None:
-    head = RoIHead(8, 3, pool="roi_align", output_size=3, stride=16, hidden=16, dropout=0.5).eval()
+    head = RoIHead(one_level(16, 8), 3, pool="roi_align", output_size=3, hidden=16, dropout=0.5).eval()
     head.initialise_fc(torch.Generator().manual_seed(0))
     head.initialise_outputs(torch.Generator().manual_seed(1))
     draw = torch.Generator().manual_seed(2)
@@ -166,12 +167,12 @@ def test_images_of_many_numbers_of_rois_meet_few_sizes_of_products_and_get_the_s
     rows: list[int] = []
     head.fc6.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     with torch.no_grad():
-        found = {count: head(maps, [rois[:count]]) for count in (0, 1, 63, 64, 70)}
+        found = {count: head([maps], [rois[:count]]) for count in (0, 1, 63, 64, 70)}
     assert rows == [0, 64, 64, 64, 128]
     for count, (logits, deltas) in found.items():
         assert logits.shape == (count, 3) and deltas.shape == (count, 3, 4)
         torch.testing.assert_close(logits, found[70][0][:count])
         torch.testing.assert_close(deltas, found[70][1][:count])
     rows.clear()
-    head.train()(maps, [rois])
+    head.train()([maps], [rois])
     assert rows == [70]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals, make_proposals
+from tests.layouts import one_level
 
 RULE = ProposalRule(pre_nms=-1, nms_iou=0.7, post_nms=300, min_size=16)
 SIZE = (200, 300)
@@ -159,7 +160,7 @@ def test_top_proposals_are_the_first_of_a_longer_list() -> None:
 
 def test_head_outputs_stand_in_the_order_of_the_anchors_with_bg_scores_before_fg_scores() -> None:
     """The hidden map holds each location's number n; channel weights then tell which channel came out where."""
-    grid = AnchorGrid(16, (0.5, 2.0), (2.0, 4.0, 8.0), 16)
+    grid = AnchorGrid(16, (0.5, 2.0), (2.0, 4.0, 8.0), one_level(16))
     height, width, per_location = 3, 4, grid.per_location
     head = RPNHead(1, 1, per_location)
     with torch.no_grad():
@@ -171,10 +172,10 @@ def test_head_outputs_stand_in_the_order_of_the_anchors_with_bg_scores_before_fg
         head.bbox_pred.bias.copy_(torch.arange(4.0 * per_location))
         head.bbox_pred.weight.fill_(100)
         number = torch.arange(1.0, height * width + 1)
-        objectness, deltas = head(number.reshape(1, 1, height, width))
+        (objectness,), (deltas,) = head([number.reshape(1, 1, height, width)])
     assert objectness.shape == (1, height, width, per_location)
     assert deltas.shape == (1, height, width, per_location, 4)
-    anchors = grid(height, width)
+    anchors = grid([(height, width)])
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     own_number = (centres[:, 1] // 16) * width + centres[:, 0] // 16 + 1
     own_anchor = torch.arange(len(anchors)) % per_location
@@ -189,7 +190,7 @@ def test_hidden_layer_is_rectified() -> None:
         head.conv.weight.fill_(1)
         for bias in (head.conv.bias, head.bbox_pred.bias):
             bias.zero_()
-        assert not head(-torch.ones(1, 1, 2, 2))[1].any()
+        assert not head([-torch.ones(1, 1, 2, 2)])[1][0].any()
 
 
 def test_fresh_weights_are_normal_with_std_001_and_depend_on_their_generator_alone() -> None:

@@ -35,7 +35,7 @@ def test_layers_are_torchvisions_features_without_the_last_pool_by_name_shape_an
     features.load_state_dict(trunk.layers.state_dict(), assign=True)
     images = random_images(1, 3, 32, 48)
     with torch.no_grad():
-        maps = trunk(images.clone())
+        (maps,) = trunk(images.clone())
         assert float(maps.std()) > 0
         torch.testing.assert_close(maps, features.eval()(images.clone()))
 
@@ -43,7 +43,7 @@ def test_layers_are_torchvisions_features_without_the_last_pool_by_name_shape_an
 @pytest.mark.parametrize("frozen_blocks", range(6))
 def test_frozen_blocks_get_no_gradient_and_all_others_do(frozen_blocks: int) -> None:
     trunk = tiny_trunk(frozen_blocks)
-    maps = trunk(random_images(2, 3, 32, 32))
+    (maps,) = trunk(random_images(2, 3, 32, 32))
     if maps.requires_grad:
         (maps * random_images(*maps.shape)).sum().backward()
     for name, weight in trunk.named_parameters():
@@ -54,7 +54,7 @@ def test_frozen_blocks_get_no_gradient_and_all_others_do(frozen_blocks: int) -> 
 @pytest.mark.parametrize(("frozen_blocks", "passes"), [(0, True), (1, False)])
 def test_no_gradient_passes_the_frozen_blocks_to_what_lies_before_them(frozen_blocks: int, passes: bool) -> None:
     images = random_images(2, 3, 32, 32).requires_grad_()
-    tiny_trunk(frozen_blocks)(images).sum().backward()
+    tiny_trunk(frozen_blocks)(images)[0].sum().backward()
     assert (images.grad is not None) == passes
 
 
@@ -94,8 +94,8 @@ def test_pixel_statistics_travel_with_the_weights() -> None:
 def test_announced_feature_size_is_that_of_the_maps(size: tuple[int, int], ceil_pool: bool) -> None:
     trunk = tiny_trunk(ceil_pool=ceil_pool).eval()
     with torch.no_grad():
-        maps = trunk(torch.zeros(1, 3, *size))
-    assert maps.shape == (1, trunk.out_channels, *trunk.feature_size(*size))
+        (maps,) = trunk(torch.zeros(1, 3, *size))
+    assert maps.shape == (1, trunk.layout.channels, *trunk.layout.sizes(*size)[0])
 
 
 @pytest.mark.parametrize("size", [(4, 320), (320, 3), (1, 1)])
@@ -105,11 +105,11 @@ def test_an_image_thinner_than_a_stride_has_the_map_of_its_pixels_among_zeros(si
     pixels = random_images(1, 3, height, width)
     for frozen_blocks in (0, 2, 4):
         trunk = tiny_trunk(frozen_blocks=frozen_blocks).eval()
-        padded = torch.zeros(1, 3, max(height, trunk.stride), max(width, trunk.stride))
+        padded = torch.zeros(1, 3, *(max(side, trunk.layout.least_side) for side in (height, width)))
         padded[:, :, :height, :width] = pixels
         with torch.no_grad():
-            maps, expected = trunk(pixels), trunk(padded)
-        assert maps.shape[2:] == trunk.feature_size(height, width)
+            (maps,), (expected,) = trunk(pixels), trunk(padded)
+        assert (maps.shape[2:],) == trunk.layout.sizes(height, width)
         assert torch.equal(maps, expected)
 
 
@@ -117,13 +117,13 @@ def test_an_image_thinner_than_a_stride_has_the_map_of_its_pixels_among_zeros(si
 def test_stride_is_what_a_side_is_divided_by_and_ceil_pool_rounds_odd_sides_up(name: str) -> None:
     with torch.device("meta"):
         floor, ceil = (build_trunk(name, frozen_blocks=2, ceil_pool=ceil_pool) for ceil_pool in (False, True))
-    stride = floor.stride
-    assert floor.feature_size(3 * stride, 5 * stride) == ceil.feature_size(3 * stride, 5 * stride) == (3, 5)
-    assert floor.feature_size(3 * stride + 1, 6 * stride - 1) == (3, 5)
-    assert ceil.feature_size(3 * stride + 1, 6 * stride - 1) == (4, 6)
+    (stride,) = floor.layout.strides
+    assert floor.layout.sizes(3 * stride, 5 * stride) == ceil.layout.sizes(3 * stride, 5 * stride) == ((3, 5),)
+    assert floor.layout.sizes(3 * stride + 1, 6 * stride - 1) == ((3, 5),)
+    assert ceil.layout.sizes(3 * stride + 1, 6 * stride - 1) == ((4, 6),)
 
 
 def test_maps_of_an_image_do_not_depend_on_what_is_batched_with_it() -> None:
     trunk, images = tiny_trunk().eval(), random_images(2, 3, 48, 32)
     with torch.no_grad():
-        torch.testing.assert_close(trunk(images)[1:], trunk(images[1:]))
+        torch.testing.assert_close(trunk(images)[0][1:], trunk(images[1:])[0])

@@ -72,7 +72,7 @@ def test_anchors_in_a_region_are_no_background(tmp_path: Path, label: int, crowd
     region = assigned(resized(tmp_path / "region", (CAR, 1, False), (REGION, label, crowd)), tmp_path / "after")
     entry = Entry("a", int(mirrored))
     trunk = new_trunk(PARAMS.backbone)
-    anchors = anchor_grid(PARAMS.anchors, trunk.stride).exact(*trunk.feature_size(160, WIDTH)).numpy()
+    anchors = anchor_grid(PARAMS.anchors, trunk.layout).exact(trunk.layout.sizes(160, WIDTH)).numpy()
     seen = [WIDTH - REGION[2], REGION[1], WIDTH - REGION[0], REGION[3]] if mirrored else REGION
     inside = share(anchors, seen) >= 0.5
     assert (share(anchors, seen) == 0.5).any()

@@ -91,9 +91,8 @@ def test_targets_maps_and_proposals_have_rows_of_every_view_in_its_own_pixels(pr
     for entry in ENTRIES:
         height, width = images.seen(entry).size
         assert maps.size(entry) == (height, width)
-        assert (
-            anchors[entry].feature_size == maps[entry].shape[1:] == objectness[entry].shape == (height // 8, width // 8)
-        )
+        (features,), (own_objectness,), cells = maps[entry], objectness[entry], (height // 8, width // 8)
+        assert anchors[entry].feature_size == features.shape[1:] == own_objectness.shape == cells
         assert anchors[entry].anchors == 12 * (height // 8) * (width // 8)
         own = proposals[entry]
         assert len(own) > 0

@@ -22,10 +22,11 @@ from pipeline.params.detector import ResizeParams
 from pipeline.params.training import SolverParams
 from pipeline.training.loop import make_optimiser
 from tests.errata.conftest import Page
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("py-faster-rcnn, Caffe and MATLAB, as read")
 
-GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
+GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), one_level(16))
 # The list that the reference codes print: 1-based inclusive pixels of the first location.
 CAFFE = torch.tensor(
     [
@@ -47,7 +48,7 @@ FOUR_ZEBRAS = torch.tensor([[89.0, 469, 249, 644], [238, 417, 415, 630], [435, 4
 
 def caffe_anchors(height: int, width: int) -> Tensor:
     """All of them, as continuous corners."""
-    moves = GRID.exact(height, width).reshape(-1, 9, 4) - GRID.exact(1, 1)
+    moves = GRID.exact([(height, width)]).reshape(-1, 9, 4) - GRID.exact([(1, 1)])
     return (moves + CAFFE_CORNERS).reshape(-1, 4)
 
 
@@ -62,12 +63,12 @@ def test_caffes_anchors_are_the_exact_ones_with_rounded_base_sides() -> None:
 
 
 def test_anchors_differ_by_up_to_11_px(compatibility: Page) -> None:
-    ours = GRID.exact(1, 1)
+    ours = GRID.exact([(1, 1)])
     apart = float((ours - CAFFE_CORNERS).abs().max())
     iou = pairwise_iou(ours, CAFFE_CORNERS).diagonal()
     assert torch.equal(ours[3:6], CAFFE_CORNERS[3:6])
     counts = []
-    for anchors in (GRID.exact(50, 50), caffe_anchors(50, 50)):
+    for anchors in (GRID.exact([(50, 50)]), caffe_anchors(50, 50)):
         counts.append(f"{int(inside(anchors, 800, 800).sum()):,}")
     assert counts == ["8,940", "9,132"]
     assert f"{apart:.2f}" == "10.98"
@@ -75,7 +76,7 @@ def test_anchors_differ_by_up_to_11_px(compatibility: Page) -> None:
 
 
 def test_ties_found_depend_on_how_ious_are_computed_and_compared(compatibility: Page) -> None:
-    anchors = GRID.exact(50, 50)
+    anchors = GRID.exact([(50, 50)])
     anchors = anchors[inside(anchors, 800, 800)]
     iou = pairwise_iou(FOUR_ZEBRAS.double(), anchors)
     found = [ties(iou.float()), ties(iou), ties(pairwise_iou(FOUR_ZEBRAS, anchors.float()))]
@@ -198,7 +199,7 @@ def test_pixel_means_of_the_two_sets_of_weights_are_less_than_a_level_apart(comp
 
 
 def test_ceil_pooling_adds_a_row_of_anchors(compatibility: Page) -> None:
-    assert (len(GRID(37, 50)), len(GRID(38, 50))) == (16_650, 17_100)
+    assert (len(GRID([(37, 50)])), len(GRID([(38, 50)]))) == (16_650, 17_100)
     compatibility.quotes("Pooling rounds", "16,650", "17,100")
 
 

@@ -14,9 +14,10 @@ from pipeline.detector.matching import BG, FG, match_anchors
 from pipeline.detector.rpn import ProposalRule, make_proposals
 from pipeline.detector.sampling import sample_fg_bg
 from tests.errata.conftest import Page
+from tests.layouts import one_level
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "pipeline/presets/default.yaml"
-GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
+GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), one_level(16))
 TWO_BOXES = torch.tensor([[30.0, 20, 500, 400], [400, 300, 600, 500]])
 FOUR_ZEBRAS = torch.tensor([[89.0, 469, 249, 644], [238, 417, 415, 630], [435, 419, 580, 634], [617, 462, 765, 637]])
 
@@ -28,11 +29,11 @@ def inside_800(anchors: Tensor) -> Tensor:
 
 def x_outer(height: int, width: int) -> Tensor:
     """The tutorials' order: all y of one x, then the next x."""
-    return GRID.exact(height, width).reshape(height, width, 9, 4).transpose(0, 1).reshape(-1, 4)
+    return GRID.exact([(height, width)]).reshape(height, width, 9, 4).transpose(0, 1).reshape(-1, 4)
 
 
 def ious_with_inside_anchors(gt_boxes: Tensor) -> Tensor:
-    return pairwise_iou(gt_boxes.double(), inside_800(GRID.exact(50, 50))).float()
+    return pairwise_iou(gt_boxes.double(), inside_800(GRID.exact([(50, 50)]))).float()
 
 
 def count(labels: Tensor, kind: int) -> int:
@@ -41,7 +42,7 @@ def count(labels: Tensor, kind: int) -> int:
 
 def test_anchor_count_of_800_x_800_is_22500_and_17500_would_be_seven_a_location(errata: Page) -> None:
     locations, wrong = 50 * 50, 17_500
-    right = len(GRID(50, 50))
+    right = len(GRID([(50, 50)]))
     assert (wrong / locations, right / locations) == (7, GRID.per_location)
     errata.quotes("anchor-count", f"{wrong:,}", f"{right:,}", "7", "9")
 
@@ -52,7 +53,7 @@ def test_anchor_order_with_x_outer_puts_a_proposal_where_another_location_lies(e
     scores[0, 0, 10, 40] = 5
     objectness = scores.permute(0, 2, 3, 1).reshape(-1)
     centres = []
-    for anchors in (x_outer(37, 56).float(), GRID(37, 56)):
+    for anchors in (x_outer(37, 56).float(), GRID([(37, 56)])):
         boxes, _ = make_proposals(
             objectness, torch.zeros(len(anchors), 4), anchors, (600, 901), ProposalRule(1, 1, 1, 0)
         )
@@ -64,7 +65,7 @@ def test_anchor_order_with_x_outer_puts_a_proposal_where_another_location_lies(e
 
 def test_anchor_order_decides_the_index_of_a_boxs_best_anchor(errata: Page) -> None:
     firsts = []
-    for anchors in (inside_800(x_outer(50, 50)), inside_800(GRID.exact(50, 50))):
+    for anchors in (inside_800(x_outer(50, 50)), inside_800(GRID.exact([(50, 50)]))):
         iou = pairwise_iou(TWO_BOXES.double(), anchors).float()
         firsts.append([int(row.eq(row.max()).nonzero()[0]) for row in iou])
     assert firsts == [[2262, 5620], [2262, 4096]]
@@ -75,7 +76,7 @@ def test_zero_iou_best_makes_every_anchor_fg_for_a_box_that_none_meets(errata: P
     corner = torch.tensor([[0.0, 0, 6, 6]])
     iou = ious_with_inside_anchors(corner)
     wrong = int((iou == iou.amax(dim=1, keepdim=True)).any(dim=0).sum())
-    labels = match_anchors(inside_800(GRID.exact(50, 50)), corner, 0.7, 0.3).labels
+    labels = match_anchors(inside_800(GRID.exact([(50, 50)])), corner, 0.7, 0.3).labels
     assert (wrong, count(labels, FG), count(labels, BG)) == (8_940, 0, 8_940)
     errata.quotes("zero-iou-best", "8,940", "0")
 
@@ -88,14 +89,14 @@ def test_negatives_last_takes_a_small_objects_only_anchors_away(errata: Page) ->
     labels[(iou == iou.amax(dim=1, keepdim=True)).any(dim=0)] = FG
     labels[max_iou >= 0.7] = FG
     labels[max_iou < 0.3] = BG
-    matches = match_anchors(inside_800(GRID.exact(50, 50)), small, 0.7, 0.3)
+    matches = match_anchors(inside_800(GRID.exact([(50, 50)])), small, 0.7, 0.3)
     assert (count(labels, FG), count(matches.labels, FG)) == (0, 90)
     assert f"{float(matches.max_iou.max()):.3f}" == "0.098"
     errata.quotes("negatives-last", "0", "90", "0.098")
 
 
 def test_negatives_count_is_what_the_positives_leave_and_not_256_a_positive(errata: Page) -> None:
-    labels = match_anchors(inside_800(GRID.exact(50, 50)), FOUR_ZEBRAS, 0.7, 0.3).labels
+    labels = match_anchors(inside_800(GRID.exact([(50, 50)])), FOUR_ZEBRAS, 0.7, 0.3).labels
     fg, bg = (torch.nonzero(labels == kind).squeeze(1) for kind in (FG, BG))
     wrong = min(len(bg), 256 * len(fg))
     drawn_fg, drawn_bg = sample_fg_bg(fg, bg, 256, 0.5, torch.Generator().manual_seed(0))
@@ -116,7 +117,7 @@ def test_anchor_sample_is_256_at_most_half_fg_and_not_128_a_quarter_fg(errata: P
 def test_fg_below_03_would_be_the_very_anchors_that_are_background(errata: Page) -> None:
     max_iou = ious_with_inside_anchors(TWO_BOXES).amax(dim=0)
     wrong_fg = max_iou < 0.3
-    labels = match_anchors(inside_800(GRID.exact(50, 50)), TWO_BOXES, 0.7, 0.3).labels
+    labels = match_anchors(inside_800(GRID.exact([(50, 50)])), TWO_BOXES, 0.7, 0.3).labels
     assert torch.equal(wrong_fg, labels == BG)
     assert (int(wrong_fg.sum()), count(labels, FG)) == (7_690, 18)
     errata.quotes("fg-below-03", "7,690", "18")

@@ -100,7 +100,7 @@ def test_rank_by_fg_logit_puts_a_doubtful_box_before_a_sure_one(errata: Page) ->
     head.initialise(torch.Generator())
     with torch.no_grad():
         head.cls_score.bias.copy_(torch.tensor([5.0, -3, 6, 2]))  # type: ignore[union-attr]
-        objectness = head(torch.zeros(1, 1, 1, 1))[0].reshape(-1)
+        objectness = head([torch.zeros(1, 1, 1, 1)])[0][0].reshape(-1)
     order, probabilities = [], []
     for scores in (torch.tensor([6.0, 2]), objectness):
         boxes, values = make_proposals(scores, torch.zeros(2, 4), anchors, (200, 200), ProposalRule(-1, 0.7, 2, 0))

@@ -82,13 +82,13 @@ def test_gt_appended_gives_an_image_whose_proposals_all_miss_something_to_learn(
     size, gt = (64, 96), GtBoxes(torch.tensor([[3.0, 2, 93, 62]]), torch.tensor([1]))
     trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
     rpn, head = (
-        RPNHead(trunk.out_channels, 4, 1),
-        RoIHead(trunk.out_channels, 2, pool="roi_pool", output_size=2, stride=trunk.stride, hidden=4, dropout=0.0),
+        RPNHead(trunk.layout.channels, 4, 1),
+        RoIHead(trunk.layout, 2, pool="roi_pool", output_size=2, hidden=4, dropout=0.0),
     )
     for weight in rpn.parameters():
         weight.requires_grad_(False).zero_()
-    grid, rule = AnchorGrid(16, (1.0,), (1.0,), trunk.stride), ProposalRule(-1, 0.7, 100, 0)
-    anchors = grid(*trunk.feature_size(*size))
+    grid, rule = AnchorGrid(16, (1.0,), (1.0,), trunk.layout), ProposalRule(-1, 0.7, 100, 0)
+    anchors = grid(trunk.layout.sizes(*size))
     proposals, _ = make_proposals(torch.zeros(len(anchors)), torch.zeros(len(anchors), 4), anchors, size, rule)
     wrong = int((match_proposals(proposals, gt.boxes, 0.5, 0.5, 0.0).labels == FG).sum())
 

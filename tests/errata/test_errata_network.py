@@ -11,6 +11,7 @@ from pipeline.detector.backbone import build_trunk
 from pipeline.detector.roi_head import RoIHead, take_fc_layers
 from pipeline.detector.rpn import RPNHead
 from tests.errata.conftest import Page
+from tests.layouts import one_level
 
 ROI = torch.tensor([[0.0, 0, 31, 31]])
 
@@ -28,7 +29,7 @@ def fresh_linear(inputs: int, outputs: int) -> nn.Linear:
 
 def small_head(dropout: float = 0.0, hidden: int = 256) -> RoIHead:
     """Fresh weights; 8 maps pooled to 2 x 2 make 32 features."""
-    head = RoIHead(8, 3, pool="roi_pool", output_size=2, stride=16, hidden=hidden, dropout=dropout)
+    head = RoIHead(one_level(16, 8), 3, pool="roi_pool", output_size=2, hidden=hidden, dropout=dropout)
     head.initialise_fc(generator())
     head.initialise_outputs(generator(1))
     return head
@@ -38,7 +39,7 @@ def hidden_of(head: RoIHead, maps: Tensor, layer: str = "cls_score") -> Tensor:
     """What a layer of the head is given."""
     seen: list[Tensor] = []
     handle = head.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    head(maps, [ROI] * len(maps))
+    head([maps], [ROI] * len(maps))
     handle.remove()
     return seen[0]
 
@@ -50,7 +51,7 @@ def test_rpn_relu_is_what_keeps_the_rpn_from_being_one_linear_map(errata: Page) 
             weight.fill_(0 if name.endswith("bias") else 1)
         maps = torch.ones(1, 1, 3, 3)
         wrong = [float(head.bbox_pred(head.conv(x))[0, 0, 1, 1]) for x in (maps, -maps)]
-        right = [float(head(x)[1][0, 1, 1, 0, 0]) for x in (maps, -maps)]
+        right = [float(head([x])[1][0][0, 1, 1, 0, 0]) for x in (maps, -maps)]
     assert (wrong, right) == ([9, -9], [9, 0])
     errata.quotes("rpn-relu", "9 and -9", "9 and 0")
 
@@ -94,7 +95,7 @@ def test_fc_random_features_have_nothing_of_the_pretrained_ones(errata: Page) ->
     """Cosine between fc6's answers and those of the classifier that the trunk was trained with."""
     classifier, maps = small_head(), torch.randn(64, 32, generator=generator(5))
     fresh = fresh_linear(32, 256)
-    head = RoIHead(8, 3, pool="roi_pool", output_size=2, stride=16, hidden=256, dropout=0.0)
+    head = RoIHead(one_level(16, 8), 3, pool="roi_pool", output_size=2, hidden=256, dropout=0.0)
     assert take_fc_layers(head, classifier.state_dict())
     wanted = classifier.fc6(maps).detach().flatten()
     wrong, right = (

@@ -23,13 +23,13 @@ pytestmark = pytest.mark.authority("the papers and Caffe's solver")
 
 def step_of(run: Project, params: Params, kind: str) -> nn.Module:
     trunk = load_trunk(run.data / "backbone", params.backbone)
-    rpn = load_rpn(run.data / "train_rpn_step1", trunk.out_channels, params.anchors, params.rpn)
-    head = load_head(run.data / "train_head_step2", trunk.out_channels, trunk.stride, params.roi_head)
+    rpn = load_rpn(run.data / "train_rpn_step1", trunk.layout, params.anchors, params.rpn)
+    head = load_head(run.data / "train_head_step2", trunk.layout, params.roi_head)
     if kind == "rpn":
-        return RPNStep(rpn, params.rpn, trunk, trunk.feature_size)
+        return RPNStep(rpn, params.rpn, trunk, trunk.layout)
     if kind == "head":
         return HeadStep(head, params.roi_head, trunk)
-    grid, rule = AnchorGrid(16, (1.0,), (1.0,), trunk.stride), ProposalRule(-1, 0.7, 300, 8)
+    grid, rule = AnchorGrid(16, (1.0,), (1.0,), trunk.layout), ProposalRule(-1, 0.7, 300, 8)
     return JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
 
 

@@ -22,11 +22,12 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
 from pipeline.build import new_trunk
-from pipeline.detector import roi_head
+from pipeline.detector import roi_pooling
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
-from pipeline.detector.vgg import VGGShape, VGGTrunk
+from pipeline.detector.vgg import VGGTrunk
 from pipeline.errors import InputError
+from pipeline.geometry.backbones import VGGShape
 from pipeline.params.file import load_params
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, files_of, with_rows
@@ -150,10 +151,10 @@ def test_every_stage_with_a_roi_head_pools_as_the_parameter_says(
     used = set()
 
     def noting(name: str, operator: Any) -> Any:
-        return lambda *given: (used.add(name), operator(*given))[1]
+        return lambda *given, **known: (used.add(name), operator(*given, **known))[1]
 
-    for name, operator in roi_head.POOLS.items():
-        monkeypatch.setitem(roi_head.POOLS, name, noting(name, operator))
+    for name, operator in roi_pooling.POOLS.items():
+        monkeypatch.setitem(roi_pooling.POOLS, name, noting(name, operator))
     training = {} if stage.startswith("detect") else barely_trained(stage)
     by_hand(stage, {**training, "roi_head": {"pool": pool}})
     assert used == {pool}
@@ -174,13 +175,13 @@ def test_odd_sides_are_rounded_alike_by_anchors_maps_and_training(
     }
     assert set(table["anchors"].tolist()) == {cells * cells * 12}
     maps = FeatureMaps(features)
-    assert {maps[entry].shape for entry in maps} == {(96, cells, cells)}
+    assert {level.shape for entry in maps for level in maps[entry]} == {(96, cells, cells)}
     step1 = {**params, **barely_trained("train_rpn_step1")}
     by_hand("train_rpn_step1", step1, resize=resize, anchor_targets=targets)
     step3 = {**params, **barely_trained("train_rpn_step3")}
     by_hand("train_rpn_step3", step3, features=features, anchor_targets=targets)
     trunk = new_trunk(load_params(tiny_run.root / "params.yaml").backbone.model_copy(update={"ceil_pool": ceil_pool}))
-    assert trunk.feature_size(190, 190) == (cells, cells)
+    assert trunk.layout.sizes(190, 190) == ((cells, cells),)
 
 
 @pytest.mark.parametrize(("ceil_pool", "size", "anchors"), [(False, (37, 50), 16_650), (True, (38, 50), 17_100)])
@@ -195,10 +196,10 @@ def test_800_x_600_is_pooled_to_37_or_38_rows_by_a_forward_pass_through_five_blo
             if name.endswith("weight"):
                 weight[0, 0, 1, 1] = 1  # the identity, so that only the poolings are left
         rows = torch.arange(1.0, 601).reshape(1, 1, 600, 1).expand(1, 3, 600, 800)
-        maps = trunk(rows.contiguous())
+        (maps,) = trunk(rows.contiguous())
     assert maps.shape == (1, 1, *size)
-    assert trunk.feature_size(600, 800) == size
-    assert len(AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), trunk.stride)(*maps.shape[2:])) == anchors
+    assert trunk.layout.sizes(600, 800) == (size,)
+    assert len(AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), trunk.layout)([size])) == anchors
     lasts = [min(16 * (row + 1), 600) for row in range(size[0])]
     assert maps[0, 0, :, 0].tolist() == maps[0, 0, :, -1].tolist() == lasts
 
@@ -211,4 +212,4 @@ def test_800_x_600_is_pooled_to_37_or_38_rows_by_a_forward_pass_through_vgg16(
     """The same through all of VGG16: 16,650 or 17,100 anchors."""
     trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=ceil_pool).eval()
     with torch.inference_mode():
-        assert trunk(torch.zeros(1, 3, 600, 800)).shape == (1, 512, *size)
+        assert trunk(torch.zeros(1, 3, 600, 800))[0].shape == (1, 512, *size)

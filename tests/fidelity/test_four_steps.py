@@ -25,6 +25,7 @@ from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, command_of, same_start, weights_of
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("the paper's four steps")
 
@@ -162,9 +163,9 @@ def test_steps_3_and_4_learn_from_the_maps_of_step_2s_trunk_which_no_later_stage
     assert [entry.mirrored for entry in entries] == [False, True] * 12
     with torch.inference_mode():
         for plain, mirrored in zip(entries[:6:2], entries[1:6:2], strict=True):
-            made = {stage: maps_of(trunk, views.load([plain, mirrored])).numpy() for stage, trunk in trunks.items()}
+            made = {stage: maps_of(trunk, views.load([plain, mirrored]))[0].numpy() for stage, trunk in trunks.items()}
             for i, entry in enumerate((plain, mirrored)):
-                equal = {stage for stage, own in made.items() if np.allclose(own[i], maps[entry], atol=1e-6)}
+                equal = {stage for stage, own in made.items() if np.allclose(own[i], maps[entry][0], atol=1e-6)}
                 assert equal == {"train_head_step2"}
 
 
@@ -184,9 +185,9 @@ def test_a_head_takes_over_the_measured_normalisation_of_the_targets_that_it_lea
     maps, rois = torch.rand(1, 96, 24, 24, generator=draw), [torch.tensor([[0.0, 0, 100, 100], [50, 20, 90, 180]])]
     decoded = []
     for stage in (tiny_run.data / "train_head_step2", folder):
-        head = load_head(stage, 96, 8, load_params(tiny_run.root / "params.yaml").roi_head)
+        head = load_head(stage, one_level(8, 96), load_params(tiny_run.root / "params.yaml").roi_head)
         with torch.inference_mode():
-            decoded.append(head.decode_deltas(head(maps, rois)[1]))
+            decoded.append(head.decode_deltas(head([maps], rois)[1]))
     assert torch.allclose(*decoded, rtol=1e-3, atol=1e-5) == (init == "step2")
     fixed = load_part(tiny_run.data / "train_head_step2", "head")["delta_std"]
     assert not torch.allclose(fixed, state["delta_std"], rtol=0.1)

@@ -21,6 +21,7 @@ from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNPar
 from pipeline.training.batches import AnchorSample, Batch, RoISample
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.fidelity import reference
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("the papers' formulas in float64")
 
@@ -48,7 +49,7 @@ def with_random_weights(module: nn.Module) -> nn.Module:
 
 
 def new_head(pool: str, channels: int = DEPTH, stride: int = STRIDE) -> RoIHead:
-    head = RoIHead(channels, CLASSES, pool=pool, output_size=3, stride=stride, hidden=8, dropout=0.0)
+    head = RoIHead(one_level(stride, channels), CLASSES, pool=pool, output_size=3, hidden=8, dropout=0.0)
     return with_random_weights(head)  # type: ignore[return-value]
 
 
@@ -96,7 +97,7 @@ def batch_of(maps: list[np.ndarray], anchors: list[AnchorSample], rois: list[RoI
     for target, own in zip(padded, maps, strict=True):
         target[:, : own.shape[1], : own.shape[2]] = own
     entries = [Entry(str(i)) for i in range(len(maps))]
-    return Batch(Views(entries, SIZES[: len(maps)], maps=torch.from_numpy(padded)), anchors, rois, [], [], [0, 0, 0])
+    return Batch(Views(entries, SIZES[: len(maps)], maps=(torch.from_numpy(padded),)), anchors, rois, [], [], [0, 0, 0])
 
 
 def numpy_rpn(weight: Weights, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +166,7 @@ def test_rpn_step_has_the_loss_of_equation_1_and_its_gradients(
 ) -> None:
     """Authority: Faster R-CNN, equation 1, with py-faster-rcnn's normaliser (the drawn anchors of each image)."""
     rpn = with_random_weights(RPNHead(DEPTH, 6, PER_LOCATION))
-    losses = RPNStep(rpn, rpn_params(), None, feature_size)(batch_of(maps, anchors, []))  # type: ignore[arg-type]
+    losses = RPNStep(rpn, rpn_params(), None, one_level(STRIDE, DEPTH))(batch_of(maps, anchors, []))  # type: ignore[arg-type]
     expected = numpy_rpn_step(weights(rpn), maps, anchors)
     assert [loss.item() for loss in losses.values()] == pytest.approx(expected.tolist(), rel=1e-5)
     total = sum(losses.values())
@@ -181,7 +182,7 @@ def test_a_box_loss_weight_of_10_times_samples_over_locations_gives_equation_1_a
     own, sample = maps[:1], anchors[:1]
     drawn, locations = len(sample[0].fg) + len(sample[0].bg), own[0][0].size
     batch = batch_of(own, sample, [])
-    step = RPNStep(rpn, rpn_params(box_loss_weight=10 * drawn / locations), None, feature_size)  # type: ignore[arg-type]
+    step = RPNStep(rpn, rpn_params(box_loss_weight=10 * drawn / locations), None, one_level(STRIDE, DEPTH))  # type: ignore[arg-type]
     _, deltas = numpy_rpn(weights(rpn), own[0])
     fg, targets = sample[0].fg.tolist(), sample[0].deltas.double().numpy()
     box = sum(reference.smooth_l1(deltas[k] - t, 3.0).sum() for k, t in zip(fg, targets, strict=True))
@@ -221,9 +222,9 @@ def test_joint_step_has_the_losses_of_both_heads_on_the_rois_that_it_drew(low: f
     draw = torch.Generator().manual_seed(5)
     trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
     trunk.initialise(draw)
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0,), trunk.stride)
-    rpn = with_random_weights(RPNHead(trunk.out_channels, 6, PER_LOCATION))
-    head = new_head("roi_pool", trunk.out_channels, trunk.stride)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0,), trunk.layout)
+    rpn = with_random_weights(RPNHead(trunk.layout.channels, 6, PER_LOCATION))
+    head = new_head("roi_pool", trunk.layout.channels, trunk.layout.strides[0])
     mean, std = torch.randn(CLASSES, 4, generator=draw) * 0.1, torch.rand(CLASSES, 4, generator=draw) + 0.1
     head.delta_mean.copy_(mean)
     head.delta_std.copy_(std)
@@ -250,7 +251,7 @@ def test_joint_step_has_the_losses_of_both_heads_on_the_rois_that_it_drew(low: f
     expected = reference.roi_loss(logits.detach().numpy(), deltas.detach().double().numpy(), labels, wanted, 1.0)
     assert losses["roi_class"].item() == pytest.approx(expected[0], rel=1e-4)
     assert losses["roi_box"].item() == pytest.approx(expected[1], rel=1e-4)
-    objectness, anchor_deltas = (value.detach().double().numpy() for value in seen["rpn"][1])  # type: ignore[attr-defined]
+    objectness, anchor_deltas = (value.detach().double().numpy() for (value,) in seen["rpn"][1])  # type: ignore[attr-defined]
     scores = np.stack([np.zeros(objectness.size), objectness.ravel()], axis=1)
     fg, bg = sample.fg.tolist(), sample.bg.tolist()
     rpn_expected = reference.rpn_loss(scores, anchor_deltas.reshape(-1, 4), fg, bg, sample.deltas.double().numpy(), 3.0)

@@ -17,10 +17,11 @@ from pipeline.detector.rpn import RPNHead
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
 from pipeline.seeding import numpy_generator, torch_generator
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("figures published with notes, notebooks and reference codes")
 
-GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), 16)
+GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), one_level(16))
 
 FIRST_LOCATION = [
     (-82.50966799, -37.254834, 98.50966799, 53.254834),
@@ -64,23 +65,23 @@ def vgg16_without_memory(ceil_pool: bool = False) -> Trunk:
 @pytest.fixture(scope="module")
 def inside_800() -> Tensor:
     """The anchors wholly inside an 800 x 800 image, exact."""
-    anchors = GRID.exact(50, 50)
+    anchors = GRID.exact([(50, 50)])
     return anchors[inside(anchors, 800, 800)]
 
 
 def test_an_image_of_800_x_800_has_22500_anchors_of_which_8940_lie_inside() -> None:
-    anchors = GRID(*vgg16_without_memory().feature_size(800, 800))
+    anchors = GRID(vgg16_without_memory().layout.sizes(800, 800))
     assert len(anchors) == 22_500
     assert int(inside(anchors, 800, 800).sum()) == 8_940
 
 
 def test_first_location_has_the_nine_anchors_in_order() -> None:
-    np.testing.assert_allclose(GRID.exact(50, 50)[:9].numpy(), FIRST_LOCATION, rtol=0, atol=5e-9)
+    np.testing.assert_allclose(GRID.exact([(50, 50)])[:9].numpy(), FIRST_LOCATION, rtol=0, atol=5e-9)
 
 
 def test_anchor_9_is_the_first_one_moved_right_because_rows_are_outer() -> None:
     expected = [-66.50966799, -37.254834, 114.50966799, 53.254834]
-    np.testing.assert_allclose(GRID.exact(50, 50)[9].numpy(), expected, rtol=0, atol=5e-9)
+    np.testing.assert_allclose(GRID.exact([(50, 50)])[9].numpy(), expected, rtol=0, atol=5e-9)
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,12 @@ def test_anchor_9_is_the_first_one_moved_right_because_rows_are_outer() -> None:
 def test_number_of_anchors_follows_the_rounding_of_the_poolings(
     height: int, width: int, ceil_pool: bool, feature: tuple[int, int], count: int
 ) -> None:
-    assert vgg16_without_memory(ceil_pool).feature_size(height, width) == feature
-    assert len(GRID(*feature)) == count
+    assert vgg16_without_memory(ceil_pool).layout.sizes(height, width) == (feature,)
+    assert len(GRID([feature])) == count
 
 
 def test_notes_image_of_901_x_600_has_6928_anchors_inside() -> None:
-    assert int(inside(GRID(37, 56), 600, 901).sum()) == 6_928
+    assert int(inside(GRID([(37, 56)]), 600, 901).sum()) == 6_928
 
 
 def test_scaled_zebra_boxes_truncate_to_the_notebooks_integers() -> None:
@@ -188,15 +189,15 @@ def test_nms_by_true_iou_also_keeps_the_first_box_whose_iou_with_the_third_is_on
 
 def test_vgg16_trunk_without_its_last_pool_has_30_layers_and_these_shapes() -> None:
     trunk = vgg16_without_memory()
-    shapes = [tuple(trunk(torch.empty(1, 3, *size, device="meta")).shape) for size in ((800, 800), (600, 901))]
+    shapes = [tuple(trunk(torch.empty(1, 3, *size, device="meta"))[0].shape) for size in ((800, 800), (600, 901))]
     assert len(trunk.layers) == 30
     assert shapes == [(1, 512, 50, 50), (1, 512, 37, 56)]
-    assert [trunk.feature_size(800, 800), trunk.feature_size(600, 901)] == [(50, 50), (37, 56)]
+    assert [trunk.layout.sizes(800, 800), trunk.layout.sizes(600, 901)] == [((50, 50),), ((37, 56),)]
 
 
 def test_vgg16_trunk_of_a_small_image_gives_512_maps_of_a_sixteenth() -> None:
     trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=False)
-    assert trunk(torch.zeros(1, 3, 40, 64)).shape == (1, 512, 2, 4)
+    assert trunk(torch.zeros(1, 3, 40, 64))[0].shape == (1, 512, 2, 4)
 
 
 def test_rpn_has_18_scores_and_36_deltas_a_location() -> None:
@@ -217,7 +218,7 @@ def test_128_rois_pool_to_25088_features_each() -> None:
 
 def test_voc_head_has_21_scores_and_84_deltas() -> None:
     with torch.device("meta"):
-        head = RoIHead(512, 21, pool="roi_pool", output_size=7, stride=16, hidden=4096, dropout=0.5)
+        head = RoIHead(one_level(16, 512), 21, pool="roi_pool", output_size=7, hidden=4096, dropout=0.5)
     assert head.fc6.in_features == 25_088
     assert head.cls_score.out_features == 21
     assert head.bbox_pred.out_features == 84

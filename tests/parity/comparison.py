@@ -70,9 +70,9 @@ def params_of(*overlays: dict[str, Any]) -> Params:
 def random_parts(trunk: Trunk, params: Params, num_classes: int, seed: int) -> Parts:
     """The trunk with random heads: sizable outputs of both, and a normalisation per class whose mean is not 0."""
     draw = torch.Generator().manual_seed(seed)
-    rpn = new_rpn(trunk.out_channels, params.anchors, params.rpn)
+    rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
     rpn.initialise(draw)
-    head = new_head(trunk.out_channels, num_classes, trunk.stride, params.roi_head)
+    head = new_head(trunk.layout, num_classes, params.roi_head)
     head.initialise_fc(draw)
     with torch.no_grad():
         for layer, std in (
@@ -91,7 +91,7 @@ def random_parts(trunk: Trunk, params: Params, num_classes: int, seed: int) -> P
 def ours(parts: Parts, params: Params) -> FasterRCNN:
     """This project's network of the parts, in float32."""
     rule = test_proposal_rule(params.detect, params.detect.proposals)
-    return FasterRCNN(*parts, anchor_grid(params.anchors, parts[0].stride), rule, detection_rule(params.detect))
+    return FasterRCNN(*parts, anchor_grid(params.anchors, parts[0].layout), rule, detection_rule(params.detect))
 
 
 def exported(parts: Parts, params: Params) -> TorchvisionFasterRCNN:

@@ -21,9 +21,10 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.bundle.writing import NETWORKS
 from pipeline.detector import backbone
-from pipeline.detector.vgg import VGGShape, VGGTrunk
+from pipeline.detector.vgg import VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle, load_exported
+from pipeline.geometry.backbones import VGGShape
 from pipeline.params.file import Params
 from tests.conftest import ROOT, TINY, Project
 from tests.parity.comparison import (
@@ -65,8 +66,8 @@ def tiny_export(request: pytest.FixtureRequest, tiny_run: Project, tmp_path_fact
 def test_a_trained_network_detects_the_same_when_exported(tiny_run: Project, tiny_export: Path) -> None:
     params, folders = params_of(TINY), [tiny_run.data / stage for stage in NETWORKS[tiny_export.stem]]
     trunk = load_trunk(folders[0], params.backbone)
-    rpn = load_rpn(folders[1], trunk.out_channels, params.anchors, params.rpn)
-    network = ours((trunk, rpn, load_head(folders[2], trunk.out_channels, trunk.stride, params.roi_head)), params)
+    rpn = load_rpn(folders[1], trunk.layout, params.anchors, params.rpn)
+    network = ours((trunk, rpn, load_head(folders[2], trunk.layout, params.roi_head)), params)
     model, images, total = load_exported(tiny_export), ResizedImages(tiny_run.data / "resize", "test"), Differences()
     for info in images:
         pixels = torch.from_numpy(images.pixels(Entry(info.image_id)).copy()).permute(2, 0, 1)

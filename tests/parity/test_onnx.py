@@ -36,12 +36,14 @@ from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.detector import backbone
 from pipeline.detector.network import FasterRCNN
-from pipeline.detector.vgg import VGGShape, VGGTrunk
+from pipeline.detector.vgg import VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle
 from pipeline.export.onnx import export_onnx
+from pipeline.geometry.backbones import VGGShape
 from pipeline.params.file import Params, check_params
 from tests.conftest import ROOT, Project, apply_overlay
+from tests.layouts import register_toy
 from tests.parity import comparison
 from tests.parity.comparison import Differences, differences, random_parts
 
@@ -103,7 +105,7 @@ def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
     changed = {name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
     params = params.model_copy(update=changed)
     trunk, rpn, head = bundle.parts
-    other = new_head(trunk.out_channels, head.num_classes, trunk.stride, params.roi_head)
+    other = new_head(trunk.layout, head.num_classes, params.roi_head)
     other.load_state_dict(head.state_dict())
     return Bundle(bundle.folder, bundle.settings.model_copy(update={"params": params}), (trunk, rpn, other.eval()))
 
@@ -111,7 +113,7 @@ def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
 def our_network(parts: Parts, params: BundleParams) -> FasterRCNN:
     rule = build.test_proposal_rule(params.detect, params.detect.proposals)
     trunk, rpn, head = parts
-    grid = anchor_grid(params.anchors, trunk.stride)
+    grid = anchor_grid(params.anchors, trunk.layout)
     return FasterRCNN(channels_last(trunk), rpn, head, grid, rule, detection_rule(params.detect))
 
 
@@ -299,4 +301,16 @@ def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> 
         assert found.pairs > 20
         total.add(found)
     print(f"VGG16, {pool}: {total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
+    assert not total.unpaired
+
+
+def test_a_trunk_of_three_levels_detects_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    register_toy(monkeypatch)
+    small = apply_overlay(SMALL, {"resize": {"shorter_side": 150, "longer_side": 400}})
+    params = comparison.params_of(small, {"backbone": {"name": "tiny", "weights": "random"}})
+    bundle = random_bundle(params, 4, seed=0)
+    session, total = exported(bundle, tmp_path), Differences()
+    for seed, size in enumerate([(150, 200), (331, 150), (20, 150), (1, 1)]):
+        total.add(compared(bundle, session, textured(*size, seed)))
+    assert total.pairs > 60
     assert not total.unpaired

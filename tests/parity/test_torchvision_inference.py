@@ -20,13 +20,14 @@ from pipeline.detector.boxes import clip, decode
 from pipeline.detector.network import Proposer
 from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
 from pipeline.detector.rpn import ProposalRule, make_proposals
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")
 
 SEEDS = st.integers(0, 2**31)
 SIZE = (70, 100)
-GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (0.5, 2.0, 4.0), 16)
-ANCHORS = GRID(4, 6)
+GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (0.5, 2.0, 4.0), one_level(16))
+ANCHORS = GRID([(4, 6)])
 # Of torchvision's RoIHeads; ours drops boxes of no area only.
 LEAST_SIDE = 1e-2
 
@@ -123,9 +124,9 @@ class GivenOutputs(nn.Module):
 
     def __init__(self, objectness: Tensor, deltas: Tensor) -> None:
         super().__init__()
-        self.outputs = objectness.reshape(-1, 4, 6, 9), deltas.reshape(-1, 4, 6, 9, 4)
+        self.outputs = (objectness.reshape(-1, 4, 6, 9),), (deltas.reshape(-1, 4, 6, 9, 4),)
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         return self.outputs
 
 
@@ -137,7 +138,7 @@ def test_proposals_of_a_batch_are_those_of_region_proposal_network_in_each_image
     objectness, deltas = random_outputs(seed, 2, 3.0, delta_size)
     sizes, rule = [(64, 70), (40, 96)], ProposalRule(len(ANCHORS), 0.7, 50, 0.0)
     propose = Proposer(GivenOutputs(objectness, deltas), GRID, rule)  # type: ignore[arg-type]
-    ours = propose(torch.zeros(2, 1, 4, 6), sizes, [(1.0, 1.0)] * 2)
+    ours = propose((torch.zeros(2, 1, 4, 6),), sizes, [(1.0, 1.0)] * 2)
     for own, other in zip(ours, filtered_by_torchvision(objectness, deltas, sizes, rule), strict=True):
         assert_equal((own.boxes, own.scores), other)
 

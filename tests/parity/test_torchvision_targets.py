@@ -25,6 +25,7 @@ from pipeline.detector.boxes import decode, encode, pairwise_iou
 from pipeline.detector.losses import roi_losses, rpn_losses
 from pipeline.detector.matching import BG, FG, IGNORE, Matches, match_anchors, match_proposals
 from pipeline.detector.roi_head import normalise_deltas
+from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")
 
@@ -87,10 +88,10 @@ def test_anchors_rounded_and_moved_by_half_a_stride_are_those_of_anchor_generato
     generator = AnchorGenerator((tuple(base * scale for scale in scales),), (tuple(ratios),))
     images = ImageList(torch.zeros(1, 3, height * stride, width * stride), [(height * stride, width * stride)])
     (theirs,) = generator(images, [torch.zeros(1, 1, height, width)])
-    grid = AnchorGrid(base, ratios, scales, stride)
-    cells = (grid.exact(height, width).reshape(-1, len(halves), 4) - halves - stride / 2).round()
+    grid = AnchorGrid(base, ratios, scales, one_level(stride))
+    cells = (grid.exact([(height, width)]).reshape(-1, len(halves), 4) - halves - stride / 2).round()
     assert torch.equal((cells + halves.round()).reshape(-1, 4).float(), theirs)
-    assert float((grid(height, width) - stride / 2 - theirs).abs().max()) <= 0.5 + 1e-3
+    assert float((grid([(height, width)]) - stride / 2 - theirs).abs().max()) <= 0.5 + 1e-3
 
 
 @given(pairs_of(CORNERS, CORNERS, SIDES, SIDES, CORNERS, CORNERS, SIDES, SIDES))
@@ -157,12 +158,12 @@ def test_anchors_match_real_boxes_as_in_matcher_but_for_the_rounding_of_the_iou(
     Only an anchor within 1e-5 of a threshold, or of a gt's best, may be labelled otherwise.
     """
     draw = draw_of(seed)
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0, 4.0, 8.0), 16)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0, 4.0, 8.0), one_level(16))
     corner, side = torch.rand(count, 2, generator=draw) * 200, torch.rand(count, 2, generator=draw) * 120 + 8
     gt_boxes = torch.cat([corner, corner + side], dim=1)
-    iou = box_iou(gt_boxes, grid(18, 20))
+    iou = box_iou(gt_boxes, grid([(18, 20)]))
     theirs = labels_of(Matcher(0.7, 0.3, allow_low_quality_matches=True)(iou))
-    ours = match_anchors(grid.exact(18, 20), gt_boxes, 0.7, 0.3)
+    ours = match_anchors(grid.exact([(18, 20)]), gt_boxes, 0.7, 0.3)
     best_of_gt = (iou.amax(dim=1, keepdim=True) - iou).amin(dim=0)
     margin = torch.stack([(iou.amax(dim=0) - 0.7).abs(), (iou.amax(dim=0) - 0.3).abs(), best_of_gt]).amin(dim=0)
     assert bool((margin[ours.labels != theirs] < 1e-5).all())
@@ -171,10 +172,10 @@ def test_anchors_match_real_boxes_as_in_matcher_but_for_the_rounding_of_the_iou(
 
 def test_float32_ious_lose_anchors_that_lie_alike_around_a_box_which_ours_finds() -> None:
     """torchvision's Matcher on float32 box_iou finds fewer of the anchors that tie for a gt's best."""
-    grid, box = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), 16), torch.tensor([[40.0, 40.0, 216.0, 216.0]])
-    iou = box_iou(box, grid(16, 16))
+    grid, box = AnchorGrid(16, (0.5, 1.0, 2.0), (4.0,), one_level(16)), torch.tensor([[40.0, 40.0, 216.0, 216.0]])
+    iou = box_iou(box, grid([(16, 16)]))
     theirs = labels_of(Matcher(0.99, 0.3, allow_low_quality_matches=True)(iou)) == FG
-    ours = match_anchors(grid.exact(16, 16), box, 0.99, 0.3).labels == FG
+    ours = match_anchors(grid.exact([(16, 16)]), box, 0.99, 0.3).labels == FG
     assert bool((ours | ~theirs).all())
     assert int(ours.sum()) > int(theirs.sum())
 

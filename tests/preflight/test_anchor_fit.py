@@ -8,15 +8,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.anchor_layout import POOLINGS, grid_shapes
 from pipeline.detector.anchors import AnchorGrid, base_anchors, inside
 from pipeline.detector.backbone import BACKBONES, build_trunk
 from pipeline.detector.boxes import pairwise_iou
+from pipeline.geometry.anchors import grid_shapes
+from pipeline.geometry.backbones import LAYOUTS, VGG16, layout_of
+from pipeline.geometry.layout import Level, MapLayout
 from pipeline.params.detector import BackboneParams
 from pipeline.preflight.anchor_fit import Placement, shape_iou
 
 lengths = st.lists(st.floats(0.1, 8), min_size=1, max_size=3)
 sides = st.integers(1, 90)
+levels = st.builds(Level, stride=st.sampled_from([2, 6, 8, 12, 16, 24]), channels=st.just(1), round_up=st.booleans())
+layouts = st.builds(MapLayout, st.lists(levels, min_size=1, max_size=3).map(tuple))
+
+
+def every_anchor(
+    layout: MapLayout, base_size: float, ratios: list[float], scales: list[float], height: int, width: int
+) -> torch.Tensor:
+    return AnchorGrid(base_size, ratios, scales, layout).exact(layout.sizes(height, width))
 
 
 @st.composite
@@ -37,21 +47,19 @@ def brute_force(height: int, width: int, boxes: np.ndarray, anchors: torch.Tenso
     return pairwise_iou(torch.from_numpy(boxes).double(), anchors).amax(dim=1).numpy()
 
 
-@given(images(), lengths, lengths, st.sampled_from([1.0, 8.0, 16.0]), st.integers(1, 4), st.booleans(), st.data())
+@given(images(), lengths, lengths, st.sampled_from([1.0, 8.0, 16.0]), layouts, st.data())
 def test_the_best_iou_is_that_of_all_anchors(
     image: tuple[int, int, np.ndarray],
     ratios: list[float],
     scales: list[float],
     base_size: float,
-    poolings: int,
-    ceil_pool: bool,
+    layout: MapLayout,
     data: st.DataObject,
 ) -> None:
     height, width, boxes = image
     border = data.draw(st.none() | st.sampled_from([0.0, 4.0, -3.0]) | st.floats(-5, 40))
-    placement = Placement(poolings, ceil_pool, border)
-    cells = placement.cells(np.array([height, width]))
-    anchors = AnchorGrid(base_size, ratios, scales, placement.stride).exact(*cells.tolist())
+    placement = Placement(layout, border)
+    anchors = every_anchor(layout, base_size, ratios, scales, height, width)
     shapes = grid_shapes(base_size, ratios, scales)
     found = placement.best_iou(boxes, np.full((len(boxes), 2), (height, width), np.int32), shapes)
     assert found == pytest.approx(brute_force(height, width, boxes, anchors, border), abs=1e-12)
@@ -60,8 +68,8 @@ def test_the_best_iou_is_that_of_all_anchors(
 @pytest.mark.parametrize("side", range(1, 60))
 def test_an_anchor_that_ends_exactly_at_the_border_counts(side: int) -> None:
     boxes, size = np.array([[0, 0, side, side]], np.float32), np.array([[side, side]], np.int32)
-    placement = Placement(3, True, 0.0)
-    anchors = AnchorGrid(8.0, [1.0], [1.0, 3.0], 8).exact(*placement.cells(size[0]).tolist())
+    placement = Placement(MapLayout((Level(8, 1, round_up=True),)), 0.0)
+    anchors = every_anchor(placement.layout, 8.0, [1.0], [1.0, 3.0], side, side)
     found = placement.best_iou(boxes, size, grid_shapes(8.0, [1.0], [1.0, 3.0]))
     assert found == pytest.approx(brute_force(side, side, boxes, anchors, 0.0), abs=1e-12)
     assert (found[0] > 0) == (side >= 8)
@@ -72,7 +80,7 @@ def test_many_boxes_are_judged_each_by_its_own_image() -> None:
     size = draw.integers(60, 200, (9_000, 2)).astype(np.int32)
     corners = draw.uniform(0, 1, (9_000, 2, 2)) * size[:, None, ::-1]
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-    placement, shapes = Placement(4, False, 0.0), grid_shapes(16, [0.5, 1, 2], [1, 2, 4])
+    placement, shapes = Placement(VGG16.layout(False), 0.0), grid_shapes(16, [0.5, 1, 2], [1, 2, 4])
     found = placement.best_iou(boxes, size, shapes)
     for row in range(0, 9_000, 450):
         own = slice(row, row + 1)
@@ -88,17 +96,15 @@ def test_shapes_are_those_of_the_detectors_anchors(base_size: float, ratios: lis
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("ceil_pool", [False, True])
-def test_stride_and_map_are_those_of_the_trunk(name: str, ceil_pool: bool) -> None:
+def test_layouts_by_name_are_those_of_the_trunks(name: str, ceil_pool: bool) -> None:
     trunk = build_trunk(name, frozen_blocks=0, ceil_pool=ceil_pool)
-    placement = Placement(POOLINGS[name], ceil_pool, None)
-    assert placement.stride == trunk.stride
-    for side in range(1, 100):
-        assert tuple(placement.cells(np.array([side, 2 * side + 1]))) == trunk.feature_size(side, 2 * side + 1)
+    layout = layout_of(name, ceil_pool=ceil_pool)
+    assert layout == trunk.layout
 
 
-def test_every_backbone_of_params_has_its_poolings() -> None:
+def test_every_backbone_of_params_has_its_layout() -> None:
     names = BackboneParams.model_json_schema()["properties"]["name"]["enum"]
-    assert sorted(POOLINGS) == sorted(names) == sorted(BACKBONES)
+    assert sorted(LAYOUTS) == sorted(names) == sorted(BACKBONES)
 
 
 @given(st.lists(st.tuples(st.floats(0.5, 99), st.floats(0.5, 99)), min_size=1, max_size=4))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.anchor_layout import grid_shapes
+from pipeline.geometry.anchors import grid_shapes
 from pipeline.preflight.anchor_fit import shape_iou
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
 

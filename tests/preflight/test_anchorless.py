@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.geometry.backbones import VGG16
 from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import without_anchors
@@ -16,7 +17,7 @@ ANCHORS = AnchorParams(base_size=16.0, ratios=[1.0], scales=[2.0])
 def lines(sizes: dict[tuple[Split, int, int], int], border: float | None) -> list[str]:
     nothing = DatasetBoxes(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0, bool))  # type: ignore[arg-type]
     checked = Checked((), {"train": 14}, {}, nothing, [], {}, {}, [], [], True, sizes=sizes)
-    return list(without_anchors(checked, ANCHORS, Placement(4, False, border)))
+    return list(without_anchors(checked, ANCHORS, Placement(VGG16.layout(False), border)))
 
 
 def test_images_thinner_than_a_stride_and_without_anchors_are_counted() -> None:

@@ -9,8 +9,9 @@ from pipeline.params.detector import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.preflight.verdict import judge_anchors
+from tests.layouts import one_level
 
-PLACEMENT = Placement(3, False, None)
+PLACEMENT = Placement(one_level(8), None)
 
 
 def squares(*sides: float, count: int = 30) -> DatasetBoxes:

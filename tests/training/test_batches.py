@@ -38,11 +38,9 @@ class Maps:
     def size(self, entry: Entry) -> tuple[int, int]:
         return SIZES[entry]
 
-    def __getitem__(self, entry: Entry) -> np.ndarray:
-        height, width = SIZES[entry]
-        return np.arange(1, 1 + 2 * (height // 16) * (width // 16), dtype=self._dtype).reshape(
-            2, height // 16, width // 16
-        )
+    def __getitem__(self, entry: Entry) -> tuple[np.ndarray]:
+        height, width = (side // 16 for side in SIZES[entry])
+        return (np.arange(1, 1 + 2 * height * width, dtype=self._dtype).reshape(2, height, width),)
 
 
 def anchor_targets() -> dict[Entry, AnchorAssignment]:
@@ -97,11 +95,12 @@ def test_maps_of_two_sizes_are_padded_and_keep_their_type(dtype: str) -> None:
     views = MapViews(Maps(dtype)).load([A, B])  # type: ignore[arg-type]
     assert views.images is None
     assert views.maps is not None
-    assert views.maps.shape == (2, 2, 4, 3)
-    assert views.maps.dtype == getattr(torch, dtype)
-    assert np.array_equal(views.maps[0, :, :2, :3].numpy(), Maps(dtype)[A])
-    assert np.array_equal(views.maps[1, :, :4, :2].numpy(), Maps(dtype)[B])
-    assert int((views.maps != 0).sum()) == Maps()[A].size + Maps()[B].size
+    (maps,) = views.maps
+    assert maps.shape == (2, 2, 4, 3)
+    assert maps.dtype == getattr(torch, dtype)
+    assert np.array_equal(maps[0, :, :2, :3].numpy(), *Maps(dtype)[A])
+    assert np.array_equal(maps[1, :, :4, :2].numpy(), *Maps(dtype)[B])
+    assert int((maps != 0).sum()) == Maps()[A][0].size + Maps()[B][0].size
 
 
 def test_batches_lie_channels_last_in_memory() -> None:
@@ -201,7 +200,7 @@ def test_every_tensor_of_a_batch_moves_to_the_device_and_the_rest_stays() -> Non
         maps = value.views.maps
         assert maps is not None
         samples = [[s.fg, s.bg, s.deltas] for s in value.anchors] + [[s.rois, s.labels, s.deltas] for s in value.rois]
-        return [maps, *(tensor for sample in samples for tensor in sample)]
+        return [*maps, *(tensor for sample in samples for tensor in sample)]
 
     assert [t.device.type for t in tensors(moved)] == ["meta"] * 13
     assert [t.shape for t in tensors(moved)] == [t.shape for t in tensors(batch)]
@@ -218,7 +217,7 @@ def test_batches_are_pinned_where_there_is_a_gpu_and_else_left_alone(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
     (made,) = prefetch(lambda _: batch, range(1))
-    assert made.views.maps.device.type == made.drawn_rois.deltas.device.type == "meta"
+    assert made.views.maps[0].device.type == made.drawn_rois.deltas.device.type == "meta"
     assert made.seeds == batch.seeds
     # The step takes them put together: single images' samples are only looked at where a loss is not finite.
     assert made.drawn_rois is not None and made.rois[0].deltas.device.type == "cpu"

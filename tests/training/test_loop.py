@@ -48,7 +48,7 @@ def schedule(iterations: int, drops: tuple[int, ...] = (), warmup: int = 0) -> S
 def batch(iteration: int) -> Batch:
     names = [Entry(f"{iteration:03d}_a"), Entry(f"{iteration:03d}_b", 1)]
     maps = torch.full((2, 1, 1, 1), float(iteration))
-    return Batch(Views(names, [(1, 1), (1, 1)], maps=maps), [], [], [], [], [])
+    return Batch(Views(names, [(1, 1), (1, 1)], maps=(maps,)), [], [], [], [], [])
 
 
 class Slope(nn.Module):
@@ -66,7 +66,7 @@ class Slope(nn.Module):
         assert batch.views.maps is not None
         self.seen.append((self.weight.item(), self.bias.item()))
         self.modes.append(self.training)
-        return {"slope": self.weight.sum() + self.bias.sum(), "number": batch.views.maps[0].sum()}
+        return {"slope": self.weight.sum() + self.bias.sum(), "number": batch.views.maps[0][0].sum()}
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_bad_loss_between_two_rows_is_named_and_nothing_after_it_moves_a_weigh
     assert module.seen[2] != module.seen[3] == module.seen[7] == (module.weight.item(), module.bias.item())
     path = tmp_path / "train_rpn_step1-3.safetensors"
     assert str(path) in str(caught.value)
-    assert torch.equal(load_file(path)["views.maps"], torch.full((2, 1, 1, 1), 3.0))
+    assert torch.equal(load_file(path)["views.maps.0"], torch.full((2, 1, 1, 1), 3.0))
 
 
 class Steep(Slope):

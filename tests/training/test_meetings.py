@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.detector.roi_align import roi_align
 from pipeline.params.training import Schedule
 from pipeline.training.batches import Batch, put_anchors_together, put_rois_together
 from pipeline.training.loop import train
@@ -55,7 +54,7 @@ class Meetings(TorchDispatchMode):
 
 def loaded(batch: Batch) -> Batch:
     """As the loader leaves it."""
-    together = partial(put_anchors_together, feature_size=SIZE[0], per_location=3)
+    together = partial(put_anchors_together, layout=LAYOUT[0], per_location=3)
     return replace(
         batch,
         drawn_anchors=together(batch.anchors, batch.views.sizes) if batch.anchors else None,
@@ -63,29 +62,29 @@ def loaded(batch: Batch) -> Batch:
     )
 
 
-SIZE: list[Callable[[int, int], tuple[int, int]]] = [steps.feature_size]
+LAYOUT = [steps.LAYOUT]
 
 
 def on_images(kind: str) -> tuple[torch.nn.Module, Batch]:
     joint = steps.joint_step()
-    SIZE[0] = joint.trunk.feature_size
+    LAYOUT[0] = joint.trunk.layout
     batch = steps.joint_batch(steps.ONE_GT)
     if kind == "joint":
         return joint, loaded(batch)
     if kind == "step 1":
-        return RPNStep(joint.rpn, steps.RPN, joint.trunk, SIZE[0]), loaded(batch)
+        return RPNStep(joint.rpn, steps.RPN, joint.trunk, LAYOUT[0]), loaded(batch)
     rois = [steps.random_rois((48, 96), [1, 0, 2]), steps.random_rois((48, 96), [0, 0])]
     if kind == "step 2 with RoIAlign":
-        joint.head._pool = roi_align
+        joint.head._pool = "roi_align"
     return HeadStep(joint.head, steps.HEAD, joint.trunk), loaded(replace(batch, anchors=[], rois=rois))
 
 
 def on_maps(kind: str) -> tuple[torch.nn.Module, Batch]:
-    SIZE[0] = steps.feature_size
+    LAYOUT[0] = steps.LAYOUT
     maps = [torch.randn(steps.CHANNELS, *steps.feature_size(*size), generator=steps.DRAW) for size in steps.SIZES]
     if kind == "step 3":
         anchors = [steps.random_anchors(size, fg=3, bg=6) for size in steps.SIZES]
-        return RPNStep(steps.random_rpn(), steps.RPN, None, SIZE[0]), loaded(steps.cached(maps, anchors, []))
+        return RPNStep(steps.random_rpn(), steps.RPN, None, LAYOUT[0]), loaded(steps.cached(maps, anchors, []))
     rois = [steps.random_rois(size, [1, 0, 2]) for size in steps.SIZES]
     return HeadStep(steps.random_head(), steps.HEAD, None), loaded(steps.cached(maps, [], rois))
 

@@ -75,4 +75,4 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(tmp_path: Path) -> None:
     path = tmp_path / "bad/train_head_step2-5.safetensors"
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     maps = batch(5).views.maps
-    assert maps is not None and torch.equal(load_file(path)["views.maps"], maps)
+    assert maps is not None and torch.equal(load_file(path)["views.maps.0"], *maps)

@@ -14,9 +14,11 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.feeding.views import Views
+from pipeline.geometry.layout import MapLayout
 from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
 from pipeline.training.batches import AnchorSample, Batch, RoISample
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
+from tests.layouts import one_level
 
 RPN = RPNParams(
     channels=8,
@@ -46,6 +48,7 @@ TARGETS = ProposalTargetParams(
     std=[0.1, 0.1, 0.2, 0.2],
 )
 CHANNELS, STRIDE, CLASSES = 5, 16, 3
+LAYOUT = one_level(STRIDE, CHANNELS)
 SIZES = [(64, 96), (112, 48)]
 DRAW = torch.Generator()
 
@@ -66,8 +69,8 @@ def random_rpn(channels: int = CHANNELS, per_location: int = 3) -> RPNHead:
     return with_random_weights(RPNHead(channels, RPN.channels, per_location))  # type: ignore[return-value]
 
 
-def random_head(channels: int = CHANNELS, stride: int = STRIDE) -> RoIHead:
-    head = RoIHead(channels, CLASSES, pool="roi_pool", output_size=3, stride=stride, hidden=16, dropout=0.5)
+def random_head(layout: MapLayout = LAYOUT) -> RoIHead:
+    head = RoIHead(layout, CLASSES, pool="roi_pool", output_size=3, hidden=16, dropout=0.5)
     with_random_weights(head).get_buffer("delta_std").fill_(0.1)
     return head
 
@@ -88,7 +91,7 @@ def cached(maps: list[Tensor], anchors: list[AnchorSample], rois: list[RoISample
     padded = torch.stack([nn.functional.pad(m, (0, width - m.shape[2], 0, height - m.shape[1])) for m in maps])
     sizes = [(m.shape[1] * STRIDE, m.shape[2] * STRIDE) for m in maps]
     entries = [Entry(str(i)) for i in range(len(maps))]
-    return Batch(Views(entries, sizes, maps=padded), anchors, rois, [], [], list(range(len(maps) + 1)))
+    return Batch(Views(entries, sizes, maps=(padded,)), anchors, rois, [], [], list(range(len(maps) + 1)))
 
 
 def gradients(step: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -99,7 +102,7 @@ def gradients(step: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], list[Te
 
 
 def test_rpn_step_on_a_padded_batch_of_two_sizes_is_the_mean_of_the_single_images() -> None:
-    step = RPNStep(random_rpn(), RPN, None, feature_size)
+    step = RPNStep(random_rpn(), RPN, None, LAYOUT)
     maps = [torch.randn(CHANNELS, *feature_size(*size), generator=DRAW) for size in SIZES]
     anchors = [random_anchors(SIZES[0], fg=3, bg=6), random_anchors(SIZES[1], fg=1, bg=10)]
     both, both_gradients = gradients(step, cached(maps, anchors, []))
@@ -114,13 +117,13 @@ def test_rpn_step_on_a_padded_batch_of_two_sizes_is_the_mean_of_the_single_image
 def test_rpn_step_weighs_its_box_loss_and_survives_images_without_fg_or_without_any_anchor() -> None:
     rpn, maps = random_rpn(), [torch.randn(CHANNELS, *feature_size(*size), generator=DRAW) for size in SIZES]
     anchors = [random_anchors(SIZES[0], fg=2, bg=4), random_anchors(SIZES[1], fg=0, bg=0)]
-    losses = RPNStep(rpn, RPN, None, feature_size)(cached(maps, anchors, []))
-    weighted = RPNStep(rpn, RPN.model_copy(update={"box_loss_weight": 10.0}), None, feature_size)
+    losses = RPNStep(rpn, RPN, None, LAYOUT)(cached(maps, anchors, []))
+    weighted = RPNStep(rpn, RPN.model_copy(update={"box_loss_weight": 10.0}), None, LAYOUT)
     ten_times = weighted(cached(maps, anchors, []))
     torch.testing.assert_close(ten_times["rpn_box"], 10 * losses["rpn_box"])
     torch.testing.assert_close(ten_times["rpn_objectness"], losses["rpn_objectness"])
     assert losses["rpn_box"].item() > 0
-    nothing = RPNStep(rpn, RPN, None, feature_size)(cached(maps[1:], anchors[1:], []))
+    nothing = RPNStep(rpn, RPN, None, LAYOUT)(cached(maps[1:], anchors[1:], []))
     assert [loss.item() for loss in nothing.values()] == [0, 0]
 
 
@@ -168,9 +171,9 @@ def test_head_step_without_any_roi_has_losses_of_0_and_can_be_trained_on() -> No
 def joint_step(targets: ProposalTargetParams = TARGETS) -> JointStep:
     trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
     trunk.initialise(DRAW)
-    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.0,), trunk.stride)
+    grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.0,), trunk.layout)
     rule = ProposalRule(pre_nms=200, nms_iou=0.7, post_nms=50, min_size=4)
-    rpn, head = random_rpn(trunk.out_channels), random_head(trunk.out_channels, trunk.stride)
+    rpn, head = random_rpn(trunk.layout.channels), random_head(trunk.layout)
     return JointStep(trunk, rpn, head, grid, rule, RPN, targets, HEAD).train()
 
 

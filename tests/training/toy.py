@@ -29,14 +29,14 @@ class Net(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         assert batch.views.maps is not None
-        out = self.norm(self.conv(batch.views.maps))
+        out = self.norm(self.conv(*batch.views.maps))
         return {"square": out.square().mean(), "shift": (out - batch.seeds[0] % 7).abs().mean()}
 
 
 def batch(iteration: int) -> Batch:
     generator = torch.Generator().manual_seed(iteration)
     maps = torch.randn(2, 3, 9, 9, generator=generator)
-    return Batch(Views([Entry(f"image{iteration}")] * 2, [(9, 9)] * 2, maps=maps), [], [], [], [], [iteration])
+    return Batch(Views([Entry(f"image{iteration}")] * 2, [(9, 9)] * 2, maps=(maps,)), [], [], [], [], [iteration])
 
 
 def batches(left: range) -> Iterator[Batch]:

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import yaml
 
-from pipeline.anchor_layout import grid_anchors, grid_centres, grid_shapes
 from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, write_table
+from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 
@@ -175,7 +175,7 @@ def _write_proposals(data: Path) -> None:
     with ChunkedWork(data / "proposals_step3", ["a", "c"]) as work:
         maps = MapWriter(work, "objectness")
         for image_id in work.through(work.missing):
-            maps.add({Entry(image_id): _objectness()}, (HEIGHT, WIDTH))
+            maps.add({Entry(image_id): [_objectness()]}, (HEIGHT, WIDTH))
 
 
 def _write_proposal_targets(data: Path) -> None:
@@ -206,7 +206,7 @@ def _write_features(data: Path) -> None:
     with ChunkedWork(data / "features", ["a", "c"]) as work:
         maps = MapWriter(work, "maps")
         for image_id in work.through(work.missing):
-            both = {Entry(image_id): feature_map(), Entry(image_id, 1): feature_map()[:, :, ::-1]}
+            both = {Entry(image_id): [feature_map()], Entry(image_id, 1): [feature_map()[:, :, ::-1]]}
             maps.add(both, (HEIGHT, WIDTH))
 
 
@@ -223,7 +223,7 @@ def _write_detections(data: Path) -> None:
     with ChunkedWork(folder, ["t"]) as work:
         maps = MapWriter(work, "objectness")
         for image_id in work.through(work.missing):
-            maps.add({Entry(image_id): _objectness()}, (HEIGHT, WIDTH))
+            maps.add({Entry(image_id): [_objectness()]}, (HEIGHT, WIDTH))
     gt = np.array([row[:4] for row in GT["t"]], np.float32) * 2
     flags = [np.array([row[place] for row in GT["t"]]) for place in (4, 5, 6)]
     truth = GtRows(np.zeros(len(gt), np.int64), flags[0], gt, flags[1], flags[2])

@@ -26,6 +26,7 @@ from pipeline.views.inspect.panels import panels_of
 from pipeline.views.inspect.proposal_panels import rank_colours
 from pipeline.views.inspect.request import PanelRequest, entry_of
 from pipeline.views.marks import heat_over
+from tests.layouts import one_level
 from tests.views.regenerate import GOLDEN, SHOWN, sheet
 from tests.views.scene import DETECTIONS, GT, HEIGHT, PROPOSALS, STRIDE, WIDTH, anchors, gt_boxes, turned, write_scene
 
@@ -116,15 +117,15 @@ def test_map_of_a_mirror_without_its_own_is_turned(scene: Path, panels: Panels) 
     folder = scene / "data/proposals_step3"
     plain, mirrored = (objectness_of(folder, Entry("a", flag)) for flag in (False, True))
     assert plain is not None and mirrored is not None
-    assert (mirrored.values == plain.values[:, ::-1]).all() and "mirrored" in mirrored.note
-    over = heat_over(np.full((HEIGHT, WIDTH, 3), 100, np.uint8), plain.values, WIDTH, 0, 1)
+    assert (mirrored.values[0] == plain.values[0][:, ::-1]).all() and "mirrored" in mirrored.note
+    over = heat_over(np.full((HEIGHT, WIDTH, 3), 100, np.uint8), plain.values[0], WIDTH, 0, 1)
     assert (over[:STRIDE, :STRIDE] == over[0, 0]).all() and (over[0, 0] != over[0, STRIDE]).any()
     assert "no objectness map" in panels("proposals_step1", "a")[0].caption
 
 
 def test_anchors_are_the_detectors(scene: Path) -> None:
     params = load_params(scene / "params.yaml", ["anchors"])
-    expected = anchor_grid(params.anchors, STRIDE)(HEIGHT // STRIDE, WIDTH // STRIDE)
+    expected = anchor_grid(params.anchors, one_level(STRIDE))([(HEIGHT // STRIDE, WIDTH // STRIDE)])
     assert torch.equal(torch.from_numpy(anchors()), expected)
 
 

@@ -34,6 +34,7 @@ from pipeline.views.marks import heat_map
 from pipeline.views.pictures import picture_of
 from pipeline.views.samples import NetworkImages, OriginalImages
 from pipeline.views.stored_anchors import decode_anchors
+from tests.layouts import one_level
 
 if TYPE_CHECKING:
     from tests.conftest import Project
@@ -283,7 +284,7 @@ def test_deltas_lead_back_to_their_anchors() -> None:
 
 def test_decoded_anchors_are_those_of_the_parameters(tiny_run: Project) -> None:
     params = load_params(tiny_run.root / "params.yaml", ["anchors"])
-    grid = anchor_grid(params.anchors, 8)
+    grid = anchor_grid(params.anchors, one_level(8))
     images, gt = ResizedImages(tiny_run.data / "resize", "train"), GroundTruth(tiny_run.data / "resize")
     index = ImageRows(tiny_run.data / "anchor_targets/images.parquet", schemas.ANCHOR_IMAGES)
     rows = ImageRows(tiny_run.data / "anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS)
@@ -291,7 +292,7 @@ def test_decoded_anchors_are_those_of_the_parameters(tiny_run: Project) -> None:
     checked = 0
     for image in images:
         size = index[image.image_id, False]
-        anchors = grid(int(size["feature_height"][0]), int(size["feature_width"][0])).numpy()
+        anchors = grid([(int(size["feature_height"][0]), int(size["feature_width"][0]))]).numpy()
         for entry in (Entry(image.image_id), Entry(image.image_id, 1)):
             own = rows[entry]
             gt_boxes = gt.boxes(entry, image.size[1])[own["matched_gt"].astype(int)]

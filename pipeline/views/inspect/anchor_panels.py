@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from pipeline.anchor_layout import POOLINGS, Floats, grid_anchors, grid_centres, grid_shapes
 from pipeline.errors import InputError
+from pipeline.geometry.anchors import Floats, grid_anchors, grid_centres, grid_shapes
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -35,6 +37,19 @@ _GT_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERM
 _MARGIN = 4  # px around the anchors of a location
 
 
+@dataclass(frozen=True)
+class _Level:
+    """One level's anchors: `prefix` of captions; `stride`, px; `size`, Fh, Fw; `centres` (Fh * Fw, 2), `shapes`
+    (A, 2); and `labels` (Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored."""
+
+    prefix: str
+    stride: int
+    size: tuple[int, int]
+    centres: Floats
+    shapes: Floats
+    labels: np.ndarray
+
+
 def anchor_panels(request: PanelRequest) -> list[Tile]:
     """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location."""
     gt = request.images.gt_of(request.entry).trainable
@@ -44,31 +59,51 @@ def anchor_panels(request: PanelRequest) -> list[Tile]:
 def assignment_panels(request: PanelRequest, own: Assignment, counts: bool = True) -> list[Tile]:
     """The same of an assignment that comes from elsewhere; with or without how many of each kind a location has."""
     pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
-    anchors = request.params.anchors
-    shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
-    stride = 1 << POOLINGS[request.params.backbone.name]
-    centres = grid_centres(*own.feature_size, stride)
-    labels = _labels(request, own, centres, shapes)
-    place = _shown_location(gt.boxes, centres, pixels)
+    levels = _levels(request, own, pixels.shape[:2])
+    tiles = []
+    for level in levels:
+        place = _shown_location(gt.boxes, level.centres, pixels)
+        tiles += [
+            _centres_panel(pixels, level, place, f"{request.name}: "),
+            _location_panel(pixels, level, place, request.params.anchors.ratios),
+        ]
+    kinds = (1, -1, 0) if counts else ()
     return [
-        _centres_panel(pixels, centres, place, own, stride, request.name),
-        _location_panel(pixels, centres[place], shapes, anchors.ratios, labels[place]),
+        *tiles,
         _fg_panel(pixels, own, gt.boxes),
-        *(_count_panel(pixels, labels, own.feature_size, kind) for kind in ((1, -1, 0) if counts else ())),
+        *(_count_panel(pixels, level, kind) for level in levels for kind in kinds),
     ]
 
 
-def _labels(request: PanelRequest, own: Assignment, centres: Floats, shapes: Floats) -> np.ndarray:
-    """(Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored; the stored anchors must be those of params.yaml."""
+def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> list[_Level]:
+    """The anchors of an image of (H, W), level by level; the stored anchors must be those of params.yaml."""
+    layout, anchors = request.layout, request.params.anchors
+    shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
+    sizes = layout.sizes(*size)
+    centres = [grid_centres(*own_size, stride) for own_size, stride in zip(sizes, layout.strides, strict=True)]
+    every = np.concatenate(
+        [grid_anchors(places, shapes * scale) for places, scale in zip(centres, layout.scales, strict=True)]
+    )
     labels = np.where(own.is_bg, 0, -1).astype(np.int8)
-    fits = len(labels) == len(centres) * len(shapes)
+    fits = len(labels) == len(every)
     if fits and len(own.fg):
-        anchors = grid_anchors(centres, shapes)[own.fg]
-        fits = bool(np.abs(anchors - own.fg_anchors).max() < 0.05)
+        fits = bool(np.abs(every[own.fg] - own.fg_anchors).max() < 0.05)
     if not fits:
         raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
     labels[own.fg] = 1
-    return labels.reshape(len(centres), len(shapes))
+    ends = np.cumsum([len(places) * len(shapes) for places in centres])
+    of_levels = np.split(labels, ends[:-1])
+    return [
+        _Level(
+            layout.prefix(index),
+            layout.strides[index],
+            sizes[index],
+            centres[index],
+            shapes * layout.scales[index],
+            of_levels[index].reshape(len(centres[index]), len(shapes)),
+        )
+        for index in range(len(sizes))
+    ]
 
 
 def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -> int:
@@ -80,20 +115,20 @@ def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -
     return int(np.argmin(((centres - target) ** 2).sum(axis=1)))
 
 
-def _centres_panel(pixels: np.ndarray, centres: Floats, place: int, own: Assignment, stride: int, name: str) -> Tile:
+def _centres_panel(pixels: np.ndarray, level: _Level, place: int, name: str) -> Tile:
     canvas, _ = enlarged(dimmed(pixels), SIDE)
     zoom = zoom_of(canvas, pixels)
-    draw_dots(canvas, centres * zoom, SKY_BLUE, 2 if stride * zoom[0] >= 12 else 1)
-    draw_dots(canvas, centres[place : place + 1] * zoom, VERMILLION, 6)
-    height, width = own.feature_size
-    caption = f"{name}: {width} x {height} locations, {stride} px apart; {len(own.is_bg):,} anchors"
+    draw_dots(canvas, level.centres * zoom, SKY_BLUE, 2 if level.stride * zoom[0] >= 12 else 1)
+    draw_dots(canvas, level.centres[place : place + 1] * zoom, VERMILLION, 6)
+    height, width = level.size
+    where = f"{width} x {height} locations, {level.stride} px apart"
+    caption = f"{name}{level.prefix}{where}; {level.labels.size:,} anchors"
     return Tile(canvas, caption, [Key(SKY_BLUE, "centres", "dot"), Key(VERMILLION, "shown beside", "dot")])
 
 
-def _location_panel(
-    pixels: np.ndarray, centre: Floats, shapes: Floats, ratios: list[float], labels: np.ndarray
-) -> Tile:
+def _location_panel(pixels: np.ndarray, level: _Level, place: int, ratios: list[float]) -> Tile:
     """All anchors of a location, the image padded so that those which stick out are seen whole."""
+    centre, shapes, labels = level.centres[place], level.shapes, level.labels[place]
     anchors = grid_anchors(centre[None], shapes)
     height, width = pixels.shape[:2]
     low = np.maximum(np.ceil(-anchors[:, :2].min(axis=0)), 0).astype(int) + _MARGIN
@@ -111,9 +146,8 @@ def _location_panel(
     draw_dots(canvas, (centre + low)[None] * zoom_of(canvas, wide), VERMILLION, 6)
     out = (anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1)
     counts = f"{int((labels == 1).sum())} fg, {int((labels == -1).sum())} ignored, {int((labels == 0).sum())} bg"
-    caption = (
-        f"the {len(anchors)} anchors of location ({centre[0]:g}, {centre[1]:g}): {counts}; {int(out.sum())} stick out"
-    )
+    where = f"{level.prefix}the {len(anchors)} anchors of location ({centre[0]:g}, {centre[1]:g})"
+    caption = f"{where}: {counts}; {int(out.sum())} stick out"
     return Tile(canvas, caption, [*keys, Key(WHITE, "border of the image", "solid")])
 
 
@@ -133,14 +167,15 @@ def _fg_panel(pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile
     return Tile(draw_boxes(dimmed(pixels), layers, SIDE), counts, keys)
 
 
-def _count_panel(pixels: np.ndarray, labels: np.ndarray, size: tuple[int, int], kind: int) -> Tile:
+def _count_panel(pixels: np.ndarray, level: _Level, kind: int) -> Tile:
     """How many of each location's anchors are of a kind."""
+    labels = level.labels
     counts = (labels == kind).sum(axis=1)
     most = max(1, int(counts.max())) if kind == 1 else labels.shape[1]
     name = {1: "fg", -1: "ignored", 0: "bg"}[kind]
     places = f"{int((counts > 0).sum()):,} of {len(counts):,} locations have one"
-    image = heat_over(pixels, counts.reshape(size), SIDE, 0, most)
-    caption = f"{name}: {int(counts.sum()):,} anchors, {places}"
+    image = heat_over(pixels, counts.reshape(level.size), SIDE, 0, most)
+    caption = f"{level.prefix}{name}: {int(counts.sum()):,} anchors, {places}"
     steps = [0, most] if most == 1 else [0, most // 2, most]
     keys = ramp_keys(
         np.array(steps) / most, [*map(str, steps[:-1]), f"{most} of a location's {labels.shape[1]} anchors"]

@@ -24,7 +24,7 @@ from pipeline.views.drawing import (
     draw_boxes,
 )
 from pipeline.views.inspect.judged import Judged, judged_detections
-from pipeline.views.inspect.map_panels import SIDE, objectness_panel
+from pipeline.views.inspect.map_panels import SIDE, objectness_panels
 from pipeline.views.inspect.proposal_panels import rank_panel
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.words import count_text
@@ -47,7 +47,7 @@ def detect_panels(request: PanelRequest) -> list[Tile]:
     proposals, gt = StoredProposals(request.folder)[request.entry], judged.gt.trainable
     classified = request.params.detect.proposals
     return [
-        objectness_panel(request, pixels, gt.boxes),
+        *objectness_panels(request, pixels, gt.boxes),
         rank_panel(pixels, gt.boxes, proposals.boxes, proposals.scores, classified),
         *error_panels(request, pixels, judged),
     ]

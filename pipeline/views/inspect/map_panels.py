@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,26 +25,33 @@ _GAP = 4
 
 def features_panels(request: PanelRequest) -> list[Tile]:
     """The image, the mean over the channels, and the channels that vary most over this image."""
-    feature_map = map_of(request.folder, request.entry)
-    if feature_map is None:
+    maps = stored_maps(request.folder, request.entry)
+    if not maps:
         raise InputError(f"{request.folder}: has no map of {request.entry.name}; dvc repro {request.command.stage}")
-    return channel_panels(request, feature_map)
+    return channel_panels(request, maps)
 
 
-def channel_panels(request: PanelRequest, feature_map: np.ndarray) -> list[Tile]:
-    """The same of a (D, Fh, Fw) map that comes from elsewhere."""
+def channel_panels(request: PanelRequest, maps: Sequence[np.ndarray]) -> list[Tile]:
+    """The same of maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
+    pixels = request.images.pixels(request.entry)
+    tiles = [Tile(enlarged(pixels, SIDE)[0], request.name)]
+    for level, feature_map in enumerate(maps):
+        tiles += _level_panels(pixels, feature_map, request.layout.prefix(level))
+    return tiles
+
+
+def _level_panels(pixels: np.ndarray, feature_map: np.ndarray, name: str) -> list[Tile]:
     values = feature_map.astype(np.float32)
-    pixels, (depth, height, width) = request.images.pixels(request.entry), values.shape
+    depth, height, width = values.shape
     mean, spread = values.mean(axis=0), values.std(axis=(1, 2))
     strongest = np.argsort(-spread, kind="stable")[:_CHANNELS]
     low, high = float(mean.min()), float(mean.max())
     over = heat_over(pixels, mean, SIDE, low, high)
     keys = ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
-    caption = f"mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
+    caption = f"{name}mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
     dead = int((spread == 0).sum())
-    note = f"the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
+    note = f"{name}the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
     return [
-        Tile(enlarged(pixels, SIDE)[0], request.name),
         Tile(over, caption, keys),
         Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), note, wide=True),
     ]
@@ -71,41 +79,44 @@ def _with_heading(cell: np.ndarray, text: str) -> np.ndarray:
     return np.concatenate([heading, cell])
 
 
-def map_of(folder: Path, entry: Entry) -> np.ndarray | None:
-    """The map of one image that a stage wrote; None where it has none, of this image or at all."""
+def stored_maps(folder: Path, entry: Entry) -> tuple[np.ndarray, ...]:
+    """The maps of one image that a stage wrote, one a level; none where it has none, of this image or at all."""
     maps = FeatureMaps(folder) if (folder / INDEX_FILE).is_file() else None
-    return maps[entry] if maps is not None and entry in maps else None
+    return maps[entry] if maps is not None and entry in maps else ()
 
 
 class Objectness(NamedTuple):
-    """(Fh, Fw) float32 `values`, 0..1, and in words whose they are."""
+    """(Fh, Fw) float32 `values` of each level, 0..1, and in words whose they are."""
 
-    values: np.ndarray
+    values: list[np.ndarray]
     note: str
 
 
 def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
     """The objectness map of an image; for a mirror that the RPN has not seen that of the image, mirrored."""
-    own = map_of(folder, entry)
-    if own is not None:
-        return Objectness(own.astype(np.float32), "")
-    plain = map_of(folder, entry.stored) if entry.mirrored else None
-    return None if plain is None else Objectness(plain[:, ::-1].astype(np.float32), " (the plain image's, mirrored)")
+    own = stored_maps(folder, entry)
+    if own:
+        return Objectness([level.astype(np.float32) for level in own], "")
+    plain = stored_maps(folder, entry.stored) if entry.mirrored else ()
+    if not plain:
+        return None
+    return Objectness([level[:, ::-1].astype(np.float32) for level in plain], " (the plain image's, mirrored)")
 
 
-def objectness_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray) -> Tile:
+def objectness_panels(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray) -> list[Tile]:
     """Where the RPN sees objects, with the gt boxes; or the image and word that there is no map."""
     found = objectness_of(request.folder, request.entry)
     gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
     if found is None:
         note = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
-        return Tile(draw_boxes(pixels, [gt], SIDE), note)
-    over = heat_over(pixels, found.values, SIDE, 0.0, 1.0)
-    zoom = zoom_of(over, pixels)
-    image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
-    height, width = found.values.shape
-    caption = (
-        f"{request.name}: objectness, the largest fg probability of each of {width} x {height} locations{found.note}; "
-        f"highest {found.values.max():.2f}"
-    )
-    return Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"]))
+        return [Tile(draw_boxes(pixels, [gt], SIDE), note)]
+    tiles = []
+    for level, values in enumerate(found.values):
+        over = heat_over(pixels, values, SIDE, 0.0, 1.0)
+        zoom = zoom_of(over, pixels)
+        image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
+        height, width = values.shape
+        what = f"objectness, the largest fg probability of each of {width} x {height} locations{found.note}"
+        caption = f"{request.name}: {request.layout.prefix(level)}{what}; highest {values.max():.2f}"
+        tiles.append(Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"])))
+    return tiles

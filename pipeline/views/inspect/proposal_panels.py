@@ -8,7 +8,7 @@ from pipeline.artifacts.proposals import StoredProposals
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
-from pipeline.views.inspect.map_panels import SIDE, objectness_panel
+from pipeline.views.inspect.map_panels import SIDE, objectness_panels
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import colour_ramp
 from pipeline.words import count_text
@@ -25,7 +25,7 @@ def proposal_panels(request: PanelRequest) -> list[Tile]:
     # One that takes in all of them is the last.
     budgets = [budget for last, budget in zip((0, *BUDGETS), BUDGETS, strict=False) if last < max(1, len(own))]
     return [
-        objectness_panel(request, pixels, gt.boxes),
+        *objectness_panels(request, pixels, gt.boxes),
         *(rank_panel(pixels, gt.boxes, own.boxes, own.scores, budget) for budget in budgets),
     ]
 

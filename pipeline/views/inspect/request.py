@@ -12,6 +12,8 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry, entry_named
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
+from pipeline.geometry.backbones import layout_of
+from pipeline.geometry.layout import MapLayout
 from pipeline.params.file import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import DeclaredGraph
@@ -44,6 +46,11 @@ class PanelRequest:
         """The resize stage's images."""
         own = self.command.out if self.command.module == "resize" else self.command.input("resize")
         return NetworkImages(self.root / own)
+
+    @property
+    def layout(self) -> MapLayout:
+        """The levels of the trunk's maps."""
+        return layout_of(self.params.backbone.name, ceil_pool=self.params.backbone.ceil_pool)
 
     @property
     def name(self) -> str:

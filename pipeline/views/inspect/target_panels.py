@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pipeline.anchor_layout import POOLINGS
 from pipeline.artifacts.proposal_targets import ProposalAssignment, ProposalTargets, read_normalisation
 from pipeline.errors import InputError
+from pipeline.geometry.pooling import pool_rois
 from pipeline.views.contact_sheet import GAP, Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -20,10 +20,9 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
-from pipeline.views.inspect.map_panels import SIDE, map_of
+from pipeline.views.inspect.map_panels import SIDE, stored_maps
 from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
-from pipeline.views.pooling import pool_rois
 from pipeline.views.stored_anchors import decode_targets
 from pipeline.words import count_text
 
@@ -123,16 +122,16 @@ def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray,
     """Where a head reads these RoIs from cached maps: the image's RoIs as it gets them."""
     reader = request.graph.reader_of("train_head", "proposal_targets", request.command.out)
     maps = reader.options.get("features") if reader else None
-    feature_map = map_of(request.root / maps, request.entry) if maps is not None else None
-    if feature_map is None or not len(shown):
+    own_maps = stored_maps(request.root / maps, request.entry) if maps is not None else []
+    if not own_maps or not len(shown):
         return []
-    head, scale = request.params.roi_head, 1 / (1 << POOLINGS[request.params.backbone.name])
+    head = request.params.roi_head
     few = shown[np.unique(np.linspace(0, len(shown) - 1, _SHOWN_POOLED).round().astype(int))]
-    pooled = pool_rois(feature_map, boxes[few], scale, head.output_size, head.pool)
+    pooled = pool_rois(own_maps, boxes[few], request.layout.strides, head.output_size, head.pool)
     name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")
     strip = np.concatenate([_pooled_row(pixels, box, own) for box, own in zip(boxes[few], pooled, strict=True)])
     side = head.output_size
-    caption = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(feature_map)} channels; beside each RoI the "
+    caption = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(own_maps[0])} channels; beside each RoI the "
     return [Tile(strip, f"{caption}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
 
 

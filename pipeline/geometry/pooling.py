@@ -1,22 +1,35 @@
 """RoIPool and RoIAlign in NumPy, for pictures of a few RoIs; equal to the detector's operators.
 
-Shapes: D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
+Shapes: L levels; D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
+"""A RoI as large as an image of ImageNet is pooled from a map of stride 16, as from VGG16's and ResNet's (FPN, section
+4.2)."""
 _SAMPLES = 2  # on each axis of a bin, as the detector's RoIAlign takes
 
 
-def pool_rois(feature_map: np.ndarray, rois: np.ndarray, scale: float, size: int, kind: str) -> np.ndarray:
-    """Pool RoIs from one map.
+def roi_levels(rois: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """(R,) int64: the level that each of (R, 4) RoIs, px, is pooled from; one twice as large, from a level further."""
+    sides = (rois[:, 2:] - rois[:, :2]).astype(np.float64)
+    side = np.sqrt(np.maximum(sides.prod(axis=1), 1e-9))
+    wanted = np.log2(side * (CANONICAL_STRIDE / CANONICAL_SIDE / strides[0]))
+    return np.clip(np.floor(wanted + 1e-6), 0, len(strides) - 1).astype(np.int64)
+
+
+def pool_rois(maps: Sequence[np.ndarray], rois: np.ndarray, strides: Sequence[int], size: int, kind: str) -> np.ndarray:
+    """Pool RoIs, each from the map of its level.
 
     Args:
-        feature_map: (D, Fh, Fw) floats.
+        maps: L arrays of (D, Fh, Fw) floats.
         rois: (R, 4) xyxy, px.
-        scale: cells per pixel.
+        strides: of the L levels, px.
         size: S.
         kind: roi_pool (Fast R-CNN, section 2.1) or roi_align (Mask R-CNN, section 3).
 
@@ -24,9 +37,12 @@ def pool_rois(feature_map: np.ndarray, rois: np.ndarray, scale: float, size: int
         (R, D, S, S) float32.
     """
     pool = {"roi_pool": _max_pool, "roi_align": _align}[kind]
-    feature_map = feature_map.astype(np.float32)
-    pooled = [pool(feature_map, roi.astype(np.float32), np.float32(scale), size) for roi in rois]
-    return np.stack(pooled) if pooled else np.zeros((0, len(feature_map), size, size), np.float32)
+    maps = [feature_map.astype(np.float32) for feature_map in maps]
+    pooled = [
+        pool(maps[level], roi.astype(np.float32), np.float32(1 / strides[level]), size)
+        for level, roi in zip(roi_levels(rois, strides), rois, strict=True)
+    ]
+    return np.stack(pooled) if pooled else np.zeros((0, len(maps[0]), size, size), np.float32)
 
 
 def _max_pool(feature_map: np.ndarray, roi: np.ndarray, scale: np.float32, size: int) -> np.ndarray:

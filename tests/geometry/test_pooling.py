@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipeline.detector.operators import compiled_roi_align, roi_pool
-from pipeline.detector.roi_head import POOLS
-from pipeline.views.pooling import pool_rois
+from pipeline.detector.roi_pooling import POOLS
+from pipeline.geometry.pooling import pool_rois
 from pipeline.views.stored_anchors import decode_targets
 
 
@@ -29,7 +29,7 @@ def test_pooled_rois_are_the_detectors(kind: str, scale: float, size: int) -> No
     with_index = torch.from_numpy(np.concatenate([np.zeros((len(boxes), 1), np.float32), boxes], axis=1))
     maps = torch.from_numpy(feature_map)[None]
     expected = POOLS[kind](maps, with_index, scale, size)
-    found = pool_rois(feature_map, boxes, scale, size, kind)
+    found = pool_rois([feature_map], boxes, [round(1 / scale)], size, kind)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
     assert roi_pool is POOLS["roi_pool"]
@@ -38,7 +38,7 @@ def test_pooled_rois_are_the_detectors(kind: str, scale: float, size: int) -> No
 
 
 def test_no_rois_are_pooled_to_none() -> None:
-    assert pool_rois(np.zeros((5, 4, 4), np.float16), np.zeros((0, 4)), 0.125, 7, "roi_pool").shape == (0, 5, 7, 7)
+    assert pool_rois([np.zeros((5, 4, 4), np.float16)], np.zeros((0, 4)), [8], 7, "roi_pool").shape == (0, 5, 7, 7)
 
 
 def test_deltas_take_boxes_where_the_detector_says() -> None:

@@ -1,0 +1,76 @@
+"""The maps that a network makes of an image: how many levels, and the stride, depth and size of each.
+
+Nothing else knows a stride. A trunk has its layout in `Trunk.layout`; `pipeline.geometry.backbones` gives it by name,
+without torch.
+
+Shapes: H, W image height, width; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One map.
+
+    Attributes:
+        stride: pixels from one cell to the next; the first cell's centre lies at half a stride.
+        channels: depth of the map.
+        round_up: whether a side that is no multiple of the stride is rounded up to one.
+    """
+
+    stride: int
+    channels: int
+    round_up: bool = False
+
+    def cells(self, sides: Integers) -> Integers:
+        """Cells along an axis, Fw or Fh, of images whose side has so many pixels, at least 1; any shape."""
+        return np.maximum(-(-sides // self.stride) if self.round_up else sides // self.stride, 1)
+
+
+@dataclass(frozen=True)
+class MapLayout:
+    """The levels of a network's maps, the finest first; most have one."""
+
+    levels: tuple[Level, ...]
+
+    def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """(Fh, Fw) of each level's map of an image of (H, W)."""
+        sides = np.array([height, width])
+        return tuple((int(high), int(wide)) for high, wide in (level.cells(sides) for level in self.levels))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The stride of each level, pixels."""
+        return tuple(level.stride for level in self.levels)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The stride of each level as a multiple of the first's; so much larger are its anchors."""
+        return tuple(level.stride / self.levels[0].stride for level in self.levels)
+
+    def prefix(self, level: int) -> str:
+        """What captions put before a level: its place and stride; nothing where there is one level."""
+        return f"level {level}, stride {self.strides[level]}: " if len(self.levels) > 1 else ""
+
+    @property
+    def channels(self) -> int:
+        """The depth that all maps have, as heads need it that run on every level.
+
+        Raises:
+            ValueError: they differ.
+        """
+        (channels,) = {level.channels for level in self.levels}
+        return channels
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that a side needs for a cell of its own on every level."""
+        return max(self.strides)

@@ -1,0 +1,246 @@
+"""All that reads a layout runs on a trunk of three levels, of strides 6, 12 and 24."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.maps import FeatureMaps, MapWriter
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.build import anchor_grid, new_head, new_rpn, new_trunk
+from pipeline.detector.anchors import AnchorGrid, KeptAnchors
+from pipeline.detector.network import Proposer
+from pipeline.detector.roi_pooling import POOLS, pool_levels, roi_levels
+from pipeline.detector.rpn import ProposalRule
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.views import ImageViews, MapViews, Views
+from pipeline.geometry import pooling
+from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
+from pipeline.params.file import load_params
+from pipeline.preflight.command import check_data
+from pipeline.stage import Stage
+from pipeline.training.batches import AnchorSample, Batch
+from pipeline.training.steps import RPNStep
+from pipeline.views.inspect.artifact import read_declared_graph
+from pipeline.views.inspect.panels import panels_of
+from pipeline.views.inspect.request import entry_of
+from pipeline.views.stored_anchors import decode_anchors
+from stages.anchor_targets import anchor_targets
+from tests.conftest import ROOT, apply_overlay
+from tests.faults.trees import plant
+from tests.layouts import TOY, register_toy
+from tests.views.scene import HEIGHT, WIDTH, gt_boxes, write_scene
+
+RATIOS, SCALES = (0.5, 1.0), (1.0, 1.5)
+SIZES = ((10, 16), (5, 8), (2, 4))
+"""Of an image of the scene, 96 x 64 px."""
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_toy(monkeypatch)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A project folder whose anchor_targets are of the toy's levels."""
+    root = write_scene(tmp_path)
+    data, content = root / "data", yaml.safe_load((root / "params.yaml").read_text())
+    content["anchors"]["scales"] = [1.0]
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
+    params = load_params(root / "params.yaml")
+    write_manifest(data / "resize", "resize")
+    out = tmp_path / "written"
+    out.mkdir()
+    anchor_targets(Stage("anchor_targets", params, out, {"resize": data / "resize"}))
+    for path in (data / "anchor_targets").iterdir():
+        path.unlink()
+    for path in out.iterdir():
+        path.rename(data / "anchor_targets" / path.name)
+    return root
+
+
+def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_numpy_alike() -> None:
+    assert TOY.sizes(HEIGHT, WIDTH) == SIZES
+    assert TOY.sizes(5, 100) == ((1, 16), (1, 8), (1, 4))  # thinner than a stride
+    expected = [
+        ((x + 0.5) * stride, (y + 0.5) * stride, ratio, (16 * scale * stride / 6) ** 2)
+        for stride, (height, width) in zip((6, 12, 24), SIZES, strict=True)
+        for y, x, ratio, scale in itertools.product(range(height), range(width), RATIOS, SCALES)
+    ]
+    grid = AnchorGrid(16, RATIOS, SCALES, TOY)
+    anchors = grid.exact(SIZES).numpy()
+    sides, centres = anchors[:, 2:] - anchors[:, :2], (anchors[:, 2:] + anchors[:, :2]) / 2
+    found = np.stack([*centres.T, sides[:, 1] / sides[:, 0], sides.prod(axis=1)], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    shapes = grid_shapes(16, RATIOS, SCALES)
+    own = [
+        grid_anchors(grid_centres(*size, stride), shapes * scale)
+        for size, stride, scale in zip(SIZES, TOY.strides, TOY.scales, strict=True)
+    ]
+    np.testing.assert_array_equal(np.concatenate(own), grid(SIZES).numpy())
+    kept = KeptAnchors(grid)
+    for sizes in (((3, 2), (1, 1), (1, 1)), SIZES, ((4, 16), (2, 8), (1, 4))):
+        assert torch.equal(kept(sizes, torch.device("cpu")), grid(sizes))
+
+
+boxes_of_any_size = st.lists(st.tuples(*[st.floats(0, 1500, width=32)] * 4), min_size=1, max_size=8)
+
+
+@given(boxes_of_any_size, st.sampled_from([(6, 12, 24), (4, 8, 16, 32), (16,)]))
+def test_torch_and_numpy_give_rois_the_same_level(corners: list[tuple[float, ...]], strides: tuple[int, ...]) -> None:
+    rois = np.array([(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners], np.float32)
+    found = pooling.roi_levels(rois, strides)
+    assert roi_levels(torch.from_numpy(rois), strides).tolist() == found.tolist()
+    for (x1, y1, x2, y2), level in zip(rois.astype(float).tolist(), found.tolist(), strict=True):
+        exact = math.log2(max(math.sqrt((x2 - x1) * (y2 - y1)), 1e-4) / 224 * 16 / strides[0])
+        assert abs(min(max(math.floor(exact), 0), len(strides) - 1) - level) <= (abs(exact - round(exact)) < 1e-4)
+
+
+def test_a_roi_of_224_px_is_pooled_from_stride_16_and_one_twice_as_large_from_the_next_level() -> None:
+    sides = np.array([10, 111, 112, 223, 224, 447, 448, 5000], np.float32)
+    rois = np.stack([sides * 0, sides * 0, sides, sides], axis=1)
+    assert pooling.roi_levels(rois, (4, 8, 16, 32)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert pooling.roi_levels(rois, (16,)).tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_each_roi_is_pooled_from_the_map_of_its_level_in_torch_and_numpy_alike(pool: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 3, 400 // stride, 400 // stride, generator=draw) for stride in TOY.strides]
+    sides = torch.tensor([20.0, 90, 170, 380])
+    rois = [torch.stack([sides * 0, sides * 0 + 3, sides, sides], dim=1), torch.zeros(0, 4), sides.new_ones(0, 4)][:2]
+    found = pool_levels(pool, maps, rois, TOY.strides, 3)
+    own = [own_map[0].numpy() for own_map in maps]
+    expected = pooling.pool_rois(own, rois[0].numpy(), TOY.strides, 3, pool)
+    assert pooling.roi_levels(rois[0].numpy(), TOY.strides).tolist() == [0, 0, 1, 2]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+    single = torch.cat([torch.zeros(1, 1), rois[0][3:]], dim=1)
+    np.testing.assert_allclose(found[3:], POOLS[pool](maps[2], single, 1 / 24, 3), atol=1e-6)
+
+
+def test_targets_of_the_stage_are_those_of_all_levels_anchors(scene: Path) -> None:
+    params, targets = load_params(scene / "params.yaml"), AnchorTargets(scene / "data/anchor_targets")
+    per_location = len(params.anchors.ratios) * len(params.anchors.scales)
+    first, second, third = (height * width * per_location for height, width in SIZES)
+    for entry, gt in ((Entry("a"), gt_boxes("a")), (Entry("a", 1), gt_boxes("a", mirrored=True))):
+        own = targets[entry]
+        assert own.anchors == first + second + third
+        # Of 16 px on the first level, 32 px on the second, 64 px on the third; gt boxes have 32 and 36 px.
+        assert len(own.fg) and ((own.fg >= first) & (own.fg < first + second)).all()
+        anchors = grid_anchors(grid_centres(*SIZES[1], 12), grid_shapes(32, params.anchors.ratios, [1.0]))[
+            own.fg - first
+        ]
+        np.testing.assert_allclose(decode_anchors(own.deltas, gt[own.matched_gt]), anchors, atol=1e-3)
+        assert own.bg.min() < first <= own.bg.max() < first + second, "those of 64 px stick out of the image"
+
+
+def gradients(step: nn.Module, batch: Batch) -> list[Tensor]:
+    step.zero_grad()
+    sum(step(batch).values()).backward()  # type: ignore[union-attr]
+    return [weight.grad.clone() for weight in step.parameters() if weight.grad is not None]
+
+
+def test_anchors_drawn_from_images_of_two_sizes_meet_their_own_outputs_in_padded_maps(scene: Path) -> None:
+    params, draw = load_params(scene / "params.yaml"), torch.Generator().manual_seed(0)
+    rpn = new_rpn(TOY, params.anchors, params.rpn)
+    rpn.initialise(draw)
+    step, sizes = RPNStep(rpn, params.rpn, None, TOY), [(HEIGHT, WIDTH), (90, 70)]
+    maps = [[torch.randn(4, *cells, generator=draw) for cells in TOY.sizes(*size)] for size in sizes]
+    samples = []
+    for own in maps:
+        count = sum(level[0].numel() for level in own) * rpn.per_location
+        chosen = torch.randperm(count, generator=draw)[:40]
+        samples.append(AnchorSample(chosen[:15], chosen[15:], torch.randn(15, 4, generator=draw)))
+
+    def batch(which: list[int]) -> Batch:
+        own = [[level.numpy() for level in maps[index]] for index in which]
+        views = Views([Entry("a")] * len(which), [sizes[i] for i in which], maps=stacked(own))
+        return Batch(views, [samples[i] for i in which], [], [], [], [0] * 3)
+
+    both, first, second = (gradients(step, batch(which)) for which in ([0, 1], [0], [1]))
+    for whole, one, other in zip(both, first, second, strict=True):
+        torch.testing.assert_close(whole, (one + other) / 2, rtol=1e-4, atol=1e-6)
+
+
+def stacked(maps: list[list[np.ndarray]]) -> tuple[Tensor, ...]:
+    """The maps of some images, padded with zeros to those of the largest."""
+    levels = []
+    for level in zip(*maps, strict=True):
+        high, wide = (max(own.shape[axis] for own in level) for axis in (1, 2))
+        padded = [np.pad(own, ((0, 0), (0, high - own.shape[1]), (0, wide - own.shape[2]))) for own in level]
+        levels.append(torch.from_numpy(np.stack(padded)))
+    return tuple(levels)
+
+
+def test_proposals_and_objectness_are_of_all_levels_and_maps_are_stored_one_a_level(scene: Path) -> None:
+    params, draw = load_params(scene / "params.yaml"), torch.Generator().manual_seed(0)
+    trunk = new_trunk(params.backbone)
+    trunk.initialise(draw)
+    rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
+    rpn.initialise(draw)
+    entries = [Entry("a"), Entry("a", 1)]
+    folder = scene / "maps"
+    with torch.inference_mode(), ChunkedWork(folder, ["a"]) as work:
+        writer = MapWriter(work, "maps", len(TOY.levels))
+        maps = maps_of(trunk, ImageViews(ResizedImages(scene / "data/resize")).load(entries))
+        for _ in work.through(work.missing):
+            of_entries = zip(*(level.numpy() for level in maps), strict=True)
+            writer.add(dict(zip(entries, of_entries, strict=True)), (HEIGHT, WIDTH))
+        (found, _) = Proposer(rpn, anchor_grid(params.anchors, TOY), ProposalRule(-1, 1.0, 5000, 0.0))(
+            maps, [(HEIGHT, WIDTH)] * 2, [(1.0, 1.0)] * 2
+        )
+    assert [level.shape for level in found.objectness] == list(SIZES)
+    assert len(found.boxes) > SIZES[0][0] * SIZES[0][1]
+    assert sorted(path.name for path in folder.glob("*.npz")) == [
+        "maps-00000.npz",
+        "maps_level1-00000.npz",
+        "maps_level2-00000.npz",
+    ]
+    stored = FeatureMaps(folder)
+    assert len(stored) == 2
+    read = MapViews(stored).load(entries)
+    assert read.maps is not None and read.sizes == [(HEIGHT, WIDTH)] * 2
+    assert all(torch.equal(one, other) for one, other in zip(read.maps, maps, strict=True))
+
+
+def test_inspect_shows_the_anchors_of_each_level(scene: Path) -> None:
+    graph = read_declared_graph(scene)
+    command = graph.commands["anchor_targets"]
+    tiles = panels_of(command, scene, entry_of(command, scene, "a"), score=0.5, graph=graph)
+    captions = [tile.caption for tile in tiles]
+    for level, stride in enumerate((6, 12, 24)):
+        high, wide = SIZES[level]
+        own = [caption for caption in captions if f"level {level}, stride {stride}: " in caption]
+        assert len(own) == 5, "centres, a location, fg, ignored and bg"
+        assert f"{wide} x {high} locations, {stride} px apart" in own[0]
+
+
+def test_check_data_judges_the_anchors_of_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    overlay = {"dataset": {"reader": "voc", "voc": {"train": ["train"], "test": ["test"]}}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(apply_overlay(params, overlay)))
+    plant("voc", tmp_path / "data/raw")
+    lines: list[str] = []
+    check_data(None, None, Path("check.png"), lines.append)
+    assert any("a location, every 6 and 12 and 24 px" in line for line in lines)
+
+
+def test_a_head_of_levels_takes_their_common_depth(scene: Path) -> None:
+    params = load_params(scene / "params.yaml")
+    head = new_head(TOY, 3, params.roi_head).eval()
+    assert head.fc6.in_features == 4 * params.roi_head.output_size**2
