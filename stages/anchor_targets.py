@@ -1,7 +1,7 @@
 """Assign each training image's anchors to gt boxes: which are fg, with their deltas, and which are bg.
 
 Writes fg_anchors.parquet, one row a fg anchor; the bg as packed bits in npz shards; images.parquet, the index. These
-are assignments: the 256 anchors of an iteration are drawn from them at load time. An image's mirror has its own.
+are assignments: the 256 anchors of an iteration are drawn from them at load time. Each view of an image has its own.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ def anchor_targets(stage: Stage) -> None:
                     sizes[0],
                 )
             writer.add(assigned, len(gt[image_id][0]))
-    stage.log(
-        f"{count_text(writer.fg_count, 'fg anchor')} in {count_text(len(images), 'image')}"
-        + (" and their mirrors" if stage.params.base.mirror else "")
-    )
+    stage.log(f"{count_text(writer.fg_count, 'fg anchor')} in {images.described(stage.params.base.mirror)}")
 
 
 if __name__ == "__main__":

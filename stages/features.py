@@ -1,4 +1,4 @@
-"""Run step 2's trunk once over every training image and its mirror; steps 3 and 4 read the maps in place of images.
+"""Run step 2's trunk once over every view of the training images; steps 3 and 4 read the maps in place of images.
 
 Writes the maps as npz shards and images.parquet, the index.
 """

@@ -1,4 +1,4 @@
-"""Run the blocks of the trunk that are never trained once over every training image and its mirror.
+"""Run the blocks of the trunk that are never trained once over every view of the training images.
 
 Whatever trains the other blocks, in steps 1 and 2 and jointly, or runs them over all training images then starts from
 these maps in place of images. Where `features.keep_frozen_blocks` is false or no block is frozen, nothing is kept and

@@ -46,8 +46,7 @@ def proposals(stage: Stage) -> None:
         for entries in work.through(found):
             for entry, boxes, scores in entries:
                 writer.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
-    written = f"{count_text(writer.count, 'proposal')} in {count_text(len(images), 'image')}"
-    stage.log(written + (" and their mirrors" if stage.params.base.mirror else ""))
+    stage.log(f"{count_text(writer.count, 'proposal')} in {images.described(stage.params.base.mirror)}")
 
 
 def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:

@@ -14,6 +14,7 @@ from pipeline.artifacts.image_views import Entry, views_of
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
+from pipeline.words import count_text
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class ResizedImages:
     def scales(self) -> int:
         """At how many scales each of the images is stored."""
         return max((entry.scale + 1 for entry in self._infos), default=1)
+
+    def described(self, mirror: bool) -> str:
+        """How many images in which views, in words."""
+        scales = f" at {self.scales} scales" if self.scales > 1 else ""
+        return count_text(len(self), "image") + scales + (" and their mirrors" if mirror else "")
 
     def views(self, mirror: bool) -> tuple[int, ...]:
         """The views of each image, and their mirrors if wanted."""

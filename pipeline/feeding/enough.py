@@ -7,7 +7,7 @@ from pipeline.errors import InputError
 
 
 def check_enough(views: int, batch: int, stage: str) -> None:
-    """Whether an iteration of `batch` views can be made of so many, an image and its mirror being two.
+    """Whether an iteration of `batch` views can be made of so many, an image and its mirror being two, at each scale.
 
     Raises:
         InputError: it cannot.

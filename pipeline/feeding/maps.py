@@ -1,4 +1,4 @@
-"""Maps of every training image and its mirror: computed once and written to shards, and read in place of images.
+"""Maps of every view of the training images: computed once and written to shards, and read in place of images.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width.
 """
@@ -21,7 +21,6 @@ from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews, MapViews, Views, ViewSource
 from pipeline.progress import track
 from pipeline.stage import Stage
-from pipeline.words import count_text
 
 
 def write_maps(
@@ -58,7 +57,7 @@ def write_maps(
                     )
                 of_entries = zip(*(level.cpu().numpy() for level in stored), strict=True)
                 writer.add(dict(zip(views.entries, of_entries, strict=True)), views.sizes[0])
-    stage.log(f"maps of {count_text(len(ids), 'image')}" + (" and their mirrors" if stage.params.base.mirror else ""))
+    stage.log(f"maps of {images.described(stage.params.base.mirror)}")
 
 
 def views_by_scale(source: ViewSource, ids: Sequence[str], views: Sequence[int]) -> Iterator[list[Views]]:

@@ -62,6 +62,7 @@ def test_resize_stores_each_scale_once_and_boxes_scale_and_turn_with_it(project:
     images, gt = ResizedImages(project.data / "resize", "train"), GroundTruth(project.data / "resize")
     assert (len(images), images.views(True), images.views(False)) == (IMAGES, (0, 1, 2, 3), (0, 2))
     assert list(images.entries(True)) == ENTRIES
+    assert images.described(True) == f"{IMAGES} images at 2 scales and their mirrors"
     assert ResizedImages(project.data / "resize", "test").views(True) == (0, 1)
     for image in images:
         shown = [Entry(image.image_id, view) for view in (0, 1, 2, 3)]
