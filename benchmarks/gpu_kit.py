@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KIT, LIMIT = "kit.json", 60_000_000
 ALREADY_THERE = (
     *("torch", "torchvision", "accelerate", "safetensors", "pyarrow", "pandas", "numpy", "opencv-python"),
-    *("psutil", "tqdm", "typer", "matplotlib", "pytest", "packaging", "setuptools"),
+    *("psutil", "tqdm", "typer", "pytest", "packaging", "setuptools"),
 )
 """Distributions, with what these bring; opencv-python by any of its names."""
 BROUGHT = (

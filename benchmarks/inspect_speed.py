@@ -120,7 +120,7 @@ def _write_maps(folder: Path, prefix: str, ids: list[str], seen: tuple[bool, ...
     with ChunkedWork(folder, ids) as work:
         writer = MapWriter(work, prefix)
         for image_id in work.through(ids):
-            writer.add({Entry(image_id, mirrored): [values] for mirrored in seen}, (_HEIGHT, _WIDTH))
+            writer.add({Entry(image_id, int(mirrored)): [values] for mirrored in seen}, (_HEIGHT, _WIDTH))
 
 
 def _write_proposals(path: Path, ids: list[str], seen: tuple[bool, ...], count: int) -> None:

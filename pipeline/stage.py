@@ -144,7 +144,7 @@ def run_stage(
         _fail(name, f"out of memory ({' '.join(str(error).split())[:120]}); {_less_memory(params, name)}")
     except Stopped as stopped:
         ignore_signals()
-        print(f"{name}: {stopped}; the next run resumes from it", file=sys.stderr, flush=True)
+        print(f"{name}: {stopped}; the next run resumes from there", file=sys.stderr, flush=True)
         _end(stopped.status)
     _end(0)
 

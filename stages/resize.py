@@ -26,7 +26,7 @@ def resize(stage: Stage) -> None:
     images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
     all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
-    check_names(rows)
+    check_names(rows, 2 * len(scales_of(stage.params.resize)))
     with ChunkedWork(stage.out, list(rows), stage.log) as work:
         shards = work.shards("pixels")
         image_table = work.table("images.parquet", schemas.RESIZED_IMAGES)

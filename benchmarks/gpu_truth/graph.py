@@ -119,15 +119,17 @@ def run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -
     """Each stage as soon as those that it reads have ended well; `done` gets the seconds of each that does. After one
     that does not, or when it is too late, none is started."""
     waiting, running = needs(), dict[str, tuple[subprocess.Popen[bytes], float]]()
-    while running or not too_late.is_set():
-        for name in [name for name, own in waiting.items() if own <= done.keys() and not too_late.is_set()]:
+    has_failed = False
+    while running or not (has_failed or too_late.is_set()):
+        ready = [name for name, own in waiting.items() if own <= done.keys()]
+        for name in [] if has_failed or too_late.is_set() else ready:
             del waiting[name]
             running[name] = (_start(folder, commands()[name]), time.monotonic())
         for name, (process, began) in list(running.items()):
             if process.poll() is not None:
                 del running[name]
                 if process.returncode != 0:
-                    too_late.set()
+                    has_failed = True
                 else:
                     done[name] = time.monotonic() - began
         if not running and not any(own <= done.keys() for own in waiting.values()):

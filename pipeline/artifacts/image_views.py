@@ -80,8 +80,8 @@ def entry_named(name: str) -> Entry:
     return Entry(found["image_id"], int(found["view"] or 1)) if found else Entry(name)
 
 
-def check_names(image_ids: Iterable[str]) -> None:
-    """Whether the names of all entries are apart.
+def check_names(image_ids: Iterable[str], views: int) -> None:
+    """Whether the names of all entries are apart, where an image has so many views at most.
 
     Raises:
         InputError: an image is named as a view of another.
@@ -89,7 +89,7 @@ def check_names(image_ids: Iterable[str]) -> None:
     ids = set(image_ids)
     for image_id in sorted(ids):
         other = entry_named(image_id)
-        if other.view and other.image_id in ids:
+        if 0 < other.view < views and other.image_id in ids:
             raise InputError(
                 f"image {image_id!r} has the name of view {other.view} of image {other.image_id!r}; rename its file"
             )

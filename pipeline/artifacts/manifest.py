@@ -23,7 +23,7 @@ from pipeline.errors import InputError
 MANIFEST = "manifest.json"
 
 FORMAT = 1
-"""To be raised with every change of what stages write which the schemas of the tables do not show."""
+"""To be raised where an older manifest, or what stages write beside tables, can no longer be read."""
 
 _SHARD = ".npz"
 # `load_part` compares these when it reads them, so that no large file is read twice for its checksum.

@@ -215,7 +215,7 @@ class ImageRows:
         return int(self._file.metadata.num_rows)
 
     def count_entries(self, images: int) -> int:
-        """How many views of so many images there are, as far as the table tells; those without rows count too."""
+        """How many views of so many images there are, as far as the table shows; those without rows count too."""
         column, metadata = self._file.schema_arrow.get_field_index("view"), self._file.metadata
         last = (metadata.row_group(group).column(column).statistics.max for group in range(metadata.num_row_groups))
         return images * count_views(max(last, default=0))

@@ -56,7 +56,7 @@ def _places(header: bytes) -> list[tuple[int, int, str]]:
         }
         return sorted((start, end, part_of(name)) for name, (start, end) in spans.items() if 0 <= start <= end)
     except (AttributeError, IndexError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError("the header tells no places") from error
+        raise ValueError("the header gives no places") from error
 
 
 def _feed(sha256: hashlib._Hash, file: BinaryIO, size: int) -> None:

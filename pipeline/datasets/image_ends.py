@@ -1,7 +1,7 @@
 """Whether an image file holds all its bytes: decoders fill what is missing with gray, and some say nothing.
 
 The end is found from the lengths that the file itself tells, so nothing is decoded and little is read. A file whose
-bytes are all there can still be damaged inside. Pillow tells of a missing end only while it decodes, which
+bytes are all there can still be damaged inside. Pillow reports a missing end only while it decodes, which
 takes some fifty times as long.
 """
 

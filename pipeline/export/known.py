@@ -25,10 +25,16 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
         form: one of `FORMATS`.
 
     Raises:
-        InputError: its RoI pooling, backbone, way of resizing or one of its heads is unknown to the format.
+        InputError: its RoI pooling, backbone, number of levels, way of resizing or one of its heads is unknown to the
+            format.
     """
     params = bundle.settings.params
-    _, rpn, head = bundle.parts
+    trunk, rpn, head = bundle.parts
+    if form == "torchvision" and len(trunk.layout.levels) > 1:
+        raise InputError(
+            f"{bundle.folder}: {params.backbone.name} has maps of several levels, which --format torchvision does not "
+            "export; give --format onnx"
+        )
     backbones = _ONNX_BACKBONES if form == "onnx" else tuple(BACKBONES)
     asked: tuple[tuple[str, str | type, tuple[str | type, ...]], ...] = (
         ("roi_head.pool", params.roi_head.pool, _POOLINGS),

@@ -163,7 +163,9 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
     layout = trunk.layout
     if len(layout.levels) > 1:
         # Theirs takes the best anchors of each level before NMS, this project's those of all levels.
-        raise InputError(f"{source}: {settings.backbone} has maps of several levels; export it with frcnn export onnx")
+        raise InputError(
+            f"{source}: {settings.backbone} has maps of several levels; export the bundle with --format onnx"
+        )
     trunk.out_channels = layout.channels  # type: ignore[assignment]
     trunk.register_forward_hook(_by_name)
     anchors = ExactAnchors(settings.anchors, layout)

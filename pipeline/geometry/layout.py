@@ -43,7 +43,8 @@ class MapLayout:
 
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
-        sides = np.array([height, width])
+        # A trunk pads what is thinner, see `pipeline.detector.trunk.at_least_a_cell`.
+        sides = np.maximum([height, width], self.least_side)
         return tuple((int(high), int(wide)) for high, wide in (level.cells(sides) for level in self.levels))
 
     @property

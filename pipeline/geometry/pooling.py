@@ -16,7 +16,10 @@ _SAMPLES = 2  # on each axis of a bin, as the detector's RoIAlign takes
 
 
 def roi_levels(rois: np.ndarray, strides: Sequence[int]) -> np.ndarray:
-    """(R,) int64: the level that each of (R, 4) RoIs, px, is pooled from; one twice as large, from a level further."""
+    """(R,) int64: the level that each of (R, 4) RoIs, px, is pooled from; one twice as large, from a level further.
+
+    Each stride is twice the one before.
+    """
     sides = (rois[:, 2:] - rois[:, :2]).astype(np.float64)
     side = np.sqrt(np.maximum(sides.prod(axis=1), 1e-9))
     wanted = np.log2(side * (CANONICAL_STRIDE / CANONICAL_SIDE / strides[0]))

@@ -17,7 +17,7 @@ from pipeline.words import count_text
 
 def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placement) -> Iterator[str]:
     """Lines on training images that the RPN learns nothing from, and on images of any split thinner than a stride."""
-    stride, shapes = placement.layout.strides[0], grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
+    stride, shapes = placement.layout.least_side, grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
     thin = {key: count for key, count in checked.sizes.items() if min(key[1:]) < stride}
     if thin:
         height, width = min((key[1:] for key in thin), key=min)
@@ -45,6 +45,8 @@ def any_anchor(checked: Checked, params: Params, placement: Placement) -> bool:
     sizes = [key[1:] for key in checked.sizes if key[0] == "train"]
     if params.rpn.images_without_gt == "drop":
         sizes = np.unique(checked.gt.of("train").sizes, axis=0).tolist()
+    drop = params.rpn.images_without_gt == "drop"
+    sizes += [(height, width) for has_gt, height, width in sorted(checked.extra_sizes) if has_gt or not drop]
     shapes = grid_shapes(params.anchors.base_size, params.anchors.ratios, params.anchors.scales)
     return not sizes or bool(_have_anchors(np.array(sizes, np.int32), shapes, placement).any())
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.image_views import check_names
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Finding, Split
 from pipeline.datasets.completeness import shortcomings
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.reading import read_dataset
-from pipeline.datasets.resizing import resized_size
+from pipeline.datasets.resizing import resized_size, scales_of
 from pipeline.datasets.root_check import faults_by_kind
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
@@ -78,6 +79,7 @@ class Checked:
         decoded: whether each image was decoded, as `resize` does.
         remarks: lines on what was passed over.
         sizes: images of each split and H, W after resizing, px.
+        extra_sizes: the same of train images at `resize.extra_sides`: whether one has a trainable box, and H, W.
     """
 
     classes: tuple[str, ...]
@@ -92,6 +94,7 @@ class Checked:
     decoded: bool
     remarks: Sequence[str] = ()
     sizes: dict[tuple[Split, int, int], int] = field(default_factory=dict)
+    extra_sizes: frozenset[tuple[bool, int, int]] = frozenset()
 
     @property
     def stops(self) -> int:
@@ -128,14 +131,18 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
     """
     faults = Faults(keep=True)
     images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
-    dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes)
+    extra_sizes, ids = set[tuple[bool, int, int]](), list[str]()
+    dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes, extra_sizes, ids)
     for clause in faults_by_kind(root):
         with faults.going_on():
             raise InputError(f"{root}: {clause}")
     with faults.going_on():
         dataset = read_dataset(root, params.model_copy(update={"findings": never_stopping(params.findings)}), faults)
         source = track(dataset.images, "check-data", total=0)
-        gt = _collect(_decoded(root, source, faults) if decode else source, resize, images, without, sizes)
+        source = _decoded(root, source, faults) if decode else source
+        gt = _collect(source, resize, images, without, sizes, extra_sizes, ids)
+    with faults.going_on():
+        check_names(ids, 2 * len(scales_of(resize)))
     if len(faults.lines) == 1 and not images:
         raise InputError(faults.lines[0])
     # Without classes, which are at fault themselves, every object is of an unknown one.
@@ -157,6 +164,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
         decode,
         dataset.remarks,
         sizes=dict(sizes),
+        extra_sizes=frozenset(extra_sizes),
     )
 
 
@@ -173,6 +181,8 @@ def _collect(
     images: Counter[Split],
     without: Counter[Split],
     sizes: Counter[tuple[Split, int, int]],
+    extra_sizes: set[tuple[bool, int, int]],
+    ids: list[str],
 ) -> DatasetBoxes:
     boxes = [np.zeros((0, 4), np.float32)]
     labels, trainable = [np.zeros(0, np.int16)], [np.zeros(0, np.bool_)]
@@ -184,6 +194,10 @@ def _collect(
         images[image.split] += 1
         sizes[image.split, height, width] += 1
         without[image.split] += not kept.any()
+        ids.append(image.image_id)
+        if image.split == "train":
+            more = [resized_size(image.height, image.width, own) for own in scales_of(resize)[1:]]
+            extra_sizes.update((bool(kept.any()), *size) for size in more)
         boxes.append(image.boxes * scale)
         labels.append(image.labels)
         trainable.append(kept)

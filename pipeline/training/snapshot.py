@@ -76,6 +76,9 @@ class Snapshot:
 
 def _together(tensors: Sequence[Tensor], ends: Sequence[int], device: torch.device) -> Tensor | None:
     """A copy of all of them in one block of the GPU's memory; None where it has no room."""
+    # Of what torch has set aside itself training takes again in its next iteration.
+    if torch.cuda.mem_get_info(device)[0] < ends[-1]:
+        return None
     try:
         block = torch.empty(ends[-1], dtype=torch.uint8, device=device)
     except torch.OutOfMemoryError:

@@ -242,7 +242,7 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
 
 
 def picture(chart: AnyChart, caption: str) -> Picture:
-    """The chart as a PNG of at most 150 kB whose bytes depend on nothing but what it shows."""
+    """The chart as a PNG, of at most 150 kB where one of `_SCALES` allows it; equal bytes on one machine."""
     spec = {**_spec(chart), "config": _PLAIN | {"view": {"stroke": None}}}
     for scale in _SCALES:
         drawn = np.frombuffer(vl_convert.vegalite_to_png(spec, scale=scale), np.uint8)

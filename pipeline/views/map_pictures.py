@@ -73,7 +73,7 @@ def features_picture(command: StageCommand, root: Path, wanted: Sequence[str] | 
         return encode_photo(contact_sheet(kept, 2), f"{command.stage}: keeps no maps, images are read")
     for entry in chosen:
         if entry not in maps:
-            raise InputError(f"{folder}: no map of {entry.name}; name another image or repro features")
+            raise InputError(f"{folder}: no map of {entry.name}; name another image or dvc repro {command.stage}")
         pixels, _ = enlarged(images.pixels(entry), TILE_SIDE)
         tiles.append(Tile(pixels, entry.caption))
         levels = len(maps[entry])

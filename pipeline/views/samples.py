@@ -76,7 +76,9 @@ class _Index:
         """The image's row of images.parquet, of one of the views that are stored."""
         rows = self._images[image_id, view]
         if not len(rows["split"]):
-            raise InputError(f"{self.folder / 'images.parquet'}: no image {image_id!r}; name one of its image_id")
+            raise InputError(
+                f"{self.folder / 'images.parquet'}: no image {Entry(image_id, view).name!r}; name one of its image_id"
+            )
         return {name: values[0] for name, values in rows.items()}
 
     def gt(self, entry: Entry, width: float) -> FlaggedGtBoxes:

@@ -15,6 +15,7 @@ from pipeline.detector.rpn import RPNHead
 from pipeline.errors import InputError
 from pipeline.export.files import export_torchvision
 from pipeline.export.onnx import export_onnx
+from tests.layouts import TOY
 from tests.parity.comparison import params_of, random_parts
 
 EXPORTS = {"onnx": (export_onnx, "net.onnx"), "torchvision": (export_torchvision, "net.safetensors")}
@@ -101,3 +102,13 @@ def test_a_backbone_that_is_added_is_not_exported_before_its_graph_was_compared(
         added, "onnx", tmp_path
     )
     assert len(export_torchvision(added, tmp_path / "net.safetensors")) == 2  # read by this project, which has it
+
+
+def test_several_levels_are_not_written_for_torchvision_which_could_not_be_loaded(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    trunk, rpn, head = bundle.parts
+    trunk.layout = TOY
+    with pytest.raises(InputError, match="has maps of several levels, which --format torchvision does not export"):
+        export_torchvision(Bundle(bundle.folder, bundle.settings, (trunk, rpn, head)), tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())

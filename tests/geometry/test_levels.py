@@ -41,7 +41,7 @@ from pipeline.views.stored_anchors import decode_anchors
 from stages.anchor_targets import anchor_targets
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import plant
-from tests.layouts import TOY, register_toy
+from tests.layouts import TOY, ToyTrunk, register_toy
 from tests.views.scene import HEIGHT, WIDTH, gt_boxes, write_scene
 
 RATIOS, SCALES = (0.5, 1.0), (1.0, 1.5)
@@ -73,9 +73,16 @@ def scene(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize("size", [(5, 100), (100, 23), (24, 24), (7, 13), (47, 50)])
+def test_a_layout_has_the_sizes_of_the_maps_also_of_what_is_thinner_than_a_stride(size: tuple[int, int]) -> None:
+    trunk = ToyTrunk(frozen_blocks=0, ceil_pool=False)
+    maps = trunk(torch.zeros(1, 3, *size))
+    assert tuple(tuple(level.shape[2:]) for level in maps) == TOY.sizes(*size)
+
+
 def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_numpy_alike() -> None:
     assert TOY.sizes(HEIGHT, WIDTH) == SIZES
-    assert TOY.sizes(5, 100) == ((1, 16), (1, 8), (1, 4))  # thinner than a stride
+    assert TOY.sizes(5, 100) == ((4, 16), (2, 8), (1, 4))  # padded to the coarsest stride, as a trunk pads it
     expected = [
         ((x + 0.5) * stride, (y + 0.5) * stride, ratio, (16 * scale * stride / 6) ** 2)
         for stride, (height, width) in zip((6, 12, 24), SIZES, strict=True)

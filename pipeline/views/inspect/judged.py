@@ -48,7 +48,7 @@ class Judged:
 
 
 def judged_detections(request: PanelRequest) -> Judged:
-    """The detections of the request image, of a detect stage or of the one that an evaluate stage judged."""
+    """The detections of the requested image, of a detect stage or of the one that an evaluate stage judged."""
     is_detect = request.command.module == "detect"
     folder = request.folder if is_detect else request.root / request.command.input("detections")
     evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if is_detect else request.command

@@ -1,4 +1,4 @@
-"""What is request of a panel: a stage, an image, and from which score on detections are shown."""
+"""What a panel is to show: a stage, an image, and from which score on detections are shown."""
 
 from __future__ import annotations
 
