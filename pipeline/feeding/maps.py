@@ -88,7 +88,21 @@ def maps_of(trunk: Trunk | None, views: Views) -> Maps:
         maps = tuple(level.float().to(dtype) for level in views.maps)
         return trunk.trained(maps) if trunk else maps
     assert trunk is not None and views.images is not None
-    return trunk(trunk.normalise(views.images, views.sizes))
+    maps = trunk(trunk.normalise(views.images, views.sizes))
+    _check_layout(trunk, maps, views.images)
+    return maps
+
+
+def _check_layout(trunk: Trunk, maps: Maps, images: Tensor) -> None:
+    """Anchors come from the layout alone: where a trunk makes other maps they would be those of other cells."""
+    height, width = images.shape[2:]
+    own = [(level.shape[1], *level.shape[2:]) for level in maps]
+    expected = [(trunk.layout.channels, *size) for size in trunk.layout.sizes(height, width)]
+    if own != expected:
+        raise InputError(
+            f"{type(trunk).__name__}: its maps of an image of {height} x {width} px are {own} (channels, height, "
+            f"width), its layout says {expected}; correct the trunk, or its layout in pipeline/geometry/backbones.py"
+        )
 
 
 def trunk_source(stage: Stage, images: ResizedImages) -> ViewSource:

@@ -8,6 +8,7 @@ Shapes: H, W image height, width; Fh, Fw feature map height, width.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,19 @@ class MapLayout:
 
     levels: tuple[Level, ...]
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: there is no level, strides do not ascend, or depths differ, which heads that run on every level
+                cannot take.
+        """
+        if not self.levels or any(a >= b for a, b in itertools.pairwise(self.strides)):
+            raise ValueError(
+                f"levels of strides {self.strides}: give the finest first, each coarser than the one before"
+            )
+        if len({level.channels for level in self.levels}) > 1:
+            raise ValueError(f"levels of {[level.channels for level in self.levels]} channels: give all the same")
+
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
         # A trunk pads what is thinner, see `pipeline.detector.trunk.at_least_a_cell`.
@@ -63,13 +77,8 @@ class MapLayout:
 
     @property
     def channels(self) -> int:
-        """The depth that all maps have, as heads need it that run on every level.
-
-        Raises:
-            ValueError: they differ.
-        """
-        (channels,) = {level.channels for level in self.levels}
-        return channels
+        """The depth that all maps have."""
+        return self.levels[0].channels
 
     @property
     def least_side(self) -> int:

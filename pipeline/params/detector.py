@@ -22,9 +22,11 @@ class BackboneParams(Section):
     @model_validator(mode="after")
     def _pretraining_is_for_the_tiny_trunk(self) -> BackboneParams:
         if self.weights == "pretrain" and self.name != "tiny":
-            raise ValueError("weights 'pretrain' exist for the tiny trunk only; use file or torchvision")
+            others = "file or torchvision" if self.name == "vgg16" else "file or random"
+            raise ValueError(f"weights 'pretrain' exist for the tiny trunk only; use {others}")
         if self.weights == "torchvision" and self.name != "vgg16":
-            raise ValueError("weights 'torchvision' exist for vgg16 only; use pretrain, file or random")
+            others = "pretrain, file or random" if self.name == "tiny" else "file or random"
+            raise ValueError(f"weights 'torchvision' exist for vgg16 only; use {others}")
         return self
 
 

@@ -25,10 +25,12 @@ from pipeline.detector.anchors import AnchorGrid, KeptAnchors
 from pipeline.detector.network import Proposer
 from pipeline.detector.roi_pooling import POOLS, pool_levels, roi_levels
 from pipeline.detector.rpn import ProposalRule
+from pipeline.errors import InputError
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
 from pipeline.geometry import pooling
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
+from pipeline.geometry.layout import Level, MapLayout
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.stage import Stage
@@ -78,6 +80,21 @@ def test_a_layout_has_the_sizes_of_the_maps_also_of_what_is_thinner_than_a_strid
     trunk = ToyTrunk(frozen_blocks=0, ceil_pool=False)
     maps = trunk(torch.zeros(1, 3, *size))
     assert tuple(tuple(level.shape[2:]) for level in maps) == TOY.sizes(*size)
+
+
+def test_a_layout_of_levels_that_heads_cannot_take_is_refused() -> None:
+    for levels in ((), (Level(12, 4), Level(6, 4)), (Level(6, 4), Level(6, 4)), (Level(6, 4), Level(12, 8))):
+        with pytest.raises(ValueError, match="give"):
+            MapLayout(levels)
+
+
+def test_a_trunk_whose_maps_are_not_those_of_its_layout_is_refused() -> None:
+    trunk, views = ToyTrunk(frozen_blocks=0, ceil_pool=False), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
+    assert len(maps_of(trunk, views)) == 3
+    for layout in (MapLayout((Level(6, 4), Level(12, 4))), MapLayout((Level(6, 4), Level(12, 4), Level(48, 4)))):
+        trunk.layout = layout
+        with pytest.raises(InputError, match="its layout says"):
+            maps_of(trunk, views)
 
 
 def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_numpy_alike() -> None:

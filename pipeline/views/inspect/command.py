@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.datasets.file_names import shortened_name
 from pipeline.errors import InputError
+from pipeline.params.file import load_params
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Artifact, find_artifact, read_declared_graph
 from pipeline.views.inspect.summary import summary_lines
@@ -66,7 +67,10 @@ def inspect_artifact(
 
         if not shows_images(command):
             raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
-        tiles = panels_of(command, root, entry_of(command, root, image), score=score, graph=graph)
+        entry = entry_of(command, root, image)
+        if entry.mirrored and not load_params(root / "params.yaml", ["base"]).base.mirror:
+            raise InputError(f"{image}: base.mirror is false, so that {command.stage} has no mirrors")
+        tiles = panels_of(command, root, entry, score=score, graph=graph)
         sheet = contact_sheet(tiles, 3 if len(tiles) > 4 else 2, title=f"{command.stage}: {artifact.purpose}")
         data = encode_png(sheet, command.stage, _COMPRESSION).data
     name = shortened_name(re.sub(r"[^A-Za-z0-9_.-]", "_", image or ""))
