@@ -20,7 +20,10 @@ from pipeline.preflight.anchor_fit import Placement, shape_iou
 lengths = st.lists(st.floats(0.1, 8), min_size=1, max_size=3)
 sides = st.integers(1, 90)
 levels = st.builds(Level, stride=st.sampled_from([2, 6, 8, 12, 16, 24]), channels=st.just(1), round_up=st.booleans())
-layouts = st.builds(MapLayout, st.lists(levels, min_size=1, max_size=3).map(tuple))
+by_stride = st.lists(levels, min_size=1, max_size=3, unique_by=lambda level: level.stride).map(
+    lambda own: tuple(sorted(own, key=lambda level: level.stride))
+)
+layouts = st.builds(MapLayout, by_stride)
 
 
 def every_anchor(
