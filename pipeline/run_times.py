@@ -1,5 +1,5 @@
-"""When each stage last ran, with which version, and what it took. Kept beside DVC's own notes, as it is no part of any
-artifact."""
+"""When each stage last ran, with which version, and what it took. Stored in DVC's own
+temporary folder, since it belongs to no artifact."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ SECTIONS = (
         "whole",
         330,
         "the whole graph once with the schedule of voc6_vgg16: seconds a stage, mAP, peak memory",
-        {"seconds": "two hundred, of which the starts of processes are half"},
+        {"seconds": "200, half of them to start processes"},
         always=False,
     ),
 )

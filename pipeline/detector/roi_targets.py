@@ -1,4 +1,4 @@
-"""What proposals are to learn: which are fg, which bg, of which gt box, and the deltas that take them there.
+"""What the RoI head learns from proposals: which are fg or bg, their matched gt box, and the deltas to it.
 
 Shapes: B images; P proposals, G gt boxes, N = P + G candidates of one image; R RoIs, drawn from the candidates of all.
 """
@@ -50,7 +50,7 @@ class Candidates:
 @dataclass(frozen=True)
 class RoITargets:
     """Of each image its `rois` (R_b, 4); of all RoIs together `labels` (R,) int64, class, 0 bg, -1 ignored, `deltas`
-    (R, 4), not normalised, of which those of the fg mean something, and `fg` (F,) int64, which rows are fg."""
+    (R, 4), not normalised and meaningful for fg rows only, and `fg` (F,) int64, the indices of the fg rows."""
 
     rois: list[Tensor]
     labels: Tensor

@@ -24,7 +24,7 @@ class Level:
     Attributes:
         stride: pixels from one cell to the next; the first cell's centre lies at half a stride.
         channels: depth of the map.
-        round_up: whether a side that is no multiple of the stride is rounded up to one.
+        round_up: whether the number of cells is rounded up where a side is not a multiple of the stride.
     """
 
     stride: int

@@ -27,7 +27,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     """
     check_repository(root)
     if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # of which DVC would not name the line
+        read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
     refuse_if_held(root)
     prepare_environment(root)
     for line in filter(None, (version_change(root), slow_precision(root))):

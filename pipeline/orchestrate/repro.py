@@ -24,7 +24,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     check_data_places(Path(os.path.relpath(root)))
     check_repository(root)
     if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # of which DVC would not name the line
+        read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
     with hold_workspace(root) as lock:
         for line in filter(None, (version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)

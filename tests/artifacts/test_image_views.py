@@ -1,4 +1,4 @@
-"""The table of views: names, captions, seeds, and what is stored of which."""
+"""The table of views: names, captions, seeds, and which views are stored."""
 
 from __future__ import annotations
 

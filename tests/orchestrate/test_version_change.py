@@ -1,4 +1,4 @@
-"""A project that another version has run is told once which stages rerun for it; a fresh clone and an edit are not."""
+"""A project last run by another version reports which stages rerun; a fresh clone and an edit report nothing."""
 
 from __future__ import annotations
 
