@@ -1,8 +1,9 @@
 """The docs name every stage, column and parameter, and show the defaults and readers that the files have.
 
-Defaults are those of pipeline/presets/default.yaml: a preset applied to params.yaml does not make the docs wrong. After a
-change of a preset or of dvc.yaml, `python tests/test_docs.py` rewrites what can be generated in docs/parameters.md: the
-defaults, the stages that read a section and the tables of the presets. Meanings are written by hand.
+Defaults are those of pipeline/presets/default.yaml: a preset applied to params.yaml does not make the docs wrong.
+After a change of a preset or of dvc.yaml, `python tests/test_docs.py` rewrites what can be generated in
+docs/parameters.md: the defaults, the stages that read a section and the tables of the presets. Meanings are written
+by hand.
 """
 
 from __future__ import annotations
