@@ -21,7 +21,7 @@ from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, our_loop, step_of
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.views import MapViews
-from pipeline.params.training import Schedule
+from pipeline.params.schedule import Schedule
 from pipeline.training.steps import HeadStep, RPNStep
 from stages.features import features
 

@@ -30,7 +30,8 @@ from pipeline.detector.network import FasterRCNN
 from pipeline.export.files import export_bundle, load_exported
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from tests.parity.comparison import Differences, detect_with_ours, detect_with_theirs, differences
 
 Found = list[tuple[Tensor, Tensor, Tensor]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.geometry.backbones import VGG16
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 
 Size = tuple[int, int]
 

@@ -40,7 +40,7 @@ from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.launcher import for_inference, launch
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
 
 NAME = "inference_time"

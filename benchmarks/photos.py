@@ -24,7 +24,7 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.build import initial_rpn, load_trunk
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from pipeline.presets.apply import preset_params
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage

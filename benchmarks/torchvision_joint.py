@@ -34,7 +34,8 @@ from pipeline.launcher import launch
 from pipeline.metrics.coco_ap import coco_metrics
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from pipeline.training.order import EpochOrder
 from pipeline.training.run import entries_of
 

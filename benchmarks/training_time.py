@@ -35,7 +35,7 @@ from pipeline.detector.rpn import ProposalRule
 from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import ImageViews, MapViews, ViewSource
 from pipeline.launcher import launch
-from pipeline.params.training import Schedule
+from pipeline.params.schedule import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
 from pipeline.training.batches import AnchorSampler, BatchLoader, RoISampler, put_anchors_together

@@ -17,14 +17,12 @@ from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.detector import (
-    AnchorParams,
-    BackboneParams,
-    DetectParams,
-    ProposalTargetParams,
-    RoIHeadParams,
-    RPNParams,
-)
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.detect import DetectParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 

@@ -12,7 +12,7 @@ from pipeline.detector.arithmetic import set_determinism, set_tf32
 from pipeline.device import gpu_or_cpu, has_gpu
 from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
-from pipeline.params.training import Base
+from pipeline.params.base import Base
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.artifacts.manifest import MANIFEST
 from pipeline.detector.processor import has_amx
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "cv2")
 """Modules that results depend on. By these names, as cv2 comes from a distribution of any of several names."""

@@ -17,7 +17,8 @@ from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.data_folder import check_data_folder
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
-from pipeline.params.file import Params, load_params
+from pipeline.params.reading import Params, read_sections
+from pipeline.params.section import Section
 from pipeline.run_key import run_key
 from pipeline.run_times import record_run
 from pipeline.stopping import Stopped, end_with_parent, handle_signals, ignore_signals
@@ -76,6 +77,7 @@ def run_stage(
     work: Callable[[Stage], None],
     *,
     about: str | None,
+    sections: Mapping[str, type[Section]],
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
     resumable: bool = False,
@@ -85,6 +87,7 @@ def run_stage(
     Args:
         work: computes the stage and writes into `Stage.out`.
         about: the stage module's docstring, shown by --help.
+        sections: the blocks of params.yaml that a command may name, and their models.
         inputs, optional: option name to help text; each takes a path.
         resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
 
@@ -112,7 +115,7 @@ def run_stage(
         _refuse_ranks(os.environ)
         if _RUN_BY_DVC in os.environ:
             check_data_folder(arguments.out.parent, _root())
-        params = load_params(arguments.params_file, arguments.params.split(","))
+        params = read_sections(arguments.params_file, sections, arguments.params.split(","))
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():
             if path is not None and not path.exists():

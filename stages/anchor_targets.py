@@ -17,6 +17,10 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import anchor_grid, map_layout
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
+from pipeline.params.anchor_targets import AnchorTargetParams
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
@@ -58,4 +62,15 @@ def anchor_targets(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(anchor_targets, about=__doc__, inputs={"resize": "folder of the resize stage"}, resumable=True)
+    run_stage(
+        anchor_targets,
+        about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "anchors": AnchorParams,
+            "anchor_targets": AnchorTargetParams,
+        },
+        inputs={"resize": "folder of the resize stage"},
+        resumable=True,
+    )

@@ -13,6 +13,9 @@ from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
 from pipeline.launcher import launch
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.initial import InitParams
 from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
@@ -68,6 +71,11 @@ if __name__ == "__main__":
     run_stage(
         backbone,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "init": InitParams,
+        },
         inputs={
             "weights": "linked weights folder (data/weights); may be empty",
             "detector": "linked folder of a trained detector (data/initial_detector); may be empty",

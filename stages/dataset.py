@@ -13,6 +13,8 @@ from pipeline.datasets.findings import count_findings, summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.root_check import check_tree
 from pipeline.datasets.shapes import ShapesOptions, generate_shapes
+from pipeline.params.base import Base
+from pipeline.params.dataset import DatasetParams
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
@@ -90,4 +92,12 @@ def _expected(stage: Stage) -> int:
 
 
 if __name__ == "__main__":
-    run_stage(dataset, about=__doc__, inputs={"raw": "linked data root (data/raw); may be empty for generated data"})
+    run_stage(
+        dataset,
+        about=__doc__,
+        sections={
+            "base": Base,
+            "dataset": DatasetParams,
+        },
+        inputs={"raw": "linked data root (data/raw); may be empty for generated data"},
+    )

@@ -27,6 +27,12 @@ from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
 from pipeline.launcher import for_inference, launch
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.detect import DetectParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
@@ -103,6 +109,14 @@ if __name__ == "__main__":
     run_stage(
         detect,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "anchors": AnchorParams,
+            "rpn": RPNParams,
+            "roi_head": RoIHeadParams,
+            "detect": DetectParams,
+        },
         inputs={
             "resize": "folder of the resize stage",
             "trunk": "folder of the stage that trained the head's trunk",

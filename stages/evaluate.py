@@ -22,6 +22,7 @@ from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import VocAP, voc_ap
+from pipeline.params.evaluate import EvaluateParams
 from pipeline.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
@@ -151,6 +152,9 @@ if __name__ == "__main__":
     run_stage(
         evaluate,
         about=__doc__,
+        sections={
+            "evaluate": EvaluateParams,
+        },
         inputs={
             "dataset": "folder of the dataset stage",
             "resize": "folder of the resize stage",

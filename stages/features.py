@@ -9,6 +9,9 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import load_trunk
 from pipeline.feeding.maps import maps_of, trunk_source, write_maps
 from pipeline.launcher import for_inference, launch
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.features import FeatureParams
 from pipeline.stage import Stage, run_stage
 
 
@@ -25,6 +28,11 @@ if __name__ == "__main__":
     run_stage(
         features,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "features": FeatureParams,
+        },
         inputs={
             "resize": "folder of the resize stage",
             "frozen_features": "folder of the frozen_features stage",

@@ -17,6 +17,15 @@ from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_t
 from pipeline.detector.rpn import ProposalRule
 from pipeline.feeding.maps import trunk_source
 from pipeline.launcher import launch
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.finetune_joint import JointParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.proposals import ProposalParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
+from pipeline.params.solver import SolverParams
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
@@ -65,6 +74,17 @@ if __name__ == "__main__":
     run_stage(
         finetune_joint,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "anchors": AnchorParams,
+            "rpn": RPNParams,
+            "proposals": ProposalParams,
+            "proposal_targets": ProposalTargetParams,
+            "roi_head": RoIHeadParams,
+            "solver": SolverParams,
+            "finetune_joint": JointParams,
+        },
         inputs={
             "resize": "folder of the resize stage",
             "frozen_features": "folder of the frozen_features stage",

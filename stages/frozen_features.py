@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.features import FeatureParams
 from pipeline.stage import Stage, run_stage
 
 if TYPE_CHECKING:
@@ -49,6 +52,11 @@ if __name__ == "__main__":
     run_stage(
         frozen_features,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "features": FeatureParams,
+        },
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
         resumable=True,
     )

@@ -27,6 +27,8 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.build import matching_rule
 from pipeline.detector.roi_head import normalise_deltas
 from pipeline.detector.roi_targets import Candidates, GtBoxes, RoITargets, assign_rois, find_candidates
+from pipeline.params.base import Base
+from pipeline.params.proposal_targets import ProposalTargetParams
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 
@@ -109,5 +111,9 @@ if __name__ == "__main__":
     run_stage(
         proposal_targets,
         about=__doc__,
+        sections={
+            "base": Base,
+            "proposal_targets": ProposalTargetParams,
+        },
         inputs={"resize": "folder of the resize stage", "proposals": "folder of a proposals stage"},
     )

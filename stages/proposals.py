@@ -26,6 +26,11 @@ from pipeline.feeding.maps import maps_of, trunk_source, views_by_scale
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.views import MapViews
 from pipeline.launcher import for_inference, launch
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.proposals import ProposalParams
+from pipeline.params.rpn import RPNParams
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
@@ -109,6 +114,13 @@ if __name__ == "__main__":
     run_stage(
         proposals,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "anchors": AnchorParams,
+            "rpn": RPNParams,
+            "proposals": ProposalParams,
+        },
         inputs={"resize": "folder of the resize stage", "rpn": "folder of the stage that trained the RPN"},
         optional={
             "trunk": "after step 1: folder of the stage that trained the trunk",

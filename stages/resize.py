@@ -13,6 +13,8 @@ from pipeline.artifacts.image_views import Entry, check_names
 from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb, scales_of
+from pipeline.params.base import Base
+from pipeline.params.resize import ResizeParams
 from pipeline.progress import track
 from pipeline.stage import Stage, run_stage
 from pipeline.words import count_text
@@ -66,6 +68,10 @@ if __name__ == "__main__":
     run_stage(
         resize,
         about=__doc__,
+        sections={
+            "base": Base,
+            "resize": ResizeParams,
+        },
         inputs={"dataset": "folder of the dataset stage", "raw": "linked data root (data/raw)"},
         resumable=True,
     )

@@ -17,7 +17,12 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
 from pipeline.launcher import launch
-from pipeline.params.training import Schedule
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.schedule import Schedule
+from pipeline.params.solver import SolverParams
+from pipeline.params.train_head_step4 import HeadStep4
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import BatchLoader, RoISampler
@@ -74,6 +79,14 @@ if __name__ == "__main__":
     run_stage(
         train_head,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "roi_head": RoIHeadParams,
+            "solver": SolverParams,
+            "train_head_step2": Schedule,
+            "train_head_step4": HeadStep4,
+        },
         inputs={"proposal_targets": "folder of a proposal_targets stage"},
         optional={
             "resize": "step 2: folder of the resize stage",

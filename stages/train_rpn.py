@@ -18,7 +18,13 @@ from pipeline.feeding.enough import check_anchors
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
 from pipeline.launcher import launch
-from pipeline.params.training import Schedule
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.rpn import RPNParams
+from pipeline.params.schedule import Schedule
+from pipeline.params.solver import SolverParams
+from pipeline.params.train_rpn_step3 import RPNStep3
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
 from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
@@ -64,6 +70,15 @@ if __name__ == "__main__":
     run_stage(
         train_rpn,
         about=__doc__,
+        sections={
+            "base": Base,
+            "backbone": BackboneParams,
+            "anchors": AnchorParams,
+            "rpn": RPNParams,
+            "solver": SolverParams,
+            "train_rpn_step1": Schedule,
+            "train_rpn_step3": RPNStep3,
+        },
         inputs={
             "anchor_targets": "folder of the anchor_targets stage",
             "backbone": "folder of the backbone stage",

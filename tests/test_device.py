@@ -17,7 +17,7 @@ from pipeline.device import gpu_model, gpu_or_cpu
 from pipeline.errors import InputError, is_out_of_memory
 from pipeline.gpus import is_gpu_meant
 from pipeline.launcher import launch
-from pipeline.params.training import Base
+from pipeline.params.base import Base
 from tests.conftest import ROOT
 
 CARD = "#!/bin/sh\necho '0, GPU-aaaa-1'\n"
@@ -137,7 +137,9 @@ def run_stage(folder: Path, code: str, **environment: str) -> subprocess.Complet
     )
 
 
-_IDLE = "from pipeline.stage import run_stage; run_stage(lambda stage: None, about=None, inputs={})"
+_IDLE = """from pipeline.params.base import Base
+from pipeline.stage import run_stage
+run_stage(lambda stage: None, about=None, sections={"base": Base}, inputs={})"""
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "PMI_SIZE"])

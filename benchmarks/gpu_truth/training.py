@@ -13,7 +13,7 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import MapViews
 from pipeline.launcher import launch
-from pipeline.params.training import Schedule
+from pipeline.params.schedule import Schedule
 from pipeline.training.batches import Batch, BatchLoader
 from pipeline.training.loop import train
 

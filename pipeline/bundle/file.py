@@ -24,7 +24,12 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params.detector import AnchorParams, BackboneParams, DetectParams, ResizeParams, RoIHeadParams, RPNParams
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.detect import DetectParams
+from pipeline.params.resize import ResizeParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 from pipeline.params.section import Count, Section
 
 BUNDLE_FILE = "bundle.json"

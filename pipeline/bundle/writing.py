@@ -25,8 +25,9 @@ from pipeline.bundle.file import (
     settings_text,
 )
 from pipeline.errors import InputError
-from pipeline.params.detector import ResizeParams
-from pipeline.params.file import SECTIONS, Params, load_params
+from pipeline.params.file import SECTIONS, load_params
+from pipeline.params.reading import Params
+from pipeline.params.resize import ResizeParams
 from pipeline.yaml_files import YamlError, read_yaml
 
 NETWORKS = {

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.params.detector import ResizeParams
+from pipeline.params.resize import ResizeParams
 
 
 def resized_size(height: int, width: int, params: ResizeParams) -> tuple[int, int]:

@@ -33,8 +33,9 @@ from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.detector import AnchorParams, ResizeParams
-from pipeline.params.file import Params
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.reading import Params
+from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Count, Fraction, PreNms, Section
 
 _ALL = 2**31 - 1

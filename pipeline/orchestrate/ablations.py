@@ -20,7 +20,8 @@ import pandas as pd
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.params.file import Params, check_params, load_params
+from pipeline.params.file import check_params, load_params
+from pipeline.params.reading import Params
 from pipeline.surroundings import check_repository
 from pipeline.yaml_files import EditedYaml, in_one_line, parse_yaml
 

@@ -1,79 +1,59 @@
-"""params.yaml, read in one place and checked: unknown keys, wrong types and impossible values end in one line.
+"""The whole of params.yaml: every section there is, and its model.
 
-A stage asks for the sections its command names and is given no other, so that no parameter can change a result without
-DVC knowing.
+Stages read their own sections alone (`pipeline.params.reading`), so that a new section, or a new key in one, reruns
+only the stages that have it. Stage `code`, which runs before all others, checks the whole file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_type_hints
-
-from pydantic import ValidationError
 
 from pipeline.errors import InputError
+from pipeline.params.anchor_targets import AnchorTargetParams
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.detector import (
-    AnchorParams,
-    AnchorTargetParams,
-    BackboneParams,
-    DetectParams,
-    EvaluateParams,
-    FeatureParams,
-    InitParams,
-    ProposalParams,
-    ProposalTargetParams,
-    ResizeParams,
-    RoIHeadParams,
-    RPNParams,
-)
+from pipeline.params.detect import DetectParams
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.params.features import FeatureParams
+from pipeline.params.finetune_joint import JointParams
+from pipeline.params.initial import InitParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.proposals import ProposalParams
+from pipeline.params.reading import Params, check_section, read_content
+from pipeline.params.resize import ResizeParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
+from pipeline.params.schedule import Schedule
 from pipeline.params.section import Section
-from pipeline.params.training import Base, HeadStep4, JointParams, RPNStep3, Schedule, SolverParams
-from pipeline.yaml_files import read_yaml
+from pipeline.params.solver import SolverParams
+from pipeline.params.train_head_step4 import HeadStep4
+from pipeline.params.train_rpn_step3 import RPNStep3
 
-
-class MissingSection(InputError, AttributeError):
-    """A stage was run without a section that it needs."""
-
-
-class Params:
-    """The sections a stage was given; asking for another is an error of the stage, not of the user."""
-
-    base: Base
-    dataset: DatasetParams
-    backbone: BackboneParams
-    init: InitParams
-    resize: ResizeParams
-    anchors: AnchorParams
-    anchor_targets: AnchorTargetParams
-    rpn: RPNParams
-    proposals: ProposalParams
-    proposal_targets: ProposalTargetParams
-    roi_head: RoIHeadParams
-    features: FeatureParams
-    solver: SolverParams
-    train_rpn_step1: Schedule
-    train_head_step2: Schedule
-    train_rpn_step3: RPNStep3
-    train_head_step4: HeadStep4
-    finetune_joint: JointParams
-    detect: DetectParams
-    evaluate: EvaluateParams
-
-    def __init__(self, sections: dict[str, Section]) -> None:
-        self.__dict__.update(sections)
-
-    def sections(self) -> dict[str, Section]:
-        """The sections it has, by name."""
-        return {name: section for name, section in self.__dict__.items() if isinstance(section, Section)}
-
-    def __getattr__(self, name: str) -> Any:
-        raise MissingSection(f"--params lacks section {name!r}; dvc.yaml has the stage's whole command")
-
-
-SECTIONS: dict[str, type[Section]] = get_type_hints(Params)
+SECTIONS: dict[str, type[Section]] = {
+    "base": Base,
+    "dataset": DatasetParams,
+    "backbone": BackboneParams,
+    "init": InitParams,
+    "resize": ResizeParams,
+    "anchors": AnchorParams,
+    "anchor_targets": AnchorTargetParams,
+    "rpn": RPNParams,
+    "proposals": ProposalParams,
+    "proposal_targets": ProposalTargetParams,
+    "roi_head": RoIHeadParams,
+    "features": FeatureParams,
+    "solver": SolverParams,
+    "train_rpn_step1": Schedule,
+    "train_head_step2": Schedule,
+    "train_rpn_step3": RPNStep3,
+    "train_head_step4": HeadStep4,
+    "finetune_joint": JointParams,
+    "detect": DetectParams,
+    "evaluate": EvaluateParams,
+}
 
 
 def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
@@ -82,12 +62,7 @@ def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
     Raises:
         InputError: the file is missing or no YAML mapping, or a section, key, type or value is wrong.
     """
-    path = Path(path)
-    try:
-        content = read_yaml(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run in the project's folder") from error
-    checked = check_params(content, path)
+    checked = check_params(read_content(path), path)
     for name in sections or ():
         if name not in SECTIONS:
             raise InputError(f"--params: no section {name!r}; there are {', '.join(SECTIONS)}")
@@ -105,27 +80,4 @@ def check_params(content: object, source: Path | str) -> dict[str, Section]:
     for name in content:
         if name not in SECTIONS:
             raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(SECTIONS)}")
-    checked = {}
-    for name, model in SECTIONS.items():
-        if name not in content:
-            raise InputError(f"{source}: section {name!r} is missing; restore it from the committed params.yaml")
-        try:
-            checked[name] = model.model_validate(content[name], strict=True)
-        except ValidationError as error:
-            raise InputError(f"{source}: {_first_fault(name, error)}") from error
-    return checked
-
-
-def _first_fault(section: str, error: ValidationError) -> str:
-    fault = error.errors()[0]
-    where = ".".join([section, *map(str, fault["loc"])])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown parameter {where}; docs/parameters.md lists them"
-    if fault["type"] == "missing":
-        return f"parameter {where} is missing; restore it from the committed params.yaml"
-    reason = fault["msg"].removeprefix("Value error, ")
-    message = f"parameter {where}: {reason[:1].lower()}{reason[1:]}"
-    if not isinstance(fault["input"], dict):
-        message += f", got {fault['input']!r}"
-    scalar = not isinstance(fault["input"], dict | list | NoneType)
-    return f"{message}; put it in quotes" if fault["type"] == "string_type" and scalar else message
+    return {name: check_section(name, model, content, source) for name, model in SECTIONS.items()}

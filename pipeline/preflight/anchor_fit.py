@@ -20,7 +20,8 @@ import numpy.typing as npt
 from pipeline.geometry.anchors import Floats
 from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import Integers, Level, MapLayout
-from pipeline.params.detector import AnchorTargetParams, BackboneParams
+from pipeline.params.anchor_targets import AnchorTargetParams
+from pipeline.params.backbone import BackboneParams
 
 _BLOCK = 4096  # boxes at a time: their arrays stay in the processor's cache
 

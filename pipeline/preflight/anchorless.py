@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.geometry.anchors import Floats, grid_shapes
-from pipeline.params.detector import AnchorParams
-from pipeline.params.file import Params
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
 from pipeline.words import count_text

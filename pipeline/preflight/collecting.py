@@ -20,7 +20,7 @@ from pipeline.datasets.resizing import resized_size, scales_of
 from pipeline.datasets.root_check import faults_by_kind
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
-from pipeline.params.detector import ResizeParams
+from pipeline.params.resize import ResizeParams
 from pipeline.progress import track
 
 _GENTLEST = ("keep", "fix", "drop")

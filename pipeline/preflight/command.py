@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.detector import ResizeParams
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
+from pipeline.params.resize import ResizeParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked, DatasetBoxes, check_dataset
 from pipeline.preflight.layouts import choose_reader, layout_hint

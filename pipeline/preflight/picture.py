@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.datasets.base import SPLITS
 from pipeline.geometry.anchors import Floats
-from pipeline.params.detector import AnchorParams
+from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.verdict import Verdict
 from pipeline.views.charts import COLOURS, KINDS, AnyChart, box_cloud, count_bars, kind_colour, picture

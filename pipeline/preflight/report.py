@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.datasets.base import SPLITS, Finding
 from pipeline.geometry.anchors import Floats
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked

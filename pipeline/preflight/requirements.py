@@ -9,8 +9,8 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.resizing import scales_of
 from pipeline.errors import InputError
 from pipeline.feeding.enough import check_anchors, check_enough, check_enough_with_gt
-from pipeline.params.file import Params
-from pipeline.params.training import Schedule
+from pipeline.params.reading import Params
+from pipeline.params.schedule import Schedule
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import any_anchor
 from pipeline.preflight.collecting import Checked

@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 
 from pipeline.geometry.anchors import Floats
-from pipeline.params.detector import ResizeParams
+from pipeline.params.resize import ResizeParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import DatasetBoxes
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.geometry.anchors import Floats, grid_shapes
-from pipeline.params.detector import AnchorParams
+from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
 from pipeline.preflight.collecting import DatasetBoxes

@@ -15,7 +15,8 @@ from pipeline.datasets.file_names import printable
 from pipeline.datasets.root_check import check_tree
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.file import Params, check_params, load_params
+from pipeline.params.file import check_params, load_params
+from pipeline.params.reading import Params
 from pipeline.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
 
 _PRESETS = Path(__file__).parent

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from pipeline.params.section import Section
 from pipeline.presets.apply import LINKED, preset_names, preset_params
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.graph import Graph, read_graph
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from pipeline.run_times import RunTime, read_runs
 from pipeline.views.command import StageCommand
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError
 from pipeline.feeding.prefetching import to_device
-from pipeline.params.training import Schedule, SolverParams
+from pipeline.params.schedule import Schedule
+from pipeline.params.solver import SolverParams
 from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.batches import Batch

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params.training import Pretrain
+from pipeline.params.backbone import Pretrain
 from pipeline.seeding import torch_generator
 from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled

@@ -14,8 +14,9 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.detector.convolution import weight_gradient_by
 from pipeline.feeding.enough import check_enough_with_gt
 from pipeline.feeding.prefetching import prefetch
-from pipeline.params.detector import RPNParams
-from pipeline.params.training import Schedule, SolverParams
+from pipeline.params.rpn import RPNParams
+from pipeline.params.schedule import Schedule
+from pipeline.params.solver import SolverParams
 from pipeline.stage import Stage
 from pipeline.training.batches import Batch
 from pipeline.training.loop import train

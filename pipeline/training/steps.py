@@ -23,7 +23,9 @@ from pipeline.detector.trunk import Maps, Trunk
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import pinned, to_device
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 from pipeline.training.batches import Batch, DrawnRoIs, put_anchors_together, put_rois_together
 
 Losses = dict[str, Tensor]

@@ -18,8 +18,8 @@ from pipeline.detector.losses import rpn_losses
 from pipeline.detector.operators import batched_nms, roi_pool
 from pipeline.detector.roi_align import roi_align
 from pipeline.detector.trunk import IMAGENET_MEAN
-from pipeline.params.detector import ResizeParams
-from pipeline.params.training import SolverParams
+from pipeline.params.resize import ResizeParams
+from pipeline.params.solver import SolverParams
 from pipeline.training.loop import make_optimiser
 from tests.errata.conftest import Page
 from tests.layouts import one_level

@@ -23,8 +23,9 @@ from pipeline.detector.operators import nms, roi_pool
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
-from pipeline.params.detector import ResizeParams
-from pipeline.params.file import Params, check_params
+from pipeline.params.file import check_params
+from pipeline.params.reading import Params
+from pipeline.params.resize import ResizeParams
 from pipeline.stage import Stage
 from stages.resize import resize
 from tests.errata.conftest import Page

@@ -16,7 +16,9 @@ from pipeline.detector.roi_head import RoIHead, normalise_deltas
 from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
 from pipeline.feeding.views import Views
-from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 from pipeline.training.batches import AnchorSample, Batch
 from pipeline.training.steps import JointStep
 from tests.errata.conftest import Page

@@ -13,10 +13,11 @@ from tests.conftest import ROOT
 
 _STAGE = """
 import sys
+from pipeline.params.file import SECTIONS
 from pipeline.stage import run_stage
 def work(stage):
     {statement}
-run_stage(work, about=None, inputs={{}})
+run_stage(work, about=None, sections=SECTIONS, inputs={{}})
 """
 _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9.00 GiB.\\nGPU 0 has ...')"
 

@@ -12,7 +12,8 @@ from pipeline.artifacts.weights import State
 from pipeline.build import load_head, load_rpn, load_trunk
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.rpn import ProposalRule
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from pipeline.training.loop import make_optimiser
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.conftest import Project

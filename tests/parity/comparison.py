@@ -17,7 +17,8 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk
 from pipeline.export.model import build_torchvision, settings_of, torchvision_state
-from pipeline.params.file import Params, check_params
+from pipeline.params.file import check_params
+from pipeline.params.reading import Params
 from tests.conftest import ROOT, apply_overlay
 
 SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 0.05

@@ -25,7 +25,7 @@ from pipeline.detector.vgg import VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle, load_exported
 from pipeline.geometry.backbones import VGGShape
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from tests.conftest import ROOT, TINY, Project
 from tests.parity.comparison import (
     Differences,

@@ -17,7 +17,7 @@ from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resized_size
 from pipeline.detector.boxes import decode, pairwise_iou
 from pipeline.detector.network import FasterRCNN
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from pipeline.pretrained import load_pretrained
 from tests.conftest import ROOT
 from tests.parity.comparison import (

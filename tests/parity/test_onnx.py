@@ -41,7 +41,8 @@ from pipeline.errors import InputError
 from pipeline.export.files import export_bundle
 from pipeline.export.onnx import export_onnx
 from pipeline.geometry.backbones import VGGShape
-from pipeline.params.file import Params, check_params
+from pipeline.params.file import check_params
+from pipeline.params.reading import Params
 from tests.conftest import ROOT, Project, apply_overlay
 from tests.layouts import register_toy
 from tests.parity import comparison

@@ -14,7 +14,7 @@ from pipeline.detector.boxes import pairwise_iou
 from pipeline.geometry.anchors import grid_shapes
 from pipeline.geometry.backbones import LAYOUTS, VGG16, layout_of
 from pipeline.geometry.layout import Level, MapLayout
-from pipeline.params.detector import BackboneParams
+from pipeline.params.backbone import BackboneParams
 from pipeline.preflight.anchor_fit import Placement, shape_iou
 
 lengths = st.lists(st.floats(0.1, 8), min_size=1, max_size=3)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.datasets.base import Split
 from pipeline.geometry.backbones import VGG16
-from pipeline.params.detector import AnchorParams
+from pipeline.params.anchors import AnchorParams
 from pipeline.params.file import load_params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import any_anchor, without_anchors

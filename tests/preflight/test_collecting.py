@@ -12,8 +12,8 @@ import pytest
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
-from pipeline.params.detector import ResizeParams
 from pipeline.params.file import load_params
+from pipeline.params.resize import ResizeParams
 from pipeline.preflight.collecting import check_dataset, never_stopping
 from pipeline.preflight.layouts import choose_reader, guess_reader
 from tests.conftest import ROOT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.params.detector import AnchorParams
+from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.preflight.verdict import judge_anchors

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from hypothesis import settings
 
-from pipeline.params.training import SolverParams
+from pipeline.params.solver import SolverParams
 from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.loop import Row, train

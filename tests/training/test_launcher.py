@@ -12,7 +12,7 @@ from pipeline.detector.arithmetic import set_determinism
 from pipeline.detector.backbone import build_trunk
 from pipeline.errors import InputError
 from pipeline.launcher import check_pool, for_inference, launch
-from pipeline.params.training import Base
+from pipeline.params.base import Base
 
 
 def base(deterministic: bool, precision: str = "float32") -> Base:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.params.training import Schedule
+from pipeline.params.schedule import Schedule
 from pipeline.training.batches import Batch, put_anchors_together, put_rois_together
 from pipeline.training.loop import train
 from pipeline.training.steps import HeadStep, RPNStep

@@ -13,8 +13,7 @@ from pipeline.build import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params.detector import BackboneParams
-from pipeline.params.training import Pretrain
+from pipeline.params.backbone import BackboneParams, Pretrain
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.pretrain import pretrain_trunk
 

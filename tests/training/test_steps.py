@@ -15,7 +15,9 @@ from pipeline.detector.roi_targets import GtBoxes
 from pipeline.detector.rpn import ProposalRule, RPNHead
 from pipeline.feeding.views import Views
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.detector import ProposalTargetParams, RoIHeadParams, RPNParams
+from pipeline.params.proposal_targets import ProposalTargetParams
+from pipeline.params.roi_head import RoIHeadParams
+from pipeline.params.rpn import RPNParams
 from pipeline.training.batches import AnchorSample, Batch, RoISample
 from pipeline.training.steps import HeadStep, JointStep, RPNStep
 from tests.layouts import one_level

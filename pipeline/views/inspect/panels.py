@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.errors import InputError
-from pipeline.params.file import Params, load_params
+from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.inspect.anchor_panels import anchor_panels

@@ -14,7 +14,7 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.file import Params
+from pipeline.params.reading import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import DeclaredGraph
 from pipeline.views.samples import NetworkImages

@@ -1,0 +1,14 @@
+"""The block `features` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipeline.params.section import Section
+
+
+class FeatureParams(Section):
+    """Which feature maps are stored, and how: float16, or float32 to keep them exact."""
+
+    dtype: Literal["float16", "float32"]
+    keep_frozen_blocks: bool

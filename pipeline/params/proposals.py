@@ -1,0 +1,18 @@
+"""The block `proposals` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipeline.params.section import Count, Fraction, NonNegative, PreNms, Section
+
+
+class ProposalParams(Section):
+    """Proposals for training the RoI head: the RPN's, or those in a file of another codebase."""
+
+    source: Literal["rpn", "file"]
+    pre_nms: PreNms
+    nms_iou: Fraction
+    post_nms: Count
+    min_size: NonNegative
+    mirrored: Literal["recomputed", "mirrored"]

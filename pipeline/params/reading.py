@@ -1,0 +1,140 @@
+"""Sections of params.yaml, read and checked: unknown keys, wrong types and impossible values end in one line.
+
+A stage is given the sections its command names and no other, so that no parameter can change a result without DVC
+knowing. It knows the models of its own sections alone; `pipeline.params.file` knows all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import InputError
+from pipeline.params.section import Section
+from pipeline.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from pipeline.params.anchor_targets import AnchorTargetParams
+    from pipeline.params.anchors import AnchorParams
+    from pipeline.params.backbone import BackboneParams
+    from pipeline.params.base import Base
+    from pipeline.params.dataset import DatasetParams
+    from pipeline.params.detect import DetectParams
+    from pipeline.params.evaluate import EvaluateParams
+    from pipeline.params.features import FeatureParams
+    from pipeline.params.finetune_joint import JointParams
+    from pipeline.params.initial import InitParams
+    from pipeline.params.proposal_targets import ProposalTargetParams
+    from pipeline.params.proposals import ProposalParams
+    from pipeline.params.resize import ResizeParams
+    from pipeline.params.roi_head import RoIHeadParams
+    from pipeline.params.rpn import RPNParams
+    from pipeline.params.schedule import Schedule
+    from pipeline.params.solver import SolverParams
+    from pipeline.params.train_head_step4 import HeadStep4
+    from pipeline.params.train_rpn_step3 import RPNStep3
+
+
+class MissingSection(InputError, AttributeError):
+    """A stage was run without a section that it needs."""
+
+
+class Params:
+    """The sections a stage was given; asking for another is an error of the stage, not of the user."""
+
+    if TYPE_CHECKING:
+        base: Base
+        dataset: DatasetParams
+        backbone: BackboneParams
+        init: InitParams
+        resize: ResizeParams
+        anchors: AnchorParams
+        anchor_targets: AnchorTargetParams
+        rpn: RPNParams
+        proposals: ProposalParams
+        proposal_targets: ProposalTargetParams
+        roi_head: RoIHeadParams
+        features: FeatureParams
+        solver: SolverParams
+        train_rpn_step1: Schedule
+        train_head_step2: Schedule
+        train_rpn_step3: RPNStep3
+        train_head_step4: HeadStep4
+        finetune_joint: JointParams
+        detect: DetectParams
+        evaluate: EvaluateParams
+
+    def __init__(self, sections: Mapping[str, Section]) -> None:
+        self.__dict__.update(sections)
+
+    def sections(self) -> dict[str, Section]:
+        """The sections it has, by name."""
+        return {name: section for name, section in self.__dict__.items() if isinstance(section, Section)}
+
+    def __getattr__(self, name: str) -> Any:
+        raise MissingSection(f"--params lacks section {name!r}; dvc.yaml has the stage's whole command")
+
+
+def read_sections(path: Path, models: Mapping[str, type[Section]], names: Sequence[str]) -> Params:
+    """Read the named sections of params.yaml and check them; nothing is said of the others.
+
+    Args:
+        models: of every section that may be named.
+
+    Raises:
+        InputError: the file is missing or no YAML mapping, or a section, key, type or value is wrong.
+    """
+    for name in names:
+        if name not in models:
+            raise InputError(f"--params: no section {name!r} here; there are {', '.join(models)}")
+    content = read_content(path)
+    return Params({name: check_section(name, models[name], content, path) for name in names})
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The sections of params.yaml as they stand, unchecked.
+
+    Raises:
+        InputError: the file is missing or no YAML mapping.
+    """
+    path = Path(path)
+    try:
+        content = read_yaml(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run in the project's folder") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold one block per stage; see the committed params.yaml")
+    return content
+
+
+def check_section(name: str, model: type[Section], content: Mapping[str, Any], source: Path | str) -> Section:
+    """One section of a parsed params.yaml.
+
+    Raises:
+        InputError: naming the first wrong parameter as `section.key`, its value and what is wrong with it.
+    """
+    if name not in content:
+        raise InputError(f"{source}: section {name!r} is missing; restore it from the committed params.yaml")
+    try:
+        return model.model_validate(content[name], strict=True)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_first_fault(name, error)}") from error
+
+
+def _first_fault(section: str, error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join([section, *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown parameter {where}; docs/parameters.md lists them"
+    if fault["type"] == "missing":
+        return f"parameter {where} is missing; restore it from the committed params.yaml"
+    reason = fault["msg"].removeprefix("Value error, ")
+    message = f"parameter {where}: {reason[:1].lower()}{reason[1:]}"
+    if not isinstance(fault["input"], dict):
+        message += f", got {fault['input']!r}"
+    scalar = not isinstance(fault["input"], dict | list | NoneType)
+    return f"{message}; put it in quotes" if fault["type"] == "string_type" and scalar else message
