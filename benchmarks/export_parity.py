@@ -22,7 +22,11 @@ from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import read_columns
-from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.detection import detection_rule, test_proposal_rule
+from pipeline.building.roi_head import load_head
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.bundle.writing import NETWORKS, write_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.detector.boxes import pairwise_iou

@@ -34,7 +34,9 @@ from benchmarks.photos import Photos, parser, prepared
 from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import load_head, load_rpn, load_trunk
+from pipeline.building.roi_head import load_head
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.launcher import for_inference, launch

@@ -23,7 +23,8 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import initial_rpn, load_trunk
+from pipeline.building.rpn import initial_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.params.reading import Params
 from pipeline.presets.apply import preset_params
 from pipeline.seeding import torch_generator

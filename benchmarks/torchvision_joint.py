@@ -28,7 +28,7 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import boxes_of, read_columns
-from pipeline.build import load_trunk
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.trunk import Trunk
 from pipeline.launcher import launch
 from pipeline.metrics.coco_ap import coco_metrics

@@ -30,7 +30,10 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
-from pipeline.build import anchor_grid, initial_rpn, load_trunk, new_trunk, pretrained_head
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.roi_head import pretrained_head
+from pipeline.building.rpn import initial_rpn
+from pipeline.building.trunk import load_trunk, new_trunk
 from pipeline.detector.rpn import ProposalRule
 from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import ImageViews, MapViews, ViewSource

@@ -14,7 +14,8 @@ from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, map_layout
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.layout import map_layout
 from pipeline.detector.boxes import encode
 from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.params.anchor_targets import AnchorTargetParams

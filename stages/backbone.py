@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
 from pipeline.launcher import launch

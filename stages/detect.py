@@ -20,7 +20,11 @@ from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import held_out_images
 from pipeline.artifacts.tables import Columns, box_columns, boxes_of
-from pipeline.build import anchor_grid, detection_rule, load_head, load_rpn, load_trunk, test_proposal_rule
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.detection import detection_rule, test_proposal_rule
+from pipeline.building.roi_head import load_head
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.network import Proposer, detect_in_maps
 from pipeline.detector.postprocess import to_original
 from pipeline.feeding.maps import maps_of

@@ -6,7 +6,7 @@ Writes the maps as npz shards and images.parquet, the index.
 from __future__ import annotations
 
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import load_trunk
+from pipeline.building.trunk import load_trunk
 from pipeline.feeding.maps import maps_of, trunk_source, write_maps
 from pipeline.launcher import for_inference, launch
 from pipeline.params.backbone import BackboneParams

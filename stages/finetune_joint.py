@@ -13,7 +13,10 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import anchor_grid, initial_rpn, load_head, load_rpn, load_trunk, pretrained_head
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.roi_head import load_head, pretrained_head
+from pipeline.building.rpn import initial_rpn, load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.rpn import ProposalRule
 from pipeline.feeding.maps import trunk_source
 from pipeline.launcher import launch

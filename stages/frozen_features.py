@@ -32,7 +32,7 @@ def frozen_features(stage: Stage) -> None:
         stage.log("keeps no maps (features.keep_frozen_blocks)")
         return
     # torch takes seconds to import, and is not needed where nothing is kept.
-    from pipeline.build import load_trunk
+    from pipeline.building.trunk import load_trunk
     from pipeline.feeding.maps import write_maps
     from pipeline.feeding.views import ImageViews
     from pipeline.launcher import for_inference, launch

@@ -24,7 +24,7 @@ from pipeline.artifacts.proposal_targets import (
 )
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import matching_rule
+from pipeline.building.matching import matching_rule
 from pipeline.detector.roi_head import normalise_deltas
 from pipeline.detector.roi_targets import Candidates, GtBoxes, RoITargets, assign_rois, find_candidates
 from pipeline.params.base import Base

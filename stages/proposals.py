@@ -17,7 +17,10 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import FeatureMaps, MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, load_rpn, load_trunk, map_layout
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.layout import map_layout
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.boxes import mirror
 from pipeline.detector.network import Proposer
 from pipeline.detector.rpn import ProposalRule

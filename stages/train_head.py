@@ -12,7 +12,9 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisation
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import load_head, load_trunk, map_layout, pretrained_head
+from pipeline.building.layout import map_layout
+from pipeline.building.roi_head import load_head, pretrained_head
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.roi_head import RoIHead
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource

@@ -13,7 +13,9 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import initial_rpn, load_rpn, load_trunk, map_layout
+from pipeline.building.layout import map_layout
+from pipeline.building.rpn import initial_rpn, load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.feeding.enough import check_anchors
 from pipeline.feeding.maps import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource

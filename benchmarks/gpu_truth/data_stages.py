@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.gpu_truth.bench import Bench
 from pipeline.artifacts.image_views import Entry
-from pipeline.build import load_trunk
+from pipeline.building.trunk import load_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.feeding.maps import as_stored, is_finite, maps_of

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.build import anchor_grid, detection_rule, test_proposal_rule
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.detection import detection_rule, test_proposal_rule
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb

@@ -19,7 +19,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import MODEL_FILE, State, restore, select_part
-from pipeline.build import channels_last, new_head, new_rpn, new_trunk
+from pipeline.building.memory_format import channels_last
+from pipeline.building.roi_head import new_head
+from pipeline.building.rpn import new_rpn
+from pipeline.building.trunk import new_trunk
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.trunk import Trunk

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from pipeline.artifacts.atomic import atomic_folder, write_text
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
-from pipeline.build import num_classes_of
+from pipeline.building.roi_head import num_classes_of
 from pipeline.bundle.file import (
     BUNDLE_FILE,
     SCHEMA,

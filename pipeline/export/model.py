@@ -23,7 +23,8 @@ from torchvision.models.detection.rpn import RPNHead as TorchvisionRPNHead
 from torchvision.ops.misc import Conv2dNormActivation
 
 from pipeline.artifacts.weights import State, restore
-from pipeline.build import anchor_grid, channels_last
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.memory_format import channels_last
 from pipeline.bundle.file import BundleParams
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import BACKBONES, build_trunk

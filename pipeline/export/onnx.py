@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.build import anchor_grid
+from pipeline.building.anchors import anchor_grid
 from pipeline.bundle.file import Bundle, BundleParams, Parts
 from pipeline.detector.anchors import joined
 from pipeline.detector.boxes import decode

@@ -8,7 +8,8 @@ import torch
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, load_trunk
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.matching import BG, FG, assign_anchors
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.build import matching_rule
+from pipeline.building.matching import matching_rule
 from pipeline.detector.anchors import AnchorGrid, KeptAnchors, joined
 from pipeline.detector.losses import roi_losses, rpn_losses
 from pipeline.detector.matching import BG, FG

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import load_part
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import NETWORKS, write_bundle
 from pipeline.errors import InputError

@@ -15,7 +15,8 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
-from pipeline.build import anchor_grid, new_trunk
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.trunk import new_trunk
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.stage import Stage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, PixelNormalisation
 from pipeline.detector import backbone
 from pipeline.detector.roi_head import RoIHead

@@ -27,7 +27,9 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
-from pipeline.build import new_head, new_rpn, new_trunk
+from pipeline.building.roi_head import new_head
+from pipeline.building.rpn import new_rpn
+from pipeline.building.trunk import new_trunk
 from pipeline.params.file import load_params
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from pipeline.artifacts.weights import State
-from pipeline.build import load_head, load_rpn, load_trunk
+from pipeline.building.roi_head import load_head
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.rpn import ProposalRule
 from pipeline.params.file import load_params

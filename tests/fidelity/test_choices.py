@@ -21,7 +21,7 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.detector import roi_pooling
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk

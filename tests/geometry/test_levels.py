@@ -20,7 +20,10 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps, MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import anchor_grid, new_head, new_rpn, new_trunk
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.roi_head import new_head
+from pipeline.building.rpn import new_rpn
+from pipeline.building.trunk import new_trunk
 from pipeline.detector.anchors import AnchorGrid, KeptAnchors
 from pipeline.detector.network import Proposer
 from pipeline.detector.roi_pooling import POOLS, pool_levels, roi_levels

@@ -10,7 +10,11 @@ import yaml
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
-from pipeline.build import anchor_grid, channels_last, detection_rule, new_head, new_rpn, test_proposal_rule
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.detection import detection_rule, test_proposal_rule
+from pipeline.building.memory_format import channels_last
+from pipeline.building.roi_head import new_head
+from pipeline.building.rpn import new_rpn
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectedBoxes
 from pipeline.detector.roi_head import RoIHead

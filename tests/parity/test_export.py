@@ -18,7 +18,9 @@ from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.build import load_head, load_rpn, load_trunk
+from pipeline.building.roi_head import load_head
+from pipeline.building.rpn import load_rpn
+from pipeline.building.trunk import load_trunk
 from pipeline.bundle.writing import NETWORKS
 from pipeline.detector import backbone
 from pipeline.detector.vgg import VGGTrunk

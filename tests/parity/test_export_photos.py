@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resized_size
 from pipeline.detector.boxes import decode, pairwise_iou

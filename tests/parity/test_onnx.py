@@ -19,8 +19,12 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import pipeline.export.onnx
-from pipeline import build
-from pipeline.build import anchor_grid, channels_last, detection_rule, new_head, new_trunk
+from pipeline.building import detection
+from pipeline.building.anchors import anchor_grid
+from pipeline.building.detection import detection_rule
+from pipeline.building.memory_format import channels_last
+from pipeline.building.roi_head import new_head
+from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import (
     Bundle,
     BundleParams,
@@ -112,7 +116,7 @@ def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
 
 
 def our_network(parts: Parts, params: BundleParams) -> FasterRCNN:
-    rule = build.test_proposal_rule(params.detect, params.detect.proposals)
+    rule = detection.test_proposal_rule(params.detect, params.detect.proposals)
     trunk, rpn, head = parts
     grid = anchor_grid(params.anchors, trunk.layout)
     return FasterRCNN(channels_last(trunk), rpn, head, grid, rule, detection_rule(params.detect))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from pipeline.build import new_trunk
+from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError

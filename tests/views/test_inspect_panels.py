@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.build import anchor_grid
+from pipeline.building.anchors import anchor_grid
 from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour

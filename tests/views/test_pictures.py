@@ -22,7 +22,7 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, deltas_of, read_columns
-from pipeline.build import anchor_grid
+from pipeline.building.anchors import anchor_grid
 from pipeline.detector.boxes import encode
 from pipeline.errors import InputError
 from pipeline.params.file import load_params

@@ -1,0 +1,26 @@
+"""The trunk that params.yaml describes, with or without the weights that a stage left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.weights import load_part, restore
+from pipeline.building.memory_format import channels_last
+from pipeline.detector.backbone import build_trunk
+
+if TYPE_CHECKING:
+    from pipeline.detector.trunk import Trunk
+    from pipeline.params.backbone import BackboneParams
+
+
+def new_trunk(params: BackboneParams) -> Trunk:
+    """A trunk without weights."""
+    return build_trunk(params.name, frozen_blocks=params.frozen_blocks, ceil_pool=params.ceil_pool)
+
+
+def load_trunk(folder: Path, params: BackboneParams) -> Trunk:
+    """The trunk that a stage left in `folder`, in evaluation mode."""
+    trunk = new_trunk(params)
+    restore(trunk, load_part(folder, "trunk"), folder)
+    return channels_last(trunk)
