@@ -22,7 +22,8 @@ from benchmarks.training_time import loader_of, our_loop, step_of
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.views import MapViews
 from pipeline.params.schedule import Schedule
-from pipeline.training.steps import HeadStep, RPNStep
+from pipeline.training.head_step import HeadStep
+from pipeline.training.rpn_step import RPNStep
 from stages.features import features
 
 NAME = "cached_maps"

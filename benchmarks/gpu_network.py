@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.detector.anchor_matching import assign_anchors
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import encode
-from pipeline.detector.losses import roi_losses, rpn_losses
-from pipeline.detector.matching import BG, FG, assign_anchors, match_proposals
+from pipeline.detector.matching import BG, FG
+from pipeline.detector.proposal_matching import match_proposals
+from pipeline.detector.proposals import ProposalRule, make_proposals
 from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.roi_losses import roi_losses
+from pipeline.detector.rpn import RPNHead
+from pipeline.detector.rpn_losses import rpn_losses
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Maps
 

@@ -24,7 +24,7 @@ from benchmarks.gpu_network import FULL, SMALL, Batch, Network, Setting, joint_l
 from pipeline.detector.arithmetic import full_float32, set_determinism
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectionRule
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
 
 # Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm
 # of a weight's gradient, float32 on a CPU differs by up to 4e-4, and factors rounded to TF32 by up to 2.9e-2. The

@@ -17,9 +17,11 @@ from torchvision.ops import box_iou
 
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, write_section
+from pipeline.detector.anchor_matching import assign_anchors
 from pipeline.detector.anchors import AnchorGrid, inside
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG, IGNORE, assign_anchors, match_proposals
+from pipeline.detector.matching import BG, FG, IGNORE
+from pipeline.detector.proposal_matching import match_proposals
 from tests.layouts import one_level
 
 RUNS = 41

@@ -34,17 +34,21 @@ from pipeline.building.anchors import anchor_grid
 from pipeline.building.roi_head import pretrained_head
 from pipeline.building.rpn import initial_rpn
 from pipeline.building.trunk import load_trunk, new_trunk
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
 from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import ImageViews, MapViews, ViewSource
 from pipeline.launcher import launch
 from pipeline.params.schedule import Schedule
 from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
-from pipeline.training.batches import AnchorSampler, BatchLoader, RoISampler, put_anchors_together
+from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.training.batches import BatchLoader
+from pipeline.training.head_step import HeadStep
+from pipeline.training.joint_step import JointStep
 from pipeline.training.loop import train
+from pipeline.training.roi_sampler import RoISampler
+from pipeline.training.rpn_step import RPNStep
 from pipeline.training.run import epoch_order
-from pipeline.training.steps import HeadStep, JointStep, RPNStep
 
 NAME = "training_time"
 ITERATIONS = {300: 3, 600: 2}

@@ -16,8 +16,9 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
+from pipeline.detector.anchor_matching import assign_anchors
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG, assign_anchors
+from pipeline.detector.matching import BG, FG
 from pipeline.params.anchor_targets import AnchorTargetParams
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams

@@ -25,8 +25,9 @@ from pipeline.building.detection import detection_rule, test_proposal_rule
 from pipeline.building.roi_head import load_head
 from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.network import Proposer, detect_in_maps
+from pipeline.detector.detecting import detect_in_maps
 from pipeline.detector.postprocess import to_original
+from pipeline.detector.proposer import Proposer
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews

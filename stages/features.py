@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.trunk import load_trunk
-from pipeline.feeding.maps import maps_of, trunk_source, write_maps
+from pipeline.feeding.maps import maps_of
+from pipeline.feeding.sources import trunk_source
+from pipeline.feeding.writing_maps import write_maps
 from pipeline.launcher import for_inference, launch
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base

@@ -17,8 +17,8 @@ from pipeline.building.anchors import anchor_grid
 from pipeline.building.roi_head import load_head, pretrained_head
 from pipeline.building.rpn import initial_rpn, load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.rpn import ProposalRule
-from pipeline.feeding.maps import trunk_source
+from pipeline.detector.proposals import ProposalRule
+from pipeline.feeding.sources import trunk_source
 from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
@@ -31,9 +31,12 @@ from pipeline.params.rpn import RPNParams
 from pipeline.params.solver import SolverParams
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
-from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
-from pipeline.training.steps import JointStep
+from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.training.batches import BatchLoader
+from pipeline.training.gt_source import GtSource
+from pipeline.training.joint_step import JointStep
+from pipeline.training.rpn_entries import entries_with_gt
+from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def finetune_joint(stage: Stage) -> None:
@@ -41,7 +44,6 @@ def finetune_joint(stage: Stage) -> None:
     params, schedule, seed = stage.params, stage.params.finetune_joint, stage.params.base.seed
     accelerator = launch(params.base, params.roi_head.pool)
     images = ResizedImages(stage.input("resize"), "train")
-    gt = GroundTruth(stage.input("resize"))
     trunk = load_trunk(_trunk_folder(stage), params.backbone)
     head = load_head(stage.input("head"), trunk.layout, params.roi_head)
     if schedule.init == "step4":
@@ -64,7 +66,8 @@ def finetune_joint(stage: Stage) -> None:
     order = epoch_order(sizes, schedule, seed, stage.name)
     source = trunk_source(stage, images)
     together = partial(put_anchors_together, layout=trunk.layout, per_location=rpn.per_location)
-    loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt, images=images)
+    gt = GtSource(GroundTruth(stage.input("resize")), images)
+    loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
 

@@ -33,8 +33,8 @@ def frozen_features(stage: Stage) -> None:
         return
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.trunk import load_trunk
-    from pipeline.feeding.maps import write_maps
     from pipeline.feeding.views import ImageViews
+    from pipeline.feeding.writing_maps import write_maps
     from pipeline.launcher import for_inference, launch
 
     accelerator = launch(stage.params.base)

@@ -25,8 +25,14 @@ from pipeline.artifacts.proposal_targets import (
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.matching import matching_rule
-from pipeline.detector.roi_head import normalise_deltas
-from pipeline.detector.roi_targets import Candidates, GtBoxes, RoITargets, assign_rois, find_candidates
+from pipeline.detector.roi_targets import (
+    Candidates,
+    GtBoxes,
+    RoITargets,
+    assign_rois,
+    find_candidates,
+    normalise_deltas,
+)
 from pipeline.params.base import Base
 from pipeline.params.proposal_targets import ProposalTargetParams
 from pipeline.progress import track

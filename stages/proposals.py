@@ -22,11 +22,13 @@ from pipeline.building.layout import map_layout
 from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
 from pipeline.detector.boxes import mirror
-from pipeline.detector.network import Proposer
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
+from pipeline.detector.proposer import Proposer
 from pipeline.exchange.importing import read_external_proposals, to_resized
-from pipeline.feeding.maps import maps_of, trunk_source, views_by_scale
+from pipeline.feeding.by_scale import views_by_scale
+from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
+from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews
 from pipeline.launcher import for_inference, launch
 from pipeline.params.anchors import AnchorParams

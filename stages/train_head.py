@@ -16,7 +16,7 @@ from pipeline.building.layout import map_layout
 from pipeline.building.roi_head import load_head, pretrained_head
 from pipeline.building.trunk import load_trunk
 from pipeline.detector.roi_head import RoIHead
-from pipeline.feeding.maps import trunk_source
+from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
 from pipeline.launcher import launch
 from pipeline.params.backbone import BackboneParams
@@ -27,9 +27,10 @@ from pipeline.params.solver import SolverParams
 from pipeline.params.train_head_step4 import HeadStep4
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import BatchLoader, RoISampler
+from pipeline.training.batches import BatchLoader
+from pipeline.training.head_step import HeadStep
+from pipeline.training.roi_sampler import RoISampler
 from pipeline.training.run import entries_of, epoch_order, run_training
-from pipeline.training.steps import HeadStep
 
 
 def train_head(stage: Stage) -> None:

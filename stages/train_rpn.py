@@ -16,8 +16,8 @@ from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
 from pipeline.building.rpn import initial_rpn, load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.feeding.enough import check_anchors
-from pipeline.feeding.maps import trunk_source
+from pipeline.feeding.enough_for_rpn import check_anchors
+from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
 from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
@@ -29,9 +29,11 @@ from pipeline.params.solver import SolverParams
 from pipeline.params.train_rpn_step3 import RPNStep3
 from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
-from pipeline.training.batches import AnchorSampler, BatchLoader, put_anchors_together
-from pipeline.training.run import entries_of, entries_with_gt, epoch_order, run_training
-from pipeline.training.steps import RPNStep
+from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.training.batches import BatchLoader
+from pipeline.training.rpn_entries import entries_with_gt
+from pipeline.training.rpn_step import RPNStep
+from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def train_rpn(stage: Stage) -> None:

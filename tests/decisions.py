@@ -36,10 +36,12 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
     """Anchors, matching, regions, proposals, NMS."""
     import torch
 
+    from pipeline.detector.anchor_matching import assign_anchors
     from pipeline.detector.anchors import AnchorGrid, inside
     from pipeline.detector.boxes import clip, intersection_over_own_area, pairwise_iou
-    from pipeline.detector.matching import assign_anchors, ignore_in_regions, match_proposals
+    from pipeline.detector.matching import ignore_in_regions
     from pipeline.detector.operators import batched_nms, nms
+    from pipeline.detector.proposal_matching import match_proposals
     from tests.layouts import one_level
 
     whole, part = (torch.from_numpy(boxes) for boxes in covering())

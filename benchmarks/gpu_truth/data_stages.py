@@ -13,9 +13,10 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.building.trunk import load_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
-from pipeline.feeding.maps import as_stored, is_finite, maps_of
+from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.views import ImageViews
+from pipeline.feeding.writing_maps import as_stored, is_finite
 from pipeline.launcher import for_inference, launch
 from pipeline.stage import Stage
 from stages import features as features_stage

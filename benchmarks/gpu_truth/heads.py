@@ -13,7 +13,7 @@ from benchmarks.training_time import loader_of, step_of
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.operators import nms
 from pipeline.detector.postprocess import DetectionRule
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
 from pipeline.feeding.prefetching import prefetch
 from pipeline.launcher import launch
 from pipeline.training.loop import train

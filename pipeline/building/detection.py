@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.detector.postprocess import DetectionRule
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
 
 if TYPE_CHECKING:
     from pipeline.params.detect import DetectParams

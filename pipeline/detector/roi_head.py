@@ -129,13 +129,6 @@ def _in_full_steps(pooled: Tensor) -> Tensor:
     return rows.flatten(1)
 
 
-def normalise_deltas(deltas: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(R, 4) deltas under the (C, 4) mean and std of their labels' classes; rows of label <= 0 become 0."""
-    labels = labels.long()
-    normalised = (deltas - mean[labels.clamp(min=0)]) / std[labels.clamp(min=0)]
-    return torch.where((labels > 0)[:, None], normalised, torch.zeros_like(normalised))
-
-
 def take_fc_layers(head: RoIHead, state: Mapping[str, Tensor]) -> bool:
     """Load fc6 and fc7 from a pre-trained classifier where the shapes match; False where they do not."""
     own = head.state_dict()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import FG, IGNORE, Matches, ignore_in_regions, match_proposals
+from pipeline.detector.matching import FG, IGNORE, Matches, ignore_in_regions
+from pipeline.detector.proposal_matching import match_proposals
 
 Draw = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Tensor]]
 """From the (N,) labels of each image's candidates, 1 fg, 0 bg, -1 ignored, to the indices drawn from each image, and
@@ -97,3 +98,10 @@ def assign_rois(candidates: Sequence[Candidates], gt: Sequence[GtBoxes], draw: D
     gt_labels = torch.cat([own.labels for own in gt])
     labels.index_copy_(0, fg, gt_labels[matched[fg]])
     return RoITargets(rois, labels, encode(boxes, gt_boxes[matched]), fg)
+
+
+def normalise_deltas(deltas: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(R, 4) deltas under the (C, 4) mean and std of their labels' classes; rows of label <= 0 become 0."""
+    labels = labels.long()
+    normalised = (deltas - mean[labels.clamp(min=0)]) / std[labels.clamp(min=0)]
+    return torch.where((labels > 0)[:, None], normalised, torch.zeros_like(normalised))

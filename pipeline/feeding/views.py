@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.maps import FeatureMaps
-from pipeline.artifacts.resized_images import ResizedImages
+if TYPE_CHECKING:
+    from pipeline.artifacts.image_views import Entry
+    from pipeline.artifacts.maps import FeatureMaps
+    from pipeline.artifacts.resized_images import ResizedImages
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pipeline.artifacts.image_views import views_of
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.resizing import scales_of
 from pipeline.errors import InputError
-from pipeline.feeding.enough import check_anchors, check_enough, check_enough_with_gt
+from pipeline.feeding.enough import check_enough
+from pipeline.feeding.enough_for_rpn import check_anchors, check_enough_with_gt
 from pipeline.params.reading import Params
 from pipeline.params.schedule import Schedule
 from pipeline.preflight.anchor_fit import Placement

@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.training.batches import Batch
+
+if TYPE_CHECKING:
+    from pipeline.training.batches import Batch
 
 
 def save_batch(folder: Path, stage: str, iteration: int, batch: Batch) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -15,14 +16,16 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError
 from pipeline.feeding.prefetching import to_device
-from pipeline.params.schedule import Schedule
-from pipeline.params.solver import SolverParams
 from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.bad_batch import save_batch
-from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.meter import Meter, NotFiniteError, Row
 from pipeline.training.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from pipeline.params.schedule import Schedule
+    from pipeline.params.solver import SolverParams
+    from pipeline.training.batches import Batch
 
 
 def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:

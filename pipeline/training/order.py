@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline.artifacts.image_views import Entry
 from pipeline.feeding.enough import check_enough
 from pipeline.seeding import numpy_generator
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.image_views import Entry
 
 
 class EpochOrder:

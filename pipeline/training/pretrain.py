@@ -6,19 +6,22 @@ Shapes: N crops in all, B of an iteration.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.detector.trunk import Trunk
 from pipeline.errors import InputError
-from pipeline.params.backbone import Pretrain
 from pipeline.seeding import torch_generator
 from pipeline.stopping import stop_if_requested, stop_requested
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from pipeline.detector.trunk import Trunk
+    from pipeline.params.backbone import Pretrain
 
 
 def pretrain_trunk(

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detector.losses import roi_losses, rpn_losses, smooth_l1
+from pipeline.detector.roi_losses import roi_losses
+from pipeline.detector.rpn_losses import rpn_losses
+from pipeline.detector.smooth_l1 import smooth_l1
 from pipeline.seeding import numpy_generator
 
 

@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.detector.anchor_matching import assign_anchors, match_anchors
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import (
-    BG,
-    FG,
-    IGNORE,
-    assign_anchors,
-    ignore_in_regions,
-    match_anchors,
-    match_proposals,
-)
+from pipeline.detector.matching import BG, FG, IGNORE, ignore_in_regions
+from pipeline.detector.proposal_matching import match_proposals
 from tests.layouts import one_level
 
 GT = torch.tensor([[0.0, 0, 10, 10]])

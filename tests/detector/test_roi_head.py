@@ -10,7 +10,8 @@ from torch.nn import functional
 from pipeline.detector.boxes import decode
 from pipeline.detector.operators import roi_pool
 from pipeline.detector.roi_align import roi_align
-from pipeline.detector.roi_head import Dropout, RoIHead, normalise_deltas, take_fc_layers
+from pipeline.detector.roi_head import Dropout, RoIHead, take_fc_layers
+from pipeline.detector.roi_targets import normalise_deltas
 from tests.layouts import one_level
 
 ROIS = torch.tensor([[0.0, 0, 40, 40], [16, 16, 90, 60], [5, 30, 64, 96]])

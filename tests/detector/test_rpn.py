@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.rpn import ProposalRule, RPNHead, candidate_proposals, make_proposals
+from pipeline.detector.proposals import ProposalRule, candidate_proposals, make_proposals
+from pipeline.detector.rpn import RPNHead
 from tests.layouts import one_level
 
 RULE = ProposalRule(pre_nms=-1, nms_iou=0.7, post_nms=300, min_size=16)

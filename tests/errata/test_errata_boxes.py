@@ -18,9 +18,11 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.datasets.resizing import resized_size
 from pipeline.detector.boxes import areas, clip, pairwise_iou
-from pipeline.detector.matching import BG, match_proposals
+from pipeline.detector.matching import BG
 from pipeline.detector.operators import nms, roi_pool
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.proposal_matching import match_proposals
+from pipeline.detector.proposals import ProposalRule, make_proposals
+from pipeline.detector.rpn import RPNHead
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.file import check_params

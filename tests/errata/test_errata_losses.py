@@ -10,17 +10,22 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import encode, pairwise_iou
-from pipeline.detector.losses import roi_losses, rpn_losses, smooth_l1
-from pipeline.detector.matching import FG, match_proposals
-from pipeline.detector.roi_head import RoIHead, normalise_deltas
-from pipeline.detector.roi_targets import GtBoxes
-from pipeline.detector.rpn import ProposalRule, RPNHead, make_proposals
+from pipeline.detector.matching import FG
+from pipeline.detector.proposal_matching import match_proposals
+from pipeline.detector.proposals import ProposalRule, make_proposals
+from pipeline.detector.roi_head import RoIHead
+from pipeline.detector.roi_losses import roi_losses
+from pipeline.detector.roi_targets import GtBoxes, normalise_deltas
+from pipeline.detector.rpn import RPNHead
+from pipeline.detector.rpn_losses import rpn_losses
+from pipeline.detector.smooth_l1 import smooth_l1
 from pipeline.feeding.views import Views
 from pipeline.params.proposal_targets import ProposalTargetParams
 from pipeline.params.roi_head import RoIHeadParams
 from pipeline.params.rpn import RPNParams
-from pipeline.training.batches import AnchorSample, Batch
-from pipeline.training.steps import JointStep
+from pipeline.training.anchor_samples import AnchorSample
+from pipeline.training.batches import Batch
+from pipeline.training.joint_step import JointStep
 from tests.errata.conftest import Page
 
 

@@ -13,11 +13,13 @@ from pipeline.building.roi_head import load_head
 from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
 from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.rpn import ProposalRule
+from pipeline.detector.proposals import ProposalRule
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
+from pipeline.training.head_step import HeadStep
+from pipeline.training.joint_step import JointStep
 from pipeline.training.loop import make_optimiser
-from pipeline.training.steps import HeadStep, JointStep, RPNStep
+from pipeline.training.rpn_step import RPNStep
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, weights_of
 

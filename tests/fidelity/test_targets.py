@@ -16,9 +16,10 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, deltas_of, read_columns
+from pipeline.detector.anchor_matching import match_anchors
 from pipeline.detector.boxes import encode
-from pipeline.detector.matching import match_anchors, match_proposals
-from pipeline.detector.roi_head import normalise_deltas
+from pipeline.detector.proposal_matching import match_proposals
+from pipeline.detector.roi_targets import normalise_deltas
 from tests.conftest import Project
 from tests.fidelity import reference
 from tests.fidelity.conftest import RunByHand, with_rows

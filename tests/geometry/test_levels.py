@@ -25,9 +25,9 @@ from pipeline.building.roi_head import new_head
 from pipeline.building.rpn import new_rpn
 from pipeline.building.trunk import new_trunk
 from pipeline.detector.anchors import AnchorGrid, KeptAnchors
-from pipeline.detector.network import Proposer
+from pipeline.detector.proposals import ProposalRule
+from pipeline.detector.proposer import Proposer
 from pipeline.detector.roi_pooling import POOLS, pool_levels, roi_levels
-from pipeline.detector.rpn import ProposalRule
 from pipeline.errors import InputError
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
@@ -37,8 +37,9 @@ from pipeline.geometry.layout import Level, MapLayout
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.stage import Stage
-from pipeline.training.batches import AnchorSample, Batch
-from pipeline.training.steps import RPNStep
+from pipeline.training.anchor_samples import AnchorSample
+from pipeline.training.batches import Batch
+from pipeline.training.rpn_step import RPNStep
 from pipeline.views.inspect.artifact import read_declared_graph
 from pipeline.views.inspect.panels import panels_of
 from pipeline.views.inspect.request import entry_of

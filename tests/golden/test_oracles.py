@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.detector.anchor_matching import match_anchors
 from pipeline.detector.anchors import AnchorGrid, inside
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import BG, FG, match_anchors, match_proposals
+from pipeline.detector.matching import BG, FG
 from pipeline.detector.operators import nms, roi_pool
+from pipeline.detector.proposal_matching import match_proposals
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.sampling import sample_fg_bg

@@ -17,9 +17,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.boxes import clip, decode
-from pipeline.detector.network import Proposer
 from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
-from pipeline.detector.rpn import ProposalRule, make_proposals
+from pipeline.detector.proposals import ProposalRule, make_proposals
+from pipeline.detector.proposer import Proposer
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")

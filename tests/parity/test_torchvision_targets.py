@@ -20,11 +20,14 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
 
+from pipeline.detector.anchor_matching import match_anchors
 from pipeline.detector.anchors import AnchorGrid, base_anchors
 from pipeline.detector.boxes import decode, encode, pairwise_iou
-from pipeline.detector.losses import roi_losses, rpn_losses
-from pipeline.detector.matching import BG, FG, IGNORE, Matches, match_anchors, match_proposals
-from pipeline.detector.roi_head import normalise_deltas
+from pipeline.detector.matching import BG, FG, IGNORE, Matches
+from pipeline.detector.proposal_matching import match_proposals
+from pipeline.detector.roi_losses import roi_losses
+from pipeline.detector.roi_targets import normalise_deltas
+from pipeline.detector.rpn_losses import rpn_losses
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")

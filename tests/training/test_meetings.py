@@ -15,9 +15,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.params.schedule import Schedule
-from pipeline.training.batches import Batch, put_anchors_together, put_rois_together
+from pipeline.training.anchor_samples import put_anchors_together
+from pipeline.training.batches import Batch
+from pipeline.training.head_step import HeadStep
 from pipeline.training.loop import train
-from pipeline.training.steps import HeadStep, RPNStep
+from pipeline.training.roi_samples import put_rois_together
+from pipeline.training.rpn_step import RPNStep
 from tests.training import test_steps as steps
 from tests.training import toy
 

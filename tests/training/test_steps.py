@@ -10,16 +10,21 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.detector.anchors import AnchorGrid
 from pipeline.detector.backbone import build_trunk
 from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
+from pipeline.detector.proposals import ProposalRule
 from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.roi_targets import GtBoxes
-from pipeline.detector.rpn import ProposalRule, RPNHead
+from pipeline.detector.rpn import RPNHead
 from pipeline.feeding.views import Views
 from pipeline.geometry.layout import MapLayout
 from pipeline.params.proposal_targets import ProposalTargetParams
 from pipeline.params.roi_head import RoIHeadParams
 from pipeline.params.rpn import RPNParams
-from pipeline.training.batches import AnchorSample, Batch, RoISample
-from pipeline.training.steps import HeadStep, JointStep, RPNStep
+from pipeline.training.anchor_samples import AnchorSample
+from pipeline.training.batches import Batch
+from pipeline.training.head_step import HeadStep
+from pipeline.training.joint_step import JointStep
+from pipeline.training.roi_samples import RoISample
+from pipeline.training.rpn_step import RPNStep
 from tests.layouts import one_level
 
 RPN = RPNParams(

@@ -1,63 +1,36 @@
-"""What is trained in each step: a module from a batch to its named losses.
-
-Shapes: B images; S anchors or R RoIs sampled over the batch; F fg among them.
-"""
+"""Joint training: trunk, RPN and RoI head from a batch to all four losses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.building.matching import matching_rule
-from pipeline.detector.anchors import AnchorGrid, KeptAnchors, joined
-from pipeline.detector.losses import roi_losses, rpn_losses
+from pipeline.detector.anchors import AnchorGrid, KeptAnchors
 from pipeline.detector.matching import BG, FG
-from pipeline.detector.roi_head import RoIHead, normalise_deltas
-from pipeline.detector.roi_targets import assign_rois, find_candidates
-from pipeline.detector.rpn import Levels, ProposalRule, RPNHead, candidate_proposals, of_image
+from pipeline.detector.proposals import ProposalRule, candidate_proposals, of_image
+from pipeline.detector.roi_targets import assign_rois, find_candidates, normalise_deltas
 from pipeline.detector.sampling import sample_fg_bg
-from pipeline.detector.trunk import Maps, Trunk
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import pinned, to_device
-from pipeline.geometry.layout import MapLayout
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
-from pipeline.training.batches import Batch, DrawnRoIs, put_anchors_together, put_rois_together
+from pipeline.training.head_step import head_step_losses
+from pipeline.training.roi_samples import DrawnRoIs
+from pipeline.training.rpn_step import rpn_step_losses
+
+if TYPE_CHECKING:
+    from pipeline.detector.roi_head import RoIHead
+    from pipeline.detector.rpn import Levels, RPNHead
+    from pipeline.detector.trunk import Trunk
+    from pipeline.params.proposal_targets import ProposalTargetParams
+    from pipeline.params.roi_head import RoIHeadParams
+    from pipeline.params.rpn import RPNParams
+    from pipeline.training.batches import Batch
 
 Losses = dict[str, Tensor]
-
-
-class RPNStep(nn.Module):
-    """Steps 1 and 3. With a trunk it trains on images; without one, on cached maps, where no trunk exists."""
-
-    def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | None, layout: MapLayout) -> None:
-        super().__init__()
-        self.rpn, self.trunk = rpn, trunk
-        self._params, self._layout = params, layout
-
-    def forward(self, batch: Batch) -> Losses:
-        """The two RPN losses."""
-        objectness, deltas = self.rpn(maps_of(self.trunk, batch.views))
-        return rpn_step_losses(objectness, deltas, batch, self._params, self._layout)
-
-
-class HeadStep(nn.Module):
-    """Steps 2 and 4: the RoI head on stored proposal targets."""
-
-    def __init__(self, head: RoIHead, params: RoIHeadParams, trunk: Trunk | None) -> None:
-        super().__init__()
-        self.head, self.trunk = head, trunk
-        self._params = params
-
-    def forward(self, batch: Batch) -> Losses:
-        """The two RoI losses."""
-        maps = maps_of(self.trunk, batch.views)
-        rois = batch.drawn_rois or put_rois_together(batch.rois)
-        return head_step_losses(self.head, maps, rois, batch.seeds[-1], self._params)
 
 
 class JointStep(nn.Module):
@@ -129,23 +102,3 @@ class JointStep(nn.Module):
 
 def _detached(levels: Levels) -> Levels:
     return tuple(level.detach() for level in levels)
-
-
-def rpn_step_losses(objectness: Levels, deltas: Levels, batch: Batch, params: RPNParams, layout: MapLayout) -> Losses:
-    """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas of each level on the batch's anchors."""
-    drawn = batch.drawn_anchors or put_anchors_together(
-        batch.anchors, batch.views.sizes, layout, objectness[0].shape[3]
-    )
-    fg = drawn.places[: len(drawn.deltas)]
-    logits = joined([level.reshape(-1) for level in objectness])[drawn.places]
-    predicted = joined([level.reshape(-1, 4) for level in deltas])[fg]
-    classification, box = rpn_losses(logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma)
-    return {"rpn_objectness": classification, "rpn_box": params.box_loss_weight * box}
-
-
-def head_step_losses(head: RoIHead, maps: Maps, drawn: DrawnRoIs, dropout_seed: int, params: RoIHeadParams) -> Losses:
-    """RoI losses on the RoIs drawn from all images."""
-    head.seed_dropout(torch.Generator(device=maps[0].device).manual_seed(dropout_seed))
-    class_logits, class_deltas = head(maps, drawn.rois)
-    classification, box = roi_losses(class_logits, drawn.labels, class_deltas, drawn.deltas, params.sigma, drawn.fg)
-    return {"roi_class": classification, "roi_box": params.box_loss_weight * box}

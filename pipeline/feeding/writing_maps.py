@@ -1,0 +1,74 @@
+"""Maps of every view of the training images, computed once and written to shards.
+
+Shapes: B images; D channels; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.maps import MapWriter
+from pipeline.errors import InputError
+from pipeline.feeding.by_scale import views_by_scale
+from pipeline.feeding.prefetching import to_device
+from pipeline.progress import track
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from pipeline.artifacts.resized_images import ResizedImages
+    from pipeline.detector.trunk import Maps
+    from pipeline.feeding.views import Views, ViewSource
+    from pipeline.stage import Stage
+
+
+def write_maps(
+    stage: Stage,
+    images: ResizedImages,
+    source: ViewSource,
+    compute: Callable[[Views], Maps],
+    accelerator: Accelerator,
+    levels: int = 1,
+) -> None:
+    """The maps of all training images; views of one scale have one size and are computed together.
+
+    Args:
+        compute: from views of `source` to the (B, D, Fh, Fw) map of each level.
+        levels: how many maps that makes of an image.
+
+    Raises:
+        InputError: a value is too large for `features.dtype`.
+    """
+    ids = [image.image_id for image in images]
+    name = stage.params.features.dtype
+    dtype = {"float16": torch.float16, "float32": torch.float32}[name]
+    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+        writer = MapWriter(work, "maps", levels)
+        batches = views_by_scale(source, work.missing, images.views(stage.params.base.mirror))
+        for scales in work.through(track(batches, stage.name, len(ids), done=work.found)):
+            for views in scales:
+                with accelerator.autocast():
+                    maps = compute(to_device(views, accelerator.device))
+                stored = [as_stored(level, dtype) for level in maps]
+                if not all(map(is_finite, stored)):
+                    raise InputError(
+                        f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
+                    )
+                of_entries = zip(*(level.cpu().numpy() for level in stored), strict=True)
+                writer.add(dict(zip(views.entries, of_entries, strict=True)), views.sizes[0])
+    stage.log(f"maps of {images.described(stage.params.base.mirror)}")
+
+
+def as_stored(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Maps in the dtype of their file, still on their device."""
+    return maps.float().to(dtype)
+
+
+def is_finite(maps: Tensor) -> bool:
+    """Whether all of them are; a NaN is the largest of all numbers here."""
+    return bool(torch.isfinite(maps.abs().amax()))
