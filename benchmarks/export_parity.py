@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.torchvision_joint import read_truth
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import read_columns
@@ -70,7 +70,7 @@ def main() -> None:
     torch.set_num_threads(params.base.threads)
     images = ResizedImages(Path("data/resize"), "test")
     classes = json.loads(Path("data/resize/classes.json").read_text())
-    rows = read_columns(Path("data/dataset/images.parquet"), schemas.DATASET_IMAGES)
+    rows = read_columns(Path("data/dataset/images.parquet"), DATASET_IMAGES)
     files = dict(zip(rows["image_id"], rows["file"], strict=True))
     for name, stages in NETWORKS.items():
         network = our_network(params, stages)

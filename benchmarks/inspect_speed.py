@@ -20,10 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 
@@ -77,8 +82,8 @@ def _write_resize(folder: Path, ids: list[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (_HEIGHT, _WIDTH, 3), dtype=np.uint8)
     size = {"width": _WIDTH, "height": _HEIGHT, "original_width": _WIDTH, "original_height": _HEIGHT}
     with (
-        TableWriter(folder / "images.parquet", schemas.RESIZED_IMAGES) as images,
-        TableWriter(folder / "boxes.parquet", schemas.RESIZED_BOXES) as boxes,
+        TableWriter(folder / "images.parquet", RESIZED_IMAGES) as images,
+        TableWriter(folder / "boxes.parquet", RESIZED_BOXES) as boxes,
         ShardWriter(folder, "pixels") as shards,
     ):
         for image_id in ids:
@@ -100,8 +105,8 @@ def _write_anchor_targets(folder: Path, ids: list[str]) -> None:
     bits = np.packbits(np.ones(_ANCHORS, bool))
     deltas = dict.fromkeys(("dx", "dy", "dw", "dh"), 0.0)
     with (
-        TableWriter(folder / "images.parquet", schemas.ANCHOR_IMAGES) as images,
-        TableWriter(folder / "fg_anchors.parquet", schemas.FG_ANCHORS) as table,
+        TableWriter(folder / "images.parquet", ANCHOR_IMAGES) as images,
+        TableWriter(folder / "fg_anchors.parquet", FG_ANCHORS) as table,
         ShardWriter(folder, "bg") as shards,
     ):
         for place, image_id in enumerate(ids):
@@ -125,7 +130,7 @@ def _write_maps(folder: Path, prefix: str, ids: list[str], seen: tuple[bool, ...
 
 def _write_proposals(path: Path, ids: list[str], seen: tuple[bool, ...], count: int) -> None:
     own = {"rank": np.arange(count), "score": np.linspace(0.99, 0.1, count)}
-    with TableWriter(path, schemas.PROPOSALS) as table:
+    with TableWriter(path, PROPOSALS) as table:
         for place, image_id in enumerate(ids):
             for mirrored in seen:
                 table.write({"image_id": image_id, "view": int(mirrored), **own, **box_columns(_draw(count, place))})
@@ -136,7 +141,7 @@ def _write_proposal_targets(folder: Path, ids: list[str], count: int) -> None:
     (folder / "normalisation.json").write_text(json.dumps(content))
     label = np.where(np.arange(count) % 4 == 0, 1, 0)
     own = {"rank": np.arange(count), "max_iou": np.linspace(0.9, 0, count), "matched_gt": 0, "label": label}
-    with TableWriter(folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS) as table:
+    with TableWriter(folder / "proposal_targets.parquet", PROPOSAL_TARGETS) as table:
         for place, image_id in enumerate(ids):
             deltas = np.random.default_rng(place).normal(size=(count, 4)).astype(np.float32)
             columns = {name: deltas[:, i] for i, name in enumerate(("dx", "dy", "dw", "dh"))}
@@ -148,7 +153,7 @@ def _write_proposal_targets(folder: Path, ids: list[str], count: int) -> None:
 def _write_detections(data: Path, ids: list[str]) -> None:
     score = np.linspace(0.99, 0.06, _DETECTIONS).astype(np.float32)
     boxes = _draw(_DETECTIONS)
-    with TableWriter(data / "detect_step4/detections.parquet", schemas.DETECTIONS) as table:
+    with TableWriter(data / "detect_step4/detections.parquet", DETECTIONS) as table:
         for image_id in ids:
             table.write({"image_id": image_id, "label": 1, "score": score, **box_columns(boxes)})
     found = [
@@ -169,7 +174,7 @@ def _write_detections(data: Path, ids: list[str]) -> None:
         "iou": np.full(rows, 0.6, np.float32),
         **box_columns(np.tile(boxes, (len(ids), 1))),
     }
-    write_table(data / "evaluate_step4/matches.parquet", schemas.MATCHES, columns)
+    write_table(data / "evaluate_step4/matches.parquet", MATCHES, columns)
 
 
 def _seconds(root: Path, *arguments: str) -> float:

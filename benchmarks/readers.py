@@ -130,7 +130,7 @@ _TELL_NO_SIZE = ("kitti", "yolo")
 
 def read(kind: str, root: Path, out: Path) -> None:
     """Read a planted data set and write its tables, as the dataset stage does; print figures as JSON."""
-    from pipeline.artifacts import schemas
+    from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
     from pipeline.artifacts.tables import TableWriter, box_columns
     from pipeline.datasets import coco, kitti, table, voc, yolo
     from pipeline.datasets.validation import validate
@@ -151,8 +151,8 @@ def read(kind: str, root: Path, out: Path) -> None:
             raw = table.read_table(root, SPLITS, "boxes.csv", "xyxy", None)
     dataset = validate(raw, policy, (lambda _: (WIDTH, HEIGHT)) if kind in _TELL_NO_SIZE else None)
     with (
-        TableWriter(out / "images.parquet", schemas.DATASET_IMAGES) as images,
-        TableWriter(out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
+        TableWriter(out / "images.parquet", DATASET_IMAGES) as images,
+        TableWriter(out / "boxes.parquet", DATASET_BOXES) as boxes,
     ):
         for image in dataset.images:
             row = {name: getattr(image, name) for name in ("image_id", "split", "file", "width", "height")}

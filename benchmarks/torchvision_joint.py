@@ -23,7 +23,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_BOXES
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
@@ -154,7 +154,7 @@ def evaluate(model: FasterRCNN, params: Params, data: Path, num_classes: int) ->
 def read_truth(data: Path, images: ResizedImages) -> GtRows:
     """The original boxes of some images, as the evaluation judges by them."""
     index_of = {info.image_id: i for i, info in enumerate(images)}
-    rows = read_columns(data / "dataset" / "boxes.parquet", schemas.DATASET_BOXES)
+    rows = read_columns(data / "dataset" / "boxes.parquet", DATASET_BOXES)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]])
     return GtRows(
         np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64),

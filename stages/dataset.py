@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.datasets.base import SPLITS, Dataset
 from pipeline.datasets.completeness import shortcomings
@@ -25,8 +26,8 @@ def dataset(stage: Stage) -> None:
     source = _open(stage)
     counts, box_counts = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     with (
-        TableWriter(stage.out / "images.parquet", schemas.DATASET_IMAGES) as images,
-        TableWriter(stage.out / "boxes.parquet", schemas.DATASET_BOXES) as boxes,
+        TableWriter(stage.out / "images.parquet", DATASET_IMAGES) as images,
+        TableWriter(stage.out / "boxes.parquet", DATASET_BOXES) as boxes,
     ):
         for image in track(source.images, stage.name, total=_expected(stage)):
             counts[image.split] += 1
@@ -56,7 +57,7 @@ def dataset(stage: Stage) -> None:
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
-    write_table(stage.out / "findings.parquet", schemas.FINDINGS, findings)
+    write_table(stage.out / "findings.parquet", FINDINGS, findings)
     metrics = {
         "images": counts,
         "boxes": box_counts,

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_json_list
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
@@ -61,7 +61,7 @@ def detect(stage: Stage) -> None:
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
-        detections = work.table("detections.parquet", schemas.DETECTIONS)
+        detections = work.table("detections.parquet", DETECTIONS)
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
         left = work.missing

@@ -9,11 +9,13 @@ import json
 
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.dataset_tables import DATASET_BOXES
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
@@ -46,7 +48,7 @@ def evaluate(stage: Stage) -> None:
         "detections": len(found.score),
     }
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
-    write_table(stage.out / "matches.parquet", schemas.MATCHES, _match_rows(images, found, truth, judgement))
+    write_table(stage.out / "matches.parquet", MATCHES, _match_rows(images, found, truth, judgement))
     actual, predicted = confusion_pairs(found, truth, params.confusion_score)
     write_csv(
         stage.out / "confusion.csv",
@@ -63,14 +65,14 @@ def evaluate(stage: Stage) -> None:
 
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:
-    rows = read_columns(stage.input("detections") / "detections.parquet", schemas.DETECTIONS)
+    rows = read_columns(stage.input("detections") / "detections.parquet", DETECTIONS)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
     image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
     return DetectionRows(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
 
 
 def _read_truth(stage: Stage, index_of: dict[str, int]) -> GtRows:
-    rows = read_columns(stage.input("dataset") / "boxes.parquet", schemas.DATASET_BOXES)
+    rows = read_columns(stage.input("dataset") / "boxes.parquet", DATASET_BOXES)
     keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
     image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
     return GtRows(

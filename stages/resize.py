@@ -7,10 +7,12 @@ import shutil
 import cv2
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry, check_names
-from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of, read_columns
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
+from pipeline.artifacts.tables import box_columns, boxes_of, read_columns
 from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb, scales_of
 from pipeline.params.base import Base
@@ -25,14 +27,14 @@ def resize(stage: Stage) -> None:
     cv2.setNumThreads(stage.params.base.threads)
     source = stage.input("dataset")
     roots = {"raw": stage.linked("raw"), "dataset": source}
-    images = read_columns(source / "images.parquet", schemas.DATASET_IMAGES)
-    all_boxes = ImageRows(source / "boxes.parquet", schemas.DATASET_BOXES)
+    images = read_columns(source / "images.parquet", DATASET_IMAGES)
+    all_boxes = ImageRows(source / "boxes.parquet", DATASET_BOXES)
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
     check_names(rows, 2 * len(scales_of(stage.params.resize)))
     with ChunkedWork(stage.out, list(rows), stage.log) as work:
         shards = work.shards("pixels")
-        image_table = work.table("images.parquet", schemas.RESIZED_IMAGES)
-        box_table = work.table("boxes.parquet", schemas.RESIZED_BOXES)
+        image_table = work.table("images.parquet", RESIZED_IMAGES)
+        box_table = work.table("boxes.parquet", RESIZED_BOXES)
         for image_id in work.through(track(work.missing, stage.name, len(rows), done=work.found)):
             row = rows[image_id]
             root, _, rest = str(row["file"]).partition("/")

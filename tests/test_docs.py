@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.findings_table import FINDINGS
+from pipeline.artifacts.maps import FEATURE_IMAGES
+from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -30,19 +39,19 @@ PRESETS = {
 DEFAULTS = PRESETS.pop("default")
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
 TABLES = {
-    ("dataset", "images.parquet"): schemas.DATASET_IMAGES,
-    ("dataset", "boxes.parquet"): schemas.DATASET_BOXES,
-    ("dataset", "findings.parquet"): schemas.FINDINGS,
-    ("resize", "images.parquet"): schemas.RESIZED_IMAGES,
-    ("resize", "boxes.parquet"): schemas.RESIZED_BOXES,
-    ("anchor_targets", "fg_anchors.parquet"): schemas.FG_ANCHORS,
-    ("anchor_targets", "images.parquet"): schemas.ANCHOR_IMAGES,
-    ("proposals_step1", "proposals.parquet"): schemas.PROPOSALS,
-    ("proposal_targets_step2", "proposal_targets.parquet"): schemas.PROPOSAL_TARGETS,
-    ("features", "images.parquet"): schemas.FEATURE_IMAGES,
-    ("detect_step2", "detections.parquet"): schemas.DETECTIONS,
-    ("detect_step2", "proposals.parquet"): schemas.PROPOSALS,
-    ("evaluate_step2", "matches.parquet"): schemas.MATCHES,
+    ("dataset", "images.parquet"): DATASET_IMAGES,
+    ("dataset", "boxes.parquet"): DATASET_BOXES,
+    ("dataset", "findings.parquet"): FINDINGS,
+    ("resize", "images.parquet"): RESIZED_IMAGES,
+    ("resize", "boxes.parquet"): RESIZED_BOXES,
+    ("anchor_targets", "fg_anchors.parquet"): FG_ANCHORS,
+    ("anchor_targets", "images.parquet"): ANCHOR_IMAGES,
+    ("proposals_step1", "proposals.parquet"): PROPOSALS,
+    ("proposal_targets_step2", "proposal_targets.parquet"): PROPOSAL_TARGETS,
+    ("features", "images.parquet"): FEATURE_IMAGES,
+    ("detect_step2", "detections.parquet"): DETECTIONS,
+    ("detect_step2", "proposals.parquet"): PROPOSALS,
+    ("evaluate_step2", "matches.parquet"): MATCHES,
 }
 
 
@@ -118,7 +127,9 @@ def rewrite(markdown: str) -> str:
 
 
 def test_every_schema_has_its_table() -> None:
-    known = [value for value in vars(schemas).values() if isinstance(value, pa.Schema)]
+    stores = [import_module(f"pipeline.artifacts.{path.stem}") for path in (ROOT / "pipeline/artifacts").glob("*.py")]
+    known = [value for store in stores for value in vars(store).values() if isinstance(value, pa.Schema)]
+    assert known
     assert all(any(schema is listed for listed in TABLES.values()) for schema in known)
 
 

@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.fields import DELTAS, ID, MATCHED_GT, MAX_IOU, VIEW, table_schema
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.shards import ShardReader
-from pipeline.artifacts.tables import ImageRows, delta_columns, deltas_of, read_columns
+from pipeline.artifacts.tables import delta_columns, deltas_of, read_columns
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.chunks import ChunkedWork
 
 FG_FILE, IMAGES_FILE = "fg_anchors.parquet", "images.parquet"
+
+FG_ANCHORS = table_schema(
+    ID,
+    VIEW,
+    ("anchor", pa.int32(), "index, y outer, x inner, then ratio, then scale"),
+    MATCHED_GT,
+    MAX_IOU,
+    *DELTAS,
+)
+ANCHOR_IMAGES = table_schema(
+    ID,
+    VIEW,
+    ("shard", pa.string(), "npz file that holds the packed bg bits"),
+    ("anchors", pa.int32(), "number of anchors of the image, K"),
+    ("feature_height", pa.int32(), "cells"),
+    ("feature_width", pa.int32(), "cells"),
+    ("gt_boxes", pa.int32(), "trainable gt boxes of the image"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +77,8 @@ class AnchorTargetWriter:
     """Writes fg_anchors.parquet, the packed bits of the bg in npz shards, and images.parquet, their index."""
 
     def __init__(self, work: ChunkedWork) -> None:
-        self._fg = work.table(FG_FILE, schemas.FG_ANCHORS)
-        self._images = work.table(IMAGES_FILE, schemas.ANCHOR_IMAGES)
+        self._fg = work.table(FG_FILE, FG_ANCHORS)
+        self._images = work.table(IMAGES_FILE, ANCHOR_IMAGES)
         self._shards = work.shards("bg")
 
     @property
@@ -92,11 +115,11 @@ class AnchorTargets:
     """The anchor_targets stage's assignments."""
 
     def __init__(self, folder: Path) -> None:
-        images = read_columns(Path(folder) / IMAGES_FILE, schemas.ANCHOR_IMAGES)
+        images = read_columns(Path(folder) / IMAGES_FILE, ANCHOR_IMAGES)
         entries = map(Entry, images["image_id"].tolist(), images["view"].tolist())
         self._row = {entry: row for row, entry in enumerate(entries)}
         self._images = {name: values.tolist() for name, values in images.items()}
-        self._rows = ImageRows(Path(folder) / FG_FILE, schemas.FG_ANCHORS)
+        self._rows = ImageRows(Path(folder) / FG_FILE, FG_ANCHORS)
         self._shards = ShardReader(Path(folder))
 
     def __len__(self) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry, seen_boxes
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 
 
@@ -16,7 +16,7 @@ class GroundTruth:
     nothing may be taken for background: crowds and ignore regions (label -1)."""
 
     def __init__(self, folder: Path) -> None:
-        columns = read_columns(Path(folder) / "boxes.parquet", schemas.RESIZED_BOXES)
+        columns = read_columns(Path(folder) / "boxes.parquet", RESIZED_BOXES)
         ignore = columns["label"] < 0
         keep = ~(columns["difficult"] | columns["iscrowd"] | ignore)
         self._boxes = boxes_of(columns)[keep]

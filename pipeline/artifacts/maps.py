@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.fields import ID, VIEW, table_schema
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 
+if TYPE_CHECKING:
+    from pipeline.artifacts.chunks import ChunkedWork
+
 INDEX_FILE = "images.parquet"
+
+FEATURE_IMAGES = table_schema(
+    ID,
+    VIEW,
+    ("width", pa.int32(), "px, resized"),
+    ("height", pa.int32(), "px, resized"),
+    ("feature_height", pa.int32(), "cells"),
+    ("feature_width", pa.int32(), "cells"),
+    ("shard", pa.string(), "npz file that holds the map"),
+)
 
 
 class MapWriter:
@@ -25,7 +39,7 @@ class MapWriter:
 
     def __init__(self, work: ChunkedWork, prefix: str, levels: int = 1) -> None:
         self._shards = [work.shards(f"{prefix}_level{level}" if level else prefix) for level in range(levels)]
-        self._table = work.table(INDEX_FILE, schemas.FEATURE_IMAGES)
+        self._table = work.table(INDEX_FILE, FEATURE_IMAGES)
 
     def add(self, maps: Mapping[Entry, Sequence[np.ndarray]], size: tuple[int, int]) -> None:
         """The maps, (..., Fh, Fw), of entries of the image at hand; they are of one scale, of one (H, W) `size`."""
@@ -52,7 +66,7 @@ class FeatureMaps:
     """The maps of a stage: conv maps of features or frozen_features, objectness of proposals or detect."""
 
     def __init__(self, folder: Path) -> None:
-        columns = read_columns(Path(folder) / INDEX_FILE, schemas.FEATURE_IMAGES)
+        columns = read_columns(Path(folder) / INDEX_FILE, FEATURE_IMAGES)
         entries = map(Entry, columns["image_id"].tolist(), columns["view"].tolist())
         sizes = zip(columns["height"].tolist(), columns["width"].tolist(), strict=True)
         self._entries: dict[Entry, tuple[list[str], tuple[int, int]]] = {}

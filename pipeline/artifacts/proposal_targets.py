@@ -10,15 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.fields import DELTAS, ID, MATCHED_GT, MAX_IOU, VIEW, box_fields, table_schema
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, boxes_of, delta_columns, deltas_of
+from pipeline.artifacts.tables import TableWriter, box_columns, boxes_of, delta_columns, deltas_of
 from pipeline.errors import InputError
 
 TARGETS_FILE = "proposal_targets.parquet"
 NORMALISATION_FILE = "normalisation.json"
+
+PROPOSAL_TARGETS = table_schema(
+    ID,
+    VIEW,
+    ("rank", pa.int32(), "rank of the proposal, -1 for an appended gt box"),
+    *box_fields("resized"),
+    MAX_IOU,
+    MATCHED_GT,
+    ("label", pa.int16(), "class index, 0 bg, -1 ignored"),
+    *[(name, kind, f"{unit}, minus mean, over std") for name, kind, unit in DELTAS],
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class ProposalTargetWriter:
     @contextmanager
     def open(cls, folder: Path) -> Iterator[ProposalTargetWriter]:
         """A writer into a folder; the file is there when the block ends without error."""
-        with TableWriter(Path(folder) / TARGETS_FILE, schemas.PROPOSAL_TARGETS) as table:
+        with TableWriter(Path(folder) / TARGETS_FILE, PROPOSAL_TARGETS) as table:
             yield cls(table)
 
     def add(self, entry: Entry, own: ProposalAssignment) -> None:
@@ -74,7 +87,7 @@ class ProposalTargets:
     """proposal_targets.parquet of a stage."""
 
     def __init__(self, folder: Path) -> None:
-        self._rows = ImageRows(Path(folder) / TARGETS_FILE, schemas.PROPOSAL_TARGETS)
+        self._rows = ImageRows(Path(folder) / TARGETS_FILE, PROPOSAL_TARGETS)
 
     def __getitem__(self, entry: Entry) -> ProposalAssignment:
         rows = self._rows[entry]

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.fields import ID, VIEW, box_fields, table_schema
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.tables import ImageRows, box_columns, boxes_of
+from pipeline.artifacts.tables import box_columns, boxes_of
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.chunks import ChunkedWork
 
 PROPOSALS_FILE = "proposals.parquet"
+
+PROPOSALS = table_schema(
+    ID,
+    VIEW,
+    ("rank", pa.int32(), "0 is the best"),
+    ("score", pa.float32(), "fg probability, 0..1"),
+    *box_fields("resized"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class ProposalWriter:
     """Writes proposals.parquet."""
 
     def __init__(self, work: ChunkedWork) -> None:
-        self._table = work.table(PROPOSALS_FILE, schemas.PROPOSALS)
+        self._table = work.table(PROPOSALS_FILE, PROPOSALS)
 
     @property
     def count(self) -> int:
@@ -47,7 +60,7 @@ class StoredProposals:
     """proposals.parquet of a stage."""
 
     def __init__(self, folder: Path) -> None:
-        self._rows = ImageRows(Path(folder) / PROPOSALS_FILE, schemas.PROPOSALS)
+        self._rows = ImageRows(Path(folder) / PROPOSALS_FILE, PROPOSALS)
 
     def __len__(self) -> int:
         """How many there are in all."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry, views_of
+from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
@@ -32,7 +32,7 @@ class ResizedImages:
     """The resize stage's images of some splits, all without a name, in ascending order of image_id."""
 
     def __init__(self, folder: Path, *splits: str) -> None:
-        columns = read_columns(Path(folder) / "images.parquet", schemas.RESIZED_IMAGES)
+        columns = read_columns(Path(folder) / "images.parquet", RESIZED_IMAGES)
         chosen = [i for i, own in enumerate(columns["split"]) if not splits or own in splits]
         self._infos = {
             Entry(str(columns["image_id"][i]), int(columns["view"][i])): ImageInfo(

@@ -6,8 +6,6 @@ group never ends inside an image. One image is therefore found by the row groups
 
 from __future__ import annotations
 
-import bisect
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,15 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.artifacts.image_views import count_views
-from pipeline.artifacts.schemas import SCHEMA_VERSION
+from pipeline.artifacts.fields import SCHEMA_VERSION
 from pipeline.errors import InputError
 
 Columns = dict[str, np.ndarray]
 
 _ROWS_PER_GROUP = 65_536
 _IMAGES_PER_GROUP = 64
-_VIEWS = 128  # more than there are views of an image
 
 
 class TableWriter:
@@ -35,7 +31,7 @@ class TableWriter:
 
     Args:
         path: the file to write.
-        schema: one of `pipeline.artifacts.schemas`.
+        schema: of the table.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -92,7 +88,7 @@ def assemble_table(path: Path, schema: pa.Schema, parts: Iterable[Path]) -> int:
         for part in parts:
             with open_parquet(part, schema) as file:
                 for index in range(file.num_row_groups):
-                    with _decoding(part):
+                    with decoding(part):
                         group = file.read_row_group(index, columns=schema.names)
                     writer.write_table(pa.Table.from_arrays(group.columns, schema=schema), max(1, group.num_rows))
                     rows += group.num_rows
@@ -143,7 +139,7 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
 
 
 @contextmanager
-def _decoding(path: Path) -> Iterator[None]:
+def decoding(path: Path) -> Iterator[None]:
     """Tell damaged pages, whose checksum differs or which cannot be decoded, as bad input."""
     try:
         yield
@@ -162,11 +158,12 @@ def _first_line(error: BaseException) -> str:
 def read_columns(path: Path, schema: pa.Schema, names: Iterable[str] | None = None) -> Columns:
     """Read a whole table into NumPy arrays; strings become object arrays."""
     file = open_parquet(path, schema)
-    with _decoding(Path(path)):
-        return _to_numpy(file.read(columns=list(names) if names else schema.names))
+    with decoding(Path(path)):
+        return to_numpy(file.read(columns=list(names) if names else schema.names))
 
 
-def _to_numpy(table: pa.Table) -> Columns:
+def to_numpy(table: pa.Table) -> Columns:
+    """Columns as NumPy arrays; strings become object arrays."""
     return {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
 
 
@@ -191,94 +188,10 @@ def delta_columns(deltas: np.ndarray) -> Columns:
     return {name: deltas[:, i] for i, name in enumerate(("dx", "dy", "dw", "dh"))}
 
 
-class ImageRows:
-    """Random access to the rows of one image, or of one view of it, in a table too large to hold.
-
-    Decoded row groups are kept up to `cache_bytes`, so that a small table is decoded once and a large one costs one
-    row group a look-up while memory stays bounded.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema, cache_bytes: int = 32 << 20) -> None:
-        self._path = Path(path)
-        self._file = open_parquet(path, schema)
-        self._names = schema.names
-        self._has_views = "view" in schema.names
-        column = self._file.schema_arrow.get_field_index("image_id")
-        metadata = self._file.metadata
-        self._first_ids = [metadata.row_group(i).column(column).statistics.min for i in range(metadata.num_row_groups)]
-        self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, int], slice], int]] = OrderedDict()
-        self._cache_bytes = cache_bytes
-        self._held = 0
-
-    def __len__(self) -> int:
-        """Rows of the whole table."""
-        return int(self._file.metadata.num_rows)
-
-    def count_entries(self, images: int) -> int:
-        """How many views of so many images there are, as far as the table shows; those without rows count too."""
-        column, metadata = self._file.schema_arrow.get_field_index("view"), self._file.metadata
-        last = (metadata.row_group(group).column(column).statistics.max for group in range(metadata.num_row_groups))
-        return images * count_views(max(last, default=0))
-
-    def count_with_rows(self) -> int:
-        """How many views of images have a row; a row group never ends inside an image."""
-        count = 0
-        for group in self.groups("image_id", "view"):
-            ids, view = group["image_id"], group["view"]
-            count += int(len(ids) > 0) + int(np.count_nonzero((ids[1:] != ids[:-1]) | (view[1:] != view[:-1])))
-        return count
-
-    def groups(self, *names: str) -> Iterator[Columns]:
-        """Some columns of the table, row group by row group."""
-        for group in range(self._file.metadata.num_row_groups):
-            with _decoding(self._path):
-                columns = _to_numpy(self._file.read_row_group(group, columns=list(names)))
-            yield columns
-
-    def __getitem__(self, entry: tuple[str, int]) -> Columns:
-        """The rows of `(image_id, view)`; arrays of length 0 where the table has none."""
-        image_id, view = entry
-        group = bisect.bisect_right(self._first_ids, image_id) - 1
-        columns, spans = self._load(max(group, 0))
-        span = spans.get((image_id, view if self._has_views else 0), slice(0, 0))
-        return {name: values[span] for name, values in columns.items()}
-
-    def _load(self, group: int) -> tuple[Columns, dict[tuple[str, int], slice]]:
-        if group in self._groups:
-            self._groups.move_to_end(group)
-        else:
-            if not self._first_ids:
-                return {name: np.empty(0) for name in self._names}, {}
-            with _decoding(self._path):
-                table = self._file.read_row_group(group, columns=self._names)
-            spans = _spans(table, self._has_views)
-            columns = _to_numpy(table.drop_columns([n for n in ("image_id", "view") if n in table.column_names]))
-            size = sum(values.nbytes for values in columns.values())
-            self._groups[group] = (columns, spans, size)
-            self._held += size
-            while self._held > self._cache_bytes and len(self._groups) > 1:
-                self._held -= self._groups.popitem(last=False)[1][2]
-        return self._groups[group][:2]
-
-
-def _spans(table: pa.Table, has_views: bool) -> dict[tuple[str, int], slice]:
-    ids = table.column("image_id").combine_chunks().dictionary_encode()
-    codes = np.asarray(ids.indices, dtype=np.int64) * _VIEWS
-    if has_views:
-        codes += np.asarray(table.column("view").combine_chunks()).astype(np.int64)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    ends = np.append(starts[1:], len(codes))
-    names = ids.dictionary.to_pylist()
-    return {
-        (names[codes[start] // _VIEWS], int(codes[start]) % _VIEWS): slice(int(start), int(end))
-        for start, end in zip(starts, ends, strict=True)
-    }
-
-
 def iterate_groups(path: Path, schema: pa.Schema) -> Iterator[Columns]:
     """The table row group by row group, each as NumPy columns."""
     file = open_parquet(path, schema)
     for group in range(file.metadata.num_row_groups):
-        with _decoding(Path(path)):
-            columns = _to_numpy(file.read_row_group(group, columns=schema.names))
+        with decoding(Path(path)):
+            columns = to_numpy(file.read_row_group(group, columns=schema.names))
         yield columns

@@ -14,9 +14,10 @@ from typing import cast
 
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import write_text
-from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle.detector import Detector
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
 from pipeline.datasets.findings import summary
@@ -158,8 +159,8 @@ def _of_stage(folder: Path) -> Dataset:
 
 
 def _rows_of_stage(folder: Path) -> Iterator[AnnotatedImage]:
-    images = read_columns(folder / "images.parquet", schemas.DATASET_IMAGES)
-    boxes = ImageRows(folder / "boxes.parquet", schemas.DATASET_BOXES)
+    images = read_columns(folder / "images.parquet", DATASET_IMAGES)
+    boxes = ImageRows(folder / "boxes.parquet", DATASET_BOXES)
     columns = (images[name].tolist() for name in ("image_id", "split", "file", "width", "height"))
     for image_id, split, file, width, height in zip(*columns, strict=True):
         rows = boxes[image_id, 0]

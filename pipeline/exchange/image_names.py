@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.tables import read_columns
 
 _SEVERAL = ""
@@ -17,7 +17,7 @@ def image_files(dataset: Path) -> dict[str, PurePosixPath]:
     Raises:
         InputError: the table is missing or damaged.
     """
-    columns = read_columns(Path(dataset) / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "file"])
+    columns = read_columns(Path(dataset) / "images.parquet", DATASET_IMAGES, ["image_id", "file"])
     return {
         str(image_id): PurePosixPath(str(file))
         for image_id, file in zip(columns["image_id"], columns["file"], strict=True)

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_IMAGES
+from pipeline.artifacts.findings_table import FINDINGS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.geometry.anchors import grid_shapes
 from pipeline.preflight.anchor_fit import Placement
@@ -27,10 +29,10 @@ _MOST_CLASSES = 25
 def data_section(run: Run) -> PageSection:
     """Counts by split, findings, classes, sizes and the best IoU of each training box."""
     dataset, resize = run.need("dataset"), run.need("resize")
-    images = read_columns(dataset / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
-    boxes = _plain(read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES))
+    images = read_columns(dataset / "images.parquet", DATASET_IMAGES, ["image_id", "split"])
+    boxes = _plain(read_columns(resize / "boxes.parquet", RESIZED_BOXES))
     names = ["image_id", "view", "split", "width", "height"]
-    rows = _plain(read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, names))
+    rows = _plain(read_columns(resize / "images.parquet", RESIZED_IMAGES, names))
     classes = json.loads((resize / "classes.json").read_text(encoding="utf-8"))
     order = {image_id: i for i, image_id in enumerate(rows["image_id"])}
     image = np.array([order[image_id] for image_id in boxes["image_id"]], dtype=np.int64)
@@ -79,7 +81,7 @@ def _plain(columns: Columns) -> Columns:
 
 
 def _findings(run: Run) -> Part:
-    found = read_columns(run.folder("dataset") / "findings.parquet", schemas.FINDINGS)
+    found = read_columns(run.folder("dataset") / "findings.parquet", FINDINGS)
     if not len(found["kind"]):
         return Text("Nothing was found wrong with the annotations and the images.")
     frame = pd.DataFrame({name: found[name] for name in ("kind", "action", "file", "detail")})

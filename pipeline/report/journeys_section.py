@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
 from pipeline.report.page import PageSection, Part, Slide, Slides, Text
@@ -114,7 +114,7 @@ def errors_by_image(run: Run, network: str) -> dict[str, Counter[str]]:
         image.image_id: Counter() for image in evaluated_images(run.need("resize"), run.params.evaluate.split)
     }
     columns = ["image_id", "kind", "score", "gt"]
-    rows = read_columns(run.need(f"evaluate_{network}") / "matches.parquet", schemas.MATCHES, columns)
+    rows = read_columns(run.need(f"evaluate_{network}") / "matches.parquet", MATCHES, columns)
     # A box that only a detection below the score finds is missed, as one that none finds.
     lost = (rows["kind"] == "correct") & (rows["score"] < score)
     kinds = np.where(lost, "missed", rows["kind"])

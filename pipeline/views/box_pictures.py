@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.tables import boxes_of
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
 from pipeline.views.class_boxes import class_name, layers_by_class
@@ -124,7 +125,7 @@ def detect_picture(command: StageCommand, root: Path, wanted: Sequence[str] | No
     where those are named."""
     images = NetworkImages(root / command.input("resize"))
     names = images.class_names()
-    detections = ImageRows(root / command.out / "detections.parquet", schemas.DETECTIONS)
+    detections = ImageRows(root / command.out / "detections.parquet", DETECTIONS)
     tiles = []
     for entry in images.choose(_HELD_OUT, 2, wanted):
         if entry.view:

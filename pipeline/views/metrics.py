@@ -14,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
 from pipeline.errors import InputError
@@ -52,9 +56,9 @@ def metrics_of(command: StageCommand, root: Path) -> dict[str, float]:
 
 def _dataset(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
-    images = read_columns(folder / "images.parquet", schemas.DATASET_IMAGES, ["image_id", "split"])
-    box_ids = pa.array(read_columns(folder / "boxes.parquet", schemas.DATASET_BOXES, ["image_id"])["image_id"])
-    findings = read_columns(folder / "findings.parquet", schemas.FINDINGS, ["kind", "action"])
+    images = read_columns(folder / "images.parquet", DATASET_IMAGES, ["image_id", "split"])
+    box_ids = pa.array(read_columns(folder / "boxes.parquet", DATASET_BOXES, ["image_id"])["image_id"])
+    findings = read_columns(folder / "findings.parquet", FINDINGS, ["kind", "action"])
     counts = Counter(zip(findings["kind"].tolist(), findings["action"].tolist(), strict=True))
     of_split = {split: images["image_id"][images["split"] == split] for split in SPLITS}
     shown = {split: ids for split, ids in of_split.items() if split != "val" or len(ids)}
@@ -77,7 +81,7 @@ def _backbone(command: StageCommand, root: Path) -> dict[str, float]:
 
 def _resize(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
-    images = _count_plain(folder / "images.parquet", schemas.RESIZED_IMAGES)
+    images = _count_plain(folder / "images.parquet", RESIZED_IMAGES)
     return {"images": images, "MB": _megabytes(folder, "pixels-*.npz")}
 
 
@@ -143,13 +147,13 @@ def _label_counts(targets: ProposalTargets) -> np.ndarray:
 
 def _features(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
-    maps = open_parquet(folder / "images.parquet", schemas.FEATURE_IMAGES).metadata.num_rows
+    maps = open_parquet(folder / "images.parquet", FEATURE_IMAGES).metadata.num_rows
     return {"maps": maps, "MB": _megabytes(folder, "maps-*.npz") if maps else 0.0}
 
 
 def _detect(command: StageCommand, root: Path) -> dict[str, float]:
     of_split = {split: _image_ids(root / command.input("resize"), split) for split in ("val", "test")}
-    rows = read_columns(root / command.out / "detections.parquet", schemas.DETECTIONS, ["image_id"])
+    rows = read_columns(root / command.out / "detections.parquet", DETECTIONS, ["image_id"])
     found = pa.array(rows["image_id"], type=pa.string())
     figures: dict[str, float] = {}
     for split, ids in of_split.items():
@@ -170,7 +174,7 @@ def _count_plain(path: Path, schema: pa.Schema) -> int:
 
 
 def _image_ids(resize: Path, split: str) -> np.ndarray:
-    images = read_columns(resize / "images.parquet", schemas.RESIZED_IMAGES, ["image_id", "view", "split"])
+    images = read_columns(resize / "images.parquet", RESIZED_IMAGES, ["image_id", "view", "split"])
     ids: np.ndarray = images["image_id"][(images["split"] == split) & (images["view"] == 0)]
     return ids
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry, entry_named, seen_boxes
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
-from pipeline.artifacts.tables import ImageRows, boxes_of, iterate_groups
+from pipeline.artifacts.tables import boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError
 
@@ -141,7 +143,7 @@ class OriginalImages(_Index):
     """The dataset stage's images. `roots` are the folders that the first part of a `file` names."""
 
     def __init__(self, folder: Path, raw: Path) -> None:
-        super().__init__(folder, schemas.DATASET_IMAGES, schemas.DATASET_BOXES)
+        super().__init__(folder, DATASET_IMAGES, DATASET_BOXES)
         self._roots = {"raw": Path(raw), "dataset": self.folder}
 
     def pixels(self, image_id: str) -> np.ndarray:
@@ -159,7 +161,7 @@ class NetworkImages(_Index):
     """The resize stage's images, as the network sees them."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, schemas.RESIZED_IMAGES, schemas.RESIZED_BOXES)
+        super().__init__(folder, RESIZED_IMAGES, RESIZED_BOXES)
         self._shards = ShardReader(self.folder, open_shards=2)
 
     def pixels(self, entry: Entry) -> np.ndarray:

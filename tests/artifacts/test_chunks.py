@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import UNFINISHED, atomic_folder
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.shards import ShardReader
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, read_columns
+from pipeline.artifacts.tables import TableWriter, box_columns, read_columns
 from pipeline.errors import InputError
 
 IDS = [f"{place:03d}" for place in range(11)]
@@ -50,8 +52,8 @@ def work_through(folder: Path, log: list[str] | None = None, ids: list[str] = ID
     said = log if log is not None else []
     done = []
     with ChunkedWork(folder, ids, said.append, images_per_chunk=PER_CHUNK) as work:
-        detections = work.table("detections.parquet", schemas.DETECTIONS)
-        index = work.table("images.parquet", schemas.FEATURE_IMAGES)
+        detections = work.table("detections.parquet", DETECTIONS)
+        index = work.table("images.parquet", FEATURE_IMAGES)
         maps = work.shards("maps")
         for image_id in work.through(work.missing):
             done.append(image_id)
@@ -101,9 +103,9 @@ def test_the_finished_folder_holds_the_outputs_only(undisturbed: dict[str, str])
 
 def test_all_can_be_read_back(tmp_path: Path) -> None:
     work_through(tmp_path)
-    index = read_columns(tmp_path / "images.parquet", schemas.FEATURE_IMAGES)
+    index = read_columns(tmp_path / "images.parquet", FEATURE_IMAGES)
     assert list(index["image_id"]) == IDS
-    reader, rows = ShardReader(tmp_path), ImageRows(tmp_path / "detections.parquet", schemas.DETECTIONS)
+    reader, rows = ShardReader(tmp_path), ImageRows(tmp_path / "detections.parquet", DETECTIONS)
     for image_id, shard in zip(IDS, index["shard"], strict=True):
         assert float(reader.read(shard, image_id)[0, 0]) == int(image_id)
         found, expected = rows[image_id, False], rows_of(image_id)
@@ -112,7 +114,7 @@ def test_all_can_be_read_back(tmp_path: Path) -> None:
 
 def test_a_table_of_one_chunk_is_what_the_table_writer_writes(tmp_path: Path) -> None:
     work_through(tmp_path, ids=IDS[:PER_CHUNK])
-    with TableWriter(tmp_path / "direct.parquet", schemas.DETECTIONS) as table:
+    with TableWriter(tmp_path / "direct.parquet", DETECTIONS) as table:
         for image_id in IDS[:PER_CHUNK]:
             table.write({"image_id": image_id, **rows_of(image_id)})
     assert (tmp_path / "direct.parquet").read_bytes() == (tmp_path / "detections.parquet").read_bytes()
@@ -120,7 +122,7 @@ def test_a_table_of_one_chunk_is_what_the_table_writer_writes(tmp_path: Path) ->
 
 def test_row_groups_end_with_chunks_and_stay_as_small_as_those_of_the_table_writer(tmp_path: Path) -> None:
     with ChunkedWork(tmp_path, IDS, images_per_chunk=PER_CHUNK) as work:
-        table = work.table("detections.parquet", schemas.DETECTIONS)
+        table = work.table("detections.parquet", DETECTIONS)
         for image_id in work.through(work.missing):
             boxes = box_columns(np.zeros((40_000, 4)))
             table.write({"image_id": image_id, "label": 1, "score": 0.5, **boxes})
@@ -133,7 +135,7 @@ def test_row_groups_end_with_chunks_and_stay_as_small_as_those_of_the_table_writ
 def test_without_images_the_tables_are_there_and_empty(tmp_path: Path) -> None:
     assert work_through(tmp_path, ids=[]) == []
     assert sorted(files_of(tmp_path)) == ["detections.parquet", "images.parquet", "labels.json"]
-    assert len(read_columns(tmp_path / "images.parquet", schemas.FEATURE_IMAGES)["image_id"]) == 0
+    assert len(read_columns(tmp_path / "images.parquet", FEATURE_IMAGES)["image_id"]) == 0
 
 
 @settings(deadline=None, max_examples=40)
@@ -211,7 +213,7 @@ def test_an_error_leaves_the_complete_chunks_and_no_temporary_file(tmp_path: Pat
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"), ChunkedWork(tmp_path, IDS, images_per_chunk=PER_CHUNK) as work:
-        table = work.table("detections.parquet", schemas.DETECTIONS)
+        table = work.table("detections.parquet", DETECTIONS)
         for image_id in work.through(failing()):
             table.write({"image_id": image_id, **rows_of(image_id)})
     left = [f"{UNFINISHED}/chunk-00000.json", f"{UNFINISHED}/detections-00000.parquet"]

@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.manifest import FORMAT, MANIFEST, check_folder, read_manifest, write_manifest
 from pipeline.artifacts.shards import ShardReader, ShardWriter
@@ -34,7 +34,7 @@ def plant(folder: Path) -> Path:
     write_csv(folder / "history.csv", [{"iteration": 1, "loss": 0.5}, {"iteration": 2, "loss": 0.25}])
     columns = {"image_id": ["a", "b"], "label": [1, 1], "score": [0.5, 0.25]}
     columns |= {name: [1.0, 2.0] for name in ("x1", "y1", "x2", "y2")}
-    write_table(folder / "detections.parquet", schemas.DETECTIONS, columns)
+    write_table(folder / "detections.parquet", DETECTIONS, columns)
     save_parts(folder, {"trunk": {"w": torch.arange(6.0)}, "rpn": {"w": torch.ones(2)}})
     with ShardWriter(folder, "maps") as writer:
         writer.add(MEMBERS)

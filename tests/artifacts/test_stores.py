@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import box_columns, write_table
 
 
@@ -23,7 +23,7 @@ def ground_truth(folder: Path, difficult: list[bool]) -> GroundTruth:
         "difficult": np.array(difficult),
         "iscrowd": np.zeros(3, dtype=bool),
     }
-    write_table(folder / "boxes.parquet", schemas.RESIZED_BOXES, columns)
+    write_table(folder / "boxes.parquet", RESIZED_BOXES, columns)
     return GroundTruth(folder)
 
 

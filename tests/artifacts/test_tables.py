@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.fields import SCHEMA_VERSION
+from pipeline.artifacts.findings_table import FINDINGS
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.tables import (
     Columns,
-    ImageRows,
     TableWriter,
     box_columns,
     boxes_of,
@@ -38,7 +41,7 @@ def proposals_of(image: int, mirrored: bool, count: int) -> Columns:
 def write_proposals(path: Path, counts: list[tuple[int, int]]) -> Rows:
     """Write as many proposals for each image and its mirror as `counts` says, entry by entry as the stages do."""
     written = {}
-    with TableWriter(path, schemas.PROPOSALS) as table:
+    with TableWriter(path, PROPOSALS) as table:
         for image, both in enumerate(counts):
             for mirrored, count in zip((False, True), both, strict=True):
                 columns = proposals_of(image, mirrored, count)
@@ -49,7 +52,7 @@ def write_proposals(path: Path, counts: list[tuple[int, int]]) -> Rows:
 
 def groups_of_each_image(path: Path) -> dict[str, set[int]]:
     groups: dict[str, set[int]] = {}
-    for index, columns in enumerate(iterate_groups(path, schemas.PROPOSALS)):
+    for index, columns in enumerate(iterate_groups(path, PROPOSALS)):
         for image_id in set(columns["image_id"]):
             groups.setdefault(image_id, set()).add(index)
     return groups
@@ -77,7 +80,7 @@ def test_a_row_group_never_ends_between_an_image_and_its_mirror_and_every_look_u
     groups = groups_of_each_image(path)
     assert max(max(own) for own in groups.values()) >= 1
     assert all(len(own) == 1 for own in groups.values())
-    rows = ImageRows(path, schemas.PROPOSALS)
+    rows = ImageRows(path, PROPOSALS)
     for entry, expected in written.items():
         found = rows[entry]
         assert set(found) == set(expected)
@@ -98,7 +101,7 @@ def test_row_groups_stay_small(tmp_path: Path) -> None:
 def test_an_image_or_mirror_that_is_not_there_has_no_rows(tmp_path: Path, entry: tuple[str, bool]) -> None:
     path = tmp_path / "proposals.parquet"
     write_proposals(path, [(1, 0)] * 100)
-    found = ImageRows(path, schemas.PROPOSALS)[entry]
+    found = ImageRows(path, PROPOSALS)[entry]
     assert boxes_of(found).shape == (0, 4)
     assert boxes_of(found).dtype == np.float32
     assert len(found["rank"]) == 0
@@ -107,16 +110,16 @@ def test_an_image_or_mirror_that_is_not_there_has_no_rows(tmp_path: Path, entry:
 def test_a_table_without_rows_can_be_read_and_looked_up(tmp_path: Path) -> None:
     path = tmp_path / "proposals.parquet"
     write_proposals(path, [(0, 0)] * 3)
-    assert boxes_of(ImageRows(path, schemas.PROPOSALS)["00001", False]).shape == (0, 4)
-    assert boxes_of(read_columns(path, schemas.PROPOSALS)).shape == (0, 4)
-    assert list(iterate_groups(path, schemas.PROPOSALS)) == []
+    assert boxes_of(ImageRows(path, PROPOSALS)["00001", False]).shape == (0, 4)
+    assert boxes_of(read_columns(path, PROPOSALS)).shape == (0, 4)
+    assert list(iterate_groups(path, PROPOSALS)) == []
 
 
 def test_a_mirror_shares_the_rows_of_a_table_that_knows_no_mirrors(tmp_path: Path) -> None:
     path = tmp_path / "detections.parquet"
-    with TableWriter(path, schemas.DETECTIONS) as table:
+    with TableWriter(path, DETECTIONS) as table:
         table.write({"image_id": "a", "label": [1, 2], "score": [0.9, 0.8], **box_columns(np.zeros((2, 4)))})
-    rows = ImageRows(path, schemas.DETECTIONS)
+    rows = ImageRows(path, DETECTIONS)
     assert rows["a", True]["label"].tolist() == rows["a", False]["label"].tolist() == [1, 2]
 
 
@@ -137,7 +140,7 @@ def group_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_table_that_fits_the_cache_is_decoded_once(tmp_path: Path, group_reads: list[int]) -> None:
     path = tmp_path / "proposals.parquet"
     written = write_proposals(path, MANY_IMAGES)
-    rows = ImageRows(path, schemas.PROPOSALS)
+    rows = ImageRows(path, PROPOSALS)
     for _ in range(2):
         for entry in written:
             rows[entry]
@@ -150,12 +153,12 @@ def test_decoded_groups_are_forgotten_beyond_the_cache_the_longest_unused_first(
     path = tmp_path / "proposals.parquet"
     write_proposals(path, [(100, 100)] * 128)
     bytes_of_a_group = 32 * 200 * 6 * 4
-    two_groups = ImageRows(path, schemas.PROPOSALS, cache_bytes=2 * bytes_of_a_group)
+    two_groups = ImageRows(path, PROPOSALS, cache_bytes=2 * bytes_of_a_group)
     for image in ("00000", "00032", "00000", "00064", "00000", "00032"):
         assert len(two_groups[image, False]["rank"]) == 100
     assert group_reads == [0, 1, 2, 1]
     group_reads.clear()
-    none_but_the_last = ImageRows(path, schemas.PROPOSALS, cache_bytes=0)
+    none_but_the_last = ImageRows(path, PROPOSALS, cache_bytes=0)
     for image in ("00000", "00001", "00032", "00000"):
         assert len(none_but_the_last[image, True]["rank"]) == 100
     assert group_reads == [0, 1, 0]
@@ -164,7 +167,7 @@ def test_decoded_groups_are_forgotten_beyond_the_cache_the_longest_unused_first(
 def test_groups_one_after_another_are_the_whole_table(tmp_path: Path) -> None:
     path = tmp_path / "proposals.parquet"
     write_proposals(path, MANY_IMAGES)
-    whole, parts = read_columns(path, schemas.PROPOSALS), list(iterate_groups(path, schemas.PROPOSALS))
+    whole, parts = read_columns(path, PROPOSALS), list(iterate_groups(path, PROPOSALS))
     assert len(parts) > 1
     for name, values in whole.items():
         assert np.array_equal(np.concatenate([part[name] for part in parts]), values)
@@ -172,14 +175,14 @@ def test_groups_one_after_another_are_the_whole_table(tmp_path: Path) -> None:
 
 def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
     write_proposals(tmp_path / "p", [(1, 1)])
-    assert list(read_columns(tmp_path / "p", schemas.PROPOSALS, ["score", "rank"])) == ["score", "rank"]
+    assert list(read_columns(tmp_path / "p", PROPOSALS, ["score", "rank"])) == ["score", "rank"]
 
 
 def test_stored_types_units_and_version_are_the_schemas(tmp_path: Path) -> None:
     write_proposals(tmp_path / "p", [(1, 1)])
     stored = pq.read_schema(tmp_path / "p")
-    assert stored.equals(schemas.PROPOSALS, check_metadata=True)
-    assert stored.metadata[b"schema_version"] == schemas.SCHEMA_VERSION.encode()
+    assert stored.equals(PROPOSALS, check_metadata=True)
+    assert stored.metadata[b"schema_version"] == SCHEMA_VERSION.encode()
     assert stored.field("x1").metadata[b"unit"] == b"px of the resized image, continuous"
 
 
@@ -188,7 +191,7 @@ def test_rows_that_do_not_fit_leave_the_former_table_and_nothing_else(tmp_path: 
     path = tmp_path / "proposals.parquet"
     write_proposals(path, [(1, 1)])
     before = path.read_bytes()
-    with pytest.raises((pa.ArrowInvalid, ValueError)), TableWriter(path, schemas.PROPOSALS) as table:
+    with pytest.raises((pa.ArrowInvalid, ValueError)), TableWriter(path, PROPOSALS) as table:
         table.write({"image_id": "a", "view": 0, **proposals_of(0, False, 2)})
         table.write({"image_id": "b", "view": 0, **proposals_of(0, False, 2), **columns})
     assert path.read_bytes() == before
@@ -196,7 +199,7 @@ def test_rows_that_do_not_fit_leave_the_former_table_and_nothing_else(tmp_path: 
 
 
 def test_an_exception_while_writing_leaves_no_table(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), TableWriter(tmp_path / "p", schemas.PROPOSALS) as table:
+    with pytest.raises(KeyboardInterrupt), TableWriter(tmp_path / "p", PROPOSALS) as table:
         table.write({"image_id": "a", "view": 0, **proposals_of(0, False, 2)})
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -204,11 +207,11 @@ def test_an_exception_while_writing_leaves_no_table(tmp_path: Path) -> None:
 
 def test_a_small_table_is_written_at_once(tmp_path: Path) -> None:
     columns = {"file": ["a.xml"], "object": [-1], "kind": ["k"], "detail": ["d"], "action": ["dropped"]}
-    write_table(tmp_path / "findings.parquet", schemas.FINDINGS, columns)
-    found = read_columns(tmp_path / "findings.parquet", schemas.FINDINGS)
+    write_table(tmp_path / "findings.parquet", FINDINGS, columns)
+    found = read_columns(tmp_path / "findings.parquet", FINDINGS)
     assert {name: values.tolist() for name, values in found.items()} == columns
-    write_table(tmp_path / "empty.parquet", schemas.FINDINGS, {name: [] for name in columns})
-    assert [len(values) for values in read_columns(tmp_path / "empty.parquet", schemas.FINDINGS).values()] == [0] * 5
+    write_table(tmp_path / "empty.parquet", FINDINGS, {name: [] for name in columns})
+    assert [len(values) for values in read_columns(tmp_path / "empty.parquet", FINDINGS).values()] == [0] * 5
 
 
 class TestDamagedTable:
@@ -224,13 +227,13 @@ class TestDamagedTable:
     @staticmethod
     def faults(path: Path) -> Iterator[str]:
         def by_group() -> None:
-            list(iterate_groups(path, schemas.PROPOSALS))
+            list(iterate_groups(path, PROPOSALS))
 
         def whole() -> None:
-            read_columns(path, schemas.PROPOSALS)
+            read_columns(path, PROPOSALS)
 
         def looked_up() -> None:
-            ImageRows(path, schemas.PROPOSALS)["00000", False]
+            ImageRows(path, PROPOSALS)["00000", False]
 
         for read in (by_group, whole, looked_up):
             with pytest.raises(InputError) as caught:
@@ -260,7 +263,7 @@ class TestDamagedTable:
         assert all("not a readable Parquet file" in message for message in self.faults(path))
 
     def test_one_byte_of_the_values_flipped(self, path: Path) -> None:
-        chunk = pq.ParquetFile(path).metadata.row_group(0).column(schemas.PROPOSALS.get_field_index("x1"))
+        chunk = pq.ParquetFile(path).metadata.row_group(0).column(PROPOSALS.get_field_index("x1"))
         damaged = bytearray(path.read_bytes())
         damaged[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 1
         path.write_bytes(damaged)
@@ -269,7 +272,7 @@ class TestDamagedTable:
     @pytest.mark.parametrize(("metadata", "told"), [({"schema_version": "0"}, "is 0,"), (None, "is none,")])
     def test_written_under_another_schema_version(self, path: Path, metadata: dict[str, str] | None, told: str) -> None:
         pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-        expected = f"schema_version {told} this code reads {schemas.SCHEMA_VERSION}"
+        expected = f"schema_version {told} this code reads {SCHEMA_VERSION}"
         assert all(expected in message for message in self.faults(path))
 
     def test_column_missing(self, path: Path) -> None:
@@ -279,4 +282,4 @@ class TestDamagedTable:
 
 def test_an_open_table_is_the_files_own(tmp_path: Path) -> None:
     write_proposals(tmp_path / "p", [(2, 1)])
-    assert open_parquet(tmp_path / "p", schemas.PROPOSALS).metadata.num_rows == 3
+    assert open_parquet(tmp_path / "p", PROPOSALS).metadata.num_rows == 3

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.tables import boxes_of
 from pipeline.bundle import Detector
 from pipeline.bundle.writing import write_bundle
 from pipeline.datasets.images import read_rgb
@@ -35,7 +36,7 @@ def photos(run: Project) -> list[Path]:
 def test_the_stages_rows_are_found_bit_for_bit(tiny_run: Project, tmp_path: Path, network: str) -> None:
     write_bundle(tiny_run.root, network, tmp_path / network)
     detector = Detector.load(tmp_path / network, "cpu")
-    stage = ImageRows(tiny_run.data / f"detect_{network}/detections.parquet", schemas.DETECTIONS)
+    stage = ImageRows(tiny_run.data / f"detect_{network}/detections.parquet", DETECTIONS)
     total = 0
     for path in photos(tiny_run):
         found, rows = detector(path), stage[path.stem, False]
@@ -131,5 +132,5 @@ import json; print(json.dumps(detections.boxes.tolist()))
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    stage = ImageRows(tiny_run.data / "detect_joint/detections.parquet", schemas.DETECTIONS)[photo.stem, False]
+    stage = ImageRows(tiny_run.data / "detect_joint/detections.parquet", DETECTIONS)[photo.stem, False]
     assert np.array_equal(np.array(json.loads(result.stdout), np.float32), boxes_of(stage))

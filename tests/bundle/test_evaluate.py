@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle import Detector
 from pipeline.bundle.evaluate import evaluate, report
 from pipeline.cli import app
@@ -41,8 +42,8 @@ def coco_tree(tiny_run: Project, tmp_path: Path) -> Path:
     classes = json.loads((tiny_run.data / "dataset/classes.json").read_text())
     names = [classes[3], "unicorn", classes[1], "renamed"]
     ids = {3: 1, 1: 3, 2: 4}
-    images = read_columns(tiny_run.data / "dataset/images.parquet", schemas.DATASET_IMAGES)
-    boxes = ImageRows(tiny_run.data / "dataset/boxes.parquet", schemas.DATASET_BOXES)
+    images = read_columns(tiny_run.data / "dataset/images.parquet", DATASET_IMAGES)
+    boxes = ImageRows(tiny_run.data / "dataset/boxes.parquet", DATASET_BOXES)
     root = tmp_path / "tree"
     (root / "annotations").mkdir(parents=True)
     for split in ("train", "test"):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import yaml
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.tables import read_columns
 from pipeline.params.file import load_params
 from pipeline.stage import Stage
@@ -59,7 +59,7 @@ def run_on(folder: Path, rows: list[str], images: str) -> Path:
 def test_metrics_count_images_boxes_and_every_finding(tmp_path: Path) -> None:
     out = run_on(tmp_path, ROWS, "abcd")
     assert json.loads((out / "metrics.json").read_text()) == COUNTS
-    findings = read_columns(out / "findings.parquet", schemas.FINDINGS)
+    findings = read_columns(out / "findings.parquet", FINDINGS)
     in_table = Counter(zip(findings["kind"], findings["action"], strict=True))
     told = {(kind, done): n for kind, of_kind in COUNTS["findings"].items() for done, n in of_kind.items()}
     assert in_table == told

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import evaluated_images
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import new_trunk
@@ -37,7 +39,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
     boxes = np.array([row[0] for row in rows], np.float32).reshape(-1, 4)
     write_table(
         folder / "boxes.parquet",
-        schemas.RESIZED_BOXES,
+        RESIZED_BOXES,
         {
             "image_id": ["a"] * len(rows),
             "view": [0] * len(rows),
@@ -49,7 +51,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
     )
     one = {"width": WIDTH, "height": 160, "original_width": WIDTH, "original_height": 160}
     one |= {"image_id": "a", "view": 0, "split": "train", "scale_x": 1.0, "scale_y": 1.0, "shard": "pixels_00000.npz"}
-    write_table(folder / "images.parquet", schemas.RESIZED_IMAGES, {key: [value] for key, value in one.items()})
+    write_table(folder / "images.parquet", RESIZED_IMAGES, {key: [value] for key, value in one.items()})
     write_manifest(folder, "resize")
     return folder
 
@@ -90,12 +92,12 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
     proposals.mkdir()
     columns = {"image_id": ["a"] * 4, "view": [0] * 4, "rank": range(4), "score": [0.5] * 4}
     columns |= {name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))}
-    write_table(proposals / "proposals.parquet", schemas.PROPOSALS, columns)
+    write_table(proposals / "proposals.parquet", PROPOSALS, columns)
     write_manifest(proposals, "proposals_step1")
     out = tmp_path / "out"
     out.mkdir()
     proposal_targets(Stage("proposal_targets_step2", PARAMS, out, {"resize": resize, "proposals": proposals}))
-    rows = read_columns(out / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rows = read_columns(out / "proposal_targets.parquet", PROPOSAL_TARGETS)
     plain = rows["view"] == 0
     # The car, inside, half inside, 18 of 48 px inside, and the car again as an appended gt box.
     assert rows["label"][plain].tolist() == [1, -1, -1, 0, 1]

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.feeding.views import ImageViews
@@ -98,7 +99,7 @@ def test_background_trains_the_rpn_on_them_and_drop_does_not_but_the_head_sees_t
     seen.clear()
     run(dropped, *HEAD)
     assert seen == {*FULL, *EMPTY}
-    rows = read_columns(dropped.data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rows = read_columns(dropped.data / "proposal_targets_step2/proposal_targets.parquet", PROPOSAL_TARGETS)
     of_empty = np.isin(rows["image_id"], EMPTY)
     assert set(rows["image_id"][of_empty]) == set(EMPTY)
     assert set(rows["label"][of_empty].tolist()) == {0} and (rows["label"][~of_empty] == 1).any()
@@ -109,8 +110,8 @@ def test_where_drop_leaves_nothing_or_too_little_the_error_names_it(tmp_path: Pa
     run(none, *BEFORE[:-1])
     # The dataset stage refuses such a data set; a folder put in place of resize's may still be of one.
     resize = none.data / "resize"
-    rows = read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES)
-    write_table(resize / "boxes.parquet", schemas.RESIZED_BOXES, {name: values[:0] for name, values in rows.items()})
+    rows = read_columns(resize / "boxes.parquet", RESIZED_BOXES)
+    write_table(resize / "boxes.parquet", RESIZED_BOXES, {name: values[:0] for name, values in rows.items()})
     write_manifest(resize, "resize")
     run(none, BEFORE[-1])
     with pytest.raises(InputError) as caught:

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES
+from pipeline.artifacts.proposals import PROPOSALS
+from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
@@ -55,11 +57,11 @@ def test_thin_images_are_ordinary_in_every_stage(
     changes = {"anchor_targets": {"allowed_border": border}, "features": {"keep_frozen_blocks": kept}}
     project = project_of(tmp_path / "project", changes, ordinary)
     run(project, *TRAIN, *JUDGE)
-    anchors = read_columns(project.data / "anchor_targets/images.parquet", schemas.ANCHOR_IMAGES)
+    anchors = read_columns(project.data / "anchor_targets/images.parquet", ANCHOR_IMAGES)
     assert (anchors["anchors"] > 0).all() and len(anchors["anchors"]) == 2 * (4 + ordinary)
-    resized = read_columns(project.data / "resize/images.parquet", schemas.RESIZED_IMAGES)
+    resized = read_columns(project.data / "resize/images.parquet", RESIZED_IMAGES)
     assert min(resized["height"].min(), resized["width"].min()) == 1
-    proposals = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
+    proposals = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
     assert "train_dot" not in set(proposals["image_id"])
     for stage in STEPS:
         history = np.genfromtxt(project.data / stage / "history.csv", delimiter=",", names=True)

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import TableWriter, box_columns
@@ -152,10 +152,10 @@ def resized_box(tmp_path: Path, box: list[float]) -> np.ndarray:
         folder.mkdir(parents=True)
     cv2.imwrite(str(source / "images/a.png"), np.zeros((333, 500, 3), np.uint8))
     row = {"image_id": "a", "split": "train", "file": "dataset/images/a.png", "width": 500, "height": 333}
-    with TableWriter(source / "images.parquet", schemas.DATASET_IMAGES) as table:
+    with TableWriter(source / "images.parquet", DATASET_IMAGES) as table:
         table.write(row)
     flags = {name: np.zeros(1, bool) for name in ("difficult", "iscrowd")}
-    with TableWriter(source / "boxes.parquet", schemas.DATASET_BOXES) as table:
+    with TableWriter(source / "boxes.parquet", DATASET_BOXES) as table:
         boxes = np.array([box], np.float32)
         table.write({"image_id": "a", **box_columns(boxes), "label": np.ones(1, np.int16), **flags})
     (source / "classes.json").write_text("[]", encoding="utf-8")

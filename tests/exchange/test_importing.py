@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.cli import app
@@ -78,8 +78,8 @@ def test_our_proposals_come_back_through_each_layout(
     line = export_proposals(data / "proposals_step1", data / "resize", data / "dataset", layout, out)
     assert line.startswith(f"{out}: ") and line.endswith(f" proposals in 12 train images, for {layout}")
     succeed(project, STAGE)
-    ours = read_columns(data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
-    back = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
+    ours = read_columns(data / "proposals_step1/proposals.parquet", PROPOSALS)
+    back = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
     plain = {name: values[ours["view"] == 0] for name, values in ours.items()}
     plain_back = {name: values[back["view"] == 0] for name, values in back.items()}
     for name in ("image_id", "rank"):
@@ -106,7 +106,7 @@ def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
     log = succeed(project, STAGE)
     assert "1 image of the proposal file left out, as no training image has that name" in log
     assert " of 330 proposals of the file are kept" in log
-    rows = read_columns(project.data / "proposals_step1/proposals.parquet", schemas.PROPOSALS)
+    rows = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
     boxes, sizes = boxes_of(rows), boxes_of(rows)[:, 2:] - boxes_of(rows)[:, :2]
     assert boxes.min() >= 0 and boxes.max() <= 320 and sizes.min() >= 8 * 0.75 - 1e-3
     assert set(rows["image_id"]) == set(files) - {"train_00002"}

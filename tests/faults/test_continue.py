@@ -20,11 +20,11 @@ import pytest
 import torch
 import yaml
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.atomic import UNFINISHED
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.roi_head import new_head
@@ -121,8 +121,8 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def _write_images(folder: Path) -> None:
     ids = {f"{split}_{place:05d}": split for split in ("test", "train") for place in range(IMAGES)}
     with ChunkedWork(folder, list(ids)) as work:
-        shards, images = work.shards("pixels"), work.table("images.parquet", schemas.RESIZED_IMAGES)
-        boxes = work.table("boxes.parquet", schemas.RESIZED_BOXES)
+        shards, images = work.shards("pixels"), work.table("images.parquet", RESIZED_IMAGES)
+        boxes = work.table("boxes.parquet", RESIZED_BOXES)
         for place, image_id in enumerate(work.through(work.missing)):
             pixels = np.random.default_rng(place).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
             size = {"width": WIDTH, "height": HEIGHT, "original_width": WIDTH, "original_height": HEIGHT}

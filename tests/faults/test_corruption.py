@@ -22,7 +22,7 @@ import pytest
 import torch
 import yaml
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.fields import SCHEMA_VERSION
 from pipeline.artifacts.manifest import MANIFEST, check_folder, write_manifest
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.weights import save_parts
@@ -207,7 +207,7 @@ def _other_shard(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "write", "expected"),
     [
-        ("table", _older_table, f"schema_version is 0, this code reads {schemas.SCHEMA_VERSION}"),
+        ("table", _older_table, f"schema_version is 0, this code reads {SCHEMA_VERSION}"),
         ("weights", lambda folder: replace(folder / "model.safetensors"), "holds no weights of the trunk"),
         ("maps", _other_shard, "no member 'train_00000'"),
     ],

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.shards import ShardWriter
-from pipeline.artifacts.tables import ImageRows, boxes_of, read_columns
+from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.building.trunk import new_trunk
 from pipeline.detector import roi_pooling
 from pipeline.detector.anchors import AnchorGrid
@@ -36,7 +39,7 @@ pytestmark = pytest.mark.authority("the reference codes, value by value")
 
 
 def proposals_in(folder: Path, image_id: str, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    rows = ImageRows(folder / "proposals.parquet", schemas.PROPOSALS)[image_id, mirrored]
+    rows = ImageRows(folder / "proposals.parquet", PROPOSALS)[image_id, mirrored]
     return boxes_of(rows), rows["score"]
 
 
@@ -91,7 +94,7 @@ def test_mirrored_proposals_of_a_mirror_are_the_boxes_of_the_image_mirrored_in_t
 def test_rois_below_the_lower_bound_of_the_background_are_ignored(by_hand: RunByHand, low: float) -> None:
     """0 in py-faster-rcnn's VGG16 settings, 0.1 in Fast R-CNN, section 2.3, and the MATLAB original."""
     folder = by_hand("proposal_targets_step2", {"proposal_targets": {"bg_iou_low": low}})
-    rows = read_columns(folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rows = read_columns(folder / "proposal_targets.parquet", PROPOSAL_TARGETS)
     below = rows["max_iou"] < np.float32(low)
     between = (rows["max_iou"] >= np.float32(low)) & (rows["max_iou"] < 0.5)
     assert below.any() == (low > 0) and between.any()
@@ -169,7 +172,7 @@ def test_odd_sides_are_rounded_alike_by_anchors_maps_and_training(
     resize = by_hand("resize", params)
     targets = by_hand("anchor_targets", params, resize=resize)
     features = by_hand("features", params, resize=resize)
-    table = read_columns(targets / "images.parquet", schemas.ANCHOR_IMAGES)
+    table = read_columns(targets / "images.parquet", ANCHOR_IMAGES)
     assert {(int(h), int(w)) for h, w in zip(table["feature_height"], table["feature_width"], strict=True)} == {
         (cells, cells)
     }

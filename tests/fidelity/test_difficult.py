@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_BOXES
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import Columns, TableWriter, read_columns, write_table
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, files_of, with_rows
@@ -58,7 +62,7 @@ def test_training_with_a_difficult_box_is_training_without_it(
         "removed": with_rows(resized, tmp_path / "removed", "boxes.parquet", removed(tiny_run, "train")),
         "kept": resized,
     }
-    rows = read_columns(folders["marked"] / "boxes.parquet", schemas.RESIZED_BOXES)
+    rows = read_columns(folders["marked"] / "boxes.parquet", RESIZED_BOXES)
     assert rows["difficult"].sum() == 1
     written: dict[str, list[dict[str, bytes]]] = {}
     for name, folder in folders.items():
@@ -77,11 +81,11 @@ def test_training_with_a_difficult_box_is_training_without_it(
 def test_a_difficult_box_is_no_appended_candidate(tiny_run: Project, by_hand: RunByHand, tmp_path: Path) -> None:
     change = flagged(tiny_run, "resize", "train", "difficult")
     resize = with_rows(tiny_run.data / "resize", tmp_path / "marked", "boxes.parquet", change)
-    boxes = read_columns(resize / "boxes.parquet", schemas.RESIZED_BOXES)
+    boxes = read_columns(resize / "boxes.parquet", RESIZED_BOXES)
     image_id = boxes["image_id"][boxes["difficult"]][0]
     own = boxes["image_id"] == image_id
     table = by_hand("proposal_targets_step2", resize=resize) / "proposal_targets.parquet"
-    rows = read_columns(table, schemas.PROPOSAL_TARGETS)
+    rows = read_columns(table, PROPOSAL_TARGETS)
     appended = (rows["rank"] == -1) & (rows["image_id"] == image_id) & (rows["view"] == 0)
     assert rows["x1"][appended].tolist() == boxes["x1"][own & ~boxes["difficult"]].tolist()
     assert appended.sum() == own.sum() - 1 >= 1
@@ -90,8 +94,8 @@ def test_a_difficult_box_is_no_appended_candidate(tiny_run: Project, by_hand: Ru
 def test_resizing_keeps_the_flags(tiny_run: Project, by_hand: RunByHand, tmp_path: Path) -> None:
     change = flagged(tiny_run, "dataset", "train", "difficult")
     dataset = with_rows(tiny_run.data / "dataset", tmp_path / "dataset", "boxes.parquet", change)
-    before = read_columns(dataset / "boxes.parquet", schemas.DATASET_BOXES)
-    after = read_columns(by_hand("resize", dataset=dataset) / "boxes.parquet", schemas.RESIZED_BOXES)
+    before = read_columns(dataset / "boxes.parquet", DATASET_BOXES)
+    after = read_columns(by_hand("resize", dataset=dataset) / "boxes.parquet", RESIZED_BOXES)
     assert after["difficult"].tolist() == before["difficult"].tolist()
     assert after["difficult"].sum() == 1
 
@@ -109,15 +113,15 @@ def test_a_difficult_box_is_neither_to_be_found_nor_wrong_to_find(
     change = flagged(tiny_run, "dataset", "test", "difficult") if difficult else (lambda _: None)
     dataset = with_rows(tiny_run.data / "dataset", tmp_path / "dataset", "boxes.parquet", change)
     test_ids = {image.image_id for image in ResizedImages(tiny_run.data / "resize", "test")}
-    rows = read_columns(dataset / "boxes.parquet", schemas.DATASET_BOXES)
+    rows = read_columns(dataset / "boxes.parquet", DATASET_BOXES)
     judged = row_of(rows, test_ids)
     taken = [i for i, name in enumerate(rows["image_id"]) if name in test_ids and (found or i != judged)]
     detections = tmp_path / "detections"
     detections.mkdir()
     columns = {name: rows[name][taken] for name in ("image_id", "label", "x1", "y1", "x2", "y2")}
     columns["score"] = np.where(np.array(taken) == judged, 0.99, 0.5)
-    write_table(detections / "detections.parquet", schemas.DETECTIONS, columns)
-    with TableWriter(detections / "proposals.parquet", schemas.PROPOSALS):
+    write_table(detections / "detections.parquet", DETECTIONS, columns)
+    with TableWriter(detections / "proposals.parquet", PROPOSALS):
         pass  # none: this test is of the detections
     write_manifest(detections, "detect_step4")
     folder = by_hand("evaluate_step4", dataset=dataset, detections=detections)

@@ -11,11 +11,14 @@ import pytest
 import torch
 import yaml
 
-from pipeline.artifacts import schemas
 from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.artifacts.tables import Columns, ImageRows, boxes_of, deltas_of, read_columns
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
+from pipeline.artifacts.tables import Columns, boxes_of, deltas_of, read_columns
 from pipeline.detector.anchor_matching import match_anchors
 from pipeline.detector.boxes import encode
 from pipeline.detector.proposal_matching import match_proposals
@@ -79,7 +82,7 @@ def test_rois_are_labelled_and_their_targets_normalised_as_fast_rcnn_says(seed: 
 
 def truths_of(run: Project, entry: Entry, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and labels of an entry, read from the table of the resize stage; mirrored by hand."""
-    rows = read_columns(run.data / "resize/boxes.parquet", schemas.RESIZED_BOXES)
+    rows = read_columns(run.data / "resize/boxes.parquet", RESIZED_BOXES)
     own = rows["image_id"] == entry.image_id
     boxes, labels = boxes_of(rows)[own], rows["label"][own]
     if entry.mirrored:
@@ -124,8 +127,8 @@ def test_proposal_targets_of_a_run_are_those_of_the_paper_with_gt_boxes_as_candi
 ) -> None:
     """Authority: Fast R-CNN, section 2.3; py-faster-rcnn's ProposalTargetLayer appends the gt boxes."""
     proposals = {"step2": "proposals_step1", "step4": "proposals_step3"}[step]
-    proposed = ImageRows(tiny_run.data / proposals / "proposals.parquet", schemas.PROPOSALS)
-    targets = ImageRows(tiny_run.data / f"proposal_targets_{step}/proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    proposed = ImageRows(tiny_run.data / proposals / "proposals.parquet", PROPOSALS)
+    targets = ImageRows(tiny_run.data / f"proposal_targets_{step}/proposal_targets.parquet", PROPOSAL_TARGETS)
     fg_count = 0
     for entry, (_, width) in entries_of(tiny_run):
         truths, classes = truths_of(tiny_run, entry, width)
@@ -150,7 +153,7 @@ def test_proposal_targets_of_a_run_are_those_of_the_paper_with_gt_boxes_as_candi
 
 def raw_targets(run: Project, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels and unnormalised deltas of all fg RoIs of a run, by the loops."""
-    rows = ImageRows(folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rows = ImageRows(folder / "proposal_targets.parquet", PROPOSAL_TARGETS)
     labels, deltas = [], []
     for entry, (_, width) in entries_of(run):
         truths, _ = truths_of(run, entry, width)
@@ -162,7 +165,7 @@ def raw_targets(run: Project, folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalised_targets(run: Project, folder: Path) -> np.ndarray:
-    rows = ImageRows(folder / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS)
+    rows = ImageRows(folder / "proposal_targets.parquet", PROPOSAL_TARGETS)
     parts = [rows[entry] for entry, _ in entries_of(run)]
     return np.concatenate([deltas_of(part)[part["label"] > 0] for part in parts])
 

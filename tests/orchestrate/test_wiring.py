@@ -16,6 +16,7 @@ from pipeline.params.file import SECTIONS
 from tests.conftest import ROOT
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()})
 
 
 def _option(command: str, option: str) -> str:
@@ -101,8 +102,10 @@ def test_inference_bundles_and_the_report_import_nothing_of_training(name: str) 
         ("proposal_targets.parquet", "pipeline/artifacts/proposal_targets.py"),
         ("normalisation.json", "pipeline/artifacts/proposal_targets.py"),
         ("fg_anchors.parquet", "pipeline/artifacts/anchor_targets.py"),
-        ("schemas.PROPOSALS", "pipeline/artifacts/proposals.py"),
-        ("schemas.PROPOSAL_TARGETS", "pipeline/artifacts/proposal_targets.py"),
+        ("FG_ANCHORS", "pipeline/artifacts/anchor_targets.py"),
+        ("ANCHOR_IMAGES", "pipeline/artifacts/anchor_targets.py"),
+        ("PROPOSALS", "pipeline/artifacts/proposals.py"),
+        ("PROPOSAL_TARGETS", "pipeline/artifacts/proposal_targets.py"),
     ],
 )
 def test_an_artifacts_file_and_schema_are_named_where_its_store_is_alone(name: str, owner: str) -> None:
@@ -110,9 +113,25 @@ def test_an_artifacts_file_and_schema_are_named_where_its_store_is_alone(name: s
     for path in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             literal = isinstance(node, ast.Constant) and node.value == name
-            if literal or (isinstance(node, ast.Attribute) and ast.unparse(node) == name):
+            schema = isinstance(node, ast.Name | ast.alias | ast.Attribute) and ast.unparse(node).split(".")[-1] == name
+            if literal or schema:
                 spelt.append(path.relative_to(ROOT).as_posix())
     assert set(spelt) == {owner}
+
+
+def test_every_schema_is_of_one_module_and_a_stage_imports_only_those_of_the_tables_it_writes_or_reads() -> None:
+    owners = {}
+    for path in (ROOT / "pipeline/artifacts").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("table_schema("):
+                name = ast.unparse(node.targets[0])
+                assert name not in owners
+                owners[name] = path.relative_to(ROOT)
+    reached = {stage: modules_used_by(Path(f"stages/{stage}.py"), ROOT) & set(owners.values()) for stage in STAGES}
+    for name, stage in (("FINDINGS", "dataset"), ("MATCHES", "evaluate")):
+        assert [own for own in STAGES if owners[name] in reached[own]] == [stage]
+    assert {path.stem for path in reached["dataset"]} == {"dataset_tables", "findings_table"}
+    assert {path.stem for path in reached["resize"]} == {"dataset_tables", "resized_tables"}
 
 
 @pytest.mark.parametrize("name", ["dataset", "resize", "evaluate"])
@@ -121,7 +140,7 @@ def test_stages_without_tensors_do_not_import_torch(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()}))
+@pytest.mark.parametrize("module", STAGES)
 def test_every_stage_has_a_help_text(module: str) -> None:
     tree = ast.parse((ROOT / f"stages/{module}.py").read_text())
     assert ast.get_docstring(tree)

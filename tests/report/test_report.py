@@ -13,7 +13,7 @@ import altair as alt
 import pytest
 from markupsafe import Markup
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.report.command import write_report
@@ -166,9 +166,9 @@ def test_no_project_and_no_place_for_the_page_end_in_one_line(tiny_run: Project,
 
 
 def test_the_histogram_of_the_best_iou_holds_every_training_box(page: Page, tiny_run: Project) -> None:
-    images = read_columns(tiny_run.data / "resize/images.parquet", schemas.RESIZED_IMAGES)
+    images = read_columns(tiny_run.data / "resize/images.parquet", RESIZED_IMAGES)
     train = set(images["image_id"][images["split"] == "train"])
-    boxes = read_columns(tiny_run.data / "resize/boxes.parquet", schemas.RESIZED_BOXES)
+    boxes = read_columns(tiny_run.data / "resize/boxes.parquet", RESIZED_BOXES)
     (histogram,) = [spec for spec in page.specs if "bin" in spec.get("layer", [{}])[0].get("encoding", {}).get("x", {})]
     values = [row["iou"] for rows in histogram["datasets"].values() for row in rows if "iou" in row]
     assert len(values) == sum(image_id in train for image_id in boxes["image_id"])

@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import FEATURE_IMAGES
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.views.command import StageCommand
@@ -52,7 +59,7 @@ def handmade(tmp_path: Path) -> Path:
     _write_images(data)
     _write_targets(data)
     _write_features(data)
-    with TableWriter(data / "detect_step4/detections.parquet", schemas.DETECTIONS) as table:
+    with TableWriter(data / "detect_step4/detections.parquet", DETECTIONS) as table:
         boxes = np.array([[40, 20, 120, 140], [0, 0, 30, 30], [150, 100, 190, 150]])
         table.write({"image_id": "t", "label": [1, 2, 2], "score": [0.9, 0.5, 0.1], **box_columns(boxes)})
     write_csv(
@@ -69,14 +76,14 @@ def _write_images(data: Path) -> None:
     for folder in ("dataset/images", "resize", "detect_step4", "train_rpn_step1"):
         (data / folder).mkdir(parents=True)
     for folder, scale in (("dataset", 2), ("resize", 1)):
-        schema = schemas.DATASET_BOXES if folder == "dataset" else schemas.RESIZED_BOXES
+        schema = DATASET_BOXES if folder == "dataset" else RESIZED_BOXES
         with TableWriter(data / folder / "boxes.parquet", schema) as table:
             for image_id, rows in GT.items():
                 flags = {"label": [row[4] for row in rows], "difficult": [row[5] for row in rows]}
                 boxes = np.array([row[:4] for row in rows]).reshape(-1, 4) * scale
                 table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": False})
         (data / folder / "classes.json").write_text(json.dumps(["background", "ellipse", "triangle"]))
-    with TableWriter(data / "dataset/images.parquet", schemas.DATASET_IMAGES) as table:
+    with TableWriter(data / "dataset/images.parquet", DATASET_IMAGES) as table:
         for image_id, split in SPLITS.items():
             original = cv2.resize(pixels_of(image_id), (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_NEAREST)
             cv2.imwrite(str(data / f"dataset/images/{image_id}.png"), original)
@@ -90,9 +97,9 @@ def _write_images(data: Path) -> None:
     ]
     names = ("file", "object", "kind", "detail", "action")
     columns = dict(zip(names, zip(*findings, strict=True), strict=True))
-    write_table(data / "dataset/findings.parquet", schemas.FINDINGS, columns)
+    write_table(data / "dataset/findings.parquet", FINDINGS, columns)
     with (
-        TableWriter(data / "resize/images.parquet", schemas.RESIZED_IMAGES) as table,
+        TableWriter(data / "resize/images.parquet", RESIZED_IMAGES) as table,
         ShardWriter(data / "resize", "pixels") as shards,
     ):
         for image_id, split in SPLITS.items():
@@ -106,8 +113,8 @@ def _write_targets(data: Path) -> None:
     for folder in ("anchor_targets", "proposals_step1", "proposal_targets_step2"):
         (data / folder).mkdir()
     with (
-        TableWriter(data / "anchor_targets/images.parquet", schemas.ANCHOR_IMAGES) as images,
-        TableWriter(data / "anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS) as anchors,
+        TableWriter(data / "anchor_targets/images.parquet", ANCHOR_IMAGES) as images,
+        TableWriter(data / "anchor_targets/fg_anchors.parquet", FG_ANCHORS) as anchors,
         ShardWriter(data / "anchor_targets", "bg") as shards,
     ):
         for image_id in ("a", "b", "c"):
@@ -124,14 +131,14 @@ def _write_targets(data: Path) -> None:
         anchors.write({"image_id": "a", "view": 1, **own, **deltas, "dx": 20 / 30})
         own = {"anchor": [1, 2, 3], "matched_gt": [0] * 3, "max_iou": [0.7] * 3}
         anchors.write({"image_id": "c", "view": 0, **own, **deltas})
-    with TableWriter(data / "proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
+    with TableWriter(data / "proposals_step1/proposals.parquet", PROPOSALS) as table:
         # Of the two trainable gt boxes of plain images, one is reached with IoU .5: that of "a", by the second.
         boxes = np.array([[60, 40, 95, 75], [12, 20, 40, 60]])
         table.write(_proposals("a", False, boxes))
         table.write(_proposals("a", True, np.array([[5, 5, 45, 35]])))
         table.write(_proposals("c", False, np.array([[60, 40, 90, 70]])))
         table.write(_proposals("c", True, np.array([[50, 0, 100, 40]])))
-    with TableWriter(data / "proposal_targets_step2/proposal_targets.parquet", schemas.PROPOSAL_TARGETS) as table:
+    with TableWriter(data / "proposal_targets_step2/proposal_targets.parquet", PROPOSAL_TARGETS) as table:
         deltas = {"dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0, "max_iou": 0.5, "matched_gt": 0}
         boxes = np.array([[60, 40, 95, 75], [15, 25, 45, 65], [50, 5, 70, 25], [10, 20, 40, 60]])
         own = {"rank": [0, 1, 2, -1], "label": [0, 1, -1, 1], **box_columns(boxes)}
@@ -149,7 +156,7 @@ def _proposals(image_id: str, mirrored: bool, boxes: np.ndarray) -> dict[str, ob
 def _write_features(data: Path) -> None:
     (data / "features").mkdir()
     with (
-        TableWriter(data / "features/images.parquet", schemas.FEATURE_IMAGES) as table,
+        TableWriter(data / "features/images.parquet", FEATURE_IMAGES) as table,
         ShardWriter(data / "features", "maps") as shards,
     ):
         for image_id in ("a", "b", "c"):

@@ -10,10 +10,17 @@ import cv2
 import numpy as np
 import yaml
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.detections import DETECTIONS as DETECTION_ROWS
+from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
+from pipeline.artifacts.proposals import PROPOSALS as PROPOSAL_ROWS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, write_table
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
@@ -94,7 +101,7 @@ def _pixels(image_id: str) -> np.ndarray:
 def _write_images(data: Path) -> None:
     (data / "dataset/images").mkdir(parents=True)
     (data / "resize").mkdir()
-    for folder, scale, schema in (("dataset", 2, schemas.DATASET_BOXES), ("resize", 1, schemas.RESIZED_BOXES)):
+    for folder, scale, schema in (("dataset", 2, DATASET_BOXES), ("resize", 1, RESIZED_BOXES)):
         (data / folder / "classes.json").write_text(json.dumps(CLASSES))
         with TableWriter(data / folder / "boxes.parquet", schema) as table:
             for image_id, rows in GT.items():
@@ -102,11 +109,11 @@ def _write_images(data: Path) -> None:
                 flags = {name: [row[place] for row in rows] for place, name in ((4, "label"), (5, "difficult"))}
                 iscrowd = [row[6] for row in rows]
                 table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": iscrowd})
-    empty = {name: [] for name in schemas.FINDINGS.names}
-    write_table(data / "dataset/findings.parquet", schemas.FINDINGS, empty)
+    empty = {name: [] for name in FINDINGS.names}
+    write_table(data / "dataset/findings.parquet", FINDINGS, empty)
     with (
-        TableWriter(data / "dataset/images.parquet", schemas.DATASET_IMAGES) as originals,
-        TableWriter(data / "resize/images.parquet", schemas.RESIZED_IMAGES) as resized,
+        TableWriter(data / "dataset/images.parquet", DATASET_IMAGES) as originals,
+        TableWriter(data / "resize/images.parquet", RESIZED_IMAGES) as resized,
         ShardWriter(data / "resize", "pixels") as shards,
     ):
         for image_id, split in SPLITS.items():
@@ -131,8 +138,8 @@ def _write_anchor_targets(data: Path) -> None:
     every = anchors()
     usable = (every[:, :2] >= 0).all(axis=1) & (every[:, 2:] <= (WIDTH, HEIGHT)).all(axis=1)
     with (
-        TableWriter(folder / "images.parquet", schemas.ANCHOR_IMAGES) as images,
-        TableWriter(folder / "fg_anchors.parquet", schemas.FG_ANCHORS) as table,
+        TableWriter(folder / "images.parquet", ANCHOR_IMAGES) as images,
+        TableWriter(folder / "fg_anchors.parquet", FG_ANCHORS) as table,
         ShardWriter(folder, "bg") as shards,
     ):
         for image_id in ("a", "c"):
@@ -168,7 +175,7 @@ def _write_proposals(data: Path) -> None:
     """Those of step 3 have maps of the plain images alone, those of step 1 are as of a file."""
     for stage in ("proposals_step1", "proposals_step3"):
         (data / stage).mkdir()
-        with TableWriter(data / stage / "proposals.parquet", schemas.PROPOSALS) as table:
+        with TableWriter(data / stage / "proposals.parquet", PROPOSAL_ROWS) as table:
             for image_id in ("a", "c"):
                 for mirrored in (False, True):
                     table.write(_proposal_rows(image_id, mirrored))
@@ -183,7 +190,7 @@ def _write_proposal_targets(data: Path) -> None:
         (data / stage).mkdir()
         content = {"classes": CLASSES, "mean": [[0.0] * 4] * 3, "std": [list(DELTA_STD)] * 3}
         (data / stage / "normalisation.json").write_text(json.dumps(content))
-        with TableWriter(data / stage / "proposal_targets.parquet", schemas.PROPOSAL_TARGETS) as table:
+        with TableWriter(data / stage / "proposal_targets.parquet", PROPOSAL_TARGETS) as table:
             for mirrored in (False, True):
                 gt = gt_boxes("a", mirrored)
                 boxes = np.concatenate([turned(PROPOSALS) if mirrored else PROPOSALS, gt])
@@ -216,9 +223,9 @@ def _write_detections(data: Path) -> None:
     evaluate.mkdir()
     boxes = np.array([box for box, _, _ in DETECTIONS], np.float32) * 2
     label, score = np.array([row[1] for row in DETECTIONS]), np.array([row[2] for row in DETECTIONS], np.float32)
-    with TableWriter(folder / "detections.parquet", schemas.DETECTIONS) as table:
+    with TableWriter(folder / "detections.parquet", DETECTION_ROWS) as table:
         table.write({"image_id": "t", "label": label, "score": score, **box_columns(boxes)})
-    with TableWriter(folder / "proposals.parquet", schemas.PROPOSALS) as table:
+    with TableWriter(folder / "proposals.parquet", PROPOSAL_ROWS) as table:
         table.write(_proposal_rows("t", False))
     with ChunkedWork(folder, ["t"]) as work:
         maps = MapWriter(work, "objectness")
@@ -239,4 +246,4 @@ def _write_detections(data: Path) -> None:
         "iou": [*found.iou, *([0.0] * len(missed))],
         **box_columns(np.concatenate([boxes, gt[missed]])),
     }
-    write_table(evaluate / "matches.parquet", schemas.MATCHES, columns)
+    write_table(evaluate / "matches.parquet", MATCHES, columns)

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.artifacts import schemas
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
@@ -67,7 +67,7 @@ def test_a_stage_its_folder_and_a_file_in_it_are_the_same_stage(scene: Path) -> 
 def test_figures_of_a_table_are_those_of_its_values(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     path, scores = tmp_path / "detections.parquet", []
-    with TableWriter(path, schemas.DETECTIONS) as table:
+    with TableWriter(path, DETECTIONS) as table:
         for place in range(200):
             score = draw.random(3).astype(np.float32)
             scores.append(score)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
+from pipeline.artifacts.proposals import PROPOSALS
+from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import TableWriter, read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
@@ -44,18 +46,18 @@ def test_anchor_targets_count_mirrors_and_images_without_fg(handmade: Path, comm
 
 def test_anchor_targets_of_a_run_without_mirrors(handmade: Path, command: Command) -> None:
     own = {"anchor": [1, 2], "matched_gt": [0, 0], "max_iou": [0.7, 0.7], "dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0}
-    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS) as table:
+    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", FG_ANCHORS) as table:
         table.write({"image_id": "c", "view": 0, **own})
     index = handmade / "data/anchor_targets/images.parquet"
-    rows = read_columns(index, schemas.ANCHOR_IMAGES)
-    write_table(index, schemas.ANCHOR_IMAGES, {name: values[rows["view"] == 0] for name, values in rows.items()})
+    rows = read_columns(index, ANCHOR_IMAGES)
+    write_table(index, ANCHOR_IMAGES, {name: values[rows["view"] == 0] for name, values in rows.items()})
     figures = metrics_of(command("anchor_targets"), handmade)
     assert figures["fg_anchors_per_image"] == pytest.approx(2 / 3)
     assert figures["share_without_fg"] == pytest.approx(2 / 3)
 
 
 def test_anchor_targets_without_any_fg(handmade: Path, command: Command) -> None:
-    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS):
+    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", FG_ANCHORS):
         pass
     figures = metrics_of(command("anchor_targets"), handmade)
     assert (figures["fg_anchors_per_image"], figures["share_without_fg"]) == (0, 1)
@@ -82,7 +84,7 @@ def test_proposals_recall_plain_gt_boxes(handmade: Path, command: Command) -> No
 
 
 def test_recall_without_gt_boxes_is_left_out(handmade: Path, command: Command) -> None:
-    with TableWriter(handmade / "data/resize/boxes.parquet", schemas.RESIZED_BOXES):
+    with TableWriter(handmade / "data/resize/boxes.parquet", RESIZED_BOXES):
         pass
     assert "recall50" not in metrics_of(command("proposals_step1"), handmade)
 
@@ -157,7 +159,7 @@ def test_bad_artifact_is_told_in_one_line(
 
 def test_mirrors_found_in_a_later_row_group_count(handmade: Path, command: Command) -> None:
     own = {"rank": [0], "score": [0.5], "x1": [0], "y1": [0], "x2": [9], "y2": [9]}
-    with TableWriter(handmade / "data/proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
+    with TableWriter(handmade / "data/proposals_step1/proposals.parquet", PROPOSALS) as table:
         for index in range(100):
             table.write({"image_id": f"a{index:03d}", "view": 0, **own})
         table.write({"image_id": "c", "view": 1, **own})

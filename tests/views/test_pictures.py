@@ -16,12 +16,14 @@ import pytest
 import torch
 import yaml
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS, AnchorTargets
+from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.artifacts.tables import ImageRows, TableWriter, box_columns, deltas_of, read_columns
+from pipeline.artifacts.tables import TableWriter, box_columns, deltas_of, read_columns
 from pipeline.building.anchors import anchor_grid
 from pipeline.detector.boxes import encode
 from pipeline.errors import InputError
@@ -131,7 +133,7 @@ def test_proposals_stand_beside_the_gt(handmade: Path, command: Command) -> None
 
 def test_only_the_best_proposals_are_drawn(handmade: Path, command: Command) -> None:
     boxes = np.array([[20, 20, 50, 50]] * 15 + [[60, 40, 95, 75]], dtype=np.float32)
-    with TableWriter(handmade / "data/proposals_step1/proposals.parquet", schemas.PROPOSALS) as table:
+    with TableWriter(handmade / "data/proposals_step1/proposals.parquet", PROPOSALS) as table:
         own = {"rank": np.arange(16), "score": np.linspace(0.9, 0.1, 16), **box_columns(boxes)}
         table.write({"image_id": "a", "view": 0, **own})
     pixels = tile(picture_of(command("proposals_step1"), handmade, ["a"]), 1)
@@ -187,7 +189,7 @@ def test_image_without_boxes_or_rows_is_drawn(handmade: Path, command: Command, 
 
 
 def test_stage_that_found_nothing_is_drawn(handmade: Path, command: Command) -> None:
-    with TableWriter(handmade / "data/detect_step4/detections.parquet", schemas.DETECTIONS):
+    with TableWriter(handmade / "data/detect_step4/detections.parquet", DETECTIONS):
         pass
     assert not is_colour(tile(picture_of(command("detect_step4"), handmade), 1), ORANGE).any()
 
@@ -244,7 +246,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(
 
 def test_targets_of_another_run_are_told(handmade: Path, command: Command) -> None:
     own = {"anchor": 1, "matched_gt": 7, "max_iou": 0.7, "dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0}
-    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS) as table:
+    with TableWriter(handmade / "data/anchor_targets/fg_anchors.parquet", FG_ANCHORS) as table:
         table.write({"image_id": "a", "view": 0, **own})
     with pytest.raises(InputError, match="other images"):
         picture_of(command("anchor_targets"), handmade, ["a"])
@@ -255,14 +257,14 @@ def test_one_row_group_is_read_and_no_more(handmade: Path, command: Command) -> 
     path = handmade / "data/proposals_step1/proposals.parquet"
     boxes = np.random.default_rng(0).uniform(0, 80, (1000, 4)).astype(np.float32)
     own = {"rank": np.arange(1000), "score": 0.5, **box_columns(boxes)}
-    with TableWriter(path, schemas.PROPOSALS) as table:
+    with TableWriter(path, PROPOSALS) as table:
         for image_id in ("a", *(f"b{i:03d}" for i in range(200)), "c"):
             table.write({"image_id": image_id, "view": 0, **own})
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
-        read_columns(path, schemas.PROPOSALS)
+        read_columns(path, PROPOSALS)
     assert picture_of(command("proposals_step1"), handmade, ["a"])
     assert picture_of(command("proposals_step1"), handmade, ["c"])
 
@@ -286,8 +288,8 @@ def test_decoded_anchors_are_those_of_the_parameters(tiny_run: Project) -> None:
     params = load_params(tiny_run.root / "params.yaml", ["anchors"])
     grid = anchor_grid(params.anchors, one_level(8))
     images, gt = ResizedImages(tiny_run.data / "resize", "train"), GroundTruth(tiny_run.data / "resize")
-    index = ImageRows(tiny_run.data / "anchor_targets/images.parquet", schemas.ANCHOR_IMAGES)
-    rows = ImageRows(tiny_run.data / "anchor_targets/fg_anchors.parquet", schemas.FG_ANCHORS)
+    index = ImageRows(tiny_run.data / "anchor_targets/images.parquet", ANCHOR_IMAGES)
+    rows = ImageRows(tiny_run.data / "anchor_targets/fg_anchors.parquet", FG_ANCHORS)
     targets = AnchorTargets(tiny_run.data / "anchor_targets")
     checked = 0
     for image in images:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_IMAGES
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
@@ -23,11 +25,11 @@ Command = Callable[[str], StageCommand]
 @pytest.fixture
 def with_val(handmade: Path) -> Path:
     """The run with its training image "c" turned into a val image, in which one thing is detected."""
-    for schema, path in ((schemas.DATASET_IMAGES, "dataset"), (schemas.RESIZED_IMAGES, "resize")):
+    for schema, path in ((DATASET_IMAGES, "dataset"), (RESIZED_IMAGES, "resize")):
         columns = read_columns(handmade / f"data/{path}/images.parquet", schema)
         columns["split"] = np.where(columns["image_id"] == "c", "val", columns["split"])
         write_table(handmade / f"data/{path}/images.parquet", schema, columns)
-    with TableWriter(handmade / "data/detect_step4/detections.parquet", schemas.DETECTIONS) as table:
+    with TableWriter(handmade / "data/detect_step4/detections.parquet", DETECTIONS) as table:
         table.write({"image_id": "c", "label": [2], "score": [0.9], **box_columns(np.array([[0, 0, 100, 80]]))})
         table.write({"image_id": "t", "label": [1, 2], "score": [0.9, 0.1], **box_columns(np.zeros((2, 4)))})
     return handmade

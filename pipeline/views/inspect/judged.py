@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.artifacts import schemas
-from pipeline.artifacts.tables import ImageRows, boxes_of
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.tables import boxes_of
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.views.command import StageCommand
@@ -52,7 +54,7 @@ def judged_detections(request: PanelRequest) -> Judged:
     is_detect = request.command.module == "detect"
     folder = request.folder if is_detect else request.root / request.command.input("detections")
     evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if is_detect else request.command
-    rows = ImageRows(folder / "detections.parquet", schemas.DETECTIONS)[request.entry]
+    rows = ImageRows(folder / "detections.parquet", DETECTIONS)[request.entry]
     scale = request.images.scale(request.entry.image_id)
     gt, original = request.images.gt_of(request.entry), boxes_of(rows)
     label = rows["label"].astype(np.int64)
@@ -74,7 +76,7 @@ def _stored(
     path = request.root / evaluate.out / "matches.parquet"
     if not path.is_file():
         return None
-    matches = ImageRows(path, schemas.MATCHES)[request.entry]
+    matches = ImageRows(path, MATCHES)[request.entry]
     own = {name: values[matches["kind"] != "missed"] for name, values in matches.items()}
     if not np.array_equal(own["score"], rows["score"]) or not np.array_equal(boxes_of(own), boxes_of(rows)):
         return None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.image_views import Entry, entry_named
+from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.geometry.backbones import layout_of
@@ -67,7 +68,7 @@ def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
     """
     module = command.module
     folder = root / (command.out if module in ("dataset", "resize") else command.input("resize"))
-    schema = schemas.DATASET_IMAGES if module == "dataset" else schemas.RESIZED_IMAGES
+    schema = DATASET_IMAGES if module == "dataset" else RESIZED_IMAGES
     splits = _SPLITS.get(module, ("train",))
     names = [name for name in ("image_id", "split", "view") if name in schema.names]
     columns = read_columns(folder / "images.parquet", schema, names)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import schemas
+from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.tables import open_parquet
 from pipeline.errors import InputError
 from pipeline.views.inspect.text import table_lines
@@ -26,7 +26,7 @@ def worst_lines(folder: Path, score: float, first: int) -> Iterator[str]:
         InputError: matches.parquet is missing, of an older run, or damaged.
     """
     path = folder / "matches.parquet"
-    file = open_parquet(path, schemas.MATCHES)
+    file = open_parquet(path, MATCHES)
     del file
     try:
         table = pq.read_table(path, columns=["image_id", "kind", "score"], read_dictionary=["image_id", "kind"])
