@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pipeline.datasets.shapes import CLASSES, ShapesOptions, draw_image
+from pipeline.datasets.shape_drawing import CLASSES, ShapesOptions, draw_image
 from pipeline.seeding import numpy_generator
 
 NUM_CLASSES = 1 + len(CLASSES)

@@ -6,12 +6,14 @@ Each texture is a function (rng, x, y) -> (H, W) in 0..1 of pixel coordinates; `
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.base import Split
+if TYPE_CHECKING:
+    from pipeline.datasets.base import Split
 
 Array = npt.NDArray[np.float32]
 Texture = Callable[[np.random.Generator, Array, Array], Array]

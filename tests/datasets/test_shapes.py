@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.datasets import shapes
+from pipeline.datasets import shape_drawing
 from pipeline.datasets.base import AnnotatedImage
-from pipeline.datasets.shapes import CLASSES, ShapesOptions, generate_shapes
+from pipeline.datasets.shape_drawing import CLASSES, ShapesOptions
+from pipeline.datasets.shapes import generate_shapes
 from pipeline.errors import InputError
 from pipeline.seeding import numpy_generator
 
@@ -31,12 +32,12 @@ def images(folder: Path) -> list[AnnotatedImage]:
 @pytest.fixture(scope="module")
 def arrangements() -> list[tuple[np.ndarray, np.ndarray]]:
     """Kinds and boxes of 400 images, without the pictures."""
-    return [shapes._arrange(numpy_generator(0, "dataset", "train", index), OPTIONS) for index in range(400)]
+    return [shape_drawing._arrange(numpy_generator(0, "dataset", "train", index), OPTIONS) for index in range(400)]
 
 
 def _mask(kind: int, box: np.ndarray, size: int = 256) -> np.ndarray:
     at = np.arange(size, dtype=np.float32) + np.float32(0.5)
-    return shapes._distance(kind, box, at, at[:, None]) < 0
+    return shape_drawing._distance(kind, box, at, at[:, None]) < 0
 
 
 def _pixels(folder: Path, image_id: str) -> np.ndarray:
@@ -85,7 +86,7 @@ def test_a_fifth_of_the_objects_is_covered_and_none_is_buried(
         for index, (box, mask) in enumerate(zip(boxes, masks, strict=True)):
             later = masks[index + 1 :]
             by_area += any((mask & other).sum() * 3 >= mask.sum() for other in later)
-            by_box += bool((shapes._intersection(box, boxes[index + 1 :]) * 3 >= shapes._area(box)).any())
+            by_box += bool((shape_drawing._intersection(box, boxes[index + 1 :]) * 3 >= shape_drawing._area(box)).any())
             assert (mask & np.any([np.zeros_like(mask), *later], axis=0)).sum() <= 0.62 * mask.sum()
         total += len(boxes)
     assert 0.2 <= by_box / total <= 0.25
@@ -121,7 +122,7 @@ def test_images_are_written_only_as_they_are_asked_for(tmp_path: Path) -> None:
 def test_a_box_is_the_tight_extent_of_what_is_drawn(kind: int, size: tuple[int, int]) -> None:
     box = np.array([40, 30, 40 + size[0], 30 + size[1]], np.float32)
     canvas = np.full((256, 256, 3), 100, np.float32)
-    shapes._draw(numpy_generator(0, "tight"), canvas, kind, box)
+    shape_drawing._draw(numpy_generator(0, "tight"), canvas, kind, box)
     drawn = np.abs(canvas - 100).max(2) > 0.5
     rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
     assert [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] == box.tolist()
