@@ -38,9 +38,10 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
 
     from pipeline.detector.anchor_matching import assign_anchors
     from pipeline.detector.anchors import AnchorGrid, inside
+    from pipeline.detector.batched_nms import batched_nms
     from pipeline.detector.boxes import clip, intersection_over_own_area, pairwise_iou
     from pipeline.detector.matching import ignore_in_regions
-    from pipeline.detector.operators import batched_nms, nms
+    from pipeline.detector.operators import nms
     from pipeline.detector.proposal_matching import match_proposals
     from tests.layouts import one_level
 

@@ -39,17 +39,6 @@ nms = torch.ops.torchvision.nms
 """(boxes (N, 4), scores (N,), iou_threshold) -> int64 indices kept, by descending score."""
 
 
-def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """NMS within each group; indices kept, by descending score.
-
-    Groups are moved apart by more than the largest coordinate, so that boxes of different groups never overlap.
-    """
-    if boxes.numel() == 0:
-        return torch.empty(0, dtype=torch.int64, device=boxes.device)
-    apart = groups.to(boxes) * (boxes.max() + 1)
-    return nms(boxes + apart[:, None], scores, iou_threshold)
-
-
 def roi_pool(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int) -> torch.Tensor:
     """RoIPool of (R, 5) rois (map index, xyxy) to (R, D, size, size); Fast R-CNN, section 2.1."""
     return torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.detector.batched_nms import batched_nms
 from pipeline.detector.boxes import clip, decode
-from pipeline.detector.operators import batched_nms
 
 
 @dataclass(frozen=True)

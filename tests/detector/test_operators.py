@@ -10,7 +10,8 @@ import pytest
 import torch
 import torchvision.ops
 
-from pipeline.detector.operators import batched_nms, nms
+from pipeline.detector.batched_nms import batched_nms
+from pipeline.detector.operators import nms
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from pipeline.datasets.resizing import resized_size
 from pipeline.detector.anchors import AnchorGrid, inside
+from pipeline.detector.batched_nms import batched_nms
 from pipeline.detector.boxes import MAX_SIZE_DELTA, decode, encode, pairwise_iou
-from pipeline.detector.operators import batched_nms, roi_pool
+from pipeline.detector.operators import roi_pool
 from pipeline.detector.roi_align import roi_align
 from pipeline.detector.rpn_losses import rpn_losses
 from pipeline.detector.trunk import IMAGENET_MEAN
