@@ -39,7 +39,8 @@ from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
 from pipeline.detector.network import FasterRCNN
 from pipeline.detector.postprocess import DetectedBoxes
-from pipeline.launcher import for_inference, launch
+from pipeline.inference import for_inference
+from pipeline.launcher import launch
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.reading import Params

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -12,9 +12,9 @@ from pipeline.detector.arithmetic import set_determinism, set_tf32
 from pipeline.device import gpu_or_cpu, has_gpu
 from pipeline.errors import InputError
 from pipeline.memory import keep_freed_memory
-from pipeline.params.base import Base
 
-Module = TypeVar("Module", bound=torch.nn.Module)
+if TYPE_CHECKING:
+    from pipeline.params.base import Base
 
 
 def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
@@ -51,15 +51,3 @@ def check_pool(deterministic: bool, trained_pool: str | None, on_gpu: bool) -> N
             "roi_head.pool roi_pool has no deterministic gradient on a GPU; choose roi_head.pool roi_align, or set "
             "base.deterministic to false"
         )
-
-
-def for_inference(module: Module, accelerator: Accelerator) -> Module:
-    """The module on its device, where nothing is to be trained.
-
-    Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
-    """
-    if accelerator.mixed_precision == "bf16":
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-                layer.to(torch.bfloat16)
-    return module.to(accelerator.device)

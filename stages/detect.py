@@ -31,7 +31,8 @@ from pipeline.detector.proposer import Proposer
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
-from pipeline.launcher import for_inference, launch
+from pipeline.inference import for_inference
+from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base

@@ -10,7 +10,8 @@ from pipeline.building.trunk import load_trunk
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.writing_maps import write_maps
-from pipeline.launcher import for_inference, launch
+from pipeline.inference import for_inference
+from pipeline.launcher import launch
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.features import FeatureParams

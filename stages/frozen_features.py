@@ -35,7 +35,8 @@ def frozen_features(stage: Stage) -> None:
     from pipeline.building.trunk import load_trunk
     from pipeline.feeding.views import ImageViews
     from pipeline.feeding.writing_maps import write_maps
-    from pipeline.launcher import for_inference, launch
+    from pipeline.inference import for_inference
+    from pipeline.launcher import launch
 
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)

@@ -30,7 +30,8 @@ from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews
-from pipeline.launcher import for_inference, launch
+from pipeline.inference import for_inference
+from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base

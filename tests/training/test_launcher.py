@@ -11,7 +11,8 @@ import torch
 from pipeline.detector.arithmetic import set_determinism
 from pipeline.detector.backbone import build_trunk
 from pipeline.errors import InputError
-from pipeline.launcher import check_pool, for_inference, launch
+from pipeline.inference import for_inference
+from pipeline.launcher import check_pool, launch
 from pipeline.params.base import Base
 
 

@@ -1,0 +1,24 @@
+"""A network where nothing is to be trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def for_inference(module: Module, accelerator: Accelerator) -> Module:
+    """The module on its device, where nothing is to be trained.
+
+    Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
+    """
+    if accelerator.mixed_precision == "bf16":
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(torch.bfloat16)
+    return module.to(accelerator.device)
