@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -16,6 +14,7 @@ from pipeline.preflight.anchor_fit import Placement
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.views import charts
+from pipeline.views.json_files import read_json
 
 _LEAD = (
     "What is learnt from. A detector sees resized images; an anchor is a box of fixed shape at each cell of the "
@@ -33,7 +32,7 @@ def data_section(run: Run) -> PageSection:
     boxes = _plain(read_columns(resize / "boxes.parquet", RESIZED_BOXES))
     names = ["image_id", "view", "split", "width", "height"]
     rows = _plain(read_columns(resize / "images.parquet", RESIZED_IMAGES, names))
-    classes = json.loads((resize / "classes.json").read_text(encoding="utf-8"))
+    classes = read_json(resize / "classes.json", list, "list of class names")
     order = {image_id: i for i, image_id in enumerate(rows["image_id"])}
     image = np.array([order[image_id] for image_id in boxes["image_id"]], dtype=np.int64)
     split = rows["split"][image] if len(image) else np.array([], dtype=object)

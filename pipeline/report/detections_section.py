@@ -13,7 +13,7 @@ from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.views import charts
 from pipeline.views.csv_columns import read_csv, read_numbers
-from pipeline.views.metrics_file import read_metrics
+from pipeline.views.json_files import read_metrics
 
 _FIGURES = {
     "mAP50": "VOC mAP at IoU .5",

@@ -16,12 +16,12 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.report.page import PageSection, Part, Slide, Slides, Text
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
+from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.encoding import Picture, encode_webp
-from pipeline.views.inspect.anchor_panels import assignment_panels
-from pipeline.views.inspect.artifact import read_declared_graph
-from pipeline.views.inspect.map_panels import channel_panels
-from pipeline.views.inspect.panels import panels_of
-from pipeline.views.inspect.request import PanelRequest
+from pipeline.views.panels.anchors import assignment_panels
+from pipeline.views.panels.maps import channel_panels
+from pipeline.views.panels.registry import panels_of
+from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import NetworkImages
 
 _TRAINING_LEAD = (
@@ -56,7 +56,7 @@ def training_images_section(run: Run) -> PageSection:
     images = NetworkImages(run.need("resize"))
     graph = read_declared_graph(run.root)
     slides = []
-    for entry in images.choose(["train"], _TRAINING_IMAGES, None):
+    for entry in images.choose(["train"], _TRAINING_IMAGES):
         panels = [
             (title, panels_of(run.command(stage), run.root, entry, graph=graph, params=run.params))
             for stage, title in _OF_TRAINING.items()
@@ -141,8 +141,4 @@ def _note(errors: Counter[str]) -> str:
 def _pictures(panels: Iterable[tuple[str, list[Tile]]]) -> list[Picture]:
     """A picture a stage; OpenCV encodes several at a time."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda pair: encode_webp(_sheet(pair[1]), pair[0]), panels))
-
-
-def _sheet(tiles: list[Tile]) -> np.ndarray:
-    return contact_sheet(tiles, 3 if len(tiles) > 4 else 2)
+        return list(pool.map(lambda pair: encode_webp(contact_sheet(pair[1]), pair[0]), panels))

@@ -1,4 +1,4 @@
-"""Several images on one sheet: a caption and a legend under each, a title and a legend above all."""
+"""Several images on one sheet: a caption and a legend under each, a title above all."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ class Tile(NamedTuple):
     wide: bool = False
 
 
-def contact_sheet(
-    tiles: Sequence[Tile], columns: int, legend: Sequence[tuple[Colour, str]] = (), title: str = ""
-) -> np.ndarray:
-    """The tiles row by row, each at the top left of its cell; (H, W, 3) uint8 RGB."""
-    columns = min(columns, len(tiles))
+def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> np.ndarray:
+    """The tiles row by row, each at the top left of its cell; (H, W, 3) uint8 RGB.
+
+    Without `columns` there are two, and three where there are more than four tiles.
+    """
+    columns = min(columns or (3 if len(tiles) > 4 else 2), len(tiles))
     cell = max((tile.image.shape[1] for tile in tiles if not tile.wide), default=0)
     width = max(columns * (cell + GAP) + GAP, *(tile.image.shape[1] + 2 * GAP for tile in tiles))
     rows: list[list[Tile]] = []
@@ -58,7 +59,7 @@ def contact_sheet(
             rows.append([])
         rows[-1].append(tile)
     bands = [_title(title, width)] if title else []
-    bands.append(_legend([Key(*entry) for entry in legend], width) if legend else _blank(GAP, width))
+    bands.append(_blank(GAP, width))
     bands += [_row(row, width - 2 * GAP if row[0].wide else cell, width) for row in rows]
     return np.concatenate(bands)
 
@@ -66,7 +67,7 @@ def contact_sheet(
 def _row(tiles: Sequence[Tile], cell: int, width: int) -> np.ndarray:
     height = max(tile.image.shape[0] for tile in tiles)
     captions = [_lines(tile.caption, cell) for tile in tiles]
-    legends = [_legend(tile.legend, cell, left=0) if tile.legend else _blank(0, cell) for tile in tiles]
+    legends = [_legend(tile.legend, cell) if tile.legend else _blank(0, cell) for tile in tiles]
     below = [_LINE * len(lines) + len(legend) for lines, legend in zip(captions, legends, strict=True)]
     band = _blank(height + max(below) + GAP, width)
     for column, (tile, lines, legend) in enumerate(zip(tiles, captions, legends, strict=True)):
@@ -101,13 +102,13 @@ def _blank(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, dtype=np.uint8)
 
 
-def _legend(entries: Sequence[Key], width: int, left: int = GAP) -> np.ndarray:
+def _legend(entries: Sequence[Key], width: int) -> np.ndarray:
     """Swatches, each with its text, in as many lines as they need."""
-    places, x, line = [], left, 0
+    places, x, line = [], 0, 0
     for key in entries:
         needed = _SWATCH + 6 + text_width(key.text) + 2 * GAP
-        if x > left and x + needed - 2 * GAP > width:
-            x, line = left, line + 1
+        if x and x + needed - 2 * GAP > width:
+            x, line = 0, line + 1
         places.append((x, GAP + line * _LINE, key))
         x += needed
     band = _blank(GAP + (line + 1) * _LINE + 4, width)

@@ -10,14 +10,13 @@ import numpy as np
 # Several pictures share one page, and an orchestrator keeps them in its database.
 MAX_BYTES = 150_000
 
-_QUALITIES = (92, 85, 78, 70, 60, 50)
 _SMALLER = 0.8
 _WEBP_QUALITY = 80
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`data` is a file's content, `mime` its type (image/png, image/jpeg), `caption` one line on what it shows."""
+    """`data` is a file's content, `mime` its type (image/png, image/webp), `caption` one line on what it shows."""
 
     data: bytes
     mime: str
@@ -29,22 +28,14 @@ def encode_png(image: np.ndarray, caption: str, compression: int = 9) -> Picture
     return Picture(_encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression]), "image/png", caption)
 
 
-def encode_photo(image: np.ndarray, caption: str) -> Picture:
-    """(H, W, 3) uint8 RGB as JPEG of at most 150 kB: of lower quality, and then smaller, where it needs to be."""
+def encode_webp(image: np.ndarray, caption: str, most: int | None = None) -> Picture:
+    """(H, W, 3) uint8 RGB as WebP, a third of a JPEG's size; of at most `most` bytes, made smaller where it needs to
+    be."""
     while True:
-        for quality in _QUALITIES:
-            # Full colour resolution: halved, thin coloured lines turn grey.
-            flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
-            flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-            data = _encode(".jpg", image, flags)
-            if len(data) <= MAX_BYTES:
-                return Picture(data, "image/jpeg", caption)
+        data = _encode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
+        if most is None or len(data) <= most:
+            return Picture(data, "image/webp", caption)
         image = cv2.resize(image, None, fx=_SMALLER, fy=_SMALLER, interpolation=cv2.INTER_AREA)
-
-
-def encode_webp(image: np.ndarray, caption: str) -> Picture:
-    """(H, W, 3) uint8 RGB as WebP, a third of a JPEG's size, for pages that hold many."""
-    return Picture(_encode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]), "image/webp", caption)
 
 
 def _encode(suffix: str, image: np.ndarray, flags: list[int]) -> bytes:

@@ -29,7 +29,7 @@ from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
-from pipeline.views.metrics_file import read_metrics
+from pipeline.views.json_files import read_metrics
 from pipeline.views.samples import NetworkImages
 
 _ALL = 1 << 30

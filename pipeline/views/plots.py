@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.views.charts import AnyChart, lines, picture
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.encoding import Picture
-from pipeline.views.metrics_file import read_metrics
+from pipeline.views.json_files import read_metrics
 
 _WIDTH, _HEIGHT = 560, 280
 _RATES_HEIGHT = 50

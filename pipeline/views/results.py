@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.errors import InputError
+from pipeline.views.json_files import read_metrics
 
 _NETWORKS = {
     "evaluate_step2": "step 2 (unshared)",
@@ -25,9 +25,8 @@ def results_frame(data: Path) -> pd.DataFrame:
     """
     rows = {}
     for folder, label in _NETWORKS.items():
-        path = Path(data) / folder / "metrics.json"
-        if path.is_file():
-            metrics = json.loads(path.read_text(encoding="utf-8"))
+        if (Path(data) / folder / "metrics.json").is_file():
+            metrics = read_metrics(Path(data) / folder)
             rows[label] = {title: metrics[key] for key, title in _COLUMNS.items()}
     if not rows:
         raise InputError(f"{data}: nothing evaluated yet; run make repro")

@@ -6,7 +6,6 @@ weigh.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ import pyarrow as pa
 
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.image_rows import ImageRows
-from pipeline.artifacts.image_views import Entry, entry_named, seen_boxes
+from pipeline.artifacts.image_views import Entry, seen_boxes
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
 from pipeline.errors import InputError
+from pipeline.views.json_files import read_json
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names])
 
 
-class _Index:
+class ImageIndex:
     """images.parquet and boxes.parquet of the dataset or the resize stage, one image at a time."""
 
     def __init__(self, folder: Path, images: pa.Schema, boxes: pa.Schema) -> None:
@@ -65,14 +65,7 @@ class _Index:
 
     def class_names(self) -> list[str]:
         """classes.json, the background first."""
-        path = self.folder / "classes.json"
-        try:
-            names = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); dvc repro {self.folder.name}") from error
-        if not isinstance(names, list):
-            raise InputError(f"{path}: is no list of class names; dvc repro {self.folder.name}")
-        return [str(name) for name in names]
+        return [str(name) for name in read_json(self.folder / "classes.json", list, "list of class names")]
 
     def row(self, image_id: str, view: int = 0) -> dict[str, object]:
         """The image's row of images.parquet, of one of the views that are stored."""
@@ -94,19 +87,12 @@ class _Index:
             rows["iscrowd"].astype(bool),
         )
 
-    def choose(self, splits: Sequence[str], count: int, wanted: Sequence[str] | None) -> list[Entry]:
-        """The entries to show: those named, or else the first `count` of a split, those with gt boxes before others.
-
-        Args:
-            splits: those that the stage works on; where none is named the first of them that has images is shown.
-            count: number of entries where none is named.
-            wanted: names of entries, `ID`, `ID.mirrored` or `ID.view2` and so on.
+    def choose(self, splits: Sequence[str], count: int) -> list[Entry]:
+        """The first `count` images of the first of the splits that has any, those with gt boxes before others.
 
         Raises:
-            InputError: an image does not exist or is of another split, or there are no images.
+            InputError: there are no images.
         """
-        if wanted:
-            return [self._entry(name, splits) for name in wanted]
         for own in splits:
             ids = self._first(own, count)
             if ids:
@@ -114,17 +100,6 @@ class _Index:
         raise InputError(
             f"{self.folder / 'images.parquet'}: holds no {' or '.join(splits)} images; dvc repro {self.folder.name}"
         )
-
-    def _entry(self, name: str, splits: Sequence[str]) -> Entry:
-        entry = Entry(name) if len(self._images[name, 0]["split"]) else entry_named(name)
-        image_id = entry.image_id
-        own = str(self.row(*entry.stored)["split"])
-        if own not in splits:
-            raise InputError(
-                f"image {image_id!r} is a {own} image, this stage works on {' and '.join(splits)} images; "
-                "name one of those"
-            )
-        return entry
 
     def _first(self, split: str, count: int) -> list[str]:
         chosen: list[str] = []
@@ -136,10 +111,10 @@ class _Index:
                 (chosen if len(self._boxes[image_id, 0]["label"]) else others).append(str(image_id))
                 if len(chosen) == count:
                     return chosen
-        return sorted([*chosen, *others[: count - len(chosen)]])
+        return [*chosen, *others[: count - len(chosen)]]
 
 
-class OriginalImages(_Index):
+class OriginalImages(ImageIndex):
     """The dataset stage's images. `roots` are the folders that the first part of a `file` names."""
 
     def __init__(self, folder: Path, raw: Path) -> None:
@@ -157,7 +132,7 @@ class OriginalImages(_Index):
         return read_rgb(path)
 
 
-class NetworkImages(_Index):
+class NetworkImages(ImageIndex):
     """The resize stage's images, as the network sees them."""
 
     def __init__(self, folder: Path) -> None:

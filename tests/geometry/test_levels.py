@@ -40,9 +40,9 @@ from pipeline.stage import Stage
 from pipeline.training.anchor_samples import AnchorSample
 from pipeline.training.batches import Batch
 from pipeline.training.rpn_step import RPNStep
-from pipeline.views.inspect.artifact import read_declared_graph
-from pipeline.views.inspect.panels import panels_of
-from pipeline.views.inspect.request import entry_of
+from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.registry import panels_of
 from pipeline.views.stored_anchors import decode_anchors
 from stages.anchor_targets import anchor_targets
 from tests.conftest import ROOT, apply_overlay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.views.command import StageCommand
 
-STAGES = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
+ROOT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 WIDTH, HEIGHT = 100, 80  # resized; the originals are twice as large
+CLASSES = ["background", "ellipse", "triangle"]
 SPLITS = {"a": "train", "b": "train", "c": "train", "t": "test"}
 # Resized boxes: x1, y1, x2, y2, label, difficult. The images are black, with a white patch at the left of "a".
 GT = {
@@ -56,6 +59,8 @@ def handmade(tmp_path: Path) -> Path:
     """The project folder of the run; a test may change it."""
     data = tmp_path / "data"
     (data / "raw").mkdir(parents=True)
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", tmp_path / "params.yaml")
     _write_images(data)
     _write_targets(data)
     _write_features(data)
@@ -82,7 +87,7 @@ def _write_images(data: Path) -> None:
                 flags = {"label": [row[4] for row in rows], "difficult": [row[5] for row in rows]}
                 boxes = np.array([row[:4] for row in rows]).reshape(-1, 4) * scale
                 table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": False})
-        (data / folder / "classes.json").write_text(json.dumps(["background", "ellipse", "triangle"]))
+        (data / folder / "classes.json").write_text(json.dumps(CLASSES))
     with TableWriter(data / "dataset/images.parquet", DATASET_IMAGES) as table:
         for image_id, split in SPLITS.items():
             original = cv2.resize(pixels_of(image_id), (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_NEAREST)
@@ -138,6 +143,8 @@ def _write_targets(data: Path) -> None:
         table.write(_proposals("a", True, np.array([[5, 5, 45, 35]])))
         table.write(_proposals("c", False, np.array([[60, 40, 90, 70]])))
         table.write(_proposals("c", True, np.array([[50, 0, 100, 40]])))
+    content = {"classes": CLASSES, "mean": [[0.0] * 4] * 3, "std": [[1.0] * 4] * 3}
+    (data / "proposal_targets_step2/normalisation.json").write_text(json.dumps(content))
     with TableWriter(data / "proposal_targets_step2/proposal_targets.parquet", PROPOSAL_TARGETS) as table:
         deltas = {"dx": 0.0, "dy": 0.0, "dw": 0.0, "dh": 0.0, "max_iou": 0.5, "matched_gt": 0}
         boxes = np.array([[60, 40, 95, 75], [15, 25, 45, 65], [50, 5, 70, 25], [10, 20, 40, 60]])

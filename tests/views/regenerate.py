@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from pipeline.views.contact_sheet import contact_sheet
+from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.encoding import encode_png
-from pipeline.views.inspect.artifact import read_declared_graph
-from pipeline.views.inspect.panels import panels_of
-from pipeline.views.inspect.request import entry_of
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.registry import panels_of
 from tests.views.scene import write_scene
 
 GOLDEN = Path(__file__).parent / "golden"

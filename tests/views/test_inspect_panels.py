@@ -18,14 +18,15 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.building.anchors import anchor_grid
 from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
+from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour
-from pipeline.views.inspect.artifact import read_declared_graph
-from pipeline.views.inspect.judged import judged_detections
-from pipeline.views.inspect.map_panels import objectness_of
-from pipeline.views.inspect.panels import panels_of
-from pipeline.views.inspect.proposal_panels import rank_colours
-from pipeline.views.inspect.request import PanelRequest, entry_of
 from pipeline.views.marks import heat_over
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.judged import judged_detections
+from pipeline.views.panels.maps import objectness_of
+from pipeline.views.panels.proposals import rank_colours
+from pipeline.views.panels.registry import panels_of
+from pipeline.views.panels.request import PanelRequest
 from tests.layouts import one_level
 from tests.views.regenerate import GOLDEN, SHOWN, sheet
 from tests.views.scene import DETECTIONS, GT, HEIGHT, PROPOSALS, STRIDE, WIDTH, anchors, gt_boxes, turned, write_scene

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.views.command import StageCommand
-from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.metrics import metrics_of
-from pipeline.views.pictures import picture_of
+from pipeline.views.panels.entries import entry_of, first_entries
+from pipeline.views.panels.registry import panels_of
 
 Command = Callable[[str], StageCommand]
 
@@ -35,23 +34,18 @@ def with_val(handmade: Path) -> Path:
     return handmade
 
 
-def test_detections_are_shown_in_test_images_and_in_val_images_by_name(
-    with_val: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    captions: list[str] = []
-
-    def noting(tiles: list[Tile], *rest: Any) -> np.ndarray:
-        captions.extend(tile.caption for tile in tiles)
-        return contact_sheet(tiles, *rest)
-
-    monkeypatch.setattr("pipeline.views.box_pictures.contact_sheet", noting)
-    picture_of(command("detect_step4"), with_val)
-    picture_of(command("detect_step4"), with_val, ["c"])
-    assert [text for text in captions if "gt box" in text] == ["test t: 1 gt box", "val c: 1 gt box"]
-    with pytest.raises(InputError, match="image 'a' is a train image, this stage works on test and val images"):
-        picture_of(command("detect_step4"), with_val, ["a"])
-    with pytest.raises(InputError, match="image 'c' is a val image, this stage works on train images"):
-        picture_of(command("anchor_targets"), with_val, ["c"])
+def test_detections_are_shown_in_test_images_and_in_val_images_by_name(with_val: Path, command: Command) -> None:
+    detect = command("detect_step4")
+    [first] = first_entries(detect, with_val, 4)
+    for entry, caption in (
+        (first, "t, test: 1 gt box, 1 missed"),
+        (entry_of(detect, with_val, "c"), "c, val: 1 gt box"),
+    ):
+        assert panels_of(detect, with_val, entry, brief=True)[0].caption.startswith(caption)
+    with pytest.raises(InputError, match="'a' is a train image; detect_step4 works on test and val: 2 images"):
+        entry_of(detect, with_val, "a")
+    with pytest.raises(InputError, match="'c' is a val image; anchor_targets works on train: 2 images"):
+        entry_of(command("anchor_targets"), with_val, "c")
 
 
 def test_figures_of_val_stand_beside_those_of_test(with_val: Path, command: Command) -> None:

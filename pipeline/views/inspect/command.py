@@ -11,7 +11,8 @@ from pipeline.datasets.file_names import shortened_name
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.views.command import StageCommand
-from pipeline.views.inspect.artifact import Artifact, find_artifact, read_declared_graph
+from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.inspect.artifact import Artifact, find_artifact
 from pipeline.views.inspect.summary import summary_lines
 
 _COMPRESSION = 3  # of 9: a third of the time for a tenth more bytes
@@ -54,7 +55,7 @@ def inspect_artifact(
         for line in summary_lines(artifact, root):
             echo(line)
         return
-    from pipeline.views.inspect.panels import panels_of, shows_images
+    from pipeline.views.panels.registry import panels_of, shows_images
 
     if image is None:
         if shows_images(command):
@@ -63,15 +64,13 @@ def inspect_artifact(
     else:
         from pipeline.views.contact_sheet import contact_sheet
         from pipeline.views.encoding import encode_png
-        from pipeline.views.inspect.request import entry_of
+        from pipeline.views.panels.entries import entry_of
 
-        if not shows_images(command):
-            raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
         entry = entry_of(command, root, image)
         if entry.mirrored and not load_params(root / "params.yaml", ["base"]).base.mirror:
             raise InputError(f"{image}: base.mirror is false, so that {command.stage} has no mirrors")
         tiles = panels_of(command, root, entry, score=score, graph=graph)
-        sheet = contact_sheet(tiles, 3 if len(tiles) > 4 else 2, title=f"{command.stage}: {artifact.purpose}")
+        sheet = contact_sheet(tiles, title=f"{command.stage}: {artifact.purpose}")
         data = encode_png(sheet, command.stage, _COMPRESSION).data
     name = shortened_name(re.sub(r"[^A-Za-z0-9_.-]", "_", image or ""))
     place = out or Path(f"inspect-{command.stage}-{name}.png")

@@ -24,12 +24,10 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
-from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
+from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment, assignment_of
 from pipeline.words import count_text
-
-SIDE = 560
 
 _RATIO_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION)
 _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted")
@@ -51,9 +49,13 @@ class _Level:
 
 
 def anchor_panels(request: PanelRequest) -> list[Tile]:
-    """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location."""
+    """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location. In
+    brief the fg anchors."""
     gt = request.images.gt_of(request.entry).trainable
-    return assignment_panels(request, assignment_of(request.folder, request.entry, gt.boxes))
+    own = assignment_of(request.folder, request.entry, gt.boxes)
+    if request.brief:
+        return [_fg_panel(request, request.images.pixels(request.entry), own, gt.boxes)]
+    return assignment_panels(request, own)
 
 
 def assignment_panels(request: PanelRequest, own: Assignment, counts: bool = True) -> list[Tile]:
@@ -64,14 +66,14 @@ def assignment_panels(request: PanelRequest, own: Assignment, counts: bool = Tru
     for level in levels:
         place = _shown_location(gt.boxes, level.centres, pixels)
         tiles += [
-            _centres_panel(pixels, level, place, f"{request.name}: "),
-            _location_panel(pixels, level, place, request.params.anchors.ratios),
+            _centres_panel(request, pixels, level, place),
+            _location_panel(request, pixels, level, place),
         ]
     kinds = (1, -1, 0) if counts else ()
     return [
         *tiles,
-        _fg_panel(pixels, own, gt.boxes),
-        *(_count_panel(pixels, level, kind) for level in levels for kind in kinds),
+        _fg_panel(request, pixels, own, gt.boxes),
+        *(_count_panel(request, pixels, level, kind) for level in levels for kind in kinds),
     ]
 
 
@@ -115,19 +117,20 @@ def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -
     return int(np.argmin(((centres - target) ** 2).sum(axis=1)))
 
 
-def _centres_panel(pixels: np.ndarray, level: _Level, place: int, name: str) -> Tile:
-    canvas, _ = enlarged(dimmed(pixels), SIDE)
+def _centres_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, place: int) -> Tile:
+    canvas, _ = enlarged(dimmed(pixels), request.side)
     zoom = zoom_of(canvas, pixels)
     draw_dots(canvas, level.centres * zoom, SKY_BLUE, 2 if level.stride * zoom[0] >= 12 else 1)
     draw_dots(canvas, level.centres[place : place + 1] * zoom, VERMILLION, 6)
     height, width = level.size
     where = f"{width} x {height} locations, {level.stride} px apart"
-    caption = f"{name}{level.prefix}{where}; {level.labels.size:,} anchors"
+    caption = f"{request.name}: {level.prefix}{where}; {level.labels.size:,} anchors"
     return Tile(canvas, caption, [Key(SKY_BLUE, "centres", "dot"), Key(VERMILLION, "shown beside", "dot")])
 
 
-def _location_panel(pixels: np.ndarray, level: _Level, place: int, ratios: list[float]) -> Tile:
+def _location_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, place: int) -> Tile:
     """All anchors of a location, the image padded so that those which stick out are seen whole."""
+    ratios = request.params.anchors.ratios
     centre, shapes, labels = level.centres[place], level.shapes, level.labels[place]
     anchors = grid_anchors(centre[None], shapes)
     height, width = pixels.shape[:2]
@@ -142,7 +145,7 @@ def _location_panel(pixels: np.ndarray, level: _Level, place: int, ratios: list[
         colour, dash = _RATIO_COLOURS[index % len(_RATIO_COLOURS)], _DASHES[index % len(_DASHES)]
         layers.append(BoxLayer(anchors[index * scales : (index + 1) * scales] + move, colour, dash=dash))
         keys.append(Key(colour, f"height / width {ratio:g}", dash))
-    canvas = draw_boxes(wide, layers, SIDE)
+    canvas = draw_boxes(wide, layers, request.side)
     draw_dots(canvas, (centre + low)[None] * zoom_of(canvas, wide), VERMILLION, 6)
     out = (anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1)
     counts = f"{int((labels == 1).sum())} fg, {int((labels == -1).sum())} ignored, {int((labels == 0).sum())} bg"
@@ -151,7 +154,7 @@ def _location_panel(pixels: np.ndarray, level: _Level, place: int, ratios: list[
     return Tile(canvas, caption, [*keys, Key(WHITE, "border of the image", "solid")])
 
 
-def _fg_panel(pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
+def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
     """fg anchors in the colour of their gt box, which a number names."""
     layers = []
     for index in range(len(gt_boxes)):
@@ -163,18 +166,19 @@ def _fg_panel(pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile
         layers.append(BoxLayer(gt_boxes[index : index + 1], colour, [text], thickness=3, dash="dashed"))
     iou = f", IoU {own.max_iou.min():.2f} to {own.max_iou.max():.2f}" if len(own.fg) else ""
     counts = f"{count_text(len(own.fg), 'fg anchor')} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}{iou}"
+    caption = f"{request.name}: {counts}; {int(own.is_bg.sum()):,} bg of {len(own.is_bg):,} anchors"
     keys = [Key(ORANGE, "gt box with its number: fg anchors", "dashed"), Key(ORANGE, "its fg anchors", "solid")]
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), counts, keys)
+    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
 
 
-def _count_panel(pixels: np.ndarray, level: _Level, kind: int) -> Tile:
+def _count_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, kind: int) -> Tile:
     """How many of each location's anchors are of a kind."""
     labels = level.labels
     counts = (labels == kind).sum(axis=1)
     most = max(1, int(counts.max())) if kind == 1 else labels.shape[1]
     name = {1: "fg", -1: "ignored", 0: "bg"}[kind]
     places = f"{int((counts > 0).sum()):,} of {len(counts):,} locations have one"
-    image = heat_over(pixels, counts.reshape(level.size), SIDE, 0, most)
+    image = heat_over(pixels, counts.reshape(level.size), request.side, 0, most)
     caption = f"{level.prefix}{name}: {int(counts.sum()):,} anchors, {places}"
     steps = [0, most] if most == 1 else [0, most // 2, most]
     keys = ramp_keys(

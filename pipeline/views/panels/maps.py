@@ -13,10 +13,8 @@ from pipeline.artifacts.maps import INDEX_FILE, FeatureMaps
 from pipeline.errors import InputError
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
-from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import heat_map, heat_over, ramp_keys, zoom_of
-
-SIDE = 560
+from pipeline.views.panels.request import PanelRequest
 
 _CHANNELS = 12
 _COLUMNS = 4
@@ -24,42 +22,47 @@ _GAP = 4
 
 
 def features_panels(request: PanelRequest) -> list[Tile]:
-    """The image, the mean over the channels, and the channels that vary most over this image."""
-    maps = stored_maps(request.folder, request.entry)
-    if not maps:
+    """The image, the mean over the channels, and the channels that vary most over this image, in brief without these;
+    the image and word of it where the stage keeps no maps."""
+    maps = FeatureMaps(request.folder)
+    if request.entry in maps:
+        return channel_panels(request, maps[request.entry])
+    if len(maps):
         raise InputError(f"{request.folder}: has no map of {request.entry.name}; dvc repro {request.command.stage}")
-    return channel_panels(request, maps)
+    image, _ = enlarged(request.images.pixels(request.entry), request.side)
+    return [Tile(image, f"{request.name}: {request.command.stage} keeps no maps, images are read")]
 
 
 def channel_panels(request: PanelRequest, maps: Sequence[np.ndarray]) -> list[Tile]:
     """The same of maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
     pixels = request.images.pixels(request.entry)
-    tiles = [Tile(enlarged(pixels, SIDE)[0], request.name)]
+    tiles = [Tile(enlarged(pixels, request.side)[0], request.name)]
     for level, feature_map in enumerate(maps):
-        tiles += _level_panels(pixels, feature_map, request.layout.prefix(level))
+        tiles += _level_panels(request, pixels, feature_map, request.layout.prefix(level))
     return tiles
 
 
-def _level_panels(pixels: np.ndarray, feature_map: np.ndarray, name: str) -> list[Tile]:
+def _level_panels(request: PanelRequest, pixels: np.ndarray, feature_map: np.ndarray, name: str) -> list[Tile]:
     values = feature_map.astype(np.float32)
     depth, height, width = values.shape
-    mean, spread = values.mean(axis=0), values.std(axis=(1, 2))
-    strongest = np.argsort(-spread, kind="stable")[:_CHANNELS]
+    mean = values.mean(axis=0)
     low, high = float(mean.min()), float(mean.max())
-    over = heat_over(pixels, mean, SIDE, low, high)
+    over = heat_over(pixels, mean, request.side, low, high)
     keys = ramp_keys(np.array([0, 0.5, 1]), [f"{value:.2f}" for value in (low, (low + high) / 2, high)])
     caption = f"{name}mean of {depth} channels, {width} x {height} cells, {feature_map.dtype}"
-    dead = int((spread == 0).sum())
+    mean_panel = Tile(over, caption, keys)
+    if request.brief:
+        return [mean_panel]
+    spread = values.std(axis=(1, 2))
+    strongest, dead = np.argsort(-spread, kind="stable")[:_CHANNELS], int((spread == 0).sum())
     note = f"{name}the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
-    return [
-        Tile(over, caption, keys),
-        Tile(_channel_grid(values, strongest, over.shape[0] / over.shape[1]), note, wide=True),
-    ]
+    grid = _channel_grid(values, strongest, over.shape[0] / over.shape[1], 2 * request.side + GAP)
+    return [mean_panel, Tile(grid, note, wide=True)]
 
 
-def _channel_grid(values: np.ndarray, channels: np.ndarray, aspect: float) -> np.ndarray:
-    """Maps of channels side by side, each with its number and its largest value."""
-    wide = (2 * SIDE + GAP - _GAP * (_COLUMNS - 1)) // _COLUMNS
+def _channel_grid(values: np.ndarray, channels: np.ndarray, aspect: float, width: int) -> np.ndarray:
+    """Maps of channels side by side in `width` px, each with its number and its largest value."""
+    wide = (width - _GAP * (_COLUMNS - 1)) // _COLUMNS
     high = max(1, round(wide * aspect))
     cells = []
     for channel in channels:
@@ -109,12 +112,14 @@ def objectness_panels(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.nd
     gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
     if found is None:
         note = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
-        return [Tile(draw_boxes(pixels, [gt], SIDE), note)]
+        return [Tile(draw_boxes(pixels, [gt], request.side), note)]
     tiles = []
     for level, values in enumerate(found.values):
-        over = heat_over(pixels, values, SIDE, 0.0, 1.0)
+        over = heat_over(pixels, values, request.side, 0.0, 1.0)
         zoom = zoom_of(over, pixels)
-        image = draw_boxes(over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], SIDE)
+        image = draw_boxes(
+            over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], request.side
+        )
         height, width = values.shape
         what = f"objectness, the largest fg probability of each of {width} x {height} locations{found.note}"
         caption = f"{request.name}: {request.layout.prefix(level)}{what}; highest {values.max():.2f}"

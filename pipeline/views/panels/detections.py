@@ -23,10 +23,10 @@ from pipeline.views.drawing import (
     dimmed,
     draw_boxes,
 )
-from pipeline.views.inspect.judged import Judged, judged_detections
-from pipeline.views.inspect.map_panels import SIDE, objectness_panels
-from pipeline.views.inspect.proposal_panels import rank_panel
-from pipeline.views.inspect.request import PanelRequest
+from pipeline.views.panels.judged import Judged, judged_detections
+from pipeline.views.panels.maps import objectness_panels
+from pipeline.views.panels.proposals import rank_panel
+from pipeline.views.panels.request import PanelRequest
 from pipeline.words import count_text
 
 KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
@@ -42,13 +42,14 @@ KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
 
 
 def detect_panels(request: PanelRequest) -> list[Tile]:
-    """Objectness, the classified proposals, the gt, and the detections by kind."""
+    """Objectness, the classified proposals, the gt, and the detections by kind; in brief the last two."""
     pixels, judged = request.images.pixels(request.entry), judged_detections(request)
+    if request.brief:
+        return error_panels(request, pixels, judged)
     proposals, gt = StoredProposals(request.folder)[request.entry], judged.gt.trainable
-    classified = request.params.detect.proposals
     return [
         *objectness_panels(request, pixels, gt.boxes),
-        rank_panel(pixels, gt.boxes, proposals.boxes, proposals.scores, classified),
+        rank_panel(request, pixels, gt.boxes, proposals, request.params.detect.proposals),
         *error_panels(request, pixels, judged),
     ]
 
@@ -77,8 +78,9 @@ def _gt_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: 
             texts = [class_name(names, int(label)) + suffix for label in gt.labels[own]]
             layers.append(BoxLayer(gt.boxes[own], colour, texts, dash=dash))  # type: ignore[arg-type]
             keys.append(Key(colour, f"gt box {name}", dash))  # type: ignore[arg-type]
-    caption = f"{request.name}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"{caption} at score {request.score:g}", keys)
+    split = request.images.row(request.entry.image_id)["split"]
+    caption = f"{request.name}, {split}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
+    return Tile(draw_boxes(dimmed(pixels), layers, request.side), f"{caption} at score {request.score:g}", keys)
 
 
 def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
@@ -99,7 +101,7 @@ def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, name
             counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
     caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {request.score:g}: "
     caption += (", ".join(counts) or "none") + f" ({judged.source})"
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), caption, keys)
+    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
 
 
 def _tag(judged: Judged, row: int, names: Sequence[str]) -> str:

@@ -20,9 +20,9 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
-from pipeline.views.inspect.map_panels import SIDE, stored_maps
-from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
+from pipeline.views.panels.maps import stored_maps
+from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import decode_targets
 from pipeline.words import count_text
 
@@ -34,7 +34,7 @@ _GAP = 6
 
 
 def target_panels(request: PanelRequest) -> list[Tile]:
-    """fg RoIs with arrows and targets; bg RoIs; in step 4 the pooled features of a few fg RoIs."""
+    """fg RoIs with arrows and targets; bg RoIs; in step 4, unless in brief, the pooled features of a few fg RoIs."""
     pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
     own = ProposalTargets(request.folder)[request.entry]
     proposed = own.ranks >= 0  # an appended gt box is its own target
@@ -50,9 +50,9 @@ def target_panels(request: PanelRequest) -> list[Tile]:
         f"{count_text(appended, 'appended gt box', 'appended gt boxes')}"
     )
     return [
-        fg_panel(pixels, gt.boxes, boxes[shown], targets, caption),
-        _bg_panel(pixels, gt.boxes, own),
-        *_pooled_panels(request, pixels, boxes, shown),
+        _fg_panel(request, pixels, gt.boxes, boxes[shown], targets, caption),
+        _bg_panel(request, pixels, gt.boxes, own),
+        *([] if request.brief else _pooled_panels(request, pixels, boxes, shown)),
     ]
 
 
@@ -82,14 +82,16 @@ def _raw_deltas(request: PanelRequest, own: ProposalAssignment) -> np.ndarray:
     return raw
 
 
-def fg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, rois: np.ndarray, targets: np.ndarray, caption: str) -> Tile:
+def _fg_panel(
+    request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, rois: np.ndarray, targets: np.ndarray, caption: str
+) -> Tile:
     """(N, 4) RoIs, an arrow from the centre of each to that of its target, and the (N, 4) targets, dashed."""
     layers = [
         BoxLayer(gt_boxes, WHITE, thickness=4),
         BoxLayer(rois, ORANGE, thickness=1),
         BoxLayer(targets, SKY_BLUE, thickness=2, dash="dashed"),
     ]
-    canvas = draw_boxes(dimmed(pixels), layers, SIDE)
+    canvas = draw_boxes(dimmed(pixels), layers, request.side)
     zoom = zoom_of(canvas, pixels)
     draw_arrows(canvas, _centres(rois) * zoom, _centres(targets) * zoom, VERMILLION)
     keys = [
@@ -105,7 +107,7 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, assigned: ProposalAssignment) -> Tile:
+def _bg_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, assigned: ProposalAssignment) -> Tile:
     """The bg RoIs of the largest IoU, which are the hardest, and of ignored ones as many."""
     layers, counts = [BoxLayer(gt_boxes, WHITE, thickness=4)], []
     for kind, name, colour, dash in ((-1, "ignored", GREEN, "dotted"), (0, "bg", ORANGE, "solid")):
@@ -115,7 +117,9 @@ def _bg_panel(pixels: np.ndarray, gt_boxes: np.ndarray, assigned: ProposalAssign
         iou = f", IoU {assigned.max_iou[own].min():.2f} to {assigned.max_iou[own].max():.2f}" if len(own) else ""
         counts.append(f"{len(own)} {name} RoIs{iou}")
     keys = [Key(ORANGE, "bg RoI", "solid"), Key(GREEN, "ignored RoI", "dotted"), Key(WHITE, "gt box", "solid")]
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), f"nearest to a gt box: {counts[1]}; {counts[0]}", keys)
+    return Tile(
+        draw_boxes(dimmed(pixels), layers, request.side), f"nearest to a gt box: {counts[1]}; {counts[0]}", keys
+    )
 
 
 def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
@@ -129,16 +133,18 @@ def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray,
     few = shown[np.unique(np.linspace(0, len(shown) - 1, _SHOWN_POOLED).round().astype(int))]
     pooled = pool_rois(own_maps, boxes[few], request.layout.strides, head.output_size, head.pool)
     name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")
-    strip = np.concatenate([_pooled_row(pixels, box, own) for box, own in zip(boxes[few], pooled, strict=True)])
+    strip = np.concatenate(
+        [_pooled_row(pixels, box, own, 2 * request.side + GAP) for box, own in zip(boxes[few], pooled, strict=True)]
+    )
     side = head.output_size
     caption = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(own_maps[0])} channels; beside each RoI the "
     return [Tile(strip, f"{caption}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
 
 
-def _pooled_row(pixels: np.ndarray, box: np.ndarray, pooled: np.ndarray) -> np.ndarray:
-    """The crop of a RoI and its strongest channels, as squares side by side."""
+def _pooled_row(pixels: np.ndarray, box: np.ndarray, pooled: np.ndarray, width: int) -> np.ndarray:
+    """The crop of a RoI and its strongest channels, as squares side by side in `width` px."""
     count = _SHOWN_CHANNELS + 1
-    wide = (2 * SIDE + GAP - _GAP * (count - 1)) // count
+    wide = (width - _GAP * (count - 1)) // count
     x1, y1 = np.clip(np.floor(box[:2]), 0, [pixels.shape[1] - 1, pixels.shape[0] - 1]).astype(int)
     x2, y2 = np.maximum(np.ceil(box[2:]).astype(int), [x1 + 1, y1 + 1])
     crop, _ = enlarged(pixels[y1:y2, x1:x2], wide)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.artifacts.proposals import StoredProposals
+from pipeline.artifacts.proposals import RankedProposals, StoredProposals
 from pipeline.metrics.recall import RecallCounter
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
-from pipeline.views.inspect.map_panels import SIDE, objectness_panels
-from pipeline.views.inspect.request import PanelRequest
 from pipeline.views.marks import colour_ramp
+from pipeline.views.panels.maps import objectness_panels
+from pipeline.views.panels.request import PanelRequest
 from pipeline.words import count_text
 
 BUDGETS = (10, 50, 300)
@@ -19,20 +19,23 @@ _DARKEST = 0.3  # of the ramp, which would vanish in a dim image
 
 
 def proposal_panels(request: PanelRequest) -> list[Tile]:
-    """Objectness, then the proposals of each budget with the gt boxes that they reach and do not reach."""
+    """Objectness, then the proposals of each budget with the gt boxes that they reach and do not reach; in brief those
+    of the first budget."""
     pixels, gt = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable
     own = StoredProposals(request.folder)[request.entry]
     # One that takes in all of them is the last.
     budgets = [budget for last, budget in zip((0, *BUDGETS), BUDGETS, strict=False) if last < max(1, len(own))]
     return [
         *objectness_panels(request, pixels, gt.boxes),
-        *(rank_panel(pixels, gt.boxes, own.boxes, own.scores, budget) for budget in budgets),
+        *(rank_panel(request, pixels, gt.boxes, own, budget) for budget in budgets[: 1 if request.brief else None]),
     ]
 
 
-def rank_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, scores: np.ndarray, budget: int) -> Tile:
-    """The best of the (P, 4) proposals, bright for the first ranks, over the gt boxes; dashed are those not reached."""
-    shown, scores = boxes[:budget], scores[:budget]
+def rank_panel(
+    request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, own: RankedProposals, budget: int
+) -> Tile:
+    """The best proposals, bright for the first ranks, over the gt boxes; dashed are those not reached."""
+    shown, scores = own.boxes[:budget], own.scores[:budget]
     colours = rank_colours(len(shown))
     thin = 1 if budget > 50 else 2
     layers = [
@@ -48,12 +51,12 @@ def rank_panel(pixels: np.ndarray, gt_boxes: np.ndarray, boxes: np.ndarray, scor
     recall = (
         f"{reached.mean():.2f} ({int(reached.sum())} of {len(reached)})" if len(reached) else "undefined, no gt box"
     )
-    caption = f"the best {len(shown)} of {count_text(len(boxes), 'proposal')}{span}; recall at IoU .5 {recall}"
+    caption = f"the best {len(shown)} of {count_text(len(own), 'proposal')}{span}; recall at IoU .5 {recall}"
     keys = (
         [Key(colours[0], "rank 1", "solid"), Key(colours[-1], f"rank {len(shown)}", "solid")] if len(shown) > 1 else []
     )
     keys += [Key(WHITE, "gt box reached", "solid"), Key(WHITE, "not reached", "dashed")] if len(gt_boxes) else []
-    return Tile(draw_boxes(dimmed(pixels), layers, SIDE), caption, keys)
+    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
 
 
 def rank_colours(count: int) -> list[Colour]:

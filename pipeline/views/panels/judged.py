@@ -13,7 +13,7 @@ from pipeline.artifacts.tables import boxes_of
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.views.command import StageCommand
-from pipeline.views.inspect.request import PanelRequest
+from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes
 
 

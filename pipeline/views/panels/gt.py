@@ -8,11 +8,11 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
-from pipeline.views.inspect.request import PanelRequest
+from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes, OriginalImages
 from pipeline.words import count_text
 
-SIDE = 900
+_SIDE = 900
 
 
 def dataset_panels(request: PanelRequest) -> list[Tile]:
@@ -23,7 +23,7 @@ def dataset_panels(request: PanelRequest) -> list[Tile]:
     row = images.row(request.entry.image_id)
     caption = f"{request.name}, {row['split']}, {row['file']}: {row['width']} x {row['height']} px, {_counts(gt)}"
     layers = class_layers(gt, images.class_names())
-    return [Tile(draw_boxes(pixels, layers, SIDE), caption, _legend(gt))]
+    return [Tile(draw_boxes(pixels, layers, _side(request)), caption, _legend(gt))]
 
 
 def resize_panels(request: PanelRequest) -> list[Tile]:
@@ -32,7 +32,12 @@ def resize_panels(request: PanelRequest) -> list[Tile]:
     size = f"{row['original_width']} x {row['original_height']} -> {row['width']} x {row['height']} px"
     caption = f"{request.name}, {row['split']}: {size}, {_counts(gt)}"
     layers = class_layers(gt, request.images.class_names())
-    return [Tile(draw_boxes(request.images.pixels(request.entry), layers, SIDE), caption, _legend(gt))]
+    return [Tile(draw_boxes(request.images.pixels(request.entry), layers, _side(request)), caption, _legend(gt))]
+
+
+def _side(request: PanelRequest) -> int:
+    # The one panel of its stage: there is room.
+    return request.side if request.brief else _SIDE
 
 
 def class_layers(gt: FlaggedGtBoxes, names: Sequence[str]) -> list[BoxLayer]:
