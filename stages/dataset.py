@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from pipeline.datasets.shape_drawing import ShapesOptions
-
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.findings_table import FINDINGS
@@ -15,6 +13,7 @@ from pipeline.datasets.completeness import shortcomings
 from pipeline.datasets.findings import count_findings, summary
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.root_check import check_tree
+from pipeline.datasets.shape_drawing import ShapesOptions
 from pipeline.datasets.shapes import generate_shapes
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams

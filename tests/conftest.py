@@ -73,18 +73,20 @@ class Project:
         path = self.root / "params.yaml"
         path.write_text(yaml.safe_dump(apply_overlay(yaml.safe_load(path.read_text()), overlay), sort_keys=False))
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, programs: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command; `programs`: a folder of programs that take the place of others of their names."""
+        folders = [str(programs)] if programs else []
         environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*folders, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_NO_ANALYTICS": "1",
             "PYTHONPATH": str(self.root),
         }
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
-    def repro(self) -> list[str]:
+    def repro(self, *stages: str, programs: Path | None = None) -> list[str]:
         """Run what is not up to date; the names of the stages that ran."""
-        result = self.run("dvc", "repro")
+        result = self.run("dvc", "repro", *stages, programs=programs)
         assert result.returncode == 0, result.stderr[-2000:]
         lines = result.stdout.splitlines()
         return [line.split("'")[1] for line in lines if line.startswith("Running stage")]

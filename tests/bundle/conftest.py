@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
+from tests.in_process import run_frcnn
 
 
 @pytest.fixture(scope="session")
 def joint_bundle(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The joint network of the tiny run, bundled by the command line."""
     out = tmp_path_factory.mktemp("bundle") / "joint"
-    result = tiny_run.run("frcnn", "bundle", "--network", "joint", "--out", str(out))
+    result = run_frcnn(tiny_run.root, "bundle", "--network", "joint", "--out", str(out))
     assert result.returncode == 0, result.stderr
     assert f"{out}: the joint network, 3 classes" in result.stdout
     return out

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,8 @@ from pipeline.bundle.predict import LONGEST_DRAWING, PhotoCounts, draw, find_pho
 from pipeline.cli import app
 from pipeline.datasets.images import image_size
 from pipeline.errors import InputError
-from tests.conftest import ROOT, Project
+from tests.conftest import Project
+from tests.in_process import run_frcnn
 
 
 @pytest.fixture(scope="module")
@@ -140,18 +138,7 @@ def test_an_unreadable_photo_is_one_warning_and_status_1_and_the_others_are_pred
 def test_without_a_bundle_or_photos_one_line_and_status_1(
     joint_bundle: Path, album: Path, bundle: str, photo: str, expected: str
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.cli",
-        "predict",
-        str(joint_bundle.parent / bundle),
-        photo,
-        "--out",
-        "out",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=album, env=environment, capture_output=True, text=True, check=False)
+    result = run_frcnn(album, "predict", str(joint_bundle.parent / bundle), photo, "--out", "out")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("frcnn: error: ") and expected in line

@@ -8,14 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
 from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.tables import read_columns
-from pipeline.params.file import load_params
-from pipeline.stage import Stage
-from stages.dataset import dataset
-from tests.conftest import ROOT, apply_overlay
+from tests.in_process import run_stage
 
 ROWS = [
     "a.png,train,dog,10,20,30,40",
@@ -46,14 +42,8 @@ def run_on(folder: Path, rows: list[str], images: str) -> Path:
     for name in images:
         cv2.imwrite(str(folder / f"raw/{name}.png"), np.full((80, 100, 3), ord(name), np.uint8))
     (folder / "raw/boxes.csv").write_text("\n".join(["file,split,class,x1,y1,x2,y2", *rows]) + "\n")
-    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
-    apply_overlay(content, {"dataset": {"reader": "table", "table": {"val": ["val"]}}})
-    (folder / "params.yaml").write_text(yaml.safe_dump(content))
-    out = folder / "dataset"
-    out.mkdir()
-    params = load_params(folder / "params.yaml", ["base", "dataset"])
-    dataset(Stage("dataset", params, out, {"raw": folder / "raw"}))
-    return out
+    params = {"dataset": {"reader": "table", "table": {"val": ["val"]}}}
+    return run_stage("dataset", folder, params=params, raw=folder / "raw")
 
 
 def test_metrics_count_images_boxes_and_every_finding(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import yaml
 from pipeline.datasets.tally import Tally
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
+from pipeline.params.reading import Params
 from pipeline.preflight.collecting import check_dataset
 from pipeline.preflight.report import ending
-from pipeline.stage import Stage
-from stages.dataset import dataset
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import coco, plant
+from tests.in_process import run_stage
 
 TABLE = "file,split,class,x1,y1,x2,y2,difficult,iscrowd,ignore\n"
 TEST = "b.png,test,dog,10,20,30,40,0,0,0\n"
@@ -47,13 +47,11 @@ CASES = [
 ]
 
 
-def stage(folder: Path, changes: dict[str, object]) -> Stage:
+def set_params(folder: Path, changes: dict[str, object]) -> Params:
     content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
     apply_overlay(content, {"dataset": {"reader": "table", **changes}})
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
-    (folder / "dataset").mkdir()
-    params = load_params(folder / "params.yaml")
-    return Stage("dataset", params, folder / "dataset", {"raw": folder / "raw"})
+    return load_params(folder / "params.yaml")
 
 
 @pytest.mark.parametrize(("rows", "changes", "why"), CASES)
@@ -62,12 +60,12 @@ def test_a_train_without_a_box_ends_the_stage_and_the_check(
 ) -> None:
     plant("table", tmp_path / "raw")
     (tmp_path / "raw/boxes.csv").write_text(TABLE + rows + TEST)
-    run = stage(tmp_path, changes)
+    params = set_params(tmp_path, changes)
     with pytest.raises(InputError) as caught:
-        dataset(run)
+        run_stage("dataset", tmp_path, raw=tmp_path / "raw")
     assert f"train has no box left: {why}" in str(caught.value) and "\n" not in str(caught.value)
-    checked = check_dataset(tmp_path / "raw", run.params.dataset, run.params.resize)
-    assert checked.stops == 1 and f"train has no box left: {why}" in ending(checked, run.params.dataset)
+    checked = check_dataset(tmp_path / "raw", params.dataset, params.resize)
+    assert checked.stops == 1 and f"train has no box left: {why}" in ending(checked, params.dataset)
 
 
 @pytest.mark.parametrize(("rows", "changes", "why"), CASES[2:])
@@ -77,9 +75,10 @@ def test_a_test_without_a_box_is_said(
     plant("table", tmp_path / "raw")
     text = TABLE + rows + TEST
     (tmp_path / "raw/boxes.csv").write_text(text.replace("train", "-").replace("test", "train").replace("-", "test"))
-    dataset(stage(tmp_path, changes))
+    set_params(tmp_path, changes)
+    run_stage("dataset", tmp_path, raw=tmp_path / "raw")
     assert f"test has no AP: test has no box left: {why}" in capsys.readouterr().err
-    assert json.loads((tmp_path / "dataset/metrics.json").read_text())["boxes"]["train"] == 1
+    assert json.loads((tmp_path / "data/dataset/metrics.json").read_text())["boxes"]["train"] == 1
 
 
 def test_boxes_lost_with_their_images_count(tmp_path: Path) -> None:
@@ -90,9 +89,9 @@ def test_boxes_lost_with_their_images_count(tmp_path: Path) -> None:
         annotation["image_id"] = 2
     (tmp_path / "raw/train.json").write_text(json.dumps(content))
     files = {"train": ["train.json"], "test": ["test.json"], "images": "{name}"}
-    run = stage(tmp_path, {"reader": "coco", "coco": files, "findings": {"annotation_without_image": "drop"}})
+    set_params(tmp_path, {"reader": "coco", "coco": files, "findings": {"annotation_without_image": "drop"}})
     with pytest.raises(InputError, match=r"no box left: 2 annotation_without_image dropped \(no such image\); correct"):
-        dataset(run)
+        run_stage("dataset", tmp_path, raw=tmp_path / "raw")
 
 
 def test_images_that_findings_took_away_are_told_where_none_is_left(tmp_path: Path) -> None:
@@ -100,12 +99,12 @@ def test_images_that_findings_took_away_are_told_where_none_is_left(tmp_path: Pa
     (tmp_path / "raw/a.png").write_bytes(b"no image")
     (tmp_path / "raw/boxes.csv").write_text(TABLE + "a.png,train,,,,,,,,\n" + TEST + "b.png,train,dog,1,2,3,4,0,0,0\n")
     drop = {"undecodable": "drop", "same_image_in_train_and_test": "drop"}
-    run = stage(tmp_path, {"findings": drop})
+    params = set_params(tmp_path, {"findings": drop})
     with pytest.raises(InputError) as caught:
-        dataset(run)
+        run_stage("dataset", tmp_path, raw=tmp_path / "raw")
     assert str(caught.value).startswith("the data set has no train images left: 1 undecodable dropped (")
     assert str(caught.value).endswith("; correct them, or see dataset.findings.undecodable")
-    checked = check_dataset(tmp_path / "raw", run.params.dataset, run.params.resize)
+    checked = check_dataset(tmp_path / "raw", params.dataset, params.resize)
     assert checked.lacking == [str(caught.value)]
 
 

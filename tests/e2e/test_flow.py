@@ -19,6 +19,9 @@ import yaml
 from pipeline.orchestrate.record import read_record
 from tests.conftest import TINY, Project, new_project, that_forgot
 
+FIRST = "finetune_joint"
+"""The first stage that the flow runs; those before it are up to date."""
+
 
 @dataclass
 class FlowRun:
@@ -32,7 +35,7 @@ class FlowRun:
     def ran(self) -> list[str]:
         """The stages that the first flow ran."""
         order = list(yaml.safe_load((self.project.root / "dvc.yaml").read_text())["stages"])
-        return order[order.index("features") :]
+        return order[order.index(FIRST) :]
 
     def flow(self) -> str:
         """Run the flow again; what it printed."""
@@ -72,8 +75,8 @@ def run_flow(project: Project) -> str:
 
 @pytest.fixture(scope="module")
 def first_flow(tiny_run: Project, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowRun]:
-    """The tiny graph, run by the flow from step 3 on, its pages open."""
-    project = that_forgot(tiny_run, "features", tmp_path_factory.mktemp("flow") / "project")
+    """The tiny graph, run by the flow from joint training on, its pages open."""
+    project = that_forgot(tiny_run, FIRST, tmp_path_factory.mktemp("flow") / "project")
     shutil.copytree(prefect_home, project.root / ".prefect")
     pages = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "ui"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,9 @@ import yaml
 
 from pipeline.artifacts.weights import load_part
 from pipeline.detector.vgg import VGGTrunk
-from pipeline.params.file import load_params
-from pipeline.stage import Stage
-from stages.proposals import proposals
-from stages.train_head import train_head
-from stages.train_rpn import train_rpn
 from tests.conftest import ROOT, Project
+from tests.fidelity.conftest import files_of
+from tests.in_process import run_stage
 
 STEPS_3_AND_4 = ("train_rpn_step3", "proposals_step3", "proposal_targets_step4", "train_head_step4")
 
@@ -28,55 +24,12 @@ def no_trunk_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VGGTrunk, "forward", refuse)
 
 
-def _stage(run: Project, name: str, out: Path, **inputs: str) -> Stage:
-    paths = dict.fromkeys(("resize", "backbone", "features", "rpn", "trunk", "head", "proposal_targets"))
-    out.mkdir()
-    params = load_params(run.root / "params.yaml")
-    return Stage(name, params, out, {**paths, **{key: run.data / folder for key, folder in inputs.items()}})
-
-
 @pytest.mark.usefixtures("no_trunk_runs")
 def test_steps_3_and_4_complete_without_running_a_trunk(tiny_run: Project, tmp_path: Path) -> None:
-    train_rpn(
-        _stage(
-            tiny_run,
-            "train_rpn_step3",
-            tmp_path / "rpn",
-            features="features",
-            anchor_targets="anchor_targets",
-            backbone="backbone",
-            rpn="train_rpn_step1",
-        )
-    )
-    proposals(
-        _stage(
-            tiny_run,
-            "proposals_step3",
-            tmp_path / "proposals",
-            resize="resize",
-            features="features",
-            rpn="train_rpn_step3",
-        )
-    )
-    train_head(
-        _stage(
-            tiny_run,
-            "train_head_step4",
-            tmp_path / "head",
-            features="features",
-            proposal_targets="proposal_targets_step4",
-            head="train_head_step2",
-        )
-    )
-    # The same stages run by DVC left the same bytes.
-    for folder, stage, file in (
-        ("rpn", "train_rpn_step3", "model.safetensors"),
-        ("proposals", "proposals_step3", "proposals.parquet"),
-        ("head", "train_head_step4", "model.safetensors"),
-        ("head", "train_head_step4", "history.csv"),
-    ):
-        by_hand, by_dvc = tmp_path / folder / file, tiny_run.data / stage / file
-        assert hashlib.sha256(by_hand.read_bytes()).digest() == hashlib.sha256(by_dvc.read_bytes()).digest(), stage
+    for stage in ("train_rpn_step3", "proposals_step3", "train_head_step4"):
+        run_stage(stage, tiny_run.root, tmp_path / stage)
+        # The same stage run by DVC left the same bytes.
+        assert files_of(tmp_path / stage) == files_of(tiny_run.data / stage), stage
 
 
 def test_no_stage_of_steps_3_and_4_is_given_a_trunk_to_run() -> None:

@@ -21,10 +21,8 @@ from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import new_trunk
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
-from pipeline.stage import Stage
-from stages.anchor_targets import anchor_targets
-from stages.proposal_targets import proposal_targets
 from tests.conftest import ROOT
+from tests.in_process import run_stage
 
 PARAMS = load_params(ROOT / "pipeline/presets/default.yaml")
 WIDTH = 200
@@ -57,9 +55,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
 
 
 def assigned(resize: Path, out: Path) -> AnchorTargets:
-    out.mkdir()
-    anchor_targets(Stage("anchor_targets", PARAMS, out, {"resize": resize}))
-    return AnchorTargets(out)
+    return AnchorTargets(run_stage("anchor_targets", resize.parent, out, resize=resize))
 
 
 def share(boxes: np.ndarray, region: list[float]) -> np.ndarray:
@@ -94,9 +90,7 @@ def test_proposals_in_a_region_are_no_background_and_the_region_is_no_target(tmp
     columns |= {name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))}
     write_table(proposals / "proposals.parquet", PROPOSALS, columns)
     write_manifest(proposals, "proposals_step1")
-    out = tmp_path / "out"
-    out.mkdir()
-    proposal_targets(Stage("proposal_targets_step2", PARAMS, out, {"resize": resize, "proposals": proposals}))
+    out = run_stage("proposal_targets_step2", tmp_path, tmp_path / "out", resize=resize, proposals=proposals)
     rows = read_columns(out / "proposal_targets.parquet", PROPOSAL_TARGETS)
     plain = rows["view"] == 0
     # The car, inside, half inside, 18 of 48 px inside, and the car again as an appended gt box.

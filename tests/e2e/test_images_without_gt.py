@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import yaml
 
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
@@ -18,9 +15,8 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.errors import InputError
 from pipeline.feeding.views import ImageViews
-from pipeline.params.file import load_params
-from pipeline.stage import Stage
 from tests.conftest import TINY, Project, new_project
+from tests.in_process import run_stages
 
 FULL, EMPTY = ("car0", "car1"), ("road0", "road1")
 BEFORE = ("dataset", "backbone", "resize", "frozen_features", "anchor_targets")
@@ -48,21 +44,6 @@ def project_of(root: Path, images: tuple[str, ...], handling: str, per_iteration
     return project
 
 
-def run(project: Project, *names: str) -> None:
-    """Run stages in this process, as dvc.yaml wires them."""
-    wiring = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]
-    for name in names:
-        words = wiring[name]["cmd"].split()
-        options = dict(zip((word[2:].replace("-", "_") for word in words[3::2]), words[4::2], strict=True))
-        params = load_params(project.root / "params.yaml", options.pop("params").split(","))
-        out = project.root / options.pop("out")
-        out.mkdir()
-        inputs: defaultdict[str, Path | None] = defaultdict(lambda: None)
-        inputs.update({option: project.root / path for option, path in options.items()})
-        getattr(importlib.import_module(words[2]), words[2].rpartition(".")[2])(Stage(name, params, out, inputs))
-        write_manifest(out, name)
-
-
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The ids of the images whose pixels were loaded to train on."""
@@ -87,9 +68,9 @@ def test_background_trains_the_rpn_on_them_and_drop_does_not_but_the_head_sees_t
     trained = {}
     for handling, images in (("background", FULL + EMPTY), ("drop", FULL + EMPTY), ("background", FULL)):
         project = project_of(tmp_path / f"{handling}{len(images)}", images, handling)
-        run(project, *BEFORE)
+        run_stages(project.root, *BEFORE)
         seen.clear()
-        run(project, "train_rpn_step1")
+        run_stages(project.root, "train_rpn_step1")
         assert seen == set(images if handling == "background" else FULL)
         trained[handling, len(images)] = project
     rpn = {key: weights(project, "train_rpn_step1") for key, project in trained.items()}
@@ -97,7 +78,7 @@ def test_background_trains_the_rpn_on_them_and_drop_does_not_but_the_head_sees_t
 
     dropped = trained["drop", 4]
     seen.clear()
-    run(dropped, *HEAD)
+    run_stages(dropped.root, *HEAD)
     assert seen == {*FULL, *EMPTY}
     rows = read_columns(dropped.data / "proposal_targets_step2/proposal_targets.parquet", PROPOSAL_TARGETS)
     of_empty = np.isin(rows["image_id"], EMPTY)
@@ -107,23 +88,23 @@ def test_background_trains_the_rpn_on_them_and_drop_does_not_but_the_head_sees_t
 
 def test_where_drop_leaves_nothing_or_too_little_the_error_names_it(tmp_path: Path) -> None:
     none = project_of(tmp_path / "none", FULL + EMPTY, "drop")
-    run(none, *BEFORE[:-1])
+    run_stages(none.root, *BEFORE[:-1])
     # The dataset stage refuses such a data set; a folder put in place of resize's may still be of one.
     resize = none.data / "resize"
     rows = read_columns(resize / "boxes.parquet", RESIZED_BOXES)
     write_table(resize / "boxes.parquet", RESIZED_BOXES, {name: values[:0] for name, values in rows.items()})
     write_manifest(resize, "resize")
-    run(none, BEFORE[-1])
+    run_stages(none.root, BEFORE[-1])
     with pytest.raises(InputError) as caught:
-        run(none, "train_rpn_step1")
+        run_stages(none.root, "train_rpn_step1")
     assert str(caught.value) == (
         "none of 4 training images has a gt box to train on, and rpn.images_without_gt is drop; "
         "label some, or set it to background"
     )
     few = project_of(tmp_path / "few", FULL + EMPTY, "drop", per_iteration=3)
-    run(few, *BEFORE)
+    run_stages(few.root, *BEFORE)
     with pytest.raises(InputError) as caught:
-        run(few, "train_rpn_step1")
+        run_stages(few.root, "train_rpn_step1")
     assert str(caught.value) == (
         "2 of 4 training images have a gt box to train on, rpn.images_without_gt drops the others, and "
         "train_rpn_step1.images_per_iteration is 3; lower that, or set rpn.images_without_gt to background"

@@ -17,7 +17,7 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
 from tests.conftest import TINY, Project, new_project
-from tests.e2e.test_images_without_gt import run
+from tests.in_process import run_stages
 
 STEPS = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
 BEFORE_TRAINING = ("resize", "anchor_targets")
@@ -56,7 +56,7 @@ def test_thin_images_are_ordinary_in_every_stage(
 ) -> None:
     changes = {"anchor_targets": {"allowed_border": border}, "features": {"keep_frozen_blocks": kept}}
     project = project_of(tmp_path / "project", changes, ordinary)
-    run(project, *TRAIN, *JUDGE)
+    run_stages(project.root, *TRAIN, *JUDGE)
     anchors = read_columns(project.data / "anchor_targets/images.parquet", ANCHOR_IMAGES)
     assert (anchors["anchors"] > 0).all() and len(anchors["anchors"]) == 2 * (4 + ordinary)
     resized = read_columns(project.data / "resize/images.parquet", RESIZED_IMAGES)
@@ -77,9 +77,9 @@ def test_where_no_training_image_has_a_usable_anchor_the_error_says_what_to_do(t
     project = project_of(tmp_path / "project", {}, ordinary=0)
     table = project.data / "raw/boxes.csv"  # one pixel becomes a square, which has anchors
     table.write_text("".join(line for line in table.read_text().splitlines(True) if "train_dot" not in line))
-    run(project, "dataset", "backbone", "resize", "frozen_features", "anchor_targets")
+    run_stages(project.root, "dataset", "backbone", "resize", "frozen_features", "anchor_targets")
     with pytest.raises(InputError) as caught:
-        run(project, "train_rpn_step1")
+        run_stages(project.root, "train_rpn_step1")
     assert str(caught.value) == (
         "no training image has an anchor that may be used; resize to larger images, lower anchors.scales, "
         "or set anchor_targets.allowed_border to null"

@@ -26,7 +26,7 @@ from pipeline.training.run import entries_of, epoch_order
 from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from tests.conftest import TINY, Project, new_project
-from tests.e2e.test_images_without_gt import run
+from tests.in_process import run_stages
 
 SIDES = (96, 128)
 STAGES = (
@@ -51,7 +51,7 @@ def project_of(root: Path, changes: dict[str, Any]) -> Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The stages up to step 3, with mirrored images' proposals computed anew."""
     made = project_of(tmp_path_factory.mktemp("views") / "project", {})
-    run(made, *STAGES)
+    run_stages(made.root, *STAGES)
     return made
 
 
@@ -161,7 +161,7 @@ def test_mirrored_proposals_are_mirrored_at_every_scale(project: Project, tmp_pa
     shutil.copytree(project.root, other.root, symlinks=True)
     other.set_params({"proposals": {"mirrored": "mirrored"}})
     shutil.rmtree(other.data / "proposals_step1")
-    run(other, "proposals_step1")
+    run_stages(other.root, "proposals_step1")
     images, proposals = ResizedImages(other.data / "resize", "train"), StoredProposals(other.data / "proposals_step1")
     assert sorted(FeatureMaps(other.data / "proposals_step1")) == [entry for entry in ENTRIES if not entry.mirrored]
     for entry in (own for own in ENTRIES if not own.mirrored):

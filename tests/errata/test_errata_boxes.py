@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
@@ -25,14 +24,10 @@ from pipeline.detector.proposals import ProposalRule, make_proposals
 from pipeline.detector.rpn import RPNHead
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
-from pipeline.params.file import check_params
-from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
-from pipeline.stage import Stage
-from stages.resize import resize
 from tests.errata.conftest import Page
+from tests.in_process import run_stage
 
-DEFAULTS = Path(__file__).resolve().parents[2] / "pipeline/presets/default.yaml"
 NMS_BOXES = torch.tensor(
     [[100.0, 200, 350, 300], [100, 200, 400, 500], [100, 200, 300, 800], [1000, 100, 1150, 600], [1000, 100, 1200, 700]]
 )
@@ -148,8 +143,7 @@ def test_fixed_size_stretches_a_photo_of_2000_x_1333_by_half(errata: Page) -> No
 def resized_box(tmp_path: Path, box: list[float]) -> np.ndarray:
     """A box of a photo of 500 x 333 as the resize stage writes it for a shorter side of 600."""
     source, out = tmp_path / "dataset", tmp_path / "resize"
-    for folder in (source / "images", out):
-        folder.mkdir(parents=True)
+    (source / "images").mkdir(parents=True)
     cv2.imwrite(str(source / "images/a.png"), np.zeros((333, 500, 3), np.uint8))
     row = {"image_id": "a", "split": "train", "file": "dataset/images/a.png", "width": 500, "height": 333}
     with TableWriter(source / "images.parquet", DATASET_IMAGES) as table:
@@ -160,10 +154,8 @@ def resized_box(tmp_path: Path, box: list[float]) -> np.ndarray:
         table.write({"image_id": "a", **box_columns(boxes), "label": np.ones(1, np.int16), **flags})
     (source / "classes.json").write_text("[]", encoding="utf-8")
     write_manifest(source, "dataset")
-    content = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
-    content["resize"] |= {"shorter_side": 600, "longer_side": 1000}
-    resize(Stage("resize", Params(check_params(content, "test")), out, {"dataset": source, "raw": source}))
-    return GroundTruth(out)["a"][0]
+    sides = {"resize": {"shorter_side": 600, "longer_side": 1000}}
+    return GroundTruth(run_stage("resize", tmp_path, out, sides, dataset=source, raw=source))["a"][0]
 
 
 def test_truncated_boxes_lose_iou_and_a_small_one_most(errata: Page, tmp_path: Path) -> None:

@@ -26,20 +26,7 @@ from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
 from tests.conftest import TINY, Project, new_project
 from tests.fidelity.conftest import with_rows
-
-STAGE = (
-    "python -m stages.proposals --resize data/resize --trunk data/train_rpn_step1 --rpn data/train_rpn_step1 "
-    "--dataset data/dataset --external data/external_proposals "
-    "--params base,backbone,anchors,rpn,proposals --out data/proposals_step1"
-)
-TARGETS = (
-    "python -m stages.proposal_targets --resize data/resize --proposals data/proposals_step1 "
-    "--params base,proposal_targets --out data/proposal_targets_step2"
-)
-HEAD = (
-    "python -m stages.train_head --resize data/resize --proposal-targets data/proposal_targets_step2 "
-    "--backbone data/backbone --params base,backbone,roi_head,solver,train_head_step2 --out data/train_head_step2"
-)
+from tests.in_process import run_command, run_stage, run_stages, words_of
 
 
 @pytest.fixture
@@ -56,19 +43,6 @@ def give(project: Project, content: Any) -> None:
     (project.data / "external_proposals/theirs.pkl").write_bytes(pickle.dumps(content, protocol=2))
 
 
-def succeed(project: Project, command: str) -> str:
-    result = project.run(*command.split())
-    assert result.returncode == 0, result.stderr
-    return result.stderr
-
-
-def fail(project: Project, command: str) -> str:
-    result = project.run(*command.split())
-    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
-    assert not list(project.data.glob("*proposals_step1*"))
-    return result.stderr.rstrip("\n").split("\n")[-1]
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_our_proposals_come_back_through_each_layout(
     tiny_run: Project, project: Project, layout: str, tmp_path: Path
@@ -77,7 +51,7 @@ def test_our_proposals_come_back_through_each_layout(
     out = project.data / "external_proposals/ours.pkl"
     line = export_proposals(data / "proposals_step1", data / "resize", data / "dataset", layout, out)
     assert line.startswith(f"{out}: ") and line.endswith(f" proposals in 12 train images, for {layout}")
-    succeed(project, STAGE)
+    run_stage("proposals_step1", project.root)
     ours = read_columns(data / "proposals_step1/proposals.parquet", PROPOSALS)
     back = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
     plain = {name: values[ours["view"] == 0] for name, values in ours.items()}
@@ -93,7 +67,7 @@ def test_our_proposals_come_back_through_each_layout(
     np.testing.assert_array_equal(seen_mirrored["y1"], plain_back["y1"])
 
 
-def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
+def test_a_head_trains_on_foreign_proposals(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     files = {f"train_{index:05d}": rng.uniform(-20, 200, (30, 4)).astype(np.float32) for index in range(12)}
     content: dict[str, list[Any]] = {"ids": ["elsewhere", *files], "boxes": [np.zeros((0, 4))], "objectness_logits": []}
@@ -103,7 +77,8 @@ def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
     content["objectness_logits"] = [rng.normal(size=len(boxes)) for boxes in content["boxes"]]
     content["boxes"][3], content["objectness_logits"][3] = np.zeros((0, 4)), np.zeros(0)
     give(project, content)
-    log = succeed(project, STAGE)
+    run_stage("proposals_step1", project.root)
+    log = capsys.readouterr().err
     assert "1 image of the proposal file left out, as no training image has that name" in log
     assert " of 330 proposals of the file are kept" in log
     rows = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
@@ -113,8 +88,7 @@ def test_a_head_trains_on_foreign_proposals(project: Project) -> None:
     for image_id in set(rows["image_id"]):
         own = rows["score"][(rows["image_id"] == image_id) & (rows["view"] == 0)]
         assert (np.diff(own) <= 0).all()
-    succeed(project, TARGETS)
-    succeed(project, HEAD)
+    run_stages(project.root, "proposal_targets_step2", "train_head_step2")
     assert (project.data / "train_head_step2/model.safetensors").is_file()
 
 
@@ -154,7 +128,9 @@ class Malicious:
 def test_a_file_that_does_not_serve_is_one_line(project: Project, content: Any, expected: str) -> None:
     if content is not None:
         give(project, content)
-    assert expected in fail(project, STAGE)
+    ended = run_command(project.root, *words_of(project.root, "proposals_step1"))
+    assert ended.returncode == 1 and expected in ended.stderr.rstrip("\n").split("\n")[-1]
+    assert not list(project.data.glob("*proposals_step1*"))
     assert not (project.root / "executed").exists()
 
 

@@ -6,10 +6,7 @@ flipped anywhere is told is in tests/artifacts/test_manifest.py.
 
 from __future__ import annotations
 
-import os
-import runpy
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
 from pipeline.artifacts.fields import SCHEMA_VERSION
 from pipeline.artifacts.manifest import MANIFEST, check_folder, write_manifest
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.weights import save_parts
 from tests.conftest import Project
-from tests.fidelity.conftest import command_of, files_of
+from tests.fidelity.conftest import files_of
+from tests.in_process import Ended, command_of, run_command, words_of
 
 
 @dataclass(frozen=True)
@@ -57,58 +54,27 @@ CASES = {
 }
 
 
-class Succeeded(Exception):
-    """The stage came to its end."""
+def ended(run: Project, folder: Path, name: str, **inputs: Path) -> Ended:
+    """How a stage ends, run into `folder`, with folders in place of its inputs."""
+    module, options = command_of(run.root, name)
+    assert inputs.keys() <= options.keys()
+    options = {option: str(run.root / path) for option, path in options.items() if option not in ("params", "out")} | {
+        "params": options["params"],
+        "params_file": str(run.root / "params.yaml"),
+        "out": str(folder / name),
+        **{option: str(path) for option, path in inputs.items()},
+    }
+    words = [word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", value)]
+    return run_command(run.root, module, *words, dvc_root=folder / "no_project")
 
 
-RunByHand = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def params_file(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run's parameters, but one thread: two that wait for each other take long where the cores are held."""
-    content = yaml.safe_load((tiny_run.root / "params.yaml").read_text())
-    content["base"]["threads"] = 1
-    path = tmp_path_factory.mktemp("params") / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-@pytest.fixture
-def ended(
-    tiny_run: Project,
-    params_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> RunByHand:
-    """Runs a stage's command line in this process, with folders in place of its inputs; the line it failed with."""
-
-    def succeed(_: int) -> None:
-        raise Succeeded
-
-    def run(name: str, **inputs: Path) -> str:
-        module, options = command_of(tiny_run, name)
-        out = tmp_path / "out" / options.pop("out").removeprefix("data/")
-        words = ["--params", options.pop("params"), "--params-file", str(params_file), "--out", str(out)]
-        assert inputs.keys() <= options.keys()
-        for option, path in options.items():
-            words += [f"--{option.replace('_', '-')}", str(inputs.get(option, tiny_run.root / path))]
-        monkeypatch.setattr(sys, "argv", ["stage", *words])
-        monkeypatch.setattr(os, "_exit", succeed)
-        monkeypatch.setenv("DVC_ROOT", str(tmp_path / "no_project"))
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_module(module, run_name="__main__")
-        assert caught.value.code == 1
-        assert not out.exists()
-        told = capsys.readouterr().err
-        assert "Traceback" not in told
-        line = told.rstrip("\n").splitlines()[-1]
-        assert line.startswith(f"{name}: error: ")
-        return line.removeprefix(f"{name}: error: ")
-
-    return run
+def told(run: Project, folder: Path, name: str, **inputs: Path) -> str:
+    """The line with which a stage failed that was run into `folder`."""
+    end = ended(run, folder, name, **inputs)
+    assert end.returncode == 1 and not (folder / name).exists() and "Traceback" not in end.stderr
+    line = end.stderr.rstrip("\n").splitlines()[-1]
+    assert line.startswith(f"{name}: error: ")
+    return line.removeprefix(f"{name}: error: ")
 
 
 def copy_of(run: Project, name: str, parent: Path) -> Path:
@@ -166,13 +132,13 @@ WAYS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_spoiled_artifact_is_told_in_one_line_with_the_stage_to_run(
-    tiny_run: Project, ended: RunByHand, tmp_path: Path, kind: str, way: str
+    tiny_run: Project, tmp_path: Path, kind: str, way: str
 ) -> None:
     case = CASES[kind]
     folder = copy_of(tiny_run, case.folder, tmp_path)
     path = folder / case.file
     WAYS[way](path)
-    line = ended(case.reader, **{case.option: folder})
+    line = told(tiny_run, tmp_path / "out", case.reader, **{case.option: folder})
     if way == "too many":
         path = path.with_name("copy" + path.suffix)
     elif (kind, way) == ("manifest", "missing"):
@@ -182,12 +148,10 @@ def test_a_spoiled_artifact_is_told_in_one_line_with_the_stage_to_run(
 
 
 @pytest.mark.parametrize("kind", ["table", "maps"])
-def test_a_sound_copy_is_taken_and_the_output_gets_a_manifest(
-    tiny_run: Project, ended: RunByHand, tmp_path: Path, kind: str
-) -> None:
+def test_a_sound_copy_is_taken_and_the_output_gets_a_manifest(tiny_run: Project, tmp_path: Path, kind: str) -> None:
     case = CASES[kind]
-    with pytest.raises(Succeeded):
-        ended(case.reader, **{case.option: copy_of(tiny_run, case.folder, tmp_path)})
+    given = {case.option: copy_of(tiny_run, case.folder, tmp_path)}
+    assert ended(tiny_run, tmp_path / "out", case.reader, **given).returncode == 0
     out = tmp_path / "out" / case.reader
     assert check_folder(out).stage == case.reader
     assert files_of(out) == files_of(tiny_run.data / case.reader)
@@ -215,7 +179,6 @@ def _other_shard(folder: Path) -> None:
 )
 def test_a_file_of_another_version_with_a_manifest_of_its_own_is_told(
     tiny_run: Project,
-    ended: RunByHand,
     tmp_path: Path,
     kind: str,
     write: Callable[[Path], object],
@@ -225,7 +188,7 @@ def test_a_file_of_another_version_with_a_manifest_of_its_own_is_told(
     folder = copy_of(tiny_run, case.folder, tmp_path)
     write(folder)
     write_manifest(folder, case.folder)
-    line = ended(case.reader, **{case.option: folder})
+    line = told(tiny_run, tmp_path / "out", case.reader, **{case.option: folder})
     assert line.startswith(f"{folder / case.file}: {expected}")
     assert line.endswith(f"rerun the stage that writes it (dvc repro {case.folder})")
 
@@ -236,8 +199,7 @@ def test_the_output_of_another_stage_in_the_place_of_one_is_told(tiny_run: Proje
     shutil.rmtree(project.data / "detect_step4")
     shutil.copytree(project.data / "detect_step2", project.data / "detect_step4")
     before = files_of(project.data / "evaluate_step4")
-    command = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["evaluate_step4"]["cmd"]
-    result = project.run(*command.split())
+    result = run_command(project.root, *words_of(project.root, "evaluate_step4"))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
         "evaluate_step4: error: data/detect_step4: holds what detect_step2 wrote; "

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.presets.apply import LINKED
 from tests.conftest import TINY, Project, new_project
+from tests.in_process import run_command
 
 DATASET = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"
 BACKBONE = (
@@ -25,7 +26,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def _last_line(project: Project, command: str) -> str:
-    result = project.run(*command.split())
+    result = run_command(project.root, *command.split()[2:])
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     linked = {Path(place).name for place in LINKED.values()} | {".gitignore"}

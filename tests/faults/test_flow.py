@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,6 +18,8 @@ import pytest
 from tests.conftest import Project
 from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
+from tests.fidelity.conftest import files_of
+from tests.in_process import run_stage
 
 STAGE = "train_rpn_step1"
 ITERATIONS = 200
@@ -34,13 +35,9 @@ def before_training(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(before_training: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The lock's entry of the stage after a run that nobody disturbed, by DVC alone."""
-    project = Project(tmp_path_factory.mktemp("undisturbed") / "project")
-    shutil.copytree(before_training.root, project.root, symlinks=True)
-    result = project.run("dvc", "repro", STAGE)
-    assert result.returncode == 0, result.stderr
-    return project.lock()[STAGE]
+def undisturbed(before_training: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the stage leaves when nobody disturbs it."""
+    return files_of(run_stage(STAGE, before_training.root, tmp_path_factory.mktemp("undisturbed") / STAGE))
 
 
 @pytest.fixture
@@ -63,7 +60,7 @@ def until_training(workspace: Workspace) -> psutil.Process:
 @pytest.mark.long
 @pytest.mark.parametrize("victim", ["stage", "dvc", "guard"])
 def test_what_dies_for_a_passing_reason_is_tried_again(
-    workspace: Workspace, undisturbed: dict[str, Any], victim: str
+    workspace: Workspace, undisturbed: dict[str, bytes], victim: str
 ) -> None:
     flow = workspace.start("flow", STAGE)
     stage = until_training(workspace)
@@ -74,11 +71,11 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
     assert flow.returncode == 0, output
     assert "Retry 1/1" in output
     assert "Traceback" not in output
-    assert workspace.project.lock()[STAGE] == undisturbed
+    assert files_of(workspace.project.data / STAGE) == undisturbed
     workspace.until_nobody_is_left()
 
 
-def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
+def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, undisturbed: dict[str, bytes]) -> None:
     flow = workspace.start("flow", STAGE)
     until_training(workspace)
     flow.kill()
@@ -86,24 +83,24 @@ def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, un
     workspace.until_nobody_is_left()
     assert "marked as crashed" in workspace.run(STAGE)
     assert workspace.states() == ["COMPLETED", "CRASHED"]
-    assert workspace.project.lock()[STAGE] == undisturbed
+    assert files_of(workspace.project.data / STAGE) == undisturbed
     workspace.until_nobody_is_left()
 
 
 @pytest.mark.long
-def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
+def test_kill_of_the_server_does_not_stop_the_flow(workspace: Workspace, undisturbed: dict[str, bytes]) -> None:
     flow = workspace.start("flow", STAGE)
     until_training(workspace)
     workspace.process("prefect", "server").kill()
     output, _ = flow.communicate(timeout=SECONDS)
     assert flow.returncode == 0, output
-    assert workspace.project.lock()[STAGE] == undisturbed
+    assert files_of(workspace.project.data / STAGE) == undisturbed
     workspace.until_nobody_is_left()
 
 
 @pytest.mark.long
 def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
-    workspace: Workspace, undisturbed: dict[str, Any]
+    workspace: Workspace, undisturbed: dict[str, bytes]
 ) -> None:
     ours = workspace.start("worker")
     worker = workspace.process("prefect", "worker", "start")
@@ -116,11 +113,11 @@ def test_kill_of_the_worker_ends_its_flow_and_the_next_goes_on(
     workspace.until_nobody_is_left()
     workspace.run(STAGE)
     assert workspace.states() == ["COMPLETED", "CRASHED"]
-    assert workspace.project.lock()[STAGE] == undisturbed
+    assert files_of(workspace.project.data / STAGE) == undisturbed
 
 
 @pytest.mark.long
-def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
+def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace, undisturbed: dict[str, bytes]) -> None:
     first = workspace.start("flow", STAGE)
     stage = until_training(workspace)
     stage.suspend()
@@ -137,7 +134,7 @@ def test_the_second_flow_refuses_and_ctrl_c_ends_the_first(workspace: Workspace,
     assert "Traceback" not in output
     workspace.until_nobody_is_left()
     assert "marked as crashed" not in workspace.run(STAGE)
-    assert workspace.project.lock()[STAGE] == undisturbed
+    assert files_of(workspace.project.data / STAGE) == undisturbed
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from tests.conftest import TINY, new_project
 from tests.datasets.image_files import samples
 from tests.faults.limits import fuzz, run
+from tests.in_process import run_stage, words_of
 
 SAMPLES = samples()
 
@@ -126,14 +127,13 @@ def test_a_header_with_many_values_is_refused(tmp_path: Path) -> None:
 
 def test_the_stage_ends_in_one_line_without_words_of_the_decoder(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project", TINY)
-    dataset = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"
-    resize = "python -m stages.resize --dataset data/dataset --raw data/raw --params base,resize --out data/resize"
-    assert project.run(*dataset.split()).returncode == 0
+    run_stage("dataset", project.root)
     image = project.data / "dataset/images/train_00003.png"
     image.write_bytes(image.read_bytes()[:-1000])
     # As if it had been cut off before: else the manifest tells.
     write_manifest(project.data / "dataset", "dataset")
-    result = project.run(*resize.split())
+    # A decoder writes beside Python, so that only a process of its own has all that is written.
+    result = project.run("python", "-m", *words_of(project.root, "resize"))
     assert result.returncode == 1 and "Traceback" not in result.stderr and "libpng" not in result.stderr
     assert "train_00003.png: is cut off, it ends " in result.stderr.splitlines()[-1]
     assert not (project.data / "resize").exists()

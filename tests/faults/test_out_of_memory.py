@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-
-_STAGE = """
-import sys
 from pipeline.params.file import SECTIONS
-from pipeline.stage import run_stage
-def work(stage):
-    {statement}
-run_stage(work, about=None, sections=SECTIONS, inputs={{}})
-"""
+from pipeline.stage import Stage, run_stage
+from tests.conftest import ROOT
+from tests.in_process import ended
+
 _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9.00 GiB.\\nGPU 0 has ...')"
 
 
@@ -41,14 +34,12 @@ _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried t
 def test_out_of_memory_names_what_to_lower(tmp_path: Path, statement: str, told: str, stage: str, remedy: str) -> None:
     out = tmp_path / stage
     arguments = ["--out", out, "--params", f"base,{stage}", "--params-file", ROOT / "params.yaml"]
-    result = subprocess.run(
-        [sys.executable, "-c", _STAGE.format(statement=statement), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def work(stage: Stage) -> None:
+        exec(statement)
+
+    act = partial(run_stage, work, about=None, sections=SECTIONS, inputs={})
+    result = ended(act, tmp_path, *map(str, arguments))
     assert result.returncode == 1, result.stderr
     [*_, last] = result.stderr.splitlines()
     assert last.startswith(f"{stage}: error: out of memory")

@@ -17,6 +17,8 @@ from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import Project
 from tests.faults.at_rename import signal_at_rename
 from tests.faults.processes import has_ended, until
+from tests.fidelity.conftest import files_of
+from tests.in_process import run_stage
 
 STAGE = "train_rpn_step1"
 FRCNN = (sys.executable, "-m", "pipeline.cli")
@@ -38,12 +40,9 @@ def to_train(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 
 @pytest.fixture(scope="module")
-def trained(to_train: Project, tmp_path_factory: pytest.TempPathFactory) -> object:
-    """What the lock says of it when nobody disturbs it."""
-    project = Project(tmp_path_factory.mktemp("trained") / "project")
-    shutil.copytree(to_train.root, project.root, symlinks=True)
-    assert project.run("dvc", "repro", STAGE).returncode == 0
-    return project.lock()[STAGE]
+def trained(to_train: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What it leaves when nobody disturbs it."""
+    return files_of(run_stage(STAGE, to_train.root, tmp_path_factory.mktemp("trained") / STAGE))
 
 
 def start(project: Project, *command: str, shell: str = "/bin/bash") -> subprocess.Popen[str]:
@@ -95,7 +94,9 @@ def test_torn_files_of_dvc_are_mended_and_nothing_runs_again(project: Project, t
     assert project.lock() == tiny_run.lock()
 
 
-def test_a_second_run_says_why_it_does_not_start_and_corrupts_nothing(training: Project, trained: object) -> None:
+def test_a_second_run_says_why_it_does_not_start_and_corrupts_nothing(
+    training: Project, trained: dict[str, bytes]
+) -> None:
     first = start(training, *FRCNN, "repro", STAGE)
     stage = stage_of(training, first)
     ours = training.run(*FRCNN, "repro", STAGE)
@@ -112,7 +113,7 @@ def test_a_second_run_says_why_it_does_not_start_and_corrupts_nothing(training: 
     stage.resume()
     output, _ = first.communicate()
     assert first.returncode == 0, output
-    assert training.lock()[STAGE] == trained
+    assert files_of(training.data / STAGE) == trained
 
 
 def _shell_that_stays(folder: Path) -> str:
@@ -125,7 +126,7 @@ def _shell_that_stays(folder: Path) -> str:
 
 @pytest.mark.parametrize("stays", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(
-    training: Project, trained: object, tmp_path: Path, stays: bool
+    training: Project, trained: dict[str, bytes], tmp_path: Path, stays: bool
 ) -> None:
     dvc = start(training, "dvc", "repro", STAGE, shell=_shell_that_stays(tmp_path) if stays else "/bin/bash")
     stage = stage_of(training, dvc)
@@ -138,11 +139,11 @@ def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(
     again = training.run("dvc", "repro", STAGE)
     assert again.returncode == 0, again.stderr
     assert "resumes from iteration" in again.stderr
-    assert training.lock()[STAGE] == trained
+    assert files_of(training.data / STAGE) == trained
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
-def test_a_stopped_run_goes_on(training: Project, trained: object, number: signal.Signals) -> None:
+def test_a_stopped_run_goes_on(training: Project, trained: dict[str, bytes], number: signal.Signals) -> None:
     ours = start(training, *FRCNN, "repro", STAGE)
     stage = stage_of(training, ours)
     # As a terminal or a scheduler sends it: to all.
@@ -156,4 +157,4 @@ def test_a_stopped_run_goes_on(training: Project, trained: object, number: signa
     again = training.run(*FRCNN, "repro", STAGE)
     assert again.returncode == 0, again.stderr
     assert "resumes from iteration" in again.stderr
-    assert training.lock()[STAGE] == trained
+    assert files_of(training.data / STAGE) == trained

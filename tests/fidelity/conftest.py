@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-from collections import defaultdict
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import Columns
 from pipeline.artifacts.weights import State, load_part
-from pipeline.params.file import load_params
-from pipeline.stage import Stage
-from tests.conftest import Project, apply_overlay
+from tests.conftest import Project
+from tests.in_process import run_stage
 
 # So small that no weight can move by more than this times its gradient.
 VANISHING = 1e-30
@@ -41,21 +36,6 @@ class RunByHand(Protocol):
     def __call__(self, name: str, params: dict[str, Any] | None = None, **inputs: Path) -> Path: ...
 
 
-def command_of(project: Project, name: str) -> tuple[str, dict[str, str]]:
-    """The module and the options of a stage's command in dvc.yaml."""
-    words = _stages_of((project.root / "dvc.yaml").read_text())[name]["cmd"].split()
-    assert words[:2] == ["python", "-m"]
-    return words[2], {
-        option.removeprefix("--").replace("-", "_"): value
-        for option, value in zip(words[3::2], words[4::2], strict=True)
-    }
-
-
-@cache
-def _stages_of(text: str) -> dict[str, Any]:
-    return yaml.safe_load(text)["stages"]
-
-
 @pytest.fixture
 def by_hand(tiny_run: Project, tmp_path: Path) -> RunByHand:
     runs = 0
@@ -63,22 +43,7 @@ def by_hand(tiny_run: Project, tmp_path: Path) -> RunByHand:
     def run(name: str, params: dict[str, Any] | None = None, **inputs: Path) -> Path:
         nonlocal runs
         runs += 1
-        folder = tmp_path / f"run{runs}"
-        out = folder / name
-        out.mkdir(parents=True)
-        content = yaml.safe_load((tiny_run.root / "params.yaml").read_text())
-        apply_overlay(apply_overlay(content, {"base": {"threads": 1}}), params or {})
-        (folder / "params.yaml").write_text(yaml.safe_dump(content))
-        module, options = command_of(tiny_run, name)
-        sections = options.pop("params").split(",")
-        assert options.pop("out") == f"data/{name}"
-        assert inputs.keys() <= options.keys()
-        paths: defaultdict[str, Path | None] = defaultdict(lambda: None)
-        paths.update({option: inputs.get(option, tiny_run.root / path) for option, path in options.items()})
-        work: Callable[[Stage], None] = getattr(importlib.import_module(module), module.rpartition(".")[2])
-        work(Stage(name, load_params(folder / "params.yaml", sections), out, paths))
-        write_manifest(out, name)
-        return out
+        return run_stage(name, tiny_run.root, tmp_path / f"run{runs}" / name, params, **inputs)
 
     return run
 

@@ -25,7 +25,8 @@ from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params
 from tests.conftest import Project
-from tests.fidelity.conftest import RunByHand, barely_trained, command_of, same_start, weights_of
+from tests.fidelity.conftest import RunByHand, barely_trained, same_start, weights_of
+from tests.in_process import command_of
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("the paper's four steps")
@@ -134,7 +135,7 @@ def test_fc6_and_fc7_start_from_the_pre_trained_classifiers_where_there_is_one(
 
 def test_the_network_of_step_4_has_step_2s_trunk_step_3s_rpn_and_step_4s_head(tiny_run: Project) -> None:
     """And step 2's, which shares nothing, proposes with step 1's."""
-    folders = {name: command_of(tiny_run, name)[1] for name in ("detect_step2", "detect_step4", "features")}
+    folders = {name: command_of(tiny_run.root, name)[1] for name in ("detect_step2", "detect_step4", "features")}
     wanted = {"trunk": "data/train_head_step2", "rpn": "data/train_rpn_step3", "head": "data/train_head_step4"}
     assert {option: folders["detect_step4"].get(option) for option in (*wanted, "rpn_trunk")} == {
         **wanted,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,6 @@ from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
-from pipeline.stage import Stage
 from pipeline.training.anchor_samples import AnchorSample
 from pipeline.training.batches import Batch
 from pipeline.training.rpn_step import RPNStep
@@ -44,9 +44,9 @@ from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of
 from pipeline.views.stored_anchors import decode_anchors
-from stages.anchor_targets import anchor_targets
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import plant
+from tests.in_process import run_stage
 from tests.layouts import TOY, ToyTrunk, register_toy
 from tests.views.scene import HEIGHT, WIDTH, gt_boxes, write_scene
 
@@ -67,15 +67,9 @@ def scene(tmp_path: Path) -> Path:
     data, content = root / "data", yaml.safe_load((root / "params.yaml").read_text())
     content["anchors"]["scales"] = [1.0]
     (root / "params.yaml").write_text(yaml.safe_dump(content))
-    params = load_params(root / "params.yaml")
     write_manifest(data / "resize", "resize")
-    out = tmp_path / "written"
-    out.mkdir()
-    anchor_targets(Stage("anchor_targets", params, out, {"resize": data / "resize"}))
-    for path in (data / "anchor_targets").iterdir():
-        path.unlink()
-    for path in out.iterdir():
-        path.rename(data / "anchor_targets" / path.name)
+    shutil.rmtree(data / "anchor_targets")
+    run_stage("anchor_targets", root)
     return root
 
 

@@ -29,6 +29,7 @@ from pipeline.export.files import export_bundle, load_exported
 from pipeline.geometry.backbones import VGGShape
 from pipeline.params.reading import Params
 from tests.conftest import ROOT, TINY, Project
+from tests.in_process import run_frcnn
 from tests.parity.comparison import (
     Differences,
     detect_with_ours,
@@ -57,9 +58,9 @@ def tiny_export(request: pytest.FixtureRequest, tiny_run: Project, tmp_path_fact
     """A network of the tiny run, exported by the command line."""
     folder = tmp_path_factory.mktemp("export")
     bundle, out = folder / f"bundle_{request.param}", folder / f"{request.param}.safetensors"
-    result = tiny_run.run("frcnn", "bundle", "--network", request.param, "--out", str(bundle))
+    result = run_frcnn(tiny_run.root, "bundle", "--network", request.param, "--out", str(bundle))
     assert result.returncode == 0, result.stderr
-    result = tiny_run.run("frcnn", "export", str(bundle), "--format", "torchvision", "--out", str(out))
+    result = run_frcnn(tiny_run.root, "export", str(bundle), "--format", "torchvision", "--out", str(out))
     assert result.returncode == 0, result.stderr
     assert f"{out}: the {request.param} network" in result.stdout
     return out

@@ -26,9 +26,9 @@ from pipeline.presets.apply import apply_preset
 from pipeline.presets.settings import leaves
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import plant
+from tests.in_process import run_frcnn
 
 VOC = {"dataset": {"reader": "voc", "voc": {"train": ["train"], "test": ["test"]}}}
-CLI = "from pipeline.cli import main; main()"
 
 
 @pytest.fixture
@@ -46,17 +46,6 @@ def set_params(folder: Path, overlay: dict[str, object]) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(apply_overlay(apply_overlay(params, batches), overlay)))
 
 
-def run(folder: Path, *arguments: str, code: str = CLI) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, "check-data", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def report(*arguments: Path | str | None, settings: Sequence[str] = (), decode: bool = True) -> tuple[bool, str]:
     data, preset, out = (*arguments, None, None, None)[:3]
     lines: list[str] = []
@@ -66,11 +55,14 @@ def report(*arguments: Path | str | None, settings: Sequence[str] = (), decode: 
 
 
 def test_a_sound_data_set_ends_well_without_torch_and_leaves_a_picture(folder: Path) -> None:
-    result = run(
-        folder,
-        code=CLI.replace(
-            "main()", "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); main()"
-        ),
+    code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}; from pipeline.cli import main; main()", "check-data"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -84,7 +76,7 @@ def test_findings_that_would_stop_a_run_are_all_told_and_end_in_status_1(folder:
     path = folder / "data/raw/Annotations/a.xml"
     path.write_text(path.read_text().replace("<xmax>30</xmax>", "<xmax>11</xmax>"))
     (folder / "data/raw/JPEGImages/b.jpg").unlink()
-    result = run(folder)
+    result = run_frcnn(folder, "check-data")
     assert result.returncode == 1 and result.stderr == ""
     assert "  1 zero_area (error: would stop the run)" in result.stdout
     assert "    Annotations/a.xml, object 0: xmin, ymin, xmax, ymax = 11, 21, 11, 40" in result.stdout
@@ -272,7 +264,7 @@ def test_any_number_of_classes_is_told_and_drawn(folder: Path, rows: int) -> Non
 
 def test_shapes_as_reader_is_one_line_that_says_what_the_folder_looks_like(folder: Path) -> None:
     set_params(folder, {})
-    result = run(folder)
+    result = run_frcnn(folder, "check-data")
     assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
     assert "dataset.reader is shapes" in result.stderr
     assert "or frcnn check-data data/raw --preset bccd_tiny or voc6_vgg16 or voc07_vgg16" in result.stderr

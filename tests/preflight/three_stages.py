@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.artifacts.manifest import write_manifest
 from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.preflight.collecting import check_dataset
-from pipeline.stage import Stage
-from stages.anchor_targets import anchor_targets
-from stages.dataset import dataset
-from stages.resize import resize
 from tests.conftest import ROOT, apply_overlay
+from tests.in_process import run_stage
 
-_STAGES: tuple[tuple[str, Callable[[Stage], None]], ...] = (
-    ("dataset", dataset),
-    ("resize", resize),
-    ("anchor_targets", anchor_targets),
-)
 # Small images, so that a case takes milliseconds; no training will follow.
 SMALL = {"resize": {"shorter_side": 64, "longer_side": 128}}
 
@@ -38,15 +29,12 @@ def write_params(folder: Path, overlay: Mapping[str, Any]) -> Path:
 
 def refused(root: Path, folder: Path) -> str:
     """What the three stages say of a data root by `folder`/params.yaml, empty where they run through."""
-    params = load_params(folder / "params.yaml")
-    data = folder / "stages"
-    shutil.rmtree(data, ignore_errors=True)
-    paths = {"raw": root, **{name: data / name for name, _ in _STAGES}}
+    for name in ("dataset", "resize", "anchor_targets"):
+        shutil.rmtree(folder / "data" / name, ignore_errors=True)
     try:
-        for name, work in _STAGES:
-            paths[name].mkdir(parents=True)
-            work(Stage(name, params, paths[name], paths))
-            write_manifest(paths[name], name)
+        for name in ("dataset", "resize"):
+            run_stage(name, folder, raw=root)
+        run_stage("anchor_targets", folder)
     except InputError as error:
         return str(error)
     return ""
