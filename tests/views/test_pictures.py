@@ -190,6 +190,22 @@ def test_picture_is_a_sheet_of_the_panels_of_a_few_images(
     assert np.array_equal(sheets[0], contact_sheet([tile for name in names for tile in drawn(stage, name)]))
 
 
+@pytest.mark.parametrize(("panels", "images"), [(1, 3), (2, 2), (3, 2), (4, 1), (6, 1)])
+def test_a_sheet_holds_whole_images(
+    handmade: Path, command: Command, monkeypatch: pytest.MonkeyPatch, panels: int, images: int
+) -> None:
+    """However many panels one has: a trunk of several levels has a map of each."""
+    shown: list[Entry] = []
+
+    def noting(own: StageCommand, root: Path, entry: Entry, **rest: Any) -> list[Tile]:
+        shown.append(entry)
+        return [Tile(np.zeros((8, 8, 3), np.uint8), "")] * panels
+
+    monkeypatch.setattr("pipeline.views.gallery.panels_of", noting)
+    assert picture_of(command("features"), handmade)
+    assert shown == [Entry("a"), Entry("c"), Entry("b")][:images]
+
+
 def test_detections_of_a_picture_are_those_that_the_evaluation_counts(
     handmade: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
