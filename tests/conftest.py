@@ -207,8 +207,23 @@ _CHECKED_AGAINST_OTHERS = ("golden", "parity", "fidelity")
 
 
 _OF_WHOLE_RUNS = ("e2e", "faults", "bundle", "orchestrate")
-_FIRST = ("test_frozen_features.py", "test_continue.py", "test_graph.py", "test_errors.py", "test_out_of_memory.py")
-"""One process makes `tiny_run` with the first of them, another has the second and fourth on, which do not need it."""
+_FIRST = (
+    "e2e/test_frozen_features.py",  # one process makes `tiny_run` with it and has the third, too
+    "faults/test_continue.py",  # another has this one, the fourth and those after it, which do not need that run
+    "e2e/test_flow.py",
+    "orchestrate/test_wiring.py",
+    "orchestrate/test_stale_runs.py",
+    "benchmarks/test_gpu_smoke.py",
+    "orchestrate/test_dvc_stage.py",
+    "tests/test_processors.py",
+    "benchmarks/test_gpu_truth.py",
+    "faults/test_repro.py",
+    "parity/test_onnx.py",
+    "faults/test_drill.py",
+    "faults/test_flow.py",
+    "faults/test_disk_full.py",
+)
+"""Files that take longest, and what fills the time until there is a run to test."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -218,9 +233,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
 
     def turn(item: pytest.Item) -> int:
-        folder, name = item.path.parent.name, item.path.name
-        if folder in ("e2e", "faults") and name in _FIRST:
-            return _FIRST.index(name)
+        folder = item.path.parent.name
+        if f"{folder}/{item.path.name}" in _FIRST:
+            return _FIRST.index(f"{folder}/{item.path.name}")
         return len(_FIRST) + (_OF_WHOLE_RUNS.index(folder) if folder in _OF_WHOLE_RUNS else len(_OF_WHOLE_RUNS))
 
     items.sort(key=turn)

@@ -41,6 +41,8 @@ def write_report(root: Path, out: Path, images: int) -> str:
         InputError: there is no project here, or the page cannot be written.
     """
     run = Run.read(root)
+    if not out.parent.is_dir():  # before the page is made, which takes seconds
+        raise InputError(f"--out {out}: cannot be written (its folder does not exist); choose another place")
     last: tuple[str, str, Callable[[Run], PageSection]] = (
         "images",
         "Image by image",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.command import write_report
 from pipeline.report.dvc_plots import write_plots_page
 from tests.conftest import Project
 from tests.e2e.browser import browser_tab
+from tests.tiny_report import report_on
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -36,8 +36,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def report(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    out = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(tiny_run.root, out, 4)
+    out = report_on(tiny_run, tmp_path_factory)
     with browser_tab(PATIENCE, color_scheme="light") as tab:
         watched = Watched(tab)
         tab.goto(out.as_uri())

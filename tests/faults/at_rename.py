@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 # Python runs it at its start. What stopped is to go on when it is told to, so that one signal is all.
-_SITE = """
+SITE = """
 import fnmatch, os, signal
 def signal_at(when, name, number):
     real = os.replace
@@ -33,5 +33,5 @@ def signal_at_rename(site: Path, root: Path, when: str, name: str, number: signa
     """The environment of a process of the project in `root` that gets the signal `when` ("before", "after") it renames
     its first file of a name like `name`; `site` is a folder for what this needs."""
     site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text(_SITE)
+    (site / "sitecustomize.py").write_text(SITE)
     return {"SIGNAL_AT": f"{when} {name} {number:d}", "PYTHONPATH": f"{site}{os.pathsep}{root}"}

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from pipeline.artifacts.atomic import UNFINISHED
 from pipeline.artifacts.chunks import ChunkedWork
@@ -33,7 +32,9 @@ from pipeline.building.trunk import new_trunk
 from pipeline.params.file import load_params
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename
+from tests.faults.forked import run_forked
 from tests.fidelity.conftest import files_of
+from tests.in_process import words_of
 
 IMAGES = 150  # chunks of 64, 64 and 22
 HEIGHT, WIDTH = 64, 96
@@ -63,11 +64,12 @@ class Workplace:
 
     def stage(self, name: str, kill_at: str | None = None, parent: str = "data") -> str:
         """Run a stage as dvc.yaml wires it, but for the folder of its output; what it said."""
-        command = yaml.safe_load((self.project.root / "dvc.yaml").read_text())["stages"][name]["cmd"].split()
-        command[command.index("--out") + 1] = f"{parent}/{name}"
-        result = self.run(sys.executable, *command[1:], kill_at=kill_at)
-        assert result.returncode == (-signal.SIGKILL if kill_at else 0), result.stderr
-        return result.stderr
+        words = words_of(self.project.root, name)
+        words[words.index("--out") + 1] = f"{parent}/{name}"
+        environment = self._killed(*kill_at.split()) if kill_at else {}
+        status, said = run_forked(self.project.root, environment, *words)
+        assert status == (-signal.SIGKILL if kill_at else 0), said
+        return said
 
     def undisturbed(self, name: str) -> dict[str, bytes]:
         """The files that a stage writes when nobody kills it."""

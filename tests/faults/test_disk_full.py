@@ -12,22 +12,32 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 from tests.fidelity.conftest import files_of
+from tests.in_process import words_of
 
 # Runs a stage on a full disk, tells what it left there, makes the disk larger, and runs it again.
 _SCRIPT = """
 set -u
 mount -t tmpfs -o size=$SMALL tmpfs "$DISK" || exit 99
-"$@"
-echo "status $?" >&2
-find "$DISK" -mindepth 1 -name '[!.]*' -path '*/'"$LOOK_FOR"'*' -printf 'left %P\\n' >&2
-mount -o remount,size=200m "$DISK"
-"$@" || exit 1
+python -c "$TWICE" "$@" || exit 1
 cp -r "$DISK/." "$KEEP"
+"""
+# Both in one process, which imports torch once.
+_TWICE = """
+import os, subprocess, sys
+from pathlib import Path
+from tests.in_process import run_command
+disk = Path(os.environ["DISK"])
+first = run_command(Path.cwd(), *sys.argv[1:])
+left = [path for path in disk.rglob("[!.]*") if f"/{os.environ['LOOK_FOR']}" in str(path)]
+print(first.stderr, f"status {first.returncode}", *(f"left {path}" for path in left), sep="\\n", file=sys.stderr)
+subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+second = run_command(Path.cwd(), *sys.argv[1:])
+print(second.stderr, file=sys.stderr)
+sys.exit(second.returncode)
 """
 
 
@@ -37,13 +47,15 @@ def run_on_small_disk(
     """Run a stage as dvc.yaml wires it, but into `out`, with so many bytes free on `disk`; then again with enough."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("this system lends no mount namespace (unshare -Urm)")
-    command = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
-    command[command.index("--out") + 1] = str(out)
+    words = words_of(project.root, stage)
+    words[words.index("--out") + 1] = str(out)
     disk.mkdir(parents=True, exist_ok=True)
     keep.mkdir()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(project.root),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "TWICE": _TWICE,
         "SMALL": str(size),
         "DISK": str(disk),
         "KEEP": str(keep),
@@ -51,7 +63,7 @@ def run_on_small_disk(
         EVERY_ITERATIONS: "1",
     }
     result = subprocess.run(
-        ["unshare", "-Urm", "bash", "-c", _SCRIPT, "bash", sys.executable, *command[1:]],
+        ["unshare", "-Urm", "bash", "-c", _SCRIPT, "bash", *words],
         cwd=project.root,
         env=environment,
         capture_output=True,

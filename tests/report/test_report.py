@@ -21,6 +21,7 @@ from pipeline.report.journeys_section import chosen_images, errors_by_image
 from pipeline.report.page import Chart, PageSection, Table, Text, render
 from pipeline.report.run import Run
 from tests.conftest import TINY, Project, new_project
+from tests.tiny_report import report_on
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries that DVC uses
 
@@ -68,9 +69,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page_file(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("report") / "report.html"
-    assert str(out) in write_report(tiny_run.root, out, 4)
-    return out
+    return report_on(tiny_run, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
