@@ -238,7 +238,7 @@ def test_an_image_without_a_proposal_has_no_detection(network: str, request: pyt
 def test_proposals_without_a_sure_class_give_no_detection(by_command: Path, tmp_path: Path) -> None:
     """The head is so sure of background that no other class has a score above the threshold."""
     model = onnx.load(by_command)
-    (bias,) = [value for value in model.graph.initializer if value.name.endswith("cls_score.bias")]
+    (bias,) = [value for value in model.graph.initializer if value.name == "head.cls_score.bias"]
     sure = numpy_helper.to_array(bias).copy()
     sure[0] = 1e4
     bias.CopyFrom(numpy_helper.from_array(sure, bias.name))
