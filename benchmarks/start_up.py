@@ -27,7 +27,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 def stage_modules() -> dict[str, str]:
     """The module of each stage of the graph, such as `stages.train_rpn`."""
     stages = yaml.safe_load((_ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return {name: stage["cmd"].split()[2] for name, stage in stages.items()}
+    return {name: stage["cmd"].split()[2] for name, stage in stages.items() if name != "code"}
 
 
 def loads_torch(module: str) -> bool:

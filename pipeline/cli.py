@@ -199,12 +199,14 @@ def sweep(
 
 
 @app.command()
-def wire() -> None:
-    """Write into dvc.yaml which library modules each stage imports."""
-    from pipeline.orchestrate.wiring import rewire
+def status(
+    why: Annotated[bool, typer.Option("--why", help="name the chain of imports from a stage to what changed")] = False,
+) -> None:
+    """Say which stages would run now, and because of what: a module, a parameter, an input."""
+    from pipeline.orchestrate.status import stage_status
 
-    changed = rewire(Path.cwd())
-    typer.echo(f"dvc.yaml: rewired {', '.join(changed)}" if changed else "dvc.yaml: nothing to change")
+    for line in stage_status(Path.cwd(), why):
+        typer.echo(line)
 
 
 def main() -> None:

@@ -12,18 +12,16 @@ from pipeline.artifacts.manifest import MANIFEST
 from pipeline.detector.processor import has_amx
 from pipeline.params.reading import Params
 
-_LIBRARIES = ("torch", "torchvision", "numpy", "cv2")
-"""Modules that results depend on. By these names, as cv2 comes from a distribution of any of several names."""
 
-
-def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> str:
-    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code, libraries and device.
+def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None], code: str) -> str:
+    """32 hexadecimal digits that differ with the stage, its parameters, inputs, code and device.
 
     Args:
         stage: its name in dvc.yaml.
         params: the sections it was given.
         inputs: folders by option. One with a manifest counts by that, another by the names, sizes and times of change
             of its files.
+        code: digest of the code and the libraries that its result depends on, see `pipeline.own_code`.
     """
     digest = hashlib.sha256()
 
@@ -35,26 +33,12 @@ def run_key(stage: str, params: Params, inputs: Mapping[str, Path | None]) -> st
     add(stage, json.dumps({name: section.model_dump() for name, section in params.sections().items()}, sort_keys=True))
     for option, path in sorted(inputs.items()):
         add(option, _content_of(path) if path is not None else "none")
-    for name, file in sorted(_own_modules().items()):
-        add(name, file.read_bytes())
-    # What a stage has not imported by now it does not compute with, and is not to wait for.
-    add(*(f"{name} {getattr(sys.modules.get(name), '__version__', 'unused')}" for name in _LIBRARIES))
+    add(code)
     device = sys.modules.get("pipeline.device")
     add(device.gpu_model() if device else "cpu")
     # Kernels are chosen by it, see `pipeline.detector.convolution`.
     add(f"amx {has_amx()}")
     return digest.hexdigest()[:32]
-
-
-def _own_modules() -> dict[str, Path]:
-    """The project's modules in use; the stage's own counts by its name, though it runs as `__main__`."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
-        own = spec.name if name == "__main__" and spec is not None else name
-        if own.partition(".")[0] in ("pipeline", "stages") and file:
-            found[own] = Path(file)
-    return found
 
 
 def _content_of(path: Path) -> bytes:

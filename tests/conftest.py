@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from pipeline.detector.processor import has_bf16
+from pipeline.own_code import stage_locks
 from pipeline.presets.apply import LINKED
 from tests.portable import is_numeric, what_is_not_off
 
@@ -89,10 +91,16 @@ class Project:
         result = self.run("dvc", "repro", *stages, programs=programs)
         assert result.returncode == 0, result.stderr[-2000:]
         lines = result.stdout.splitlines()
-        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+        ran = [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+        return [name for name in ran if name != "code"]  # which always runs
 
     def lock(self) -> dict[str, Any]:
         return yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+
+
+@functools.cache
+def _locks() -> dict[str, str]:
+    return {name: lock.text() for name, lock in stage_locks(root=ROOT).items()}
 
 
 def new_project(root: Path, params: dict[str, Any]) -> Project:
@@ -109,6 +117,9 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
     for place in LINKED.values():
         (root / place).mkdir(parents=True)
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    (root / "data/code").mkdir()
+    for name, lock in _locks().items():
+        (root / f"data/code/{name}.json").write_text(lock)  # so that a stage can be run by hand at once
     project = Project(root)
     project.set_params(params)
     return project

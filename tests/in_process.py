@@ -67,7 +67,7 @@ def run_stage(
     module, options = command_of(root, name)
     sections = options.pop("params").split(",")
     out = out or root / options["out"]
-    del options["out"]
+    del options["out"], options["code"]
     assert inputs.keys() <= options.keys(), f"{name} has no such option"
     own = root / "params.yaml"
     content = read_content(own if own.exists() else ROOT / "pipeline/presets/default.yaml")
@@ -127,7 +127,7 @@ def ended(act: Callable[[], object], root: Path, *words: str, environment: Mappi
         patch.object(sys, "argv", ["program", *words]),
         patch.object(os, "_exit", _exit),
         patch.dict(os.environ, environment or {}),
-        patch("pipeline.stage.end_with_parent"),  # which would watch it in a thread as long as the tests run
+        patch("pipeline.stage_process.end_with_parent"),  # which would watch it in a thread as long as the tests run
     ):
         try:
             act()

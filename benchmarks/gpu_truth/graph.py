@@ -44,7 +44,7 @@ def needs() -> dict[str, set[str]]:
     """Of each stage of dvc.yaml, the stages whose folders it reads."""
     stages = _stages()
     return {
-        name: {dep.removeprefix("data/") for dep in stage["deps"]} & stages.keys() for name, stage in stages.items()
+        name: {dep.split("/")[1] for dep in stage.get("deps", ())} & stages.keys() for name, stage in stages.items()
     }
 
 

@@ -23,6 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import SECONDS_TO_SEND, stopped_when_cancelled
+from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
 from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, show_summary
@@ -52,6 +53,7 @@ def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
             lock = stack.enter_context(hold_workspace(root))
             check_data_places(root)
             _tidy_database(root, flow_run_id)
+            lock_code(root)
             graph = read_graph(root, targets or ())
         except InputError as error:
             return Failed(message=str(error))

@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.errors import InputError
 from pipeline.yaml_files import YamlError, read_yaml
 
+CODE_STAGE = "code"
+"""The stage that locks the code of all others. It always runs, before all others, and is no node of a graph: what it
+writes counts as files of the project."""
+
 
 class StageMeta(BaseModel):
     """The `meta` of a stage in dvc.yaml: where and how it runs, which is no part of its result."""
@@ -86,14 +90,16 @@ def nodes_of(repo: Repo, targets: Sequence[str] = ()) -> dict[str, StageNode]:
         InputError: a target is no stage, or a stage's `meta` has an unknown key or value.
     """
     root, stages = Path(repo.root_dir), stages_of(repo)
-    reads_from = networkx.relabel_nodes(repo.index.graph, {stage: name for name, stage in stages.items()}, copy=True)
+    graph = repo.index.graph.subgraph(stages.values())
+    reads_from = networkx.relabel_nodes(graph, {stage: name for name, stage in stages.items()}, copy=True)
     order = _with_all_they_need(reads_from, list(stages), targets)
     return {name: _node(root, name, stages[name], sorted(reads_from.successors(name))) for name in order}
 
 
 def stages_of(repo: Repo) -> dict[str, Any]:
-    """DVC's stages by the names that it calls them by in its own folder."""
-    return {_name(Path(repo.root_dir), stage): stage for stage in repo.index.stages}
+    """DVC's stages, `code` apart, by the names that it calls them by in its own folder."""
+    named = {_name(Path(repo.root_dir), stage): stage for stage in repo.index.stages}
+    return {name: stage for name, stage in named.items() if name != CODE_STAGE}
 
 
 def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], targets: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
@@ -28,6 +29,8 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     with hold_workspace(root) as lock:
         for line in filter(None, (version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)
+        if {"-s", "--single-item"} & set(arguments):
+            lock_code(root)  # DVC would look at no other stage
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
         command = [sys.executable, "-m", "pipeline.orchestrate.quiet_dvc", "--wait-for-lock", "repro", *arguments]

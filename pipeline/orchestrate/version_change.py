@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.run_times import read_runs
 from pipeline.version import UNKNOWN, current_version
 from pipeline.words import count_text
@@ -25,10 +24,8 @@ def version_change(root: Path) -> str | None:
     try:
         declared, locked = (read_yaml(root / name)["stages"] for name in ("dvc.yaml", "dvc.lock"))
         ran = versions.keys() & declared.keys() & locked.keys()
-        md5_of = functools.cache(lambda path: _md5(root / path))  # a module is of many stages
-        changed = {
-            name for name in ran if _code(locked[name]) != {path: md5_of(path) for path in _code_names(declared[name])}
-        }
+        digests = {path: md5_of(lock) for path, lock in current_locks(root).items()}
+        changed = {name for name in ran if not _ran_with(digests, declared[name], locked[name])}
         earlier = ", ".join(sorted({versions[name] for name in changed}))
     except (OSError, InputError, KeyError, TypeError, AttributeError):
         return None  # DVC names what is wrong with its files
@@ -40,16 +37,7 @@ def version_change(root: Path) -> str | None:
     )
 
 
-def _code_names(stage: Mapping[str, Any]) -> list[str]:
-    """The modules of a stage of dvc.yaml."""
-    return [dep for dep in stage["deps"] if isinstance(dep, str) and dep.endswith(".py")]
-
-
-def _code(entry: Mapping[str, Any]) -> dict[str, str]:
-    """The modules that a stage of dvc.lock ran with, and their digests."""
-    return {dep["path"]: dep["md5"] for dep in entry["deps"] if dep["path"].endswith(".py")}
-
-
-def _md5(file: Path) -> str:
-    """As DVC has it of a file; empty where there is none."""
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() if file.is_file() else ""
+def _ran_with(digests: Mapping[str, str], declared: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether a stage of dvc.lock ran with the code whose locks have these digests, by path."""
+    ran = {dep["path"]: dep["md5"] for dep in entry["deps"]}
+    return all(ran.get(dep) == digests[dep] for dep in declared["deps"] if dep in digests)

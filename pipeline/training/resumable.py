@@ -32,7 +32,7 @@ def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
     checkpoints = None
     if stage.scratch is not None:
         checkpoints = Checkpoints(
-            stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs), stage.log
+            stage.scratch / "checkpoints", run_key(stage.name, stage.params, stage.inputs, stage.code), stage.log
         )
     with Progress(stage.name, iterations, "iterations") as progress, safe_points():
 

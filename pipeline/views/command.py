@@ -50,7 +50,8 @@ class StageCommand:
         out = Path(values.pop("out"))
         params = tuple(values.pop("params").split(","))
         stage = values.pop("stage", out.name)
-        values.pop("params_file", None)
+        for name in ("params_file", "code"):
+            values.pop(name, None)
         return cls(module, {name: Path(value) for name, value in values.items()}, out, params, stage)
 
     def input(self, option: str) -> Path:

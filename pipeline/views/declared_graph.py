@@ -25,7 +25,7 @@ class DeclaredGraph:
 
 
 def read_declared_graph(root: Path) -> DeclaredGraph:
-    """The stages of dvc.yaml in a project's folder, read without DVC.
+    """The stages of dvc.yaml in a project's folder, read without DVC; but `code`, whose files are plain text.
 
     Raises:
         InputError: the file is missing, is no YAML, or a stage's command is of another form.
@@ -34,6 +34,7 @@ def read_declared_graph(root: Path) -> DeclaredGraph:
     try:
         stages = read_yaml(path)["stages"]
         written = {str(name): (str(stage["cmd"]), str(stage.get("desc", ""))) for name, stage in stages.items()}
+        written.pop("code", None)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the project's folder") from error
     except (OSError, YamlError, KeyError, TypeError, AttributeError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
+from pipeline.own_code import PACKAGES
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry
 from pipeline.yaml_files import dump_yaml
@@ -19,7 +20,8 @@ def revision_of(root: Path) -> str:
     """The commit that workers are to run.
 
     Raises:
-        InputError: no git repository, or files other than params.yaml and dvc.lock are not as committed.
+        InputError: no git repository, or files other than params.yaml and dvc.lock are not as committed, or a module of
+            the project's packages is not committed.
     """
     _refuse_changes(root, "workers run what is committed; commit it, or put it back")
     return git(root, "rev-parse", "HEAD").strip()
@@ -61,6 +63,10 @@ def _refuse_changes(root: Path, remedy: str) -> None:
     changed = [line[3:] for line in listed if line[3:] not in _OF_A_RUN]
     if changed:
         raise InputError(f"{root / changed[0]}: changed since the last commit; {remedy}")
+    # A module that is not committed is imported all the same, and others lack it.
+    new = git(root, "ls-files", "--others", "--exclude-standard", "--", *(f"{name}/*.py" for name in PACKAGES))
+    if new:
+        raise InputError(f"{root / new.splitlines()[0]}: not committed; {remedy.replace('put it back', 'remove it')}")
 
 
 def _has(root: Path, revision: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
+from pipeline.orchestrate.code_stage import current_locks, lock_code
 from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import StageStopped
@@ -63,6 +64,8 @@ def train_on_workers(
             stack.enter_context(hold_workspace(root))
             check_data_places(root)
             revision = revision_of(root)
+            lock_code(root)
+            locks = {path: lock.text() for path, lock in current_locks(root).items()}
             texts = {"workspace": params} if experiments is None else texts_of(params, experiments)
             with opened(root) as repo:
                 plan = plan_of(nodes_of(repo, targets or ()), declared_stages(repo), texts)
@@ -72,7 +75,7 @@ def train_on_workers(
         except InputError as error:
             return Failed(message=str(error))
         stopping = threading.Event()
-        run = _Coordination(plan, revision, results, Workers(deployments, stopping), stopping)
+        run = _Coordination(plan, revision, locks, results, Workers(deployments, stopping), stopping)
         stack.enter_context(stopped_when_cancelled(stopping.set, UUID(this_flow_run.get_id())))
         run.until_all_ended()
         write_record(root, time.monotonic() - began, run.records)
@@ -92,9 +95,16 @@ class _Coordination:
     """The runs of one flow, and what became of them."""
 
     def __init__(
-        self, plan: Plan, revision: str, results: Results, workers: Workers, stopping: threading.Event
+        self,
+        plan: Plan,
+        revision: str,
+        locks: Mapping[str, str],
+        results: Results,
+        workers: Workers,
+        stopping: threading.Event,
     ) -> None:
-        self._plan, self._revision, self._results, self._workers = plan, revision, results, workers
+        self._plan, self._revision, self._locks = plan, revision, locks
+        self._results, self._workers = results, workers
         self._stopping = stopping
         self._entries: dict[int, LockEntry] = {}
         self._errors: dict[str, str] = {}
@@ -170,7 +180,12 @@ class _Coordination:
             return Completed(name="Cached", message="known")
         record.attempts += 1
         request = StageRequest(
-            stage=run.node.name, revision=self._revision, params=run.text, before=before, expected=expected
+            stage=run.node.name,
+            revision=self._revision,
+            params=run.text,
+            before=before,
+            expected=expected,
+            code={path: self._locks[path] for path in run.declared.files if path in self._locks},
         )
         try:
             ended = self._workers.run(request, pool_of(run.node), _line_logger(logger, run.node.name))

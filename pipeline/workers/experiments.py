@@ -14,7 +14,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.orchestrate.graph import opened
+from pipeline.orchestrate.graph import CODE_STAGE, LockFile, opened
 from pipeline.workers.clone import lock_text
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry, written_by
@@ -42,9 +42,10 @@ def keep_experiments(
     """
     base = git(root, "rev-parse", "HEAD").strip()
     figures = {}
+    code = {name: entry for name, entry in LockFile(root).stages().items() if name == CODE_STAGE}
     with opened(root) as repo:
         for name, text in experiments.items():
-            lock = lock_of(name)
+            lock = {**code, **lock_of(name)}
             figures[name] = _figures_of(repo, lock)
             commit = _commit(root, name, {"params.yaml": text, "dvc.lock": lock_text(lock)})
             git(root, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit)

@@ -19,6 +19,7 @@ class StageRequest(BaseModel):
         stage: its name in dvc.yaml. revision: the commit whose code runs. params: text of params.yaml.
         before: dvc.lock's entries of the stages it reads from.
         expected: the entry that the run is to leave, its outputs without digests.
+        code: texts of the code locks that it reads, by path.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -28,6 +29,7 @@ class StageRequest(BaseModel):
     params: str
     before: dict[str, dict[str, Any]]
     expected: dict[str, Any]
+    code: dict[str, str]
 
     @property
     def key(self) -> str:

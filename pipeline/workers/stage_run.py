@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
+from pipeline.orchestrate.code_stage import write_locks
 from pipeline.orchestrate.dvc_stage import StageRunner
 from pipeline.orchestrate.graph import LockFile, nodes_of, opened
 from pipeline.orchestrate.guarded import Guarded
@@ -59,6 +60,7 @@ class _Run:
         with ExitStack() as stack:
             lock = stack.enter_context(hold_workspace(self._root))
             prepare_clone(self._root, self._request.revision, self._request.params, self._request.before)
+            write_locks(self._root, self._request.code)
             with opened(self._root) as repo:
                 node = nodes_of(repo, [stage])[stage]
                 by_remote, states = has_remote(repo), shared_states(repo, self._request.key, stage)

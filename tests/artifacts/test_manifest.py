@@ -241,7 +241,7 @@ def test_an_input_counts_by_its_manifest_in_the_key_of_a_run(folder: Path) -> No
             return {}
 
     def key() -> str:
-        return run_key("train", NoParams(), {"features": folder})  # type: ignore[arg-type]
+        return run_key("train", NoParams(), {"features": folder}, "code")  # type: ignore[arg-type]
 
     before = key()
     (folder / "history.csv").touch()

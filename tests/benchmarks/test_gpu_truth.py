@@ -188,9 +188,9 @@ def test_a_figure_that_cannot_be_had_leaves_the_others(tmp_path: Path) -> None:
 
 def test_every_stage_of_dvc_yaml_can_be_run_without_dvc() -> None:
     commands = graph.commands()
-    assert len(commands) == 21 and next(iter(commands)) == "dataset"
+    assert len(commands) == 22 and next(iter(commands)) == "code"
     needs = graph.needs()
-    assert needs["dataset"] == set() and {"resize", "backbone", "anchor_targets"} <= needs["train_rpn_step1"]
+    assert needs["dataset"] == {"code"} and {"resize", "backbone", "anchor_targets"} <= needs["train_rpn_step1"]
     for command in commands.values():
         assert command[:2] == [sys.executable, "-m"] and "$" not in " ".join(command)
         assert (ROOT / (command[2].replace(".", "/") + ".py")).is_file()
@@ -236,7 +236,7 @@ def test_every_section_runs_small(tmp_path: Path) -> None:
         assert line["status"] == "done", log[-4000:]
         assert '"error"' not in json.dumps(line["measured"]), line
     measured = {line["section"]: line["measured"] for line in lines}
-    assert measured["graph"]["same_bytes"] and measured["graph"]["stages_done"] == [21, 21]
-    assert measured["whole"]["stages_done"] == 21 and measured["whole"]["metrics"].keys() >= {"evaluate_joint"}
+    assert measured["graph"]["same_bytes"] and measured["graph"]["stages_done"] == [22, 22]
+    assert measured["whole"]["stages_done"] == 22 and measured["whole"]["metrics"].keys() >= {"evaluate_joint"}
     assert measured["graph"]["stopped_and_resumed"]["same_bytes"]
     assert measured["smoke"]["same_bits_twice"] and measured["smoke"]["gradients"]["agrees"]

@@ -153,6 +153,8 @@ def test_what_is_up_to_date_starts_no_process_and_is_shown_as_cached(first_flow:
 def test_a_changed_parameter_reruns_what_depends_on_it_only_and_an_equal_output_nothing(first_flow: FlowRun) -> None:
     first_flow.project.set_params({"evaluate": {"recall_proposals": 40}})
     module = Path(first_flow.project.root / "stages/dataset.py")
+    module.write_text(module.read_text() + "\nUNUSED = 1\n")
+    module = Path(first_flow.project.root / "stages/resize.py")
     module.write_text(module.read_text() + "\n# Another comment.\n")
     first_flow.flow()
     _, records = read_record(first_flow.project.root)
@@ -186,5 +188,5 @@ def test_a_bad_parameter_fails_the_flow_in_one_line(first_flow: FlowRun) -> None
         (first_flow.project.root / "params.yaml").write_text(good)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("frcnn: error: evaluate_") and "recall_proposals" in last
+    assert last.startswith("frcnn: error: ") and "params.yaml: parameter evaluate.recall_proposals" in last
     assert "Traceback" not in result.stdout + result.stderr

@@ -22,7 +22,7 @@ def changed_run(tiny_run: Project, tmp_path: Path) -> Project:
 
 def test_all_stages_leave_their_folder_and_nothing_half_written(tiny_run: Project) -> None:
     stages = set(tiny_run.lock())
-    assert len(stages) == 21
+    assert len(stages) == 22
     linked = {Path(place).name for place in LINKED.values()} | {".gitignore"}
     assert {path.name for path in tiny_run.data.iterdir()} == stages | linked
     assert not list(tiny_run.data.rglob("*.partial"))
@@ -59,7 +59,7 @@ def test_an_anchor_threshold_leaves_data_pixels_and_backbone_alone(
 ) -> None:
     changed_run.set_params({"anchor_targets": {"fg_iou": 0.6}})
     status = json.loads(changed_run.run("dvc", "status", "--json").stdout)
-    assert set(status) == {"anchor_targets"}
+    assert set(status) == {"code", "anchor_targets"}  # DVC lists a stage that always runs
     assert changed_run.repro("anchor_targets", programs=stand_in(tmp_path / "bin", tiny_run)) == ["anchor_targets"]
 
 
@@ -72,7 +72,7 @@ def test_a_replaced_photo_and_replaced_weights_are_noticed_through_the_links(cha
     (changed_run.data / "raw").symlink_to(outside, target_is_directory=True)
     (changed_run.data / "weights/weights.pth").symlink_to(outside / "weights.pth")
     changed_run.run("dvc", "commit", "--force", "dataset", "resize", "backbone")
-    assert json.loads(changed_run.run("dvc", "status", "--json").stdout) == {}
+    assert set(json.loads(changed_run.run("dvc", "status", "--json").stdout)) == {"code"}
     (outside / "weights.pth").write_bytes(b"other")
     assert "backbone" in json.loads(changed_run.run("dvc", "status", "--json").stdout)
     (outside / "photo.jpg").write_bytes(b"other")

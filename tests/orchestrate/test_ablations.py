@@ -69,7 +69,9 @@ def test_an_ablation_is_a_dvc_experiment_that_reruns_only_what_it_changes_and_is
     result = project.run("frcnn", "ablations", "proposals-20")
     assert result.returncode == 0, result.stderr[-2000:]
     ran = {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
-    assert ran == {f"{verb}_{network}" for verb in ("detect", "evaluate") for network in ("step2", "step4", "joint")}
+    assert ran - {"code"} == {
+        f"{verb}_{network}" for verb in ("detect", "evaluate") for network in ("step2", "step4", "joint")
+    }
     assert [line.split()[:2] for line in result.stdout.splitlines()[-2:]] == [
         ["base", "step4"],
         ["proposals-20", "step4"],

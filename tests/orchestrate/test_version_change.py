@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.code_locks.lock import CodeLock
 from pipeline.orchestrate import repro
+from pipeline.orchestrate.code_stage import lock_path, md5_of
 from pipeline.orchestrate.version_change import version_change
 from pipeline.run_times import record_run
 from pipeline.version import current_version
@@ -19,19 +20,23 @@ from tests.orchestrate.conftest import Toy
 NOTES = ".dvc/tmp/frcnn-stages"
 
 
+def lock_of(name: str, code: str) -> CodeLock:
+    return CodeLock(f"stages.{name}", {}, {f"stages/{name}.py": code})
+
+
 @pytest.fixture
-def project(toy: Toy) -> Path:
+def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two stages that have run, `one` of code that has changed since, `two` of code that has not."""
-    stages = {name: {"cmd": f"python {name}.py", "deps": [f"{name}.py", "data/raw"]} for name in ("one", "two")}
+    names = ("one", "two")
+    stages = {name: {"cmd": f"python -m stages.{name}", "deps": [lock_path(name), "data/raw"]} for name in names}
     toy.write(stages)
-    lock = {}
-    for name in stages:
-        (toy.root / f"{name}.py").write_text(f"print({name!r})\n")
-        digest = hashlib.md5((toy.root / f"{name}.py").read_bytes()).hexdigest()
-        deps = [{"path": "data/raw", "hash": "md5", "md5": "0" * 32}, {"path": f"{name}.py", "md5": digest}]
-        lock[name] = {"cmd": f"python {name}.py", "deps": deps}
-    (toy.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
-    (toy.root / "one.py").write_text("print('new')\n")
+    ran = {}
+    for name in names:
+        deps = [{"path": "data/raw", "md5": "0" * 32}, {"path": lock_path(name), "md5": md5_of(lock_of(name, "old"))}]
+        ran[name] = {"cmd": f"python -m stages.{name}", "deps": deps}
+    (toy.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": ran}))
+    now = {lock_path("one"): lock_of("one", "new"), lock_path("two"): lock_of("two", "old")}
+    monkeypatch.setattr("pipeline.orchestrate.version_change.current_locks", lambda root: now)
     return toy.root
 
 
@@ -62,12 +67,12 @@ def test_where_a_version_is_unknown_nothing_is_claimed(project: Path, monkeypatc
     assert version_change(project) is None
 
 
-def test_modules_that_dvc_yaml_has_listed_since_count(project: Path) -> None:
+def test_a_stage_that_ran_before_there_were_locks_counts(project: Path) -> None:
     note(project, "two")
     assert version_change(project) is None
-    content = yaml.safe_load((project / "dvc.yaml").read_text())
-    content["stages"]["two"]["deps"].append("three.py")
-    (project / "dvc.yaml").write_text(yaml.safe_dump(content))
+    ran = yaml.safe_load((project / "dvc.lock").read_text())
+    ran["stages"]["two"]["deps"] = [{"path": "pipeline/errors.py", "md5": "0" * 32}]
+    (project / "dvc.lock").write_text(yaml.safe_dump(ran))
     assert "1 stage of 2" in (version_change(project) or "")
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.orchestrate.code_deps import modules_used_by
-from pipeline.orchestrate.wiring import expected_code_deps, stage_module
+from pipeline.code_locks.lock import SourceTree
 from pipeline.params.file import SECTIONS
+from pipeline.params.section import Section
 from tests.conftest import ROOT
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -24,10 +25,57 @@ def _option(command: str, option: str) -> str:
     return words[words.index(option) + 1]
 
 
+CODE = GRAPH.pop("code")
+
+
+def stage_module(command: str) -> Path:
+    """The module that a stage's command (`python -m stages.NAME ...`) runs."""
+    words = command.split()
+    return Path(*words[words.index("-m") + 1].split(".")).with_suffix(".py")
+
+
+def modules_used_by(module: Path, root: Path) -> set[Path]:
+    """The project's modules that one imports, directly or not; not itself, and no packages' `__init__.py`."""
+    name = ".".join(module.with_suffix("").parts)
+    found = {Path(path) for path in SourceTree(root, ("pipeline", "stages"), {}).lock(name).modules} - {module}
+    return {path for path in found if path.name != "__init__.py"}
+
+
 @pytest.mark.parametrize("name", GRAPH)
-def test_code_deps_are_exactly_the_modules_that_the_stage_imports(name: str) -> None:
-    listed = [dep for dep in GRAPH[name]["deps"] if dep.endswith(".py")]
-    assert listed == expected_code_deps(GRAPH[name]["cmd"], ROOT), "say `frcnn wire`"
+def test_every_stage_depends_on_the_lock_of_the_module_that_it_runs(name: str) -> None:
+    lock = f"data/code/{stage_module(GRAPH[name]['cmd']).stem}.json"
+    assert _option(GRAPH[name]["cmd"], "--code") == lock
+    assert [dep for dep in GRAPH[name]["deps"] if dep.startswith("data/code/")] == [lock]
+
+
+def test_stage_code_writes_a_lock_for_every_module_of_stages_and_always_runs() -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "code"}
+    assert CODE["outs"] == [f"data/code/{name}.json" for name in sorted(modules)]
+    assert {stage_module(stage["cmd"]).stem for stage in GRAPH.values()} == modules
+    assert CODE["always_changed"] is True and "deps" not in CODE
+
+
+def test_the_file_lists_no_module_and_is_short_enough_to_be_read() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    assert ".py" not in text and len(text.splitlines()) <= 750
+
+
+def _sections(module: str) -> dict[str, type[Section]]:
+    """The models that a stage's module names for the sections it may be given."""
+    loaded = import_module(f"stages.{module}")
+    tree = ast.parse((ROOT / f"stages/{module}.py").read_text())
+    (given,) = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "sections")
+    assert isinstance(given, ast.Dict)
+    pairs = zip(given.keys, given.values, strict=True)
+    return {key.value: getattr(loaded, value.id) for key, value in pairs}  # type: ignore[union-attr,attr-defined]
+
+
+@pytest.mark.parametrize("module", sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()}))
+def test_a_stage_names_the_models_of_just_the_sections_that_its_commands_give(module: str) -> None:
+    of_module = [stage for stage in GRAPH.values() if stage_module(stage["cmd"]).stem == module]
+    sections = _sections(module)
+    assert set(sections) == {section for stage in of_module for section in stage["params"]}
+    assert {name: SECTIONS[name] for name in sections} == sections
 
 
 @pytest.mark.parametrize("name", GRAPH)
@@ -39,27 +87,7 @@ def test_the_command_names_the_parameters_inputs_and_outputs_that_dvc_knows(name
     assert out == f"data/{name}"
     assert {Path(path).parts[:2] for path in stage["outs"] + stage.get("metrics", [])} == {("data", name)}
     inputs = {word for word in stage["cmd"].split() if word.startswith("data/")} - {out}
-    assert inputs == {dep for dep in stage["deps"] if not dep.endswith(".py")}
-
-
-def test_a_module_imported_only_indirectly_or_inside_a_function_is_found(tmp_path: Path) -> None:
-    for folder in ("stages", "pipeline"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "stages/a.py").write_text("from pipeline.b import f\n")
-    (tmp_path / "pipeline/b.py").write_text("def f():\n    import pipeline.c\n")
-    (tmp_path / "pipeline/c.py").write_text("from pipeline import d\n")
-    (tmp_path / "pipeline/d.py").write_text("import numpy\n")
-    found = {path.as_posix() for path in modules_used_by(Path("stages/a.py"), tmp_path)}
-    assert found == {"pipeline/b.py", "pipeline/c.py", "pipeline/d.py"}
-
-
-def test_packages_of_stages_hold_a_docstring_only_so_that_they_need_not_be_deps() -> None:
-    used = {(ROOT / dep).parent for stage in GRAPH.values() for dep in expected_code_deps(stage["cmd"], ROOT)}
-    for path in [folder / "__init__.py" for folder in used]:
-        if path == ROOT / "stages/__init__.py":
-            continue  # what it does besides, finding the environment, is no part of a result
-        body = ast.parse(path.read_text()).body
-        assert len(body) == 1 and isinstance(body[0], ast.Expr), path
+    assert inputs == set(stage["deps"])
 
 
 def test_the_library_never_imports_a_stage_and_the_detector_nothing_but_itself_and_geometry() -> None:

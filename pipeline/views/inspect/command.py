@@ -13,6 +13,7 @@ from pipeline.params.file import load_params
 from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.inspect.artifact import Artifact, find_artifact
+from pipeline.views.inspect.code_summary import code_lines
 from pipeline.views.inspect.summary import summary_lines
 
 _COMPRESSION = 3  # of 9: a third of the time for a tenth more bytes
@@ -45,6 +46,12 @@ def inspect_artifact(
         raise InputError(f"--score {score:g}: give a number from 0 to 1")
     if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir()):
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
+    if (lines := code_lines(root, name)) is not None:
+        if image is not None or out is not None or first is not None:
+            raise InputError("code is of no images; leave out all options")
+        for line in lines:
+            echo(line)
+        return
     graph = read_declared_graph(root)
     artifact = find_artifact(graph, root, name)
     command = artifact.command

@@ -1,0 +1,115 @@
+"""Stage `code`, which runs before DVC is asked what is up to date: its locks are what other stages depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.code_locks.lock import CodeError, CodeLock, parse_lock
+from pipeline.errors import InputError
+from pipeline.orchestrate.graph import CODE_STAGE, LockFile
+from pipeline.orchestrate.workspace import environment_in
+from pipeline.own_code import MEMO, stage_locks
+from pipeline.params.file import load_params
+from pipeline.yaml_files import YamlError, read_yaml
+
+FOLDER = Path("data/code")
+"""The folder of the locks, in a project."""
+
+
+def lock_path(name: str) -> str:
+    """The lock of a module of stages/, as dvc.yaml names it."""
+    return (FOLDER / f"{name}.json").as_posix()
+
+
+def current_locks(root: Path) -> dict[str, CodeLock]:
+    """The locks of all modules of stages/ of a project, as its code is now, by their paths in it.
+
+    Raises:
+        InputError: a module is no Python.
+    """
+    memo = Path(root) / ".dvc/tmp/frcnn" / MEMO
+    try:
+        return {lock_path(name): lock for name, lock in stage_locks(memo, Path(root)).items()}
+    except CodeError as error:
+        raise InputError(str(error)) from None
+
+
+def md5_of(lock: CodeLock) -> str:
+    """The digest that DVC has of the lock's file."""
+    return hashlib.md5(lock.text().encode(), usedforsecurity=False).hexdigest()
+
+
+def lock_code(root: Path) -> None:
+    """Check params.yaml of the project in `root`, as stage `code` does, and run that stage where its locks are not
+    those of the code as it is now.
+
+    Raises:
+        InputError: params.yaml or a module is wrong, or the stage failed.
+    """
+    root = Path(root).resolve()
+    if not _has_code_stage(root):
+        return
+    load_params(root / "params.yaml")
+    if _is_locked(root, current_locks(root)):
+        return
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", CODE_STAGE],
+        cwd=root,
+        env=environment_in(root, os.environ),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if "error: " in line or line.startswith("ERROR: ")]
+        first = lines[0].removeprefix("ERROR: ").removeprefix(f"{CODE_STAGE}: error: ") if lines else ""
+        raise InputError(first or f"stage {CODE_STAGE} failed; run dvc repro {CODE_STAGE}")
+
+
+def write_locks(root: Path, expected: Mapping[str, str]) -> None:
+    """Have the locks in `root` without DVC, and compare some of them with what another clone has.
+
+    Args:
+        expected: the texts of that clone's, by path.
+
+    Raises:
+        InputError: the code or the libraries of the two differ, or a module is no Python.
+    """
+    locks = current_locks(root)
+    for path, text in expected.items():
+        changes = parse_lock(text, path).changes(locks[path]) if path in locks else [path]
+        if changes:
+            raise InputError(
+                f"{root}: the code or the libraries here are not the coordinator's ({', '.join(changes[:3])}); run "
+                "make setup in this clone, or in the coordinator's"
+            )
+    (Path(root) / FOLDER).mkdir(parents=True, exist_ok=True)
+    for path, lock in locks.items():
+        write_text(Path(root) / path, lock.text())
+
+
+def _has_code_stage(root: Path) -> bool:
+    try:
+        return CODE_STAGE in read_yaml(root / "dvc.yaml")["stages"]
+    except (OSError, YamlError, KeyError, TypeError):
+        return False  # DVC names what is wrong with it
+
+
+def _is_locked(root: Path, locks: Mapping[str, CodeLock]) -> bool:
+    """Whether what stage `code` left, on disk and in dvc.lock, is of the code as it is now."""
+    entry = LockFile(root).stages().get(CODE_STAGE) or {}
+    written = {out["path"]: out.get("md5") for out in entry.get("outs") or ()}
+    if not all(path in locks and digest == md5_of(locks[path]) for path, digest in written.items()):
+        return False
+    try:
+        texts = {path: (root / path).read_text(encoding="utf-8") for path in written}
+        return bool(texts) and all(text == locks[path].text() for path, text in texts.items())
+    except OSError:
+        return False

@@ -1,0 +1,41 @@
+"""Stage `code` as text: of each lock the libraries and how many modules it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
+from pipeline.errors import InputError
+from pipeline.words import count_text
+
+FOLDER = Path("data/code")
+
+
+def code_lines(root: Path, name: str) -> list[str] | None:
+    """A line a lock; the modules of one where a file is named. None where the name is not of this stage.
+
+    Raises:
+        InputError: there is no such lock, or it is damaged.
+    """
+    folder, path = Path(root) / FOLDER, Path(name)
+    if name == FOLDER.name or path.resolve() == folder.resolve():
+        if not folder.is_dir():
+            raise InputError(f"{FOLDER}: not there yet; dvc repro {FOLDER.name}")
+        return ["code locks, one per module of stages/", ""] + [_line(file) for file in sorted(folder.glob("*.json"))]
+    if path.resolve().parent != folder.resolve():
+        return None
+    lock = _read(path)
+    return [_line(path), "", *(f"{digest}  {module}" for module, digest in lock.modules.items())]
+
+
+def _line(file: Path) -> str:
+    lock = _read(file)
+    libraries = ", ".join(f"{name} {version}" for name, version in lock.libraries.items())
+    return f"{file.stem:20} {count_text(len(lock.modules), 'module')}; {libraries or 'no library'}"
+
+
+def _read(file: Path) -> CodeLock:
+    try:
+        return read_lock(file)
+    except CodeError as error:
+        raise InputError(str(error)) from None
