@@ -17,7 +17,6 @@ from pipeline.params.section import Section
 from tests.conftest import ROOT
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-STAGES = sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()})
 
 
 def _option(command: str, option: str) -> str:
@@ -32,6 +31,9 @@ def stage_module(command: str) -> Path:
     """The module that a stage's command (`python -m stages.NAME ...`) runs."""
     words = command.split()
     return Path(*words[words.index("-m") + 1].split(".")).with_suffix(".py")
+
+
+STAGES = sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()})
 
 
 def modules_used_by(module: Path, root: Path) -> set[Path]:
