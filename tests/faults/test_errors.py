@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.params.file import SECTIONS
 from pipeline.presets.apply import LINKED
 from tests.conftest import TINY, Project, new_project
 from tests.in_process import run_command
@@ -17,6 +18,7 @@ BACKBONE = (
     "python -m stages.backbone --weights data/weights --detector data/initial_detector --params base,backbone,init "
     "--out data/backbone"
 )
+CODE = "python -m stages.code --out data/code"
 RESIZE = "python -m stages.resize --dataset data/dataset --raw data/raw --params base,resize --out data/resize"
 
 
@@ -29,7 +31,7 @@ def _last_line(project: Project, command: str) -> str:
     result = run_command(project.root, *command.split()[2:])
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
-    linked = {Path(place).name for place in LINKED.values()} | {".gitignore"}
+    linked = {Path(place).name for place in LINKED.values()} | {".gitignore", "code"}
     assert {path.name for path in project.data.iterdir()} == linked
     return result.stderr.rstrip("\n").split("\n")[-1]
 
@@ -37,7 +39,6 @@ def _last_line(project: Project, command: str) -> str:
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
-        ({"dataset": {"reader": "voc"}}, "dataset: error: data/raw: "),
         ({"base": {"sead": 1}}, "unknown parameter base.sead"),
         ({"resize": {"shorter_side": 0}}, "parameter resize.shorter_side: input should be greater than 0, got 0"),
         ({"rpn": {"fg_fraction": 1.5}}, "parameter rpn.fg_fraction"),
@@ -45,9 +46,28 @@ def _last_line(project: Project, command: str) -> str:
         ({"backbone": {"name": "vgg16"}}, "weights 'pretrain' exist for the tiny trunk only"),
     ],
 )
-def test_bad_parameters_and_a_missing_data_root(project: Project, params: dict[str, Any], expected: str) -> None:
+def test_bad_parameters_end_in_stage_code_which_all_others_wait_for(
+    project: Project, params: dict[str, Any], expected: str
+) -> None:
     project.set_params(params)
-    assert expected in _last_line(project, DATASET)
+    assert expected in _last_line(project, CODE)
+
+
+def test_a_typo_in_any_section_is_reported_before_anything_else_runs(project: Project) -> None:
+    good = (project.root / "params.yaml").read_text()
+    for section in SECTIONS:
+        project.set_params({section: {"typo": 1}})
+        assert f"code: error: params.yaml: unknown parameter {section}.typo;" in _last_line(project, CODE)
+        (project.root / "params.yaml").write_text(good)
+    (project.root / "params.yaml").write_text(good + "train_rpn_step11: {}\n")
+    assert "unknown section 'train_rpn_step11'" in _last_line(project, CODE)
+
+
+def test_a_missing_data_root_and_a_bad_parameter_of_its_own_end_a_stage(project: Project) -> None:
+    project.set_params({"dataset": {"reader": "voc"}})
+    assert "dataset: error: data/raw: " in _last_line(project, DATASET)
+    project.set_params({"dataset": {"reader": "vco"}})
+    assert "dataset: error: params.yaml: parameter dataset.reader: " in _last_line(project, DATASET)
 
 
 def test_params_that_are_no_yaml_or_not_there(project: Project) -> None:

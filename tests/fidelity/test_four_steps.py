@@ -60,7 +60,7 @@ def test_nothing_of_step_1_but_its_proposals_reaches_step_2(tiny_run: Project) -
     stages = yaml.safe_load((tiny_run.root / "dvc.yaml").read_text())["stages"]
 
     def readers(folder: str) -> set[str]:
-        return {name for name, stage in stages.items() if folder in stage["deps"]}
+        return {name for name, stage in stages.items() if folder in stage.get("deps", ())}
 
     assert readers("data/train_rpn_step1") == {"proposals_step1", "train_rpn_step3", "detect_step2"}
     assert readers("data/proposals_step1") == {"proposal_targets_step2"}
