@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
 from pipeline.errors import InputError
+from pipeline.report import command
 from pipeline.report.command import write_report
 from pipeline.report.journeys_section import chosen_images, errors_by_image
 from pipeline.report.page import Chart, PageSection, Table, Text, render
@@ -157,9 +158,16 @@ def test_a_project_where_nothing_ran_gets_a_page_that_says_so(tmp_path: Path) ->
     assert page.text["stages"].count("not made yet") == 42
 
 
-def test_no_project_and_no_place_for_the_page_end_in_one_line(tiny_run: Project, tmp_path: Path) -> None:
+def test_no_project_and_no_place_for_the_page_end_in_one_line(
+    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match=r"params.yaml: no such file"):
         write_report(tmp_path, tmp_path / "report.html", 3)
+    (tmp_path / "taken.html").mkdir()
+    monkeypatch.setattr(command, "_section", lambda anchor, title, *_: PageSection(anchor, title, "", []))
+    with pytest.raises(InputError, match=r"--out .*taken.html: cannot be written"):
+        write_report(tiny_run.root, tmp_path / "taken.html", 1)
+    monkeypatch.setattr(command, "_section", None)  # no section is made for a page that has no place
     with pytest.raises(InputError, match=r"--out .*report.html: cannot be written"):
         write_report(tiny_run.root, tmp_path / "no/such/folder/report.html", 1)
 
