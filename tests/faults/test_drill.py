@@ -103,7 +103,7 @@ def drill(project: Project, tiny_run: Project, kills: int, seed: int) -> list[st
 
 
 def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
-    project = that_forgot(tiny_run, "finetune_joint", tmp_path / "drill" / "project")
+    project = that_forgot(tiny_run, "proposal_targets_step4", tmp_path / "drill" / "project")
     assert len(drill(project, tiny_run, kills=2, seed=7)) == 2
 
 
