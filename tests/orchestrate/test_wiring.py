@@ -59,7 +59,8 @@ def test_stage_code_writes_a_lock_for_every_module_of_stages_and_always_runs() -
 
 def test_the_file_lists_no_module_and_is_short_enough_to_be_read() -> None:
     text = (ROOT / "dvc.yaml").read_text()
-    assert ".py" not in text and len(text.splitlines()) <= 750
+    assert not [dep for stage in GRAPH.values() for dep in stage["deps"] if dep.endswith(".py")]
+    assert len(text.splitlines()) <= 750
 
 
 def _sections(module: str) -> dict[str, type[Section]]:
