@@ -60,7 +60,7 @@ def test_decisions_at_a_threshold_do_not_depend_on_the_processor(told: dict[str,
         ("datasets/test_coco.py", True),  # through a module of the project
         ("orchestrate/test_ablations.py", True),  # compares floats without either library
         ("orchestrate/test_slots.py", False),
-        ("test_docs.py", False),
+        ("test_surroundings.py", False),
     ],
 )
 def test_portable_runs_the_tests_that_reach_a_library_of_numbers(test: str, is_of_numbers: bool) -> None:
