@@ -1,25 +1,34 @@
-"""What `frcnn status` says: which stages would run now, and because of what."""
+"""What `frcnn status` says: which stages would run now, and because of what.
+
+DVC is asked stage by stage and without its locks, which a stage at work holds on what it reads and writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from dvc.repo import Repo
+from dvc.stage.utils import split_params_deps
 
-from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
-from pipeline.orchestrate.code_stage import current_locks, md5_of
-from pipeline.orchestrate.graph import LockFile, nodes_of, opened, stages_of
-from pipeline.own_code import own_code
+from pipeline.code_locks.lock import CodeError, CodeLock, SourceTree, read_lock
+from pipeline.orchestrate.code_stage import FOLDER, current_locks, md5_of
+from pipeline.orchestrate.graph import nodes_of, opened, stages_of
+from pipeline.own_code import MEMO, own_code
 from pipeline.params.file import load_params
 from pipeline.words import count_text
 
 _MOST_NAMED = 4
+_COLUMNS = 100
+_STATES = {"modified": "has changed", "deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}
 
 
 def stage_status(root: Path, why: bool = False) -> list[str]:
-    """One line per stage that would run, with the reason, and a line on all.
+    """A line per stage that would run, with the reason, and a line on all.
 
     Args:
         why: below a stage whose code has changed also the chain of imports by which it comes to each changed module.
@@ -28,77 +37,145 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
         InputError: params.yaml or the graph is wrong, or a module is no Python.
     """
     root = Path(root).resolve()
-    load_params(root / "params.yaml")
-    locks, ran = current_locks(root), LockFile(root).stages()
     with opened(root) as repo:
-        nodes, addressed = nodes_of(repo), {name: stage.addressing for name, stage in stages_of(repo).items()}
-        differs: Mapping[str, Any] = repo.status()
-        written = {out: name for name, node in nodes.items() for out in node.outs}
-        reasons: dict[str, list[str]] = {}
-        chains: dict[str, list[str]] = {}
-        lines = []
+        load_params(root / "params.yaml")
+        found = _Changes(repo, current_locks(root))
+        tree = own_code(root / ".dvc/tmp/frcnn" / MEMO, root)
+        nodes = nodes_of(repo)
+        width, lines, own, after = max(map(len, nodes), default=0), list[str](), set[str](), set[str]()
         for name, node in nodes.items():
-            if name not in ran:
-                own = ["has not run"]
-            else:
-                code = _code_changes(repo, ran[name], locks)
-                own = [f"code: {_some(code)}"] if code else []
-                own += _other_changes(differs.get(addressed[name], ()), written)
-                chains[name] = _chains(node.command, code) if why else []
-            if own:
-                reasons[name] = own
-            elif before := [other for other in node.upstream if other in reasons]:
-                reasons[name] = [f"only if the output of {_some(before)} changes"]
-    width = max(map(len, nodes), default=0)
-    for name, own in reasons.items():
-        lines.append(f"{name:{width}}  {'; '.join(own)}")
-        lines += [f"{'':{width}}    {chain}" for chain in chains.get(name, ())]
-    if not reasons:
+            modules = found.of_code(name)
+            reasons = found.at_work(name) or [*([f"code: {_some(modules)}"] if modules else []), *found.besides(name)]
+            if reasons:
+                own.add(name)
+            elif before := [other for other in node.upstream if other in own | after]:
+                after.add(name)
+                reasons = [f"only if the output of {_some(before, 'or')} changes"]
+            lines += _row(name, width, "; ".join(reasons)) if reasons else []
+            if why and modules:
+                lines += [line for chain in _chains(tree, node.command, modules) for line in _row("", width + 2, chain)]
+    if not lines:
         return [f"{count_text(len(nodes), 'stage')}, all up to date"]
-    return [*lines, f"{len(reasons)} of {count_text(len(nodes), 'stage')} would run; dvc repro runs them"]
+    depends = f", and {len(after)} more if what they read changes" if after else ""
+    return [*lines, f"{len(own)} of {count_text(len(nodes), 'stage')} would run{depends}; dvc repro runs them"]
 
 
-def _code_changes(repo: Repo, entry: Mapping[str, Any], locks: Mapping[str, CodeLock]) -> list[str]:
-    """What has changed of the code since a stage of dvc.lock ran: modules by path, libraries with both versions."""
-    changes: list[str] = []
-    for dep in entry.get("deps") or ():
-        lock = locks.get(dep["path"])
-        if lock is not None and dep["md5"] != md5_of(lock):
-            earlier = _lock_of(repo, dep["md5"])
-            changes += ["not known, the cache lacks its lock"] if earlier is None else earlier.changes(lock)
-    return changes
+class _Changes:
+    """What has changed since each stage of a repository last ran, as DVC's lock files say what that run was of."""
 
+    def __init__(self, repo: Repo, locks: Mapping[str, CodeLock]) -> None:
+        self._repo, self._root, self._locks = repo, Path(repo.root_dir), locks
+        self._stages = stages_of(repo)
+        self._written = {out.fs_path: out.hash_info for stage in self._stages.values() for out in stage.outs}
+        self._busy = _busy_paths(self._root)
 
-def _lock_of(repo: Repo, digest: str) -> CodeLock | None:
-    """A lock as DVC's cache has it; None where it is not there."""
-    try:
-        return read_lock(Path(repo.cache.local.oid_to_path(digest)))
-    except CodeError:
+    def at_work(self, name: str) -> list[str]:
+        """That a stage runs just now, where it does."""
+        runs = {self._busy[out.fs_path] for out in self._stages[name].outs if out.fs_path in self._busy}
+        return [f"runs now (process {pid})" for pid in sorted(runs)]
+
+    def of_code(self, name: str) -> list[str]:
+        """The modules of a stage that have changed, by path; libraries with both versions."""
+        changes: list[str] = []
+        for dep in self._stages[name].deps:
+            path = self._relative(dep)
+            lock = self._locks.get(path)
+            if lock is None or not _has_run(self._stages[name]):
+                continue
+            if not dep.hash_info:
+                changes.append("its last run had no code lock")
+            elif dep.hash_info.value != md5_of(lock):
+                earlier = self._earlier_lock(path, dep.hash_info.value)
+                changes += ["which module is not known, as its earlier lock is not in the cache"]
+                if earlier is not None:
+                    changes[-1:] = earlier.changes(lock)
+        return changes
+
+    def besides(self, name: str) -> list[str]:
+        """What has changed but the code."""
+        stage = self._stages[name]
+        if stage.cmd and not _has_run(stage):
+            return ["has not run"]
+        params, deps = split_params_deps(stage)
+        reasons = [f"params: {_some(keys)}" for dep in params if (keys := list(_changed_keys(dep)))]
+        for dep in deps:
+            path, written = self._relative(dep), self._written.get(dep.fs_path)
+            if path.startswith(f"{FOLDER.as_posix()}/"):
+                continue
+            if written is None:
+                reasons += [f"{path} {_STATES.get(state, state)}" for state in dep.status().values()]
+            elif written and dep.hash_info != written:
+                reasons.append(f"{path} has changed")
+        for out in stage.outs:
+            reasons += [f"{self._relative(out)} {_STATES.get(state, state)}" for state in out.status().values()]
+        # The command names the lock, so that there is nothing more to say of one that ran without.
+        if stage.changed_stage() and not any("no code lock" in change for change in self.of_code(name)):
+            reasons.append("its command has changed")
+        return reasons
+
+    def _earlier_lock(self, path: str, digest: str) -> CodeLock | None:
+        """A lock by its digest, as DVC's cache or else the workspace has it; None where it is not there."""
+        for place in (Path(self._repo.cache.local.oid_to_path(digest)), self._root / path):
+            try:
+                lock = read_lock(place)
+            except CodeError:
+                continue
+            if md5_of(lock) == digest:
+                return lock
         return None
 
-
-def _other_changes(found: Sequence[Any], written: Mapping[str, str]) -> list[str]:
-    """What DVC finds changed of a stage besides its code and what other stages write."""
-    reasons = []
-    for item in found:
-        if item == "changed command":
-            reasons.append("its command")
-        for path, state in (item.get("changed deps") or {}).items() if isinstance(item, dict) else ():
-            if isinstance(state, dict):  # a file of parameters
-                reasons.append(_some([f"{path}: {key}" if i == 0 else key for i, key in enumerate(state)]))
-            elif path not in written and not path.startswith("data/code/"):
-                reasons.append(f"{path} {state}")
-        for path, state in (item.get("changed outs") or {}).items() if isinstance(item, dict) else ():
-            reasons.append(f"{path} {state}")
-    return reasons
+    def _relative(self, place: Any) -> str:
+        path = Path(place.fs_path)
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
 
 
-def _chains(command: str, changes: Sequence[str]) -> list[str]:
+def _has_run(stage: Any) -> bool:
+    return any(place.hash_info for place in (*stage.deps, *stage.outs))
+
+
+def _changed_keys(dep: Any) -> Iterator[str]:
+    """The keys of a file of parameters whose values are not those of the last run."""
+    earlier, now = dep.hash_info.value or {}, dep.read_params()
+    yield from _differing(earlier, {section: now[section] for section in dep.params if section in now}, "")
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key in dict.fromkeys((*other, *one)):
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            yield from _differing(mine, theirs, f"{prefix}{key}.")
+        elif mine != theirs or (key in one) != (key in other):
+            yield f"{prefix}{key}"
+
+
+def _busy_paths(root: Path) -> dict[str, int]:
+    """What dvc commands at work are writing, and their processes, by DVC's table of busy paths."""
+    try:
+        table = json.loads((root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
+        pids = {path: int(info["pid"]) for path, info in table.get("write", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {path: pid for path, pid in pids.items() if psutil.pid_exists(pid)}
+
+
+def _chains(tree: SourceTree, command: str, changes: Sequence[str]) -> list[str]:
     words = command.split()
-    paths = own_code().paths_to(words[words.index("-m") + 1]) if "-m" in words else {}
+    paths = tree.paths_to(words[words.index("-m") + 1]) if "-m" in words[:-1] else {}
     return [" > ".join(paths[change]) for change in changes if len(paths.get(change, ())) > 1]
 
 
-def _some(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
-    return ", ".join(items[:_MOST_NAMED]) + more
+def _row(name: str, width: int, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent=f"{name:{width}}  ",
+        subsequent_indent=" " * (width + 6),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _some(items: Sequence[str], last: str = "and") -> str:
+    if len(items) > _MOST_NAMED:
+        return f"{', '.join(items[:_MOST_NAMED])} {last} {len(items) - _MOST_NAMED} more"
+    return f" {last} ".join(filter(None, (", ".join(items[:-1]), items[-1])))

@@ -1,0 +1,234 @@
+"""`frcnn status` names the stages that would run and what for, on a finished run to which something is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.orchestrate.status import stage_status
+from tests.conftest import Project, new_project
+from tests.in_process import run_frcnn
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie
+
+UP_TO_DATE = ["21 stages, all up to date"]
+
+
+@pytest.fixture
+def project(tiny_run: Project, tmp_path: Path) -> Project:
+    shutil.copytree(tiny_run.root, tmp_path / "a project", symlinks=True)
+    return Project(tmp_path / "a project")
+
+
+def told(project: Project, why: bool = False) -> dict[str, str]:
+    """What is said of each stage, lines that were wrapped in one; and of all, by an empty name."""
+    *lines, last = stage_status(project.root, why)
+    assert all(len(line) <= 100 for line in (*lines, last))
+    found: dict[str, str] = {}
+    for line in lines:
+        name, text = re.fullmatch(r"(\S*)\s+(.*)", line).groups()  # type: ignore[union-attr]
+        if name:
+            found[name] = text
+        else:
+            found[list(found)[-1]] += f" {text}"
+    return {**found, "": last}
+
+
+def edit(project: Project, module: str, more: str) -> None:
+    with (project.root / module).open("a") as file:
+        file.write(more)
+
+
+def change_lock(project: Project, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change dvc.lock, which says what ran."""
+    path = project.root / "dvc.lock"
+    content = yaml.safe_load(path.read_text())
+    change(content["stages"])
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_nothing_to_do_takes_one_line_and_leaves_no_trace(project: Project) -> None:
+    shutil.rmtree(project.data / "code")  # which the next run writes again, before anything else
+    edit(project, "pipeline/detector/roi_head.py", "# A comment.\n")
+    edit(project, "pipeline/orchestrate/status.py", "A = 1\n")
+    edit(project, "pipeline/progress.py", "A = 1\n")
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in project.root.rglob("*") if ".dvc/tmp" not in str(path)}
+
+    before = files()
+    assert stage_status(project.root) == UP_TO_DATE
+    assert files() == before
+
+
+def test_an_edit_is_named_with_the_stages_that_it_reruns_and_why(project: Project) -> None:
+    edit(project, "pipeline/datasets/voc.py", "A = 1\n")
+    found = told(project)
+    assert found["dataset"] == "code: pipeline/datasets/voc.py"
+    assert found["resize"] == "only if the output of dataset changes"
+    assert "only if the output of " in found["evaluate_joint"]
+    more = sum(text.startswith("only if ") for text in found.values())
+    assert found[""] == f"1 of 21 stages would run, and {more} more if what they read changes; dvc repro runs them"
+    chain = told(project, why=True)["dataset"].removeprefix("code: pipeline/datasets/voc.py ")
+    assert re.fullmatch(r"stages/dataset\.py > (pipeline/\S+\.py > )*pipeline/datasets/voc\.py", chain)
+
+
+def test_every_changed_module_has_a_chain_and_texts_stay_within_a_terminal(project: Project) -> None:
+    for name in ("roi_head", "roi_targets", "boxes", "matching", "losses", "sampling"):
+        edit(project, f"pipeline/detector/{name}.py", "A = 1\n")
+    found = told(project, why=True)["finetune_joint"]
+    head, _, chains = found.partition(" stages/")
+    assert re.fullmatch(
+        r"code: pipeline/\S+\.py, pipeline/\S+\.py, pipeline/\S+\.py, pipeline/\S+\.py and \d more", head
+    )
+    assert chains.count("finetune_joint.py > ") >= 5
+
+
+def test_parameters_are_named_by_key(project: Project) -> None:
+    project.set_params({"evaluate": {"split": "val"}, "detect": {"nms_iou": 0.4, "proposals": 49}})
+    found = told(project)
+    assert found["detect_joint"] == "params: detect.proposals and detect.nms_iou"
+    assert found["evaluate_joint"] == "params: evaluate.split"
+    assert found[""].startswith("6 of 21 stages would run;")
+
+
+def test_a_key_that_is_new_and_a_section_that_is_new_are_named(project: Project) -> None:
+    def forget(stages: dict[str, Any]) -> None:
+        del stages["evaluate_joint"]["params"]["params.yaml"]["evaluate"]["split"]
+        del stages["resize"]["params"]["params.yaml"]["base"]
+
+    change_lock(project, forget)
+    found = told(project)
+    assert found["evaluate_joint"] == "params: evaluate.split"
+    assert found["resize"].startswith("params: base")
+
+
+def test_data_outputs_and_commands_are_named(project: Project) -> None:
+    (project.data / "raw/more.jpg").touch()
+    shutil.rmtree(project.data / "weights")
+    shutil.rmtree(project.data / "features")
+    (project.data / "proposals_step1/manifest.json").chmod(0o644)
+    edit(project, "data/proposals_step1/manifest.json", "\n")
+    graph = project.root / "dvc.yaml"
+    graph.write_text(
+        graph.read_text().replace("--out data/finetune_joint", "--stage finetune_joint --out data/finetune_joint")
+    )
+    found = told(project)
+    assert found["dataset"] == "data/raw has changed"
+    assert found["backbone"] == "data/weights is missing"
+    assert found["features"] == "data/features is missing"
+    assert found["proposals_step1"] == "data/proposals_step1 has changed"
+    assert found["finetune_joint"] == "its command has changed"
+
+
+def test_a_stage_whose_input_was_made_anew_would_run_although_nothing_before_it_would(project: Project) -> None:
+    def rerun(stages: dict[str, Any]) -> None:
+        """As if detect_joint alone had run again, with another output."""
+        for dep in stages["evaluate_joint"]["deps"]:
+            if dep["path"] == "data/detect_joint":
+                dep["md5"] = f"{'0' * 32}.dir"
+
+    change_lock(project, rerun)
+    found = told(project)
+    assert found == {
+        "evaluate_joint": "data/detect_joint has changed",
+        "": "1 of 21 stages would run; dvc repro runs them",
+    }
+
+
+def test_what_is_no_longer_in_the_cache_is_named(project: Project) -> None:
+    shutil.rmtree(project.root / ".dvc/cache/files")
+    assert told(project)["dataset"] == "data/dataset is not in the cache"
+    edit(project, "pipeline/datasets/voc.py", "A = 1\n")
+    assert told(project)["dataset"].startswith("code: pipeline/datasets/voc.py; "), (
+        "the lock in data/code is the earlier"
+    )
+    shutil.rmtree(project.data / "code")
+    assert told(project)["dataset"].startswith(
+        "code: which module is not known, as its earlier lock is not in the cache;"
+    )
+
+
+def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.code_locks.lock.version", lambda name: "99.1")
+    assert re.fullmatch(r"code: cv2 \S+ to 99\.1 and numpy \S+ to 99\.1", told(project)["resize"])
+
+
+def test_a_run_from_before_there_were_locks_is_told_as_such(project: Project) -> None:
+    def unlock(stages: dict[str, Any]) -> None:
+        del stages["code"]
+        for stage in stages.values():
+            stage["cmd"] = re.sub(r" --code \S+", "", stage["cmd"])
+            stage["deps"] = [dep for dep in stage["deps"] if "data/code" not in dep["path"]]
+            stage["deps"].append({"path": "pipeline/errors.py", "hash": "md5", "md5": "0" * 32, "size": 1})
+
+    change_lock(project, unlock)
+    found = told(project)
+    assert found.pop("") == "21 of 21 stages would run; dvc repro runs them"
+    assert set(found.values()) == {"code: its last run had no code lock"}
+
+
+def test_a_project_that_never_ran_lists_all(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "new", {})
+    found = told(project)
+    assert found.pop("") == "21 of 21 stages would run; dvc repro runs them"
+    assert set(found.values()) == {"has not run"} and len(found) == 21
+    ended = run_frcnn(project.root / "stages", "status")
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("no DVC repository here; run it in the project's folder\n")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_files_added_to_dvc_are_no_stages_that_have_not_run(project: Project) -> None:
+    (project.root / "notes.txt").write_text("notes")
+    result = project.run("dvc", "add", "--quiet", "notes.txt")
+    assert result.returncode == 0, result.stderr
+    assert stage_status(project.root) == ["22 stages, all up to date"]
+
+
+def test_it_says_what_runs_just_now_and_waits_for_nothing(project: Project) -> None:
+    busy = {"write": {str(project.data / "resize"): {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
+    (project.root / ".dvc/tmp").mkdir(exist_ok=True)
+    (project.root / ".dvc/tmp/rwlock").write_text(json.dumps(busy))
+    found = told(project)
+    assert found["resize"] == f"runs now (process {os.getpid()})"
+    assert found["anchor_targets"] == "only if the output of resize changes"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "line"),
+    [
+        (
+            "params.yaml",
+            "  split: test",
+            "  split: test\n  splitt: test",
+            r"params\.yaml: unknown parameter evaluate\.splitt; ",
+        ),
+        ("params.yaml", "evaluate:", "evaluate: [", "params.yaml"),
+        (
+            "pipeline/detector/rpn.py",
+            "\nclass ",
+            "\nclass class ",
+            r"pipeline/detector/rpn.py:\d+: invalid syntax; mend it",
+        ),
+        ("dvc.yaml", "stages:", "stages: [", "dvc cannot read the graph: "),
+        ("dvc.lock", "stages:", "stages: [", "dvc cannot read the graph: "),
+    ],
+)
+def test_what_is_wrong_takes_one_line(project: Project, file: str, old: str, new: str, line: str) -> None:
+    path = project.root / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=line) as caught:
+        stage_status(project.root)
+    assert "\n" not in str(caught.value)
