@@ -1,0 +1,197 @@
+"""What an edit reruns, on a finished run: stage `code`, DVC, and what asks for stage `code` where DVC does not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.orchestrate import repro
+from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
+from tests.conftest import ROOT, Project
+from tests.e2e.stand_in import stand_in
+from tests.in_process import run_command
+
+READER = "pipeline/datasets/voc.py"
+SECTIONS = list(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+@pytest.fixture
+def project(tiny_run: Project, tmp_path: Path) -> Project:
+    shutil.copytree(tiny_run.root, tmp_path / "a project", symlinks=True)
+    return Project(tmp_path / "a project")
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on no process can be started."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a process is started")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+
+
+def append(project: Project, module: str, text: str) -> None:
+    with (project.root / module).open("a") as file:
+        file.write(text)
+
+
+def test_comments_docstrings_and_layout_of_all_modules_rerun_nothing(project: Project) -> None:
+    for path in [*(project.root / "pipeline").rglob("*.py"), *(project.root / "stages").glob("*.py")]:
+        text = path.read_text()
+        head, rest = re.fullmatch(r'(\A""".*?""")?(.*)', text, re.DOTALL).groups()  # type: ignore[union-attr]
+        path.write_text(f"{head.replace('.', ';') if head else ''}\n\n# Another comment.{rest}\n\n\n# The end.\n")
+    assert project.repro() == []
+
+
+def test_a_reader_reruns_the_data_set_and_nothing_after_it_where_its_output_is_equal(project: Project) -> None:
+    append(project, READER, "A = 1\n")
+    assert project.repro() == ["dataset"]
+
+
+def test_single_item_skips_a_stage_whose_code_has_changed_unless_frcnn_runs_it(
+    project: Project, request: pytest.FixtureRequest
+) -> None:
+    append(project, READER, "A = 1\n")
+    assert project.repro("-s", "dataset") == []
+    result = project.run("python", "-m", "pipeline.cli", "repro", "-s", "dataset")
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"Running stage '(\w+)'", result.stdout) == ["dataset"]
+    request.getfixturevalue("no_process")
+    lock_code(project.root)  # which has nothing left to do
+
+
+@pytest.mark.parametrize("option", ["-s", "-fs", "-sf", "--single-item", "--single"])
+@pytest.mark.parametrize("other", ["-f", "--force", "--pipeline", "resize"])
+def test_frcnn_knows_that_option_in_all_its_spellings(
+    project: Project, option: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[Path] = []
+    monkeypatch.setattr(repro, "lock_code", locked.append)
+    monkeypatch.setattr("os.execve", lambda *_: None)
+    repro.run_repro(project.root, [other, "dataset"])
+    assert not locked
+    repro.run_repro(project.root, [other, option, "dataset"])
+    assert locked == [project.root]
+
+
+def test_a_new_parameter_of_the_evaluation_with_its_model_reruns_the_evaluations(
+    project: Project, tiny_run: Project, tmp_path: Path
+) -> None:
+    append(project, "pipeline/params/evaluate.py", "    another: Count\n")
+    project.set_params({"evaluate": {"another": 3}})
+    evaluations = ["evaluate_step2", "evaluate_step4", "evaluate_joint"]
+    assert project.repro(programs=stand_in(tmp_path / "bin", tiny_run)) == evaluations
+
+
+def test_a_typo_ends_a_run_before_anything_else(project: Project) -> None:
+    project.set_params({"finetune_joint": {"iterationz": 4}})
+    result = project.run("dvc", "repro")
+    assert result.returncode == 1 or result.returncode == 255
+    assert re.findall(r"Running stage '(\w+)'", result.stdout) == ["code"]
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("code: ")]
+    assert re.fullmatch(r"code: error: \S*params\.yaml: unknown parameter finetune_joint\.iterationz; .*", line)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_stage_code_checks_every_section(tmp_path: Path, section: str) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params[section]["no_such_key"] = 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    ended = run_command(tmp_path, "stages.code", "--out", "data/code")
+    assert ended.returncode == 1
+    assert re.fullmatch(rf"code: error: params\.yaml: unknown parameter {section}\.no_such_key; .*\n", ended.stderr)
+    assert not (tmp_path / "data/code").exists()
+
+
+def test_where_all_is_locked_no_process_is_started(project: Project, no_process: None) -> None:
+    append(project, READER, "# A comment.\n")
+    lock_code(project.root)
+
+
+@pytest.mark.parametrize("damage", ["data/code", "data/code/dataset.json", "torn", "dvc.lock"])
+def test_locks_that_are_gone_or_damaged_are_made_again(
+    project: Project, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project.root / damage
+    if damage == "torn":
+        lock = project.data / "code/dataset.json"
+        lock.unlink()  # a link into the cache
+        lock.write_text('{"module": "stages.dat')
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    started: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    lock_code(project.root)
+    assert [command[-3:] for command in started] == [["repro", "--single-item", "code"]]
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "line"),
+    [
+        ("params.yaml", "\nsolvr: {}\n", r".*params\.yaml: unknown .*solvr.*"),
+        (READER, "def def\n", rf"{READER}:\d+: invalid syntax; mend it"),
+        ("pipeline/detector/rpn.py", "\0\n", r"pipeline/detector/rpn\.py:?.*null bytes.*; mend it"),
+        ("pipeline/detector/rpn.py", "(" * 5000, r"pipeline/detector/rpn\.py:\d+: .*; mend it"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_and_starts_nothing(
+    project: Project, no_process: None, file: str, more: str, line: str
+) -> None:
+    with (project.root / file).open("a", encoding="utf-8", errors="surrogateescape") as opened:
+        opened.write(more)
+    with pytest.raises(InputError) as caught:
+        lock_code(project.root)
+    assert re.fullmatch(line, str(caught.value))
+
+
+def test_notes_that_cannot_be_written_cost_time_alone(project: Project) -> None:
+    shutil.rmtree(project.root / ".dvc/tmp/frcnn")
+    (project.root / ".dvc/tmp/frcnn").write_text("in the way")
+    append(project, READER, "# A comment.\n")
+    before = {path: (project.root / path).read_text() for path in current_locks(project.root)}
+    ended = run_command(project.root, "stages.code", "--out", "data/code")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert {path: (project.root / path).read_text() for path in before} == before
+
+
+def test_a_worker_writes_its_locks_without_dvc_where_its_code_is_the_coordinators(
+    project: Project, tiny_run: Project, no_process: None
+) -> None:
+    locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
+    shutil.rmtree(project.data / "code")
+    append(project, READER, "# A comment.\n")
+    write_locks(project.root, locks)
+    assert {path: (project.root / path).read_text() for path in locks} == locks
+
+
+def test_a_worker_refuses_other_code_and_other_libraries(
+    project: Project, tiny_run: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
+    needed = {"data/code/dataset.json": locks["data/code/dataset.json"]}
+    shutil.rmtree(project.data / "code")
+    with monkeypatch.context() as other:
+        other.setattr("pipeline.code_locks.lock.version", lambda name: "99.1")
+        with pytest.raises(InputError, match=r"\(cv2 \S+ to 99\.1, numpy \S+ to 99\.1.*\); run make setup") as caught:
+            write_locks(project.root, needed)
+    assert "\n" not in str(caught.value)
+    append(project, "pipeline/detector/rpn.py", "A = 1\n")
+    write_locks(project.root, needed)  # which does not depend on it
+    append(project, READER, "A = 1\n")
+    with pytest.raises(InputError, match=rf"are not the coordinator's \({READER}\); run make setup") as caught:
+        write_locks(project.root, needed)
+    assert "\n" not in str(caught.value)
