@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -87,7 +88,7 @@ def parse_lock(text: str, source: Path | str) -> CodeLock:
     try:
         content = json.loads(text)
         return CodeLock(str(content["module"]), dict(content["libraries"]), dict(content["modules"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CodeError(f"{source}: is no code lock") from None
 
 
@@ -119,8 +120,10 @@ class SourceTree:
         """The lock of a stage's module, from the sources as they are now.
 
         Raises:
-            CodeError: one of them cannot be read or is no Python.
+            CodeError: there is no such module, or one of them cannot be read or is no Python.
         """
+        if self._path(module) is None:
+            raise CodeError(f"{module}: no such module in {self.root}; put it back, or check the name")
         sources = self._reached_from([module])
         imported = {name.partition(".")[0] for source in sources.values() for name in source.imports}
         used = sorted(imported & self._libraries.keys())
@@ -155,8 +158,8 @@ class SourceTree:
             loaded: names of modules; those of this process by default.
         """
         names = list(sys.modules) if loaded is None else list(loaded)
-        paths = {path: name for name in names if self._is_own(name) and (path := self._path(name))}
-        unknown = {path for path in paths if path not in lock.modules}
+        own = [name for name in names if self._is_own(name) and not self.is_left_out(name)]
+        unknown = {path for name in own if (path := self._path(name)) and path not in lock.modules}
         if unknown:
             unknown -= self._beside_results()
         return sorted(unknown)
@@ -212,7 +215,12 @@ class SourceTree:
         try:
             return self._memo.source((self.root / path).read_bytes(), name, is_package=path.endswith("__init__.py"))
         except SyntaxError as error:
-            raise CodeError(f"{path}:{error.lineno}: {error.msg}; mend it") from None
+            place = f"{path}:{error.lineno}" if error.lineno else path
+            raise CodeError(f"{place}: {error.msg}; mend it") from None
+        except ValueError as error:  # null bytes, as early releases of 3.11 have it
+            raise CodeError(f"{path}: {error}; mend it") from None
+        except (RecursionError, MemoryError):
+            raise CodeError(f"{path}: is nested too deeply for Python to parse; mend it") from None
         except OSError as error:
             raise CodeError(f"{path}: {error.strerror or error}") from None
 
@@ -249,13 +257,14 @@ class _Memo:
             return
         sources = [(key, (self._known[key].digest, self._known[key].imports)) for key in sorted(self._used)]
         text = json.dumps({"made_by": _own_hash(), "sources": sources})
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(self._path)
-        except OSError:
-            pass  # it only saves time
+        except OSError:  # it only saves time
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def _own_hash() -> str:
@@ -280,11 +289,11 @@ def _module_name(path: Path) -> str:
 def _version(module: str, distributions: tuple[str, ...]) -> str:
     """The version of whichever is installed, without what tells builds apart (`+cu130`)."""
     for name in distributions:
-        try:
-            return version(name).partition("+")[0]
-        except PackageNotFoundError:
-            continue
+        # An install that broke off leaves a folder without metadata, of which `version` gives None.
+        with suppress(PackageNotFoundError, KeyError):
+            if found := version(name):
+                return found.partition("+")[0]
     try:  # built in place, or of a distribution by another name
         return str(import_module(module).__version__).partition("+")[0]
-    except (ImportError, AttributeError):
+    except (ImportError, OSError, AttributeError):
         return NOT_INSTALLED

@@ -43,60 +43,66 @@ def read_source(content: bytes, name: str, *, is_package: bool) -> ModuleSource:
     tree = ast.parse(content)
     package = name if is_package else name.rpartition(".")[0]
     imports = sorted({imported for node in _nodes(tree) for imported in _imported_by(node, package)})
-    parts: list[str] = []
-    _write(tree, parts)
-    return ModuleSource(hashlib.sha256("".join(parts).encode()).hexdigest()[:DIGEST_DIGITS], tuple(imports))
+    digest = hashlib.sha256("".join(_written(tree)).encode()).hexdigest()[:DIGEST_DIGITS]
+    return ModuleSource(digest, tuple(imports))
 
 
-def _write(node: ast.AST, parts: list[str]) -> None:
-    parts.append(f"({type(node).__name__}")
-    for field in node._fields:
-        if field in _NO_MEANING:
-            continue
-        value = getattr(node, field, None)
-        if isinstance(value, list):
-            value = _with_meaning(value)
-        if value is None or value == []:
-            continue
-        parts.append(f" {field}=")
-        _write_value(value, parts)
-    parts.append(")")
+def _written(tree: ast.AST) -> Iterator[str]:
+    """A tree as text, in pieces. Not recursive: an `elif` of hundreds lies as deep in the tree."""
+    waiting: list[Any] = [tree]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, _Piece):
+            yield item
+        elif isinstance(item, ast.AST):
+            yield f"({type(item).__name__}"
+            waiting.append(_Piece(")"))
+            for field in reversed(item._fields):
+                if field in _NO_MEANING:
+                    continue
+                value = getattr(item, field, None)
+                if isinstance(value, list):
+                    value = _in_one_piece(value) if isinstance(item, ast.JoinedStr) else _with_meaning(value)
+                if value is not None and value != []:
+                    waiting += [value, _Piece(f" {field}=")]
+        elif isinstance(item, list):
+            yield "["
+            waiting.append(_Piece("]"))
+            for value in reversed(item):
+                waiting += [_Piece(","), value]
+        elif type(item) is int:
+            yield hex(item)  # `repr` refuses thousands of digits
+        else:
+            yield ascii(item)  # `repr` escapes what this Python's Unicode does not know
 
 
-def _write_value(value: Any, parts: list[str]) -> None:
-    if isinstance(value, ast.AST):
-        _write(value, parts)
-    elif isinstance(value, list):
-        parts.append("[")
-        for item in value:
-            _write_value(item, parts)
-            parts.append(",")
-        parts.append("]")
-    elif type(value) is int:
-        parts.append(hex(value))  # `repr` refuses thousands of digits
-    else:
-        parts.append(repr(value))
+class _Piece(str):
+    """Text that is written as it is."""
 
 
 def _with_meaning(items: list[Any]) -> list[Any]:
-    """Without what does nothing: strings that stand alone, which docstrings are, `pass`, and what is for type checkers;
-    with the texts between the values of an f-string in one piece, which versions of Python cut differently."""
+    """Without what does nothing: strings that stand alone, which docstrings are, `pass`, and what is for type
+    checkers."""
     found: list[Any] = []
     for item in items:
         if isinstance(item, ast.If) and _is_type_checking(item.test):
             found += _with_meaning(item.orelse)
-        elif isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and _text_of(item.value) is not None):
-            continue
-        elif found and _text_of(item) is not None and _text_of(found[-1]) is not None and _is_in_f_string(items):
-            found[-1] = ast.Constant(f"{_text_of(found[-1])}{_text_of(item)}")
-        else:
+        elif not (isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and _text_of(item.value) is not None)):
             found.append(item)
     return found
 
 
-def _is_in_f_string(items: list[Any]) -> bool:
-    # Of all lists of a tree those alone hold texts beside formatted values, and nothing else.
-    return any(isinstance(item, ast.FormattedValue) for item in items)
+def _in_one_piece(values: list[ast.expr]) -> list[ast.expr]:
+    """The values of an f-string with the texts between them in one piece each, as versions of Python cut them
+    differently, and some leave empty ones."""
+    found: list[ast.expr] = []
+    for value in values:
+        text, before = _text_of(value), _text_of(found[-1]) if found else None
+        if text is not None and before is not None:
+            found[-1] = ast.Constant(before + text)
+        elif text != "":
+            found.append(value)
+    return found
 
 
 def _text_of(node: Any) -> str | None:
@@ -125,12 +131,26 @@ def _imported_by(node: ast.AST, package: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        parents = package.split(".")
-        start = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
-        base = ".".join(filter(None, (start, node.module)))
+        base = _absolute("." * node.level + (node.module or ""), package) if node.level else node.module or ""
         yield base
         yield from (f"{base}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Call) and node.args and (name := _text_of(node.args[0])):
+    elif isinstance(node, ast.Call):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if called in ("import_module", "__import__"):
+        name = _argument(node, 0, "name")
+        if called == "import_module" and name and name.startswith("."):
+            yield _absolute(name, _argument(node, 1, "package") or package)
+        elif called in ("import_module", "__import__") and name:
             yield name
+
+
+def _argument(call: ast.Call, place: int, name: str) -> str | None:
+    """An argument of a call that is a text; None where it is not given, or computed."""
+    given = call.args[place : place + 1] + [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return _text_of(given[0]) if given else None
+
+
+def _absolute(name: str, package: str) -> str:
+    """A name that begins with dots, as seen from a package: with one dot below it, with two beside it."""
+    below = name.lstrip(".")
+    parents = package.split(".")
+    return ".".join(filter(None, (*parents[: max(0, len(parents) - (len(name) - len(below)) + 1)], below)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -36,10 +37,15 @@ def stage_module(command: str) -> Path:
 STAGES = sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()})
 
 
+@cache  # as it parses no source twice
+def _tree(root: Path) -> SourceTree:
+    return SourceTree(root, ("pipeline", "stages"), {})
+
+
 def modules_used_by(module: Path, root: Path) -> set[Path]:
     """The project's modules that one imports, directly or not; not itself, and no packages' `__init__.py`."""
     name = ".".join(module.with_suffix("").parts)
-    found = {Path(path) for path in SourceTree(root, ("pipeline", "stages"), {}).lock(name).modules} - {module}
+    found = {Path(path) for path in _tree(root).lock(name).modules} - {module}
     return {path for path in found if path.name != "__init__.py"}
 
 
