@@ -43,6 +43,7 @@ from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
 from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
 from pipeline.training.batches import BatchLoader
+from pipeline.training.gt_source import GtSource
 from pipeline.training.head_step import HeadStep
 from pipeline.training.joint_step import JointStep
 from pipeline.training.loop import train
@@ -80,9 +81,8 @@ def loader_of(photos: Photos, stage: str, schedule: Schedule, source: ViewSource
         trunk = new_trunk(params.backbone)
         grid = anchor_grid(params.anchors, trunk.layout)
         together = partial(put_anchors_together, layout=trunk.layout, per_location=grid.per_location)
-        joint = {"gt": GroundTruth(photos.data / "resize"), "images": photos.images()}
-        more = joint if stage == "finetune_joint" else {}
-        return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together, **more)  # type: ignore[arg-type]
+        gt = GtSource(GroundTruth(photos.data / "resize"), photos.images()) if stage == "finetune_joint" else None
+        return BatchLoader(order, source, seed, stage, anchors=anchors, put_together=together, gt=gt)
     assigned = ProposalTargets(photos.data / "proposal_targets_step2")
     rois = RoISampler(assigned, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage)
     return BatchLoader(order, source, seed, stage, rois=rois)
