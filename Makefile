@@ -64,7 +64,7 @@ gpu-kit: setup ## what python -m benchmarks.gpu_truth needs on a bare GPU machin
 lint: setup
 	ruff format --check .
 	ruff check .
-	mypy pipeline stages
+	mypy
 
 format: setup
 	ruff format .

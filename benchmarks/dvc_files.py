@@ -73,7 +73,7 @@ def main(runs: int = 1) -> None:
     rows = [
         Row(
             what,
-            *([times[what] for times in measured[name]] for name in LAYOUTS),
+            *([times[what] for times in measured[name]] for name in LAYOUTS),  # type: ignore[arg-type]
             unit="s",
         )
         for what in measured["shards"][0]

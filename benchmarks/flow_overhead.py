@@ -95,7 +95,7 @@ def seconds_to_import_dvc(root: Path) -> float:
 def rows_of(root: Path, records: dict[str, StageRecord], dvc_imports: float) -> dict[str, tuple[float, ...]]:
     """Imports, work, DVC and Prefect of each stage, seconds."""
     graph = read_graph(root)
-    rows = {}
+    rows: dict[str, tuple[float, ...]] = {}
     for name, record in records.items():
         marks = record.marks
         stage_imports = marks["working"] - marks["started"]

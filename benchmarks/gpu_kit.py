@@ -105,7 +105,7 @@ def write_list(kit: Path) -> int:
         if path.is_file()
     }
     (kit / KIT).write_text(json.dumps({"wheels": WHEELS, "files": files}, indent=1), encoding="utf-8")
-    return sum(int(record["bytes"]) for record in files.values())
+    return sum(int(str(record["bytes"])) for record in files.values())
 
 
 def build(out: Path, data: Path, weights: Path, photos: int, *, wheels: bool = True) -> int:

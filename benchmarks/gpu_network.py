@@ -97,7 +97,7 @@ def make_batch(network: Network, setting: Setting) -> Batch:
         corners = torch.rand(8, 2, generator=draw) * (limits - sides)
         boxes = torch.cat([corners, corners + sides], dim=1)
         rule = {"fg_iou": 0.7, "bg_iou": 0.3, "allowed_border": 0.0, "ignore_ioa": 0.5}
-        matches = assign_anchors(anchors, setting.size, boxes, _NO_REGIONS, **rule)  # type: ignore[arg-type]
+        matches = assign_anchors(anchors, setting.size, boxes, _NO_REGIONS, **rule)
         indices = [torch.nonzero(matches.labels == kind).squeeze(1) for kind in (FG, BG)]
         own_fg, own_bg = sample_fg_bg(indices[0], indices[1], 256, 0.5, draw)
         gt.append((boxes, torch.randint(1, CLASSES, (8,), generator=draw)))
@@ -119,7 +119,7 @@ def joint_loss(network: Network, batch: Batch, fresh: bool = True) -> Tensor:
     (objectness,), (deltas,) = network.rpn(maps)
     drawn = []
     with torch.no_grad():
-        anchors = network.grid([objectness.shape[1:3]]).to(objectness.device)  # type: ignore[list-item]
+        anchors = network.grid([objectness.shape[1:3]]).to(objectness.device)
         rule = ProposalRule(12000, 0.7, 2000, 8.0)
         for index, (boxes, labels) in enumerate(batch.gt):
             candidates = boxes

@@ -193,7 +193,9 @@ def main() -> None:
     own = parser(__doc__)
     own.add_argument("--trained", type=Path, help="data folder of a finished voc6_vgg16 run")
     arguments: argparse.Namespace = own.parse_args()
-    rows, agreements, proposals = [], [], 0
+    rows: list[Row] = []
+    agreements: list[str] = []
+    proposals = 0
     for side in arguments.sides:
         test = 8 if arguments.trained is None else 10_000
         with prepared(NAME, arguments, side, 1, test, targets=False) as photos:

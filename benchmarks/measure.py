@@ -89,7 +89,7 @@ def _rate(dtype: torch.dtype, device: torch.device) -> float:
     # The convolution that VGG16 spends most of its time in: 256 to 256 channels at a quarter of the image's side.
     maps = torch.randn(16 if on_gpu else 2, 256, 152, 200, generator=draw).to(device, dtype)
     maps = maps.contiguous(memory_format=torch.channels_last)
-    layer = torch.nn.Conv2d(256, 256, 3, padding=1, device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layer = torch.nn.Conv2d(256, 256, 3, padding=1, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     convolution = 2 * maps.numel() * 256 * 9
     # By itself cuDNN takes TF32 for float32.
     with torch.inference_mode(), tf32(False) if on_gpu else nullcontext():

@@ -110,7 +110,7 @@ def peer_loop(
 ) -> Callable[[], None]:
     """A training of one iteration a batch. With `bf16`: the same autocast, layout, fused SGD and clipping as ours."""
     if bf16:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=torch.channels_last)
     device = gpu_or_cpu()
     module.to(device).train()
     batches = [_to(device, batch) for batch in batches]

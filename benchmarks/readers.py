@@ -13,16 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from pipeline.datasets.base import Split
 
 IMAGES = (20_000, 80_000)
 BOXES = 5
 WIDTH, HEIGHT = 640, 480
 CLASSES = ("car", "dog", "cat")
-SPLITS = {"train": ["train"], "test": ["test"]}
+SPLITS: dict[Split, Sequence[str]] = {"train": ["train"], "test": ["test"]}
 Box = tuple[str, int, int, int, int]
 
 

@@ -109,8 +109,8 @@ def cases() -> Iterator[Case]:
                 name = f"anchors of {height} x {width}, {which}, {count} gt"
                 yield (
                     name,
-                    lambda a=arguments: anchor_targets(*a),  # type: ignore[misc]
-                    lambda a=arguments: peer_anchor_targets(*a),  # type: ignore[misc]
+                    lambda a=arguments: anchor_targets(*a),
+                    lambda a=arguments: peer_anchor_targets(*a),
                     otherwise,
                 )
     for proposal_count in (2000, 300):
@@ -120,8 +120,8 @@ def cases() -> Iterator[Case]:
             check(proposal_targets(*given), peer_proposal_targets(*given))
             yield (
                 f"{proposal_count} proposals, {count} gt",
-                lambda a=given: proposal_targets(*a),  # type: ignore[misc]
-                lambda a=given: peer_proposal_targets(*a),  # type: ignore[misc]
+                lambda a=given: proposal_targets(*a),
+                lambda a=given: peer_proposal_targets(*a),
                 0,
             )
 

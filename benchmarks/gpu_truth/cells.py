@@ -75,7 +75,7 @@ def graphed(network: Network, batch: Batch) -> None:
     """The trunk, forward and backward, as CUDA graphs of one shape."""
     pixels = network.trunk.normalise(batch.images, batch.sizes)
     with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-        network.trunk = torch.cuda.make_graphed_callables(network.trunk, (pixels,))
+        network.trunk = torch.cuda.make_graphed_callables(network.trunk, (pixels,))  # type: ignore[assignment]
 
 
 def compiled(network: Network, batch: Batch) -> None:

@@ -63,7 +63,7 @@ class Cluster:
             (root / place).mkdir(parents=True, exist_ok=True)
         project = Project(root)
         if self._remote is None:
-            settings = [("cache", "dir", "--local", str(self.store))]
+            settings: list[tuple[str, ...]] = [("cache", "dir", "--local", str(self.store))]
         else:
             address = self._remote["url"] or str(self.store)
             settings = [("remote", "add", "--local", "--default", "store", address)]
