@@ -79,7 +79,10 @@ class StageCode:
         if lock_file is not None:
             if not lock_file.exists():
                 raise CodeError(f"{lock_file}: no such code lock; run dvc repro code first")
-            self._lock = read_lock(lock_file)
+            try:
+                self._lock = read_lock(lock_file)
+            except CodeError as error:
+                raise CodeError(f"{error}; run dvc repro code first") from None
             if module is not None and self._lock.module != module:
                 raise CodeError(f"{lock_file}: is the lock of {self._lock.module}, and {module} runs; see dvc.yaml")
             self.digest = self._lock.digest
