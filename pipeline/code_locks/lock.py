@@ -143,7 +143,7 @@ class SourceTree:
             here = self._path(name)
             if here is None:
                 continue
-            for other in self._own_imports(name):
+            for other in self._loaded_by(name, self._source(name, here)):
                 path = self._path(other)
                 if path is not None and path not in chains:
                     chains[path] = (*chains[here], path)
@@ -186,15 +186,12 @@ class SourceTree:
             if path is None or path in found:
                 continue
             found[path] = self._source(name, path)
-            waiting += self._own_imports(name, follow_all)
+            waiting += self._loaded_by(name, found[path], follow_all)
         return found
 
-    def _own_imports(self, name: str, follow_all: bool = False) -> list[str]:
+    def _loaded_by(self, name: str, source: ModuleSource, follow_all: bool = False) -> list[str]:
         """The project's modules that importing one loads, the packages they lie in among them."""
-        path = self._path(name)
-        if path is None:
-            return []
-        named = [other for other in (name, *self._source(name, path).imports) if self._is_own(other)]
+        named = [other for other in (name, *source.imports) if self._is_own(other)]
         loaded = sorted({parent for other in named for parent in _with_parents(other)} - {name})
         return loaded if follow_all else [other for other in loaded if not self.is_left_out(other)]
 
@@ -203,12 +200,12 @@ class SourceTree:
 
     def _path(self, name: str) -> str | None:
         """A module's file below the root; None where there is none of the name."""
-        if not self._is_own(name):
+        parts = name.split(".")
+        if not self._is_own(name) or not all(map(str.isidentifier, parts)):
             return None
-        base = Path(*name.split("."))
-        for path in (base / "__init__.py", base.with_suffix(".py")):
-            if (self.root / path).is_file():
-                return path.as_posix()
+        for path in ("/".join((*parts, "__init__.py")), "/".join(parts) + ".py"):
+            if os.path.isfile(os.path.join(self.root, path)):
+                return path
         return None
 
     def _source(self, name: str, path: str) -> ModuleSource:
