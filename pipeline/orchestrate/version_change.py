@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.code_stage import current_locks, md5_of
+from pipeline.orchestrate.graph import CODE_STAGE
 from pipeline.run_times import read_runs
 from pipeline.version import UNKNOWN, current_version
 from pipeline.words import count_text
@@ -23,6 +24,7 @@ def version_change(root: Path) -> str | None:
         return None
     try:
         declared, locked = (read_yaml(root / name)["stages"] for name in ("dvc.yaml", "dvc.lock"))
+        declared = {name: stage for name, stage in declared.items() if name != CODE_STAGE}
         ran = versions.keys() & declared.keys() & locked.keys()
         digests = {path: md5_of(lock) for path, lock in current_locks(root).items()}
         changed = {name for name in ran if not _ran_with(digests, declared[name], locked[name])}

@@ -63,10 +63,11 @@ def _refuse_changes(root: Path, remedy: str) -> None:
     changed = [line[3:] for line in listed if line[3:] not in _OF_A_RUN]
     if changed:
         raise InputError(f"{root / changed[0]}: changed since the last commit; {remedy}")
-    # A module that is not committed is imported all the same, and others lack it.
-    new = git(root, "ls-files", "--others", "--exclude-standard", "--", *(f"{name}/*.py" for name in PACKAGES))
+    # A module that is not committed, be it ignored by git, is imported all the same, and others lack it.
+    new = git(root, "ls-files", "-z", "--others", "--", *(f"{name}/*.py" for name in PACKAGES))
     if new:
-        raise InputError(f"{root / new.splitlines()[0]}: not committed; {remedy.replace('put it back', 'remove it')}")
+        first = root / new.split("\0")[0]
+        raise InputError(f"{first}: not committed; {remedy.replace('put it back', 'remove it')}")
 
 
 def _has(root: Path, revision: str) -> bool:

@@ -109,6 +109,28 @@ def test_from_nothing_the_lock_is_that_of_repro_too(tiny_run: Project, tmp_path:
     assert project.lock() == tiny_run.lock()
 
 
+@pytest.mark.long
+def test_an_edit_reruns_what_it_must_and_where_all_is_locked_stage_code_does_not_run(
+    tiny_run: Project, prefect_home: Path, tmp_path: Path
+) -> None:
+    project = Project(Path(shutil.copytree(tiny_run.root, tmp_path / "a project", symlinks=True)))
+    shutil.copytree(prefect_home, project.root / ".prefect")
+    (project.root / "report.html").touch()
+    os.utime(project.root / "report.html", (2**31, 2**31))  # no flow renews it
+    reader, lock = project.root / "pipeline/datasets/voc.py", project.data / "code/dataset.json"
+    before = lock.lstat()
+    reader.write_text(f"{reader.read_text()}# A comment.\n")
+    run_flow(project)
+    assert {record.state for record in read_record(project.root)[1].values()} == {"cached"}
+    assert lock.lstat().st_ino == before.st_ino and lock.lstat().st_mtime_ns == before.st_mtime_ns
+    reader.write_text(f"{reader.read_text()}A = 1\n")
+    run_flow(project)
+    records = read_record(project.root)[1]
+    assert [name for name, record in records.items() if record.state != "cached"] == ["dataset"]
+    assert project.lock()["dataset"] != tiny_run.lock()["dataset"]
+    assert project.repro() == []
+
+
 def test_each_stage_is_a_task_named_by_its_step(first_flow: FlowRun) -> None:
     names = {run["name"] for run in first_flow.ask("task_runs")}
     assert len(names) == 21

@@ -13,7 +13,7 @@ import yaml
 from pipeline.errors import InputError
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, TINY, Project, new_project
 from tests.e2e.stand_in import stand_in
 from tests.in_process import run_command
 
@@ -88,6 +88,15 @@ def test_a_new_parameter_of_the_evaluation_with_its_model_reruns_the_evaluations
     project.set_params({"evaluate": {"another": 3}})
     evaluations = ["evaluate_step2", "evaluate_step4", "evaluate_joint"]
     assert project.repro(programs=stand_in(tmp_path / "bin", tiny_run)) == evaluations
+
+
+def test_another_clone_with_the_same_cache_takes_all_from_it(tiny_run: Project, tmp_path: Path) -> None:
+    cache = Path(shutil.copytree(tiny_run.root / ".dvc/cache", tmp_path / "cache"))
+    clone = new_project(tmp_path / "clone", TINY)
+    shutil.rmtree(clone.data / "code")
+    assert clone.run("dvc", "cache", "dir", "--local", str(cache)).returncode == 0
+    assert clone.repro() == []
+    assert clone.lock() == tiny_run.lock()
 
 
 def test_a_typo_ends_a_run_before_anything_else(project: Project) -> None:

@@ -29,7 +29,7 @@ def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two stages that have run, `one` of code that has changed since, `two` of code that has not."""
     names = ("one", "two")
     stages = {name: {"cmd": f"python -m stages.{name}", "deps": [lock_path(name), "data/raw"]} for name in names}
-    toy.write(stages)
+    toy.write({"code": {"cmd": "python -m stages.code", "outs": list(map(lock_path, names))}, **stages})
     ran = {}
     for name in names:
         deps = [{"path": "data/raw", "md5": "0" * 32}, {"path": lock_path(name), "md5": md5_of(lock_of(name, "old"))}]

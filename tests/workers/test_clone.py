@@ -64,6 +64,35 @@ def test_changed_code_is_never_overwritten_nor_left_out(origin: Path, clone: Pat
         revision_of(clone)
 
 
+@pytest.mark.parametrize("name", ["pipeline/new.py", "pipeline/deep/down/new.py", "stages/new.py", "stages/neu ä.py"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_module_that_is_not_committed_is_refused_and_kept(
+    origin: Path, clone: Path, name: str, ignored: bool
+) -> None:
+    revision = revision_of(origin)
+    for root in (origin, clone):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("mine\n")
+        if ignored:
+            (root / ".git/info/exclude").write_text("new.py\n*/neu*\n")
+    with pytest.raises(InputError) as caught:
+        revision_of(origin)
+    assert (
+        str(caught.value) == f"{origin / name}: not committed; workers run what is committed; commit it, or remove it"
+    )
+    with pytest.raises(InputError) as caught:
+        prepare_clone(clone, revision, "a: 2\n", {})
+    assert str(caught.value) == f"{clone / name}: not committed; a worker's clone must be as committed; remove it"
+    assert (clone / name).exists() and (clone / "params.yaml").read_text() == "a: 1\n"
+
+
+def test_other_files_that_are_not_committed_are_no_concern(origin: Path, clone: Path) -> None:
+    for name in ("notes.py", "pipeline/__pycache__/new.pyc", "data/new.txt", "tests/new.py"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text("mine\n")
+    prepare_clone(clone, revision_of(origin), "a: 2\n", {})
+
+
 def test_parameters_may_be_changed(clone: Path) -> None:
     (clone / "params.yaml").write_text("a: 5\n")
     assert len(revision_of(clone)) == 40

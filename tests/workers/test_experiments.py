@@ -69,6 +69,20 @@ def test_it_can_be_applied_to_the_workspace(committed: Project) -> None:
     assert "train_head_step4" in committed.lock()
 
 
+def test_when_it_is_applied_nothing_is_left_to_run(committed: Project, tiny_run: Project, tmp_path: Path) -> None:
+    project = Project(Path(shutil.copytree(committed.root, tmp_path / "project", symlinks=True)))
+    shutil.copyfile(tiny_run.root / "dvc.lock", project.root / "dvc.lock")
+    lock, text = project.lock(), (tiny_run.root / "params.yaml").read_text()
+    ran = {name: entry for name, entry in lock.items() if name != "code"}  # as workers leave it, who run no stage code
+    keep_experiments(project.root, {"same": text}, lambda _: ran, lambda _: None)
+    (project.root / "dvc.lock").unlink()
+    shutil.rmtree(project.data / "code")
+    result = project.run("dvc", "exp", "apply", "same")
+    assert result.returncode == 0, result.stderr
+    assert project.lock() == lock
+    assert project.repro() == []
+
+
 def test_figures_come_from_the_remote_alone_and_where_they_are_nowhere_it_is_told(
     committed: Project, tmp_path: Path
 ) -> None:
