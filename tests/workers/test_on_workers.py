@@ -14,7 +14,7 @@ import pytest
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, apply_overlay
 from tests.faults.processes import until
-from tests.workers.cluster import Cluster, cluster, ran_in
+from tests.workers.cluster import Cluster, cluster, git, ran_in
 
 pytestmark = pytest.mark.long
 FOLDER = {"url": ""}
@@ -84,6 +84,42 @@ def test_six_experiments_that_differ_from_step_4_on_train_steps_1_to_3_once(tmp_
         listed = made.coordinator.run("dvc", "exp", "list", "--name-only").stdout.split()
         assert sorted(listed) == sorted([*(f"rates-{number}" for number in range(1, 7)), f"{chosen}-test"])
         assert output.splitlines()[-1].startswith(f"{chosen}-test ")
+
+
+def test_a_worker_whose_clone_has_other_code_runs_nothing_and_says_so_in_one_line(tmp_path: Path) -> None:
+    with cluster(tmp_path, TINY, None) as made:
+        worker, _ = made.worker("w1", "cpu")
+        reader, more = worker.root / "pipeline/datasets/voc.py", worker.root / "pipeline/more.py"
+        text = reader.read_text()
+
+        def refused() -> str:
+            log = made.log_of(made.coordinator)
+            before = len(log.read_text()) if log.exists() else 0
+            flow = made.start(made.coordinator, "flow", "--on-workers", "dataset")
+            assert flow.wait(timeout=600) == 1
+            said = log.read_text()[before:]
+            assert "Traceback" not in said
+            return said.splitlines()[-1]
+
+        more.write_text("A = 1\n")
+        assert refused() == (
+            f"frcnn: error: dataset: {more}: not committed; a worker's clone must be as committed; remove it"
+        )
+        more.unlink()
+        reader.write_text(f"{text}A = 1\n")
+        assert refused().endswith(
+            f"{reader}: changed since the last commit; a worker's clone must be as committed; put it back"
+        )
+        # Of which git is to say nothing.
+        git(worker.root, "update-index", "--assume-unchanged", "pipeline/datasets/voc.py")
+        assert refused() == (
+            f"frcnn: error: dataset: {worker.root}: the code or the libraries here are not the coordinator's "
+            "(pipeline/datasets/voc.py); run make setup in this clone, or in the coordinator's"
+        )
+        assert ran_in(worker) == set()
+        reader.write_text(f"{text}# A comment.\n")
+        made.coordinate("flow", "--on-workers", "dataset")
+        assert ran_in(worker) == {"dataset"}
 
 
 @pytest.mark.parametrize("remote", [FOLDER, None])
