@@ -71,18 +71,12 @@ class StageCode:
     """
 
     def __init__(self, lock_file: Path | None, memo: Path | None = None) -> None:
-        self._lock: CodeLock | None = None
+        self._lock_file, self._lock = lock_file, None if lock_file is None else _given(lock_file)
         self._tree, module = own_code(memo), _running_module()
         self._is_alone = module is not None  # in a process of its own, which has loaded nothing else
         self.digest = ""
         """Of the code that can change the result; empty where the stage is not run as a module of its own."""
-        if lock_file is not None:
-            if not lock_file.exists():
-                raise CodeError(f"{lock_file}: no such code lock; run dvc repro code first")
-            try:
-                self._lock = read_lock(lock_file)
-            except CodeError as error:
-                raise CodeError(f"{error}; run dvc repro code first") from None
+        if self._lock is not None:
             if module is not None and self._lock.module != module:
                 raise CodeError(f"{lock_file}: is the lock of {self._lock.module}, and {module} runs; see dvc.yaml")
             self.digest = self._lock.digest
@@ -97,8 +91,10 @@ class StageCode:
         Raises:
             CodeError: it is not.
         """
-        if self._lock is None:
+        if self._lock is None or self._lock_file is None:
             return
+        if _given(self._lock_file) != self._lock:  # whose digest DVC files the result under
+            raise CodeError(f"{self._lock_file}: changed while it ran, so its result is not kept; run dvc repro")
         if changes := self._changes():
             raise CodeError(
                 f"code changed while it ran ({changes}), so its result is not kept; put it back and run it again to "
@@ -115,6 +111,15 @@ class StageCode:
         changes = self._lock.changes(self._tree.lock(self._lock.module))
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         return ", ".join(changes[:3]) + more
+
+
+def _given(lock_file: Path) -> CodeLock:
+    if not lock_file.exists():
+        raise CodeError(f"{lock_file}: no such code lock; run dvc repro code first")
+    try:
+        return read_lock(lock_file)
+    except CodeError as error:
+        raise CodeError(f"{error}; run dvc repro code first") from None
 
 
 def _running_module() -> str | None:

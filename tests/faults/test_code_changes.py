@@ -162,6 +162,22 @@ def test_a_comment_during_a_stopped_training_lets_it_resume_with_the_same_bytes(
     assert files_of(project.data / TRAINS) == files
 
 
+def test_a_result_is_not_filed_under_a_lock_that_was_written_while_the_stage_ran(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock_and_put_back() -> None:
+        edit(project, MODULES[IN_CHUNKS])
+        lock_anew(project)
+        put_back(project, MODULES[IN_CHUNKS])
+
+    before_publishing(monkeypatch, lock_and_put_back)
+    ended = run(project, IN_CHUNKS)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "resize: error: data/code/resize.json: changed while it ran, so its result is not kept; run dvc repro"
+    )
+
+
 def test_a_comment_while_a_stage_runs_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     before_publishing(monkeypatch, lambda: edit(project, MODULES[IN_CHUNKS], "# A comment.\n"))
     assert run(project, IN_CHUNKS).returncode == 0
