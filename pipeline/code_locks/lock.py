@@ -114,6 +114,8 @@ class SourceTree:
     ) -> None:
         self.root, self._packages, self._libraries = Path(root), tuple(packages), libraries
         self._left_out = tuple(left_out)
+        self._alone = {name.removesuffix(".*") for name in self._left_out}
+        self._below = tuple(name[:-1] for name in self._left_out if name.endswith(".*"))
         self._memo = _Memo(memo)
 
     def lock(self, module: str) -> CodeLock:
@@ -166,7 +168,7 @@ class SourceTree:
 
     def is_left_out(self, name: str) -> bool:
         """Whether a module is one that cannot change a result."""
-        return any(name == out.removesuffix(".*") or _is_below(name, out) for out in self._left_out)
+        return name in self._alone or name.startswith(self._below)
 
     def _beside_results(self) -> set[str]:
         """Paths of what is left out and of what that imports."""
@@ -272,10 +274,6 @@ def _own_hash() -> str:
 def _with_parents(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
-def _is_below(name: str, out: str) -> bool:
-    return out.endswith(".*") and name.startswith(out[:-1])
 
 
 def _module_name(path: Path) -> str:

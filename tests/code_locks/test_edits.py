@@ -51,12 +51,10 @@ DATA = {"dataset", "resize", "evaluate_step2", "evaluate_step4", "evaluate_joint
 class Sources:
     """A copy of the project's sources to edit."""
 
-    def __init__(self, root: Path, edits: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path) -> None:
         self.root, self._tree = root, own_code(root=root)
         for folder in ("pipeline", "stages"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for path, text in (edits or {}).items():
-            (root / path).write_text(text, encoding="utf-8")
         self.locks = self._locks()
 
     def _locks(self) -> dict[str, CodeLock]:
@@ -74,17 +72,22 @@ class Sources:
         assert all(found.values()), f"no such sources: {found}"
         return sorted({path for paths in found.values() for path in paths})
 
-    def rerun_by(self, edits: Mapping[str, str]) -> set[str]:
-        """The stages that new texts of modules rerun; the old ones are put back."""
+    def locks_with(self, edits: Mapping[str, str]) -> dict[str, CodeLock]:
+        """The locks with new texts of modules; the old ones are put back."""
         before = {path: (self.root / path).read_text(encoding="utf-8") for path in edits}
         try:
             for path, text in edits.items():
                 assert text != before[path], path
                 (self.root / path).write_text(text, encoding="utf-8")
-            changed = {module for module, lock in self._locks().items() if lock.text() != self.locks[module].text()}
+            return self._locks()
         finally:
             for path, text in before.items():
                 (self.root / path).write_text(text, encoding="utf-8")
+
+    def rerun_by(self, edits: Mapping[str, str], after: Mapping[str, str] | None = None) -> set[str]:
+        """The stages that new texts of modules rerun, after others."""
+        before = self.locks_with(after) if after else self.locks
+        changed = {name for name, lock in self.locks_with({**(after or {}), **edits}).items() if lock != before[name]}
         return {stage for stage in GRAPH if module_of(stage) in changed}
 
     def rerun_by_editing(self, paths: Iterable[str], edit: Callable[[str], str]) -> set[str]:
@@ -116,11 +119,12 @@ def _with_other_docstrings(text: str) -> str:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda text: "# A comment.\n" + text.replace("\n\n", "\n\n    # Another.\n\n") + "# The last.",
+        lambda text: ("# A comment.\n" + text.replace("\n\n", "\n\n    # Another.\n\n") + "# End.").replace(
+            "\n", "\r\n"
+        ),
         _with_other_docstrings,
-        lambda text: text.replace("\n", "\r\n"),
     ],
-    ids=["comments", "docstrings and layout", "line ends"],
+    ids=["comments and line ends", "docstrings and layout"],
 )
 def test_comments_docstrings_and_layout_of_all_modules_at_once_rerun_nothing(
     sources: Sources, edit: Callable[[str], str]
@@ -260,12 +264,12 @@ def test_the_network_is_reached_by_no_stage_of_data_or_figures(sources: Sources)
     assert sources.rerun_by_editing(paths, with_a_line) == set(GRAPH) - DATA
 
 
-def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_what_it_imports(
-    sources: Sources, tmp_path: Path
-) -> None:
+def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_what_it_imports(sources: Sources) -> None:
     path, imported = "pipeline/datasets/resizing.py", "pipeline/geometry/anchors.py"
-    text = (sources.root / path).read_text(encoding="utf-8")
-    new = text + "\ndef late():\n    from pipeline.geometry import anchors\n"
-    assert sources.rerun_by({path: new}) == {"resize"} and sources.rerun_by_editing([imported], with_a_line) == set()
-    other = Sources(tmp_path, {path: new})
-    assert other.rerun_by_editing([imported], with_a_line) == {"resize"}
+    text, other = ((sources.root / name).read_text(encoding="utf-8") for name in (path, imported))
+    new, edited = (
+        {path: text + "\ndef late():\n    from pipeline.geometry import anchors\n"},
+        {imported: with_a_line(other)},
+    )
+    assert sources.rerun_by(new) == {"resize"} and sources.rerun_by(edited) == set()
+    assert sources.rerun_by(edited, after=new) == {"resize"}
