@@ -229,6 +229,8 @@ def _in_one_line(error: Exception) -> str:
     """The message for an exception that the program did not cause; empty for others."""
     if isinstance(error, InputError):
         return str(error)
+    if isinstance(error, SyntaxError) and error.filename:  # a module that a verb imports
+        return f"{error.filename}:{error.lineno}: {error.msg}; mend it"
     text = " ".join(str(error).split())[:120]
     if is_out_of_memory(error):
         remedy = "give smaller images, or where the command has the option, --device cpu"

@@ -8,23 +8,47 @@ params.yaml: what is wrong anywhere in it is reported before anything trains.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.errors import InputError
 from pipeline.own_code import MEMO, stage_locks
-from pipeline.params.file import load_params
 from pipeline.stage_process import StageProcess
+from pipeline.yaml_files import read_yaml
 
 
 def code(out: Path, params_file: Path, memo: Path) -> None:
     """Check params.yaml and write a lock per stage module; locks of modules that are gone are removed."""
-    load_params(params_file)
     locks = stage_locks(memo)
+    # Not before: a module that is no Python is named by then, and this one imports a part of them.
+    from pipeline.params.file import load_params
+
+    load_params(params_file)
+    _check_graph(params_file.with_name("dvc.yaml"), out, locks)
     out.mkdir(parents=True, exist_ok=True)
     for left in set(out.glob("*.json")) - {out / f"{name}.json" for name in locks}:
         left.unlink()
     for name, lock in locks.items():
         write_text(out / f"{name}.json", lock.text())
+
+
+def _check_graph(file: Path, out: Path, modules: Iterable[str]) -> None:
+    """Whether the graph has the locks of these modules as outputs of stage `code`.
+
+    Raises:
+        InputError: it has one of another, or a stage reads one that is not among them.
+    """
+    if not file.exists():
+        return
+    stages, locks = read_yaml(file)["stages"], {(out / f"{name}.json").as_posix(): name for name in modules}
+    listed = set(stages.get("code", {}).get("outs") or ())
+    for lock in sorted(listed - locks.keys()):
+        module = f"stages/{Path(lock).stem}.py"
+        raise InputError(f"{file}: stage code lists {lock}, and there is no {module}; restore it, or remove the line")
+    for name, stage in stages.items():
+        for lock in sorted((locks.keys() & set(stage.get("deps") or ())) - listed):
+            raise InputError(f"{file}: stage {name} depends on {lock}; list it as an output of stage code too")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 
 from pipeline.code_locks.lock import CodeError, CodeLock, SourceTree, read_lock
+from pipeline.errors import InputError
 from pipeline.orchestrate.code_stage import FOLDER, current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
 from pipeline.own_code import MEMO, own_code
@@ -42,6 +43,8 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
         found = _Changes(repo, current_locks(root))
         tree = own_code(root / ".dvc/tmp/frcnn" / MEMO, root)
         nodes = nodes_of(repo)
+        if not nodes:
+            raise InputError(f"{root / 'dvc.yaml'}: no stages; restore it from git")
         width, lines, own, after = max(map(len, nodes), default=0), list[str](), set[str](), set[str]()
         for name, node in nodes.items():
             modules = found.of_code(name)
@@ -80,7 +83,10 @@ class _Changes:
         for dep in self._stages[name].deps:
             path = self._relative(dep)
             lock = self._locks.get(path)
-            if lock is None or not _has_run(self._stages[name]):
+            if not _has_run(self._stages[name]) or not path.startswith(f"{FOLDER.as_posix()}/"):
+                continue
+            if lock is None:
+                changes.append(f"no stages/{Path(path).stem}.py")
                 continue
             if not dep.hash_info:
                 changes.append("its last run had no code lock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,52 @@ def test_stage_code_checks_every_section(tmp_path: Path, section: str) -> None:
     assert ended.returncode == 1
     assert re.fullmatch(rf"code: error: params\.yaml: unknown parameter {section}\.no_such_key; .*\n", ended.stderr)
     assert not (tmp_path / "data/code").exists()
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of the code and of what it is checked with, without data."""
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*"))
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("module", ["pipeline/params/evaluate.py", "pipeline/detector/rpn.py", "stages/detect.py"])
+def test_a_module_that_is_no_python_takes_one_line_though_stage_code_imports_it(sources: Path, module: str) -> None:
+    path = sources / module
+    path.write_text(f"{path.read_text()}def def\n")
+    result = Project(sources).run(sys.executable, "-m", "stages.code", "--out", "data/code")
+    assert result.returncode == 1
+    assert re.fullmatch(rf"code: error: {module}:\d+: invalid syntax; mend it\n", result.stderr)
+    status = Project(sources).run(sys.executable, "-m", "pipeline.cli", "status")
+    assert status.returncode == 1 and status.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "      - data/code/backbone.json\n      - data/code/dataset.json\n",
+            "      - data/code/backbone.json\n",
+            "stage dataset depends on data/code/dataset.json; list it as an output of stage code too",
+        ),
+        (
+            "      - data/code/backbone.json\n      - data/code/dataset.json\n",
+            "      - data/code/backbone.json\n      - data/code/gone.json\n      - data/code/dataset.json\n",
+            "stage code lists data/code/gone.json, and there is no stages/gone.py; restore it, or remove the line",
+        ),
+    ],
+)
+def test_stage_code_names_locks_that_the_graph_lacks_or_has_too_many(
+    sources: Path, old: str, new: str, line: str
+) -> None:
+    text = (sources / "dvc.yaml").read_text()
+    assert old in text
+    (sources / "dvc.yaml").write_text(text.replace(old, new))
+    ended = run_command(sources, "stages.code", "--out", "data/code")
+    assert (ended.returncode, ended.stderr) == (1, f"code: error: dvc.yaml: {line}\n")
 
 
 def test_where_all_is_locked_no_process_is_started(project: Project, no_process: None) -> None:

@@ -163,6 +163,17 @@ def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: py
     assert re.fullmatch(r"code: cv2 \S+ to 99\.1 and numpy \S+ to 99\.1", told(project)["resize"])
 
 
+def test_a_module_of_stages_that_is_gone_is_named(project: Project) -> None:
+    (project.root / "stages/detect.py").unlink()
+    assert told(project)["detect_joint"] == "code: no stages/detect.py"
+
+
+def test_without_a_graph_nothing_is_called_up_to_date(project: Project) -> None:
+    (project.root / "dvc.yaml").unlink()
+    with pytest.raises(InputError, match=r"dvc\.yaml: no stages; restore it"):
+        stage_status(project.root)
+
+
 def test_a_run_from_before_there_were_locks_is_told_as_such(project: Project) -> None:
     def unlock(stages: dict[str, Any]) -> None:
         del stages["code"]
