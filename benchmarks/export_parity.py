@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,12 @@ from pipeline.building.detection import detection_rule, test_proposal_rule
 from pipeline.building.roi_head import load_head
 from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.bundle.writing import NETWORKS, write_bundle
+from pipeline.bundle.writing import write_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.detector.boxes import pairwise_iou
 from pipeline.detector.network import FasterRCNN
 from pipeline.export.files import export_bundle, load_exported
+from pipeline.families.present import present_family
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.file import load_params
@@ -41,8 +43,8 @@ from tests.parity.comparison import Differences, detect_with_ours, detect_with_t
 Found = list[tuple[Tensor, Tensor, Tensor]]
 
 
-def our_network(params: Params, stages: tuple[str, str, str]) -> FasterRCNN:
-    trunk, rpn, head = (Path("data") / stage for stage in stages)
+def our_network(params: Params, stages: Mapping[str, str]) -> FasterRCNN:
+    trunk, rpn, head = (Path("data") / stages[part] for part in ("trunk", "rpn", "head"))
     detect = params.detect.model_copy(update={"min_size": 0.0})
     loaded = load_trunk(trunk, params.backbone)
     return FasterRCNN(
@@ -72,8 +74,9 @@ def main() -> None:
     classes = json.loads(Path("data/resize/classes.json").read_text())
     rows = read_columns(Path("data/dataset/images.parquet"), DATASET_IMAGES)
     files = dict(zip(rows["image_id"], rows["file"], strict=True))
-    for name, stages in NETWORKS.items():
-        network = our_network(params, stages)
+    networks = present_family().networks
+    for name in present_family().bundled:
+        network = our_network(params, networks[name].parts)
         with tempfile.TemporaryDirectory() as folder:
             write_bundle(Path.cwd(), name, Path(folder) / "bundle")
             export_bundle(Path(folder) / "bundle", "torchvision", Path(folder) / "net.safetensors")

@@ -25,16 +25,11 @@ from pipeline.bundle.file import (
     settings_text,
 )
 from pipeline.errors import InputError
+from pipeline.families.present import present_family
 from pipeline.params.file import SECTIONS, load_params
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
 from pipeline.yaml_files import YamlError, read_yaml
-
-NETWORKS = {
-    "step4": ("train_head_step2", "train_rpn_step3", "train_head_step4"),
-    "joint": ("finetune_joint", "finetune_joint", "finetune_joint"),
-}
-"""Network to the stages that trained its trunk, its RPN and its RoI head."""
 
 # No weight's shape gives these away: with other values than in training the network would be silently wrong.
 _TRAINED_WITH = {
@@ -50,7 +45,7 @@ def write_bundle(root: Path, network: str, out: Path) -> list[str]:
 
     Args:
         root: folder of params.yaml, dvc.lock and data/.
-        network: step4 or joint.
+        network: one of the family's that are one network (step4 or joint).
         out: folder to write; it appears whole or not at all.
 
     Returns:
@@ -60,21 +55,21 @@ def write_bundle(root: Path, network: str, out: Path) -> list[str]:
         InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
             params.yaml has now, a folder that is no bundle in the place of `out`, or one that cannot be written.
     """
-    if network == "step2":
+    family = present_family()
+    if network not in family.networks:
+        raise InputError(f"--network {network}: no such network; there are {', '.join(family.bundled)}")
+    trained_by = family.networks[network].parts
+    if not trained_by:
         raise InputError(
-            "--network step2: is unshared, and its two trunks are not one network; give --network step4 or joint"
+            f"--network {network}: is unshared, and its two trunks are not one network; give --network "
+            f"{' or '.join(family.bundled)}"
         )
-    if network not in NETWORKS:
-        raise InputError(f"--network {network}: no such network; there are {', '.join(NETWORKS)}")
     if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):
         raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
-    params, stages = load_params(root / "params.yaml"), NETWORKS[network]
+    params = load_params(root / "params.yaml")
     recorded = _recorded(root / "dvc.lock")
-    _check_trained_with(recorded, ("resize", *stages), params)
-    parts = {
-        part: load_part(root / "data" / stage, part)
-        for part, stage in zip(("trunk", "rpn", "head"), stages, strict=True)
-    }
+    _check_trained_with(recorded, ("resize", *trained_by.values()), params)
+    parts = {part: load_part(root / "data" / stage, part) for part, stage in trained_by.items()}
     used = _used(params)
     count = num_classes_of(parts["head"])
     classes = _read_classes(root / "data/resize/classes.json", count)

@@ -13,6 +13,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
+from pipeline.families.present import present_family
 from pipeline.report.page import PageSection, Part, Slide, Slides, Text
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
@@ -40,11 +41,6 @@ _OF_TRAINING = {
     "features": "The feature maps of the trunk, which RPN and head both read.",
     "proposals_step3": "Where the RPN sees objects, and its best proposals.",
     "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
-}
-_DETECTED = {
-    "detect_step2": "Step 2: step 1 proposes, a head with a trunk of its own classifies.",
-    "detect_step4": "Step 4: RPN and head share one trunk.",
-    "detect_joint": "Joint: all trained on together.",
 }
 _TRAINING_IMAGES = 3
 _WRONG = ("missed", "wrong_class", "badly_placed", "duplicate", "background")
@@ -99,11 +95,12 @@ def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[l
             ),
             (_OF_TRAINING["features"], channel_panels(request, recomputed.feature_maps(entry))),
         ]
-        *earlier, last = [f"detect_{network}" for network in networks]
-        for stage in (*earlier, last):
-            tiles = panels_of(run.command(stage), run.root, entry, score=score, graph=graph, params=run.params)
+        for name in networks:
+            command = run.command(f"detect_{name}")
+            tiles = panels_of(command, run.root, entry, score=score, graph=graph, params=run.params)
             # Where the RPN looks and what it proposes is shown of one network, of the others what they detect.
-            journey.append((_DETECTED[stage], tiles if stage == last else tiles[-2:]))
+            about = present_family().networks[name].about
+            journey.append((about, tiles if name == networks[-1] else tiles[-2:]))
         yield journey
 
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.families.present import present_family
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from pipeline.run_times import RunTime, read_runs
 from pipeline.views.command import StageCommand
-
-NETWORKS = {"step2": "step 2 (unshared)", "step4": "step 4 (shared)", "joint": "joint"}
-"""Each network that is evaluated, by the end of its stages' names."""
 
 
 @dataclass(frozen=True)
@@ -60,5 +58,6 @@ class Run:
         return StageCommand.parse(self.graph.nodes[stage].command)
 
     def networks(self) -> dict[str, str]:
-        """Those of `NETWORKS` that have been evaluated."""
-        return {name: title for name, title in NETWORKS.items() if self.has(f"evaluate_{name}")}
+        """The titles of the networks that have been evaluated, by name."""
+        networks = present_family().networks
+        return {name: network.title for name, network in networks.items() if self.has(f"evaluate_{name}")}

@@ -5,18 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from pipeline.errors import InputError
+from pipeline.families.present import present_family
 from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
 from pipeline.views import charts
 from pipeline.views.csv_columns import read_numbers
 
-_STAGES = {
-    "train_rpn_step1": "Step 1: the RPN, with a trunk of its own",
-    "train_head_step2": "Step 2: the RoI head, with a trunk of its own",
-    "train_rpn_step3": "Step 3: the RPN again, on step 2's maps",
-    "train_head_step4": "Step 4: the RoI head again, on the same maps",
-    "finetune_joint": "Joint: trunk, RPN and head together",
-}
 _NAMES = {
     "rpn_objectness": "objectness (object or not, of anchors)",
     "rpn_box": "anchor deltas",
@@ -33,7 +27,7 @@ _LEAD = (
 def training_section(run: Run) -> PageSection:
     """A chart a stage that has run."""
     figures: list[Part] = []
-    for stage, title in _STAGES.items():
+    for stage, title in present_family().training.items():
         if not run.has(stage):
             figures.append(Text(f"{title}: not trained yet; dvc repro {stage}", missing=True))
             continue

@@ -7,13 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import InputError
+from pipeline.families.present import present_family
 from pipeline.views.json_files import read_metrics
 
-_NETWORKS = {
-    "evaluate_step2": "step 2 (unshared)",
-    "evaluate_step4": "step 4 (shared)",
-    "evaluate_joint": "joint",
-}
 _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP", "AP75": "AP75", "AR100": "AR100"}
 
 
@@ -24,10 +20,11 @@ def results_frame(data: Path) -> pd.DataFrame:
         InputError: nothing has been evaluated yet.
     """
     rows = {}
-    for folder, label in _NETWORKS.items():
-        if (Path(data) / folder / "metrics.json").is_file():
-            metrics = read_metrics(Path(data) / folder)
-            rows[label] = {title: metrics[key] for key, title in _COLUMNS.items()}
+    for name, network in present_family().networks.items():
+        folder = Path(data) / f"evaluate_{name}"
+        if (folder / "metrics.json").is_file():
+            metrics = read_metrics(folder)
+            rows[network.title] = {title: metrics[key] for key, title in _COLUMNS.items()}
     if not rows:
         raise InputError(f"{data}: nothing evaluated yet; run make repro")
     return pd.DataFrame.from_dict(rows, orient="index")

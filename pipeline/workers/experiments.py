@@ -14,13 +14,13 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.families.present import present_family
 from pipeline.orchestrate.graph import CODE_STAGE, LockFile, opened
 from pipeline.workers.clone import lock_text
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.stored_files import read_file
 
-NETWORKS = ("step2", "step4", "joint")
 Figures = dict[str, dict[str, float]]
 _FIGURES = Path(".dvc/tmp/frcnn-sweep.json")
 _NOBODY = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -69,7 +69,7 @@ def kept_figures(root: Path) -> dict[str, Figures]:
 
 def _figures_of(repo: Repo, lock: Mapping[str, LockEntry]) -> Figures:
     found: Figures = {}
-    for network in NETWORKS:
+    for network in present_family().networks:
         digests = written_by(lock[f"evaluate_{network}"])
         metrics = json.loads(read_file(repo, digests[f"data/evaluate_{network}/metrics.json"]))
         found[network] = {name: value for name, value in metrics.items() if isinstance(value, int | float)}

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import InputError
+from pipeline.families.present import present_family
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
 from pipeline.params.file import load_params
 from pipeline.yaml_files import read_yaml
@@ -35,8 +36,15 @@ class Sweep(BaseModel):
     experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")], _Changes] | None = None
     ablations: list[str] | None = None
     choose: Literal["val", "none"] = "val"
-    network: Literal["step2", "step4", "joint"] = "step4"
+    network: str = Field(default_factory=lambda: present_family().judged)
     figure: str = "mAP50"
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, name: str) -> str:
+        if name not in present_family().networks:
+            raise ValueError(f"there is no such network; there are {', '.join(present_family().networks)}")
+        return name
 
     @model_validator(mode="after")
     def _one_source(self) -> Sweep:

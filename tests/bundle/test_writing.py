@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from pipeline.artifacts.weights import load_part
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
-from pipeline.bundle.writing import NETWORKS, write_bundle
+from pipeline.bundle.writing import write_bundle
 from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.family import FASTER_RCNN
 from pipeline.pretrained import load_detector
 from tests.conftest import TINY, Project
 
@@ -32,7 +33,7 @@ def test_the_joint_bundle_holds_the_weights_that_its_stage_wrote_byte_for_byte(
 
 def test_the_step4_bundle_is_put_together_from_three_stages(tiny_run: Project, tmp_path: Path) -> None:
     write_bundle(tiny_run.root, "step4", tmp_path / "step4")
-    for part, stage in zip(("trunk", "rpn", "head"), NETWORKS["step4"], strict=True):
+    for part, stage in FASTER_RCNN.networks["step4"].parts.items():
         expected = load_part(tiny_run.data / stage, part)
         found = load_part(tmp_path / "step4", part)
         assert found.keys() == expected.keys()

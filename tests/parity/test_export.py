@@ -21,11 +21,11 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.roi_head import load_head
 from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.bundle.writing import NETWORKS
 from pipeline.detector import backbone
 from pipeline.detector.vgg import VGGTrunk
 from pipeline.errors import InputError
 from pipeline.export.files import export_bundle, load_exported
+from pipeline.families.faster_rcnn.family import FASTER_RCNN
 from pipeline.geometry.backbones import VGGShape
 from pipeline.params.reading import Params
 from tests.conftest import ROOT, TINY, Project
@@ -67,7 +67,8 @@ def tiny_export(request: pytest.FixtureRequest, tiny_run: Project, tmp_path_fact
 
 
 def test_a_trained_network_detects_the_same_when_exported(tiny_run: Project, tiny_export: Path) -> None:
-    params, folders = params_of(TINY), [tiny_run.data / stage for stage in NETWORKS[tiny_export.stem]]
+    trained_by = FASTER_RCNN.networks[tiny_export.stem].parts
+    params, folders = params_of(TINY), [tiny_run.data / trained_by[part] for part in ("trunk", "rpn", "head")]
     trunk = load_trunk(folders[0], params.backbone)
     rpn = load_rpn(folders[1], trunk.layout, params.anchors, params.rpn)
     network = ours((trunk, rpn, load_head(folders[2], trunk.layout, params.roi_head)), params)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.family import FASTER_RCNN
 from pipeline.workers import sweep
-from pipeline.workers.experiments import NETWORKS
 from tests.conftest import ROOT
 
 RATES = "name: r\ngrid: {train_head_step4.lr: [0.001, 0.002, 0.003]}\n"
@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         runs.append(dict(experiments))
         failing = (root / "failing").read_text().split() if (root / "failing").exists() else []
         figures = {
-            name: {network: {"mAP50": OF_VAL.get(name, 0.4), "images": 8.0} for network in NETWORKS}
+            name: {network: {"mAP50": OF_VAL.get(name, 0.4), "images": 8.0} for network in FASTER_RCNN.networks}
             for name in experiments
             if name not in failing
         }

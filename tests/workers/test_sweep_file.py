@@ -53,6 +53,7 @@ def test_ablations_are_the_papers_and_equal_ones_are_tried_once(tmp_path: Path) 
         ("name: a\ngrid: {lr: [1]}", "grid.lr"),
         ("name: a/b\nablations: []", "name: "),
         ("name: a\nablations: []\nchose: val", "chose: "),
+        ("name: a\nablations: []\nnetwork: step3", "network: "),
         ("name: [", "not valid YAML"),
         ("3", "valid dictionary"),
     ],

@@ -1,0 +1,1 @@
+"""Families of detectors: what one needs beyond what all share."""

@@ -1,0 +1,45 @@
+"""What a family of detectors declares. Shared rooms read it, and name no family, network or training stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the graph that is evaluated: stage detect_NAME runs it, stage evaluate_NAME judges what it found.
+
+    Attributes:
+        title: in tables.
+        about: how it came to be, a sentence.
+        parts: each part of its weights, to the stage that trained it. Empty where it is not one network but several
+            side by side, which no bundle can hold.
+    """
+
+    title: str
+    about: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of detectors.
+
+    Attributes:
+        name: as in file names. title: as people write it.
+        networks: by name, in the order of the training.
+        judged: the network whose figures decide unless another is named.
+        training: each stage that trains, to what it trains, in the order of the training.
+    """
+
+    name: str
+    title: str
+    networks: Mapping[str, Network]
+    judged: str
+    training: Mapping[str, str]
+
+    @property
+    def bundled(self) -> tuple[str, ...]:
+        """The networks that a bundle can hold."""
+        return tuple(name for name, network in self.networks.items() if network.parts)
