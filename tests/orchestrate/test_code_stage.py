@@ -68,18 +68,16 @@ def test_single_item_skips_a_stage_whose_code_has_changed_unless_frcnn_runs_it(
     lock_code(project.root)  # which has nothing left to do
 
 
-@pytest.mark.parametrize("option", ["-s", "-fs", "-sf", "--single-item", "--single"])
-@pytest.mark.parametrize("other", ["-f", "--force", "--pipeline", "resize"])
-def test_frcnn_knows_that_option_in_all_its_spellings(
-    project: Project, option: str, other: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frcnn_knows_that_option_in_all_its_spellings(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     locked: list[Path] = []
     monkeypatch.setattr(repro, "lock_code", locked.append)
     monkeypatch.setattr("os.execve", lambda *_: None)
-    repro.run_repro(project.root, [other, "dataset"])
+    for other in ("-f", "--force", "--pipeline", "resize"):
+        repro.run_repro(project.root, [other, "dataset"])
     assert not locked
-    repro.run_repro(project.root, [other, option, "dataset"])
-    assert locked == [project.root]
+    for option in ("-s", "-fs", "-sf", "--single-item", "--single"):
+        repro.run_repro(project.root, [option, "dataset"])
+        assert locked.pop() == project.root
 
 
 def test_a_new_parameter_of_the_evaluation_with_its_model_reruns_the_evaluations(
@@ -91,6 +89,7 @@ def test_a_new_parameter_of_the_evaluation_with_its_model_reruns_the_evaluations
     assert project.repro(programs=stand_in(tmp_path / "bin", tiny_run)) == evaluations
 
 
+@pytest.mark.long
 def test_another_clone_with_the_same_cache_takes_all_from_it(tiny_run: Project, tmp_path: Path) -> None:
     cache = Path(shutil.copytree(tiny_run.root / ".dvc/cache", tmp_path / "cache"))
     clone = new_project(tmp_path / "clone", TINY)
@@ -109,15 +108,15 @@ def test_a_typo_ends_a_run_before_anything_else(project: Project) -> None:
     assert re.fullmatch(r"code: error: \S*params\.yaml: unknown parameter finetune_joint\.iterationz; .*", line)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_stage_code_checks_every_section(tmp_path: Path, section: str) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params[section]["no_such_key"] = 1
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    ended = run_command(tmp_path, "stages.code", "--out", "data/code")
-    assert ended.returncode == 1
-    assert re.fullmatch(rf"code: error: params\.yaml: unknown parameter {section}\.no_such_key; .*\n", ended.stderr)
-    assert not (tmp_path / "data/code").exists()
+def test_stage_code_checks_every_section(tmp_path: Path) -> None:
+    for section in SECTIONS:
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        params[section]["no_such_key"] = 1
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        ended = run_command(tmp_path, "stages.code", "--out", "data/code")
+        assert ended.returncode == 1
+        assert re.fullmatch(rf"code: error: params\.yaml: unknown parameter {section}\.no_such_key; .*\n", ended.stderr)
+        assert not (tmp_path / "data/code").exists()
 
 
 @pytest.fixture

@@ -199,6 +199,7 @@ def test_a_project_that_never_ran_lists_all(tmp_path: Path) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_files_added_to_dvc_are_no_stages_that_have_not_run(project: Project) -> None:
     (project.root / "notes.txt").write_text("notes")
     result = project.run("dvc", "add", "--quiet", "notes.txt")

@@ -54,6 +54,7 @@ def test_three_workers_leave_the_lock_of_a_single_machine(
         made.coordinate("flow", "--on-workers")
         lock = made.coordinator.lock()
         assert lock == tiny_run.lock()
+        del lock["code"]  # which the coordinator ran
         ran = [ran_in(worker) for worker in workers]
         assert set.union(*ran) == set(lock) and sum(map(len, ran)) == len(lock)
         # A worker that ran a stage whose input another had written has taken that one's result.
