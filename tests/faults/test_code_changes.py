@@ -51,6 +51,7 @@ def run(project: Project, stage: str, **options: str) -> Ended:
 
 
 def edit(project: Project, module: str, text: str = "A = 1\n") -> None:
+    assert (project.root / module).is_file()
     with (project.root / module).open("a") as file:
         file.write(text)
 
@@ -64,7 +65,7 @@ def lock_anew(project: Project) -> None:
     """What stage `code` does."""
     for name, lock in stage_locks(root=project.root).items():
         path = project.data / f"code/{name}.json"
-        path.unlink()  # a link into the cache
+        path.unlink()
         path.write_text(lock.text())
 
 

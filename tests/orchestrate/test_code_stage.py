@@ -39,6 +39,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def append(project: Project, module: str, text: str) -> None:
+    assert (project.root / module).is_file()
     with (project.root / module).open("a") as file:
         file.write(text)
 
@@ -177,7 +178,7 @@ def test_locks_that_are_gone_or_damaged_are_made_again(
     path = project.root / damage
     if damage == "torn":
         lock = project.data / "code/dataset.json"
-        lock.unlink()  # a link into the cache
+        lock.unlink()
         lock.write_text('{"module": "stages.dat')
     elif path.is_dir():
         shutil.rmtree(path)
