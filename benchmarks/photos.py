@@ -27,8 +27,8 @@ from pipeline.building.rpn import initial_rpn
 from pipeline.building.trunk import load_trunk
 from pipeline.params.reading import Params
 from pipeline.presets.apply import preset_params
-from pipeline.seeding import torch_generator
 from pipeline.stage import Stage
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.run import entries_of
 from stages.anchor_targets import anchor_targets
 from stages.backbone import backbone

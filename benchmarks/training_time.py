@@ -39,8 +39,8 @@ from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import ImageViews, MapViews, ViewSource
 from pipeline.launcher import launch
 from pipeline.params.schedule import Schedule
-from pipeline.seeding import torch_generator
 from pipeline.stopping import end_with_parent
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
 from pipeline.training.batches import BatchLoader
 from pipeline.training.gt_source import GtSource

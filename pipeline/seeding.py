@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def derive_seed(run_seed: int, *key: str | int) -> int:
@@ -28,10 +24,3 @@ def derive_seed(run_seed: int, *key: str | int) -> int:
 def numpy_generator(run_seed: int, *key: str | int) -> np.random.Generator:
     """A NumPy generator seeded by `derive_seed`."""
     return np.random.default_rng(derive_seed(run_seed, *key))
-
-
-def torch_generator(run_seed: int, *key: str | int, device: str = "cpu") -> torch.Generator:
-    """A torch generator on `device` seeded by `derive_seed`."""
-    import torch
-
-    return torch.Generator(device=device).manual_seed(derive_seed(run_seed, *key))

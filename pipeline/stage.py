@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.errors import InputError
-from pipeline.own_code import MEMO, StageCode
+from pipeline.own_code import MEMO, running_code
 from pipeline.params.reading import Params, read_sections
 from pipeline.params.section import Section
 from pipeline.run_key import run_key
@@ -104,7 +104,7 @@ def run_stage(
     name = arguments.stage or arguments.out.name
     process = StageProcess(name, arguments.out)
     with process.until_end():
-        code = StageCode(arguments.code, process.notes / MEMO)
+        code = running_code(arguments.code, process.notes / MEMO)
         params = read_sections(arguments.params_file, sections, arguments.params.split(","))
         if hasattr(params.sections().get(name), "images_per_iteration"):
             process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"

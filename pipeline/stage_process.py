@@ -13,11 +13,11 @@ from typing import NoReturn
 from pipeline.code_locks.lock import CodeError
 from pipeline.data_folder import check_data_folder
 from pipeline.errors import InputError, is_disk_full, is_out_of_memory
+from pipeline.own_code import CODE_STAGE
 from pipeline.stopping import Stopped, end_with_parent, handle_signals, ignore_signals
 from pipeline.yaml_files import read_yaml
 
 _RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
-_FIRST = "code"  # it locks the code of the others
 _RANKS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's and MPI's
 
 
@@ -80,7 +80,7 @@ class StageProcess:
     def stages(self) -> list[str]:
         """The names of dvc.yaml but `code`; none where there is no such file."""
         try:
-            return [name for name in read_yaml(self.root / "dvc.yaml")["stages"] if name != _FIRST]
+            return [name for name in read_yaml(self.root / "dvc.yaml")["stages"] if name != CODE_STAGE]
         except (OSError, KeyError, TypeError, InputError):
             return []
 

@@ -6,8 +6,10 @@ activated, hands over to the environment's own.
 
 import os
 import sys
+import time
 from importlib.util import find_spec
 
+STARTED = time.time()  # before anything of the project is imported, see pipeline.code_locks.running
 _HANDED_OVER = "FRCNN_HANDED_OVER"
 
 

@@ -17,8 +17,8 @@ from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.initial import InitParams
 from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
-from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.pretrain import pretrain_trunk
 from pipeline.training.resumable import resumable
 

@@ -8,12 +8,13 @@ params.yaml: what is wrong anywhere in it is reported before anything trains.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.errors import InputError
-from pipeline.own_code import MEMO, stage_locks
+from pipeline.own_code import CODE_STAGE, MEMO, stage_locks
 from pipeline.stage_process import StageProcess
 from pipeline.yaml_files import read_yaml
 
@@ -21,7 +22,7 @@ from pipeline.yaml_files import read_yaml
 def code(out: Path, params_file: Path, memo: Path) -> None:
     """Check params.yaml and write a lock per stage module; locks of modules that are gone are removed."""
     locks = stage_locks(memo)
-    # Not before: a module that is no Python is named by then, and this one imports a part of them.
+    # Not before: a module that is not valid Python is named by then, and this one imports a part of them.
     from pipeline.params.file import load_params
 
     load_params(params_file)
@@ -41,14 +42,19 @@ def _check_graph(file: Path, out: Path, modules: Iterable[str]) -> None:
     """
     if not file.exists():
         return
-    stages, locks = read_yaml(file)["stages"], {(out / f"{name}.json").as_posix(): name for name in modules}
-    listed = set(stages.get("code", {}).get("outs") or ())
-    for lock in sorted(listed - locks.keys()):
+    stages, locks = read_yaml(file).get("stages") or {}, {(out / f"{name}.json").as_posix() for name in modules}
+    listed = set(map(_path, stages.get(CODE_STAGE, {}).get("outs") or ()))
+    for lock in sorted(listed - locks):
         module = f"stages/{Path(lock).stem}.py"
         raise InputError(f"{file}: stage code lists {lock}, and there is no {module}; restore it, or remove the line")
     for name, stage in stages.items():
-        for lock in sorted((locks.keys() & set(stage.get("deps") or ())) - listed):
+        for lock in sorted((locks & set(map(_path, stage.get("deps") or ()))) - listed):
             raise InputError(f"{file}: stage {name} depends on {lock}; list it as an output of stage code too")
+
+
+def _path(item: str | Mapping[str, Any]) -> str:
+    """The path of an output or a dependency, which may have settings of DVC's."""
+    return item if isinstance(item, str) else next(iter(item))
 
 
 if __name__ == "__main__":
@@ -56,6 +62,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True, help="folder to write a lock per stage module into")
     parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    process = StageProcess("code", arguments.out)
+    process = StageProcess(CODE_STAGE, arguments.out)
     with process.until_end():
         code(arguments.out, arguments.params_file, process.notes / MEMO)

@@ -29,8 +29,8 @@ from pipeline.params.proposals import ProposalParams
 from pipeline.params.roi_head import RoIHeadParams
 from pipeline.params.rpn import RPNParams
 from pipeline.params.solver import SolverParams
-from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
 from pipeline.training.batches import BatchLoader
 from pipeline.training.gt_source import GtSource

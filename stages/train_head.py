@@ -25,8 +25,8 @@ from pipeline.params.roi_head import RoIHeadParams
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
 from pipeline.params.train_head_step4 import HeadStep4
-from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.batches import BatchLoader
 from pipeline.training.head_step import HeadStep
 from pipeline.training.roi_sampler import RoISampler

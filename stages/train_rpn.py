@@ -27,8 +27,8 @@ from pipeline.params.rpn import RPNParams
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
 from pipeline.params.train_rpn_step3 import RPNStep3
-from pipeline.seeding import torch_generator
 from pipeline.stage import Stage, run_stage
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
 from pipeline.training.batches import BatchLoader
 from pipeline.training.rpn_entries import entries_with_gt

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.seeding import derive_seed, numpy_generator, torch_generator
+from pipeline.seeding import derive_seed, numpy_generator
+from pipeline.torch_seeding import torch_generator
 
 
 def test_seeds_are_the_same_on_every_machine_and_in_every_release() -> None:

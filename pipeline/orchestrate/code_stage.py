@@ -9,29 +9,25 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.artifacts.atomic import write_text
-from pipeline.code_locks.lock import CodeError, CodeLock, parse_lock
+from pipeline.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
 from pipeline.errors import InputError
-from pipeline.orchestrate.graph import CODE_STAGE, LockFile
+from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
-from pipeline.own_code import MEMO, stage_locks
+from pipeline.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
 from pipeline.params.file import load_params
 from pipeline.yaml_files import YamlError, read_yaml
-
-FOLDER = Path("data/code")
-"""The folder of the locks, in a project."""
 
 
 def lock_path(name: str) -> str:
     """The lock of a module of stages/, as dvc.yaml names it."""
-    return (FOLDER / f"{name}.json").as_posix()
+    return (LOCKS / f"{name}.json").as_posix()
 
 
 def current_locks(root: Path) -> dict[str, CodeLock]:
     """The locks of all modules of stages/ of a project, as its code is now, by their paths in it.
 
     Raises:
-        InputError: a module is no Python.
+        InputError: a module is not valid Python.
     """
     memo = Path(root) / ".dvc/tmp/frcnn" / MEMO
     try:
@@ -80,19 +76,31 @@ def write_locks(root: Path, expected: Mapping[str, str]) -> None:
         expected: the texts of that clone's, by path.
 
     Raises:
-        InputError: the code or the libraries of the two differ, or a module is no Python.
+        InputError: the code or the libraries of the two differ, or a module is not valid Python.
     """
-    locks = current_locks(root)
+    root = Path(root).resolve()
+    # In a process of its own: this one may have begun with the code of another commit.
+    result = subprocess.run(
+        [sys.executable, "-m", f"stages.{CODE_STAGE}", "--out", LOCKS.as_posix()],
+        cwd=root,
+        env=environment_in(root, os.environ),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if result.returncode:
+        raise InputError(f"{root}: {' '.join(result.stderr.split())[-300:]}")
     for path, text in expected.items():
-        changes = parse_lock(text, path).changes(locks[path]) if path in locks else [path]
+        try:
+            changes = parse_lock(text, path).changes(read_lock(root / path))
+        except CodeError as error:
+            raise InputError(f"{root}: {error}") from None
         if changes:
             raise InputError(
                 f"{root}: the code or the libraries here are not the coordinator's ({', '.join(changes[:3])}); run "
-                "make setup in this clone, or in the coordinator's"
+                "make setup in both clones, and remove modules that git ignores"
             )
-    (Path(root) / FOLDER).mkdir(parents=True, exist_ok=True)
-    for path, lock in locks.items():
-        write_text(Path(root) / path, lock.text())
 
 
 def _has_code_stage(root: Path) -> bool:
@@ -111,5 +119,5 @@ def _is_locked(root: Path, locks: Mapping[str, CodeLock]) -> bool:
     try:
         texts = {path: (root / path).read_text(encoding="utf-8") for path in written}
         return bool(texts) and all(text == locks[path].text() for path, text in texts.items())
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return False

@@ -14,11 +14,8 @@ from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import InputError
+from pipeline.own_code import CODE_STAGE
 from pipeline.yaml_files import YamlError, read_yaml
-
-CODE_STAGE = "code"
-"""The stage that locks the code of all others. It always runs, before all others, and is no node of a graph: what it
-writes counts as files of the project."""
 
 
 class StageMeta(BaseModel):

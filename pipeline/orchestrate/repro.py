@@ -30,16 +30,18 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     with hold_workspace(root) as lock:
         for line in filter(None, (version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)
-        if any(map(_is_single_item, arguments)):
-            lock_code(root)  # DVC would look at no other stage
+        if any(map(_leaves_out_stages, arguments)):
+            lock_code(root)  # DVC would not run stage code
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
         command = [sys.executable, "-m", "pipeline.orchestrate.quiet_dvc", "--wait-for-lock", "repro", *arguments]
         os.execve(sys.executable, command, environment_in(root, os.environ))
 
 
-def _is_single_item(argument: str) -> bool:
-    """Whether DVC takes an argument for --single-item: in full, cut short, or as one letter, alone or among others."""
-    return (argument.startswith("--si") and "--single-item".startswith(argument)) or bool(
+def _leaves_out_stages(argument: str) -> bool:
+    """Whether DVC takes an argument for --single-item, in full, cut short, or as one letter, alone or among others, or
+    for --downstream."""
+    in_full = ("--single-item", "--downstream")
+    return any(len(argument) > 3 and option.startswith(argument) for option in in_full) or bool(
         re.fullmatch("-[a-zA-Z]*s[a-zA-Z]*", argument)
     )

@@ -15,11 +15,12 @@ import psutil
 from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 
-from pipeline.code_locks.lock import CodeError, CodeLock, SourceTree, read_lock
+from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
+from pipeline.code_locks.tree import SourceTree
 from pipeline.errors import InputError
-from pipeline.orchestrate.code_stage import FOLDER, current_locks, md5_of
+from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
-from pipeline.own_code import MEMO, own_code
+from pipeline.own_code import LOCKS, MEMO, own_code
 from pipeline.params.file import load_params
 from pipeline.words import count_text
 
@@ -83,7 +84,7 @@ class _Changes:
         for dep in self._stages[name].deps:
             path = self._relative(dep)
             lock = self._locks.get(path)
-            if not _has_run(self._stages[name]) or not path.startswith(f"{FOLDER.as_posix()}/"):
+            if not _has_run(self._stages[name]) or not path.startswith(f"{LOCKS.as_posix()}/"):
                 continue
             if lock is None:
                 changes.append(f"no stages/{Path(path).stem}.py")
@@ -106,7 +107,7 @@ class _Changes:
         reasons = [f"params: {_some(keys)}" for dep in params if (keys := list(_changed_keys(dep)))]
         for dep in deps:
             path, written = self._relative(dep), self._written.get(dep.fs_path)
-            if path.startswith(f"{FOLDER.as_posix()}/"):
+            if path.startswith(f"{LOCKS.as_posix()}/"):
                 continue
             if written is None:
                 reasons += [f"{path} {_STATES.get(state, state)}" for state in dep.status().values()]

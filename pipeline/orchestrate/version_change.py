@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.orchestrate.code_stage import current_locks, md5_of
-from pipeline.orchestrate.graph import CODE_STAGE
+from pipeline.own_code import CODE_STAGE
 from pipeline.run_times import read_runs
 from pipeline.version import UNKNOWN, current_version
 from pipeline.words import count_text

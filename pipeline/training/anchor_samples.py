@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detector.sampling import sample_fg_bg
-from pipeline.seeding import torch_generator
+from pipeline.torch_seeding import torch_generator
 
 if TYPE_CHECKING:
     from pipeline.artifacts.anchor_targets import AnchorTargets

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import InputError
-from pipeline.seeding import torch_generator
 from pipeline.stopping import stop_if_requested, stop_requested
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.packing import pack, unpack
 

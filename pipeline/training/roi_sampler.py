@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipeline.detector.sampling import sample_fg_bg
-from pipeline.seeding import torch_generator
+from pipeline.torch_seeding import torch_generator
 from pipeline.training.roi_samples import DrawnRoIs, RoISample, put_rois_together
 
 if TYPE_CHECKING:

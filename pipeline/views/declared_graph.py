@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.own_code import CODE_STAGE
 from pipeline.views.command import StageCommand
 from pipeline.yaml_files import YamlError, read_yaml
 
@@ -34,7 +35,7 @@ def read_declared_graph(root: Path) -> DeclaredGraph:
     try:
         stages = read_yaml(path)["stages"]
         written = {str(name): (str(stage["cmd"]), str(stage.get("desc", ""))) for name, stage in stages.items()}
-        written.pop("code", None)
+        written.pop(CODE_STAGE, None)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the project's folder") from error
     except (OSError, YamlError, KeyError, TypeError, AttributeError) as error:

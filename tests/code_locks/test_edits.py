@@ -145,7 +145,7 @@ OUTSIDE = (
     *("pipeline/cli.py", "pipeline/version.py", "pipeline/surroundings.py", "pipeline/own_code.py"),
     *("pipeline/code_locks/*.py", "pipeline/orchestrate/*.py", "pipeline/workers/*.py", "pipeline/report/*.py"),
     *("pipeline/views/**/*.py", "pipeline/bundle/*.py", "pipeline/export/*.py", "pipeline/preflight/*.py"),
-    *("pipeline/presets/*.py", "pipeline/params/file.py", "pipeline/exchange/commands.py"),
+    *("pipeline/families/**/*.py", "pipeline/presets/*.py", "pipeline/params/file.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.code_locks import lock as lock_module
-from pipeline.code_locks.lock import NOT_INSTALLED, CodeError, CodeLock, SourceTree, parse_lock, read_lock
+from pipeline.code_locks import memo as memo_module
+from pipeline.code_locks.lock import NOT_INSTALLED, CodeError, CodeLock, parse_lock, read_lock
+from pipeline.code_locks.tree import SourceTree
 
 
 def tree_of(
@@ -159,15 +160,15 @@ def test_the_lock_changes_when_a_module_that_was_missing_appears(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"x = 1\ny = (2\n", "a/one.py:2: '(' was never closed; mend it"),
+        (b"x = 1\ny = (2\n", "a/one.py:2: '(' was never closed; fix it"),
         (b"def f():\npass\n", "a/one.py:2: expected an indented block"),
-        (b"x = 1\n\n  y = 2\n", "a/one.py:3: unexpected indent; mend it"),
+        (b"x = 1\n\n  y = 2\n", "a/one.py:3: unexpected indent; fix it"),
         (b"x = 'caf\xe9'\n", "a/one.py:1: (unicode error) 'utf-8' codec"),
-        (b"# coding: klingon\n", "a/one.py: unknown encoding: klingon; mend it"),
-        (b"x\0 = 1\n", "a/one.py: source code string cannot contain null bytes; mend it"),
+        (b"# coding: klingon\n", "a/one.py: unknown encoding: klingon; fix it"),
+        (b"x\0 = 1\n", "a/one.py: source code string cannot contain null bytes; fix it"),
         (b"x = 1" + b"0" * 5000, "a/one.py:1: Exceeds the limit"),
-        (b"x = " + b"-" * 100_000 + b"1", "a/one.py: is nested too deeply for Python to parse; mend it"),
-        (b"x = " + b"+".join([b"a"] * 30_000), "a/one.py: is nested too deeply for Python to parse; mend it"),
+        (b"x = " + b"-" * 100_000 + b"1", "a/one.py: is nested too deeply for Python to parse; fix it"),
+        (b"x = " + b"+".join([b"a"] * 30_000), "a/one.py: is nested too deeply for Python to parse; fix it"),
     ],
 )
 def test_what_is_no_python_is_told_in_one_line(tmp_path: Path, content: bytes, line: str) -> None:
@@ -216,7 +217,7 @@ def test_equal_locks_have_equal_texts_and_texts_are_read_back() -> None:
 def test_what_is_no_lock_is_told_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "lock.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(CodeError, match=f"^{path}: is no code lock$"):
+    with pytest.raises(CodeError, match=f"^{path}: is not a code lock$"):
         read_lock(path)
 
 
@@ -348,13 +349,13 @@ def test_an_edit_of_what_is_left_out_is_no_matter_even_halfway(tmp_path: Path) -
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the modules that have been parsed."""
     names: list[str] = []
-    read = lock_module.read_source
+    read = memo_module.read_source
 
-    def count(content: bytes, name: str, *, is_package: bool) -> lock_module.ModuleSource:
+    def count(content: bytes, name: str, *, is_package: bool) -> memo_module.ModuleSource:
         names.append(name)
         return read(content, name, is_package=is_package)
 
-    monkeypatch.setattr(lock_module, "read_source", count)
+    monkeypatch.setattr(memo_module, "read_source", count)
     return names
 
 
@@ -431,7 +432,7 @@ def test_the_memo_of_other_code_is_not_believed(tmp_path: Path, monkeypatch: pyt
         source[0] = "0" * 16
     memo.write_text(json.dumps(content))
     assert set(lock_with(memo, tmp_path).modules.values()) == {"0" * 16}  # as it is believed
-    monkeypatch.setattr(lock_module, "_own_hash", lambda: "another")
+    monkeypatch.setattr(memo_module, "_own_hash", lambda: "another")
     assert lock_with(memo, tmp_path) == first
 
 

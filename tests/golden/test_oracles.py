@@ -18,7 +18,8 @@ from pipeline.detector.roi_head import RoIHead
 from pipeline.detector.rpn import RPNHead
 from pipeline.detector.sampling import sample_fg_bg
 from pipeline.detector.trunk import Trunk
-from pipeline.seeding import numpy_generator, torch_generator
+from pipeline.seeding import numpy_generator
+from pipeline.torch_seeding import torch_generator
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("figures published with notes, notebooks and reference codes")

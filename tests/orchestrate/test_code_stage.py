@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -136,7 +137,7 @@ def test_a_module_that_is_no_python_takes_one_line_though_stage_code_imports_it(
     path.write_text(f"{path.read_text()}def def\n")
     result = Project(sources).run(sys.executable, "-m", "stages.code", "--out", "data/code")
     assert result.returncode == 1
-    assert re.fullmatch(rf"code: error: {module}:\d+: invalid syntax; mend it\n", result.stderr)
+    assert re.fullmatch(rf"code: error: {module}:\d+: invalid syntax; fix it\n", result.stderr)
     status = Project(sources).run(sys.executable, "-m", "pipeline.cli", "status")
     assert status.returncode == 1 and status.stderr.count("\n") == 1
 
@@ -199,9 +200,9 @@ def test_locks_that_are_gone_or_damaged_are_made_again(
     ("file", "more", "line"),
     [
         ("params.yaml", "\nsolvr: {}\n", r".*params\.yaml: unknown .*solvr.*"),
-        (READER, "def def\n", rf"{READER}:\d+: invalid syntax; mend it"),
-        ("pipeline/detector/rpn.py", "\0\n", r"pipeline/detector/rpn\.py:?.*null bytes.*; mend it"),
-        ("pipeline/detector/rpn.py", "(" * 5000, r"pipeline/detector/rpn\.py:\d+: .*; mend it"),
+        (READER, "def def\n", rf"{READER}:\d+: invalid syntax; fix it"),
+        ("pipeline/detector/rpn.py", "\0\n", r"pipeline/detector/rpn\.py:?.*null bytes.*; fix it"),
+        ("pipeline/detector/rpn.py", "(" * 5000, r"pipeline/detector/rpn\.py:\d+: .*; fix it"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_starts_nothing(
@@ -225,7 +226,7 @@ def test_notes_that_cannot_be_written_cost_time_alone(project: Project) -> None:
 
 
 def test_a_worker_writes_its_locks_without_dvc_where_its_code_is_the_coordinators(
-    project: Project, tiny_run: Project, no_process: None
+    project: Project, tiny_run: Project
 ) -> None:
     locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
     shutil.rmtree(project.data / "code")
@@ -234,16 +235,14 @@ def test_a_worker_writes_its_locks_without_dvc_where_its_code_is_the_coordinator
     assert {path: (project.root / path).read_text() for path in locks} == locks
 
 
-def test_a_worker_refuses_other_code_and_other_libraries(
-    project: Project, tiny_run: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_refuses_other_code_and_other_libraries(project: Project, tiny_run: Project) -> None:
     locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
     needed = {"data/code/dataset.json": locks["data/code/dataset.json"]}
     shutil.rmtree(project.data / "code")
-    with monkeypatch.context() as other:
-        other.setattr("pipeline.code_locks.lock.version", lambda name: "99.1")
-        with pytest.raises(InputError, match=r"\(cv2 \S+ to 99\.1, numpy \S+ to 99\.1.*\); run make setup") as caught:
-            write_locks(project.root, needed)
+    other = json.loads(needed["data/code/dataset.json"])
+    other["libraries"] |= {"cv2": "99.1", "numpy": "99.2"}
+    with pytest.raises(InputError, match=r"\(cv2 99\.1 to \S+, numpy 99\.2 to \S+\); run make setup") as caught:
+        write_locks(project.root, {"data/code/dataset.json": json.dumps(other)})
     assert "\n" not in str(caught.value)
     append(project, "pipeline/detector/rpn.py", "A = 1\n")
     write_locks(project.root, needed)  # which does not depend on it

@@ -160,8 +160,8 @@ def test_what_is_no_longer_in_the_cache_is_named(project: Project) -> None:
 
 
 def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.code_locks.lock.version", lambda name: "99.1")
-    assert re.fullmatch(r"code: cv2 \S+ to 99\.1 and numpy \S+ to 99\.1", told(project)["resize"])
+    monkeypatch.setattr("pipeline.code_locks.tree.version", lambda name: "99.1")
+    assert re.fullmatch(r"code: cv2 \S+ to 99\.1, numpy \S+ to 99\.1 and pyarrow \S+ to 99\.1", told(project)["resize"])
 
 
 def test_a_module_of_stages_that_is_gone_is_named(project: Project) -> None:
@@ -231,7 +231,7 @@ def test_it_says_what_runs_just_now_and_waits_for_nothing(project: Project) -> N
             "pipeline/detector/rpn.py",
             "\nclass ",
             "\nclass class ",
-            r"pipeline/detector/rpn.py:\d+: invalid syntax; mend it",
+            r"pipeline/detector/rpn.py:\d+: invalid syntax; fix it",
         ),
         ("dvc.yaml", "stages:", "stages: [", "dvc cannot read the graph: "),
         ("dvc.lock", "stages:", "stages: [", "dvc cannot read the graph: "),

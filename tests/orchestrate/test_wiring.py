@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.code_locks.lock import SourceTree
+from pipeline.code_locks.tree import SourceTree
 from pipeline.params.file import SECTIONS
 from pipeline.params.section import Section
 from tests.conftest import ROOT

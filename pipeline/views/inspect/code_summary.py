@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
 from pipeline.errors import InputError
+from pipeline.own_code import LOCKS
 from pipeline.words import count_text
-
-FOLDER = Path("data/code")
 
 
 def code_lines(root: Path, name: str) -> list[str] | None:
@@ -17,10 +16,10 @@ def code_lines(root: Path, name: str) -> list[str] | None:
     Raises:
         InputError: there is no such lock, or it is damaged.
     """
-    folder, path = Path(root) / FOLDER, Path(name)
-    if name == FOLDER.name or path.resolve() == folder.resolve():
+    folder, path = Path(root) / LOCKS, Path(name)
+    if name == LOCKS.name or path.resolve() == folder.resolve():
         if not folder.is_dir():
-            raise InputError(f"{FOLDER}: not there yet; dvc repro {FOLDER.name}")
+            raise InputError(f"{LOCKS}: not there yet; dvc repro {LOCKS.name}")
         return ["code locks, one per module of stages/", ""] + [_line(file) for file in sorted(folder.glob("*.json"))]
     if path.resolve().parent != folder.resolve():
         return None
