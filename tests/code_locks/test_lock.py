@@ -212,7 +212,15 @@ def test_equal_locks_have_equal_texts_and_texts_are_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"module": "a", "libraries": 1, "modules": {}}', "[" * 100_000, "\xff"]
+    "text",
+    [
+        *("", "{", "[]", "3", "{}", "[" * 100_000, "\xff"),
+        '{"module": "a", "libraries": 1, "modules": {}}',
+        '{"module": "a", "libraries": [["torch", "1"]], "modules": {}}',
+        '{"module": "a", "libraries": {"torch": 1}, "modules": {}}',
+        '{"module": "a", "libraries": {}, "modules": {"a.py": null}}',
+        '{"module": 1, "libraries": {}, "modules": {}}',
+    ],
 )
 def test_what_is_no_lock_is_told_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "lock.json"
@@ -343,6 +351,7 @@ def test_an_edit_of_what_is_left_out_is_no_matter_even_halfway(tmp_path: Path) -
     (tmp_path / "a/shown.py").write_text("def (")
     assert tree.lock("a.start") == lock
     assert tree.unlocked(lock, ["a.start", "a.shown"]) == []
+    assert tree.unlocked(lock, ["a.start", "a.shown", "a.beside"]) == ["a/beside.py"]
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_frcnn_knows_that_option_in_all_its_spellings(project: Project, monkeypa
     for other in ("-f", "--force", "--pipeline", "resize"):
         repro.run_repro(project.root, [other, "dataset"])
     assert not locked
-    for option in ("-s", "-fs", "-sf", "--single-item", "--single"):
+    for option in ("-s", "-fs", "-sf", "--single-item", "--single", "--downstream", "--down"):
         repro.run_repro(project.root, [option, "dataset"])
         assert locked.pop() == project.root
 
@@ -167,20 +167,35 @@ def test_stage_code_names_locks_that_the_graph_lacks_or_has_too_many(
     assert (ended.returncode, ended.stderr) == (1, f"code: error: dvc.yaml: {line}\n")
 
 
+def test_the_graph_may_give_outputs_settings_and_have_no_stages(sources: Path) -> None:
+    text = (sources / "dvc.yaml").read_text()
+    first = "      - data/code/backbone.json\n"
+    (sources / "dvc.yaml").write_text(text.replace(first, "      - data/code/backbone.json: {cache: false}\n", 1))
+    for _ in range(2):
+        assert run_command(sources, "stages.code", "--out", "data/code").returncode == 0
+        (sources / "dvc.yaml").write_text("plots: []\n")
+
+
+def test_files_of_editors_among_the_stages_are_no_stages(sources: Path) -> None:
+    (sources / "stages/.#resize.py").symlink_to("someone@somewhere.1234")
+    (sources / "stages/resize copy.py").write_text("def (")
+    assert run_command(sources, "stages.code", "--out", "data/code").returncode == 0
+
+
 def test_where_all_is_locked_no_process_is_started(project: Project, no_process: None) -> None:
     append(project, READER, "# A comment.\n")
     lock_code(project.root)
 
 
-@pytest.mark.parametrize("damage", ["data/code", "data/code/dataset.json", "torn", "dvc.lock"])
+@pytest.mark.parametrize("damage", ["data/code", "data/code/dataset.json", "torn", "no text", "dvc.lock"])
 def test_locks_that_are_gone_or_damaged_are_made_again(
     project: Project, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = project.root / damage
-    if damage == "torn":
+    if damage in ("torn", "no text"):
         lock = project.data / "code/dataset.json"
         lock.unlink()
-        lock.write_text('{"module": "stages.dat')
+        lock.write_bytes(b'{"module": "stages.dat' if damage == "torn" else b"\xff\xfe")
     elif path.is_dir():
         shutil.rmtree(path)
     else:
