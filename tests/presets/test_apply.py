@@ -166,7 +166,7 @@ def test_a_folder_of_the_users_own_is_never_removed(project: Path) -> None:
 
 def test_the_command_line_offers_the_verbs() -> None:
     text = CliRunner().invoke(app, ["--help"]).output
-    assert all(verb in text for verb in ("preset", "results", "wire"))
+    assert all(verb in text for verb in ("preset", "results", "status"))
 
 
 def test_what_a_preset_writes_is_what_a_run_and_dvc_read(project: Path) -> None:

@@ -71,6 +71,8 @@ def test_it_can_be_applied_to_the_workspace(committed: Project) -> None:
 
 def test_when_it_is_applied_nothing_is_left_to_run(committed: Project, tiny_run: Project, tmp_path: Path) -> None:
     project = Project(Path(shutil.copytree(committed.root, tmp_path / "project", symlinks=True)))
+    for key in ("user.name", "user.email"):  # dvc exp apply needs them, and a machine may have none
+        project.run("git", "config", key, "somebody")
     shutil.copyfile(tiny_run.root / "dvc.lock", project.root / "dvc.lock")
     lock, text = project.lock(), (tiny_run.root / "params.yaml").read_text()
     ran = {name: entry for name, entry in lock.items() if name != "code"}  # as workers leave it, who run no stage code
