@@ -64,7 +64,7 @@ def read_lock(path: Path) -> CodeLock:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise CodeError(f"{path}: no such code lock; run the stage that writes it") from None
+        raise CodeError(f"{path}: no such code lock") from None
     except OSError as error:
         raise CodeError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -81,6 +81,8 @@ class _Changes:
     def of_code(self, name: str) -> list[str]:
         """The modules of a stage that have changed, by path; libraries with both versions."""
         changes: list[str] = []
+        if self._stages[name].frozen:
+            return changes  # DVC looks at none of its dependencies
         for dep in self._stages[name].deps:
             path = self._relative(dep)
             lock = self._locks.get(path)
@@ -93,7 +95,7 @@ class _Changes:
                 changes.append("its last run had no code lock")
             elif dep.hash_info.value != md5_of(lock):
                 earlier = self._earlier_lock(path, dep.hash_info.value)
-                changes += ["which module is not known, as its earlier lock is not in the cache"]
+                changes += ["has changed (its earlier lock is not in the cache)"]
                 if earlier is not None:
                     changes[-1:] = earlier.changes(lock)
         return changes
@@ -103,7 +105,7 @@ class _Changes:
         stage = self._stages[name]
         if stage.cmd and not _has_run(stage):
             return ["has not run"]
-        params, deps = split_params_deps(stage)
+        params, deps = ([], []) if stage.frozen else split_params_deps(stage)
         reasons = [f"params: {_some(keys)}" for dep in params if (keys := list(_changed_keys(dep)))]
         for dep in deps:
             path, written = self._relative(dep), self._written.get(dep.fs_path)

@@ -71,6 +71,14 @@ def test_nothing_to_do_takes_one_line_and_leaves_no_trace(project: Project) -> N
     assert files() == before
 
 
+def test_a_frozen_stage_runs_for_no_edit_and_no_parameter(project: Project) -> None:
+    graph = (project.root / "dvc.yaml").read_text()
+    (project.root / "dvc.yaml").write_text(graph.replace("\n  dataset:\n", "\n  dataset:\n    frozen: true\n", 1))
+    edit(project, "pipeline/datasets/voc.py", "A = 1\n")
+    project.set_params({"dataset": {"shapes": {"max_objects": 5}}})
+    assert stage_status(project.root) == UP_TO_DATE
+
+
 def test_an_edit_is_named_with_the_stages_that_it_reruns_and_why(project: Project) -> None:
     edit(project, "pipeline/datasets/voc.py", "A = 1\n")
     found = told(project)
@@ -154,9 +162,7 @@ def test_what_is_no_longer_in_the_cache_is_named(project: Project) -> None:
         "the lock in data/code is the earlier"
     )
     shutil.rmtree(project.data / "code")
-    assert told(project)["dataset"].startswith(
-        "code: which module is not known, as its earlier lock is not in the cache;"
-    )
+    assert told(project)["dataset"].startswith("code: has changed (its earlier lock is not in the cache);")
 
 
 def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,10 @@ def code_lines(root: Path, name: str) -> list[str] | None:
     """
     folder, path = Path(root) / LOCKS, Path(name)
     if name == LOCKS.name or path.resolve() == folder.resolve():
-        if not folder.is_dir():
-            raise InputError(f"{LOCKS}: not there yet; dvc repro {LOCKS.name}")
-        return ["code locks, one per module of stages/", ""] + [_line(file) for file in sorted(folder.glob("*.json"))]
+        files = sorted(folder.glob("*.json"))
+        if not files:
+            raise InputError(f"{LOCKS}: no code locks yet; dvc repro {LOCKS.name}")
+        return ["code locks, one per module of stages/", "", *map(_line, files)]
     if path.resolve().parent != folder.resolve():
         return None
     lock = _read(path)
@@ -37,4 +38,4 @@ def _read(file: Path) -> CodeLock:
     try:
         return read_lock(file)
     except CodeError as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"{error}; dvc repro {LOCKS.name}") from None
