@@ -169,9 +169,9 @@ def _module_name(path: Path) -> str:
 
 
 def _version(module: str, distributions: tuple[str, ...]) -> str:
-    """The version of whichever is installed, without what tells builds apart (`+cu130`)."""
+    """The version of the installed distribution, without its build label (`+cu130`)."""
     for name in distributions:
-        # An install that broke off leaves a folder without metadata, of which `version` gives None.
+        # An interrupted install leaves a folder without metadata, for which `version` returns None.
         with suppress(PackageNotFoundError, KeyError):
             if found := version(name):
                 return found.partition("+")[0]

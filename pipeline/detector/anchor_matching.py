@@ -51,9 +51,9 @@ def assign_anchors(
 
     Args:
         size: (H, W) of the image, pixels.
-        gt_boxes: (G, 4). regions: (I, 4) crowd and ignore regions, of which bg anchors are none.
+        gt_boxes: (G, 4). regions: (I, 4) crowd and ignore regions; anchors inside are not bg.
         allowed_border: pixels that an anchor may stick out of the image, None: any. The others are ignored.
-        ignore_ioa: share of a bg anchor's area in a region from which on it is ignored.
+        ignore_ioa: a bg anchor is ignored when at least this share of its area lies in a region.
     """
     if allowed_border is None:
         return _match_outside_regions(anchors, gt_boxes, regions, fg_iou, bg_iou, ignore_ioa)

@@ -54,15 +54,7 @@ def lock_code(root: Path) -> None:
     load_params(root / "params.yaml")
     if _is_locked(root, current_locks(root)):
         return
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", CODE_STAGE],
-        cwd=root,
-        env=environment_in(root, os.environ),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    result = _python(root, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", CODE_STAGE)
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if "error: " in line or line.startswith("ERROR: ")]
         first = lines[0].removeprefix("ERROR: ").removeprefix(f"{CODE_STAGE}: error: ") if lines else ""
@@ -80,15 +72,7 @@ def write_locks(root: Path, expected: Mapping[str, str]) -> None:
     """
     root = Path(root).resolve()
     # In a process of its own: this one may have begun with the code of another commit.
-    result = subprocess.run(
-        [sys.executable, "-m", f"stages.{CODE_STAGE}", "--out", LOCKS.as_posix()],
-        cwd=root,
-        env=environment_in(root, os.environ),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    result = _python(root, "-m", f"stages.{CODE_STAGE}", "--out", LOCKS.as_posix())
     if result.returncode:
         raise InputError(f"{root}: {' '.join(result.stderr.split())[-300:]}")
     for path, text in expected.items():
@@ -101,6 +85,18 @@ def write_locks(root: Path, expected: Mapping[str, str]) -> None:
                 f"{root}: the code or the libraries here are not the coordinator's ({', '.join(changes[:3])}); run "
                 "make setup in both clones, and remove modules that git ignores"
             )
+
+
+def _python(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=root,
+        env=environment_in(root, os.environ),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def _has_code_stage(root: Path) -> bool:

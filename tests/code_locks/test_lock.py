@@ -237,7 +237,7 @@ def test_a_lock_that_is_missing_or_a_folder_is_told_in_one_line(tmp_path: Path) 
 
 
 def installed(folder: Path, name: str, text: str | None) -> None:
-    """A distribution with that METADATA, or with none as an install that broke off leaves it."""
+    """A distribution with that METADATA, or without one, as an interrupted install leaves it."""
     info = folder / f"{name}-1.dist-info"
     info.mkdir(parents=True)
     if text is not None:

@@ -97,7 +97,7 @@ def test_what_computes_takes_of_what_is_left_out_only_what_cannot_change_a_resul
             if isinstance(node, ast.ImportFrom) and node.module:
                 if tree.is_left_out(node.module):
                     used.setdefault(node.module, set()).update(alias.name for alias in node.names)
-                else:  # the module itself, of which anything could be used
+                else:  # the module itself: anything in it could be used
                     assert not any(tree.is_left_out(f"{node.module}.{alias.name}") for alias in node.names), path
             elif isinstance(node, ast.Import):
                 assert not any(tree.is_left_out(alias.name) for alias in node.names), path

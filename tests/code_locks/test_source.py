@@ -336,7 +336,7 @@ def test_comments_and_blank_lines_anywhere_change_no_digest(data: st.DataObject)
 
 
 def _edits(tree: ast.Module) -> list[Callable[[], None]]:
-    """Edits of single places of a tree, each of which means something else."""
+    """Single edits of a tree, each with another meaning."""
     edits: list[Callable[[], None]] = []
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     skipped = {

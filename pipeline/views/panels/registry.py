@@ -1,4 +1,4 @@
-"""The stages that say something of single images: of which ones, and what is drawn of one."""
+"""Which stages can be drawn image by image, for which images, and what is drawn."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def panels_of(
         command: the stage's command line.
         root: the project's folder, which the command's paths are relative to; its params.yaml gives the anchors.
         entry: the image, as `entry_of` finds it by its name.
-        score: from which on detections are shown, 0..1.
+        score: least score of the detections that are shown, 0..1.
         brief: smaller, and those panels alone that a sheet of several images has room for.
         graph, params: dvc.yaml and params.yaml, where the caller has read them already.
 
