@@ -20,10 +20,10 @@ from benchmarks.page import Row, table, write_section
 from benchmarks.photos import Photos, parser, prepared
 from benchmarks.training_time import loader_of, our_loop, step_of
 from pipeline.artifacts.maps import FeatureMaps
+from pipeline.families.faster_rcnn.training.head_step import HeadStep
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.views import MapViews
 from pipeline.params.schedule import Schedule
-from pipeline.training.head_step import HeadStep
-from pipeline.training.rpn_step import RPNStep
 from stages.features import features
 
 NAME = "cached_maps"

@@ -31,7 +31,7 @@ from benchmarks.photos import given
 from benchmarks.torchvision_joint import Budget, build, evaluate, train
 from pipeline.artifacts.atomic import write_text
 from pipeline.params.file import load_params
-from pipeline.run_times import read_runs
+from pipeline.runtime.run_times import read_runs
 
 NAME = "equal_time"
 ROOT = Path(__file__).resolve().parents[1]

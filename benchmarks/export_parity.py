@@ -24,18 +24,18 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import read_columns
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.detection import detection_rule, test_proposal_rule
-from pipeline.building.roi_head import load_head
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
 from pipeline.bundle.writing import write_bundle
 from pipeline.datasets.images import read_rgb
-from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.network import FasterRCNN
 from pipeline.export.files import export_bundle, load_exported
+from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
+from pipeline.families.faster_rcnn.building.roi_head import load_head
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.families.present import present_family
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
+from pipeline.nn.boxes import pairwise_iou
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from tests.parity.comparison import Differences, detect_with_ours, detect_with_theirs, differences

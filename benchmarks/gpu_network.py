@@ -1,4 +1,4 @@
-"""A Faster R-CNN with random weights, random images to train it on, and its losses, from pipeline/detector alone."""
+"""A Faster R-CNN with random weights, random images to train it on, and its losses, from pipeline/nn alone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.anchor_matching import assign_anchors
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.proposals import ProposalRule, make_proposals
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.roi_losses import roi_losses
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.rpn_losses import rpn_losses
-from pipeline.detector.sampling import sample_fg_bg
-from pipeline.detector.trunk import Maps
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
+from pipeline.nn.anchor_matching import assign_anchors
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.trunk import Maps
+from pipeline.nn.boxes import encode
+from pipeline.nn.matching import BG, FG
+from pipeline.nn.sampling import sample_fg_bg
 
 CLASSES = 21
 _NO_REGIONS = torch.zeros(0, 4)

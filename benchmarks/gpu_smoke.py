@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu_network import FULL, SMALL, Batch, Network, Setting, joint_loss, make_batch, step1_loss
-from pipeline.detector.arithmetic import full_float32, set_determinism
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import DetectionRule
-from pipeline.detector.proposals import ProposalRule
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.nn.arithmetic import full_float32, set_determinism
+from pipeline.nn.postprocess import DetectionRule
 
 # Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm
 # of a weight's gradient, float32 on a CPU differs by up to 4e-4, and factors rounded to TF32 by up to 2.9e-2. The

@@ -34,16 +34,16 @@ from benchmarks.photos import Photos, parser, prepared
 from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.building.roi_head import load_head
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import DetectedBoxes
-from pipeline.inference import for_inference
-from pipeline.launcher import launch
+from pipeline.families.faster_rcnn.building.roi_head import load_head
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
+from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.params.reading import Params
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
 from tests.parity.comparison import Parts, detect_with_theirs, differences, exported, ours, random_parts
 
 NAME = "inference_time"

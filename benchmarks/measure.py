@@ -16,8 +16,8 @@ from functools import cache
 
 import torch
 
-from pipeline.detector.arithmetic import tf32
-from pipeline.device import gpu_or_cpu
+from pipeline.nn.arithmetic import tf32
+from pipeline.runtime.device import gpu_or_cpu
 
 
 def interleaved(

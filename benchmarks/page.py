@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.measure import ratios, spread
 from pipeline.artifacts.atomic import write_text
-from pipeline.detector.processor import has_amx, has_bf16
-from pipeline.device import gpu_model, has_gpu
+from pipeline.nn.processor import has_amx, has_bf16
+from pipeline.runtime.device import gpu_model, has_gpu
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 

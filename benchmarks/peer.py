@@ -23,7 +23,7 @@ from benchmarks.photos import Photos
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.weights import load_part
-from pipeline.device import gpu_or_cpu
+from pipeline.runtime.device import gpu_or_cpu
 
 Target = dict[str, Tensor]
 Losses = dict[str, Tensor]

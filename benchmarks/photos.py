@@ -23,12 +23,12 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
-from pipeline.building.rpn import initial_rpn
 from pipeline.building.trunk import load_trunk
+from pipeline.families.faster_rcnn.building.rpn import initial_rpn
 from pipeline.params.reading import Params
 from pipeline.presets.apply import preset_params
-from pipeline.stage import Stage
-from pipeline.torch_seeding import torch_generator
+from pipeline.runtime.stage import Stage
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.run import entries_of
 from stages.anchor_targets import anchor_targets
 from stages.backbone import backbone

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pipeline.detector.operators import compiled_roi_align
-from pipeline.detector.roi_align import roi_align
+from pipeline.nn.operators import compiled_roi_align
+from pipeline.nn.roi_align import roi_align
 
 REPEATS = 15
 

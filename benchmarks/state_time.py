@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.nn.backbones.build import build_trunk
 from pipeline.training.checkpoints import Checkpoints, TrainingState
 from pipeline.training.packing import pack
 

@@ -17,11 +17,11 @@ from torchvision.ops import box_iou
 
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, write_section
-from pipeline.detector.anchor_matching import assign_anchors
-from pipeline.detector.anchors import AnchorGrid, inside
-from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG, IGNORE
-from pipeline.detector.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.nn.anchor_matching import assign_anchors
+from pipeline.nn.anchors import AnchorGrid, inside
+from pipeline.nn.boxes import encode
+from pipeline.nn.matching import BG, FG, IGNORE
 from tests.layouts import one_level
 
 RUNS = 41

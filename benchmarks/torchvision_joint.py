@@ -29,13 +29,13 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.trunk import Trunk
-from pipeline.launcher import launch
 from pipeline.metrics.coco_ap import coco_metrics
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
+from pipeline.runtime.launcher import launch
 from pipeline.training.order import EpochOrder
 from pipeline.training.run import entries_of
 

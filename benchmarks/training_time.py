@@ -31,24 +31,24 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.roi_head import pretrained_head
-from pipeline.building.rpn import initial_rpn
 from pipeline.building.trunk import load_trunk, new_trunk
-from pipeline.detector.proposals import ProposalRule
+from pipeline.families.faster_rcnn.building.roi_head import pretrained_head
+from pipeline.families.faster_rcnn.building.rpn import initial_rpn
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.gt_source import GtSource
+from pipeline.families.faster_rcnn.training.head_step import HeadStep
+from pipeline.families.faster_rcnn.training.joint_step import JointStep
+from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import ImageViews, MapViews, ViewSource
-from pipeline.launcher import launch
 from pipeline.params.schedule import Schedule
-from pipeline.stopping import end_with_parent
-from pipeline.torch_seeding import torch_generator
-from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stopping import end_with_parent
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.batches import BatchLoader
-from pipeline.training.gt_source import GtSource
-from pipeline.training.head_step import HeadStep
-from pipeline.training.joint_step import JointStep
 from pipeline.training.loop import train
-from pipeline.training.roi_sampler import RoISampler
-from pipeline.training.rpn_step import RPNStep
 from pipeline.training.run import epoch_order
 
 NAME = "training_time"

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.orchestrate.record import read_record
-from pipeline.run_times import read_runs
+from pipeline.runtime.run_times import read_runs
 from tests.conftest import TINY
 from tests.workers.cluster import cluster
 

@@ -12,10 +12,10 @@ import typer
 
 from pipeline.bundle.commands import VERBS as bundle_verbs
 from pipeline.datasets.file_names import printable
-from pipeline.errors import InputError, is_disk_full, is_out_of_memory
 from pipeline.exchange.commands import app as proposals_app
-from pipeline.surroundings import name_user
-from pipeline.version import current_version
+from pipeline.runtime.errors import InputError, is_disk_full, is_out_of_memory
+from pipeline.runtime.surroundings import name_user
+from pipeline.runtime.version import current_version
 
 app = typer.Typer(
     no_args_is_help=True,

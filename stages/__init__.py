@@ -9,7 +9,7 @@ import sys
 import time
 from importlib.util import find_spec
 
-STARTED = time.time()  # before anything of the project is imported, see pipeline.code_locks.running
+STARTED = time.time()  # before anything of the project is imported, see pipeline.runtime.code_locks.running
 _HANDED_OVER = "FRCNN_HANDED_OVER"
 
 

@@ -16,16 +16,16 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
-from pipeline.detector.anchor_matching import assign_anchors
-from pipeline.detector.boxes import encode
-from pipeline.detector.matching import BG, FG
-from pipeline.params.anchor_targets import AnchorTargetParams
+from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
+from pipeline.nn.anchor_matching import assign_anchors
+from pipeline.nn.boxes import encode
+from pipeline.nn.matching import BG, FG
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
-from pipeline.words import count_text
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
 
 
 def anchor_targets(stage: Stage) -> None:

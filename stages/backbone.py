@@ -11,14 +11,14 @@ import torch
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
-from pipeline.detector.trunk import Trunk
-from pipeline.launcher import launch
+from pipeline.nn.backbones.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.initial import InitParams
-from pipeline.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
-from pipeline.stage import Stage, run_stage
-from pipeline.torch_seeding import torch_generator
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.pretrain import pretrain_trunk
 from pipeline.training.resumable import resumable
 

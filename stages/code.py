@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
-from pipeline.own_code import CODE_STAGE, MEMO, stage_locks
-from pipeline.stage_process import StageProcess
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import CODE_STAGE, MEMO, stage_locks
+from pipeline.runtime.stage_process import StageProcess
+from pipeline.runtime.yaml_files import read_yaml
 
 
 def code(out: Path, params_file: Path, memo: Path) -> None:

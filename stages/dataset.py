@@ -17,9 +17,9 @@ from pipeline.datasets.shape_drawing import ShapesOptions
 from pipeline.datasets.shapes import generate_shapes
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
-from pipeline.words import count_text
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
 
 
 def dataset(stage: Stage) -> None:

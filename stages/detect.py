@@ -21,27 +21,27 @@ from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import held_out_images
 from pipeline.artifacts.tables import Columns, box_columns, boxes_of
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.detection import detection_rule, test_proposal_rule
-from pipeline.building.roi_head import load_head
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.detecting import detect_in_maps
-from pipeline.detector.postprocess import to_original
-from pipeline.detector.proposer import Proposer
+from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
+from pipeline.families.faster_rcnn.building.roi_head import load_head
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
+from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.params.detect import DetectParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
-from pipeline.inference import for_inference
-from pipeline.launcher import launch
+from pipeline.nn.postprocess import to_original
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.detect import DetectParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
-from pipeline.words import count_text
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
 
 
 def detect(stage: Stage) -> None:

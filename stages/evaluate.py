@@ -25,7 +25,7 @@ from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.stage import Stage, run_stage
+from pipeline.runtime.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
 

@@ -10,12 +10,12 @@ from pipeline.building.trunk import load_trunk
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.writing_maps import write_maps
-from pipeline.inference import for_inference
-from pipeline.launcher import launch
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.features import FeatureParams
-from pipeline.stage import Stage, run_stage
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
 
 
 def features(stage: Stage) -> None:

@@ -14,28 +14,28 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.roi_head import load_head, pretrained_head
-from pipeline.building.rpn import initial_rpn, load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.proposals import ProposalRule
+from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
+from pipeline.families.faster_rcnn.building.rpn import initial_rpn, load_rpn
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.proposals import ProposalParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.gt_source import GtSource
+from pipeline.families.faster_rcnn.training.joint_step import JointStep
+from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
 from pipeline.feeding.sources import trunk_source
-from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.finetune_joint import JointParams
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.params.proposals import ProposalParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
 from pipeline.params.solver import SolverParams
-from pipeline.stage import Stage, run_stage
-from pipeline.torch_seeding import torch_generator
-from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.batches import BatchLoader
-from pipeline.training.gt_source import GtSource
-from pipeline.training.joint_step import JointStep
-from pipeline.training.rpn_entries import entries_with_gt
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 

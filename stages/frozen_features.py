@@ -17,11 +17,11 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.features import FeatureParams
-from pipeline.stage import Stage, run_stage
+from pipeline.runtime.stage import Stage, run_stage
 
 if TYPE_CHECKING:
-    from pipeline.detector.trunk import Maps
     from pipeline.feeding.views import Views
+    from pipeline.nn.backbones.trunk import Maps
 
 
 def frozen_features(stage: Stage) -> None:
@@ -35,8 +35,8 @@ def frozen_features(stage: Stage) -> None:
     from pipeline.building.trunk import load_trunk
     from pipeline.feeding.views import ImageViews
     from pipeline.feeding.writing_maps import write_maps
-    from pipeline.inference import for_inference
-    from pipeline.launcher import launch
+    from pipeline.runtime.inference import for_inference
+    from pipeline.runtime.launcher import launch
 
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)

@@ -24,8 +24,8 @@ from pipeline.artifacts.proposal_targets import (
 )
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.building.matching import matching_rule
-from pipeline.detector.roi_targets import (
+from pipeline.families.faster_rcnn.building.matching import matching_rule
+from pipeline.families.faster_rcnn.nn.roi_targets import (
     Candidates,
     GtBoxes,
     RoITargets,
@@ -33,10 +33,10 @@ from pipeline.detector.roi_targets import (
     find_candidates,
     normalise_deltas,
 )
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
 from pipeline.params.base import Base
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
 
 _LEAST_STD = 0.01  # of measured deltas; classes below keep the given mean and std
 

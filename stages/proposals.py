@@ -19,27 +19,27 @@ from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.boxes import mirror
-from pipeline.detector.proposals import ProposalRule
-from pipeline.detector.proposer import Proposer
 from pipeline.exchange.importing import read_external_proposals, to_resized
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.params.proposals import ProposalParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.feeding.by_scale import views_by_scale
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews
-from pipeline.inference import for_inference
-from pipeline.launcher import launch
+from pipeline.nn.boxes import mirror
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.proposals import ProposalParams
-from pipeline.params.rpn import RPNParams
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
-from pipeline.words import count_text
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
 
 Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
 

@@ -17,9 +17,9 @@ from pipeline.datasets.originals import read_original
 from pipeline.datasets.resizing import resize_rgb, scales_of
 from pipeline.params.base import Base
 from pipeline.params.resize import ResizeParams
-from pipeline.progress import track
-from pipeline.stage import Stage, run_stage
-from pipeline.words import count_text
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
 
 
 def resize(stage: Stage) -> None:

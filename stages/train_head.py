@@ -13,23 +13,23 @@ from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisat
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
-from pipeline.building.roi_head import load_head, pretrained_head
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.roi_head import RoIHead
+from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
+from pipeline.families.faster_rcnn.training.head_step import HeadStep
+from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
-from pipeline.launcher import launch
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.roi_head import RoIHeadParams
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
-from pipeline.params.train_head_step4 import HeadStep4
-from pipeline.stage import Stage, run_stage
-from pipeline.torch_seeding import torch_generator
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.batches import BatchLoader
-from pipeline.training.head_step import HeadStep
-from pipeline.training.roi_sampler import RoISampler
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 

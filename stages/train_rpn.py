@@ -14,25 +14,25 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
-from pipeline.building.rpn import initial_rpn, load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.feeding.enough_for_rpn import check_anchors
+from pipeline.families.faster_rcnn.building.rpn import initial_rpn, load_rpn
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors
+from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.views import MapViews, ViewSource
-from pipeline.launcher import launch
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.rpn import RPNParams
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
-from pipeline.params.train_rpn_step3 import RPNStep3
-from pipeline.stage import Stage, run_stage
-from pipeline.torch_seeding import torch_generator
-from pipeline.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.batches import BatchLoader
-from pipeline.training.rpn_entries import entries_with_gt
-from pipeline.training.rpn_step import RPNStep
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.detector.processor import has_bf16
-from pipeline.own_code import stage_locks
+from pipeline.nn.processor import has_bf16
 from pipeline.presets.apply import LINKED
+from pipeline.runtime.own_code import stage_locks
 from tests.portable import is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,7 +226,7 @@ _FIRST = (
     "orchestrate/test_stale_runs.py",
     "benchmarks/test_gpu_smoke.py",
     "orchestrate/test_dvc_stage.py",
-    "tests/test_processors.py",
+    "tests/runtime/test_processors.py",
     "benchmarks/test_gpu_truth.py",
     "faults/test_repro.py",
     "parity/test_onnx.py",

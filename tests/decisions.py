@@ -36,13 +36,13 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
     """Anchors, matching, regions, proposals, NMS."""
     import torch
 
-    from pipeline.detector.anchor_matching import assign_anchors
-    from pipeline.detector.anchors import AnchorGrid, inside
-    from pipeline.detector.batched_nms import batched_nms
-    from pipeline.detector.boxes import clip, intersection_over_own_area, pairwise_iou
-    from pipeline.detector.matching import ignore_in_regions
-    from pipeline.detector.operators import nms
-    from pipeline.detector.proposal_matching import match_proposals
+    from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+    from pipeline.nn.anchor_matching import assign_anchors
+    from pipeline.nn.anchors import AnchorGrid, inside
+    from pipeline.nn.batched_nms import batched_nms
+    from pipeline.nn.boxes import clip, intersection_over_own_area, pairwise_iou
+    from pipeline.nn.matching import ignore_in_regions
+    from pipeline.nn.operators import nms
     from tests.layouts import one_level
 
     whole, part = (torch.from_numpy(boxes) for boxes in covering())
@@ -195,7 +195,7 @@ def layers_are_torchs() -> dict[str, bool]:
     """Whether a convolution and its gradient come out as torch's own, for each precision."""
     import torch
 
-    from pipeline.detector.convolution import conv3x3
+    from pipeline.nn.convolution import conv3x3
 
     layer, maps = torch.nn.Conv2d(4, 8, 3, padding=1), torch.arange(320).reshape(2, 4, 5, 8) / 320
     told = {}

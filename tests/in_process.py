@@ -22,7 +22,7 @@ import yaml
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params, read_content
-from pipeline.stage import Stage
+from pipeline.runtime.stage import Stage
 from tests.conftest import ROOT, apply_overlay
 
 
@@ -127,7 +127,9 @@ def ended(act: Callable[[], object], root: Path, *words: str, environment: Mappi
         patch.object(sys, "argv", ["program", *words]),
         patch.object(os, "_exit", _exit),
         patch.dict(os.environ, environment or {}),
-        patch("pipeline.stage_process.end_with_parent"),  # which would watch it in a thread as long as the tests run
+        patch(
+            "pipeline.runtime.stage_process.end_with_parent"
+        ),  # which would watch it in a thread as long as the tests run
     ):
         try:
             act()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.detector.backbone import BACKBONES
-from pipeline.detector.trunk import Maps, Trunk, at_least_a_cell
 from pipeline.geometry.backbones import LAYOUTS
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.nn.backbones.build import BACKBONES
+from pipeline.nn.backbones.trunk import Maps, Trunk, at_least_a_cell
 
 
 def one_level(stride: int, channels: int = 1, *, round_up: bool = False) -> MapLayout:

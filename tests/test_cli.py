@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from pipeline import cli
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 
 

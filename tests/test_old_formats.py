@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from pipeline.bundle.detector import Detector
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle as write_a_bundle
-from pipeline.errors import InputError
 from pipeline.exchange.proposal_files import read_proposal_file
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import Checkpoints
 
 PARAMS = """\

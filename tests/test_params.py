@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.params.file import SECTIONS, check_params, load_params
+from pipeline.runtime.errors import InputError
 
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 Content = dict[str, Any]

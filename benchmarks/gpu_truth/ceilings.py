@@ -11,7 +11,7 @@ import sys
 import torch
 
 from benchmarks.gpu_truth.bench import Bench
-from pipeline.detector.arithmetic import tf32
+from pipeline.nn.arithmetic import tf32
 
 
 def run(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu_network import FULL, SMALL, Batch, Network, make_batch, step1_loss
 from benchmarks.gpu_truth.bench import Bench
-from pipeline.detector.arithmetic import set_tf32
+from pipeline.nn.arithmetic import set_tf32
 
 
 def run(bench: Bench) -> None:

@@ -17,9 +17,9 @@ from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.views import ImageViews
 from pipeline.feeding.writing_maps import as_stored, is_finite
-from pipeline.inference import for_inference
-from pipeline.launcher import launch
-from pipeline.stage import Stage
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage
 from stages import features as features_stage
 
 

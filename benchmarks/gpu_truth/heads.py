@@ -10,12 +10,12 @@ from benchmarks.gpu_network import FULL, SMALL, Network, make_batch
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.training import resident_batches, schedule_of
 from benchmarks.training_time import loader_of, step_of
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.operators import nms
-from pipeline.detector.postprocess import DetectionRule
-from pipeline.detector.proposals import ProposalRule
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.feeding.prefetching import prefetch
-from pipeline.launcher import launch
+from pipeline.nn.operators import nms
+from pipeline.nn.postprocess import DetectionRule
+from pipeline.runtime.launcher import launch
 from pipeline.training.loop import train
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks.gpu_network import FULL, SMALL
 from benchmarks.gpu_smoke import TOLERANCE, agreement, is_agreed, repeats, speeds
 from benchmarks.gpu_truth.bench import Bench
-from pipeline.detector.arithmetic import full_float32, set_determinism
+from pipeline.nn.arithmetic import full_float32, set_determinism
 
 
 def run(bench: Bench) -> None:

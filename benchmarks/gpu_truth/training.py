@@ -12,8 +12,8 @@ from benchmarks.training_time import loader_of, step_of
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import MapViews
-from pipeline.launcher import launch
 from pipeline.params.schedule import Schedule
+from pipeline.runtime.launcher import launch
 from pipeline.training.batches import Batch, BatchLoader
 from pipeline.training.loop import train
 

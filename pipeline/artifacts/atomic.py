@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.locking import try_lock
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.locking import try_lock
 
 UNFINISHED = ".unfinished"
 """Sub-folder of an output that is not published: notes by which a killed run resumes."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _NAME = re.compile(r"(?P<image_id>.+)\.(?:mirrored|view(?P<view>[2-9]|[1-9]\d+))", re.DOTALL)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.artifacts.atomic import UNFINISHED, atomic_file
 from pipeline.artifacts.weight_parts import HEADER, hash_parts
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 MANIFEST = "manifest.json"
 

@@ -17,7 +17,7 @@ from pipeline.artifacts.fields import DELTAS, ID, MATCHED_GT, MAX_IOU, VIEW, box
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.tables import TableWriter, box_columns, boxes_of, delta_columns, deltas_of
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 TARGETS_FILE = "proposal_targets.parquet"
 NORMALISATION_FILE = "normalisation.json"

@@ -13,8 +13,8 @@ from pipeline.artifacts.image_views import Entry, views_of
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
-from pipeline.errors import InputError
-from pipeline.words import count_text
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from types import TracebackType
 import numpy as np
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 IMAGES_PER_SHARD = 64
 

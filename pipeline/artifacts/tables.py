@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.artifacts.fields import SCHEMA_VERSION
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 Columns = dict[str, np.ndarray]
 

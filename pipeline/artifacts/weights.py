@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.artifacts.manifest import check_file
 from pipeline.artifacts.weight_parts import part_of
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 State = dict[str, torch.Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.detector.anchors import AnchorGrid
+from pipeline.nn.anchors import AnchorGrid
 
 if TYPE_CHECKING:
     from pipeline.geometry.layout import MapLayout

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore
 from pipeline.building.memory_format import channels_last
-from pipeline.detector.backbone import build_trunk
+from pipeline.nn.backbones.build import build_trunk
 
 if TYPE_CHECKING:
-    from pipeline.detector.trunk import Trunk
+    from pipeline.nn.backbones.trunk import Trunk
     from pipeline.params.backbone import BackboneParams
 
 

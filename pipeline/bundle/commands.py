@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import InputError
-from pipeline.words import count_text
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
@@ -37,7 +37,7 @@ def predict(
     from pipeline.bundle.predict import find_photos, warn
     from pipeline.bundle.predict import predict as predict_photos
     from pipeline.datasets.file_names import junk_remark
-    from pipeline.memory import keep_freed_memory
+    from pipeline.runtime.memory import keep_freed_memory
 
     album = find_photos(paths, out)
     keep_freed_memory()
@@ -78,8 +78,8 @@ def evaluate(
     from pipeline.bundle.detector import Detector
     from pipeline.bundle.evaluate import evaluate as judge
     from pipeline.bundle.evaluate import report, write_metrics
-    from pipeline.memory import keep_freed_memory
     from pipeline.presets.apply import dataset_params
+    from pipeline.runtime.memory import keep_freed_memory
 
     if not data.is_dir():
         raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")

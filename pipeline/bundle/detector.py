@@ -21,15 +21,15 @@ import numpy.typing as npt
 import torch
 
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.detection import detection_rule, test_proposal_rule
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
-from pipeline.detector.arithmetic import tf32
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import to_original
-from pipeline.device import gpu_or_cpu, has_gpu
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
+from pipeline.nn.arithmetic import tf32
+from pipeline.nn.postprocess import to_original
+from pipeline.runtime.device import gpu_or_cpu, has_gpu
+from pipeline.runtime.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
 Photo = str | PathLike[str] | Pixels

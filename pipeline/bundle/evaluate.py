@@ -22,13 +22,13 @@ from pipeline.bundle.detector import Detector
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
 from pipeline.datasets.findings import summary
 from pipeline.datasets.reading import read_dataset
-from pipeline.errors import InputError
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.dataset import DatasetParams
-from pipeline.progress import track
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.progress import track
 
 CONFUSION_SCORE = 0.5
 """Least score of the detections that `errors` of the figures counts: the default of `evaluate.confusion_score`."""

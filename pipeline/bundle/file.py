@@ -20,20 +20,20 @@ from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import MODEL_FILE, State, restore, select_part
 from pipeline.building.memory_format import channels_last
-from pipeline.building.roi_head import new_head
-from pipeline.building.rpn import new_rpn
 from pipeline.building.trunk import new_trunk
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.trunk import Trunk
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.building.rpn import new_rpn
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.families.faster_rcnn.params.detect import DetectParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
-from pipeline.params.detect import DetectParams
 from pipeline.params.resize import ResizeParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
 from pipeline.params.section import Count, Section
+from pipeline.runtime.errors import InputError
 
 BUNDLE_FILE = "bundle.json"
 SCHEMA = "frcnn-bundle-1"

@@ -27,8 +27,8 @@ from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.records import one_line
-from pipeline.errors import InputError
-from pipeline.progress import Progress
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.progress import Progress
 from pipeline.views.drawing import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, draw_boxes
 
 LONGEST_DRAWING = 1600

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 
 from pipeline.artifacts.atomic import atomic_folder, write_text
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
-from pipeline.building.roi_head import num_classes_of
 from pipeline.bundle.file import (
     BUNDLE_FILE,
     SCHEMA,
@@ -24,12 +23,13 @@ from pipeline.bundle.file import (
     is_bundle,
     settings_text,
 )
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.building.roi_head import num_classes_of
 from pipeline.families.present import present_family
 from pipeline.params.file import SECTIONS, load_params
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
-from pipeline.yaml_files import YamlError, read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 # No weight's shape gives these away: with other values than in training the network would be silently wrong.
 _TRAINED_WITH = {

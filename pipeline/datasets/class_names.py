@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 BACKGROUND = "background"  # what label 0 is called in classes.json and in all that is made of it
 _LONGEST = 200  # characters

@@ -22,7 +22,7 @@ from pipeline.datasets.class_names import BACKGROUND, clean_name
 from pipeline.datasets.coco_ids import Id, id_of, meant_by
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, is_file, no_flags, one_line
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _AN_ID = "a whole number or a text"
 _LARGEST = 1 << 30  # bytes of a JSON file; COCO's own largest has 0.45 GB

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline.datasets.base import Split
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def shortcomings(

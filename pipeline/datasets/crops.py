@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.datasets.shape_drawing import CLASSES, ShapesOptions, draw_image
-from pipeline.seeding import numpy_generator
+from pipeline.runtime.seeding import numpy_generator
 
 NUM_CLASSES = 1 + len(CLASSES)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 class Faults:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file, atomic_folder
-from pipeline.errors import InputError, is_disk_full
+from pipeline.runtime.errors import InputError, is_disk_full
 
 _SILENCE = 60  # s that a server may say nothing
 

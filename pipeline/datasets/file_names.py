@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterable
 
-from pipeline.words import count_text
+from pipeline.runtime.words import count_text
 
 _LONGEST = 255  # bytes, of a file in its folder
 _SHORT = 200

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.datasets.base import Finding
-from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
+from pipeline.runtime.errors import InputError
 
 # What an error says of an object, before the details.
 _WORDS = {

@@ -12,7 +12,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import is_junk, is_plain
 from pipeline.datasets.image_suffixes import ALL
 from pipeline.datasets.records import read_text
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _FLAGGED = re.compile(r"(.*\S)[ \t]+(?:-1|0|1)")
 _SUFFIXES = (*ALL, ".xml", ".txt")

@@ -27,7 +27,7 @@ from pipeline.datasets.decoding import decode_image
 from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError
 from pipeline.datasets.image_ends import what_is_missing
 from pipeline.datasets.image_headers import ImageHeader, read_header
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 MAX_PIXELS = 2**28  # 16384 x 16384; 0.8 GB decoded
 _LONGEST_SIDE = {"jpeg": 65_500}  # px; libjpeg's limit

@@ -31,7 +31,7 @@ from pipeline.datasets.records import (
     read_text,
     to_floats,
 )
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _DONT_CARE = "DontCare"
 _BOX = ("left", "top", "right", "bottom")

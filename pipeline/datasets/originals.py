@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.images import read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def read_original(path: Path, width: int, height: int) -> npt.NDArray[np.uint8]:

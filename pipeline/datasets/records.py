@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pipeline.datasets.base import Split
 from pipeline.datasets.file_names import is_plain, printable
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _LONGEST_PATH = 3000  # bytes below the root; Linux takes 4095 with what stands before it
 Boxes = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.datasets.file_names import printable
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _NAMED = 3  # faults of a kind that are named, the rest is counted
 _LEFT_OUT = {".git", ".hg", ".dvc"}  # by DVC itself, and no place for photos

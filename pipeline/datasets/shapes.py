@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.datasets.base import AnnotatedImage, Dataset, Split
 from pipeline.datasets.shape_drawing import CLASSES, ShapesOptions, draw_image
-from pipeline.errors import InputError
-from pipeline.seeding import numpy_generator
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.seeding import numpy_generator
 
 
 def generate_shapes(folder: Path, options: ShapesOptions, seed: int) -> Dataset:

@@ -29,7 +29,7 @@ from pipeline.datasets.records import (
     one_line,
 )
 from pipeline.datasets.table_columns import Numbers, Words, column_names, read_blocks
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _FLAGS = ("difficult", "iscrowd", "ignore")
 _SIDES = ("image_width", "image_height")

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from pipeline.datasets.records import is_file, one_line, to_floats
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _BLOCK_ROWS, _BLOCK_BYTES = 16_384, 1 << 18  # of Parquet and of CSV
 _LONGEST_HEADER = 1 << 16  # bytes

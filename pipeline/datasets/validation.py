@@ -23,8 +23,8 @@ from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord
 from pipeline.datasets.same_content import Listed, copies_in_later_splits
 from pipeline.datasets.tally import Tally
-from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
+from pipeline.runtime.errors import InputError
 
 Measure = Callable[[Path], tuple[int, int]]
 Problems = Callable[[Path], list[ImageProblem]]

@@ -23,7 +23,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import is_plain, junk_remark
 from pipeline.datasets.image_lists import read_image_list
 from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_file, no_flags, one_line, to_float
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
 _LISTED_IN = "ImageSets/Main"

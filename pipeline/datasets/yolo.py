@@ -26,8 +26,8 @@ from pipeline.datasets.records import (
     read_text,
     to_floats,
 )
-from pipeline.errors import InputError
-from pipeline.yaml_files import YamlError, parse_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, parse_yaml
 
 _IMAGES, _LABELS = "images", "labels"  # folders side by side
 _MOST_NAMES = 1 << 20  # bytes of the file of names

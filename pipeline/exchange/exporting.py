@@ -11,9 +11,9 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.datasets.base import SPLITS
-from pipeline.errors import InputError
 from pipeline.exchange.image_names import image_files
 from pipeline.exchange.proposal_files import LAYOUTS, Proposals, write_proposal_file
+from pipeline.runtime.errors import InputError
 
 
 def export_proposals(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.resized_images import ImageInfo
-from pipeline.errors import InputError
 from pipeline.exchange.image_names import ImageNames, image_files
 from pipeline.exchange.proposal_files import Proposals, read_proposal_file
+from pipeline.runtime.errors import InputError
 
 
 def read_external_proposals(folder: Path, dataset: Path, image_ids: Sequence[str]) -> tuple[dict[str, Proposals], int]:

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.errors import InputError
 from pipeline.exchange.unpickle import read_plain_pickle
+from pipeline.runtime.errors import InputError
 
 LAYOUTS = ("detectron2", "mmdetection", "mmdetection2")
 # A float32 probability of 0 or 1 has no finite logit. From 104 on, and back, it is 0 or 1 in float32.

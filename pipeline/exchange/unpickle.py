@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 # An opcode can make an object of a hundred bytes from one byte of the file, so this bounds memory, to 1.5 GB beyond
 # the arrays. Boxes and scores of COCO's 123,000 images take 8 million at most.

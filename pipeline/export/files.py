@@ -15,9 +15,9 @@ from torchvision.models.detection import FasterRCNN
 
 from pipeline.artifacts.atomic import atomic_file, write_text
 from pipeline.bundle.file import Bundle, read_bundle
-from pipeline.errors import InputError
 from pipeline.export.known import FORMATS, refuse_unknown
 from pipeline.export.model import ExportSettings, build_torchvision, settings_of, torchvision_state
+from pipeline.runtime.errors import InputError
 
 
 def export_bundle(folder: Path, form: str, out: Path) -> list[str]:

@@ -4,10 +4,10 @@ something else without a word."""
 from __future__ import annotations
 
 from pipeline.bundle.file import Bundle
-from pipeline.detector.backbone import BACKBONES
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import RPNHead
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.backbones.build import BACKBONES
+from pipeline.runtime.errors import InputError
 
 FORMATS = ("torchvision", "onnx")
 

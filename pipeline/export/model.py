@@ -26,18 +26,18 @@ from pipeline.artifacts.weights import State, restore
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.memory_format import channels_last
 from pipeline.bundle.file import BundleParams
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import BACKBONES, build_trunk
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.roi_pooling import pool_levels
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.trunk import Trunk
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.geometry.layout import MapLayout
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.build import BACKBONES, build_trunk
+from pipeline.nn.backbones.trunk import Trunk
+from pipeline.nn.roi_pooling import pool_levels
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Count, Fraction, PreNms, Section
+from pipeline.runtime.errors import InputError
 
 _ALL = 2**31 - 1
 

@@ -1,7 +1,7 @@
 """A bundle as one ONNX graph: from resized pixels to detections, anchors, proposals, NMS and RoI pooling included.
 
-The graph is this project's network (`pipeline.detector.network`) written with sizes that may vary: where ours drops
-rows, it does too. It computes in float32.
+The graph is this project's network (`pipeline.families.faster_rcnn.nn.network`) written with sizes that may vary: where
+ours drops rows, it does too. It computes in float32.
 
 Shapes: H, W height, width of the resized image; Fh, Fw of a feature map; K anchors, P proposals, N detections. Maps,
 and what the RPN makes of them, are tuples, one tensor a level.
@@ -25,12 +25,12 @@ from torch.nn import functional
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.building.anchors import anchor_grid
 from pipeline.bundle.file import Bundle, BundleParams, Parts
-from pipeline.detector.anchors import joined
-from pipeline.detector.boxes import decode
-from pipeline.detector.roi_pooling import roi_levels
-from pipeline.detector.trunk import Maps
-from pipeline.errors import InputError
 from pipeline.export.known import refuse_unknown
+from pipeline.nn.anchors import joined
+from pipeline.nn.backbones.trunk import Maps
+from pipeline.nn.boxes import decode
+from pipeline.nn.roi_pooling import roi_levels
+from pipeline.runtime.errors import InputError
 
 _OPSET = 18
 _EXAMPLE = (160, 192)  # height, width, px; any other size runs too

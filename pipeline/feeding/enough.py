@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def check_enough(views: int, batch: int, stage: str) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.detector.trunk import Maps, Trunk
     from pipeline.feeding.views import Views
+    from pipeline.nn.backbones.trunk import Maps, Trunk
 
 
 def maps_of(trunk: Trunk | None, views: Views) -> Maps:

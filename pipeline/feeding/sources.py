@@ -10,7 +10,7 @@ from pipeline.feeding.views import ImageViews, MapViews
 if TYPE_CHECKING:
     from pipeline.artifacts.resized_images import ResizedImages
     from pipeline.feeding.views import ViewSource
-    from pipeline.stage import Stage
+    from pipeline.runtime.stage import Stage
 
 
 def trunk_source(stage: Stage, images: ResizedImages) -> ViewSource:

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.maps import MapWriter
-from pipeline.errors import InputError
 from pipeline.feeding.by_scale import views_by_scale
 from pipeline.feeding.prefetching import to_device
-from pipeline.progress import track
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.progress import track
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from pipeline.artifacts.resized_images import ResizedImages
-    from pipeline.detector.trunk import Maps
     from pipeline.feeding.views import Views, ViewSource
-    from pipeline.stage import Stage
+    from pipeline.nn.backbones.trunk import Maps
+    from pipeline.runtime.stage import Stage
 
 
 def write_maps(

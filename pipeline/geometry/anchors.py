@@ -1,4 +1,4 @@
-"""Anchors in NumPy, for what is shown and checked without torch; they lie as `pipeline.detector.anchors` places them.
+"""Anchors in NumPy, for what is shown and checked without torch; they lie as `pipeline.nn.anchors` places them.
 
 Shapes: Fh, Fw feature map height, width; A anchors per location; K anchors in an image, of all levels. Order: level,
 then y, x, ratio, scale (Faster R-CNN, section 3.1.1).

@@ -24,7 +24,7 @@ VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 
 TINY = VGGShape(((16,), (32,), (64, 64), (96, 96, 96)), batch_norm=True)
 
 LAYOUTS: dict[str, Callable[[bool], MapLayout]] = {"vgg16": VGG16.layout, "tiny": TINY.layout}
-"""From `ceil_pool` to the layout, for each name in `pipeline.detector.backbone.BACKBONES`."""
+"""From `ceil_pool` to the layout, for each name in `pipeline.nn.backbones.build.BACKBONES`."""
 
 
 def layout_of(name: str, *, ceil_pool: bool) -> MapLayout:

@@ -57,7 +57,7 @@ class MapLayout:
 
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
-        # A trunk pads what is thinner, see `pipeline.detector.trunk.at_least_a_cell`.
+        # A trunk pads what is thinner, see `pipeline.nn.backbones.trunk.at_least_a_cell`.
         sides = np.maximum([height, width], self.least_side)
         return tuple((int(high), int(wide)) for high, wide in (level.cells(sides) for level in self.levels))
 

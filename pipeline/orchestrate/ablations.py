@@ -19,11 +19,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
-from pipeline.surroundings import check_repository
-from pipeline.yaml_files import EditedYaml, in_one_line, parse_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.yaml_files import EditedYaml, in_one_line, parse_yaml
 
 # The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
 # averaged over 256 anchors; its default 10 is then about the plain sum over 256 of the code, `rpn.box_loss_weight` 1.

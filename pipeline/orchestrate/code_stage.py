@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
-from pipeline.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
 from pipeline.params.file import load_params
-from pipeline.yaml_files import YamlError, read_yaml
+from pipeline.runtime.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
+from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
 def lock_path(name: str) -> str:

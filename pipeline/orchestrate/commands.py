@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
-from pipeline.surroundings import check_repository
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.yaml_files import read_yaml
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
-from pipeline.yaml_files import YamlError, parse_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, parse_yaml
 
 _MD5, _NO_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?"), "0" * 32
 _SHA256 = re.compile("[0-9a-f]{64}")

@@ -21,7 +21,6 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import SECONDS_TO_SEND, stopped_when_cancelled
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
@@ -32,7 +31,8 @@ from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import sweep_stale_runs, tag_run, workspace_tag
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
-from pipeline.words import count_text
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 _MOST_STAGES_AT_ONCE = 64
 _SECONDS_BEFORE_RETRY = 2

@@ -13,9 +13,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import InputError
-from pipeline.own_code import CODE_STAGE
-from pipeline.yaml_files import YamlError, read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import CODE_STAGE
+from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
 class StageMeta(BaseModel):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.detector.processor import has_bf16
-from pipeline.errors import InputError
+from pipeline.nn.processor import has_bf16
 from pipeline.orchestrate.slots import slots_of_this_machine
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 
 _SLOW_BF16 = (
     "this processor has no bf16 instructions, so that bf16 takes 3 to 40 times as long as float32; "

@@ -12,10 +12,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.logging import get_logger
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.record import StageRecord
-from pipeline.progress import parse_progress
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.progress import parse_progress
 from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from pipeline.views.pictures import picture_of

@@ -12,8 +12,8 @@ from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
-from pipeline.surroundings import check_repository
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.yaml_files import read_yaml
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:

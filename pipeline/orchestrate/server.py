@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
 from pipeline.orchestrate.guarded import Guarded
+from pipeline.runtime.errors import InputError
 
 _HOST = "127.0.0.1"
 _FIRST_PORT = 4200

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.gpus import chosen_gpus, uuids_of_gpus
-from pipeline.locking import try_lock
+from pipeline.runtime.gpus import chosen_gpus, uuids_of_gpus
+from pipeline.runtime.locking import try_lock
 
 _SECONDS_BETWEEN_TRIES = 0.2
 

@@ -15,14 +15,14 @@ import psutil
 from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 
-from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
-from pipeline.code_locks.tree import SourceTree
-from pipeline.errors import InputError
 from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
-from pipeline.own_code import LOCKS, MEMO, own_code
 from pipeline.params.file import load_params
-from pipeline.words import count_text
+from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
+from pipeline.runtime.code_locks.tree import SourceTree
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import LOCKS, MEMO, own_code
+from pipeline.runtime.words import count_text
 
 _MOST_NAMED = 4
 _COLUMNS = 100

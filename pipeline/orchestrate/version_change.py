@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.code_stage import current_locks, md5_of
-from pipeline.own_code import CODE_STAGE
-from pipeline.run_times import read_runs
-from pipeline.version import UNKNOWN, current_version
-from pipeline.words import count_text
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import CODE_STAGE
+from pipeline.runtime.run_times import read_runs
+from pipeline.runtime.version import UNKNOWN, current_version
+from pipeline.runtime.words import count_text
+from pipeline.runtime.yaml_files import read_yaml
 
 
 def version_change(root: Path) -> str | None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.server import prefect_server, prepare_environment
+from pipeline.runtime.errors import InputError
 
 # A cancelled flow needs up to ten seconds to end its stages.
 _GRACE_SECONDS = 30.0

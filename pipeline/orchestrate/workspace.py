@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.data_folder import check_data_folder
 from pipeline.datasets.root_check import check_tree
-from pipeline.errors import InputError
-from pipeline.locking import has_locks, try_lock
 from pipeline.orchestrate.dvc_leftovers import clear_busy_paths, is_dvc, mend_lock_file, mend_run_cache
+from pipeline.runtime.data_folder import check_data_folder
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.locking import has_locks, try_lock
 
 WORKSPACE_VARIABLE = "FRCNN_WORKSPACE"
 _SECONDS_FOR_THE_DYING = 20.0

@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.params.anchor_targets import AnchorTargetParams
+from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
+from pipeline.families.faster_rcnn.params.detect import DetectParams
+from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.proposals import ProposalParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
+from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.detect import DetectParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.features import FeatureParams
-from pipeline.params.finetune_joint import JointParams
 from pipeline.params.initial import InitParams
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.params.proposals import ProposalParams
 from pipeline.params.reading import Params, check_section, read_content
 from pipeline.params.resize import ResizeParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
 from pipeline.params.schedule import Schedule
 from pipeline.params.section import Section
 from pipeline.params.solver import SolverParams
-from pipeline.params.train_head_step4 import HeadStep4
-from pipeline.params.train_rpn_step3 import RPNStep3
+from pipeline.runtime.errors import InputError
 
 SECTIONS: dict[str, type[Section]] = {
     "base": Base,

@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pipeline.errors import InputError
 from pipeline.params.section import Section
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import read_yaml
 
 if TYPE_CHECKING:
-    from pipeline.params.anchor_targets import AnchorTargetParams
+    from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
+    from pipeline.families.faster_rcnn.params.detect import DetectParams
+    from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
+    from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+    from pipeline.families.faster_rcnn.params.proposals import ProposalParams
+    from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+    from pipeline.families.faster_rcnn.params.rpn import RPNParams
+    from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
+    from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
     from pipeline.params.anchors import AnchorParams
     from pipeline.params.backbone import BackboneParams
     from pipeline.params.base import Base
     from pipeline.params.dataset import DatasetParams
-    from pipeline.params.detect import DetectParams
     from pipeline.params.evaluate import EvaluateParams
     from pipeline.params.features import FeatureParams
-    from pipeline.params.finetune_joint import JointParams
     from pipeline.params.initial import InitParams
-    from pipeline.params.proposal_targets import ProposalTargetParams
-    from pipeline.params.proposals import ProposalParams
     from pipeline.params.resize import ResizeParams
-    from pipeline.params.roi_head import RoIHeadParams
-    from pipeline.params.rpn import RPNParams
     from pipeline.params.schedule import Schedule
     from pipeline.params.solver import SolverParams
-    from pipeline.params.train_head_step4 import HeadStep4
-    from pipeline.params.train_rpn_step3 import RPNStep3
 
 
 class MissingSection(InputError, AttributeError):

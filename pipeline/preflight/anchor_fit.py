@@ -1,7 +1,7 @@
 """How well anchors fit gt boxes: the IoU of each box with the best of all anchors of its image.
 
 Shapes: N boxes; A anchors per location. An anchor shape is its (width, height), a gt
-box is xyxy, both in pixels of the resized image. Anchors lie as `pipeline.detector.anchors` places them (Faster R-CNN,
+box is xyxy, both in pixels of the resized image. Anchors lie as `pipeline.nn.anchors` places them (Faster R-CNN,
 section 3.1.1), computed here in NumPy, without torch.
 
 No IoU of every anchor is needed. For anchors of one shape, IoU grows with the product of the overlaps along x and y,
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
 from pipeline.geometry.anchors import Floats
 from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import Integers, Level, MapLayout
-from pipeline.params.anchor_targets import AnchorTargetParams
 from pipeline.params.backbone import BackboneParams
 
 _BLOCK = 4096  # boxes at a time: their arrays stay in the processor's cache

@@ -12,7 +12,7 @@ from pipeline.params.anchors import AnchorParams
 from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.collecting import Checked
-from pipeline.words import count_text
+from pipeline.runtime.words import count_text
 
 
 def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placement) -> Iterator[str]:

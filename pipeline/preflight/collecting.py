@@ -18,10 +18,10 @@ from pipeline.datasets.originals import read_original
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.resizing import resized_size, scales_of
 from pipeline.datasets.root_check import faults_by_kind
-from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.resize import ResizeParams
-from pipeline.progress import track
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.progress import track
 
 _GENTLEST = ("keep", "fix", "drop")
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
@@ -19,6 +18,7 @@ from pipeline.preflight.size_search import larger_size
 from pipeline.preflight.verdict import MOST_UNREACHED, Verdict, fit_of, judge_anchors
 from pipeline.presets.apply import chosen_params
 from pipeline.presets.settings import preset_line
+from pipeline.runtime.errors import InputError
 
 RAW = Path("data/raw")
 

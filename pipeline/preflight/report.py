@@ -17,7 +17,7 @@ from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_search import LargerSize
 from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
-from pipeline.words import count_text
+from pipeline.runtime.words import count_text
 
 _EXAMPLES = 3
 _NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[0-9]+")  # what differs between messages of one kind

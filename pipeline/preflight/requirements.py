@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pipeline.artifacts.image_views import views_of
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.resizing import scales_of
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors, check_enough_with_gt
 from pipeline.feeding.enough import check_enough
-from pipeline.feeding.enough_for_rpn import check_anchors, check_enough_with_gt
 from pipeline.params.reading import Params
 from pipeline.params.schedule import Schedule
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchorless import any_anchor
 from pipeline.preflight.collecting import Checked
+from pipeline.runtime.errors import InputError
 
 _TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
 

@@ -12,7 +12,7 @@ from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
 from pipeline.preflight.collecting import DatasetBoxes
-from pipeline.seeding import numpy_generator
+from pipeline.runtime.seeding import numpy_generator
 
 MOST_UNREACHED = 0.05  # share of boxes below IoU .5 from which on anchors do not fit
 LEAST_GAIN = 0.05  # of mean best IoU, from which on another grid is proposed anyway

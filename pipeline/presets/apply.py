@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.data_folder import check_data_folder
 from pipeline.datasets.file_names import printable
 from pipeline.datasets.root_check import check_tree
-from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
-from pipeline.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
+from pipeline.runtime.data_folder import check_data_folder
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
 
 _PRESETS = Path(__file__).parent
 LINKED = {

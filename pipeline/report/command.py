@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
 from pipeline.report.data_section import data_section
 from pipeline.report.detections_section import detections_section, proposals_section, summary_section
 from pipeline.report.journeys_section import journeys_section, training_images_section
@@ -17,6 +16,7 @@ from pipeline.report.run import Run
 from pipeline.report.scripts import vega_script
 from pipeline.report.stages_section import stages_section
 from pipeline.report.training_section import training_section
+from pipeline.runtime.errors import InputError
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Run], PageSection]], ...] = (
     ("summary", "Results", summary_section),

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import InputError
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
+from pipeline.runtime.errors import InputError
 from pipeline.views import charts
 from pipeline.views.csv_columns import read_csv, read_numbers
 from pipeline.views.json_files import read_metrics

@@ -10,10 +10,10 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.anchor_matching import assign_anchors
-from pipeline.detector.matching import BG, FG
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews
+from pipeline.nn.anchor_matching import assign_anchors
+from pipeline.nn.matching import BG, FG
 from pipeline.report.run import Run
 from pipeline.views.stored_anchors import Assignment
 

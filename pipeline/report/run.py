@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.families.present import present_family
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
-from pipeline.run_times import RunTime, read_runs
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.run_times import RunTime, read_runs
 from pipeline.views.command import StageCommand
 
 

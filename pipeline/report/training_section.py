@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline.errors import InputError
 from pipeline.families.present import present_family
 from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
+from pipeline.runtime.errors import InputError
 from pipeline.views import charts
 from pipeline.views.csv_columns import read_numbers
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.feeding.prefetching import ON_HOST
-from pipeline.seeding import derive_seed
+from pipeline.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     from pipeline.artifacts.image_views import Entry
-    from pipeline.detector.roi_targets import GtBoxes
+    from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes
+    from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample, AnchorSampler, DrawnAnchors
+    from pipeline.families.faster_rcnn.training.gt_source import GtSource
+    from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
+    from pipeline.families.faster_rcnn.training.roi_samples import DrawnRoIs, RoISample
     from pipeline.feeding.views import Views, ViewSource
-    from pipeline.training.anchor_samples import AnchorSample, AnchorSampler, DrawnAnchors
-    from pipeline.training.gt_source import GtSource
-    from pipeline.training.roi_sampler import RoISampler
-    from pipeline.training.roi_samples import DrawnRoIs, RoISample
 
 
 @dataclass(frozen=True)

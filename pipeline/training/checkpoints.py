@@ -28,8 +28,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from pipeline.artifacts.atomic import atomic_file, write_text
-from pipeline.errors import InputError
-from pipeline.stopping import is_urgent
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.stopping import is_urgent
 from pipeline.training.snapshot import Snapshot
 
 _KEPT = 2
@@ -60,7 +60,7 @@ class Checkpoints:
 
     Args:
         folder: of the stage; states under other keys in it are removed, as something has changed since.
-        key: of the run, see `pipeline.run_key`.
+        key: of the run, see `pipeline.runtime.run_key`.
         log: takes a line for a person.
 
     Raises:

@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pipeline.errors import InputError
 from pipeline.feeding.prefetching import to_device
-from pipeline.stopping import stop_if_requested, stop_requested
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.stopping import stop_if_requested, stop_requested
 from pipeline.training.bad_batch import save_batch
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.meter import Meter, NotFiniteError, Row

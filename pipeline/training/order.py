@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.feeding.enough import check_enough
-from pipeline.seeding import numpy_generator
+from pipeline.runtime.seeding import numpy_generator
 
 if TYPE_CHECKING:
     from pipeline.artifacts.image_views import Entry

@@ -13,14 +13,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import InputError
-from pipeline.stopping import stop_if_requested, stop_requested
-from pipeline.torch_seeding import torch_generator
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.stopping import stop_if_requested, stop_requested
+from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.training.checkpoints import Checkpoints, TrainingState, settled
 from pipeline.training.packing import pack, unpack
 
 if TYPE_CHECKING:
-    from pipeline.detector.trunk import Trunk
+    from pipeline.nn.backbones.trunk import Trunk
     from pipeline.params.backbone import Pretrain
 
 

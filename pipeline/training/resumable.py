@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.progress import Progress
-from pipeline.run_key import run_key
-from pipeline.stage import Stage
-from pipeline.stopping import safe_points
+from pipeline.runtime.progress import Progress
+from pipeline.runtime.run_key import run_key
+from pipeline.runtime.stage import Stage
+from pipeline.runtime.stopping import safe_points
 from pipeline.training.checkpoints import Checkpoints
 
 

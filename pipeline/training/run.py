@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.history import write_csv
-from pipeline.detector.convolution import weight_gradient_by
 from pipeline.feeding.prefetching import prefetch
+from pipeline.nn.convolution import weight_gradient_by
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 from pipeline.training.resumable import resumable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.resized_images import ResizedImages
     from pipeline.params.schedule import Schedule
     from pipeline.params.solver import SolverParams
-    from pipeline.stage import Stage
+    from pipeline.runtime.stage import Stage
     from pipeline.training.batches import Batch
 
 

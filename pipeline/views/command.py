@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _FORM = "python -m stages.NAME --OPTION PATH ... --params SECTION,... --out PATH"
 

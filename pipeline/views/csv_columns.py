@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 _NAMES = ("class", "actual", "predicted")  # columns that hold names of classes
 

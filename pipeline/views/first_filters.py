@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.encoding import Picture, encode_png
 

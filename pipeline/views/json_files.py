@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 Content = TypeVar("Content", list, dict)
 

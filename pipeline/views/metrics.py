@@ -25,8 +25,8 @@ from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
-from pipeline.errors import InputError
 from pipeline.metrics.recall import RecallCounter
+from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.json_files import read_metrics

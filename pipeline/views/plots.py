@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.charts import AnyChart, lines, picture
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.encoding import Picture

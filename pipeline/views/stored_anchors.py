@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.image_views import Entry
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.errors import InputError
-from pipeline.own_code import PACKAGES
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import PACKAGES
+from pipeline.runtime.yaml_files import dump_yaml
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry
-from pipeline.yaml_files import dump_yaml
 
 _OF_A_RUN = ("params.yaml", "dvc.lock")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
-from pipeline.surroundings import check_repository
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.surroundings import check_repository
 
 
 def run_on_workers(

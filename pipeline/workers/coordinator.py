@@ -20,13 +20,13 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import current_locks, lock_code
 from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import StageStopped
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
+from pipeline.runtime.errors import InputError
 from pipeline.workers.asking import Workers
 from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments

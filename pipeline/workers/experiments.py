@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from pipeline.artifacts.atomic import write_text
 from pipeline.families.present import present_family
 from pipeline.orchestrate.graph import LockFile, opened
-from pipeline.own_code import CODE_STAGE
+from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.workers.clone import lock_text
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry, written_by

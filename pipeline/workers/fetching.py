@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import LockFile, opened
 from pipeline.orchestrate.workspace import environment_in
+from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import write_lock
 from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.run_cache import has_remote

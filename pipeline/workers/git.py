@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def git(root: Path, *arguments: str, stdin: str | None = None, **environment: str) -> str:

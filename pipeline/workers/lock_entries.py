@@ -15,8 +15,8 @@ from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 from dvc.utils import dict_sha256
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import stages_of
+from pipeline.runtime.errors import InputError
 
 LockEntry = dict[str, Any]
 """One stage of dvc.lock: `cmd`, `deps` and `outs` with their digests, `params`."""

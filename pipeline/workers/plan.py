@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.orchestrate.graph import StageNode
 from pipeline.params.file import check_params
+from pipeline.runtime.yaml_files import parse_yaml
 from pipeline.workers.lock_entries import Declared
-from pipeline.yaml_files import parse_yaml
 
 
 @dataclass

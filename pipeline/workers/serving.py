@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.locking import try_lock
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.worker import run_prefect
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.locking import try_lock
 
 _SETTINGS = {
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",

@@ -17,7 +17,6 @@ from prefect import flow, get_client, get_run_logger
 from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled, Completed, Failed, State
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import write_locks
 from pipeline.orchestrate.dvc_stage import StageRunner
@@ -25,6 +24,7 @@ from pipeline.orchestrate.graph import LockFile, nodes_of, opened
 from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.workspace import environment_in, hold_workspace
+from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import prepare_clone
 from pipeline.workers.lock_entries import LockEntry, differing_inputs, key_of
 from pipeline.workers.pools import CLONE, WORKER

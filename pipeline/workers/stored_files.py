@@ -7,7 +7,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.workers.run_cache import has_remote
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import InputError
 from pipeline.params.file import check_params
-from pipeline.words import count_text
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
+from pipeline.runtime.yaml_files import parse_yaml
 from pipeline.workers.commands import read_params, run_on_workers
 from pipeline.workers.experiments import forget_figures, kept_figures
 from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
-from pipeline.yaml_files import parse_yaml
 
 
 def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFrame:

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.errors import InputError
 from pipeline.families.present import present_family
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
 from pipeline.params.file import load_params
-from pipeline.yaml_files import read_yaml
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import read_yaml
 
 _Changes = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_json_list, write_text
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def names(folder: Path) -> list[str]:

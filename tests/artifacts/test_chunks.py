@@ -24,7 +24,7 @@ from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 IDS = [f"{place:03d}" for place in range(11)]
 PER_CHUNK = 4  # chunks of 4, 4 and 3

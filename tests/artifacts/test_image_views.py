@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.image_views import Entry, check_names, count_views, entry_named, seen_boxes, views_of
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(

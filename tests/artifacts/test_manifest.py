@@ -20,8 +20,8 @@ from pipeline.artifacts.manifest import FORMAT, MANIFEST, check_folder, read_man
 from pipeline.artifacts.shards import ShardReader, ShardWriter
 from pipeline.artifacts.tables import write_table
 from pipeline.artifacts.weights import load_part, save_parts
-from pipeline.errors import InputError
-from pipeline.run_key import run_key
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.run_key import run_key
 
 MEMBERS = {f"{i}": np.full((2, 3), i, np.float16) for i in range(3)}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.shards import ShardReader, ShardWriter
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 ARRAYS = {
     "floats": np.linspace(-1, 1, 24, dtype=np.float16).reshape(2, 3, 4),

@@ -26,7 +26,7 @@ from pipeline.artifacts.tables import (
     read_columns,
     write_table,
 )
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 Rows = dict[tuple[str, bool], Columns]
 

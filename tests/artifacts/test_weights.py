@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.artifacts import weight_parts
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, restore, save_parts
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def parts() -> dict[str, nn.Module | State]:

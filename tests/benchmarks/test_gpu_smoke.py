@@ -13,7 +13,7 @@ import torch
 from benchmarks import gpu_smoke
 from benchmarks.gpu_network import SMALL, Network, joint_loss, make_batch
 from benchmarks.gpu_smoke import gradients, is_agreed, largest_difference, main, worst
-from pipeline.detector.arithmetic import set_determinism
+from pipeline.nn.arithmetic import set_determinism
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks import inference_time, page, peer
 from benchmarks.inference_time import detect_all, pixels_of
-from pipeline.detector.postprocess import DetectedBoxes
+from pipeline.nn.postprocess import DetectedBoxes
 
 META = torch.device("meta")
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.bundle import Detections, Detector
 from pipeline.bundle.predict import PhotoCounts, find_photos, predict
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 @pytest.fixture

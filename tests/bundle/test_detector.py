@@ -19,7 +19,7 @@ from pipeline.artifacts.tables import boxes_of
 from pipeline.bundle import Detector
 from pipeline.bundle.writing import write_bundle
 from pipeline.datasets.images import read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, Project
 
 

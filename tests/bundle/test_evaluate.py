@@ -14,9 +14,9 @@ from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle import Detector
 from pipeline.bundle.evaluate import evaluate, report
 from pipeline.cli import app
-from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams
 from pipeline.presets.apply import dataset_params
+from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 
 

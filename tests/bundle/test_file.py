@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.bundle.file import read_bundle, settings_text
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def edit(folder: Path, change: Callable[[dict], object], rehash: bool) -> None:

@@ -15,7 +15,7 @@ from pipeline.bundle import Detections, Detector
 from pipeline.bundle.predict import LONGEST_DRAWING, PhotoCounts, draw, find_photos, predict
 from pipeline.cli import app
 from pipeline.datasets.images import image_size
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.in_process import run_frcnn
 

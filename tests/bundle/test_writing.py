@@ -16,9 +16,9 @@ from pipeline.artifacts.weights import load_part
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.errors import InputError
 from pipeline.families.faster_rcnn.family import FASTER_RCNN
-from pipeline.pretrained import load_detector
+from pipeline.nn.backbones.pretrained import load_detector
+from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, Project
 
 

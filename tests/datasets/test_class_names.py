@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.datasets.class_names import Labels, check_classes, clean_name, distinct_names
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.faults.trees import KITTI, XML, coco, plant, read
 
 ODD = [

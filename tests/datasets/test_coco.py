@@ -12,7 +12,7 @@ from pipeline.datasets.base import Dataset
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.images import image_size
 from pipeline.datasets.validation import validate
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 

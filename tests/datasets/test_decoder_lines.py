@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.datasets.decoder_lines import without_decoder_lines
 from pipeline.datasets.images import problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import encode, picture, samples
 from tests.datasets.image_kinds import png, tiff
 

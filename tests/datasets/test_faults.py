@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import names_in
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, annotation_files, coco, plant, read, read_on
 
 

@@ -24,9 +24,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.datasets.fetching import fetch_voc
 from pipeline.datasets.voc import read_voc
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
+from pipeline.runtime.errors import InputError
 from tests.faults.trees import XML
 
 ARCHIVES = {

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.datasets.images import probe, problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import HEIGHT, WIDTH, encode, picture
 from tests.datasets.image_kinds import Masks, bmp_of_palette, bmp_of_words, gif, png, tiff, under_masks
 

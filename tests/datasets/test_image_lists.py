@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.image_lists import read_image_list
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 def read(path: Path, text: str, there: set[str], with_flags: bool = True) -> list[str]:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from pipeline.datasets.image_headers import ImageHeader
 from pipeline.datasets.images import ImageProblem, probe, problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import (
     HEIGHT,
     WIDTH,

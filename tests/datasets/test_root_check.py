@@ -15,7 +15,7 @@ from dvc_data.hashfile.db import HashFileDB
 from dvc_objects.fs.local import LocalFileSystem
 
 from pipeline.datasets.root_check import check_tree, tree_faults
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 
 @pytest.fixture

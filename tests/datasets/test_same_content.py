@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.datasets import same_content
 from pipeline.datasets.same_content import copies_in_later_splits
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.faults.trees import KINDS, plant, read
 
 KIND = "same_content_in_train_and_test"

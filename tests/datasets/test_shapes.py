@@ -13,8 +13,8 @@ from pipeline.datasets import shape_drawing
 from pipeline.datasets.base import AnnotatedImage
 from pipeline.datasets.shape_drawing import CLASSES, ShapesOptions
 from pipeline.datasets.shapes import generate_shapes
-from pipeline.errors import InputError
-from pipeline.seeding import numpy_generator
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.seeding import numpy_generator
 
 OPTIONS = ShapesOptions(train=80, test=40)
 

@@ -13,7 +13,7 @@ from pipeline.datasets.base import Dataset
 from pipeline.datasets.images import image_size
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 ROWS = """file,split,class,x1,y1,x2,y2,difficult,ignore,note

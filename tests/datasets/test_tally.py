@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from pipeline.datasets.tally import Tally
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from pipeline.preflight.collecting import check_dataset
 from pipeline.preflight.report import ending
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import coco, plant
 from tests.in_process import run_stage

@@ -14,8 +14,8 @@ from pipeline.datasets.findings import summary
 from pipeline.datasets.images import ImageProblem, ProblemKind
 from pipeline.datasets.records import CENTRE, INCLUSIVE, XYWH, XYXY, BoxFormat, RawData, RawRecord, no_flags
 from pipeline.datasets.validation import validate
-from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
+from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 SIZE = (100, 80)

@@ -13,7 +13,7 @@ import pytest
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"

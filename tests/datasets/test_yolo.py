@@ -12,7 +12,7 @@ from pipeline.datasets.base import Dataset
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.validation import validate
 from pipeline.datasets.yolo import read_yolo
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 

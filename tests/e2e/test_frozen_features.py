@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.maps import FeatureMaps
-from pipeline.detector.vgg import VGGTrunk
+from pipeline.nn.backbones.vgg import VGGTrunk
 from tests.conftest import Project
 from tests.e2e.stand_in import stand_in
 from tests.fidelity.conftest import files_of

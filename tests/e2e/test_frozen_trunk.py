@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.artifacts.weights import load_part
-from pipeline.detector.vgg import VGGTrunk
+from pipeline.nn.backbones.vgg import VGGTrunk
 from tests.conftest import ROOT, Project
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage

@@ -19,8 +19,8 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import new_trunk
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.in_process import run_stage
 

@@ -13,8 +13,8 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import read_columns, write_table
-from pipeline.errors import InputError
 from pipeline.feeding.views import ImageViews
+from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, Project, new_project
 from tests.in_process import run_stages
 

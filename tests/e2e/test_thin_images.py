@@ -14,7 +14,7 @@ from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES
 from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
 from tests.conftest import TINY, Project, new_project
 from tests.in_process import run_stages

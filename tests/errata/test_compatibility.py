@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.datasets.resizing import resized_size
-from pipeline.detector.anchors import AnchorGrid, inside
-from pipeline.detector.batched_nms import batched_nms
-from pipeline.detector.boxes import MAX_SIZE_DELTA, decode, encode, pairwise_iou
-from pipeline.detector.operators import roi_pool
-from pipeline.detector.roi_align import roi_align
-from pipeline.detector.rpn_losses import rpn_losses
-from pipeline.detector.trunk import IMAGENET_MEAN
+from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
+from pipeline.nn.anchors import AnchorGrid, inside
+from pipeline.nn.backbones.trunk import IMAGENET_MEAN
+from pipeline.nn.batched_nms import batched_nms
+from pipeline.nn.boxes import MAX_SIZE_DELTA, decode, encode, pairwise_iou
+from pipeline.nn.operators import roi_pool
+from pipeline.nn.roi_align import roi_align
 from pipeline.params.resize import ResizeParams
 from pipeline.params.solver import SolverParams
 from pipeline.training.loop import make_optimiser

@@ -8,12 +8,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from pipeline.detector.anchor_matching import match_anchors
-from pipeline.detector.anchors import AnchorGrid, inside
-from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import BG, FG
-from pipeline.detector.proposals import ProposalRule, make_proposals
-from pipeline.detector.sampling import sample_fg_bg
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
+from pipeline.nn.anchor_matching import match_anchors
+from pipeline.nn.anchors import AnchorGrid, inside
+from pipeline.nn.boxes import pairwise_iou
+from pipeline.nn.matching import BG, FG
+from pipeline.nn.sampling import sample_fg_bg
 from tests.errata.conftest import Page
 from tests.layouts import one_level
 

@@ -16,14 +16,14 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.tables import TableWriter, box_columns
 from pipeline.datasets.resizing import resized_size
-from pipeline.detector.boxes import areas, clip, pairwise_iou
-from pipeline.detector.matching import BG
-from pipeline.detector.operators import nms, roi_pool
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.proposals import ProposalRule, make_proposals
-from pipeline.detector.rpn import RPNHead
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
+from pipeline.nn.boxes import areas, clip, pairwise_iou
+from pipeline.nn.matching import BG
+from pipeline.nn.operators import nms, roi_pool
 from pipeline.params.resize import ResizeParams
 from tests.errata.conftest import Page
 from tests.in_process import run_stage

@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.boxes import encode, pairwise_iou
-from pipeline.detector.matching import FG
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.proposals import ProposalRule, make_proposals
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.roi_losses import roi_losses
-from pipeline.detector.roi_targets import GtBoxes, normalise_deltas
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.rpn_losses import rpn_losses
-from pipeline.detector.smooth_l1 import smooth_l1
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
+from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes, normalise_deltas
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.feeding.views import Views
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
-from pipeline.training.anchor_samples import AnchorSample
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.boxes import encode, pairwise_iou
+from pipeline.nn.matching import FG
+from pipeline.nn.smooth_l1 import smooth_l1
 from pipeline.training.batches import Batch
-from pipeline.training.joint_step import JointStep
 from tests.errata.conftest import Page
 
 

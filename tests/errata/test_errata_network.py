@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.roi_head import RoIHead, take_fc_layers
-from pipeline.detector.rpn import RPNHead
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_fc_layers
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.backbones.build import build_trunk
 from tests.errata.conftest import Page
 from tests.layouts import one_level
 

@@ -17,13 +17,13 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.cli import app
-from pipeline.errors import InputError
 from pipeline.exchange.exporting import export_proposals
 from pipeline.exchange.image_names import ImageNames
 from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.exchange.proposal_files import LAYOUTS, Proposals, read_proposal_file
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
+from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, Project, new_project
 from tests.fidelity.conftest import with_rows
 from tests.in_process import run_command, run_stage, run_stages, words_of

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.errors import InputError
 from pipeline.exchange.proposal_files import (
     LAYOUTS,
     Proposals,
@@ -21,6 +20,7 @@ from pipeline.exchange.proposal_files import (
     to_probabilities,
     write_proposal_file,
 )
+from pipeline.runtime.errors import InputError
 
 PROBABILITIES = st.floats(0, 1, width=32)
 PROTOCOLS = [2, 3, 4, 5]

@@ -22,9 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.errors import InputError
 from pipeline.exchange import unpickle
 from pipeline.exchange.unpickle import read_plain_pickle
+from pipeline.runtime.errors import InputError
 
 KINDS = ("b1", "i1", "i2", "<i4", ">i4", "u8", "f2", "<f4", ">f4", "f8")
 ARRAYS = st.sampled_from(KINDS).flatmap(

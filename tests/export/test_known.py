@@ -9,12 +9,12 @@ import torch
 
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, PixelNormalisation
-from pipeline.detector import backbone
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import RPNHead
-from pipeline.errors import InputError
 from pipeline.export.files import export_torchvision
 from pipeline.export.onnx import export_onnx
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.backbones import build as backbone
+from pipeline.runtime.errors import InputError
 from tests.layouts import TOY
 from tests.parity.comparison import params_of, random_parts
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets.file_names import printable
-from pipeline.errors import InputError
 from pipeline.params.dataset import FindingPolicy
+from pipeline.runtime.errors import InputError
 from tests.faults.limits import begin, limit_memory, peak
 from tests.faults.trees import KINDS, annotation_files, plant, read
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets.images import probe, problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import samples
 from tests.faults.limits import begin, limit_memory, peak
 

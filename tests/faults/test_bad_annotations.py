@@ -15,7 +15,7 @@ from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.table import read_table
 from pipeline.datasets.voc import read_voc
 from pipeline.datasets.yolo import read_yolo
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, coco, plant, read, read_on
 
 Spoil = Callable[[Path], object]

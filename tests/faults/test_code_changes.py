@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.own_code import stage_locks
+from pipeline.runtime.own_code import stage_locks
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from tests.conftest import Project
 from tests.fidelity.conftest import files_of
@@ -26,7 +26,7 @@ from tests.in_process import Ended, run_command, run_frcnn, words_of
 
 TRAINS, IN_CHUNKS, AT_ONCE = "train_rpn_step1", "resize", "dataset"
 MODULES = {
-    TRAINS: "pipeline/detector/rpn.py",
+    TRAINS: "pipeline/families/faster_rcnn/nn/rpn.py",
     IN_CHUNKS: "pipeline/artifacts/chunks.py",
     AT_ONCE: "pipeline/datasets/voc.py",
 }
@@ -37,7 +37,7 @@ LIBRARY = {TRAINS: "torch", IN_CHUNKS: "cv2", AT_ONCE: "numpy"}
 def project(tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the finished run; `--code` locks are compared with its sources."""
     project = Project(Path(shutil.copytree(tiny_run.root, tmp_path / "a project", symlinks=True)))
-    monkeypatch.setattr("pipeline.own_code.__file__", str(project.root / "pipeline/own_code.py"))
+    monkeypatch.setattr("pipeline.runtime.own_code.__file__", str(project.root / "pipeline/runtime/own_code.py"))
     monkeypatch.setenv(EVERY_ITERATIONS, "1")
     return project
 
@@ -71,7 +71,7 @@ def lock_anew(project: Project) -> None:
 
 def before_publishing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Do something once, when a stage has done all its work."""
-    from pipeline import stage
+    from pipeline.runtime import stage
 
     real = stage.write_manifest
 

@@ -26,9 +26,9 @@ from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import box_columns
 from pipeline.artifacts.weights import save_parts
-from pipeline.building.roi_head import new_head
-from pipeline.building.rpn import new_rpn
 from pipeline.building.trunk import new_trunk
+from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.building.rpn import new_rpn
 from pipeline.params.file import load_params
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename

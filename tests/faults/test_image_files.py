@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.datasets.images import MAX_PIXELS, problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, new_project
 from tests.datasets.image_files import samples
 from tests.faults.limits import fuzz, run
@@ -90,7 +90,7 @@ _UNDER_A_LIMIT = """
 import resource, sys
 from pathlib import Path
 from pipeline.datasets.images import problems_of, read_rgb
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + (64 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params.file import SECTIONS
-from pipeline.stage import Stage, run_stage
+from pipeline.runtime.stage import Stage, run_stage
 from tests.conftest import ROOT
 from tests.in_process import ended
 

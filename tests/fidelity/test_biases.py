@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from pipeline.artifacts.weights import State
-from pipeline.building.roi_head import load_head
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.proposals import ProposalRule
+from pipeline.families.faster_rcnn.building.roi_head import load_head
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.training.head_step import HeadStep
+from pipeline.families.faster_rcnn.training.joint_step import JointStep
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
+from pipeline.nn.anchors import AnchorGrid
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
-from pipeline.training.head_step import HeadStep
-from pipeline.training.joint_step import JointStep
 from pipeline.training.loop import make_optimiser
-from pipeline.training.rpn_step import RPNStep
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, weights_of
 

@@ -25,13 +25,13 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.building.trunk import new_trunk
-from pipeline.detector import roi_pooling
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.vgg import VGGTrunk
-from pipeline.errors import InputError
 from pipeline.geometry.backbones import VGGShape
+from pipeline.nn import roi_pooling
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.vgg import VGGTrunk
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, files_of, with_rows
 

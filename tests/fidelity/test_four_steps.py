@@ -19,8 +19,8 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import State, load_part, save_parts
-from pipeline.building.roi_head import load_head
 from pipeline.building.trunk import load_trunk
+from pipeline.families.faster_rcnn.building.roi_head import load_head
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.artifacts.weights import load_part
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.fidelity.conftest import RunByHand, barely_trained, same_start, weights_of
 from tests.fidelity.test_four_steps import OUTPUT_LAYERS, is_drawn, of_layers

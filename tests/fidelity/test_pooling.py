@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.detector.operators import roi_pool
-from pipeline.detector.roi_align import roi_align
-from pipeline.seeding import numpy_generator
+from pipeline.nn.operators import roi_pool
+from pipeline.nn.roi_align import roi_align
+from pipeline.runtime.seeding import numpy_generator
 from tests.fidelity import reference
 
 pytestmark = pytest.mark.authority("Caffe's RoIPool, bilinear sampling, finite differences")

@@ -9,8 +9,8 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.training.anchor_samples import AnchorSampler
-from pipeline.training.roi_sampler import RoISampler
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler
+from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
 from tests.conftest import Project
 
 pytestmark = pytest.mark.authority("the paper's sampling fractions")

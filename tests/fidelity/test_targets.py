@@ -19,10 +19,10 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import Columns, boxes_of, deltas_of, read_columns
-from pipeline.detector.anchor_matching import match_anchors
-from pipeline.detector.boxes import encode
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.roi_targets import normalise_deltas
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.roi_targets import normalise_deltas
+from pipeline.nn.anchor_matching import match_anchors
+from pipeline.nn.boxes import encode
 from tests.conftest import Project
 from tests.fidelity import reference
 from tests.fidelity.conftest import RunByHand, with_rows

@@ -22,24 +22,24 @@ from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps, MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.roi_head import new_head
-from pipeline.building.rpn import new_rpn
 from pipeline.building.trunk import new_trunk
-from pipeline.detector.anchors import AnchorGrid, KeptAnchors
-from pipeline.detector.proposals import ProposalRule
-from pipeline.detector.proposer import Proposer
-from pipeline.detector.roi_pooling import POOLS, pool_levels, roi_levels
-from pipeline.errors import InputError
+from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.building.rpn import new_rpn
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
 from pipeline.geometry import pooling
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.nn.anchors import AnchorGrid, KeptAnchors
+from pipeline.nn.roi_pooling import POOLS, pool_levels, roi_levels
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
-from pipeline.training.anchor_samples import AnchorSample
+from pipeline.runtime.errors import InputError
 from pipeline.training.batches import Batch
-from pipeline.training.rpn_step import RPNStep
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detector.operators import compiled_roi_align, roi_pool
-from pipeline.detector.roi_pooling import POOLS
 from pipeline.geometry.pooling import pool_rois
+from pipeline.nn.operators import compiled_roi_align, roi_pool
+from pipeline.nn.roi_pooling import POOLS
 from pipeline.views.stored_anchors import decode_targets
 
 
@@ -42,7 +42,7 @@ def test_no_rois_are_pooled_to_none() -> None:
 
 
 def test_deltas_take_boxes_where_the_detector_says() -> None:
-    from pipeline.detector.boxes import decode, encode
+    from pipeline.nn.boxes import decode, encode
 
     boxes = rois()[:60]
     boxes[:, 2:] += 10  # no size grows by more than the detector lets it

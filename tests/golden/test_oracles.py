@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.detector.anchor_matching import match_anchors
-from pipeline.detector.anchors import AnchorGrid, inside
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.boxes import pairwise_iou
-from pipeline.detector.matching import BG, FG
-from pipeline.detector.operators import nms, roi_pool
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.sampling import sample_fg_bg
-from pipeline.detector.trunk import Trunk
-from pipeline.seeding import numpy_generator
-from pipeline.torch_seeding import torch_generator
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.anchor_matching import match_anchors
+from pipeline.nn.anchors import AnchorGrid, inside
+from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.trunk import Trunk
+from pipeline.nn.boxes import pairwise_iou
+from pipeline.nn.matching import BG, FG
+from pipeline.nn.operators import nms, roi_pool
+from pipeline.nn.sampling import sample_fg_bg
+from pipeline.runtime.seeding import numpy_generator
+from pipeline.runtime.torch_seeding import torch_generator
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("figures published with notes, notebooks and reference codes")

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.gpu_network import FULL, Network, joint_loss, make_batch
 from benchmarks.gpu_smoke import agreement, is_agreed, repeats
-from pipeline.detector.arithmetic import full_float32, set_determinism
+from pipeline.nn.arithmetic import full_float32, set_determinism
 from tests.conftest import TINY, apply_overlay, new_project
 
 pytestmark = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, Project
 
 DEFAULTS = ROOT / "pipeline/presets/default.yaml"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project, new_project
 from tests.e2e.stand_in import stand_in
 from tests.in_process import run_command
@@ -131,7 +131,9 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("module", ["pipeline/params/evaluate.py", "pipeline/detector/rpn.py", "stages/detect.py"])
+@pytest.mark.parametrize(
+    "module", ["pipeline/params/evaluate.py", "pipeline/families/faster_rcnn/nn/rpn.py", "stages/detect.py"]
+)
 def test_a_module_that_is_no_python_takes_one_line_though_stage_code_imports_it(sources: Path, module: str) -> None:
     path = sources / module
     path.write_text(f"{path.read_text()}def def\n")
@@ -216,8 +218,16 @@ def test_locks_that_are_gone_or_damaged_are_made_again(
     [
         ("params.yaml", "\nsolvr: {}\n", r".*params\.yaml: unknown .*solvr.*"),
         (READER, "def def\n", rf"{READER}:\d+: invalid syntax; fix it"),
-        ("pipeline/detector/rpn.py", "\0\n", r"pipeline/detector/rpn\.py:?.*null bytes.*; fix it"),
-        ("pipeline/detector/rpn.py", "(" * 5000, r"pipeline/detector/rpn\.py:\d+: .*; fix it"),
+        (
+            "pipeline/families/faster_rcnn/nn/rpn.py",
+            "\0\n",
+            r"pipeline/families/faster_rcnn/nn/rpn\.py:?.*null bytes.*; fix it",
+        ),
+        (
+            "pipeline/families/faster_rcnn/nn/rpn.py",
+            "(" * 5000,
+            r"pipeline/families/faster_rcnn/nn/rpn\.py:\d+: .*; fix it",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_starts_nothing(
@@ -259,7 +269,7 @@ def test_a_worker_refuses_other_code_and_other_libraries(project: Project, tiny_
     with pytest.raises(InputError, match=r"\(cv2 99\.1 to \S+, numpy 99\.2 to \S+\); run make setup") as caught:
         write_locks(project.root, {"data/code/dataset.json": json.dumps(other)})
     assert "\n" not in str(caught.value)
-    append(project, "pipeline/detector/rpn.py", "A = 1\n")
+    append(project, "pipeline/families/faster_rcnn/nn/rpn.py", "A = 1\n")
     write_locks(project.root, needed)  # which does not depend on it
     append(project, READER, "A = 1\n")
     with pytest.raises(InputError, match=rf"are not the coordinator's \({READER}\); run make setup") as caught:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data_folder import check_data_folder
-from pipeline.errors import InputError
 from pipeline.orchestrate.quiet_dvc import is_worth_logging
 from pipeline.orchestrate.repro import run_repro
+from pipeline.runtime.data_folder import check_data_folder
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 
 

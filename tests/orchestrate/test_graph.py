@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import LockFile, StageMeta, StageNode, read_graph
+from pipeline.runtime.errors import InputError
 from tests.orchestrate.conftest import Toy, python
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie

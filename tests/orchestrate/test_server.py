@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.orchestrate import server as module
 from pipeline.orchestrate.server import _free_port, _OwnServer, _running, prefect_server, prepare_environment
+from pipeline.runtime.errors import InputError
 from tests.orchestrate.conftest import gone, until
 
 Environment = dict[str, str]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.status import stage_status
+from pipeline.runtime.errors import InputError
 from tests.conftest import Project, new_project
 from tests.in_process import run_frcnn
 
@@ -59,9 +59,9 @@ def change_lock(project: Project, change: Callable[[dict[str, Any]], object]) ->
 
 def test_nothing_to_do_takes_one_line_and_leaves_no_trace(project: Project) -> None:
     shutil.rmtree(project.data / "code")  # which the next run writes again, before anything else
-    edit(project, "pipeline/detector/roi_head.py", "# A comment.\n")
+    edit(project, "pipeline/families/faster_rcnn/nn/roi_head.py", "# A comment.\n")
     edit(project, "pipeline/orchestrate/status.py", "A = 1\n")
-    edit(project, "pipeline/progress.py", "A = 1\n")
+    edit(project, "pipeline/runtime/progress.py", "A = 1\n")
 
     def files() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in project.root.rglob("*") if ".dvc/tmp" not in str(path)}
@@ -93,7 +93,7 @@ def test_an_edit_is_named_with_the_stages_that_it_reruns_and_why(project: Projec
 
 def test_every_changed_module_has_a_chain_and_texts_stay_within_a_terminal(project: Project) -> None:
     for name in ("roi_head", "roi_targets", "boxes", "matching", "rpn", "sampling"):
-        edit(project, f"pipeline/detector/{name}.py", "A = 1\n")
+        edit(project, f"pipeline/nn/{name}.py", "A = 1\n")
     found = told(project, why=True)["finetune_joint"]
     head, _, chains = found.partition(" stages/")
     assert re.fullmatch(
@@ -166,7 +166,7 @@ def test_what_is_no_longer_in_the_cache_is_named(project: Project) -> None:
 
 
 def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.code_locks.tree.version", lambda name: "99.1")
+    monkeypatch.setattr("pipeline.runtime.code_locks.tree.version", lambda name: "99.1")
     assert re.fullmatch(r"code: cv2 \S+ to 99\.1, numpy \S+ to 99\.1 and pyarrow \S+ to 99\.1", told(project)["resize"])
 
 
@@ -187,7 +187,7 @@ def test_a_run_from_before_there_were_locks_is_told_as_such(project: Project) ->
         for stage in stages.values():
             stage["cmd"] = re.sub(r" --code \S+", "", stage["cmd"])
             stage["deps"] = [dep for dep in stage["deps"] if "data/code" not in dep["path"]]
-            stage["deps"].append({"path": "pipeline/errors.py", "hash": "md5", "md5": "0" * 32, "size": 1})
+            stage["deps"].append({"path": "pipeline/runtime/errors.py", "hash": "md5", "md5": "0" * 32, "size": 1})
 
     change_lock(project, unlock)
     found = told(project)
@@ -234,10 +234,10 @@ def test_it_says_what_runs_just_now_and_waits_for_nothing(project: Project) -> N
         ),
         ("params.yaml", "evaluate:", "evaluate: [", "params.yaml"),
         (
-            "pipeline/detector/rpn.py",
+            "pipeline/families/faster_rcnn/nn/rpn.py",
             "\nclass ",
             "\nclass class ",
-            r"pipeline/detector/rpn.py:\d+: invalid syntax; fix it",
+            r"pipeline/families/faster_rcnn/nn/rpn.py:\d+: invalid syntax; fix it",
         ),
         ("dvc.yaml", "stages:", "stages: [", "dvc cannot read the graph: "),
         ("dvc.lock", "stages:", "stages: [", "dvc cannot read the graph: "),

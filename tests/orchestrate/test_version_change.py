@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.code_locks.lock import CodeLock
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import lock_path, md5_of
 from pipeline.orchestrate.version_change import version_change
-from pipeline.run_times import record_run
-from pipeline.version import current_version
+from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.run_times import record_run
+from pipeline.runtime.version import current_version
 from tests.orchestrate.conftest import Toy
 
 NOTES = ".dvc/tmp/frcnn-stages"
@@ -71,7 +71,7 @@ def test_a_stage_that_ran_before_there_were_locks_counts(project: Path) -> None:
     note(project, "two")
     assert version_change(project) is None
     ran = yaml.safe_load((project / "dvc.lock").read_text())
-    ran["stages"]["two"]["deps"] = [{"path": "pipeline/errors.py", "md5": "0" * 32}]
+    ran["stages"]["two"]["deps"] = [{"path": "pipeline/runtime/errors.py", "md5": "0" * 32}]
     (project / "dvc.lock").write_text(yaml.safe_dump(ran))
     assert "1 stage of 2" in (version_change(project) or "")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.code_locks.tree import SourceTree
 from pipeline.params.file import SECTIONS
 from pipeline.params.section import Section
+from pipeline.runtime.code_locks.tree import SourceTree
 from tests.conftest import ROOT
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -104,14 +104,14 @@ def test_the_library_never_imports_a_stage_and_the_detector_nothing_but_itself_a
         used = {module.as_posix() for module in modules_used_by(path.relative_to(ROOT), ROOT)}
         assert not any(module.startswith("stages/") for module in used), path
         if path.parent.name == "detector":
-            assert all(module.startswith(("pipeline/detector/", "pipeline/geometry/")) for module in used), path
+            assert all(module.startswith(("pipeline/nn/", "pipeline/geometry/")) for module in used), path
         if path.parent.name == "geometry":
             assert all(module.startswith("pipeline/geometry/") for module in used), path
 
 
 def test_the_detector_imports_nothing_but_torch_numpy_and_the_standard_library() -> None:
     allowed = {"torch", "torchvision", "numpy", "pipeline", *sys.stdlib_module_names}
-    for path in (ROOT / "pipeline/detector").glob("*.py"):
+    for path in (ROOT / "pipeline/nn").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.orchestrate import workspace
 from pipeline.orchestrate.workspace import WORKSPACE_VARIABLE, hold_workspace, refuse_if_held
+from pipeline.runtime.errors import InputError
 from tests.orchestrate.conftest import alive, gone, until
 
 HOLDER = """

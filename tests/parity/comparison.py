@@ -11,16 +11,16 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.detection import detection_rule, test_proposal_rule
 from pipeline.building.memory_format import channels_last
-from pipeline.building.roi_head import new_head
-from pipeline.building.rpn import new_rpn
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.postprocess import DetectedBoxes
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.rpn import RPNHead
-from pipeline.detector.trunk import Trunk
 from pipeline.export.model import build_torchvision, settings_of, torchvision_state
+from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
+from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.building.rpn import new_rpn
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.backbones.trunk import Trunk
+from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params
 from tests.conftest import ROOT, apply_overlay

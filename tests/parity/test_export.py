@@ -18,16 +18,16 @@ from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.building.roi_head import load_head
-from pipeline.building.rpn import load_rpn
 from pipeline.building.trunk import load_trunk
-from pipeline.detector import backbone
-from pipeline.detector.vgg import VGGTrunk
-from pipeline.errors import InputError
 from pipeline.export.files import export_bundle, load_exported
+from pipeline.families.faster_rcnn.building.roi_head import load_head
+from pipeline.families.faster_rcnn.building.rpn import load_rpn
 from pipeline.families.faster_rcnn.family import FASTER_RCNN
 from pipeline.geometry.backbones import VGGShape
+from pipeline.nn.backbones import build as backbone
+from pipeline.nn.backbones.vgg import VGGTrunk
 from pipeline.params.reading import Params
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project
 from tests.in_process import run_frcnn
 from tests.parity.comparison import (

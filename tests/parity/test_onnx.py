@@ -20,11 +20,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import pipeline.export.onnx
-from pipeline.building import detection
 from pipeline.building.anchors import anchor_grid
-from pipeline.building.detection import detection_rule
 from pipeline.building.memory_format import channels_last
-from pipeline.building.roi_head import new_head
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import (
     Bundle,
@@ -39,15 +36,18 @@ from pipeline.bundle.writing import write_bundle
 from pipeline.cli import app
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
-from pipeline.detector import backbone
-from pipeline.detector.network import FasterRCNN
-from pipeline.detector.vgg import VGGTrunk
-from pipeline.errors import InputError
 from pipeline.export.files import export_bundle
 from pipeline.export.onnx import export_onnx
+from pipeline.families.faster_rcnn.building import detection
+from pipeline.families.faster_rcnn.building.detection import detection_rule
+from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.geometry.backbones import VGGShape
+from pipeline.nn.backbones import build as backbone
+from pipeline.nn.backbones.vgg import VGGTrunk
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, Project, apply_overlay
 from tests.layouts import register_toy
 from tests.parity import comparison

@@ -15,11 +15,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.boxes import clip, decode
-from pipeline.detector.postprocess import DetectedBoxes, DetectionRule, detect
-from pipeline.detector.proposals import ProposalRule, make_proposals
-from pipeline.detector.proposer import Proposer
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
+from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.boxes import clip, decode
+from pipeline.nn.postprocess import DetectedBoxes, DetectionRule, detect
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")

@@ -20,14 +20,14 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
 
-from pipeline.detector.anchor_matching import match_anchors
-from pipeline.detector.anchors import AnchorGrid, base_anchors
-from pipeline.detector.boxes import decode, encode, pairwise_iou
-from pipeline.detector.matching import BG, FG, IGNORE, Matches
-from pipeline.detector.proposal_matching import match_proposals
-from pipeline.detector.roi_losses import roi_losses
-from pipeline.detector.roi_targets import normalise_deltas
-from pipeline.detector.rpn_losses import rpn_losses
+from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
+from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
+from pipeline.families.faster_rcnn.nn.roi_targets import normalise_deltas
+from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
+from pipeline.nn.anchor_matching import match_anchors
+from pipeline.nn.anchors import AnchorGrid, base_anchors
+from pipeline.nn.boxes import decode, encode, pairwise_iou
+from pipeline.nn.matching import BG, FG, IGNORE, Matches
 from tests.layouts import one_level
 
 pytestmark = pytest.mark.authority("torchvision")

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detector.anchors import AnchorGrid, base_anchors, inside
-from pipeline.detector.backbone import BACKBONES, build_trunk
-from pipeline.detector.boxes import pairwise_iou
 from pipeline.geometry.anchors import grid_shapes
 from pipeline.geometry.backbones import LAYOUTS, VGG16, layout_of
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.nn.anchors import AnchorGrid, base_anchors, inside
+from pipeline.nn.backbones.build import BACKBONES, build_trunk
+from pipeline.nn.boxes import pairwise_iou
 from pipeline.params.backbone import BackboneParams
 from pipeline.preflight.anchor_fit import Placement, shape_iou
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.base import SPLITS
-from pipeline.errors import InputError
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.file import load_params
 from pipeline.params.resize import ResizeParams
 from pipeline.preflight.collecting import check_dataset, never_stopping
 from pipeline.preflight.layouts import choose_reader, guess_reader
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.datasets.policies import policy
 from tests.faults.trees import KINDS, plant

@@ -19,11 +19,11 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.presets.apply import apply_preset
 from pipeline.presets.settings import leaves
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, apply_overlay
 from tests.faults.trees import plant
 from tests.in_process import run_frcnn

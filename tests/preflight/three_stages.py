@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.preflight.collecting import check_dataset
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, apply_overlay
 from tests.in_process import run_stage
 

@@ -11,9 +11,9 @@ from dvc.utils.serialize import load_yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.errors import InputError
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names
+from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 
 DEFAULT = (ROOT / "pipeline/presets/default.yaml").read_text()

@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
-from pipeline.errors import InputError
 from pipeline.report import command
 from pipeline.report.command import write_report
 from pipeline.report.journeys_section import chosen_images, errors_by_image
 from pipeline.report.page import Chart, PageSection, Table, Text, render
 from pipeline.report.run import Run
+from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, Project, new_project
 from tests.tiny_report import report_on
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline import stopping
-from pipeline.errors import InputError
-from pipeline.stopping import Stopped, safe_points
+from pipeline.runtime import stopping
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.stopping import Stopped, safe_points
 from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState
 from tests.training.toy import Killed, Net, same

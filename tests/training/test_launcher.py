@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pipeline.detector.arithmetic import set_determinism
-from pipeline.detector.backbone import build_trunk
-from pipeline.errors import InputError
-from pipeline.inference import for_inference
-from pipeline.launcher import check_pool, launch
+from pipeline.nn.arithmetic import set_determinism
+from pipeline.nn.backbones.build import build_trunk
 from pipeline.params.base import Base
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import check_pool, launch
 
 
 def base(deterministic: bool, precision: str = "float32") -> Base:

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.errors import InputError
 from pipeline.feeding.views import Views
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
+from pipeline.runtime.errors import InputError
 from pipeline.training.batches import Batch
 from pipeline.training.loop import Row, lr_factor, make_optimiser, train
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import train

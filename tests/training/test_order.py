@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.training.order import EpochOrder
 
 

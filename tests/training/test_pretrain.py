@@ -11,9 +11,9 @@ from accelerate import Accelerator
 
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
-from pipeline.detector.trunk import Trunk
-from pipeline.errors import InputError
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.backbone import BackboneParams, Pretrain
+from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.pretrain import pretrain_trunk
 

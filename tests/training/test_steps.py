@@ -7,24 +7,24 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.detector.anchors import AnchorGrid
-from pipeline.detector.backbone import build_trunk
-from pipeline.detector.boxes import intersection_over_own_area, pairwise_iou
-from pipeline.detector.proposals import ProposalRule
-from pipeline.detector.roi_head import RoIHead
-from pipeline.detector.roi_targets import GtBoxes
-from pipeline.detector.rpn import RPNHead
+from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.head_step import HeadStep
+from pipeline.families.faster_rcnn.training.joint_step import JointStep
+from pipeline.families.faster_rcnn.training.roi_samples import RoISample
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.views import Views
 from pipeline.geometry.layout import MapLayout
-from pipeline.params.proposal_targets import ProposalTargetParams
-from pipeline.params.roi_head import RoIHeadParams
-from pipeline.params.rpn import RPNParams
-from pipeline.training.anchor_samples import AnchorSample
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.boxes import intersection_over_own_area, pairwise_iou
 from pipeline.training.batches import Batch
-from pipeline.training.head_step import HeadStep
-from pipeline.training.joint_step import JointStep
-from pipeline.training.roi_samples import RoISample
-from pipeline.training.rpn_step import RPNStep
 from tests.layouts import one_level
 
 RPN = RPNParams(

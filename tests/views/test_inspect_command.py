@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from pipeline import cli
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import TableWriter, box_columns
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.inspect.command import inspect_artifact
 from pipeline.views.inspect.file_summaries import csv_lines, json_lines
 from pipeline.views.inspect.npz_summary import layouts_of

@@ -26,9 +26,9 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import TableWriter, box_columns, deltas_of, read_columns
 from pipeline.building.anchors import anchor_grid
-from pipeline.detector.boxes import encode
-from pipeline.errors import InputError
+from pipeline.nn.boxes import encode
 from pipeline.params.file import load_params
+from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.drawing import GREEN, ORANGE, SKY_BLUE, VERMILLION, WHITE, Colour

@@ -13,7 +13,7 @@ import vl_convert
 from defusedxml import ElementTree
 
 from pipeline.artifacts.history import write_csv
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.charts import COLOURS
 from pipeline.views.csv_columns import read_csv
 from pipeline.views.drawing import BLACK

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import prepare_clone, revision_of
 from tests.workers.cluster import git
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.graph import LockFile
+from pipeline.runtime.errors import InputError
 from pipeline.workers.experiments import keep_experiments, kept_figures
 from pipeline.workers.sweep_file import texts_of
 from tests.conftest import Project

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.workers.lock_entries import declared_stages, differing_inputs, key_of, value_of
 from pipeline.workers.run_cache import results_of_cache
 from tests.conftest import TINY, Project, new_project

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from dvc.repo import Repo
 
-from pipeline.errors import InputError
 from pipeline.orchestrate.ablations import changed_params
 from pipeline.orchestrate.graph import nodes_of
+from pipeline.runtime.errors import InputError
 from pipeline.workers.lock_entries import declared_stages
 from pipeline.workers.plan import Plan, plan_of
 from tests.conftest import ROOT, Project, new_project

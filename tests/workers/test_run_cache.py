@@ -10,7 +10,7 @@ import pytest
 from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.workers.lock_entries import key_of, value_of
 from pipeline.workers.run_cache import Results, shared_results
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.families.faster_rcnn.family import FASTER_RCNN
+from pipeline.runtime.errors import InputError
 from pipeline.workers import sweep
 from tests.conftest import ROOT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.workers.sweep_file import read_sweep, texts_of
 from tests.conftest import ROOT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import DeclaredGraph
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.code_locks.lock import CodeError, CodeLock, read_lock
-from pipeline.errors import InputError
-from pipeline.own_code import LOCKS
-from pipeline.words import count_text
+from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import LOCKS
+from pipeline.runtime.words import count_text
 
 
 def code_lines(root: Path, name: str) -> list[str] | None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.csv_columns import read_csv
 from pipeline.views.inspect.text import number_text, size_text, table_lines
-from pipeline.words import count_text
 
 # Longer JSON files are summarised only when they are named.
 _LONG_JSON = 4_000_000

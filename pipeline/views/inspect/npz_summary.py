@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.inspect.text import size_text, table_lines
-from pipeline.words import count_text
 
 # A local header and a member's name, then NumPy's header, which is padded to 64 bytes.
 _HEAD = 1024

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.inspect.text import number_text, size_text, table_lines
-from pipeline.words import count_text
 
 _MOST_VALUES = 6
 _IDS = "image_id"

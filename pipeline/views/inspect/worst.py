@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.tables import open_parquet
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.inspect.text import table_lines
 
 ERRORS = ("missed", "background", "wrong_class", "badly_placed", "duplicate")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import InputError
 from pipeline.geometry.anchors import Floats, grid_anchors, grid_centres, grid_shapes
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -27,7 +28,6 @@ from pipeline.views.drawing import (
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment, assignment_of
-from pipeline.words import count_text
 
 _RATIO_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION)
 _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.artifacts.proposals import StoredProposals
+from pipeline.runtime.words import count_text
 from pipeline.views.class_boxes import class_name
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import (
@@ -27,7 +28,6 @@ from pipeline.views.panels.judged import Judged, judged_detections
 from pipeline.views.panels.maps import objectness_panels
 from pipeline.views.panels.proposals import rank_panel
 from pipeline.views.panels.request import PanelRequest
-from pipeline.words import count_text
 
 KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
     "correct": (GREEN, "solid", "correct"),

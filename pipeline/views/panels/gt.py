@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.runtime.words import count_text
 from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes, OriginalImages
-from pipeline.words import count_text
 
 _SIDE = 900
 

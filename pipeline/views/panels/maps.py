@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import INDEX_FILE, FeatureMaps
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
 from pipeline.views.marks import heat_map, heat_over, ramp_keys, zoom_of

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from pipeline.artifacts.proposal_targets import ProposalAssignment, ProposalTargets, read_normalisation
-from pipeline.errors import InputError
 from pipeline.geometry.pooling import pool_rois
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import GAP, Key, Tile
 from pipeline.views.drawing import (
     GREEN,
@@ -24,7 +25,6 @@ from pipeline.views.marks import draw_arrows, heat_map, zoom_of
 from pipeline.views.panels.maps import stored_maps
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import decode_targets
-from pipeline.words import count_text
 
 _SHOWN_FG = 12
 _SHOWN_BG = 20

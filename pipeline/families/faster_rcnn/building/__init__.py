@@ -1,0 +1,1 @@
+"""Each part of Faster R-CNN from params.yaml and the weights of a stage."""

@@ -1,0 +1,15 @@
+"""How params.yaml has proposals matched with gt boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.families.faster_rcnn.nn.roi_targets import MatchingRule
+
+if TYPE_CHECKING:
+    from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+
+
+def matching_rule(params: ProposalTargetParams) -> MatchingRule:
+    """Which proposals are fg, bg or ignored."""
+    return MatchingRule(params.fg_iou, params.bg_iou_high, params.bg_iou_low, params.ignore_ioa)

@@ -1,0 +1,1 @@
+"""What the steps of Faster R-CNN train on, and their losses."""

@@ -1,0 +1,118 @@
+"""First weights: ImageNet's in torchvision's layout, from a file or its hub, or those of a detector trained here."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipeline.artifacts.weights import State, restore, select_part
+from pipeline.nn.backbones.trunk import Trunk
+from pipeline.runtime.errors import InputError
+
+_FC_LAYERS = {"classifier.0": "fc6", "classifier.3": "fc7"}
+
+
+def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
+    """The state dict of the one file in a linked folder, .safetensors or .pth, and the file's name.
+
+    Args:
+        folder: data/weights or data/initial_detector.
+        option: what `frcnn preset` links it by.
+
+    Raises:
+        InputError: there is no file or more than one, or it is no state dict of tensors. Pickled code is never run.
+    """
+    files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    if len(files) != 1:
+        raise InputError(
+            f"{folder}: holds {len(files)} files where one weights file is needed; give {option}=PATH to frcnn preset"
+        )
+    path = files[0]
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path}: not a readable weights file ({_first_line(error)}); give another to frcnn preset as {option}=PATH"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path}: is not a state dict of tensors; save the model's state_dict() instead")
+    return state, path.name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def download_weights(name: str) -> tuple[State, str]:
+    """torchvision's ImageNet weights of a backbone.
+
+    Raises:
+        InputError: they cannot be fetched.
+    """
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        return dict(weights.get_state_dict(check_hash=True)), str(weights)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{weights.url}: cannot be fetched ({_first_line(error)}); "
+            "fetch it elsewhere and give backbone.weights=PATH to frcnn preset"
+        ) from error
+
+
+def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
+    """Load torchvision's `features.*` into the trunk and return fc6 and fc7, or an empty state where there are none.
+
+    Raises:
+        InputError: a convolution is missing or of another shape.
+    """
+    if not any(name.startswith("features.") for name in state):
+        raise InputError(f"{source}: has no weights named features.*; use torchvision's layout")
+    own = trunk.state_dict()
+    for name, weight in own.items():
+        theirs = name.replace("layers.", "features.", 1)
+        if theirs == name:
+            continue
+        if theirs not in state or state[theirs].shape != weight.shape:
+            found = f"has shape {tuple(state[theirs].shape)}" if theirs in state else "is missing"
+            raise InputError(
+                f"{source}: weight {theirs!r} {found}, the configured backbone needs {tuple(weight.shape)}; "
+                "use weights of that network"
+            )
+        own[name] = state[theirs]
+    trunk.load_state_dict(own)
+    return {
+        f"{ours}.{kind}": state[f"{theirs}.{kind}"]
+        for theirs, ours in _FC_LAYERS.items()
+        for kind in ("weight", "bias")
+        if f"{theirs}.{kind}" in state
+    }
+
+
+def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
+    """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`.
+
+    The layers on top of fc7 are left behind: what they distinguish are the classes of another data set.
+
+    Raises:
+        InputError: the file does not hold all three parts, or its trunk is another network.
+    """
+    parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
+    missing = [part for part, content in parts.items() if not content]
+    if missing:
+        raise InputError(
+            f"{source}: holds no weights of the {' and '.join(missing)}; "
+            "give init.detector=PATH to frcnn preset, the model.safetensors of a finetune_joint stage"
+        )
+    restore(trunk, parts["trunk"], source)
+    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
+    return {"rpn": parts["rpn"], "classifier": classifier}

@@ -1,0 +1,85 @@
+"""The project's code as locks see it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.code_locks.running import RunningCode, running_module
+from pipeline.runtime.code_locks.tree import SourceTree
+
+MEMO = Path("code-digests.json")
+"""Among the project's notes: digests by content."""
+
+CODE_STAGE = "code"
+"""The stage that writes the locks. It always runs, before all others."""
+
+LOCKS = Path("data/code")
+"""The folder of the locks, in a project."""
+
+PACKAGES = ("pipeline", "stages")
+
+LIBRARIES = {
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+    "numpy": ("numpy",),
+    "accelerate": ("accelerate",),
+    "faster_coco_eval": ("faster-coco-eval",),
+    "pyarrow": ("pyarrow",),
+    "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+}
+"""Libraries whose versions belong to locks, as results or their bytes differ: the names to import and to install them
+by."""
+
+LEFT_OUT = (
+    "stages",  # finds the environment
+    "pipeline.runtime.code_locks.*",
+    "pipeline.runtime.own_code",
+    "pipeline.runtime.stage_process",
+    "pipeline.runtime.stopping",
+    "pipeline.runtime.data_folder",
+    "pipeline.runtime.locking",
+    "pipeline.runtime.progress",
+    "pipeline.runtime.run_key",
+    "pipeline.runtime.run_times",
+    "pipeline.runtime.version",
+    "pipeline.runtime.words",
+)
+"""Modules that no result depends on: they say something to a person, end the process, or keep others out. A test looks
+after the list."""
+
+
+def own_code(memo: Path | None = None, root: Path | None = None) -> SourceTree:
+    """The code in a project's folder; without one the code in use."""
+    return SourceTree(root or Path(__file__).parents[2], PACKAGES, LIBRARIES, LEFT_OUT, memo)
+
+
+def stage_locks(memo: Path | None = None, root: Path | None = None) -> dict[str, CodeLock]:
+    """The locks of all modules of stages/ but `code`, by their names there, from the sources as they are now.
+
+    Args:
+        memo: see `SourceTree`. root: as in `own_code`.
+
+    Raises:
+        CodeError: a module of a closure is not valid Python.
+    """
+    tree = own_code(memo, root)
+    names = {path.stem for path in (tree.root / "stages").glob("*.py")} - {"__init__", CODE_STAGE}
+    locks = {name: tree.lock(f"stages.{name}") for name in sorted(names) if name.isidentifier()}  # no editor's file
+    tree.keep_memo()
+    return locks
+
+
+def running_code(lock_file: Path | None, memo: Path | None = None) -> RunningCode:
+    """The code of this process's stage, compared with its lock.
+
+    Args:
+        lock_file: as stage `code` wrote it; None where a stage is run by hand without one. memo: see `SourceTree`.
+
+    Raises:
+        CodeError: the code is not what the lock says.
+    """
+    # The first package that a stage imports notes when that was. It is looked up, as the library imports no stage.
+    started = getattr(sys.modules.get("stages"), "STARTED", None)
+    return RunningCode(own_code(memo), lock_file, running_module(PACKAGES), started)

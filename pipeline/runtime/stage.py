@@ -1,0 +1,128 @@
+"""What every stage's command line shares: arguments, parameters, one output folder, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.artifacts.atomic import atomic_folder
+from pipeline.artifacts.manifest import check_folder, write_manifest
+from pipeline.params.reading import Params, read_sections
+from pipeline.params.section import Section
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import MEMO, running_code
+from pipeline.runtime.run_key import run_key
+from pipeline.runtime.run_times import record_run
+from pipeline.runtime.stage_process import StageProcess
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of one stage.
+
+    `name` is the stage's name in dvc.yaml and part of every seed; `params` holds the sections that the command named;
+    `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
+    the stage's options, None for an optional one not given; `scratch` is a folder from which a run that is cut short
+    can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
+    `code` is a digest of the code that can change the result; `others` names the stages of the graph. `kernels` takes
+    what the processor's features chose, for the manifest.
+    """
+
+    name: str
+    params: Params
+    out: Path
+    inputs: Mapping[str, Path | None]
+    scratch: Path | None = None
+    bad_batches: Path | None = None
+    code: str = ""
+    others: frozenset[str] = frozenset()
+    kernels: dict[str, str] = field(default_factory=dict, init=False)
+    _checked: set[Path] = field(default_factory=set, init=False, repr=False)
+
+    def input(self, option: str) -> Path:
+        """The folder that another stage left, given for an option. When first asked for, it is checked to be as the
+        stage left it."""
+        path = self.linked(option)
+        if path not in self._checked:
+            writer = check_folder(path).stage
+            if writer != path.name and path.name in self.others:
+                raise InputError(
+                    f"{path}: holds what {writer} wrote; rerun the stage that writes it (dvc repro {path.name})"
+                )
+            self._checked.add(path)
+        return path
+
+    def linked(self, option: str) -> Path:
+        """The folder given for an option which a user links into data/, and which no stage writes."""
+        path = self.inputs[option]
+        if path is None:
+            raise InputError(f"--{option.replace('_', '-')} is needed here; see --help")
+        return path
+
+    def log(self, message: str) -> None:
+        """Print a line for a person."""
+        print(f"{self.name}: {message}", file=sys.stderr, flush=True)
+
+
+def run_stage(
+    work: Callable[[Stage], None],
+    *,
+    about: str | None,
+    sections: Mapping[str, type[Section]],
+    inputs: Mapping[str, str],
+    optional: Mapping[str, str] | None = None,
+    resumable: bool = False,
+) -> None:
+    """Parse the command line, run `work`, publish its output folder, and exit.
+
+    Args:
+        work: computes the stage and writes into `Stage.out`.
+        about: the stage module's docstring, shown by --help.
+        sections: the blocks of params.yaml that a command may name, and their models.
+        inputs, optional: option name to help text; each takes a path.
+        resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
+
+    Exits as `StageProcess.until_end` says.
+    """
+    optional = optional or {}
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option, text in {**inputs, **optional}.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", type=Path, required=option in inputs, help=text)
+    parser.add_argument("--code", type=Path, help="lock of this stage's code, as stage code wrote it")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--stage", help="name of this stage in dvc.yaml (default: the name of the folder to write)")
+    parser.add_argument(
+        "--params", required=True, help="sections of params.yaml that this stage reads, comma-separated"
+    )
+    parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    name = arguments.stage or arguments.out.name
+    process = StageProcess(name, arguments.out)
+    with process.until_end():
+        code = running_code(arguments.code, process.notes / MEMO)
+        params = read_sections(arguments.params_file, sections, arguments.params.split(","))
+        if hasattr(params.sections().get(name), "images_per_iteration"):
+            process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"
+        paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
+        for option, path in paths.items():
+            if path is not None and not path.exists():
+                raise InputError(
+                    f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first"
+                )
+        process.say_begin()
+        started, began_at = time.monotonic(), time.time()
+        with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
+            scratch, bad_batches = process.notes / "scratch" / name, process.notes / "bad-batches"
+            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, frozenset(process.stages()))
+            work(stage)
+            write_manifest(out, name, stage.kernels)
+            code.check()
+        shutil.rmtree(scratch, ignore_errors=True)
+        seconds = time.monotonic() - started
+        record_run(process.root, name, began_at, seconds)
+        process.say(f"{name}: done in {seconds:.1f} s, see {arguments.out}")

@@ -1,0 +1,108 @@
+"""The process that a stage runs in: how it is started and stopped, and how whatever went wrong ends in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.runtime.code_locks.lock import CodeError
+from pipeline.runtime.data_folder import check_data_folder
+from pipeline.runtime.errors import InputError, is_disk_full, is_out_of_memory
+from pipeline.runtime.own_code import CODE_STAGE
+from pipeline.runtime.stopping import Stopped, end_with_parent, handle_signals, ignore_signals
+from pipeline.runtime.yaml_files import read_yaml
+
+_RUN_BY_DVC = "DVC_ROOT"  # a variable that DVC gives the commands of its stages
+_RANKS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's and MPI's
+
+
+class StageProcess:
+    """The process of one run of one stage.
+
+    Attributes:
+        root: of the project. notes: where the project keeps what is no artifact: beside DVC's own notes, or beside the
+            output where there is no DVC.
+        less_memory: what a person can lower where memory runs out.
+    """
+
+    def __init__(self, name: str, out: Path) -> None:
+        self._name, self._out = name, out
+        self.root = Path(os.environ.get(_RUN_BY_DVC, "."))
+        self.notes = self.root / ".dvc/tmp/frcnn" if (self.root / ".dvc").is_dir() else out.parent / ".frcnn"
+        self.less_memory = "the image size (section resize)"
+
+    @contextmanager
+    def until_end(self) -> Iterator[None]:
+        """Run what is in it and exit: with 0 where it succeeded, with 1 and one line on bad input, an unreadable file,
+        a full disk, too little memory or code that changed, with 130 on Ctrl-C and 143 on SIGTERM."""
+        handle_signals()
+        if _RUN_BY_DVC in os.environ:
+            end_with_parent()
+        try:
+            _refuse_ranks(os.environ)
+            if _RUN_BY_DVC in os.environ:
+                check_data_folder(self._out.parent, self.root)
+            yield
+        except (InputError, CodeError) as error:
+            self._fail(str(error))
+        except MemoryError:
+            self._fail(f"out of memory; lower {self.less_memory}")
+        except Exception as error:
+            if is_disk_full(error):
+                self._fail(f"disk full while writing {self._out}; free space and run again")
+            if isinstance(error, OSError):
+                what = f"{error.filename or self._out}: {error.strerror or error}"
+                self._fail(f"{what}; check that it can be read and written")
+            if not is_out_of_memory(error):
+                raise
+            self._fail(f"out of memory ({' '.join(str(error).split())[:120]}); lower {self.less_memory}")
+        except Stopped as stopped:
+            ignore_signals()
+            self.say(f"{self._name}: {stopped}; the next run resumes from there")
+            _end(stopped.status)
+        _end(0)
+
+    def say(self, line: str) -> None:
+        """Print a line for a person."""
+        print(line, file=sys.stderr, flush=True)
+
+    def say_begin(self) -> None:
+        """Print the stage's name and its place in the graph."""
+        names = self.stages()
+        position = f"[{names.index(self._name) + 1}/{len(names)}] " if self._name in names else ""
+        self.say(f"{position}{self._name}")
+
+    def stages(self) -> list[str]:
+        """The names of dvc.yaml but `code`; none where there is no such file."""
+        try:
+            return [name for name in read_yaml(self.root / "dvc.yaml")["stages"] if name != CODE_STAGE]
+        except (OSError, KeyError, TypeError, InputError):
+            return []
+
+    def _fail(self, message: str) -> NoReturn:
+        line = re.sub(r"[ \t\r\n\f\v]+", " ", message).strip()  # other spaces may stand in the name of a file
+        self.say(f"{self._name}: error: {line}")
+        sys.exit(1)
+
+
+def _refuse_ranks(environment: Mapping[str, str]) -> None:
+    """All ranks would write one folder: one would have it, the others end, and it would wait for them for ever."""
+    for name in _RANKS:
+        count = environment.get(name, "1")
+        if count.isdecimal() and int(count) > 1:
+            raise InputError(
+                f"it was started as one of {count} ranks ({name}), and a stage is one process; start it once, without "
+                f"torchrun, accelerate launch or mpirun, or unset {name}"
+            )
+
+
+def _end(status: int) -> NoReturn:
+    # All is written, and unloading torch would take another quarter of a second.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,289 @@
+"""Which stages an edit of the sources reruns, told from the locks alone: what no lock names, or names unchanged, reruns
+nothing. On copies of pipeline/ and stages/; tests/orchestrate has DVC run some of these."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from pipeline.params.dataset import DatasetParams
+from pipeline.params.file import SECTIONS
+from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.own_code import own_code
+from tests.conftest import ROOT
+
+GRAPH = {
+    name: stage for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items() if name != "code"
+}
+
+
+def module_of(stage: str) -> str:
+    words = GRAPH[stage]["cmd"].split()
+    return words[words.index("-m") + 1]
+
+
+MODULES = sorted({module_of(stage) for stage in GRAPH})
+
+
+def stages_of(*names: str) -> set[str]:
+    """The stages that run a module of stages/ with one of these names."""
+    found = {stage for stage in GRAPH if module_of(stage).removeprefix("stages.") in names}
+    assert {module_of(stage).removeprefix("stages.") for stage in found} == set(names)
+    return found
+
+
+EVALUATIONS = {"evaluate_step2", "evaluate_step4", "evaluate_joint"}
+DETECTIONS = {"detect_step2", "detect_step4", "detect_joint"}
+RCNN = "pipeline/families/faster_rcnn"
+RPN_TRAININGS = {"train_rpn_step1", "train_rpn_step3", "finetune_joint"}
+HEAD_TRAININGS = {"train_head_step2", "train_head_step4", "finetune_joint"}
+TRAININGS = RPN_TRAININGS | HEAD_TRAININGS
+PROPOSALS = {"proposals_step1", "proposals_step3"}
+DATA = {"dataset", "resize", "evaluate_step2", "evaluate_step4", "evaluate_joint"}
+
+
+class Sources:
+    """A copy of the project's sources to edit."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self._tree = root, own_code(root=root)
+        for folder in ("pipeline", "stages"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        self.locks = self._locks()
+
+    def _locks(self) -> dict[str, CodeLock]:
+        return {module: self._tree.lock(module) for module in MODULES}
+
+    @property
+    def paths(self) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.py"))
+
+    def matching(self, *patterns: str) -> list[str]:
+        found = {
+            pattern: [path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)]
+            for pattern in patterns
+        }
+        assert all(found.values()), f"no such sources: {found}"
+        return sorted({path for paths in found.values() for path in paths})
+
+    def locks_with(self, edits: Mapping[str, str]) -> dict[str, CodeLock]:
+        """The locks with new texts of modules; the old ones are put back."""
+        before = {path: (self.root / path).read_text(encoding="utf-8") for path in edits}
+        try:
+            for path, text in edits.items():
+                assert text != before[path], path
+                (self.root / path).write_text(text, encoding="utf-8")
+            return self._locks()
+        finally:
+            for path, text in before.items():
+                (self.root / path).write_text(text, encoding="utf-8")
+
+    def rerun_by(self, edits: Mapping[str, str], after: Mapping[str, str] | None = None) -> set[str]:
+        """The stages that new texts of modules rerun, after others."""
+        before = self.locks_with(after) if after else self.locks
+        changed = {name for name, lock in self.locks_with({**(after or {}), **edits}).items() if lock != before[name]}
+        return {stage for stage in GRAPH if module_of(stage) in changed}
+
+    def rerun_by_editing(self, paths: Iterable[str], edit: Callable[[str], str]) -> set[str]:
+        return self.rerun_by({path: edit((self.root / path).read_text(encoding="utf-8")) for path in paths})
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    return Sources(tmp_path_factory.mktemp("sources"))
+
+
+def with_a_line(text: str) -> str:
+    return text + "\nADDED = 1\n"
+
+
+def _with_other_docstrings(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        for body in (getattr(node, field, None) for field in ("body", "orelse", "finalbody")):
+            for statement in body if isinstance(body, list) else ():
+                value = statement.value if isinstance(statement, ast.Expr) else None
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    value.value += "\nAnd more."
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not ast.get_docstring(node):
+            node.body.insert(0, ast.Expr(ast.Constant("A docstring where there was none.")))
+    return ast.unparse(ast.fix_missing_locations(tree)) + '\n"""At the end."""\n'
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: ("# A comment.\n" + text.replace("\n\n", "\n\n    # Another.\n\n") + "# End.").replace(
+            "\n", "\r\n"
+        ),
+        _with_other_docstrings,
+    ],
+    ids=["comments and line ends", "docstrings and layout"],
+)
+def test_comments_docstrings_and_layout_of_all_modules_at_once_rerun_nothing(
+    sources: Sources, edit: Callable[[str], str]
+) -> None:
+    def edited(text: str) -> str:
+        return edit(text) if text else "# A comment.\n"
+
+    closures = {path for lock in sources.locks.values() for path in lock.modules}
+    # A comment put into a text over several lines is none.
+    paths = [path for path in closures if '= """' not in (sources.root / path).read_text(encoding="utf-8")]
+    assert len(paths) > 140
+    assert sources.rerun_by_editing(paths, edited) == set()
+
+
+OUTSIDE = (
+    *(
+        f"pipeline/runtime/{name}.py"
+        for name in ("progress", "run_times", "words", "stopping", "locking", "data_folder")
+    ),
+    *(f"pipeline/runtime/{name}.py" for name in ("stage_process", "run_key", "version", "surroundings", "own_code")),
+    "pipeline/cli.py",
+    *("pipeline/runtime/code_locks/*.py", "pipeline/orchestrate/*.py", "pipeline/workers/*.py", "pipeline/report/*.py"),
+    *("pipeline/views/**/*.py", "pipeline/bundle/*.py", "pipeline/export/*.py", "pipeline/preflight/*.py"),
+    *(
+        "pipeline/families/*.py",
+        "pipeline/families/*/family.py",
+        "pipeline/presets/*.py",
+        "pipeline/params/file.py",
+        "pipeline/exchange/commands.py",
+    ),
+    *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
+)
+
+
+def test_what_tells_a_person_something_or_starts_stages_reruns_nothing(sources: Sources) -> None:
+    paths = sources.matching(*OUTSIDE)
+    assert len(paths) > 100
+    assert sources.rerun_by_editing(paths, with_a_line) == set()
+
+
+def test_no_other_modules_but_these_are_run_by_no_stage(sources: Sources) -> None:
+    inside = {path for lock in sources.locks.values() for path in lock.modules}
+    beside = set(sources.paths) - inside - set(sources.matching(*OUTSIDE))
+    assert beside == {
+        "pipeline/datasets/fetching.py",  # for `frcnn preset`
+        f"{RCNN}/nn/network.py",  # for bundles
+        "pipeline/geometry/anchors.py",  # for `frcnn check`
+    }
+
+
+EDITS = {
+    # What is read.
+    **{f"pipeline/datasets/{name}.py": {"dataset"} for name in ("voc", "coco", "kitti", "yolo", "table", "shapes")},
+    "pipeline/datasets/shape_drawing.py": {"dataset", "backbone"},  # which pre-trains on such shapes
+    "pipeline/datasets/image_headers.py": {"dataset", "resize"},
+    "pipeline/datasets/resizing.py": {"resize"},
+    "pipeline/exchange/importing.py": PROPOSALS,
+    # The network.
+    "pipeline/nn/anchor_matching.py": {"anchor_targets"},
+    f"{RCNN}/nn/roi_head.py": HEAD_TRAININGS | DETECTIONS,
+    f"{RCNN}/building/roi_head.py": HEAD_TRAININGS | DETECTIONS,
+    "pipeline/nn/roi_align.py": HEAD_TRAININGS | DETECTIONS,
+    f"{RCNN}/nn/roi_losses.py": HEAD_TRAININGS,
+    f"{RCNN}/nn/rpn.py": RPN_TRAININGS | PROPOSALS | DETECTIONS,
+    f"{RCNN}/building/rpn.py": RPN_TRAININGS | PROPOSALS | DETECTIONS,
+    f"{RCNN}/nn/rpn_losses.py": RPN_TRAININGS,
+    f"{RCNN}/nn/proposals.py": PROPOSALS | DETECTIONS | {"finetune_joint"},
+    f"{RCNN}/nn/proposal_matching.py": {
+        "proposal_targets_step2",
+        "proposal_targets_step4",
+        "finetune_joint",
+    },
+    "pipeline/nn/postprocess.py": DETECTIONS,
+    "pipeline/nn/smooth_l1.py": TRAININGS,
+    "pipeline/nn/sampling.py": TRAININGS,
+    # Training.
+    "pipeline/training/loop.py": TRAININGS,
+    "pipeline/training/order.py": TRAININGS,
+    f"{RCNN}/training/rpn_step.py": RPN_TRAININGS,
+    f"{RCNN}/training/head_step.py": HEAD_TRAININGS,
+    f"{RCNN}/training/joint_step.py": {"finetune_joint"},
+    "pipeline/training/pretrain.py": {"backbone"},
+    "pipeline/training/checkpoints.py": TRAININGS | {"backbone"},
+    # Cached maps.
+    "pipeline/feeding/writing_maps.py": {"features", "frozen_features"},
+    # Figures.
+    **{
+        f"pipeline/metrics/{name}.py": EVALUATIONS
+        for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "recall", "rows", "voc_ap")
+    },
+    "pipeline/artifacts/matches.py": EVALUATIONS,
+    "pipeline/artifacts/detections.py": EVALUATIONS | DETECTIONS,
+    # All.
+    "pipeline/runtime/stage.py": set(GRAPH),
+    "pipeline/artifacts/atomic.py": set(GRAPH),
+    "pipeline/params/section.py": set(GRAPH),
+}
+
+
+@pytest.mark.parametrize("path", EDITS)
+def test_an_edit_reruns_the_stages_that_run_it(sources: Sources, path: str) -> None:
+    assert sources.rerun_by_editing([path], with_a_line) == EDITS[path]
+
+
+def test_every_reader_and_every_figure_has_its_line_in_the_table(sources: Sources) -> None:
+    readers = get_args(DatasetParams.model_fields["reader"].annotation)
+    assert len(readers) == 6 and {f"pipeline/datasets/{name}.py" for name in readers} <= EDITS.keys()
+    assert {path for path in sources.matching("pipeline/metrics/*.py") if "__init__" not in path} <= EDITS.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_edit_of_a_stages_module_reruns_the_stages_that_run_it(sources: Sources, module: str) -> None:
+    name = module.removeprefix("stages.")
+    assert sources.rerun_by_editing([f"stages/{name}.py"], with_a_line) == stages_of(name)
+
+
+@cache
+def _files_of_sections() -> dict[str, set[str]]:
+    """By file of pipeline/params the sections whose model it defines, or a model that theirs builds on."""
+    found: dict[str, set[str]] = {}
+    for section, model in SECTIONS.items():
+        for base in model.__mro__:
+            if base.__module__.startswith("pipeline.params."):
+                found.setdefault(base.__module__.replace(".", "/") + ".py", set()).add(section)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(_files_of_sections()))
+def test_a_new_key_reruns_the_stages_that_have_the_section(sources: Sources, path: str) -> None:
+    modules = {module_of(name) for name, stage in GRAPH.items() if _files_of_sections()[path] & set(stage["params"])}
+    assert sources.rerun_by_editing([path], lambda text: text.rstrip("\n") + "\n    added: Count\n") == {
+        stage for stage in GRAPH if module_of(stage) in modules
+    }
+
+
+def test_a_new_key_of_the_evaluation_reruns_the_evaluations_alone(sources: Sources) -> None:
+    path = "pipeline/params/evaluate.py"
+    text = (sources.root / path).read_text(encoding="utf-8")
+    for old, new in (("split: ", "added: int\n    split: "), ("Count", "int"), ('"val", "test"', '"test", "val"')):
+        assert sources.rerun_by({path: text.replace(old, new)}) == EVALUATIONS
+
+
+def test_training_is_reached_by_no_stage_that_only_infers_reads_or_judges(sources: Sources) -> None:
+    paths = sources.matching("pipeline/training/**/*.py")
+    assert sources.rerun_by_editing(paths, with_a_line) == TRAININGS | {"backbone"}
+
+
+def test_the_network_is_reached_by_no_stage_of_data_or_figures(sources: Sources) -> None:
+    paths = sources.matching("pipeline/nn/*.py", "pipeline/building/*.py")
+    assert sources.rerun_by_editing(paths, with_a_line) == set(GRAPH) - DATA
+
+
+def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_what_it_imports(sources: Sources) -> None:
+    path, imported = "pipeline/datasets/resizing.py", "pipeline/geometry/anchors.py"
+    text, other = ((sources.root / name).read_text(encoding="utf-8") for name in (path, imported))
+    new, edited = (
+        {path: text + "\ndef late():\n    from pipeline.geometry import anchors\n"},
+        {imported: with_a_line(other)},
+    )
+    assert sources.rerun_by(new) == {"resize"} and sources.rerun_by(edited) == set()
+    assert sources.rerun_by(edited, after=new) == {"resize"}
