@@ -32,7 +32,7 @@ from pipeline.families.faster_rcnn.building.detection import detection_rule, tes
 from pipeline.families.faster_rcnn.building.roi_head import load_head
 from pipeline.families.faster_rcnn.building.rpn import load_rpn
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.nn.boxes import pairwise_iou

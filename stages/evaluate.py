@@ -19,12 +19,12 @@ from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
+from pipeline.families.faster_rcnn.params.evaluate import RecallParams
 from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
-from pipeline.metrics.rows import DetectionRows, GtRows
+from pipeline.metrics.rows import DetectionRows, GtRows, best_of_images
 from pipeline.metrics.voc_ap import VocAP, voc_ap
-from pipeline.params.evaluate import EvaluateParams
 from pipeline.runtime.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
@@ -66,7 +66,11 @@ def evaluate(stage: Stage) -> None:
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:
     rows = read_columns(stage.input("detections") / "detections.parquet", DETECTIONS)
+    # All families by one threshold and one limit, whatever a detect stage has kept.
+    params = stage.params.evaluate
     keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
+    keep &= rows["score"] >= params.score_threshold
+    keep[keep] = best_of_images(rows["image_id"][keep], rows["score"][keep], params.per_image)
     image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
     return DetectionRows(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
 
@@ -155,7 +159,7 @@ if __name__ == "__main__":
         evaluate,
         about=__doc__,
         sections={
-            "evaluate": EvaluateParams,
+            "evaluate": RecallParams,
         },
         inputs={
             "dataset": "folder of the dataset stage",

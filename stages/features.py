@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.trunk import load_trunk
+from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.sources import trunk_source
 from pipeline.feeding.writing_maps import write_maps
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.features import FeatureParams
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage

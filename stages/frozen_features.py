@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.params.features import FeatureParams
 from pipeline.runtime.stage import Stage, run_stage
 
 if TYPE_CHECKING:

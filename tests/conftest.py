@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.families.registry import DEFAULT, family_of
 from pipeline.nn.processor import has_bf16
+from pipeline.params.file import sections_of
 from pipeline.presets.apply import LINKED
 from pipeline.runtime.own_code import stage_locks
 from tests.portable import is_numeric, what_is_not_off
@@ -35,6 +37,9 @@ _TREE = (
     "data/.gitignore",
 )
 
+SECTIONS = sections_of(family_of(DEFAULT))
+"""Those of the default family's params.yaml."""
+
 TINY: dict[str, Any] = {
     "base": {"threads": 1},  # two tests side by side do not slow each other down
     "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},
@@ -48,6 +53,7 @@ TINY: dict[str, Any] = {
         for stage in ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
     },
     "detect": {"pre_nms": 200, "proposals": 50, "recall_ranks": 100, "score_threshold": 0.0},
+    "evaluate": {"score_threshold": 0.0},
 }
 
 

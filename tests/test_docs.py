@@ -38,6 +38,7 @@ PRESETS = {
     for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))
 }
 DEFAULTS = PRESETS.pop("default")
+del DEFAULTS["family"]
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
 TABLES = {
     ("dataset", "images.parquet"): DATASET_IMAGES,
@@ -168,6 +169,7 @@ def test_parameters_are_documented_with_their_defaults(section: str) -> None:
 
 def test_params_yaml_has_the_parameters_of_the_defaults() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert params.pop("family") == "faster_rcnn"
     assert [key for key, _ in flat(params)] == [key for key, _ in flat(DEFAULTS)]
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.params.file import SECTIONS, check_params, load_params
+from pipeline.params.file import check_params, load_params
 from pipeline.runtime.errors import InputError
+from tests.conftest import SECTIONS
 
 COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 Content = dict[str, Any]
@@ -42,7 +44,7 @@ def put(content: Content, where: str, value: object) -> Content:
 
 def test_committed_parameters_are_valid_and_every_section_is_read(content: Content) -> None:
     assert list(check_params(content, "params.yaml")) == list(SECTIONS)
-    assert set(content) == set(SECTIONS)
+    assert set(content) == {"family", *SECTIONS}
     assert load_params(COMMITTED).anchor_targets.fg_iou == content["anchor_targets"]["fg_iou"]
 
 
@@ -236,3 +238,22 @@ def test_text_that_is_no_yaml_is_told_in_one_line(tmp_path: Path, damage: bytes)
 )
 def test_readers_policies_and_splits_are_checked(content: Content, where: str, value: object, expected: str) -> None:
     assert expected in fault(put(content, where, value))
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        ("detect.score_threshold", 0.2, r"detect\.score_threshold 0\.2 is above evaluate\.score_threshold 0\.05"),
+        ("detect.per_image", 50, r"detect\.per_image 50 is below evaluate\.per_image 100"),
+        ("evaluate.per_image", 101, r"detect\.per_image 100 is below evaluate\.per_image 101"),
+    ],
+)
+def test_what_detects_keeps_all_that_is_judged(content: Content, where: str, value: float, expected: str) -> None:
+    assert re.search(expected, fault(put(content, where, value)))
+
+
+def test_a_params_yaml_of_no_family_is_faster_rcnns_and_an_unknown_family_is_named(content: Content) -> None:
+    del content["family"]
+    assert list(check_params(content, "params.yaml")) == list(SECTIONS)
+    for name in ("fastr_rcnn", None, 3, "..", "family"):
+        assert "no family " in fault({**content, "family": name})

@@ -24,10 +24,11 @@ from pipeline.bundle.file import (
     settings_text,
 )
 from pipeline.families.faster_rcnn.building.roi_head import num_classes_of
-from pipeline.families.present import present_family
-from pipeline.params.file import SECTIONS, load_params
+from pipeline.families.registry import present_family
+from pipeline.params.file import load_params, sections_of
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
+from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
@@ -55,7 +56,7 @@ def write_bundle(root: Path, network: str, out: Path) -> list[str]:
         InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
             params.yaml has now, a folder that is no bundle in the place of `out`, or one that cannot be written.
     """
-    family = present_family()
+    family = present_family(root)
     if network not in family.networks:
         raise InputError(f"--network {network}: no such network; there are {', '.join(family.bundled)}")
     trained_by = family.networks[network].parts
@@ -68,7 +69,7 @@ def write_bundle(root: Path, network: str, out: Path) -> list[str]:
         raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
     params = load_params(root / "params.yaml")
     recorded = _recorded(root / "dvc.lock")
-    _check_trained_with(recorded, ("resize", *trained_by.values()), params)
+    _check_trained_with(sections_of(family), recorded, ("resize", *trained_by.values()), params)
     parts = {part: load_part(root / "data" / stage, part) for part, stage in trained_by.items()}
     used = _used(params)
     count = num_classes_of(parts["head"])
@@ -137,11 +138,16 @@ def _recorded(lock: Path) -> dict[str, Any]:
     return stages
 
 
-def _check_trained_with(recorded: Mapping[str, Any], stages: Sequence[str], params: Params) -> None:
+def _check_trained_with(
+    models: Mapping[str, type[Section]], recorded: Mapping[str, Any], stages: Sequence[str], params: Params
+) -> None:
     for stage in stages:
         sections = recorded.get(stage, {}).get("params", {}).get("params.yaml", {})
         for section in sections.keys() & _TRAINED_WITH.keys():
-            now, made = getattr(params, section).model_dump(), _made_with(stage, section, sections[section])
+            now, made = (
+                getattr(params, section).model_dump(),
+                _made_with(models[section], stage, section, sections[section]),
+            )
             for key in _TRAINED_WITH[section]:
                 if made[key] != now[key]:
                     raise InputError(
@@ -150,10 +156,10 @@ def _check_trained_with(recorded: Mapping[str, Any], stages: Sequence[str], para
                     )
 
 
-def _made_with(stage: str, section: str, content: Any) -> dict[str, Any]:
+def _made_with(model: type[Section], stage: str, section: str, content: Any) -> dict[str, Any]:
     """A section as dvc.lock records it; a parameter that an earlier version did not have yet has its default."""
     try:
-        return SECTIONS[section].model_validate(content, strict=True).model_dump()
+        return model.model_validate(content, strict=True).model_dump()
     except ValidationError as error:
         key = ".".join(map(str, (section, *error.errors()[0]["loc"])))
         raise InputError(

@@ -1,9 +1,16 @@
-"""What a family of detectors declares. Shared rooms read it, and name no family, network or training stage."""
+"""What a family of detectors declares. Shared rooms read it, and name no family, network or training stage.
+
+A family is a folder here with a module `family`, whose `FAMILY` is one of these, a file `params.yaml` with its sections
+of params.yaml, and a graph, `graphs/NAME.yaml`. Other modules of the folder, its parts, are found by their names:
+`pipeline.families.registry.part_of` gives them to the rooms that use them, and docs/families.md lists them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from pipeline.params.section import Section
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,9 @@ class Family:
     """A family of detectors.
 
     Attributes:
-        name: as in file names. title: as people write it.
+        name: its folder's, and its graph's. title: as people write it.
+        sections: its sections of params.yaml and their models, in the order of the file. One of a common section's name
+            takes that section's place, and its model extends the common one.
         networks: by name, in the order of the training.
         judged: the network whose figures decide unless another is named.
         training: each stage that trains, to what it trains, in the order of the training.
@@ -35,6 +44,7 @@ class Family:
 
     name: str
     title: str
+    sections: Mapping[str, type[Section]]
     networks: Mapping[str, Network]
     judged: str
     training: Mapping[str, str]

@@ -68,6 +68,20 @@ class GtRows:
         return is_region
 
 
+def best_of_images(image: np.ndarray, score: np.ndarray, per_image: int) -> np.ndarray:
+    """(D,) bool: the `per_image` detections of the highest scores of each image; of equal scores the earlier rows.
+
+    Args:
+        image: (D,) the image of each detection, of any type that can be sorted. score: (D,) float.
+    """
+    order = np.lexsort((np.arange(len(score)), -score.astype(np.float64), image))
+    ordered = image[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    kept = np.zeros(len(score), dtype=bool)
+    kept[order[np.arange(len(score)) - first < per_image]] = True
+    return kept
+
+
 def pair_iou(boxes: np.ndarray, others: np.ndarray, inclusive_pixels: bool = False) -> np.ndarray:
     """IoU of boxes, pair by pair; the leading axes broadcast, so (P, 1, 4) and (G, 4) give (P, G).
 

@@ -8,8 +8,10 @@ from pipeline.params.section import Count, Fraction, Section
 
 
 class EvaluateParams(Section):
-    """Which images are judged, how many of their proposals `proposal_recall50` counts, which detections the errors."""
+    """Which images are judged, and which of their detections: the same for every family, so that figures of several
+    can be compared."""
 
     split: Literal["val", "test"]
-    recall_proposals: Count
+    score_threshold: Fraction
+    per_image: Count
     confusion_score: Fraction

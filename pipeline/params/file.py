@@ -1,4 +1,4 @@
-"""The whole of params.yaml: every section there is, and its model.
+"""The whole of params.yaml: the common sections, those of the family that it names, and their models.
 
 Stages read their own sections alone (`pipeline.params.reading`), so that a new section, or a new key in one, reruns
 only the stages that have it. Stage `code`, which runs before all others, checks the whole file.
@@ -6,54 +6,52 @@ only the stages that have it. Stage `code`, which runs before all others, checks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
-from pipeline.families.faster_rcnn.params.detect import DetectParams
-from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
-from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
-from pipeline.families.faster_rcnn.params.proposals import ProposalParams
-from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-from pipeline.families.faster_rcnn.params.rpn import RPNParams
-from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
-from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
-from pipeline.params.anchors import AnchorParams
+from pipeline.families.family import Family
+from pipeline.families.registry import DEFAULT, family_names, family_of
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.params.features import FeatureParams
 from pipeline.params.initial import InitParams
 from pipeline.params.reading import Params, check_section, read_content
 from pipeline.params.resize import ResizeParams
-from pipeline.params.schedule import Schedule
 from pipeline.params.section import Section
 from pipeline.params.solver import SolverParams
 from pipeline.runtime.errors import InputError
 
-SECTIONS: dict[str, type[Section]] = {
+COMMON: dict[str, type[Section]] = {
     "base": Base,
     "dataset": DatasetParams,
     "backbone": BackboneParams,
     "init": InitParams,
     "resize": ResizeParams,
-    "anchors": AnchorParams,
-    "anchor_targets": AnchorTargetParams,
-    "rpn": RPNParams,
-    "proposals": ProposalParams,
-    "proposal_targets": ProposalTargetParams,
-    "roi_head": RoIHeadParams,
-    "features": FeatureParams,
     "solver": SolverParams,
-    "train_rpn_step1": Schedule,
-    "train_head_step2": Schedule,
-    "train_rpn_step3": RPNStep3,
-    "train_head_step4": HeadStep4,
-    "finetune_joint": JointParams,
-    "detect": DetectParams,
     "evaluate": EvaluateParams,
 }
+"""What every family has."""
+
+
+def sections_of(family: Family) -> dict[str, type[Section]]:
+    """The sections of a family's params.yaml and their models, in the order of the file: the common ones, but those
+    that the family has models of its own for, and then its own."""
+    common = {name: model for name, model in COMMON.items() if name not in family.sections}
+    return {**common, **family.sections}
+
+
+def family_in(content: Mapping[str, Any], source: Path | str) -> Family:
+    """The family that a parsed params.yaml names; one that names none is of Faster R-CNN.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    name = content.get("family", DEFAULT)
+    if name not in family_names():
+        raise InputError(f"{source}: no family {name!r}; there are {', '.join(family_names())}")
+    return family_of(name)
 
 
 def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
@@ -62,11 +60,13 @@ def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
     Raises:
         InputError: the file is missing or no YAML mapping, or a section, key, type or value is wrong.
     """
-    checked = check_params(read_content(path), path)
+    content = read_content(path)
+    checked = check_params(content, path)
     for name in sections or ():
-        if name not in SECTIONS:
-            raise InputError(f"--params: no section {name!r}; there are {', '.join(SECTIONS)}")
-    return Params({name: checked[name] for name in (sections or checked)})
+        if name not in checked:
+            raise InputError(f"--params: no section {name!r}; there are {', '.join(checked)}")
+    family = family_in(content, path).name
+    return Params({name: checked[name] for name in (sections or checked)}, family)
 
 
 def check_params(content: object, source: Path | str) -> dict[str, Section]:
@@ -77,7 +77,33 @@ def check_params(content: object, source: Path | str) -> dict[str, Section]:
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: must hold one block per stage; see the committed params.yaml")
+    models = sections_of(family_in(content, source))
     for name in content:
-        if name not in SECTIONS:
-            raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(SECTIONS)}")
-    return {name: check_section(name, model, content, source) for name, model in SECTIONS.items()}
+        if name not in models and name != "family":
+            raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(models)}")
+    checked = {name: check_section(name, model, content, source) for name, model in models.items()}
+    _check_limits(checked, source)
+    return checked
+
+
+def _check_limits(sections: Mapping[str, Section], source: Path | str) -> None:
+    """Whether what detects keeps all that is to be judged; figures of two detectors could not be compared else.
+
+    Raises:
+        InputError: it does not.
+    """
+    judged = sections["evaluate"]
+    assert isinstance(judged, EvaluateParams)
+    for name, section in sections.items():
+        least, most = (getattr(section, key, None) for key in ("score_threshold", "per_image"))
+        if least is not None and least > judged.score_threshold:
+            raise InputError(
+                f"{source}: {name}.score_threshold {least:g} is above evaluate.score_threshold "
+                f"{judged.score_threshold:g}, so that detections which are to be judged would be missing; lower the "
+                "first or raise the second"
+            )
+        if most is not None and most < judged.per_image:
+            raise InputError(
+                f"{source}: {name}.per_image {most} is below evaluate.per_image {judged.per_image}, so that detections "
+                "which are to be judged would be missing; raise the first or lower the second"
+            )

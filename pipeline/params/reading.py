@@ -20,6 +20,8 @@ from pipeline.runtime.yaml_files import read_yaml
 if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
     from pipeline.families.faster_rcnn.params.detect import DetectParams
+    from pipeline.families.faster_rcnn.params.evaluate import RecallParams
+    from pipeline.families.faster_rcnn.params.features import FeatureParams
     from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
     from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
     from pipeline.families.faster_rcnn.params.proposals import ProposalParams
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from pipeline.params.backbone import BackboneParams
     from pipeline.params.base import Base
     from pipeline.params.dataset import DatasetParams
-    from pipeline.params.evaluate import EvaluateParams
-    from pipeline.params.features import FeatureParams
     from pipeline.params.initial import InitParams
     from pipeline.params.resize import ResizeParams
     from pipeline.params.schedule import Schedule
@@ -66,9 +66,11 @@ class Params:
         train_head_step4: HeadStep4
         finetune_joint: JointParams
         detect: DetectParams
-        evaluate: EvaluateParams
+        evaluate: RecallParams
 
-    def __init__(self, sections: Mapping[str, Section]) -> None:
+    def __init__(self, sections: Mapping[str, Section], family: str = "") -> None:
+        self.family = family
+        """Name of the family whose params.yaml they are of; empty where one stage's sections alone were read."""
         self.__dict__.update(sections)
 
     def sections(self) -> dict[str, Section]:

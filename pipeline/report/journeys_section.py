@@ -13,7 +13,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.report.page import PageSection, Part, Slide, Slides, Text
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
@@ -99,7 +99,7 @@ def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[l
             command = run.command(f"detect_{name}")
             tiles = panels_of(command, run.root, entry, score=score, graph=graph, params=run.params)
             # Where the RPN looks and what it proposes is shown of one network, of the others what they detect.
-            about = present_family().networks[name].about
+            about = present_family(run.root).networks[name].about
             journey.append((about, tiles if name == networks[-1] else tiles[-2:]))
         yield journey
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
@@ -59,5 +59,5 @@ class Run:
 
     def networks(self) -> dict[str, str]:
         """The titles of the networks that have been evaluated, by name."""
-        networks = present_family().networks
+        networks = present_family(self.root).networks
         return {name: network.title for name, network in networks.items() if self.has(f"evaluate_{name}")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
@@ -27,7 +27,7 @@ _LEAD = (
 def training_section(run: Run) -> PageSection:
     """A chart a stage that has run."""
     figures: list[Part] = []
-    for stage, title in present_family().training.items():
+    for stage, title in present_family(run.root).training.items():
         if not run.has(stage):
             figures.append(Text(f"{title}: not trained yet; dvc repro {stage}", missing=True))
             continue

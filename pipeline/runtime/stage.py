@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.params.reading import Params, read_sections
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.family_part import family_part
 from pipeline.runtime.own_code import MEMO, running_code
 from pipeline.runtime.run_key import run_key
 from pipeline.runtime.run_times import record_run
@@ -29,8 +31,9 @@ class Stage:
     `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
     the stage's options, None for an optional one not given; `scratch` is a folder from which a run that is cut short
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
-    `code` is a digest of the code that can change the result; `others` names the stages of the graph. `kernels` takes
-    what the processor's features chose, for the manifest.
+    `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the
+    family's part of a stage that several families share. `kernels` takes what the processor's features chose, for the
+    manifest.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Stage:
     bad_batches: Path | None = None
     code: str = ""
     others: frozenset[str] = frozenset()
+    part: ModuleType | None = None
     kernels: dict[str, str] = field(default_factory=dict, init=False)
     _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
@@ -77,6 +81,7 @@ def run_stage(
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
     resumable: bool = False,
+    of_family: str | None = None,
 ) -> None:
     """Parse the command line, run `work`, publish its output folder, and exit.
 
@@ -87,12 +92,17 @@ def run_stage(
         inputs, optional: option name to help text; each takes a path.
         resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
 
+        of_family: this module's name in stages/, where its commands name a family (`--family`) whose part of that name
+            has a say: it is given as `Stage.part`, and its `SECTIONS` may be named too.
+
     Exits as `StageProcess.until_end` says.
     """
     optional = optional or {}
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, text in {**inputs, **optional}.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, required=option in inputs, help=text)
+    if of_family is not None:
+        parser.add_argument("--family", required=True, help="family of detectors, a folder of pipeline/families")
     parser.add_argument("--code", type=Path, help="lock of this stage's code, as stage code wrote it")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--stage", help="name of this stage in dvc.yaml (default: the name of the folder to write)")
@@ -104,8 +114,10 @@ def run_stage(
     name = arguments.stage or arguments.out.name
     process = StageProcess(name, arguments.out)
     with process.until_end():
+        part = family_part(arguments.family, of_family) if of_family is not None else None
         code = running_code(arguments.code, process.notes / MEMO)
-        params = read_sections(arguments.params_file, sections, arguments.params.split(","))
+        models = {**sections, **part.SECTIONS} if part is not None else sections
+        params = read_sections(arguments.params_file, models, arguments.params.split(","))
         if hasattr(params.sections().get(name), "images_per_iteration"):
             process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
@@ -118,7 +130,8 @@ def run_stage(
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
             scratch, bad_batches = process.notes / "scratch" / name, process.notes / "bad-batches"
-            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, frozenset(process.stages()))
+            others = frozenset(process.stages())
+            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, others, part)
             work(stage)
             write_manifest(out, name, stage.kernels)
             code.check()

@@ -16,7 +16,8 @@ _FORM = "python -m stages.NAME --OPTION PATH ... --params SECTION,... --out PATH
 class StageCommand:
     """A stage's command line.
 
-    `module` is the module's name in stages/, `options` the paths it is given, by option as in `Stage.inputs`
+    `module` is the module's name in stages/, `family` the family whose part of it runs, empty where the module is of no
+    family's in particular; `options` the paths it is given, by option as in `Stage.inputs`
     (`anchor_targets` for --anchor-targets), `out` the folder it writes, `params` the sections it reads, and `stage` its
     name in dvc.yaml. Paths stand as written, most often relative to the project's folder.
     """
@@ -26,6 +27,7 @@ class StageCommand:
     out: Path
     params: tuple[str, ...]
     stage: str
+    family: str = ""
 
     @classmethod
     def parse(cls, cmd: str) -> StageCommand:
@@ -49,10 +51,10 @@ class StageCommand:
                 raise _other_form(cmd, f"--{needed} is missing")
         out = Path(values.pop("out"))
         params = tuple(values.pop("params").split(","))
-        stage = values.pop("stage", out.name)
+        stage, family = values.pop("stage", out.name), values.pop("family", "")
         for name in ("params_file", "code"):
             values.pop(name, None)
-        return cls(module, {name: Path(value) for name, value in values.items()}, out, params, stage)
+        return cls(module, {name: Path(value) for name, value in values.items()}, out, params, stage, family)
 
     def input(self, option: str) -> Path:
         """The path given for an option.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
 from pipeline.views.json_files import read_metrics
 

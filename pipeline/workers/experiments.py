@@ -14,7 +14,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.orchestrate.graph import LockFile, opened
 from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.workers.clone import lock_text

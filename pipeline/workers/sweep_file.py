@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.families.present import present_family
+from pipeline.families.registry import present_family
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
 from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError

@@ -16,10 +16,10 @@ from pipeline.artifacts.weights import load_part
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.families.faster_rcnn.family import FASTER_RCNN
+from pipeline.families.faster_rcnn.family import FAMILY
 from pipeline.nn.backbones.pretrained import load_detector
 from pipeline.runtime.errors import InputError
-from tests.conftest import TINY, Project
+from tests.conftest import ROOT, TINY, Project
 
 
 def test_the_joint_bundle_holds_the_weights_that_its_stage_wrote_byte_for_byte(
@@ -33,7 +33,7 @@ def test_the_joint_bundle_holds_the_weights_that_its_stage_wrote_byte_for_byte(
 
 def test_the_step4_bundle_is_put_together_from_three_stages(tiny_run: Project, tmp_path: Path) -> None:
     write_bundle(tiny_run.root, "step4", tmp_path / "step4")
-    for part, stage in FASTER_RCNN.networks["step4"].parts.items():
+    for part, stage in FAMILY.networks["step4"].parts.items():
         expected = load_part(tiny_run.data / stage, part)
         found = load_part(tmp_path / "step4", part)
         assert found.keys() == expected.keys()
@@ -84,10 +84,11 @@ def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path)
     ],
 )
 def test_other_networks_are_refused(tmp_path: Path, network: str, expected: str) -> None:
+    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", tmp_path / "params.yaml")
     with pytest.raises(InputError) as caught:
         write_bundle(tmp_path, network, tmp_path / "out")
     assert str(caught.value) == expected
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(tiny_run: Project, tmp_path: Path) -> None:
@@ -121,7 +122,8 @@ def test_parameters_changed_since_training_are_named(
 
 
 def test_thresholds_may_be_changed_after_training_and_then_the_metrics_are_left_out(finished_run: Project) -> None:
-    finished_run.set_params({"detect": {"score_threshold": 0.3, "per_image": 7}})
+    limits = {"score_threshold": 0.3, "per_image": 7}
+    finished_run.set_params({"detect": limits, "evaluate": limits})
     write_bundle(finished_run.root, "joint", finished_run.root / "out")
     settings = read_bundle(finished_run.root / "out").settings
     assert (settings.params.detect.score_threshold, settings.params.detect.per_image) == (0.3, 7)

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.params.file import SECTIONS
 from pipeline.presets.apply import LINKED
-from tests.conftest import TINY, Project, new_project
+from tests.conftest import SECTIONS, TINY, Project, new_project
 from tests.in_process import run_command
 
 DATASET = "python -m stages.dataset --raw data/raw --params base,dataset --out data/dataset"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params.file import SECTIONS
 from pipeline.runtime.stage import Stage, run_stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SECTIONS
 from tests.in_process import ended
 
 _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9.00 GiB.\\nGPU 0 has ...')"

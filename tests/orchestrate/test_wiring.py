@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.params.file import SECTIONS
 from pipeline.params.section import Section
 from pipeline.runtime.code_locks.tree import SourceTree
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SECTIONS
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 

@@ -56,11 +56,11 @@ def test_decisions_at_a_threshold_do_not_depend_on_the_processor(told: dict[str,
 @pytest.mark.parametrize(
     ("test", "is_of_numbers"),
     [
-        ("detector/test_boxes.py", True),
+        ("nn/test_boxes.py", True),
         ("datasets/test_coco.py", True),  # through a module of the project
         ("orchestrate/test_ablations.py", True),  # compares floats without either library
         ("orchestrate/test_slots.py", False),
-        ("test_surroundings.py", False),
+        ("runtime/test_surroundings.py", False),
     ],
 )
 def test_portable_runs_the_tests_that_reach_a_library_of_numbers(test: str, is_of_numbers: bool) -> None:

@@ -24,8 +24,8 @@ CODE = "import pipeline.runtime.version as v; print(v.__file__); print(v.current
     ],
 )
 def test_code_that_is_copied_and_not_installed(tmp_path: Path, pyproject: str | None, expected: str) -> None:
-    (tmp_path / "pipeline").mkdir()
-    for name in ("__init__.py", "version.py"):
+    (tmp_path / "pipeline/runtime").mkdir(parents=True)
+    for name in ("__init__.py", "runtime/__init__.py", "runtime/version.py"):
         shutil.copyfile(ROOT / "pipeline" / name, tmp_path / "pipeline" / name)
     if pyproject is not None:
         (tmp_path / "pyproject.toml").write_text(pyproject)

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 from pipeline.families.family import Family, Network
+from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
+from pipeline.families.faster_rcnn.params.detect import DetectParams
+from pipeline.families.faster_rcnn.params.evaluate import RecallParams
+from pipeline.families.faster_rcnn.params.features import FeatureParams
+from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
+from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.proposals import ProposalParams
+from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
+from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.schedule import Schedule
 
-FASTER_RCNN = Family(
+FAMILY = Family(
     name="faster_rcnn",
     title="Faster R-CNN",
+    sections={
+        "anchors": AnchorParams,
+        "anchor_targets": AnchorTargetParams,
+        "rpn": RPNParams,
+        "proposals": ProposalParams,
+        "proposal_targets": ProposalTargetParams,
+        "roi_head": RoIHeadParams,
+        "features": FeatureParams,
+        "train_rpn_step1": Schedule,
+        "train_head_step2": Schedule,
+        "train_rpn_step3": RPNStep3,
+        "train_head_step4": HeadStep4,
+        "finetune_joint": JointParams,
+        "detect": DetectParams,
+        "evaluate": RecallParams,
+    },
     networks={
         "step2": Network("step 2 (unshared)", "Step 2: step 1 proposes, a head with a trunk of its own classifies."),
         "step4": Network(

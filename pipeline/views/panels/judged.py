@@ -55,6 +55,9 @@ def judged_detections(request: PanelRequest) -> Judged:
     folder = request.folder if is_detect else request.root / request.command.input("detections")
     evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if is_detect else request.command
     rows = ImageRows(folder / "detections.parquet", DETECTIONS)[request.entry]
+    limits = request.params.evaluate
+    keep = np.flatnonzero(rows["score"] >= limits.score_threshold)[: limits.per_image]  # those that are judged
+    rows = {name: values[keep] for name, values in rows.items()}
     scale = request.images.scale(request.entry.image_id)
     gt, original = request.images.gt_of(request.entry), boxes_of(rows)
     label = rows["label"].astype(np.int64)

@@ -1,0 +1,12 @@
+"""The block `evaluate` of params.yaml, for a family that proposes."""
+
+from __future__ import annotations
+
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.params.section import Count
+
+
+class RecallParams(EvaluateParams):
+    """And how many proposals of an image `proposal_recall50` counts."""
+
+    recall_proposals: Count

@@ -1,0 +1,65 @@
+"""The families there are, by name: each is a folder beside this module. A new one is found without an edit here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from pipeline import families
+from pipeline.families.family import Family
+from pipeline.runtime.errors import InputError
+
+DEFAULT = "faster_rcnn"
+"""The family of a params.yaml that names none."""
+
+
+def family_names() -> tuple[str, ...]:
+    """The names of all families, sorted."""
+    found = pkgutil.iter_modules(families.__path__)
+    return tuple(sorted(item.name for item in found if item.ispkg and part_exists(item.name, "family")))
+
+
+def family_of(name: str) -> Family:
+    """What a family declares.
+
+    Raises:
+        InputError: there is none of the name.
+    """
+    if name not in family_names():
+        raise InputError(f"no family {name!r}; there are {', '.join(family_names())}")
+    family: Family = importlib.import_module(f"pipeline.families.{name}.family").FAMILY
+    return family
+
+
+def part_exists(name: str, part: str) -> bool:
+    """Whether a family has a module of a part's name."""
+    return importlib.util.find_spec(f"pipeline.families.{name}.{part}") is not None
+
+
+def part_of(name: str, part: str) -> ModuleType | None:
+    """A family's module of a part's name, such as `panels` or `bundle`; None where it has none.
+
+    Raises:
+        InputError: there is no family of the name.
+    """
+    family_of(name)
+    return importlib.import_module(f"pipeline.families.{name}.{part}") if part_exists(name, part) else None
+
+
+def present_family(root: Path | None = None) -> Family:
+    """The family of the detectors that a project trains, as its params.yaml names it.
+
+    Args:
+        root: the project's folder; the working directory by default.
+
+    Raises:
+        InputError: params.yaml is missing or no YAML mapping, or names a family that there is not.
+    """
+    from pipeline.params.file import family_in
+    from pipeline.params.reading import read_content
+
+    path = (root or Path()) / "params.yaml"
+    return family_in(read_content(path), path)

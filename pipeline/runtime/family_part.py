@@ -1,0 +1,36 @@
+"""The family's part of a stage that several families share.
+
+`python -m stages.KIND --family NAME` works with `pipeline.families.NAME.KIND`, which says what the family does there.
+Stage `code` locks both, each with what it imports; so an edit of one family reruns no stage of another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from pipeline.runtime.errors import InputError
+
+
+def part_module(family: str, kind: str) -> str:
+    """The name of a family's part of a stage."""
+    return f"pipeline.families.{family}.{kind}"
+
+
+def family_part(family: str, kind: str) -> ModuleType:
+    """A family's part of a stage.
+
+    Args:
+        family: its folder's name in pipeline/families. kind: the stage's module in stages/.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = f"pipeline/families/{family}/{kind}.py"
+    name = part_module(family, kind)
+    if not family.isidentifier() or importlib.util.find_spec(f"pipeline.families.{family}") is None:
+        raise InputError(f"--family {family}: no such family; {path} would be its part of this stage")
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"--family {family}: has no part of stage {kind}; write {path}, see docs/families.md")
+    return importlib.import_module(name)
