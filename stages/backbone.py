@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 
 from pipeline.artifacts.weights import save_parts
+from pipeline.building.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
-from pipeline.nn.backbones.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import load_part
+from pipeline.building.pretrained import load_detector
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.families.faster_rcnn.family import FAMILY
-from pipeline.nn.backbones.pretrained import load_detector
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project
 

@@ -98,19 +98,35 @@ def test_the_command_names_the_parameters_inputs_and_outputs_that_dvc_knows(name
     assert inputs == set(stage["deps"])
 
 
-def test_the_library_never_imports_a_stage_and_the_detector_nothing_but_itself_and_geometry() -> None:
+ROOMS = {
+    "pipeline/geometry": ("pipeline/geometry/",),
+    "pipeline/metrics": ("pipeline/metrics/",),
+    "pipeline/nn": ("pipeline/nn/", "pipeline/geometry/"),
+    "pipeline/families/faster_rcnn/nn": ("pipeline/families/faster_rcnn/nn/", "pipeline/nn/", "pipeline/geometry/"),
+}
+"""What the modules of a room may import of the project."""
+
+
+def test_the_library_never_imports_a_stage() -> None:
     for path in ROOT.glob("pipeline/**/*.py"):
         used = {module.as_posix() for module in modules_used_by(path.relative_to(ROOT), ROOT)}
         assert not any(module.startswith("stages/") for module in used), path
-        if path.parent.name == "detector":
-            assert all(module.startswith(("pipeline/nn/", "pipeline/geometry/")) for module in used), path
-        if path.parent.name == "geometry":
-            assert all(module.startswith("pipeline/geometry/") for module in used), path
 
 
-def test_the_detector_imports_nothing_but_torch_numpy_and_the_standard_library() -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_mathematics_imports_nothing_but_what_is_below_it(room: str) -> None:
+    paths = sorted((ROOT / room).rglob("*.py"))
+    assert len(paths) > 3
+    for path in paths:
+        used = {module.as_posix() for module in modules_used_by(path.relative_to(ROOT), ROOT)}
+        assert [module for module in used if not module.startswith(ROOMS[room])] == [], path
+
+
+def test_networks_import_nothing_but_torch_numpy_and_the_standard_library() -> None:
     allowed = {"torch", "torchvision", "numpy", "pipeline", *sys.stdlib_module_names}
-    for path in (ROOT / "pipeline/nn").glob("*.py"):
+    paths = [path for room in ROOMS if room.endswith("nn") for path in (ROOT / room).rglob("*.py")]
+    assert len(paths) > 20
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

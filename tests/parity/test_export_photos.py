@@ -12,11 +12,11 @@ import yaml
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
+from pipeline.building.pretrained import load_pretrained
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resized_size
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
-from pipeline.nn.backbones.pretrained import load_pretrained
 from pipeline.nn.boxes import decode, pairwise_iou
 from pipeline.params.reading import Params
 from tests.conftest import ROOT
