@@ -22,7 +22,7 @@ from pipeline.building.trunk import load_trunk
 from pipeline.export.files import export_bundle, load_exported
 from pipeline.families.faster_rcnn.building.roi_head import load_head
 from pipeline.families.faster_rcnn.building.rpn import load_rpn
-from pipeline.families.faster_rcnn.family import FASTER_RCNN
+from pipeline.families.faster_rcnn.family import FAMILY
 from pipeline.geometry.backbones import VGGShape
 from pipeline.nn.backbones import build as backbone
 from pipeline.nn.backbones.vgg import VGGTrunk
@@ -67,7 +67,7 @@ def tiny_export(request: pytest.FixtureRequest, tiny_run: Project, tmp_path_fact
 
 
 def test_a_trained_network_detects_the_same_when_exported(tiny_run: Project, tiny_export: Path) -> None:
-    trained_by = FASTER_RCNN.networks[tiny_export.stem].parts
+    trained_by = FAMILY.networks[tiny_export.stem].parts
     params, folders = params_of(TINY), [tiny_run.data / trained_by[part] for part in ("trunk", "rpn", "head")]
     trunk = load_trunk(folders[0], params.backbone)
     rpn = load_rpn(folders[1], trunk.layout, params.anchors, params.rpn)

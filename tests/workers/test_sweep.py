@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.families.faster_rcnn.family import FASTER_RCNN
+from pipeline.families.faster_rcnn.family import FAMILY
 from pipeline.runtime.errors import InputError
 from pipeline.workers import sweep
 from tests.conftest import ROOT
@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         runs.append(dict(experiments))
         failing = (root / "failing").read_text().split() if (root / "failing").exists() else []
         figures = {
-            name: {network: {"mAP50": OF_VAL.get(name, 0.4), "images": 8.0} for network in FASTER_RCNN.networks}
+            name: {network: {"mAP50": OF_VAL.get(name, 0.4), "images": 8.0} for network in FAMILY.networks}
             for name in experiments
             if name not in failing
         }
