@@ -14,29 +14,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.findings_table import FINDINGS
-from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import FEATURE_IMAGES
-from pipeline.artifacts.proposal_targets import ProposalTargets
-from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
-from pipeline.metrics.recall import RecallCounter
 from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
+from pipeline.views.family_part import listed, trains
 from pipeline.views.json_files import read_metrics
-from pipeline.views.samples import NetworkImages
 
-_ALL = 1 << 30
+Figures = Callable[[StageCommand, Path], dict[str, float]]
+"""From a stage's command line and the project's folder to its figures by name, which need not be finite."""
 
 
 def metrics_of(command: StageCommand, root: Path) -> dict[str, float]:
     """Figures of a stage's output by name; empty for a module that has none.
+
+    Those of a family's own stages are in its part `figures`, a mapping `FIGURES` from the stage's module to `Figures`,
+    which goes before the one here. A stage that trains a network of the family has the losses without being listed.
 
     Args:
         command: the stage's command line.
@@ -49,8 +48,11 @@ def metrics_of(command: StageCommand, root: Path) -> dict[str, float]:
     Raises:
         InputError: an artifact is missing or damaged.
     """
-    measure = _METRICS.get(command.module)
-    figures = measure(command, Path(root)) if measure else {}
+    root = Path(root)
+    measure = listed(command, root, "figures", "FIGURES") or _COMMON.get(command.module)
+    if measure is None and trains(command, root):
+        measure = training_figures
+    figures = measure(command, root) if measure else {}
     return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 
@@ -85,17 +87,8 @@ def _resize(command: StageCommand, root: Path) -> dict[str, float]:
     return {"images": images, "MB": _megabytes(folder, "pixels-*.npz")}
 
 
-def _anchor_targets(command: StageCommand, root: Path) -> dict[str, float]:
-    targets = AnchorTargets(root / command.out)
-    views = len(targets)
-    return {
-        "images": targets.images,
-        "fg_anchors_per_image": _ratio(targets.fg_count, views),
-        "share_without_fg": _ratio(views - targets.count_with_fg(), views),
-    }
-
-
-def _train(command: StageCommand, root: Path) -> dict[str, float]:
+def training_figures(command: StageCommand, root: Path) -> dict[str, float]:
+    """Iterations, and each loss of the first and the last row of history.csv."""
     history = read_numbers(root / command.out / "history.csv", "iteration", "loss")
     losses = [name for name in history if name not in ("iteration", "lr")]
     return {
@@ -105,61 +98,22 @@ def _train(command: StageCommand, root: Path) -> dict[str, float]:
     }
 
 
-def _proposals(command: StageCommand, root: Path) -> dict[str, float]:
-    ids = _image_ids(root / command.input("resize"), "train")
-    proposals = StoredProposals(root / command.out)
-    return {
-        "images": len(ids),
-        "proposals_per_image": _ratio(len(proposals), proposals.count_entries(len(ids))),
-        "recall50": _recall(proposals, root / command.input("resize"), ids),
-    }
-
-
-def _recall(proposals: StoredProposals, resize: Path, ids: np.ndarray) -> float:
-    """Share of the trainable gt boxes of the plain images that any proposal reaches with IoU .5."""
-    gt = NetworkImages(resize)
-    counter = RecallCounter([_ALL])
-    for image_id in ids:
-        entry = Entry(str(image_id))
-        counter.add(proposals[entry].boxes, gt.gt_of(entry).trainable.boxes)
-    return counter.recall(_ALL, 0.5)
-
-
-def _proposal_targets(command: StageCommand, root: Path) -> dict[str, float]:
-    targets = ProposalTargets(root / command.out)
-    images = len(_image_ids(root / command.input("resize"), "train"))
-    views = targets.count_entries(images)
-    labels = _label_counts(targets)
-    return {
-        "images": images,
-        "fg_per_image": _ratio(labels[0], views),
-        "bg_per_image": _ratio(labels[1], views),
-        "ignored_per_image": _ratio(labels[2], views),
-    }
-
-
-def _label_counts(targets: ProposalTargets) -> np.ndarray:
-    counts = np.zeros(3, dtype=np.int64)
-    for label in targets.label_groups():
-        counts += [np.count_nonzero(label > 0), np.count_nonzero(label == 0), np.count_nonzero(label < 0)]
-    return counts
-
-
 def _features(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
     maps = open_parquet(folder / "images.parquet", FEATURE_IMAGES).metadata.num_rows
     return {"maps": maps, "MB": _megabytes(folder, "maps-*.npz") if maps else 0.0}
 
 
-def _detect(command: StageCommand, root: Path) -> dict[str, float]:
-    of_split = {split: _image_ids(root / command.input("resize"), split) for split in ("val", "test")}
+def detection_figures(command: StageCommand, root: Path) -> dict[str, float]:
+    """Images of each split, and how many detections one has."""
+    of_split = {split: image_ids(root / command.input("resize"), split) for split in ("val", "test")}
     rows = read_columns(root / command.out / "detections.parquet", DETECTIONS, ["image_id"])
     found = pa.array(rows["image_id"], type=pa.string())
     figures: dict[str, float] = {}
     for split, ids in of_split.items():
         if split == "test" or len(ids):
             figures[f"{split}_images"] = len(ids)
-            figures[f"{split}_detections_per_image"] = _ratio(_count_members(found, ids), len(ids))
+            figures[f"{split}_detections_per_image"] = ratio(_count_members(found, ids), len(ids))
     return figures
 
 
@@ -173,13 +127,15 @@ def _count_plain(path: Path, schema: pa.Schema) -> int:
     return int(np.count_nonzero(read_columns(path, schema, ["view"])["view"] == 0))
 
 
-def _image_ids(resize: Path, split: str) -> np.ndarray:
+def image_ids(resize: Path, split: str) -> np.ndarray:
+    """Names of the images of a split, each once, in the order of the resize stage's index."""
     images = read_columns(resize / "images.parquet", RESIZED_IMAGES, ["image_id", "view", "split"])
     ids: np.ndarray = images["image_id"][(images["split"] == split) & (images["view"] == 0)]
     return ids
 
 
-def _ratio(count: float, of: int) -> float:
+def ratio(count: float, of: int) -> float:
+    """NaN where there is nothing to divide by."""
     return float(count) / of if of else math.nan
 
 
@@ -190,18 +146,12 @@ def _megabytes(folder: Path, pattern: str) -> float:
     return sum(sizes) / 1e6
 
 
-_METRICS: dict[str, Callable[[StageCommand, Path], dict[str, float]]] = {
+_COMMON: dict[str, Figures] = {
     "dataset": _dataset,
     "backbone": _backbone,
     "resize": _resize,
-    "anchor_targets": _anchor_targets,
-    "train_rpn": _train,
-    "proposals": _proposals,
-    "proposal_targets": _proposal_targets,
-    "train_head": _train,
     "features": _features,
     "frozen_features": _features,
-    "finetune_joint": _train,
-    "detect": _detect,
+    "detect_dense": detection_figures,
     "evaluate": _evaluate,
 }

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from pipeline.views.command import StageCommand
 from pipeline.views.encoding import Picture
+from pipeline.views.family_part import listed, trains
 from pipeline.views.first_filters import filters_picture
 from pipeline.views.gallery import gallery
-from pipeline.views.panels.registry import shows_images
+from pipeline.views.panels.registry import find_panels
 
 
 def picture_of(command: StageCommand, root: Path) -> Picture | None:
     """A picture of what a stage wrote: of the whole, or else of a few images; None for a stage of neither.
+
+    Those of the whole of a family's own stages are in its part `figures`, a mapping `PICTURES` from the stage's module,
+    which goes before the one here. A stage that trains a network of the family has its losses without being listed.
 
     Args:
         command: the stage's command line.
@@ -22,10 +26,13 @@ def picture_of(command: StageCommand, root: Path) -> Picture | None:
     Raises:
         InputError: an artifact is missing or damaged.
     """
-    make = _OF_STAGES.get(command.module)
-    if make is None and shows_images(command):
+    root = Path(root)
+    make = listed(command, root, "figures", "PICTURES") or _COMMON.get(command.module)
+    if make is None and find_panels(command, root) is not None:
         make = gallery
-    return make(command, Path(root)) if make else None
+    if make is None and trains(command, root):
+        make = _losses
+    return make(command, root) if make else None
 
 
 def _losses(command: StageCommand, root: Path) -> Picture:
@@ -41,10 +48,7 @@ def _curves(command: StageCommand, root: Path) -> Picture:
     return curve_plots(root / command.out)
 
 
-_OF_STAGES: dict[str, Callable[[StageCommand, Path], Picture | None]] = {
+_COMMON: dict[str, Callable[[StageCommand, Path], Picture | None]] = {
     "backbone": filters_picture,
-    "train_rpn": _losses,
-    "train_head": _losses,
-    "finetune_joint": _losses,
     "evaluate": _curves,
 }

@@ -5,10 +5,10 @@ Importing this module costs Altair's import; import it where a plot is wanted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from pipeline.runtime.errors import InputError
@@ -57,14 +57,14 @@ def loss_plot(history_csv: Path) -> Picture:
     return picture(both, f"{stage}: losses; {columns['loss'][0]:.3g} at first, {last}")
 
 
-def curve_plots(folder: Path) -> Picture:
-    """Precision against recall class by class, and the recall of the proposals against their number and against IoU.
+def curve_plots(folder: Path, others: Sequence[Callable[[Path], alt.Chart]] = ()) -> Picture:
+    """Precision against recall class by class, and beside it other charts of the folder, a family's own.
 
     Raises:
         InputError: a file of the evaluate stage is missing or damaged.
     """
     folder = Path(folder)
-    charts = [_precision(folder), _recall_by_number(folder), _recall_by_iou(folder)]
+    charts = [_precision(folder), *(make(folder) for make in others)]
     row = alt.hconcat(*(chart.properties(width=_SMALL_WIDTH, height=_SMALL_HEIGHT) for chart in charts))
     mean = read_metrics(folder).get("mAP50")
     suffix = f", mAP at IoU .5 {mean:.3f}" if isinstance(mean, float) else ""
@@ -86,35 +86,19 @@ def _precision(folder: Path) -> AnyChart:
     if len(judged) <= _MOST_NAMED_CLASSES:
         # Before the name, which a legend cuts where it is long.
         labels = {name: (f"AP {scores[name]:.2f} " if name in scores else "") + name for name in judged}
-        return _unit(curves.assign(series=curves["class"].map(labels)), "recall", "precision", "Detections, IoU .5")
+        return unit_chart(
+            curves.assign(series=curves["class"].map(labels)), "recall", "precision", "Detections, IoU .5"
+        )
     mean = curves.groupby("recall", as_index=False)["precision"].mean()
     every = alt.Chart(curves).mark_line(color="#bfbfbf", strokeWidth=0.8).encode(x="recall:Q", y="precision:Q")
-    named = _unit(mean.assign(series=f"mean of {len(judged)} classes"), "recall", "precision", "Detections, IoU .5")
+    named = unit_chart(
+        mean.assign(series=f"mean of {len(judged)} classes"), "recall", "precision", "Detections, IoU .5"
+    )
     return alt.layer(every.encode(detail="class:N"), named)
 
 
-def _recall_by_number(folder: Path) -> alt.Chart:
-    recall = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
-    names = {"recall50": "IoU .5", "recall70": "IoU .7"}
-    table = _long(recall, "proposals", names)
-    return _unit(
-        table, "proposals", "recall", "Proposals, by their number", x_title="best proposals an image", log=True
-    )
-
-
-def _recall_by_iou(folder: Path) -> alt.Chart:
-    recall = read_numbers(folder / "recall_by_iou.csv", "iou")
-    names = {name: f"best {name.removeprefix('recall_of_')}" for name in recall if name.startswith("recall_of_")}
-    return _unit(_long(recall, "iou", names), "iou", "recall", "Proposals, by IoU", x_title="IoU")
-
-
-def _long(columns: dict[str, np.ndarray], x: str, names: dict[str, str]) -> pd.DataFrame:
-    """Several columns below one another as recall, with the name of each as series."""
-    parts = [pd.DataFrame({x: columns[x], "recall": columns[own], "series": label}) for own, label in names.items()]
-    return pd.concat([pd.DataFrame({x: [], "recall": [], "series": []}), *parts])
-
-
-def _unit(table: pd.DataFrame, x: str, y: str, title: str, *, x_title: str = "", log: bool = False) -> alt.Chart:
+def unit_chart(table: pd.DataFrame, x: str, y: str, title: str, *, x_title: str = "", log: bool = False) -> alt.Chart:
+    """One line a `series` of the table, of values in 0..1."""
     chart = lines(
         table, x, y, "series", x_title=x_title or x, y_title=y if y == "precision" else "recall of gt boxes",
         log_x=log, points=log, legend=_LEGEND,

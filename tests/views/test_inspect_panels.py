@@ -16,6 +16,7 @@ import torch
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.building.anchors import anchor_grid
+from pipeline.families.faster_rcnn.panels.proposals import rank_colours
 from pipeline.params.file import load_params
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
@@ -23,8 +24,7 @@ from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, 
 from pipeline.views.marks import heat_over
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.judged import judged_detections
-from pipeline.views.panels.maps import objectness_of
-from pipeline.views.panels.proposals import rank_colours
+from pipeline.views.panels.maps import location_maps
 from pipeline.views.panels.registry import panels_of
 from pipeline.views.panels.request import PanelRequest
 from tests.layouts import one_level
@@ -116,7 +116,7 @@ def test_proposals_lie_where_the_table_says(panels: Panels) -> None:
 
 def test_map_of_a_mirror_without_its_own_is_turned(scene: Path, panels: Panels) -> None:
     folder = scene / "data/proposals_step3"
-    plain, mirrored = (objectness_of(folder, Entry("a", flag)) for flag in (False, True))
+    plain, mirrored = (location_maps(folder, Entry("a", flag)) for flag in (False, True))
     assert plain is not None and mirrored is not None
     assert (mirrored.values[0] == plain.values[0][:, ::-1]).all() and "mirrored" in mirrored.note
     over = heat_over(np.full((HEIGHT, WIDTH, 3), 100, np.uint8), plain.values[0], WIDTH, 0, 1)

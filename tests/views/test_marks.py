@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.families.faster_rcnn.panels.proposals import rank_colours
 from pipeline.views.marks import colour_ramp
-from pipeline.views.panels.proposals import rank_colours
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (5,), (2, 3)])

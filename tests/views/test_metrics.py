@@ -120,8 +120,8 @@ def test_losses_that_overflow_are_left_out(handmade: Path, command: Command) -> 
     assert metrics_of(command("train_rpn_step1"), handmade) == {"iterations": 4, "loss_last": 1.5}
 
 
-def test_module_without_figures(tmp_path: Path) -> None:
-    assert metrics_of(StageCommand.parse("python -m stages.other --params base --out data/other"), tmp_path) == {}
+def test_module_without_figures(handmade: Path) -> None:
+    assert metrics_of(StageCommand.parse("python -m stages.other --params base --out data/other"), handmade) == {}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import TableWriter, box_columns, deltas_of, read_columns
 from pipeline.building.anchors import anchor_grid
+from pipeline.families.faster_rcnn.panels.proposals import rank_colours
 from pipeline.nn.boxes import encode
 from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
@@ -35,7 +36,6 @@ from pipeline.views.drawing import GREEN, ORANGE, SKY_BLUE, VERMILLION, WHITE, C
 from pipeline.views.encoding import MAX_BYTES, Picture, encode_webp
 from pipeline.views.marks import heat_map
 from pipeline.views.panels.entries import entry_of, first_entries
-from pipeline.views.panels.proposals import rank_colours
 from pipeline.views.panels.registry import panels_of
 from pipeline.views.pictures import picture_of
 from pipeline.views.stored_anchors import decode_anchors
@@ -303,8 +303,8 @@ def test_one_row_group_is_read_and_no_more(handmade: Path, drawn: Drawn) -> None
     assert drawn("proposals_step1", "a") and drawn("proposals_step1", "c")
 
 
-def test_unknown_module_has_no_picture(tmp_path: Path) -> None:
-    assert picture_of(StageCommand.parse("python -m stages.other --params base --out data/other"), tmp_path) is None
+def test_unknown_module_has_no_picture(handmade: Path) -> None:
+    assert picture_of(StageCommand.parse("python -m stages.other --params base --out data/other"), handmade) is None
 
 
 def test_deltas_lead_back_to_their_anchors() -> None:

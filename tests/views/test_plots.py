@@ -13,6 +13,7 @@ import vl_convert
 from defusedxml import ElementTree
 
 from pipeline.artifacts.history import write_csv
+from pipeline.families.faster_rcnn.recall_plots import recall_by_iou, recall_by_number
 from pipeline.runtime.errors import InputError
 from pipeline.views.charts import COLOURS
 from pipeline.views.csv_columns import read_csv
@@ -21,11 +22,16 @@ from pipeline.views.encoding import MAX_BYTES, Picture
 from pipeline.views.plots import curve_plots, loss_plot
 
 FIRST, SECOND, THIRD, FOURTH = ((int(c[1:3], 16), int(c[3:5], 16), int(c[5:], 16)) for c in COLOURS[:4])
+RECALLS = (recall_by_number, recall_by_iou)
 
 
 def shows(picture: Picture, colour: tuple[int, int, int]) -> bool:
     pixels = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR_RGB)
     return bool((pixels == np.array(colour, dtype=np.uint8)).all(axis=2).any())
+
+
+def width_of(picture: Picture) -> int:
+    return int(cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR_RGB).shape[1])
 
 
 def history(path: Path, *losses: str, rows: int = 20) -> Path:
@@ -85,8 +91,18 @@ def test_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     path = history(tmp_path / "history.csv", "rpn_box")
     assert loss_plot(path) == loss_plot(path)
     folder = evaluation(tmp_path / "evaluate", {"ellipse": 0.5})
-    assert curve_plots(folder) == curve_plots(folder)
+    assert curve_plots(folder, RECALLS) == curve_plots(folder, RECALLS)
     assert b"matplotlib" not in loss_plot(path).data.lower()
+
+
+def test_recall_of_the_proposals_stands_beside_precision_where_a_family_has_proposals(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "evaluate", {"ellipse": 0.5})
+    both = curve_plots(folder, RECALLS)
+    for name in ("proposals", "iou"):
+        (folder / f"recall_by_{name}.csv").unlink()
+    alone = curve_plots(folder)
+    assert width_of(both) > 2 * width_of(alone)
+    assert "mAP at IoU .5 0.500" in alone.caption and alone.caption == both.caption
 
 
 def test_class_without_gt_boxes_has_no_curve(tmp_path: Path) -> None:
@@ -114,7 +130,7 @@ def test_bad_file_is_told(tmp_path: Path, file: str, content: bytes | None) -> N
     if content is not None:
         (folder / file).write_bytes(content)
     with pytest.raises(InputError, match=rf"{file}: .*dvc repro evaluate_step4"):
-        curve_plots(folder)
+        curve_plots(folder, RECALLS)
 
 
 ODD_NAMES = ["$1 $x$", "a.b[0]", "_x", "1", "nan", "a\\$b", "^{", "\U0001f600", "<b>"]

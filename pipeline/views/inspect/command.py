@@ -62,10 +62,10 @@ def inspect_artifact(
         for line in summary_lines(artifact, root):
             echo(line)
         return
-    from pipeline.views.panels.registry import panels_of, shows_images
+    from pipeline.views.panels.registry import find_panels, panels_of
 
     if image is None:
-        if shows_images(command):
+        if find_panels(command, root) is not None:
             raise InputError(f"--out {out}: name the image to draw with --image")
         data = _plain_picture(command, root)
     else:

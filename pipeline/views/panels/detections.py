@@ -1,4 +1,4 @@
-"""Panels of the detect and evaluate stages: detections by kind of error beside the gt."""
+"""Panels of detections by kind of error beside the gt, which all stages that detect or evaluate have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.artifacts.proposals import StoredProposals
 from pipeline.runtime.words import count_text
 from pipeline.views.class_boxes import class_name
 from pipeline.views.contact_sheet import Key, Tile
@@ -25,8 +24,6 @@ from pipeline.views.drawing import (
     draw_boxes,
 )
 from pipeline.views.panels.judged import Judged, judged_detections
-from pipeline.views.panels.maps import objectness_panels
-from pipeline.views.panels.proposals import rank_panel
 from pipeline.views.panels.request import PanelRequest
 
 KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
@@ -39,19 +36,6 @@ KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
     "missed": (YELLOW, "dashed", "missed gt box"),
 }
 """Colour, line and legend of each kind of detection, and of a missed gt box; the tags repeat it."""
-
-
-def detect_panels(request: PanelRequest) -> list[Tile]:
-    """Objectness, the classified proposals, the gt, and the detections by kind; in brief the last two."""
-    pixels, judged = request.images.pixels(request.entry), judged_detections(request)
-    if request.brief:
-        return error_panels(request, pixels, judged)
-    proposals, gt = StoredProposals(request.folder)[request.entry], judged.gt.trainable
-    return [
-        *objectness_panels(request, pixels, gt.boxes),
-        rank_panel(request, pixels, gt.boxes, proposals, request.params.detect.proposals),
-        *error_panels(request, pixels, judged),
-    ]
 
 
 def evaluate_panels(request: PanelRequest) -> list[Tile]:

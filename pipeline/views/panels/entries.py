@@ -28,7 +28,7 @@ def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
         InputError: there is no such image, or none of the splits that the stage works on, or it has no such view;
             images that it has are named, those of a like name first.
     """
-    panels, schema = image_panels(command), _schemas(command)[0]
+    panels, schema = image_panels(command, root), _schemas(command)[0]
     names = [name for name in ("image_id", "split", "view") if name in schema.names]
     columns = read_columns(images_folder(command, root) / "images.parquet", schema, names)
     split_of = dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
@@ -56,7 +56,7 @@ def first_entries(command: StageCommand, root: Path, count: int) -> list[Entry]:
         InputError: it is of no single images, or there are none.
     """
     index = ImageIndex(images_folder(command, root), *_schemas(command))
-    return index.choose(image_panels(command).splits, count)
+    return index.choose(image_panels(command, root).splits, count)
 
 
 def _schemas(command: StageCommand) -> tuple[pa.Schema, pa.Schema]:

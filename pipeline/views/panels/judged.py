@@ -50,10 +50,10 @@ class Judged:
 
 
 def judged_detections(request: PanelRequest) -> Judged:
-    """The detections of the requested image, of a detect stage or of the one that an evaluate stage judged."""
-    is_detect = request.command.module == "detect"
-    folder = request.folder if is_detect else request.root / request.command.input("detections")
-    evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if is_detect else request.command
+    """The detections of the requested image, of a stage that detects or of the one that an evaluate stage judged."""
+    detects = request.command.module != "evaluate"
+    folder = request.folder if detects else request.root / request.command.input("detections")
+    evaluate = request.graph.reader_of("evaluate", "detections", request.command.out) if detects else request.command
     rows = ImageRows(folder / "detections.parquet", DETECTIONS)[request.entry]
     limits = request.params.evaluate
     keep = np.flatnonzero(rows["score"] >= limits.score_threshold)[: limits.per_image]  # those that are judged

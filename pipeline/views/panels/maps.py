@@ -1,4 +1,4 @@
-"""Panels of feature maps and of objectness maps."""
+"""Panels of feature maps, and of maps with a value a location."""
 
 from __future__ import annotations
 
@@ -88,31 +88,29 @@ def stored_maps(folder: Path, entry: Entry) -> tuple[np.ndarray, ...]:
     return maps[entry] if maps is not None and entry in maps else ()
 
 
-class Objectness(NamedTuple):
-    """(Fh, Fw) float32 `values` of each level, 0..1, and in words whose they are."""
+class LocationMaps(NamedTuple):
+    """(Fh, Fw) float32 `values` of each level, 0..1, one a location, and in words whose they are."""
 
     values: list[np.ndarray]
     note: str
 
 
-def objectness_of(folder: Path, entry: Entry) -> Objectness | None:
-    """The objectness map of an image; for a mirror that the RPN has not seen that of the image, mirrored."""
+def location_maps(folder: Path, entry: Entry) -> LocationMaps | None:
+    """What a stage stored of each location of an image; for a mirror that it has not seen that of the image,
+    mirrored."""
     own = stored_maps(folder, entry)
     if own:
-        return Objectness([level.astype(np.float32) for level in own], "")
+        return LocationMaps([level.astype(np.float32) for level in own], "")
     plain = stored_maps(folder, entry.stored) if entry.mirrored else ()
     if not plain:
         return None
-    return Objectness([level[:, ::-1].astype(np.float32) for level in plain], " (the plain image's, mirrored)")
+    return LocationMaps([level[:, ::-1].astype(np.float32) for level in plain], " (the plain image's, mirrored)")
 
 
-def objectness_panels(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray) -> list[Tile]:
-    """Where the RPN sees objects, with the gt boxes; or the image and word that there is no map."""
-    found = objectness_of(request.folder, request.entry)
-    gt = BoxLayer(gt_boxes, WHITE, thickness=2, dash="dashed")
-    if found is None:
-        note = f"{request.name}: no objectness map; proposals of a file, and runs before there were maps, have none"
-        return [Tile(draw_boxes(pixels, [gt], request.side), note)]
+def location_map_panels(
+    request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, found: LocationMaps, what: str
+) -> list[Tile]:
+    """A panel a level: its values over the image, with the gt boxes. `what` says what a value is, of its location."""
     tiles = []
     for level, values in enumerate(found.values):
         over = heat_over(pixels, values, request.side, 0.0, 1.0)
@@ -121,7 +119,7 @@ def objectness_panels(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.nd
             over, [BoxLayer(gt_boxes * np.tile(zoom, 2), WHITE, thickness=2, dash="dashed")], request.side
         )
         height, width = values.shape
-        what = f"objectness, the largest fg probability of each of {width} x {height} locations{found.note}"
-        caption = f"{request.name}: {request.layout.prefix(level)}{what}; highest {values.max():.2f}"
+        where = f"{what} of each of {width} x {height} locations{found.note}"
+        caption = f"{request.name}: {request.layout.prefix(level)}{where}; highest {values.max():.2f}"
         tiles.append(Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"])))
     return tiles

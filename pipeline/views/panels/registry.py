@@ -1,10 +1,12 @@
-"""Which stages can be drawn image by image, for which images, and what is drawn."""
+"""Which stages can be drawn image by image, for which images, and what is drawn.
+
+Stages that families share have their panels here; those of a family's own stages are in its part `panels`, a mapping
+`PANELS` from the stage's module to its `ImagePanels`, which goes before the one here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.datasets.base import SPLITS
@@ -14,52 +16,38 @@ from pipeline.runtime.errors import InputError
 from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import DeclaredGraph, read_declared_graph
-from pipeline.views.panels.anchors import anchor_panels
-from pipeline.views.panels.detections import detect_panels, evaluate_panels
+from pipeline.views.family_part import listed
+from pipeline.views.panels.detections import evaluate_panels
 from pipeline.views.panels.gt import dataset_panels, resize_panels
+from pipeline.views.panels.image_panels import HELD_OUT, ImagePanels
 from pipeline.views.panels.maps import features_panels
-from pipeline.views.panels.proposals import proposal_panels
 from pipeline.views.panels.request import PanelRequest
-from pipeline.views.panels.targets import target_panels
 
-
-class ImagePanels(NamedTuple):
-    """`draw` makes the panels of an image; the stage has images of `splits`, the first of them shown before others, and
-    with `plain` no views of them but the plain one."""
-
-    draw: Callable[[PanelRequest], list[Tile]]
-    splits: tuple[str, ...] = ("train",)
-    plain: bool = False
-
-
-_HELD_OUT = ("test", "val")
-_BY_MODULE = {
+_COMMON = {
     "dataset": ImagePanels(dataset_panels, SPLITS, plain=True),
     "resize": ImagePanels(resize_panels, SPLITS),
-    "anchor_targets": ImagePanels(anchor_panels),
-    "proposals": ImagePanels(proposal_panels),
-    "proposal_targets": ImagePanels(target_panels),
     "features": ImagePanels(features_panels),
     "frozen_features": ImagePanels(features_panels),
-    "detect": ImagePanels(detect_panels, _HELD_OUT, plain=True),
-    "evaluate": ImagePanels(evaluate_panels, _HELD_OUT, plain=True),
+    "evaluate": ImagePanels(evaluate_panels, HELD_OUT, plain=True),
 }
 
 
-def shows_images(command: StageCommand) -> bool:
-    """Whether the stage says something of single images."""
-    return command.module in _BY_MODULE
+def find_panels(command: StageCommand, root: Path) -> ImagePanels | None:
+    """How the stage's images are drawn; None where it says nothing of single images."""
+    own: ImagePanels | None = listed(command, root, "panels", "PANELS")
+    return own or _COMMON.get(command.module)
 
 
-def image_panels(command: StageCommand) -> ImagePanels:
+def image_panels(command: StageCommand, root: Path) -> ImagePanels:
     """How the stage's images are drawn.
 
     Raises:
         InputError: it is of no single images.
     """
-    if not shows_images(command):
+    panels = find_panels(command, root)
+    if panels is None:
         raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
-    return _BY_MODULE[command.module]
+    return panels
 
 
 def panels_of(
@@ -88,6 +76,6 @@ def panels_of(
     Raises:
         InputError: the stage is of no single images, or an artifact is missing, damaged or of another run.
     """
-    draw = image_panels(command).draw
+    draw = image_panels(command, root).draw
     graph, params = graph or read_declared_graph(root), params or load_params(Path(root) / "params.yaml")
     return draw(PanelRequest(command, Path(root), entry, score, graph, params, brief))

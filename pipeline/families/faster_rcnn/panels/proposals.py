@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.artifacts.proposals import RankedProposals, StoredProposals
+from pipeline.families.faster_rcnn.panels.objectness import objectness_panels
 from pipeline.metrics.recall import RecallCounter
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
 from pipeline.views.marks import colour_ramp
-from pipeline.views.panels.maps import objectness_panels
 from pipeline.views.panels.request import PanelRequest
 
 BUDGETS = (10, 50, 300)
