@@ -7,19 +7,15 @@ classified; and objectness maps with images.parquet, their index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
-from pipeline.artifacts.atomic import write_json_list
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.detections import DetectionWriter
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import held_out_images
-from pipeline.artifacts.tables import Columns, box_columns, boxes_of
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
@@ -62,7 +58,7 @@ def detect(stage: Stage) -> None:
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
-        detections = work.table("detections.parquet", DETECTIONS)
+        detections = DetectionWriter(work, ids)
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
         left = work.missing
@@ -80,35 +76,9 @@ def detect(stage: Stage) -> None:
             maps_of_objectness.add({entry: stored}, info.size)
             proposals.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
             original = to_original(found.boxes.cpu(), info.scale, info.original_size).numpy()
-            detections.write(
-                {
-                    "image_id": info.image_id,
-                    "label": found.labels.cpu().numpy(),
-                    "score": found.scores.cpu().numpy(),
-                    **box_columns(original),
-                }
-            )
-        number = {image_id: place + 1 for place, image_id in enumerate(ids)}
-        results = (result for columns in detections.groups() for result in _coco_results(number, columns))
-        write_json_list(stage.out / "detections.json", results)
-    stage.log(f"{count_text(detections.rows, 'detection')} in {count_text(len(ids), 'image')}")
-
-
-def _coco_results(number: Mapping[str, int], found: Columns) -> list[dict[str, object]]:
-    """COCO's results format; image_id counts the images of val and test in order of their ids, from 1."""
-    boxes = boxes_of(found)
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    return [
-        {
-            "image_id": number[image_id],
-            "category_id": int(label),
-            "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
-            "score": round(float(score), 6),
-        }
-        for image_id, box, size, label, score in zip(
-            found["image_id"], boxes, sizes, found["label"], found["score"], strict=True
-        )
-    ]
+            detections.add(info.image_id, original, found.labels.cpu().numpy(), found.scores.cpu().numpy())
+        detections.write_coco(stage.out)
+    stage.log(f"{count_text(detections.count, 'detection')} in {count_text(len(ids), 'image')}")
 
 
 if __name__ == "__main__":

@@ -1,53 +1,44 @@
-"""Score the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and recall of the proposals.
+"""Score the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and what the family adds.
 
-Writes metrics.json, matches.parquet, confusion.csv, pr_curves.csv, recall_by_proposals.csv and recall_by_iou.csv.
+Writes metrics.json, matches.parquet, confusion.csv and pr_curves.csv; a family may write files of its own too.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
+import pipeline.families.faster_rcnn.evaluate  # noqa: F401  (the default family's part belongs to the lock)
 from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.dataset_tables import DATASET_BOXES
 from pipeline.artifacts.detections import DETECTIONS
-from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.history import write_csv
-from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.matches import MATCHES
-from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
-from pipeline.families.faster_rcnn.params.evaluate import RecallParams
 from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
-from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.metrics.rows import DetectionRows, GtRows, best_of_images
 from pipeline.metrics.voc_ap import VocAP, voc_ap
+from pipeline.params.evaluate import EvaluateParams
 from pipeline.runtime.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
 
 
 def evaluate(stage: Stage) -> None:
-    """Judge detections against the original boxes, proposals against the resized ones."""
+    """Judge detections against the original boxes."""
     params = stage.params.evaluate
     images = evaluated_images(stage.input("resize"), params.split)
-    classes = json.loads((stage.input("resize") / "classes.json").read_text(encoding="utf-8"))
+    classes = read_classes(stage.input("resize"))
     index_of = {image.image_id: i for i, image in enumerate(images)}
     found = _read_detections(stage, index_of)
     truth = _read_truth(stage, index_of)
     voc = voc_ap(found, truth, len(classes))
     judgement = judge(found, truth)
-    recall = _count_recall(stage, images, params.recall_proposals)
-    metrics = {
-        **detection_figures(found, truth, voc, judgement, classes, params.confusion_score),
-        "proposal_recall50": recall.recall(params.recall_proposals, 0.5),
-        "images": len(index_of),
-        "detections": len(found.score),
-    }
-    write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
     write_table(stage.out / "matches.parquet", MATCHES, _match_rows(images, found, truth, judgement))
     actual, predicted = confusion_pairs(found, truth, params.confusion_score)
     write_csv(
@@ -56,12 +47,12 @@ def evaluate(stage: Stage) -> None:
         columns=("actual", "predicted"),
     )
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
-    write_csv(stage.out / "recall_by_proposals.csv", _recall_by_proposals(recall))
-    write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))
-    stage.log(
-        f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}, "
-        f"recall of {params.recall_proposals} proposals {metrics['proposal_recall50']:.4f}"
-    )
+    common = detection_figures(found, truth, voc, judgement, classes, params.confusion_score)
+    own: Mapping[str, float] = stage.part.figures(stage, images) if stage.part is not None else {}
+    metrics = {**common, **own, "images": len(index_of), "detections": len(found.score)}
+    write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
+    said = "".join(f", {name} {value:.4f}" for name, value in own.items())
+    stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}{said}")
 
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:
@@ -86,15 +77,6 @@ def _read_truth(stage: Stage, index_of: dict[str, int]) -> GtRows:
         rows["difficult"][keep].astype(bool),
         rows["iscrowd"][keep].astype(bool),
     )
-
-
-def _count_recall(stage: Stage, images: ResizedImages, budget: int) -> RecallCounter:
-    gt = GroundTruth(stage.input("resize"))
-    proposals = StoredProposals(stage.input("detections"))
-    counter = RecallCounter(sorted({*DEFAULT_BUDGETS, budget}))
-    for image in images:
-        counter.add(proposals[Entry(image.image_id)].boxes, gt[image.image_id][0])
-    return counter
 
 
 def _match_rows(
@@ -137,33 +119,17 @@ def _pr_rows(voc: VocAP, classes: list[str]) -> list[dict[str, float | str]]:
     return rows
 
 
-def _recall_by_proposals(recall: RecallCounter) -> list[dict[str, float | int]]:
-    return [
-        {"proposals": budget, "recall50": recall.recall(budget, 0.5), "recall70": recall.recall(budget, 0.7)}
-        for budget in DEFAULT_BUDGETS
-    ]
-
-
-def _recall_by_iou(recall: RecallCounter) -> list[dict[str, float | int]]:
-    return [
-        {
-            "iou": round(float(iou), 2),
-            **{f"recall_of_{budget}": recall.recall(budget, float(iou)) for budget in (100, 300, 1000)},
-        }
-        for iou in IOU_LEVELS
-    ]
-
-
 if __name__ == "__main__":
     run_stage(
         evaluate,
         about=__doc__,
-        sections={
-            "evaluate": RecallParams,
-        },
+        sections={"evaluate": EvaluateParams},
         inputs={
             "dataset": "folder of the dataset stage",
             "resize": "folder of the resize stage",
             "detections": "folder of a detect stage",
         },
+        of_family="evaluate",
+        part_optional=True,
+        default_family="faster_rcnn",
     )

@@ -14,16 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 from unittest.mock import patch
 
 import yaml
 
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.families.registry import DEFAULT
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params, read_content
+from pipeline.runtime.family_part import family_part
 from pipeline.runtime.stage import Stage
 from tests.conftest import ROOT, apply_overlay
+
+OF_FAMILIES = ("dense_targets", "train_dense", "detect_dense", "evaluate")
+"""The modules of stages/ that several families share."""
 
 
 def words_of(root: Path, name: str) -> list[str]:
@@ -66,6 +72,7 @@ def run_stage(
     """
     module, options = command_of(root, name)
     sections = options.pop("params").split(",")
+    part = _part(module.rpartition(".")[2], options.pop("family", DEFAULT))
     out = out or root / options["out"]
     del options["out"], options["code"]
     assert inputs.keys() <= options.keys(), f"{name} has no such option"
@@ -77,10 +84,15 @@ def run_stage(
     out.mkdir(parents=True, exist_ok=True)
     assert not any(out.iterdir()), f"{out} is not empty"
     work: Callable[[Stage], None] = getattr(importlib.import_module(module), module.rpartition(".")[2])
-    stage = Stage(name, Params({section: checked[section] for section in sections}), out, paths)
+    stage = Stage(name, Params({section: checked[section] for section in sections}), out, paths, part=part)
     work(stage)
     write_manifest(out, name, stage.kernels)
     return out
+
+
+def _part(kind: str, family: str) -> ModuleType | None:
+    """The family's part of a stage of this module, where those of the module have one."""
+    return family_part(family, kind, optional=True) if kind in OF_FAMILIES else None
 
 
 def run_stages(root: Path, *names: str) -> None:

@@ -20,6 +20,7 @@ import yaml
 
 from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.dense_targets import FG_LOCATIONS, LEVEL_IMAGES
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.maps import FEATURE_IMAGES
@@ -40,6 +41,8 @@ PRESETS = {
 DEFAULTS = PRESETS.pop("default")
 del DEFAULTS["family"]
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
+DENSE = ("NAME_targets", "train_NAME", "detect_NAME", "evaluate_NAME")
+"""The stages of a dense family, NAME."""
 TABLES = {
     ("dataset", "images.parquet"): DATASET_IMAGES,
     ("dataset", "boxes.parquet"): DATASET_BOXES,
@@ -54,6 +57,8 @@ TABLES = {
     ("detect_step2", "detections.parquet"): DETECTIONS,
     ("detect_step2", "proposals.parquet"): PROPOSALS,
     ("evaluate_step2", "matches.parquet"): MATCHES,
+    ("NAME_targets", "fg_locations.parquet"): FG_LOCATIONS,
+    ("NAME_targets", "images.parquet"): LEVEL_IMAGES,
 }
 
 
@@ -145,7 +150,9 @@ def test_columns_and_types_are_documented(stage: str, file: str) -> None:
 
 
 def test_every_stage_has_its_part_in_artifacts() -> None:
-    assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted([*STAGES, "code"])
+    assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted(
+        [*STAGES, "code", *DENSE]
+    )
 
 
 def test_diagram_has_the_edges_of_dvc_yaml() -> None:

@@ -18,19 +18,21 @@ def part_module(family: str, kind: str) -> str:
     return f"pipeline.families.{family}.{kind}"
 
 
-def family_part(family: str, kind: str) -> ModuleType:
-    """A family's part of a stage.
+def family_part(family: str, kind: str, optional: bool = False) -> ModuleType | None:
+    """A family's part of a stage; None where it has none and `optional`.
 
     Args:
         family: its folder's name in pipeline/families. kind: the stage's module in stages/.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such family, or it has none.
     """
     path = f"pipeline/families/{family}/{kind}.py"
     name = part_module(family, kind)
     if not family.isidentifier() or importlib.util.find_spec(f"pipeline.families.{family}") is None:
         raise InputError(f"--family {family}: no such family; {path} would be its part of this stage")
     if importlib.util.find_spec(name) is None:
+        if optional:
+            return None
         raise InputError(f"--family {family}: has no part of stage {kind}; write {path}, see docs/families.md")
     return importlib.import_module(name)

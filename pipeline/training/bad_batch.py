@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from pipeline.artifacts.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from pipeline.training.batches import Batch
+    from pipeline.training.batch import Batch
 
 
 def save_batch(folder: Path, stage: str, iteration: int, batch: Batch) -> Path:

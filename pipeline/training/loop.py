@@ -25,7 +25,7 @@ from pipeline.training.packing import pack, unpack
 if TYPE_CHECKING:
     from pipeline.params.schedule import Schedule
     from pipeline.params.solver import SolverParams
-    from pipeline.training.batches import Batch
+    from pipeline.training.batch import Batch
 
 
 def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:

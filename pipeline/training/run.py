@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.params.schedule import Schedule
     from pipeline.params.solver import SolverParams
     from pipeline.runtime.stage import Stage
-    from pipeline.training.batches import Batch
+    from pipeline.training.batch import Batch
 
 
 def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, int]]:

@@ -20,7 +20,7 @@ from tests.e2e.stand_in import stand_in
 from tests.in_process import run_command
 
 READER = "pipeline/datasets/voc.py"
-SECTIONS = list(yaml.safe_load((ROOT / "params.yaml").read_text()))
+SECTIONS = [name for name in yaml.safe_load((ROOT / "params.yaml").read_text()) if name != "family"]
 
 
 @pytest.fixture

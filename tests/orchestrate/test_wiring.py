@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.families.registry import DEFAULT, part_of
 from pipeline.params.section import Section
 from pipeline.runtime.code_locks.tree import SourceTree
 from tests.conftest import ROOT, SECTIONS
+from tests.in_process import OF_FAMILIES
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -25,6 +27,8 @@ def _option(command: str, option: str) -> str:
 
 
 CODE = GRAPH.pop("code")
+DENSE = ("dense_targets", "train_dense", "detect_dense")
+"""Modules of stages/ that the default family does not run."""
 
 
 def stage_module(command: str) -> Path:
@@ -56,7 +60,7 @@ def test_every_stage_depends_on_the_lock_of_the_module_that_it_runs(name: str) -
 
 
 def test_stage_code_writes_a_lock_for_every_module_of_stages_and_always_runs() -> None:
-    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "code"}
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "code", *DENSE}
     assert CODE["outs"] == [f"data/code/{name}.json" for name in sorted(modules)]
     assert {stage_module(stage["cmd"]).stem for stage in GRAPH.values()} == modules
     assert CODE["always_changed"] is True and "deps" not in CODE
@@ -75,7 +79,8 @@ def _sections(module: str) -> dict[str, type[Section]]:
     (given,) = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "sections")
     assert isinstance(given, ast.Dict)
     pairs = zip(given.keys, given.values, strict=True)
-    return {key.value: getattr(loaded, value.id) for key, value in pairs}  # type: ignore[union-attr,attr-defined]
+    own = {key.value: getattr(loaded, value.id) for key, value in pairs}  # type: ignore[union-attr,attr-defined]
+    return {**own, **part_of(DEFAULT, module).SECTIONS} if module in OF_FAMILIES else own  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("module", sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()}))
@@ -134,7 +139,10 @@ def test_networks_import_nothing_but_torch_numpy_and_the_standard_library() -> N
 
 
 INFERENCE = (
-    *(f"stages/{name}.py" for name in ("detect", "proposals", "features", "frozen_features", "evaluate")),
+    *(
+        f"stages/{name}.py"
+        for name in ("detect", "proposals", "features", "frozen_features", "evaluate", "detect_dense")
+    ),
     *(f"pipeline/{name}" for name in ("bundle", "report")),
 )
 
@@ -158,6 +166,9 @@ def test_inference_bundles_and_the_report_import_nothing_of_training(name: str) 
         ("ANCHOR_IMAGES", "pipeline/artifacts/anchor_targets.py"),
         ("PROPOSALS", "pipeline/artifacts/proposals.py"),
         ("PROPOSAL_TARGETS", "pipeline/artifacts/proposal_targets.py"),
+        ("fg_locations.parquet", "pipeline/artifacts/dense_targets.py"),
+        ("FG_LOCATIONS", "pipeline/artifacts/dense_targets.py"),
+        ("LEVEL_IMAGES", "pipeline/artifacts/dense_targets.py"),
     ],
 )
 def test_an_artifacts_file_and_schema_are_named_where_its_store_is_alone(name: str, owner: str) -> None:
@@ -186,7 +197,7 @@ def test_every_schema_is_of_one_module_and_a_stage_imports_only_those_of_the_tab
     assert {path.stem for path in reached["resize"]} == {"dataset_tables", "resized_tables"}
 
 
-@pytest.mark.parametrize("name", ["dataset", "resize", "evaluate"])
+@pytest.mark.parametrize("name", ["dataset", "resize", "evaluate", "dense_targets"])
 def test_stages_without_tensors_do_not_import_torch(name: str) -> None:
     code = f"import sys, stages.{name}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

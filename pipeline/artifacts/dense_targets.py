@@ -1,0 +1,186 @@
+"""The dense_targets stage's assignments, one entry at a time: its writer and its reader.
+
+Shapes: N locations of an image, of all levels; F of them with a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts.fields import ID, MATCHED_GT, VIEW, table_schema
+from pipeline.artifacts.image_rows import ImageRows
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.shards import ShardReader
+from pipeline.artifacts.tables import read_columns
+from pipeline.geometry.points import Grid
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.chunks import ChunkedWork
+
+FG_FILE, IMAGES_FILE = "fg_locations.parquet", "images.parquet"
+
+FG_LOCATIONS = table_schema(
+    ID,
+    VIEW,
+    ("location", pa.int32(), "index, level outer, then y, x, anchor"),
+    ("level", pa.int8(), "0 is the finest"),
+    ("y", pa.int32(), "cells"),
+    ("x", pa.int32(), "cells"),
+    ("anchor", pa.int16(), "among those of its cell"),
+    ("label", pa.int16(), "class index, 1..C-1"),
+    MATCHED_GT,
+    ("quality", pa.float32(), "0..1"),
+)
+LEVEL_IMAGES = table_schema(
+    ID,
+    VIEW,
+    ("level", pa.int8(), "0 is the finest"),
+    ("stride", pa.int32(), "px of the resized image"),
+    ("feature_height", pa.int32(), "cells"),
+    ("feature_width", pa.int32(), "cells"),
+    ("anchors", pa.int16(), "of a cell"),
+    ("fg", pa.int32(), "locations of the level with a class"),
+    ("ignored", pa.int32(), "locations of the level"),
+    ("gt_boxes", pa.int32(), "trainable gt boxes of the image"),
+    ("shard", pa.string(), "npz file that holds the packed bits of the ignored"),
+)
+
+
+@dataclass(frozen=True)
+class StoredAssignment:
+    """Of one entry's N locations.
+
+    Attributes:
+        fg: (F,) int64, the locations with a class, ascending. labels: (F,) int64, their classes.
+        matched_gt: (F,) int64, the trainable gt box of each.
+        quality: (F,) float32, 0..1, how well each suits its box, as the family measures it.
+        ignored_bits: (ceil(N / 8),) uint8, a bit a location, 1 for an ignored one, the first in the highest.
+        grid: the N locations.
+    """
+
+    fg: np.ndarray
+    labels: np.ndarray
+    matched_gt: np.ndarray
+    quality: np.ndarray
+    ignored_bits: np.ndarray
+    grid: Grid
+
+    @cached_property
+    def ignored(self) -> np.ndarray:
+        """(N,) bool."""
+        return np.unpackbits(self.ignored_bits, count=len(self.grid)).astype(bool)
+
+    @property
+    def dense_labels(self) -> np.ndarray:
+        """(N,) int64: class 1..C-1, 0 background, -1 ignored."""
+        labels = -self.ignored.astype(np.int64)
+        labels[self.fg] = self.labels
+        return labels
+
+
+class DenseTargetWriter:
+    """Writes fg_locations.parquet, the packed bits of the ignored in npz shards, and images.parquet, their index."""
+
+    def __init__(self, work: ChunkedWork) -> None:
+        self._fg = work.table(FG_FILE, FG_LOCATIONS)
+        self._images = work.table(IMAGES_FILE, LEVEL_IMAGES)
+        self._shards = work.shards("ignored")
+
+    @property
+    def fg_count(self) -> int:
+        """How many fg locations there are in all, when the work is finished."""
+        return self._fg.rows
+
+    def add(self, assigned: Mapping[Entry, StoredAssignment], gt_boxes: int) -> None:
+        """The assignments of the entries of the image at hand, which has so many trainable gt boxes."""
+        shard = self._shards.add({entry.name: own.ignored_bits for entry, own in assigned.items()})
+        for entry, own in assigned.items():
+            grid, places = own.grid, own.grid.places(own.fg)
+            self._fg.write(
+                {
+                    **entry.columns,
+                    "location": own.fg,
+                    **places._asdict(),
+                    "label": own.labels,
+                    "matched_gt": own.matched_gt,
+                    "quality": own.quality,
+                }
+            )
+            levels = range(len(grid.cells))
+            self._images.write(
+                {
+                    **entry.columns,
+                    "level": list(levels),
+                    "stride": grid.strides,
+                    "feature_height": [high for high, _ in grid.cells],
+                    "feature_width": [wide for _, wide in grid.cells],
+                    "anchors": grid.per_cell,
+                    "fg": np.bincount(places.level, minlength=len(levels)),
+                    "ignored": [int(level.sum()) for level in grid.split(own.ignored)],
+                    "gt_boxes": gt_boxes,
+                    "shard": shard,
+                }
+            )
+
+
+class DenseTargets:
+    """The dense_targets stage's assignments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        rows = read_columns(self.folder / IMAGES_FILE, LEVEL_IMAGES)
+        columns = {name: values.tolist() for name, values in rows.items()}
+        self._levels: dict[Entry, list[int]] = {}
+        for row, entry in enumerate(map(Entry, columns["image_id"], columns["view"])):
+            self._levels.setdefault(entry, []).append(row)
+        self._columns = columns
+        self._rows = ImageRows(self.folder / FG_FILE, FG_LOCATIONS)
+        self._shards = ShardReader(self.folder)
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._levels)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._levels)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._levels
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return sum(entry.view == 0 for entry in self._levels)
+
+    @property
+    def fg_count(self) -> int:
+        """How many fg locations there are in all."""
+        return len(self._rows)
+
+    def grid(self, entry: Entry) -> Grid:
+        """The locations of an entry."""
+        rows = self._levels[entry]
+        column = self._columns
+        return Grid(
+            tuple(column["stride"][row] for row in rows),
+            tuple((column["feature_height"][row], column["feature_width"][row]) for row in rows),
+            tuple(column["anchors"][row] for row in rows),
+        )
+
+    def __getitem__(self, entry: Entry) -> StoredAssignment:
+        rows = self._rows[entry]
+        return StoredAssignment(
+            rows["location"].astype(np.int64),
+            rows["label"].astype(np.int64),
+            rows["matched_gt"].astype(np.int64),
+            rows["quality"],
+            self._shards.read(self._columns["shard"][self._levels[entry][0]], entry.name),
+            self.grid(entry),
+        )

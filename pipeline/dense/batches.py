@@ -1,0 +1,58 @@
+"""One iteration's input, and its loader: images with the targets stored for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.runtime.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.image_views import Entry
+    from pipeline.dense.targets import BatchTargets, TargetSource
+    from pipeline.feeding.views import Views, ViewSource
+
+
+@dataclass(frozen=True)
+class DenseBatch:
+    """One iteration's images and what they are to teach.
+
+    `seeds` has one per image and a last one for the batch, for what is drawn inside the step.
+    """
+
+    views: Views
+    targets: BatchTargets
+    seeds: list[int]
+
+    def for_step(self) -> DenseBatch:
+        """The step needs all of it."""
+        return self
+
+
+class DenseLoader:
+    """Makes iteration n's batch, whatever came before it.
+
+    Args:
+        order: iteration to (epoch, entries), see `EpochOrder`.
+        seed, stage: of the run; part of every seed.
+    """
+
+    def __init__(
+        self,
+        order: Callable[[int], tuple[int, list[Entry]]],
+        source: ViewSource,
+        targets: TargetSource,
+        seed: int,
+        stage: str,
+    ) -> None:
+        self._order, self._source, self._targets = order, source, targets
+        self._seed, self._stage = seed, stage
+
+    def __call__(self, iteration: int) -> DenseBatch:
+        """The batch of an iteration."""
+        epoch, entries = self._order(iteration)
+        views = self._source.load(entries)
+        seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry.seed_key) for entry in entries]
+        seeds.append(derive_seed(self._seed, self._stage, "batch", iteration))
+        return DenseBatch(views, self._targets.of(entries, views.sizes), seeds)

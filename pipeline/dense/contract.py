@@ -1,0 +1,88 @@
+"""What a dense family gives: three modules of its folder, each for the stage of its name, and a head.
+
+Each is a part of the stages in stages/ of the same name (`Stage.part`), with the models of the sections of params.yaml
+that it reads in `SECTIONS`. All else is common.
+
+Shapes: B images; N locations of an image (`pipeline.geometry.points`); F fg locations; C classes, background included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor
+
+    from pipeline.dense.assignment import Assignment, Truth
+    from pipeline.dense.head import DenseHead, Outputs
+    from pipeline.dense.targets import BatchTargets
+    from pipeline.geometry.layout import MapLayout
+    from pipeline.geometry.points import Grid, Locations
+    from pipeline.nn.postprocess import DetectedBoxes
+    from pipeline.params.reading import Params
+    from pipeline.params.section import Section
+
+
+class Part(Protocol):
+    """What every part has."""
+
+    __name__: str
+    SECTIONS: Mapping[str, type[Section]]
+
+
+class TargetsPart(Part, Protocol):
+    """`dense_targets.py`: needs no torch."""
+
+    def locations(self, trunk: MapLayout, params: Params) -> Locations:
+        """Where the head predicts, given the levels that it gets: those of the trunk, or of a neck."""
+
+    def assign(self, truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
+        """What each location of an image of (H, W) `size` is to predict."""
+
+
+class TrainPart(Part, Protocol):
+    """`train_dense.py`."""
+
+    def build_head(self, trunk: MapLayout, num_classes: int, params: Params) -> DenseHead:
+        """A head on the trunk's maps, for C classes; its weights are drawn or loaded later."""
+
+    def losses(self, head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Params) -> Mapping[str, Tensor]:
+        """Scalars by name, float32, whose sum is trained on; the names are columns of history.csv.
+
+        Args:
+            head: for what it keeps besides weights, such as a running normaliser.
+            outputs: of the head, (B, N, ...) each, N of the padded images (`targets.grid`). Locations in the padding
+                have label -1.
+        """
+
+
+class DetectPart(Part, Protocol):
+    """`detect_dense.py`. The network of a bundle is made by it, too."""
+
+    def build_head(self, trunk: MapLayout, num_classes: int, params: Params) -> DenseHead:
+        """As in `TrainPart`; the same function."""
+
+    def class_scores(self, outputs: Outputs) -> Tensor:
+        """Of (B, N, ...) outputs, or of (N, ...), the (..., N, C - 1) score, 0..1, of each class but the background."""
+
+    def decode(self, outputs: Outputs, grid: Grid, size: tuple[int, int], params: Params) -> DetectedBoxes:
+        """The detections of one image of (H, W) `size`, of (N, ...) outputs: clipped to it, in resized pixels, by
+        falling score, no more than are wanted. The sides and the grid's cells may be symbols of a trace."""
+
+
+def targets_part(part: ModuleType | None) -> TargetsPart:
+    """A family's dense_targets module."""
+    return cast(TargetsPart, part)
+
+
+def train_part(part: ModuleType | None) -> TrainPart:
+    """A family's train_dense module."""
+    return cast(TrainPart, part)
+
+
+def detect_part(part: ModuleType | None) -> DetectPart:
+    """A family's detect_dense module."""
+    return cast(DetectPart, part)

@@ -1,0 +1,59 @@
+"""From scored locations to detections, for the decoders of families: steps that may be traced, too.
+
+Shapes: N locations of one image, C classes, background included; M candidates.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.nn.operators import nms
+from pipeline.nn.postprocess import DetectedBoxes
+
+if TYPE_CHECKING:
+    from pipeline.geometry.points import Grid
+
+
+class Candidates(NamedTuple):
+    """`location` (M,) int64, index among N, `label` (M,) int64, 1..C-1, and `score` (M,)."""
+
+    location: Tensor
+    label: Tensor
+    score: Tensor
+
+
+def candidates(scores: Tensor, grid: Grid, threshold: float, per_level: int) -> Candidates:
+    """Pairs of location and class that score more than `threshold`, the best `per_level` of each level.
+
+    Args:
+        scores: (N, C - 1).
+    """
+    found, first = [], 0
+    for count, level in zip(grid.counts, scores.split(grid.counts), strict=True):
+        location, column = torch.nonzero(level > threshold, as_tuple=True)
+        score = level[location, column]
+        best, order = torch.topk(score, _least(per_level, score.shape[0]))
+        found.append(Candidates(location[order] + first, column[order] + 1, best))
+        first = first + count
+    return Candidates(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: float, per_image: int) -> DetectedBoxes:
+    """The detections among candidates with (M, 4) boxes: clipped to an image of (H, W) `size`, not empty, after NMS
+    within each class, the best `per_image`."""
+    height, width = size
+    limits = torch.stack([torch.scalar_tensor(side, device=boxes.device) for side in (width, height)] * 2)
+    boxes = torch.minimum(boxes.clamp(min=0), limits)
+    filled = torch.nonzero((boxes[:, 2:] > boxes[:, :2]).all(dim=1)).squeeze(1)
+    boxes, scores, labels = boxes[filled], found.score[filled], found.label[filled]
+    # Classes are moved apart; the zero is for an image without any candidate.
+    reach = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).amax() + 1
+    keep = nms(boxes + (labels * reach)[:, None], scores, nms_iou)[:per_image]
+    return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
+
+
+def _least(one: int, other: Any) -> Any:
+    return torch.sym_min(one, other)

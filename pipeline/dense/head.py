@@ -1,0 +1,55 @@
+"""What all dense heads have in common.
+
+Shapes: B images; N locations of an image (`pipeline.geometry.points`); D channels; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.geometry.points import Grid, Locations
+    from pipeline.nn.backbones.trunk import Maps
+
+Outputs = dict[str, Tensor]
+"""What a head says, by name: (B, N, ...) float32 each; (N, ...) of one image."""
+
+
+class DenseHead(nn.Module):
+    """From a trunk's maps to what is predicted at each location. A family's head implements `initialise` and `forward`.
+
+    Args:
+        locations: where it predicts.
+    """
+
+    def __init__(self, locations: Locations) -> None:
+        super().__init__()
+        self.locations = locations
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw fresh weights."""
+        raise NotImplementedError
+
+    def forward(self, maps: Maps) -> Outputs:
+        """The (B, D, Fh, Fw) map of each level to (B, N, ...) outputs by name."""
+        raise NotImplementedError
+
+
+def check_outputs(head: nn.Module, outputs: Outputs, grid: Grid) -> None:
+    """Whether a head predicts where its locations say; targets and boxes would be those of other cells else.
+
+    Raises:
+        InputError: it does not.
+    """
+    for name, own in outputs.items():
+        if own.ndim < 2 or own.shape[1] != len(grid):
+            raise InputError(
+                f"{type(head).__name__}: its output {name!r} has shape {tuple(own.shape)}, its locations are "
+                f"{len(grid)}, in maps of {', '.join(f'{high} x {wide}' for high, wide in grid.cells)}; correct the "
+                "head, or its locations"
+            )

@@ -1,0 +1,27 @@
+"""What a dense head makes of views of images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.dense.head import Outputs, check_outputs
+from pipeline.feeding.maps import maps_of
+from pipeline.nn.backbones.trunk import at_least_a_cell
+
+if TYPE_CHECKING:
+    from pipeline.dense.head import DenseHead
+    from pipeline.feeding.views import Views
+    from pipeline.geometry.points import Grid
+    from pipeline.nn.backbones.trunk import Trunk
+
+
+def outputs_of(trunk: Trunk, head: DenseHead, views: Views) -> tuple[Outputs, Grid]:
+    """The head's (B, N, ...) outputs for B images, and the locations of the padded images that they are of."""
+    assert views.images is not None
+    # A head may have coarser levels than the trunk, of which a thin image needs a cell, too.
+    images = at_least_a_cell(views.images, head.locations.layout.least_side)
+    outputs = head(maps_of(trunk, replace(views, images=images)))
+    grid = head.locations.of(images.shape[2], images.shape[3])
+    check_outputs(head, outputs, grid)
+    return outputs, grid

@@ -1,0 +1,34 @@
+"""Training a dense detector: trunk and head from a batch to the family's losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from pipeline.dense.maps import outputs_of
+
+if TYPE_CHECKING:
+    from pipeline.dense.batches import DenseBatch
+    from pipeline.dense.contract import TrainPart
+    from pipeline.dense.head import DenseHead
+    from pipeline.nn.backbones.trunk import Trunk
+    from pipeline.params.reading import Params
+
+
+class DenseStep(nn.Module):
+    """Trunk and head together.
+
+    Args:
+        part: the family's `train_dense`. params: with the sections of the part.
+    """
+
+    def __init__(self, trunk: Trunk, head: DenseHead, part: TrainPart, params: Params) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self._part, self._params = part, params
+
+    def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
+        """The family's losses by name."""
+        outputs, _ = outputs_of(self.trunk, self.head, batch.views)
+        return dict(self._part.losses(self.head, outputs, batch.targets, self._params))

@@ -1,0 +1,75 @@
+"""Detect objects in the images of val and test with a dense detector.
+
+Writes detections.parquet and detections.json (COCO results), in pixels of the original image; and maps of the best
+class score of each cell of each level, with images.parquet, their index.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.classes import read_classes
+from pipeline.artifacts.detections import DetectionWriter
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.resized_images import held_out_images
+from pipeline.building.trunk import load_trunk
+from pipeline.dense.building import load_head
+from pipeline.dense.contract import detect_part
+from pipeline.dense.network import DenseDetector
+from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.views import ImageViews
+from pipeline.nn.postprocess import to_original
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.runtime.inference import for_inference
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import count_text
+
+
+def detect_dense(stage: Stage) -> None:
+    """Detect image by image."""
+    part, params = detect_part(stage.part), stage.params
+    accelerator = launch(params.base)
+    resized = stage.input("resize")
+    trunk = load_trunk(stage.input("trunk"), params.backbone)
+    head = load_head(stage.input("head"), part, trunk.layout, len(read_classes(resized)), params)
+    network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
+    images = held_out_images(resized)
+    ids, source = [image.image_id for image in images], ImageViews(images)
+    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+        detections = DetectionWriter(work, ids)
+        score_maps = MapWriter(work, "scores", len(head.locations.layout.levels))
+        left = work.missing
+        batches = prefetch(lambda i: source.load([Entry(left[i])]), range(len(left)))
+        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
+            info = images[views.entries[0].image_id]
+            pixels = to_device(views.images, accelerator.device)
+            with accelerator.autocast():
+                (own,) = network.outputs(pixels, views.sizes)
+                found = network.decode(own, info.size)
+                best = network.best_scores(own)
+            score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)
+            boxes = to_original(found.boxes.cpu(), info.scale, info.original_size)
+            detections.add(info.image_id, boxes.numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())
+        detections.write_coco(stage.out)
+    stage.log(f"{count_text(detections.count, 'detection')} in {count_text(len(ids), 'image')}")
+
+
+if __name__ == "__main__":
+    run_stage(
+        detect_dense,
+        about=__doc__,
+        sections={"base": Base, "backbone": BackboneParams},
+        inputs={
+            "resize": "folder of the resize stage",
+            "trunk": "folder of the stage that trained the trunk",
+            "head": "folder of the stage that trained the head",
+        },
+        resumable=True,
+        of_family="detect_dense",
+    )

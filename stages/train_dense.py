@@ -1,0 +1,63 @@
+"""Train the trunk and the head of a dense detector together, on images, with the family's losses.
+
+Starts from the pre-trained trunk and a fresh head. Writes model.safetensors with both parts and history.csv. The
+section of params.yaml of the stage's own name holds the schedule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.classes import read_classes
+from pipeline.artifacts.dense_targets import DenseTargets
+from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.artifacts.weights import save_parts
+from pipeline.building.trunk import load_trunk
+from pipeline.dense.batches import DenseLoader
+from pipeline.dense.building import fresh_head
+from pipeline.dense.contract import train_part
+from pipeline.dense.step import DenseStep
+from pipeline.dense.targets import TargetSource
+from pipeline.feeding.views import ImageViews
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.base import Base
+from pipeline.params.solver import SolverParams
+from pipeline.runtime.launcher import launch
+from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.torch_seeding import torch_generator
+from pipeline.training.run import entries_of, epoch_order, run_training
+
+if TYPE_CHECKING:
+    from pipeline.params.schedule import Schedule
+
+
+def train_dense(stage: Stage) -> None:
+    """Trunk and head at once, from the stored targets."""
+    part, params, seed = train_part(stage.part), stage.params, stage.params.base.seed
+    schedule: Schedule = getattr(params, stage.name)
+    accelerator = launch(params.base)
+    resized = stage.input("resize")
+    images = ResizedImages(resized, "train")
+    trunk = load_trunk(stage.input("backbone"), params.backbone)
+    generator = torch_generator(seed, stage.name, "head")
+    head = fresh_head(part, trunk.layout, len(read_classes(resized)), params, generator)
+    targets = TargetSource(DenseTargets(stage.input("targets")), GroundTruth(resized), head.locations)
+    order = epoch_order(entries_of(images, params.base.mirror), schedule, seed, stage.name)
+    loader = DenseLoader(order, ImageViews(images), targets, seed, stage.name)
+    run_training(DenseStep(trunk, head, part, params), loader, schedule, params.solver, accelerator, stage)
+    save_parts(stage.out, {"trunk": trunk, "head": head})
+
+
+if __name__ == "__main__":
+    run_stage(
+        train_dense,
+        about=__doc__,
+        sections={"base": Base, "backbone": BackboneParams, "solver": SolverParams},
+        inputs={
+            "resize": "folder of the resize stage",
+            "targets": "folder of the stage that assigned the targets",
+            "backbone": "folder of the backbone stage",
+        },
+        of_family="train_dense",
+    )
