@@ -26,12 +26,24 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.families.registry import DEFAULT, family_of
 from pipeline.orchestrate.graph import read_graph
 from pipeline.orchestrate.record import StageRecord, read_record
-from pipeline.presets.apply import LINKED
+from pipeline.presets.defaults import default_text
+from pipeline.presets.links import LINKED
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TREE = ("dvc.yaml", "params.yaml", ".gitignore", "stages", "pipeline", ".dvc/config", ".dvcignore", "data/.gitignore")
+_TREE = (
+    "dvc.yaml",
+    "graphs",
+    "params.yaml",
+    ".gitignore",
+    "stages",
+    "pipeline",
+    ".dvc/config",
+    ".dvcignore",
+    "data/.gitignore",
+)
 _SMALL = {
     "dataset": {"shapes": {"train": 12, "test": 6, "image_size": 192, "max_objects": 4}},
     "backbone": {"pretrain": {"images": 12, "crops_per_iteration": 16, "iterations": 4}},
@@ -53,7 +65,7 @@ def small_project(root: Path, threads: int) -> None:
             shutil.copyfile(_ROOT / name, root / name)
     for place in LINKED.values():
         (root / place).mkdir(parents=True, exist_ok=True)
-    params = yaml.safe_load((_ROOT / "pipeline/presets/default.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load(default_text(family_of(DEFAULT)))
     _apply_overlay(params, {**_SMALL, "base": {"threads": threads}})
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)

@@ -31,6 +31,8 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
+from pipeline.families.registry import DEFAULT, family_of
+from pipeline.presets.defaults import default_text
 
 _ROOT = Path(__file__).resolve().parents[1]
 _WIDTH, _HEIGHT, _STRIDE, _PER_LOCATION = 128, 96, 8, 12
@@ -53,7 +55,7 @@ _STAGES = (
 def write_run(root: Path, images: int, proposals: int) -> None:
     """The folders of data/ that the stages need, with the project's dvc.yaml and default parameters."""
     shutil.copyfile(_ROOT / "dvc.yaml", root / "dvc.yaml")
-    shutil.copyfile(_ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
+    (root / "params.yaml").write_text(default_text(family_of(DEFAULT)), encoding="utf-8")
     data = root / "data"
     train, test = ([f"{split}_{i:06d}" for i in range(images)] for split in ("train", "test"))
     for stage in _STAGES:

@@ -138,9 +138,9 @@ def read(kind: str, root: Path, out: Path) -> None:
     from pipeline.artifacts.tables import TableWriter, box_columns
     from pipeline.datasets import coco, kitti, table, voc, yolo
     from pipeline.datasets.validation import validate
-    from pipeline.params.file import load_params
+    from pipeline.presets.apply import preset_params
 
-    policy = load_params(Path("pipeline/presets/default.yaml")).dataset.findings
+    policy = preset_params("default").dataset.findings
     before, started = _peak(), time.perf_counter()
     match kind:
         case "voc":

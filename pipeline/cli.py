@@ -50,11 +50,20 @@ def preset(
         typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),
     ] = None,
 ) -> None:
-    """Apply a preset and overrides to the committed defaults of params.yaml; link data, weights, proposals."""
+    """Write the graph of a preset's family and its params.yaml, with overrides; link data, weights, proposals."""
     from pipeline.presets.apply import apply_preset
 
     for line in apply_preset(Path.cwd(), name, overrides or []):
         typer.echo(line)
+
+
+@app.command()
+def graph() -> None:
+    """Write dvc.yaml anew from the files in graphs/, for the family that params.yaml names."""
+    from pipeline.families.registry import present_family
+    from pipeline.graphs.writing import graph_to_write, write_graph
+
+    typer.echo(write_graph(Path(), graph_to_write(Path(), present_family().name)))
 
 
 @app.command("check-data")

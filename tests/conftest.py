@@ -20,7 +20,8 @@ import yaml
 from pipeline.families.registry import DEFAULT, family_of
 from pipeline.nn.processor import has_bf16
 from pipeline.params.file import sections_of
-from pipeline.presets.apply import LINKED
+from pipeline.presets.defaults import default_text
+from pipeline.presets.links import LINKED
 from pipeline.runtime.own_code import stage_locks
 from tests.portable import is_numeric, what_is_not_off
 
@@ -29,6 +30,7 @@ _TREE = (
     "dvc.yaml",
     "params.yaml",
     "prefect.yaml",
+    "graphs",
     ".gitignore",
     "stages",
     "pipeline",
@@ -119,7 +121,7 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copyfile(source, target)
-    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
+    (root / "params.yaml").write_text(default_text(family_of(DEFAULT)), encoding="utf-8")
     for place in LINKED.values():
         (root / place).mkdir(parents=True)
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)

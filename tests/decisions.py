@@ -115,9 +115,9 @@ def of_the_data() -> Iterator[tuple[str, list[np.ndarray]]]:
     from pipeline.exchange.importing import to_resized
     from pipeline.exchange.proposal_files import Proposals
     from pipeline.geometry.anchors import Floats, grid_shapes
-    from pipeline.params.file import load_params
     from pipeline.preflight.anchor_fit import Placement, shape_iou
     from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, quantile_grid
+    from pipeline.presets.apply import preset_params
     from tests.datasets.policies import policy
     from tests.layouts import one_level
 
@@ -154,7 +154,7 @@ def of_the_data() -> Iterator[tuple[str, list[np.ndarray]]]:
             told += [image.boxes for image in data.images]
             told.append(np.array([f"{fault.object} {fault.kind} {fault.action}" for fault in data.findings]))
         yield f"boxes as {', '.join(form.names)}", told
-    params = load_params(here.parents[1] / "pipeline/presets/default.yaml")
+    params = preset_params("default")
     yield "sizes", [np.array([resized_size(h, w, params.resize) for h in range(90, 110) for w in range(90, 300)])]
     image = ImageInfo("a", (256, 341), (99, 132), (341 / 132, 256 / 99), "")
     for least in (1.0, 5.0, 10.0, 33.3):

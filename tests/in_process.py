@@ -27,6 +27,7 @@ from pipeline.params.reading import Params, read_content
 from pipeline.runtime.family_part import family_part
 from pipeline.runtime.stage import Stage
 from tests.conftest import ROOT, apply_overlay
+from tests.defaults import default_content
 
 OF_FAMILIES = ("dense_targets", "train_dense", "detect_dense", "evaluate")
 """The modules of stages/ that several families share."""
@@ -77,7 +78,7 @@ def run_stage(
     del options["out"], options["code"]
     assert inputs.keys() <= options.keys(), f"{name} has no such option"
     own = root / "params.yaml"
-    content = read_content(own if own.exists() else ROOT / "pipeline/presets/default.yaml")
+    content = read_content(own) if own.exists() else default_content()
     checked = check_params(apply_overlay(content, dict(params or {})), own)
     paths: defaultdict[str, Path | None] = defaultdict(lambda: None)
     paths.update({option: inputs.get(option, root / path) for option, path in options.items()})

@@ -1,6 +1,6 @@
 """The docs name every stage, column and parameter, and show the defaults and readers that the files have.
 
-Defaults are those of pipeline/presets/default.yaml: a preset applied to params.yaml does not make the docs wrong.
+Defaults are those of preset default: another preset applied to params.yaml does not make the docs wrong.
 After a change of a preset or of dvc.yaml, `python tests/test_docs.py` rewrites what can be generated in
 docs/parameters.md: the defaults, the stages that read a section and the tables of the presets. Meanings are written
 by hand.
@@ -28,6 +28,7 @@ from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
 from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
+from tests.defaults import default_content
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -38,7 +39,8 @@ PRESETS = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))
 }
-DEFAULTS = PRESETS.pop("default")
+assert PRESETS.pop("default") == {"family": "faster_rcnn"}
+DEFAULTS = default_content()
 del DEFAULTS["family"]
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
 DENSE = ("NAME_targets", "train_NAME", "detect_NAME", "evaluate_NAME")

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from benchmarks.gpu_network import FULL, SMALL, Network
 from benchmarks.gpu_truth.bench import Bench
-from pipeline.params.file import load_params
+from pipeline.presets.apply import preset_params
 from pipeline.training.checkpoints import Checkpoints, TrainingState
 from pipeline.training.loop import make_optimiser
 from pipeline.training.packing import pack
@@ -18,9 +18,8 @@ from pipeline.training.packing import pack
 
 def run(bench: Bench) -> None:
     """Part by part, then as training does it."""
-    from benchmarks.photos import ROOT
 
-    solver = load_params(ROOT / "pipeline/presets/default.yaml", ["solver"]).solver
+    solver = preset_params("default").solver
     network = Network(SMALL if bench.small else FULL, "roi_align").to(bench.device)
     optimiser = make_optimiser(network, 1e-3, solver)
     for weight in network.parameters():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) ->
     (folder / "data").mkdir(parents=True)
     for name in ("raw", "weights", "initial_detector", "external_proposals"):
         (folder / "data" / name).mkdir()
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copytree(ROOT / "graphs", folder / "graphs")
     changes = [f"base.deterministic={'false' if iterations is None else 'true'}", f"dataset.root={photos}"]
     changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
     for name in TRAININGS if iterations is not None else ():

@@ -34,6 +34,16 @@ def family_of(name: str) -> Family:
     return family
 
 
+def folder_of(name: str) -> Path:
+    """The folder of a family's package, which also holds what of it is no module, such as its params.yaml.
+
+    Raises:
+        InputError: there is none of the name.
+    """
+    family_of(name)
+    return Path(importlib.import_module(f"pipeline.families.{name}").__path__[0])
+
+
 def part_exists(name: str, part: str) -> bool:
     """Whether a family has a module of a part's name."""
     return importlib.util.find_spec(f"pipeline.families.{name}.{part}") is not None

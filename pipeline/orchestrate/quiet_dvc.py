@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from pipeline.presets.apply import LINKED
+from pipeline.presets.links import LINKED
 
 
 def is_worth_logging(record: logging.LogRecord) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.params.reading import Params
 from pipeline.params.section import Section
-from pipeline.presets.apply import LINKED, preset_names, preset_params
+from pipeline.presets.apply import preset_names, preset_params
+from pipeline.presets.links import LINKED, links_of, parameter_set_by
 
 
 def leaves(params: Params) -> dict[str, Any]:
@@ -29,15 +30,16 @@ def _leaves(name: str, section: Section) -> Iterator[tuple[str, Any]]:
 
 
 def differences(params: Params, other: Params) -> dict[str, Any]:
-    """The parameters that have another value than in `other`."""
+    """The parameters that have another value than in `other`, which are of the same family."""
     base = leaves(other)
     return {key: value for key, value in leaves(params).items() if value != base[key]}
 
 
-def nearest_preset(params: Params) -> str:
-    """The preset from which the fewest parameters differ; default among equals."""
-    names = sorted(preset_names(), key=lambda name: (name != "default", name))
-    return min(names, key=lambda name: len(differences(params, preset_params(name))))
+def nearest_preset(params: Params) -> str | None:
+    """The preset of the same family from which the fewest parameters differ; default among equals. None where the
+    family has no preset."""
+    names = sorted(preset_names(params.family), key=lambda name: (name != "default", name))
+    return min(names, key=lambda name: len(differences(params, preset_params(name))), default=None)
 
 
 def preset_line(root: Path, data: Path, params: Params, preset: str | None, changes: Mapping[str, Any]) -> str | None:
@@ -47,20 +49,22 @@ def preset_line(root: Path, data: Path, params: Params, preset: str | None, chan
         root: the project's folder, from which the command will be run.
         data: the data root.
         params: what is to be kept.
-        preset: to start from; None: the nearest one.
+        preset: of the same family, to start from; None: the nearest one.
         changes: section.key -> value, applied to `params`.
 
     Returns:
-        None where `frcnn preset` would refuse, because files of the user's own lie where it puts links.
+        None where `frcnn preset` would refuse, because files of the user's own lie where it puts links, or where the
+        family has no preset.
     """
-    if any(_holds_files(root / place) for place in LINKED.values()):
+    if any(_holds_files(root / LINKED[key]) for key in links_of(params.sections())):
         return None
     name = preset or nearest_preset(params)
+    if name is None:
+        return None
     settings = {**differences(params, preset_params(name)), **changes}
     links = {"dataset.root": data, **_linked(root, params)}
-    settings = {key: value for key, value in settings.items() if key not in links and key != "proposals.source"}
-    if "proposals.file" not in links and params.proposals.source != preset_params(name).proposals.source:
-        settings["proposals.source"] = params.proposals.source
+    set_by_links = {parameter_set_by(key) for key in links}
+    settings = {key: value for key, value in settings.items() if key not in set_by_links}
     words = [f"{key}={_path(path)}" for key, path in links.items()]
     words += [f"{key}={as_yaml(value)}" for key, value in settings.items()]
     return f"frcnn preset {name} {shlex.join(words)}"
@@ -106,7 +110,7 @@ def _linked(root: Path, params: Params) -> dict[str, Path]:
     wanted = {
         "backbone.weights": params.backbone.weights == "file",
         "init.detector": params.init.detector == "file",
-        "proposals.file": params.proposals.source == "file",
+        "proposals.file": "proposals" in params.sections() and params.proposals.source == "file",
     }
     found = {}
     for key, needed in wanted.items():

@@ -18,6 +18,17 @@ CODE_STAGE = "code"
 LOCKS = Path("data/code")
 """The folder of the locks, in a project."""
 
+
+def lock_name(module: str, family: str = "") -> str:
+    """The name of a lock, without its suffix: that of a module of stages/, or of it and a family's part of it."""
+    return f"{module}-{family}" if family else module
+
+
+def lock_path(module: str, family: str = "") -> str:
+    """The lock of a module of stages/, or of it and a family's part of it, as dvc.yaml names it."""
+    return (LOCKS / f"{lock_name(module, family)}.json").as_posix()
+
+
 PACKAGES = ("pipeline", "stages")
 
 LIBRARIES = {

@@ -18,8 +18,9 @@ class StageCommand:
 
     `module` is the module's name in stages/, `family` the family whose part of it runs, empty where the module is of no
     family's in particular; `options` the paths it is given, by option as in `Stage.inputs`
-    (`anchor_targets` for --anchor-targets), `out` the folder it writes, `params` the sections it reads, and `stage` its
-    name in dvc.yaml. Paths stand as written, most often relative to the project's folder.
+    (`anchor_targets` for --anchor-targets), `out` the folder it writes, `params` the sections it reads, `stage` its
+    name in dvc.yaml, and `code` the lock of its code, where it is given one. Paths stand as written, most often
+    relative to the project's folder.
     """
 
     module: str
@@ -28,6 +29,7 @@ class StageCommand:
     params: tuple[str, ...]
     stage: str
     family: str = ""
+    code: Path | None = None
 
     @classmethod
     def parse(cls, cmd: str) -> StageCommand:
@@ -52,9 +54,9 @@ class StageCommand:
         out = Path(values.pop("out"))
         params = tuple(values.pop("params").split(","))
         stage, family = values.pop("stage", out.name), values.pop("family", "")
-        for name in ("params_file", "code"):
-            values.pop(name, None)
-        return cls(module, {name: Path(value) for name, value in values.items()}, out, params, stage, family)
+        values.pop("params_file", None)
+        code = Path(values.pop("code")) if "code" in values else None
+        return cls(module, {name: Path(value) for name, value in values.items()}, out, params, stage, family, code)
 
     def input(self, option: str) -> Path:
         """The path given for an option.

@@ -19,7 +19,8 @@ from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.families.faster_rcnn.family import FAMILY
 from pipeline.runtime.errors import InputError
-from tests.conftest import ROOT, TINY, Project
+from tests.conftest import TINY, Project
+from tests.defaults import write_default_params
 
 
 def test_the_joint_bundle_holds_the_weights_that_its_stage_wrote_byte_for_byte(
@@ -84,7 +85,7 @@ def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path)
     ],
 )
 def test_other_networks_are_refused(tmp_path: Path, network: str, expected: str) -> None:
-    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", tmp_path / "params.yaml")
+    write_default_params(tmp_path)
     with pytest.raises(InputError) as caught:
         write_bundle(tmp_path, network, tmp_path / "out")
     assert str(caught.value) == expected

@@ -27,6 +27,7 @@ from pipeline.datasets.voc import read_voc
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
 from pipeline.runtime.errors import InputError
+from tests.defaults import copy_graphs
 from tests.faults.trees import XML
 
 ARCHIVES = {
@@ -95,6 +96,7 @@ def test_the_printed_command_trains_on_what_was_fetched(name: str, tmp_path: Pat
     assert verb[:3] == ["frcnn", "preset", "voc07_vgg16"]
     project = tmp_path / "project"
     (project / "data").mkdir(parents=True)
+    copy_graphs(project)
     apply_preset(project, verb[2], verb[3:])
     voc = load_params(project / "params.yaml").dataset.voc
     data = read_voc(project / "data/raw", {"train": voc.train, "test": voc.test}, voc.classes)

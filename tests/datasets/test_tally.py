@@ -15,7 +15,8 @@ from pipeline.params.reading import Params
 from pipeline.preflight.collecting import check_dataset
 from pipeline.preflight.report import ending
 from pipeline.runtime.errors import InputError
-from tests.conftest import ROOT, apply_overlay
+from tests.conftest import apply_overlay
+from tests.defaults import default_content
 from tests.faults.trees import coco, plant
 from tests.in_process import run_stage
 
@@ -48,7 +49,7 @@ CASES = [
 
 
 def set_params(folder: Path, changes: dict[str, object]) -> Params:
-    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    content = default_content()
     apply_overlay(content, {"dataset": {"reader": "table", **changes}})
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     return load_params(folder / "params.yaml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.presets.apply import LINKED
+from pipeline.presets.links import LINKED
 from tests.conftest import TINY, Project, new_project
 from tests.e2e.stand_in import stand_in
 

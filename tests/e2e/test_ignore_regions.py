@@ -19,12 +19,11 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import boxes_of, read_columns, write_table
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import new_trunk
-from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
-from tests.conftest import ROOT
+from tests.defaults import default_params
 from tests.in_process import run_stage
 
-PARAMS = load_params(ROOT / "pipeline/presets/default.yaml")
+PARAMS = default_params()
 WIDTH = 200
 CAR = [10, 10, 60, 50]
 REGION = [100, 20, 190, 150]

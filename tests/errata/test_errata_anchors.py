@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-import yaml
 from torch import Tensor
 
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
@@ -14,10 +11,10 @@ from pipeline.nn.anchors import AnchorGrid, inside
 from pipeline.nn.boxes import pairwise_iou
 from pipeline.nn.matching import BG, FG
 from pipeline.nn.sampling import sample_fg_bg
+from tests.defaults import default_content
 from tests.errata.conftest import Page
 from tests.layouts import one_level
 
-DEFAULTS = Path(__file__).resolve().parents[2] / "pipeline/presets/default.yaml"
 GRID = AnchorGrid(16, (0.5, 1.0, 2.0), (8.0, 16.0, 32.0), one_level(16))
 TWO_BOXES = torch.tensor([[30.0, 20, 500, 400], [400, 300, 600, 500]])
 FOUR_ZEBRAS = torch.tensor([[89.0, 469, 249, 644], [238, 417, 415, 630], [435, 419, 580, 634], [617, 462, 765, 637]])
@@ -106,7 +103,7 @@ def test_negatives_count_is_what_the_positives_leave_and_not_256_a_positive(erra
 
 
 def test_anchor_sample_is_256_at_most_half_fg_and_not_128_a_quarter_fg(errata: Page) -> None:
-    rpn = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["rpn"]
+    rpn = default_content()["rpn"]
     many = torch.arange(1000)
     wrong = [int(128 * 0.25), 128 - int(128 * 0.25)]
     drawn = sample_fg_bg(many, many, rpn["anchors_per_image"], rpn["fg_fraction"], torch.Generator().manual_seed(0))

@@ -25,6 +25,7 @@ from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset
 from pipeline.runtime.errors import InputError
 from tests.conftest import TINY, Project, new_project
+from tests.defaults import copy_graphs
 from tests.fidelity.conftest import with_rows
 from tests.in_process import run_command, run_stage, run_stages, words_of
 
@@ -222,6 +223,7 @@ def test_the_verb_exports_the_split_that_is_asked_for(
 
 
 def test_the_preset_verb_links_a_proposal_file(tmp_path: Path) -> None:
+    copy_graphs(tmp_path)
     (tmp_path / "data").mkdir()
     theirs = tmp_path / "elsewhere.pkl"
     theirs.write_bytes(b"")

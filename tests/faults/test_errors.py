@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.presets.apply import LINKED
+from pipeline.presets.links import LINKED
 from tests.conftest import SECTIONS, TINY, Project, new_project
 from tests.in_process import run_command
 

@@ -44,7 +44,8 @@ from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of
 from pipeline.views.stored_anchors import decode_anchors
-from tests.conftest import ROOT, apply_overlay
+from tests.conftest import apply_overlay
+from tests.defaults import default_content
 from tests.faults.trees import plant
 from tests.in_process import run_stage
 from tests.layouts import TOY, ToyTrunk, register_toy
@@ -253,7 +254,7 @@ def test_inspect_shows_the_anchors_of_each_level(scene: Path) -> None:
 
 def test_check_data_judges_the_anchors_of_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    params = default_content()
     overlay = {"dataset": {"reader": "voc", "voc": {"train": ["train"], "test": ["test"]}}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(apply_overlay(params, overlay)))
     plant("voc", tmp_path / "data/raw")

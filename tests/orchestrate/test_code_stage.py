@@ -16,11 +16,12 @@ from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project, new_project
+from tests.defaults import default_content
 from tests.e2e.stand_in import stand_in
 from tests.in_process import run_command
 
 READER = "pipeline/datasets/voc.py"
-SECTIONS = [name for name in yaml.safe_load((ROOT / "params.yaml").read_text()) if name != "family"]
+SECTIONS = [name for name in default_content() if name != "family"]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from pipeline.orchestrate import precision
 from pipeline.orchestrate.slots import Slots
 from pipeline.presets.apply import apply_preset
+from tests.defaults import copy_graphs
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_a_slow_precision_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    copy_graphs(tmp_path)
     apply_preset(tmp_path, "default", [f"base.precision={asked}"])
     monkeypatch.setattr(precision, "has_bf16", lambda: has_bf16)
     monkeypatch.setattr(precision, "slots_of_this_machine", lambda: Slots(gpus, 2))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
@@ -23,7 +22,8 @@ from pipeline.nn.backbones.trunk import Trunk
 from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params
-from tests.conftest import ROOT, apply_overlay
+from tests.conftest import apply_overlay
+from tests.defaults import default_content
 
 SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 0.05
 Parts = tuple[Trunk, RPNHead, RoIHead]
@@ -66,7 +66,7 @@ def differences(ours: DetectedBoxes, theirs: dict[str, Tensor]) -> Differences:
 
 def params_of(*overlays: dict[str, Any]) -> Params:
     """The committed defaults with overlays, and no least size of proposals, which torchvision has not."""
-    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    content = default_content()
     for overlay in (*overlays, {"detect": {"min_size": 0.0}}):
         apply_overlay(content, overlay)
     return Params(check_params(content, "test"))

@@ -49,6 +49,7 @@ from pipeline.params.file import check_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, Project, apply_overlay
+from tests.defaults import default_content
 from tests.layouts import register_toy
 from tests.parity import comparison
 from tests.parity.comparison import Differences, differences, random_parts
@@ -304,7 +305,7 @@ def test_random_weights_of_vggs_form_detect_the_same(
 @pytest.mark.long
 @pytest.mark.parametrize("pool", ["roi_pool", "roi_align"])
 def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> None:
-    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    content = default_content()
     apply_overlay(content, yaml.safe_load((ROOT / "pipeline/presets/voc6_vgg16.yaml").read_text()))
     apply_overlay(content, {"roi_head": {"pool": pool}})
     bundle = random_bundle(Params(check_params(content, "test")), 7, seed=0)

@@ -11,16 +11,15 @@ import pytest
 
 from pipeline.datasets.base import SPLITS
 from pipeline.params.dataset import DatasetParams, FindingPolicy
-from pipeline.params.file import load_params
 from pipeline.params.resize import ResizeParams
 from pipeline.preflight.collecting import check_dataset, never_stopping
 from pipeline.preflight.layouts import choose_reader, guess_reader
 from pipeline.runtime.errors import InputError
-from tests.conftest import ROOT
 from tests.datasets.policies import policy
+from tests.defaults import default_params
 from tests.faults.trees import KINDS, plant
 
-PARAMS = load_params(ROOT / "pipeline/presets/default.yaml")
+PARAMS = default_params()
 RESIZE = ResizeParams(rule="fixed", shorter_side=1, longer_side=1, fixed_width=200, fixed_height=40)
 ALL = ("train", "test", "train", "test")
 TABLE = "file,split,class,x1,y1,x2,y2,difficult,ignore\n"

@@ -25,6 +25,7 @@ from pipeline.presets.apply import apply_preset
 from pipeline.presets.settings import leaves
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, apply_overlay
+from tests.defaults import copy_graphs, default_content
 from tests.faults.trees import plant
 from tests.in_process import run_frcnn
 
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def set_params(folder: Path, overlay: dict[str, object]) -> None:
-    params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    params = default_content()
     batches = {name: {"images_per_iteration": 2} for name in params if "images_per_iteration" in params[name]}
     (folder / "params.yaml").write_text(yaml.safe_dump(apply_overlay(apply_overlay(params, batches), overlay)))
 
@@ -141,6 +142,7 @@ def test_the_proposed_line_keeps_every_setting_and_can_be_pasted(folder: Path) -
     _, text = report(elsewhere, settings=["rpn.channels=64"])
     (line,) = [line for line in text.splitlines() if line.strip().startswith("frcnn preset ")]
     words = shlex.split(line)
+    copy_graphs(folder)
     apply_preset(folder, words[2], words[3:])
     after = leaves(load_params(folder / "params.yaml"))
     ratios, scales = after.pop("anchors.ratios"), after.pop("anchors.scales")

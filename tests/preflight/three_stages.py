@@ -12,7 +12,8 @@ import yaml
 from pipeline.params.file import load_params
 from pipeline.preflight.collecting import check_dataset
 from pipeline.runtime.errors import InputError
-from tests.conftest import ROOT, apply_overlay
+from tests.conftest import apply_overlay
+from tests.defaults import default_content
 from tests.in_process import run_stage
 
 # Small images, so that a case takes milliseconds; no training will follow.
@@ -22,7 +23,7 @@ SMALL = {"resize": {"shorter_side": 64, "longer_side": 128}}
 def write_params(folder: Path, overlay: Mapping[str, Any]) -> Path:
     """params.yaml with the defaults and `overlay` over them."""
     folder.mkdir(exist_ok=True)
-    content = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    content = default_content()
     (folder / "params.yaml").write_text(yaml.safe_dump(apply_overlay(apply_overlay(content, SMALL), dict(overlay))))
     return folder / "params.yaml"
 

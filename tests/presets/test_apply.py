@@ -15,14 +15,14 @@ from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
-
-DEFAULT = (ROOT / "pipeline/presets/default.yaml").read_text()
+from tests.defaults import DEFAULT_TEXT, copy_graphs
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     (folder / "data").mkdir(parents=True)
+    copy_graphs(folder)
     (folder / "params.yaml").write_text("nothing: of this survives\n")
     return folder
 
@@ -44,9 +44,10 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
 
 def test_default_restores_the_committed_text_to_the_letter(project: Path) -> None:
     apply_preset(project, "voc6_vgg16", [])
-    assert (project / "params.yaml").read_text() != DEFAULT
+    assert (project / "params.yaml").read_text() != DEFAULT_TEXT
     apply_preset(project, "default", [])
-    assert (project / "params.yaml").read_text() == DEFAULT
+    for name in ("dvc.yaml", "params.yaml"):
+        assert (project / name).read_bytes() == (ROOT / name).read_bytes(), "run frcnn preset default"
 
 
 def test_a_preset_is_never_laid_on_top_of_another_and_keeps_comments(project: Path) -> None:

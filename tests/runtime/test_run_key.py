@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params.file import load_params
 from pipeline.runtime.run_key import MANIFEST, run_key
-from tests.conftest import ROOT
+from tests.defaults import default_params
 
-PARAMS = load_params(ROOT / "pipeline/presets/default.yaml", ["base", "features"])
+PARAMS = default_params("base", "features")
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def test_the_same_twice_and_another_for_another_stage_or_other_sections(folder: 
     assert key == run_key("features", PARAMS, {"resize": folder}, "code")
     others = [
         run_key("features2", PARAMS, {"resize": folder}, "code"),
-        run_key("features", load_params(ROOT / "pipeline/presets/default.yaml", ["base"]), {"resize": folder}, "code"),
+        run_key("features", default_params("base"), {"resize": folder}, "code"),
         run_key("features", PARAMS, {"resize": None}, "code"),
         run_key("features", PARAMS, {"trunk": folder}, "code"),
     ]

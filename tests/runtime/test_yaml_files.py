@@ -13,6 +13,7 @@ from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import EditedYaml, YamlError, dump_yaml, in_one_line, parse_yaml, read_yaml
 from tests.conftest import ROOT
+from tests.defaults import DEFAULT_TEXT
 
 _SCALARS = """1e-3 1E5 1e+3 1.e3 .5 5. +.5 -.5 .5e3 1e400 .inf -.INF .nan 0o17 0o8 017 08 0x1F 0X1F 0b11 1_000 1__0
 0x_1F -0 +1 on off yes no y n Y NO True TRUE true tRue ~ null Null NULL 12:30:45 12:30 1:2 0.0.1 2019-01-01 9e e9 . -
@@ -135,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", ["\ufeff", "", "# comment\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_params_edited_by_hand_on_any_system_are_read(tmp_path: Path, start: str, end: str) -> None:
-    text = (ROOT / "pipeline/presets/default.yaml").read_text().replace("momentum: 0.9", "momentum: 9e-1")
+    text = DEFAULT_TEXT.replace("momentum: 0.9", "momentum: 9e-1")
     (tmp_path / "params.yaml").write_bytes((start + text.replace("\n", end)).encode())
     assert load_params(tmp_path / "params.yaml").solver.momentum == 0.9
 

@@ -25,6 +25,7 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.views.command import StageCommand
+from tests.defaults import write_default_params
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -61,7 +62,7 @@ def handmade(tmp_path: Path) -> Path:
     data = tmp_path / "data"
     (data / "raw").mkdir(parents=True)
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
-    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", tmp_path / "params.yaml")
+    write_default_params(tmp_path)
     _write_images(data)
     _write_targets(data)
     _write_features(data)

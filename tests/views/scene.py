@@ -26,6 +26,7 @@ from pipeline.artifacts.tables import TableWriter, box_columns, delta_columns, w
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
+from tests.defaults import default_content
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, STRIDE = 96, 64, 8
@@ -58,7 +59,7 @@ def write_scene(root: Path) -> Path:
     data = root / "data"
     (data / "raw").mkdir(parents=True)
     shutil.copyfile(ROOT / "dvc.yaml", root / "dvc.yaml")
-    params = yaml.safe_load((ROOT / "pipeline/presets/default.yaml").read_text())
+    params = default_content()
     params["anchors"] = ANCHORS
     params["backbone"]["name"] = "tiny"
     params["roi_head"].update(pool="roi_align", output_size=7)

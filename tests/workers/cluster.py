@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.presets.apply import LINKED
+from pipeline.presets.links import LINKED
 from tests.conftest import Project, new_project
 from tests.faults.processes import until
 

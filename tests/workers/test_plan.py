@@ -12,10 +12,10 @@ from pipeline.orchestrate.graph import nodes_of
 from pipeline.runtime.errors import InputError
 from pipeline.workers.lock_entries import declared_stages
 from pipeline.workers.plan import Plan, plan_of
-from tests.conftest import ROOT, Project, new_project
+from tests.conftest import Project, new_project
+from tests.defaults import DEFAULT_TEXT
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's use of pygtrie
-TEXT = (ROOT / "pipeline/presets/default.yaml").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def planned(project: Project, **changes: dict[str, object]) -> Plan:
     with Repo(str(project.root)) as repo:
         nodes, declared = nodes_of(repo), declared_stages(repo)
-    return plan_of(nodes, declared, {name: changed_params(TEXT, own) for name, own in changes.items()})
+    return plan_of(nodes, declared, {name: changed_params(DEFAULT_TEXT, own) for name, own in changes.items()})
 
 
 def test_one_experiment_runs_every_stage_once_after_what_it_reads(project: Project) -> None:
@@ -61,6 +61,6 @@ def test_runs_are_named_by_their_experiments_where_they_are_not_of_all(project: 
 def test_a_value_that_cannot_be_names_the_experiment(project: Project) -> None:
     with Repo(str(project.root)) as repo:
         nodes, declared = nodes_of(repo), declared_stages(repo)
-    bad = TEXT.replace("momentum: 0.9", "momentum: 2")
+    bad = DEFAULT_TEXT.replace("momentum: 0.9", "momentum: 2")
     with pytest.raises(InputError, match=r"experiment b: parameter solver\.momentum"):
-        plan_of(nodes, declared, {"a": TEXT, "b": bad})
+        plan_of(nodes, declared, {"a": DEFAULT_TEXT, "b": bad})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from pipeline.families.faster_rcnn.family import FAMILY
 from pipeline.runtime.errors import InputError
 from pipeline.workers import sweep
-from tests.conftest import ROOT
+from tests.defaults import DEFAULT_TEXT, write_default_params
 
 RATES = "name: r\ngrid: {train_head_step4.lr: [0.001, 0.002, 0.003]}\n"
 OF_VAL = {"r-1": 0.5, "r-2": 0.7, "r-3": 0.6}
@@ -22,7 +21,7 @@ OF_VAL = {"r-1": 0.5, "r-2": 0.7, "r-3": 0.6}
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project that has nothing but parameters, with val images."""
-    text = (ROOT / "pipeline/presets/default.yaml").read_text()
+    text = DEFAULT_TEXT
     assert text.count("    val: 0") == 1
     (tmp_path / "params.yaml").write_text(text.replace("    val: 0", "    val: 8"))
     (tmp_path / "sweep.yaml").write_text(RATES)
@@ -66,7 +65,7 @@ def test_the_best_on_val_is_judged_on_test(root: Path, asked: list[dict[str, Any
 
 def test_nothing_is_chosen_where_that_is_asked_for(root: Path, asked: list[dict[str, Any]]) -> None:
     (root / "sweep.yaml").write_text(RATES + "choose: none\n")
-    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
+    write_default_params(root)
     assert list(sweep.run_sweep(root, root / "sweep.yaml", lambda _: None).index) == ["r-2", "r-3", "r-1"]
     assert asked == [{f"r-{number}": {"train_head_step4.lr": number / 1000} for number in (1, 2, 3)}]
 
@@ -97,7 +96,7 @@ def test_an_unknown_figure_is_told(root: Path, asked: list[dict[str, Any]], text
 
 
 def test_without_val_images_nothing_starts(root: Path, asked: list[dict[str, Any]]) -> None:
-    shutil.copyfile(ROOT / "pipeline/presets/default.yaml", root / "params.yaml")
+    write_default_params(root)
     with pytest.raises(InputError, match=r"dataset\.shapes\.val names none"):
         sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
     assert asked == []

@@ -10,8 +10,7 @@ import yaml
 from pipeline.runtime.errors import InputError
 from pipeline.workers.sweep_file import read_sweep, texts_of
 from tests.conftest import ROOT
-
-TEXT = (ROOT / "pipeline/presets/default.yaml").read_text()
+from tests.defaults import DEFAULT_TEXT
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -72,9 +71,9 @@ def test_no_file_and_an_unknown_ablation(tmp_path: Path) -> None:
 
 
 def test_texts_have_the_changes_and_keep_the_comments() -> None:
-    texts = texts_of(TEXT, {"a": {"solver.momentum": 0.5}, "b": {}})
+    texts = texts_of(DEFAULT_TEXT, {"a": {"solver.momentum": 0.5}, "b": {}})
     read = {name: yaml.safe_load(text) for name, text in texts.items()}
-    before = yaml.safe_load(TEXT)["solver"]["momentum"]
+    before = yaml.safe_load(DEFAULT_TEXT)["solver"]["momentum"]
     assert [read[name]["solver"]["momentum"] for name in ("a", "b")] == [0.5, before]
     assert "# conv1 and conv2" in texts["a"]
 
@@ -82,10 +81,10 @@ def test_texts_have_the_changes_and_keep_the_comments() -> None:
 def test_the_example_of_the_docs_can_be_run(tmp_path: Path) -> None:
     example = (ROOT / "docs/workers.md").read_text().partition("```yaml\n")[2].partition("```")[0]
     changes = read_sweep(written(tmp_path, example)).changes(ROOT)
-    assert len(texts_of(TEXT, changes)) == 6
+    assert len(texts_of(DEFAULT_TEXT, changes)) == 6
 
 
 @pytest.mark.parametrize("change", [{"solver.momentum": 5}, {"solver.nothing": 1}, {"nothing.lr": 1}])
 def test_a_wrong_parameter_names_its_experiment(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"^experiment a: "):
-        texts_of(TEXT, {"a": change})
+        texts_of(DEFAULT_TEXT, {"a": change})

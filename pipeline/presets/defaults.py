@@ -1,0 +1,60 @@
+"""The default params.yaml of a family: the common sections, then its own, comments kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import params as params_package
+from pipeline.families.family import Family
+from pipeline.families.registry import folder_of
+from pipeline.params.file import COMMON, sections_of
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_blocks import yaml_blocks
+from pipeline.runtime.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
+
+_COMMON = Path(params_package.__path__[0]) / "common.yaml"
+_FAMILY = "family: {} # whose sections follow the common ones, and whose graph dvc.yaml is; frcnn preset sets both\n"
+
+
+def default_text(family: Family) -> str:
+    """The text of a family's params.yaml with its default values.
+
+    A common section that the family's file has in full takes the common one's place; of one with only some of the keys
+    the values are taken over.
+
+    Raises:
+        InputError: the family's file is missing or no YAML, or gives a value to a key that its common section has not.
+    """
+    file = folder_of(family.name) / "params.yaml"
+    texts = {path: _text(path) for path in (_COMMON, file)}
+    common, own = (yaml_blocks(text) for text in texts.values())
+    values = parse_yaml(texts[file], file) or {}
+    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+        raise InputError(f"{file}: must hold sections with their parameters; see pipeline/params/common.yaml")
+    partly = {
+        name for name in COMMON.keys() & values.keys() if not COMMON[name].model_fields.keys() <= values[name].keys()
+    }
+    blocks = {**common.blocks, **{name: block for name, block in own.blocks.items() if name not in partly}}
+    names = dict.fromkeys((*sections_of(family), *blocks))
+    before = [blocks[name] for name in names if name in common.blocks and name not in own.blocks.keys() - partly]
+    after = [blocks[name] for name in names if name in own.blocks.keys() - partly]
+    parts = (common.header, _FAMILY.format(family.name), *before, own.header, *after)
+    text = "\n".join(filter(None, parts))
+    if not partly:
+        return text
+    edited = EditedYaml(text, file)
+    for section in partly:
+        for key, value in values[section].items():
+            if key not in edited.content[section]:
+                raise InputError(f"{file}: unknown parameter {section}.{key}; docs/parameters.md lists them")
+            edited.content[section][key] = in_one_line(value)
+    return edited.text()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; a family's sections and their defaults stand there") from None
+    except UnicodeDecodeError as error:
+        raise YamlError(f"{file}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from None

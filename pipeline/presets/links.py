@@ -1,0 +1,118 @@
+"""What a user links into data/ with `frcnn preset`: a data root, weights, a detector, proposals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets.file_names import printable
+from pipeline.datasets.root_check import check_tree
+from pipeline.runtime.errors import InputError
+
+LINKED = {
+    "dataset.root": "data/raw",
+    "backbone.weights": "data/weights",
+    "init.detector": "data/initial_detector",
+    "proposals.file": "data/external_proposals",
+}
+"""What a user links with `key=PATH`, to the folder that stages read it from. A family without the key's section has no
+use for it."""
+
+# Parameters that such a key sets, and the values that are no path.
+_SETS = {
+    "backbone.weights": ("backbone.weights", ("file", "torchvision", "pretrain", "random")),
+    "init.detector": ("init.detector", ("file", "none")),
+    "proposals.file": ("proposals.source", ()),
+}
+_WANTED = {
+    "dataset.root": "folder; give the folder that holds the data set",
+    "backbone.weights": "file; give a weights file, or torchvision to download it",
+    "init.detector": "file; give a bundle, or the model.safetensors of a finetune_joint stage",
+    "proposals.file": "file; give a proposal file of detectron2 or mmdetection",
+}
+
+
+def links_of(params: Mapping[str, Any]) -> list[str]:
+    """The keys that a params.yaml has a use for, as its family has their sections."""
+    return [key for key in LINKED if key.partition(".")[0] in params]
+
+
+def is_link(key: str, value: str) -> bool:
+    """Whether an override `key=value` links a path."""
+    return key in LINKED and value not in _SETS.get(key, ("", ()))[1]
+
+
+def parameter_set_by(key: str) -> str | None:
+    """The parameter that becomes `file` where a path is linked by a key; None for the data root."""
+    return _SETS[key][0] if key in _SETS else None
+
+
+def existing(root: Path, key: str, value: str) -> Path:
+    """The real path that an override links.
+
+    Raises:
+        InputError: there is none, or DVC would not store it.
+    """
+    path = Path(os.path.realpath(root / os.path.expanduser(value)))
+    if key == "init.detector" and os.path.isdir(path):
+        path /= "model.safetensors"
+    if not (os.path.isdir(path) if key == "dataset.root" else os.path.isfile(path)):
+        raise InputError(f"{key}={value}: no such {_WANTED[key]}")
+    if key == "dataset.root":
+        _check_data_root(root, value, path)
+    elif printable(path.name) != path.name:
+        raise InputError(f"{key}={printable(value)}: DVC stops at a name that is no UTF-8 text; rename the file")
+    return path
+
+
+def check_place(root: Path, key: str) -> None:
+    """Whether a key's place is one for links.
+
+    Raises:
+        InputError: it holds files of the user's own.
+    """
+    place = root / LINKED[key]
+    if place.is_dir() and not place.is_symlink() and any(not path.is_symlink() for path in place.iterdir()):
+        raise InputError(f"{place}: holds files of its own; move them elsewhere, it is a place for links")
+
+
+def link(root: Path, key: str, target: Path | None) -> str:
+    """data/raw becomes a link to the data root, the others a folder with a link to the file; or empty folders."""
+    place = root / LINKED[key]
+    parent = os.path.realpath(place.parent)  # which may be a link; those in it are relative to where they lie
+    os.makedirs(parent, exist_ok=True)
+    check_place(root, key)
+    if place.is_symlink():
+        place.unlink()
+    elif place.is_dir():
+        shutil.rmtree(place)
+    if target is not None and key == "dataset.root":
+        place.symlink_to(os.path.relpath(target, parent), target_is_directory=True)
+        return f"{LINKED[key]}: {printable(str(target))}"
+    place.mkdir()
+    if target is not None:
+        (place / target.name).symlink_to(os.path.relpath(target, os.path.join(parent, place.name)))
+        return f"{LINKED[key]}: {target}"
+    return f"{LINKED[key]}: empty"
+
+
+def what_is_needed(key: str, params: Mapping[str, Any]) -> str:
+    """What to add to the line of a place that is empty and is read from all the same; empty where it is not."""
+    wanted = {
+        "dataset.root": params["dataset"]["reader"] != "shapes",
+        "backbone.weights": params["backbone"]["weights"] == "file" and params["init"]["detector"] == "none",
+        "init.detector": params["init"]["detector"] == "file",
+        "proposals.file": params.get("proposals", {}).get("source") == "file",
+    }
+    return f", and a run needs it: add {key}=PATH" if wanted[key] else ""
+
+
+def _check_data_root(root: Path, value: str, path: Path) -> None:
+    place = root / LINKED["dataset.root"]
+    own = os.path.realpath(place.parent)
+    if os.path.commonpath([own, path]) == str(path) or (path == Path(own, place.name) and not place.is_symlink()):
+        raise InputError(f"dataset.root={value}: would be linked into itself; give the folder that holds the data set")
+    check_tree(path)

@@ -1,0 +1,63 @@
+"""Values set in the text of a params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, in_one_line, parse_yaml
+
+
+def apply_overlay(params: dict[str, Any], overlay: Any, source: object) -> None:
+    """Set what an overlay, section -> key -> value, has of a params.yaml; a block of a section may be given in part.
+
+    Args:
+        source: what an error calls it.
+
+    Raises:
+        InputError: it is no such mapping, or has a parameter that `params` has not.
+    """
+    if not _holds_mappings(overlay):
+        raise InputError(f"{source}: must hold sections with their parameters; see docs/parameters.md")
+    for section, values in overlay.items():
+        for key, value in values.items():
+            if isinstance(value, dict):
+                for inner, leaf in value.items():
+                    set_parameter(params, f"{section}.{key}.{inner}", leaf)
+            else:
+                set_parameter(params, f"{section}.{key}", value)
+
+
+def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:
+    """Set `section.key`, or `section.block.key`.
+
+    Raises:
+        InputError: there is no such parameter.
+    """
+    node: Any = params
+    *path, leaf = key.split(".")
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or leaf not in node or not path:
+        family = params.get("family")
+        if path and path[0] not in params:
+            raise InputError(f"unknown parameter {key}: family {family} has no section {path[0]}; see params.yaml")
+        raise InputError(f"unknown parameter {key}; docs/parameters.md lists them")
+    node[leaf] = in_one_line(value)
+
+
+def parse_value(override: str, value: str) -> Any:
+    """The value of an override.
+
+    Raises:
+        InputError: it is no YAML.
+    """
+    try:
+        return parse_yaml(value, override)
+    except YamlError as error:
+        raise InputError(f"{override!r}: the value is not valid YAML; quote it") from error
+
+
+def _holds_mappings(overlay: Any) -> bool:
+    return isinstance(overlay, Mapping) and all(isinstance(values, Mapping) for values in overlay.values())

@@ -1,0 +1,92 @@
+"""`frcnn graph`, and the dvc.yaml that `frcnn preset` writes: never over an edit by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.graphs.composing import composed
+from pipeline.graphs.writing import graph_to_write, write_graph
+from pipeline.runtime.errors import InputError
+from tests.defaults import copy_graphs, write_default_params
+from tests.in_process import run_frcnn
+
+NAME = "faster_rcnn"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    copy_graphs(tmp_path)
+    write_default_params(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(composed(tmp_path, NAME))
+    return tmp_path
+
+
+def written(project: Path) -> str:
+    write_graph(project, graph_to_write(project, NAME))
+    return (project / "dvc.yaml").read_text()
+
+
+def with_a_note(project: Path) -> None:
+    file = project / f"graphs/{NAME}.yaml"
+    file.write_text(file.read_text().replace("stages:\n", "stages:\n  # A note.\n", 1))
+
+
+def test_the_verb_takes_an_edit_of_a_graph_file_over_and_leaves_params_yaml_alone(project: Path) -> None:
+    before = (project / "params.yaml").read_bytes()
+    assert run_frcnn(project, "graph").stdout == "dvc.yaml: the graph of faster_rcnn, as it was\n"
+    with_a_note(project)
+    assert run_frcnn(project, "graph").stdout == "dvc.yaml: the graph of faster_rcnn\n"
+    assert "  # A note.\n  frozen_features:\n" in (project / "dvc.yaml").read_text()
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_a_missing_one_is_written(project: Path) -> None:
+    before = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").unlink()
+    assert written(project) == before
+
+
+@pytest.mark.parametrize("edit", ["stage", "comment", "no stamp", "empty", "no text"])
+def test_one_that_was_edited_by_hand_is_left_as_it_is(project: Path, edit: str) -> None:
+    text = (project / "dvc.yaml").read_text()
+    edited = {
+        "stage": text.replace("timeout_minutes: 480", "timeout_minutes: 48", 1).encode(),
+        "comment": text.replace("# Step 1:", "# The first step:").encode(),
+        "no stamp": text.replace("shows what", "says what").split("\n#\n", 1)[1].encode(),
+        "empty": b"",
+        "no text": b"\xff",
+    }[edit]
+    (project / "dvc.yaml").write_bytes(edited)
+    with_a_note(project)
+    ended = run_frcnn(project, "graph")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "frcnn: error: dvc.yaml: edited by hand, so it is not overwritten; move the change to graphs/faster_rcnn.yaml "
+        "or graphs/common.yaml (git diff shows it), delete the file and run this again\n"
+    )
+    assert (project / "dvc.yaml").read_bytes() == edited
+
+
+def test_line_ends_of_another_system_are_no_edit(project: Path) -> None:
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_bytes(text.replace("\n", "\r\n").encode())
+    assert written(project) == text
+
+
+def test_one_that_git_merged_of_two_edits_of_the_graph_files_is_no_edit(project: Path) -> None:
+    before = (project / "dvc.yaml").read_text()
+    with_a_note(project)
+    after = composed(project, NAME)
+    stale = before.split("\n#\n", 1)[0] + "\n#\n" + after.split("\n#\n", 1)[1]
+    (project / "dvc.yaml").write_text(stale)
+    assert written(project) == after != stale
+
+
+def test_a_wrong_graph_file_leaves_it_as_it_is(project: Path) -> None:
+    before = (project / "dvc.yaml").read_text()
+    (project / "graphs/common.yaml").write_text("stages: [\n")
+    with pytest.raises(InputError, match=r"common\.yaml: not valid YAML"):
+        written(project)
+    assert (project / "dvc.yaml").read_text() == before
