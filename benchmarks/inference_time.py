@@ -38,6 +38,7 @@ from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.roi_head import load_head
 from pipeline.families.faster_rcnn.building.rpn import load_rpn
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.metrics.rows import DetectionRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.nn.postprocess import DetectedBoxes
@@ -143,7 +144,7 @@ def _pair(network: FasterRCNN, peer: TorchvisionFasterRCNN, image: Tensor) -> tu
 
 def measure(photos: Photos, trained: Path | None, runs: int) -> tuple[list[Row], str]:
     """Rows of one size, and what is to be said of its detections."""
-    params, side = photos.params, photos.params.resize.shorter_side
+    params, side = typed(photos.params), photos.params.resize.shorter_side
     # torchvision has no least size of proposals in pixels of the original image.
     params.detect = params.detect.model_copy(update={"min_size": 0.0})
     images = photos.images("test")

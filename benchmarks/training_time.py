@@ -36,6 +36,7 @@ from pipeline.families.faster_rcnn.building.roi_head import pretrained_head
 from pipeline.families.faster_rcnn.building.rpn import initial_rpn
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.gt_source import GtSource
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
@@ -47,7 +48,6 @@ from pipeline.params.schedule import Schedule
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stopping import end_with_parent
 from pipeline.runtime.torch_seeding import torch_generator
-from pipeline.training.batches import BatchLoader
 from pipeline.training.loop import train
 from pipeline.training.run import epoch_order
 

@@ -17,6 +17,7 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
 from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.nn.anchor_matching import assign_anchors
 from pipeline.nn.boxes import encode
 from pipeline.nn.matching import BG, FG
@@ -31,11 +32,11 @@ from pipeline.runtime.words import count_text
 def anchor_targets(stage: Stage) -> None:
     """Match the anchors of every training image, and of its mirror."""
     torch.set_num_threads(stage.params.base.threads)
-    params = stage.params.anchor_targets
+    params = typed(stage.params).anchor_targets
     images = ResizedImages(stage.input("resize"), "train")
     gt = GroundTruth(stage.input("resize"))
     layout = map_layout(stage.params.backbone)
-    grid = anchor_grid(stage.params.anchors, layout)
+    grid = anchor_grid(typed(stage.params).anchors, layout)
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
         writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):

@@ -26,6 +26,7 @@ from pipeline.families.faster_rcnn.nn.proposer import Proposer
 from pipeline.families.faster_rcnn.params.detect import DetectParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
@@ -42,7 +43,7 @@ from pipeline.runtime.words import count_text
 
 def detect(stage: Stage) -> None:
     """Propose and classify, image by image. The RPN and the head may have trunks of their own."""
-    params = stage.params
+    params = typed(stage.params)
     accelerator = launch(params.base)
     device = accelerator.device
     trunk = for_inference(load_trunk(stage.input("trunk"), params.backbone), accelerator)

@@ -23,7 +23,9 @@ from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTarget
 from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.gt_source import GtSource
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
@@ -35,13 +37,12 @@ from pipeline.params.solver import SolverParams
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.torch_seeding import torch_generator
-from pipeline.training.batches import BatchLoader
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def finetune_joint(stage: Stage) -> None:
     """Joint ("end to end") training as in py-faster-rcnn: no gradient passes through the proposals' coordinates."""
-    params, schedule, seed = stage.params, stage.params.finetune_joint, stage.params.base.seed
+    params, schedule, seed = typed(stage.params), typed(stage.params).finetune_joint, stage.params.base.seed
     accelerator = launch(params.base, params.roi_head.pool)
     images = ResizedImages(stage.input("resize"), "train")
     trunk = load_trunk(_trunk_folder(stage), params.backbone)
@@ -73,7 +74,7 @@ def finetune_joint(stage: Stage) -> None:
 
 
 def _trunk_folder(stage: Stage) -> Path:
-    return stage.input("trunk" if stage.params.finetune_joint.init == "step4" else "backbone")
+    return stage.input("trunk" if typed(stage.params).finetune_joint.init == "step4" else "backbone")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.features import FeatureParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.runtime.stage import Stage, run_stage
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def frozen_features(stage: Stage) -> None:
     """The trunk's frozen blocks and the pooling after them."""
-    if not (stage.params.features.keep_frozen_blocks and stage.params.backbone.frozen_blocks):
+    if not (typed(stage.params).features.keep_frozen_blocks and stage.params.backbone.frozen_blocks):
         with ChunkedWork(stage.out, [], stage.log) as work:
             MapWriter(work, "maps")
         stage.log("keeps no maps (features.keep_frozen_blocks)")

@@ -34,6 +34,7 @@ from pipeline.families.faster_rcnn.nn.roi_targets import (
     normalise_deltas,
 )
 from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.base import Base
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
@@ -78,7 +79,7 @@ def proposal_targets(stage: Stage) -> None:
 
 
 def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
-    rule = matching_rule(stage.params.proposal_targets)
+    rule = matching_rule(typed(stage.params).proposal_targets)
     gt = GroundTruth(stage.input("resize"))
     all_proposals = StoredProposals(stage.input("proposals"))
     for entry in images.entries(stage.params.base.mirror):
@@ -92,7 +93,7 @@ def _assign(stage: Stage, images: ResizedImages) -> Iterator[Assigned]:
 
 def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tuple[Tensor, Tensor]:
     """(C, 4) mean and std: as given, or measured per class over all fg RoIs in a pass of its own."""
-    params = stage.params.proposal_targets
+    params = typed(stage.params).proposal_targets
     mean = torch.tensor(params.mean).expand(num_classes, 4).clone()
     std = torch.tensor(params.std).expand(num_classes, 4).clone()
     if params.normalise == "fixed":

@@ -26,6 +26,7 @@ from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.proposer import Proposer
 from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.feeding.by_scale import views_by_scale
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
@@ -49,7 +50,7 @@ def proposals(stage: Stage) -> None:
     images = ResizedImages(stage.input("resize"), "train")
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work, torch.inference_mode():
         writer = ProposalWriter(work)
-        if stage.params.proposals.source == "file":
+        if typed(stage.params).proposals.source == "file":
             found = _from_file(stage, images, work)
         else:
             levels = len(map_layout(stage.params.backbone).levels)
@@ -61,16 +62,16 @@ def proposals(stage: Stage) -> None:
 
 
 def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
-    params = stage.params.proposals
+    params = typed(stage.params).proposals
     accelerator = launch(stage.params.base)
     on_maps = stage.inputs["features"] is not None
     trunk = None
     if not on_maps:
         trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     layout = map_layout(stage.params.backbone)
-    rpn = load_rpn(stage.input("rpn"), layout, stage.params.anchors, stage.params.rpn)
+    rpn = load_rpn(stage.input("rpn"), layout, typed(stage.params).anchors, typed(stage.params).rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
-    propose = Proposer(for_inference(rpn, accelerator), anchor_grid(stage.params.anchors, layout), rule)
+    propose = Proposer(for_inference(rpn, accelerator), anchor_grid(typed(stage.params).anchors, layout), rule)
     source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
     proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
     batches = views_by_scale(source, work.missing, proposed_on)
@@ -93,7 +94,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
 
 
 def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
-    params = stage.params.proposals
+    params = typed(stage.params).proposals
     ids = [image.image_id for image in images]
     external, left_out = read_external_proposals(stage.linked("external"), stage.input("dataset"), ids)
     if left_out:

@@ -18,6 +18,8 @@ from pipeline.families.faster_rcnn.building.roi_head import load_head, pretraine
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
+from pipeline.families.faster_rcnn.params.typed import typed
+from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
 from pipeline.feeding.sources import trunk_source
@@ -29,13 +31,12 @@ from pipeline.params.solver import SolverParams
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.torch_seeding import torch_generator
-from pipeline.training.batches import BatchLoader
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def train_head(stage: Stage) -> None:
     """Step 2 where a backbone is given, else step 4."""
-    params, seed = stage.params, stage.params.base.seed
+    params, seed = typed(stage.params), stage.params.base.seed
     accelerator = launch(params.base, params.roi_head.pool)
     on_maps = stage.inputs["features"] is not None
     schedule: Schedule = params.train_head_step4 if on_maps else params.train_head_step2
@@ -61,7 +62,7 @@ def train_head(stage: Stage) -> None:
 def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
     """Step 2: fc6 and fc7 of the pre-trained classifier, the rest fresh. Step 4: of step 2, cls_score and bbox_pred as
     `train_head_step4.init` says. A head takes over the normalisation of the targets it is to learn."""
-    params, seed = stage.params, stage.params.base.seed
+    params, seed = typed(stage.params), stage.params.base.seed
     content = read_normalisation(stage.input("proposal_targets"))
     mean, std = torch.from_numpy(content.mean).float(), torch.from_numpy(content.std).float()
     layout = map_layout(params.backbone)

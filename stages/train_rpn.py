@@ -18,7 +18,9 @@ from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.rpn import initial_rpn, load_rpn
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
+from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors
 from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
@@ -32,13 +34,12 @@ from pipeline.params.solver import SolverParams
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.torch_seeding import torch_generator
-from pipeline.training.batches import BatchLoader
 from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def train_rpn(stage: Stage) -> None:
     """Step 3 where features are given, else step 1."""
-    params, seed = stage.params, stage.params.base.seed
+    params, seed = typed(stage.params), stage.params.base.seed
     accelerator = launch(params.base)
     on_maps = stage.inputs["features"] is not None
     schedule: Schedule = params.train_rpn_step3 if on_maps else params.train_rpn_step1

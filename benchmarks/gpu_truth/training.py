@@ -10,11 +10,11 @@ from benchmarks.gpu_truth.bench import Bench
 from benchmarks.photos import Photos
 from benchmarks.training_time import loader_of, step_of
 from pipeline.artifacts.maps import FeatureMaps
+from pipeline.families.faster_rcnn.training.batches import Batch, BatchLoader
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import MapViews
 from pipeline.params.schedule import Schedule
 from pipeline.runtime.launcher import launch
-from pipeline.training.batches import Batch, BatchLoader
 from pipeline.training.loop import train
 
 STAGE = "train_rpn_step1"

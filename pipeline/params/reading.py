@@ -18,24 +18,12 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import read_yaml
 
 if TYPE_CHECKING:
-    from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
-    from pipeline.families.faster_rcnn.params.detect import DetectParams
-    from pipeline.families.faster_rcnn.params.evaluate import RecallParams
-    from pipeline.families.faster_rcnn.params.features import FeatureParams
-    from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
-    from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
-    from pipeline.families.faster_rcnn.params.proposals import ProposalParams
-    from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-    from pipeline.families.faster_rcnn.params.rpn import RPNParams
-    from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
-    from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
-    from pipeline.params.anchors import AnchorParams
     from pipeline.params.backbone import BackboneParams
     from pipeline.params.base import Base
     from pipeline.params.dataset import DatasetParams
+    from pipeline.params.evaluate import EvaluateParams
     from pipeline.params.initial import InitParams
     from pipeline.params.resize import ResizeParams
-    from pipeline.params.schedule import Schedule
     from pipeline.params.solver import SolverParams
 
 
@@ -44,7 +32,11 @@ class MissingSection(InputError, AttributeError):
 
 
 class Params:
-    """The sections a stage was given; asking for another is an error of the stage, not of the user."""
+    """The sections a stage was given; asking for another is an error of the stage, not of the user.
+
+    Sections of a family have no types here. For mypy a family may have a subclass that names them, such as
+    `pipeline.families.faster_rcnn.params.typed`.
+    """
 
     if TYPE_CHECKING:
         base: Base
@@ -52,21 +44,8 @@ class Params:
         backbone: BackboneParams
         init: InitParams
         resize: ResizeParams
-        anchors: AnchorParams
-        anchor_targets: AnchorTargetParams
-        rpn: RPNParams
-        proposals: ProposalParams
-        proposal_targets: ProposalTargetParams
-        roi_head: RoIHeadParams
-        features: FeatureParams
         solver: SolverParams
-        train_rpn_step1: Schedule
-        train_head_step2: Schedule
-        train_rpn_step3: RPNStep3
-        train_head_step4: HeadStep4
-        finetune_joint: JointParams
-        detect: DetectParams
-        evaluate: RecallParams
+        evaluate: EvaluateParams
 
     def __init__(self, sections: Mapping[str, Section], family: str = "") -> None:
         self.family = family

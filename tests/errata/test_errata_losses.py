@@ -18,6 +18,7 @@ from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTarget
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.feeding.views import Views
 from pipeline.nn.anchors import AnchorGrid
@@ -25,7 +26,6 @@ from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.boxes import encode, pairwise_iou
 from pipeline.nn.matching import FG
 from pipeline.nn.smooth_l1 import smooth_l1
-from pipeline.training.batches import Batch
 from tests.errata.conftest import Page
 
 

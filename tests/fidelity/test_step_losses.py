@@ -18,6 +18,7 @@ from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTarget
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.families.faster_rcnn.training.roi_samples import RoISample
@@ -26,7 +27,6 @@ from pipeline.feeding.views import Views
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.smooth_l1 import smooth_l1
-from pipeline.training.batches import Batch
 from tests.fidelity import reference
 from tests.layouts import one_level
 

@@ -28,6 +28,7 @@ from pipeline.families.faster_rcnn.building.rpn import new_rpn
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.proposer import Proposer
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
@@ -39,7 +40,6 @@ from pipeline.nn.roi_pooling import POOLS, pool_levels, roi_levels
 from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.runtime.errors import InputError
-from pipeline.training.batches import Batch
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of

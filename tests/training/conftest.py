@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from hypothesis import settings
 
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.params.solver import SolverParams
-from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.loop import Row, train
 from tests.training.toy import PLAN, SOLVER, Killed, Net, batch

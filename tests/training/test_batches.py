@@ -14,10 +14,10 @@ from pipeline.artifacts.anchor_targets import AnchorAssignment
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposal_targets import ProposalAssignment
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler
+from pipeline.families.faster_rcnn.training.batches import Batch, BatchLoader
 from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
 from pipeline.feeding.prefetching import pinned, prefetch, to_device
 from pipeline.feeding.views import ImageViews, MapViews
-from pipeline.training.batches import Batch, BatchLoader
 
 A, A_MIRRORED, B, C = Entry("a"), Entry("a", 1), Entry("b"), Entry("c")
 SIZES = {A: (32, 48), A_MIRRORED: (32, 48), B: (64, 32), C: (16, 16)}

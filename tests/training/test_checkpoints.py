@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.runtime import stopping
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.stopping import Stopped, safe_points
-from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState
 from tests.training.toy import Killed, Net, same
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.feeding.views import Views
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
 from pipeline.runtime.errors import InputError
-from pipeline.training.batches import Batch
 from pipeline.training.loop import Row, lr_factor, make_optimiser, train
 
 PLAIN = {

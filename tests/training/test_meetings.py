@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.families.faster_rcnn.training.anchor_samples import put_anchors_together
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.roi_samples import put_rois_together
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.params.schedule import Schedule
-from pipeline.training.batches import Batch
 from pipeline.training.loop import train
 from tests.training import test_steps as steps
 from tests.training import toy

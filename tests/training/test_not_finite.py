@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.runtime.errors import InputError
-from pipeline.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import train
 from tests.training.toy import PLAN, SOLVER, Net, batch, batches

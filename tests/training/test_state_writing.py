@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from pipeline.training.batches import Batch
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints
 from tests.training.toy import Killed, Net, same
 

@@ -15,6 +15,7 @@ from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTarget
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.families.faster_rcnn.training.roi_samples import RoISample
@@ -24,7 +25,6 @@ from pipeline.geometry.layout import MapLayout
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.boxes import intersection_over_own_area, pairwise_iou
-from pipeline.training.batches import Batch
 from tests.layouts import one_level
 
 RPN = RPNParams(

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.feeding.views import Views
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
-from pipeline.training.batches import Batch
 
 ITERATIONS = 23
 

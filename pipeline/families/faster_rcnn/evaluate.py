@@ -8,6 +8,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.evaluate import RecallParams
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.metrics.recall import DEFAULT_BUDGETS, IOU_LEVELS, RecallCounter
 from pipeline.runtime.stage import Stage
 
@@ -16,7 +17,7 @@ SECTIONS = {"evaluate": RecallParams}
 
 def figures(stage: Stage, images: ResizedImages) -> dict[str, float]:
     """`proposal_recall50`; writes recall_by_proposals.csv and recall_by_iou.csv."""
-    budget = stage.params.evaluate.recall_proposals
+    budget = typed(stage.params).evaluate.recall_proposals
     recall = _count_recall(stage, images, budget)
     write_csv(stage.out / "recall_by_proposals.csv", _recall_by_proposals(recall))
     write_csv(stage.out / "recall_by_iou.csv", _recall_by_iou(recall))

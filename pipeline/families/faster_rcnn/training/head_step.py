@@ -14,8 +14,8 @@ from pipeline.feeding.maps import maps_of
 if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
     from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+    from pipeline.families.faster_rcnn.training.batches import Batch
     from pipeline.nn.backbones.trunk import Maps, Trunk
-    from pipeline.training.batches import Batch
 
 Losses = dict[str, Tensor]
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
     from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
     from pipeline.families.faster_rcnn.params.rpn import RPNParams
+    from pipeline.families.faster_rcnn.training.batches import Batch
     from pipeline.nn.backbones.trunk import Trunk
-    from pipeline.training.batches import Batch
 
 Losses = dict[str, Tensor]
 

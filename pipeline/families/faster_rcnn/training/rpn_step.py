@@ -17,9 +17,9 @@ from pipeline.nn.anchors import joined
 if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.rpn import Levels, RPNHead
     from pipeline.families.faster_rcnn.params.rpn import RPNParams
+    from pipeline.families.faster_rcnn.training.batches import Batch
     from pipeline.geometry.layout import MapLayout
     from pipeline.nn.backbones.trunk import Trunk
-    from pipeline.training.batches import Batch
 
 Losses = dict[str, Tensor]
 
