@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
 from pipeline.geometry.anchors import Floats
-from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import Integers, Level, MapLayout
-from pipeline.params.backbone import BackboneParams
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.reading import Params
+from pipeline.views.levels import head_layout
 
 _BLOCK = 4096  # boxes at a time: their arrays stay in the processor's cache
 
@@ -37,17 +37,12 @@ class Placement:
     """Where anchors lie and which of them may be used.
 
     Attributes:
-        layout: the levels of the trunk's maps.
+        layout: the levels that anchors lie on.
         allowed_border: px that an anchor may stick out of the image on any side; None: any.
     """
 
     layout: MapLayout
     allowed_border: float | None
-
-    @classmethod
-    def of(cls, backbone: BackboneParams, targets: AnchorTargetParams) -> Placement:
-        """The placement that params.yaml describes."""
-        return cls(layout_of(backbone.name, ceil_pool=backbone.ceil_pool), targets.allowed_border)
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
@@ -93,3 +88,14 @@ class Placement:
         centre = (np.clip(nearest, first, np.maximum(last, first)) + 0.5) * stride
         overlap = np.minimum(centre + half, high[:, None]) - np.maximum(centre - half, low[:, None])
         return np.where(last >= first, np.maximum(overlap, 0.0), 0.0)
+
+
+def has_anchors(params: Params) -> bool:
+    """Whether the family has a section `anchors`, of the ratios and scales that this looks at."""
+    return isinstance(params.sections().get("anchors"), AnchorParams)
+
+
+def placement_of(params: Params) -> Placement:
+    """Where the anchors of params.yaml lie; those that no section `anchor_targets` restricts may all be used."""
+    targets = params.sections().get("anchor_targets")
+    return Placement(head_layout(params), getattr(targets, "allowed_border", None))

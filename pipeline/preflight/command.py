@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.params.dataset import DatasetParams
-from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
-from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.collecting import Checked, DatasetBoxes, check_dataset
+from pipeline.preflight.anchor_check import AnchorCheck
+from pipeline.preflight.anchor_fit import has_anchors
+from pipeline.preflight.collecting import Checked, check_dataset
+from pipeline.preflight.family_checks import family_checks
 from pipeline.preflight.layouts import choose_reader, layout_hint
-from pipeline.preflight.report import advice, ending, report
+from pipeline.preflight.level_check import LevelCheck
+from pipeline.preflight.report import ending, report
 from pipeline.preflight.requirements import unmet, without_remedy
-from pipeline.preflight.size_search import larger_size
-from pipeline.preflight.verdict import MOST_UNREACHED, Verdict, fit_of, judge_anchors
+from pipeline.preflight.size_check import SizeCheck
 from pipeline.presets.apply import chosen_params
 from pipeline.presets.settings import preset_line
 from pipeline.runtime.errors import InputError
@@ -42,7 +44,7 @@ def check_data(
         decode: whether to decode each image.
 
     Returns:
-        Whether the stages dataset, resize and anchor_targets would run through, and leave the RPN an anchor.
+        Whether all stages before training would run through, and leave something to train on.
 
     Raises:
         InputError: parameters, data or `out` cannot be used at all.
@@ -52,43 +54,22 @@ def check_data(
     root = RAW if data is None else data
     params = chosen_params(Path(), preset, settings)
     checked = _read(root, params.dataset, params.resize, decode)
-    placement = Placement.of(params.backbone, params.anchor_targets)
-    anchorless = without_remedy(checked, params, placement)
+    own = family_checks(params)
+    anchorless = without_remedy(checked, params)
     later = [*anchorless, *unmet(checked, params)]
-    train = checked.gt.of("train")
-    verdict = judge_anchors(train, params.anchors, placement, params.base.seed) if len(train) else None
-    fits = {}
-    for split in ("val", "test"):
-        boxes = checked.gt.of(split)
-        if verdict is not None and len(boxes):
-            fits[split] = fit_of(boxes, placement, verdict.configured.shapes)
+    make = own.sizes or (AnchorCheck if has_anchors(params) else LevelCheck)
+    sizes: SizeCheck = make(checked, params, partial(preset_line, Path(), root, params, preset))
     source = (f"preset {preset}" if preset else "params.yaml") + "".join(f", {setting}" for setting in settings)
-    for line in report(root, checked, params, placement, verdict, fits, source, later):
+    for line in report(root, checked, params, sizes, source, later):
         echo(line)
-    if verdict is not None:
-        for line in _advice(root, params, placement, verdict, train, preset):
-            echo(line)
     echo("")
-    _draw(out, root, checked, params, verdict)
+    _draw(out, root, checked, sizes)
     echo(f"picture: {out}")
     hint = "" if any(checked.images.values()) else layout_hint(root, params.dataset)
     if hint:
         echo(hint)
-    echo(ending(checked, params.dataset, later))
+    echo(ending(checked, params.dataset, later, ("dataset", "resize", *own.prepares)))
     return not checked.stops and not anchorless
-
-
-def _advice(
-    root: Path, params: Params, placement: Placement, verdict: Verdict, train: DatasetBoxes, preset: str | None
-) -> Iterator[str]:
-    larger = None
-    if verdict.configured.below(0.5) > MOST_UNREACHED:
-        larger = larger_size(train, params.resize, placement, verdict.configured.shapes, MOST_UNREACHED)
-    line = None
-    if verdict.kind == "propose":
-        grid = {"anchors.ratios": list(verdict.grid.ratios), "anchors.scales": list(verdict.grid.scales)}
-        line = preset_line(Path(), root, params, preset, grid)
-    yield from advice(verdict, params, larger, line)
 
 
 def _read(root: Path, dataset: DatasetParams, resize: ResizeParams, decode: bool) -> Checked:
@@ -106,10 +87,10 @@ def _read(root: Path, dataset: DatasetParams, resize: ResizeParams, decode: bool
         raise InputError(f"{error}; {hint}" if hint else str(error)) from error
 
 
-def _draw(out: Path, root: Path, checked: Checked, params: Params, verdict: Verdict | None) -> None:
+def _draw(out: Path, root: Path, checked: Checked, sizes: SizeCheck) -> None:
     from pipeline.preflight.picture import data_picture  # Altair takes a second to import
 
-    picture = data_picture(root, checked, params.anchors, verdict)
+    picture = data_picture(root, checked, sizes.panels())
     try:
         with atomic_file(out) as temporary:
             temporary.write_bytes(picture.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,8 @@ from pipeline.datasets.base import SPLITS, Finding
 from pipeline.geometry.anchors import Floats
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.reading import Params
-from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
-from pipeline.preflight.size_search import LargerSize
-from pipeline.preflight.verdict import LEAST_GAIN, MOST_UNREACHED, Fit, Verdict
+from pipeline.preflight.size_check import SizeCheck
 from pipeline.runtime.words import count_text
 
 _EXAMPLES = 3
@@ -24,53 +21,48 @@ _NUMBERS_AND_NAMES = re.compile(r"'[^']*'|[0-9]+")  # what differs between messa
 _MOST_CLASSES = 30
 _MOST_NAMES = 12
 _LARGEST = 3
-_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def report(
-    root: Path,
-    checked: Checked,
-    params: Params,
-    placement: Placement,
-    verdict: Verdict | None,
-    fits: Mapping[str, Fit],
-    source: str,
-    later: Sequence[str],
+    root: Path, checked: Checked, params: Params, sizes: SizeCheck, source: str, later: Sequence[str]
 ) -> Iterator[str]:
-    """The lines on the data set and how anchors fit it; `advice` and `ending` follow.
+    """All lines but the last, which is `ending`.
 
     Args:
         root: the data root.
         checked: what was read.
-        params: sections dataset, resize, anchors and anchor_targets of them are reported on.
-        placement: where anchors lie.
-        verdict: None where train has no box.
-        fits: of the configured anchors, by split, without train.
+        params: sections dataset and resize of them are reported on.
+        sizes: what compares box sizes with what the detector predicts.
         source: where the parameters are from.
         later: what stages of training or evaluation would refuse.
     """
     yield f"{root}: reader {params.dataset.reader}, parameters of {source}"
     yield from _counts(checked)
     yield from checked.remarks
-    yield from without_anchors(checked, params.anchors, placement)
+    yield from sizes.remarks()
     yield from _findings(checked, params.dataset)
     yield from _faults(root, checked)
     if later:
         yield from ("", "training or evaluation would stop")
         yield from (f"  {line}" for line in later)
-    if verdict is None:
-        yield from ("", "train has no box to learn from, so nothing is said of sizes and anchors")
+    if not len(checked.gt.of("train")):
+        yield from ("", "train has no box to learn from, so nothing is said of sizes")
         return
     yield from _sizes(checked.gt.of("train").shapes, params)
-    yield from _anchors(verdict, fits, params, placement)
+    yield from sizes.lines()
 
 
-def ending(checked: Checked, dataset: DatasetParams, later: Sequence[str] = ()) -> str:
-    """The last line: whether anything would stop a run, and what to do about it."""
+def ending(
+    checked: Checked, dataset: DatasetParams, later: Sequence[str] = (), prepares: Sequence[str] = ("dataset", "resize")
+) -> str:
+    """The last line: whether anything would stop a run, and what to do about it. `prepares` are the stages before
+    training."""
     if not checked.stops:
         quick = "" if checked.decoded else "; images were not decoded, and damage inside one would stop resize"
         if later:
-            return f"dataset, resize and anchor_targets would run, a later stage would stop: see above{quick}"
+            stages = f"{', '.join(prepares[:-1])} and {prepares[-1]}"
+            return f"{stages} would run, a later stage would stop: see above{quick}"
         return f"nothing here would stop a run{quick}"
     remedies = ["mend what cannot be read"] * bool(checked.faults) + checked.lacking
     if checked.stopping:
@@ -105,7 +97,7 @@ def _counts(checked: Checked) -> Iterator[str]:
             [int((others & (checked.gt.splits == index)).sum()) for index in range(len(SPLITS))],
         )
     )
-    yield from _table(SPLITS, rows)
+    yield from table_lines(SPLITS, rows)
     for line in checked.lacking:
         yield f"  {line}: this would stop the run"
     for split, line in checked.without_boxes.items():
@@ -171,76 +163,14 @@ def _sizes(shapes: Floats, params: Params) -> Iterator[str]:
         ("  square root of area", np.sqrt(area), 0),
         ("  ratio, height over width", height / width, 2),
     ):
-        rows.append((name, [f"{value:.{digits}f}" for value in np.quantile(values, _QUANTILES)]))
-    yield from _table([f"{q:.0%}" for q in _QUANTILES], rows)
+        rows.append((name, [f"{value:.{digits}f}" for value in np.quantile(values, QUANTILES)]))
+    yield from table_lines([f"{q:.0%}" for q in QUANTILES], rows)
     largest = np.argsort(-area, kind="stable")[:_LARGEST]
     yield f"  largest: {', '.join(f'{width[i]:.0f} x {height[i]:.0f}' for i in largest)}"
 
 
-def _anchors(verdict: Verdict, fits: Mapping[str, Fit], params: Params, placement: Placement) -> Iterator[str]:
-    border = params.anchor_targets.allowed_border
-    within = (
-        "wherever they lie"
-        if border is None
-        else f"that stick out of the image by at most {border:g} px"
-        if border
-        else "inside the image"
-    )
-    count = len(verdict.configured.shapes)
-    every = " and ".join(map(str, placement.layout.strides))
-    yield from ("", f"anchors: {count} a location, every {every} px, {within}; IoU of a box with the best")
-    rows = [("  configured, train", _figures(verdict.configured))]
-    rows += [(f"  configured, {split}", _figures(fit)) for split, fit in fits.items()]
-    if verdict.kind != "fit":
-        if border is not None:
-            rows.append(("  allowed_border: null, train", _figures(verdict.any_border)))
-        rows.append((f"  {len(verdict.clustered.shapes)} shapes by k-means, train", _figures(verdict.clustered)))
-        rows.append(("  best grid found, train", _figures(verdict.proposed)))
-    yield from _table(["boxes", "mean", "below .5", "below .7"], rows)
-
-
-def _figures(fit: Fit) -> Sequence[object]:
-    return len(fit.best_iou), f"{fit.mean:.3f}", f"{fit.below(0.5):.1%}", f"{fit.below(0.7):.1%}"
-
-
-def advice(verdict: Verdict, params: Params, larger: LargerSize | None, line: str | None) -> Iterator[str]:
-    """Whether the anchors fit, and what to do where they do not.
-
-    Args:
-        verdict: what was found of them.
-        params: what they are of.
-        larger: a size of images at which anchors reach the boxes; None where none does, or need not.
-        line: a command that gives the proposed anchors; None where there is none.
-    """
-    gain, unreached = verdict.proposed.mean - verdict.configured.mean, verdict.configured.below(0.5)
-    if verdict.kind == "fit":
-        yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, no grid found has a mean higher by {LEAST_GAIN:g}"
-        return
-    reasons = [f"{unreached:.1%} of the boxes are below .5, over {MOST_UNREACHED:.0%}"] * (unreached > MOST_UNREACHED)
-    reasons += [f"another grid raises the mean by {gain:.3f}, over {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)
-    yield f"  they do not fit: {'; '.join(reasons)}"
-    shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in verdict.clustered.shapes)
-    yield f"  shapes by k-means under 1 - IoU: {shapes}"
-    if verdict.kind == "no_better":
-        border = "" if params.anchor_targets.allowed_border is None else "set anchor_targets.allowed_border to null, "
-        yield f"  as many ratios and scales do no better: {border}or give more ratios and scales"
-        yield from _larger(larger, "boxes are smaller than any anchor reaches at this size")
-        return
-    ratios, scales = list(verdict.grid.ratios), list(verdict.grid.scales)
-    yield f"  proposed, of base_size {params.anchors.base_size:g}:"
-    yield f"    {line}" if line else f"    in params.yaml, anchors.ratios: {ratios} and anchors.scales: {scales}"
-    if verdict.proposed.below(0.5) > MOST_UNREACHED:
-        yield from _larger(larger, "boxes are smaller than any anchor reaches at this size, the proposed ones too")
-    else:
-        yield from _larger(larger, "or keep these anchors, which are larger than the boxes")
-
-
-def _larger(larger: LargerSize | None, why: str) -> Iterator[str]:
-    if larger:
-        yield f"  {why}: raise {larger.as_text()}; with the configured anchors {larger.below:.1%} are below .5 then"
-
-
-def _table(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:
+def table_lines(header: Sequence[object], rows: Sequence[tuple[str, Sequence[object]]]) -> Iterator[str]:
+    """A table with a name before each row and the columns to the right."""
     first = max(len(name) for name, _ in rows)
     cells = [header, *(row for _, row in rows)]
     widths = [max(len(str(row[column])) for row in cells) for column in range(len(header))]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.report.data_section import data_section
-from pipeline.report.detections_section import detections_section, proposals_section, summary_section
+from pipeline.report.detections_section import detections_section, summary_section
+from pipeline.report.family_report import OwnSection, family_report
 from pipeline.report.journeys_section import journeys_section, training_images_section
 from pipeline.report.page import PageSection, Text, render
 from pipeline.report.run import Run
@@ -18,14 +18,15 @@ from pipeline.report.stages_section import stages_section
 from pipeline.report.training_section import training_section
 from pipeline.runtime.errors import InputError
 
-_SECTIONS: tuple[tuple[str, str, Callable[[Run], PageSection]], ...] = (
-    ("summary", "Results", summary_section),
-    ("stages", "The graph", stages_section),
-    ("data", "The data", data_section),
-    ("training", "Training", training_section),
-    ("proposals", "Proposals", proposals_section),
-    ("detections", "Detections", detections_section),
-    ("training-images", "Training images", training_images_section),
+_BEFORE = (
+    OwnSection("summary", "Results", summary_section),
+    OwnSection("stages", "The graph", stages_section),
+    OwnSection("data", "The data", data_section),
+    OwnSection("training", "Training", training_section),
+)
+_AFTER = (
+    OwnSection("detections", "Detections", detections_section),
+    OwnSection("training-images", "Training images", training_images_section),
 )
 
 
@@ -43,16 +44,11 @@ def write_report(root: Path, out: Path, images: int) -> str:
     run = Run.read(root)
     if not out.parent.is_dir():  # before the page is made, which takes seconds
         raise InputError(f"--out {out}: cannot be written (its folder does not exist); choose another place")
-    last: tuple[str, str, Callable[[Run], PageSection]] = (
-        "images",
-        "Image by image",
-        partial(journeys_section, count=images),
-    )
-    makers = (*_SECTIONS, last)
-    sections = [_section(anchor, title, make, run) for anchor, title, make in makers]
+    last = OwnSection("images", "Image by image", partial(journeys_section, count=images))
+    sections = [_section(own, run) for own in (*_BEFORE, *family_report(run).sections, *_AFTER, last)]
     params = run.params
     subtitle = f"{params.dataset.reader} data, {params.backbone.name} trunk, seed {params.base.seed}"
-    page = render(f"Faster R-CNN: {root.resolve().name}", subtitle, datetime.now(), sections, vega_script(root))
+    page = render(f"{run.family.title}: {root.resolve().name}", subtitle, datetime.now(), sections, vega_script(root))
     try:
         write_text(out, page)
     except OSError as error:
@@ -60,8 +56,8 @@ def write_report(root: Path, out: Path, images: int) -> str:
     return f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser"
 
 
-def _section(anchor: str, title: str, make: Callable[[Run], PageSection], run: Run) -> PageSection:
+def _section(own: OwnSection, run: Run) -> PageSection:
     try:
-        return make(run)
+        return own.make(run)
     except InputError as error:
-        return PageSection(anchor, title, "", [Text(str(error), missing=True)])
+        return PageSection(own.anchor, own.title, "", [Text(str(error), missing=True)])

@@ -10,16 +10,21 @@ from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import Columns, boxes_of, read_columns
 from pipeline.geometry.anchors import grid_shapes
-from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.anchor_fit import has_anchors, placement_of
+from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.views import charts
 from pipeline.views.json_files import read_json
+from pipeline.views.levels import head_layout
 
 _LEAD = (
-    "What is learnt from. A detector sees resized images; an anchor is a box of fixed shape at each cell of the "
-    "feature map, and a gt box can only be learnt by the RPN if some anchor comes near it. Boxes that no anchor "
-    "reaches at an IoU of .7 are left to their best anchor; below .5 even that one is a poor start."
+    "What is learnt from. A detector sees resized images, and predicts at the cells of its maps, which lie a stride "
+    "apart."
+)
+_ANCHORS_LEAD = (
+    "An anchor is a box of fixed shape at each cell, and a gt box can only be learnt if some anchor comes near it. "
+    "Boxes that no anchor reaches at an IoU of .7 are left to their best anchor; below .5 even that is a poor start."
 )
 _MOST_POINTS = 2_000
 _MOST_CLASSES = 25
@@ -68,10 +73,12 @@ def data_section(run: Run) -> PageSection:
     )
     train = learnt & (split == "train")
     if train.any():
-        parts.append(Row([by_class, *_against_anchors(run, boxes, rows, image, train, classes)]))
+        against = _against_anchors if has_anchors(run.params) else _against_levels
+        parts.append(Row([by_class, *against(run, boxes, rows, image, train, classes)]))
     else:
         parts += [by_class, Text("No training image has a box.", missing=True)]
-    return PageSection("data", "The data", _LEAD, parts)
+    lead = f"{_LEAD} {_ANCHORS_LEAD}" if has_anchors(run.params) else _LEAD
+    return PageSection("data", "The data", family_report(run).lead("data", lead), parts)
 
 
 def _plain(columns: Columns) -> Columns:
@@ -101,15 +108,12 @@ def _against_anchors(
 ) -> list[Chart]:
     params = run.params.anchors
     shapes = grid_shapes(params.base_size, params.ratios, params.scales)
-    corners = boxes_of(boxes)[train]
-    sizes = np.maximum(corners[:, 2:] - corners[:, :2], 1e-3)
+    corners, sizes = _sizes(boxes, train)
     hw = np.stack([rows["height"], rows["width"]], axis=1)[image[train]]
-    placement = Placement.of(run.params.backbone, run.params.anchor_targets)
+    placement = placement_of(run.params)
     best = placement.best_iou(corners, hw, shapes)
-    # Evenly spread over the data set, so that no chance is needed.
-    few = slice(None, None, max(1, -(-len(sizes) // _MOST_POINTS)))
-    names = np.array(classes)[boxes["label"][train].astype(np.int64)]
-    cloud = pd.DataFrame({"width": sizes[few, 0], "height": sizes[few, 1], "class": names[few]}).round(1)
+    few = _few(sizes)
+    cloud = _cloud(boxes, sizes, train, classes)
     anchors = pd.DataFrame(
         {
             "width": shapes[:, 0],
@@ -129,3 +133,45 @@ def _against_anchors(
             "below .7. frcnn check-data proposes anchors.",
         ),
     ]
+
+
+def _against_levels(
+    run: Run,
+    boxes: dict[str, np.ndarray],
+    rows: dict[str, np.ndarray],
+    image: np.ndarray,
+    train: np.ndarray,
+    classes: list[str],
+) -> list[Chart]:
+    """Of detectors without anchors: boxes among the cells of the levels on which the heads predict."""
+    _, sizes = _sizes(boxes, train)
+    strides = head_layout(run.params).strides
+    cells = pd.DataFrame(
+        {"width": strides, "height": strides, "anchor": [f"a cell of stride {own}" for own in strides]}
+    )
+    cloud = _cloud(boxes, sizes, train, classes)
+    small = float((sizes.min(axis=1) < strides[0]).mean())
+    every = ", ".join(map(str, strides))
+    return [
+        Chart(
+            charts.box_sizes(cloud, cells),
+            f"{len(cloud):,} of {len(sizes):,} training boxes (dots), and a cell of each level (squares, strides of "
+            f"{every} px): {small:.1%} of the boxes have a side shorter than a cell of the finest.",
+        )
+    ]
+
+
+def _sizes(boxes: dict[str, np.ndarray], train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 4) corners and (N, 2) widths and heights of the boxes of train, px of the resized images."""
+    corners = boxes_of(boxes)[train]
+    return corners, np.maximum(corners[:, 2:] - corners[:, :2], 1e-3)
+
+
+def _few(sizes: np.ndarray) -> slice:
+    # Evenly spread over the data set, so that no chance is needed.
+    return slice(None, None, max(1, -(-len(sizes) // _MOST_POINTS)))
+
+
+def _cloud(boxes: dict[str, np.ndarray], sizes: np.ndarray, train: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    few, names = _few(sizes), np.array(classes)[boxes["label"][train].astype(np.int64)]
+    return pd.DataFrame({"width": sizes[few, 0], "height": sizes[few, 1], "class": names[few]}).round(1)

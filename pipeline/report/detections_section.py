@@ -1,5 +1,4 @@
-"""How good the networks are: figures, precision and recall of each class, kinds of errors, confused classes; and the
-recall of their proposals."""
+"""How good the networks are: figures, precision and recall of each class, kinds of errors, confused classes."""
 
 from __future__ import annotations
 
@@ -8,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
 from pipeline.views import charts
-from pipeline.views.csv_columns import read_csv, read_numbers
+from pipeline.views.csv_columns import read_csv
 from pipeline.views.json_files import read_metrics
 
 _FIGURES = {
@@ -20,42 +20,36 @@ _FIGURES = {
     "AP": "COCO AP",
     "AP75": "AP at IoU .75",
     "AR100": "COCO AR, 100 detections",
-    "proposal_recall50": "recall of the proposals at IoU .5",
 }
 _MOST_CLASSES = 20
 _SUMMARY_LEAD = (
     "The figures on the {split} images, which nothing was trained on. AP is the area under the curve of precision "
     "against recall of a class, mAP its mean over the classes; a detection is right where its IoU with a gt box of "
-    "its class is at least .5, which COCO's AP also asks at .55 to .95. Step 2 classifies step 1's proposals with a"
-    " trunk of its own; step 4 shares one trunk between the RPN and the head; joint trains on from there with all "
-    "losses at once."
-)
-_PROPOSALS_LEAD = (
-    "The RPN's task is to put a proposal on every object, for the head can only find what is proposed. Recall is "
-    "the share of gt boxes that some proposal reaches: it should come near 1 with a few hundred of them at an IoU "
-    "of .5. Where it falls early against IoU, proposals are there but sit loosely."
+    "its class is at least .5, which COCO's AP also asks at .55 to .95."
 )
 _ERRORS_LEAD = (
-    "What is wrong with detections of score {score} and up. Missed boxes ask for a lower threshold, more training "
-    "or better proposals; duplicates for a stricter NMS; badly placed ones (IoU .1 to .5) for more training of the "
-    "deltas; wrong classes and detections on the background for more data or a higher threshold. In the table of "
-    "confusion, rows are what is there and columns what is said; the diagonal is right."
+    "What is wrong with detections of score {score} and up. Missed boxes ask for a lower threshold or more training; "
+    "duplicates for a stricter NMS; badly placed ones (IoU .1 to .5) for more training of the boxes; wrong classes and "
+    "detections on the background for more data or a higher threshold. In the table of confusion, rows are what is "
+    "there and columns what is said; the diagonal is right."
 )
 
 
 def summary_section(run: Run) -> PageSection:
     """The table of figures, and AP by class."""
     networks = run.networks()
-    lead = _SUMMARY_LEAD.format(split=run.params.evaluate.split)
+    own = family_report(run)
+    titles = {**_FIGURES, **own.figures}
+    lead = own.lead("summary", _SUMMARY_LEAD.format(split=run.params.evaluate.split))
     if not networks:
         return PageSection("summary", "Results", lead, [Text("Nothing is evaluated yet; dvc repro", missing=True)])
     metrics = {name: read_metrics(run.folder(f"evaluate_{name}")) for name in networks}
-    rows = [[networks[name], *[_figure(own.get(key)) for key in _FIGURES]] for name, own in metrics.items()]
-    table = Table(["network", *_FIGURES.values()], rows, "l" + "r" * len(_FIGURES))
+    rows = [[networks[name], *[_figure(found.get(key)) for key in titles]] for name, found in metrics.items()]
+    table = Table(["network", *titles.values()], rows, "l" + "r" * len(titles))
     of_class: list[dict[str, Any]] = [
         {"class": label, "network": networks[name], "AP": value}
-        for name, own in metrics.items()
-        for label, value in _mapping(own.get("class_AP50")).items()
+        for name, found in metrics.items()
+        for label, value in _mapping(found.get("class_AP50")).items()
         if isinstance(value, float | int)
     ]
     if not of_class:
@@ -71,45 +65,10 @@ def summary_section(run: Run) -> PageSection:
     return PageSection("summary", "Results", lead, [table, chart])
 
 
-def proposals_section(run: Run) -> PageSection:
-    """Recall against the number of proposals, and against IoU."""
-    networks = run.networks()
-    if not networks:
-        return PageSection("proposals", "Proposals", _PROPOSALS_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
-    by_number, by_iou = [], []
-    for name, title in networks.items():
-        folder = run.folder(f"evaluate_{name}")
-        counted = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
-        for column, iou in (("recall50", ".5"), ("recall70", ".7")):
-            own = pd.DataFrame({"proposals": counted["proposals"], "recall": counted[column]})
-            by_number.append(own.assign(series=f"{title}, IoU {iou}"))
-        levels = read_numbers(folder / "recall_by_iou.csv", "iou", "recall_of_300")
-        by_iou.append(pd.DataFrame({"iou": levels["iou"], "recall": levels["recall_of_300"], "series": title}))
-    against_number = charts.curves(
-        pd.concat(by_number),
-        "proposals",
-        "recall",
-        "series",
-        x_title="proposals an image",
-        y_title="recall",
-        log_x=True,
-        small=True,
-        points=True,
-    )
-    against_iou = charts.curves(
-        pd.concat(by_iou), "iou", "recall", "series", x_title="IoU", y_title="recall of 300 proposals", small=True
-    )
-    parts = [
-        Chart(against_number, "Recall against the number of proposals."),
-        Chart(against_iou, "Recall of 300 proposals against IoU."),
-    ]
-    return PageSection("proposals", "Proposals", _PROPOSALS_LEAD, [Row(parts)])
-
-
 def detections_section(run: Run) -> PageSection:
     """Precision and recall of each class, and which errors there are."""
     networks = run.networks()
-    lead = _ERRORS_LEAD.format(score=run.params.evaluate.confusion_score)
+    lead = family_report(run).lead("detections", _ERRORS_LEAD.format(score=run.params.evaluate.confusion_score))
     if not networks:
         return PageSection("detections", "Detections", lead, [Text("Nothing is evaluated yet.", missing=True)])
     kinds = [

@@ -13,15 +13,13 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
-from pipeline.families.registry import present_family
+from pipeline.report.family_report import family_report
 from pipeline.report.page import PageSection, Part, Slide, Slides, Text
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile, contact_sheet
-from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.declared_graph import DeclaredGraph, read_declared_graph
 from pipeline.views.encoding import Picture, encode_webp
-from pipeline.views.panels.anchors import assignment_panels
-from pipeline.views.panels.maps import channel_panels
-from pipeline.views.panels.registry import panels_of
+from pipeline.views.panels.registry import find_panels, panels_of
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import NetworkImages
 
@@ -30,18 +28,10 @@ _TRAINING_LEAD = (
     "is read from the artifacts; frcnn inspect shows it of any image."
 )
 _TEST_LEAD = (
-    "One image at a time on its way through the detector: resized; its anchors; the feature maps; where the RPN sees "
-    "objects; its proposals; what the heads make of them, coloured by what is wrong. The images with the most errors "
-    "come first, then some from the rest down to the best."
+    "One image at a time on its way through the detector, from its resized pixels to what is detected, coloured by "
+    "what is wrong. The images with the most errors come first, then some from the rest down to the best."
 )
-_OF_TRAINING = {
-    "resize": "What the network sees.",
-    "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it learns to say object and to move onto the "
-    "box; one far from all boxes learns to say no object; the rest are ignored.",
-    "features": "The feature maps of the trunk, which RPN and head both read.",
-    "proposals_step3": "Where the RPN sees objects, and its best proposals.",
-    "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
-}
+_RESIZED = "What the network sees."
 _TRAINING_IMAGES = 3
 _WRONG = ("missed", "wrong_class", "badly_placed", "duplicate", "background")
 _WORST_SHARE = 2 / 3
@@ -49,25 +39,37 @@ _WORST_SHARE = 2 / 3
 
 def training_images_section(run: Run) -> PageSection:
     """A few training images, as far as the training has come."""
-    images = NetworkImages(run.need("resize"))
+    images, own = NetworkImages(run.need("resize")), family_report(run)
     graph = read_declared_graph(run.root)
+    stages = own.training_stages or _stages_of_training_images(run, graph)
     slides = []
     for entry in images.choose(["train"], _TRAINING_IMAGES):
         panels = [
             (title, panels_of(run.command(stage), run.root, entry, graph=graph, params=run.params))
-            for stage, title in _OF_TRAINING.items()
+            for stage, title in stages.items()
             if run.has(stage)
         ]
         slides.append(Slide(entry.image_id, "", _pictures(panels)))
     parts: list[Part] = [Slides(slides)]
-    return PageSection("training-images", "Training images", _TRAINING_LEAD, parts)
+    return PageSection("training-images", "Training images", own.lead("training-images", _TRAINING_LEAD), parts)
+
+
+def _stages_of_training_images(run: Run, graph: DeclaredGraph) -> dict[str, str]:
+    """Every stage that says something of single images of train, from resizing on, with its description."""
+    found = {}
+    for name, command in graph.commands.items():
+        panels = find_panels(command, run.root)
+        if panels is not None and "train" in panels.splits and command.module != "dataset":
+            found[name] = _RESIZED if command.module == "resize" else f"{graph.purposes[name]}."
+    return found
 
 
 def journeys_section(run: Run, count: int) -> PageSection:
     """`count` images of `evaluate.split`."""
     networks = list(run.networks())
+    lead = family_report(run).lead("images", _TEST_LEAD)
     if not networks:
-        return PageSection("images", "Image by image", _TEST_LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+        return PageSection("images", "Image by image", lead, [Text("Nothing is evaluated yet.", missing=True)])
     errors = errors_by_image(run, networks[-1])
     chosen = chosen_images(errors, count)
     slides = [
@@ -75,31 +77,23 @@ def journeys_section(run: Run, count: int) -> PageSection:
         for image_id, panels in zip(chosen, _journeys(run, networks, chosen), strict=True)
     ]
     parts: list[Part] = [Slides(slides)]
-    return PageSection("images", "Image by image", _TEST_LEAD, parts)
+    return PageSection("images", "Image by image", lead, parts)
 
 
 def _journeys(run: Run, networks: list[str], image_ids: list[str]) -> Iterator[list[tuple[str, list[Tile]]]]:
-    # Imported here: torch is needed for what is not stored of test images, and takes longer than all other pages.
-    from pipeline.report.recomputed import Recomputed
-
-    graph, recomputed = read_declared_graph(run.root), Recomputed(run, "train_head_step2")
+    graph, own = read_declared_graph(run.root), family_report(run)
+    before = own.before_detection(run) if own.before_detection else None
     score = run.params.evaluate.confusion_score
     for image_id in image_ids:
         entry = Entry(image_id)
         request = PanelRequest(run.command("resize"), run.root, entry, score, graph, run.params)
-        journey = [
-            (_OF_TRAINING["resize"], panels_of(run.command("resize"), run.root, entry, graph=graph, params=run.params)),
-            (
-                "Anchors, and which of them would be fg if this were a training image.",
-                assignment_panels(request, recomputed.assignment(entry), counts=False),
-            ),
-            (_OF_TRAINING["features"], channel_panels(request, recomputed.feature_maps(entry))),
-        ]
+        journey = [(_RESIZED, panels_of(request.command, run.root, entry, graph=graph, params=run.params))]
+        journey += before(request) if before else []
         for name in networks:
             command = run.command(f"detect_{name}")
             tiles = panels_of(command, run.root, entry, score=score, graph=graph, params=run.params)
-            # Where the RPN looks and what it proposes is shown of one network, of the others what they detect.
-            about = present_family(run.root).networks[name].about
+            # What leads to the detections is shown of one network, of the others what they detect.
+            about = run.family.networks[name].about
             journey.append((about, tiles if name == networks[-1] else tiles[-2:]))
         yield journey
 

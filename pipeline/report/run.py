@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.families.registry import present_family
+from pipeline.families.family import Family
+from pipeline.families.registry import family_of
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
@@ -38,10 +39,15 @@ class Run:
         """The folder that a stage writes."""
         return self.root / "data" / stage
 
+    @property
+    def family(self) -> Family:
+        """The family of params.yaml."""
+        return family_of(self.params.family)
+
     def has(self, stage: str) -> bool:
-        """Whether a stage has written its folder."""
+        """Whether a stage of the graph has written its folder. One of another family's graph may lie in data/, too."""
         folder = self.folder(stage)
-        return folder.is_dir() and any(folder.iterdir())
+        return stage in self.graph.nodes and folder.is_dir() and any(folder.iterdir())
 
     def need(self, stage: str) -> Path:
         """The folder of a stage that has run.
@@ -59,5 +65,5 @@ class Run:
 
     def networks(self) -> dict[str, str]:
         """The titles of the networks that have been evaluated, by name."""
-        networks = present_family(self.root).networks
+        networks = self.family.networks
         return {name: network.title for name, network in networks.items() if self.has(f"evaluate_{name}")}

@@ -8,14 +8,13 @@ from html import escape
 import networkx
 from markupsafe import Markup
 
+from pipeline.report.family_report import family_report
 from pipeline.report.page import Drawing, PageSection, Table
 from pipeline.report.run import Run
 
 _LEAD = (
-    "A stage is one step of the paper's training: it reads files, writes files, and runs again only when something "
-    "that it depends on has changed. Data flows from left to right. Step 1 trains the region proposal network "
-    "(RPN), step 2 a RoI head on its proposals, both from the pre-trained trunk; steps 3 and 4 train both again on "
-    "step 2's trunk, which they share."
+    "A stage is one step of the training: it reads files, writes files, and runs again only when something that it "
+    "depends on has changed. Data flows from left to right."
 )
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 142, 42, 26, 14, 26
 
@@ -28,7 +27,10 @@ def stages_section(run: Run) -> PageSection:
     rows.append(["", "all", "", "", _seconds(total), "", f"{on_disk / 1e6:,.1f}"])
     header = ["stage", "what it does", "last run", "seconds", "peak memory, MB", "on disk, MB"]
     return PageSection(
-        "stages", "The graph", _LEAD, [Drawing(_drawing(run)), Table(["state", *header], rows, "llllrrr")]
+        "stages",
+        "The graph",
+        family_report(run).lead("stages", _LEAD),
+        [Drawing(_drawing(run)), Table(["state", *header], rows, "llllrrr")],
     )
 
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline.families.registry import present_family
+from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
 from pipeline.views import charts
 from pipeline.views.csv_columns import read_numbers
 
-_NAMES = {
-    "rpn_objectness": "objectness (object or not, of anchors)",
-    "rpn_box": "anchor deltas",
-    "roi_class": "class of RoIs",
-    "roi_box": "RoI deltas",
-}
 _LEAD = (
     "Each loss should fall, fast at first. One that stays where it began means a learning rate too low, or targets "
-    "that nothing can fit; one that jumps, a rate too high. Box losses count fg anchors and fg RoIs only. In steps "
-    "3 and 4 the trunk rests, so that an iteration takes a fraction of the time."
+    "that nothing can fit; one that jumps, a rate too high."
 )
 
 
 def training_section(run: Run) -> PageSection:
     """A chart a stage that has run."""
+    own = family_report(run)
     figures: list[Part] = []
-    for stage, title in present_family(run.root).training.items():
+    for stage, title in run.family.training.items():
         if not run.has(stage):
             figures.append(Text(f"{title}: not trained yet; dvc repro {stage}", missing=True))
             continue
@@ -36,9 +30,14 @@ def training_section(run: Run) -> PageSection:
         except InputError as error:
             figures.append(Text(str(error), missing=True))
             continue
-        parts = [name for name in columns if name in _NAMES]
+        losses = [name for name in columns if name not in ("iteration", "lr", "loss")] or ["loss"]
         table = pd.concat(
-            [pd.DataFrame({"iteration": columns["iteration"], "value": columns[p], "loss": _NAMES[p]}) for p in parts]
+            [
+                pd.DataFrame(
+                    {"iteration": columns["iteration"], "value": columns[name], "loss": own.losses.get(name, name)}
+                )
+                for name in losses
+            ]
         )
         time = run.times.get(stage)
         took = f" {time.seconds:,.0f} s." if time else ""
@@ -46,4 +45,4 @@ def training_section(run: Run) -> PageSection:
             table, "iteration", "value", "loss", x_title="iteration", y_title="loss", unit_y=False, small=True
         )
         figures.append(Chart(spec, f"{title}.{took}"))
-    return PageSection("training", "Training", _LEAD, [Row(figures)])
+    return PageSection("training", "Training", own.lead("training", _LEAD), [Row(figures)])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.families.family import Family
 from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
 from pipeline.views.json_files import read_metrics
@@ -13,17 +14,23 @@ from pipeline.views.json_files import read_metrics
 _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP", "AP75": "AP75", "AR100": "AR100"}
 
 
-def results_frame(data: Path) -> pd.DataFrame:
+def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
     """One row a network, one column a figure on the images of `evaluate.split`, all in 0..1.
 
+    Args:
+        data: a project's data folder.
+        family: whose networks; without one those of the project's params.yaml. Folders of others may lie in `data`.
+
     Raises:
-        InputError: nothing has been evaluated yet.
+        InputError: nothing has been evaluated yet, or a metrics.json lacks a figure.
     """
     rows = {}
-    for name, network in present_family().networks.items():
+    for name, network in (family or present_family(Path(data).resolve().parent)).networks.items():
         folder = Path(data) / f"evaluate_{name}"
         if (folder / "metrics.json").is_file():
             metrics = read_metrics(folder)
+            if absent := [key for key in _COLUMNS if key not in metrics]:
+                raise InputError(f"{folder / 'metrics.json'}: has no {absent[0]}; dvc repro evaluate_{name}")
             rows[network.title] = {title: metrics[key] for key, title in _COLUMNS.items()}
     if not rows:
         raise InputError(f"{data}: nothing evaluated yet; run make repro")

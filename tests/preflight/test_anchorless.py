@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 
 from pipeline.datasets.base import Split
+from pipeline.families.faster_rcnn.check_data import any_anchor
 from pipeline.geometry.backbones import VGG16
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.file import load_params
 from pipeline.preflight.anchor_fit import Placement
-from pipeline.preflight.anchorless import any_anchor, without_anchors
+from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked, DatasetBoxes, check_dataset
 from tests.conftest import ROOT
 
@@ -46,9 +47,9 @@ def test_an_anchor_at_another_scale_is_one_that_the_rpn_learns_from() -> None:
     checked = Checked((), {"train": 1}, {}, nothing, [], {}, {}, [], [], True, sizes={("train", 20, 20): 1})
     params = load_params(ROOT / "params.yaml")
     params.anchors, params.rpn = ANCHORS, params.rpn.model_copy(update={"images_without_gt": "background"})
-    placement = Placement(VGG16.layout(False), 0.0)
-    assert not any_anchor(checked, params, placement)
-    assert any_anchor(replace(checked, extra_sizes=frozenset({(True, 200, 200)})), params, placement)
+    params.backbone = params.backbone.model_copy(update={"name": "vgg16"})
+    assert not any_anchor(checked, params)
+    assert any_anchor(replace(checked, extra_sizes=frozenset({(True, 200, 200)})), params)
 
 
 def test_an_image_that_is_named_as_a_view_of_another_is_refused_before_it_is_resized(tmp_path: Path) -> None:

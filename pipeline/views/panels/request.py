@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import MapLayout
 from pipeline.params.reading import Params
 from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import DeclaredGraph
+from pipeline.views.levels import trunk_layout
 from pipeline.views.samples import NetworkImages
 
 _SIDE, _BRIEF_SIDE = 560, 440
@@ -43,7 +43,7 @@ class PanelRequest:
     @property
     def layout(self) -> MapLayout:
         """The levels of the trunk's maps."""
-        return layout_of(self.params.backbone.name, ceil_pool=self.params.backbone.ceil_pool)
+        return trunk_layout(self.params)
 
     @property
     def name(self) -> str:

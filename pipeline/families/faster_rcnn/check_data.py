@@ -1,0 +1,44 @@
+"""What Faster R-CNN's stages ask of a data set: `CHECKS`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors, check_enough_with_gt
+from pipeline.geometry.anchors import grid_shapes
+from pipeline.params.reading import Params
+from pipeline.preflight.anchor_fit import placement_of
+from pipeline.preflight.anchorless import have_anchors
+from pipeline.preflight.collecting import Checked
+from pipeline.preflight.family_checks import FamilyChecks
+from pipeline.preflight.requirements import views_of_image
+
+_TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
+
+
+def training_images(checked: Checked, params: Params, stage: str) -> int:
+    """All, or those with a gt box where the RPN leaves the others out."""
+    total = checked.images["train"]
+    if stage not in _TRAIN_THE_RPN or params.rpn.images_without_gt != "drop":
+        return total
+    left, batch = total - checked.without_objects["train"], getattr(params, stage).images_per_iteration
+    check_enough_with_gt(left, total, left * views_of_image(params), batch, stage)
+    return left
+
+
+def any_anchor(checked: Checked, params: Params) -> bool:
+    """Whether an anchor may be used in any of the images that the RPN is trained on; True where there is no image."""
+    drop = params.rpn.images_without_gt == "drop"
+    sizes = [key[1:] for key in checked.sizes if key[0] == "train"]
+    if drop:
+        sizes = np.unique(checked.gt.of("train").sizes, axis=0).tolist()
+    sizes += [(height, width) for has_gt, height, width in sorted(checked.extra_sizes) if has_gt or not drop]
+    shapes = grid_shapes(params.anchors.base_size, params.anchors.ratios, params.anchors.scales)
+    return not sizes or bool(have_anchors(np.array(sizes, np.int32), shapes, placement_of(params)).any())
+
+
+def _trainable(checked: Checked, params: Params) -> None:
+    check_anchors(any_anchor(checked, params))
+
+
+CHECKS = FamilyChecks(prepares=("anchor_targets",), training_images=training_images, trainable=_trainable)

@@ -1,0 +1,37 @@
+"""What Faster R-CNN adds to the report: `REPORT`."""
+
+from pipeline.families.faster_rcnn.report.journey import before_detection
+from pipeline.families.faster_rcnn.report.proposals_section import proposals_section
+from pipeline.report.family_report import FamilyReport, OwnSection
+
+_TRAINING_STAGES = {
+    "resize": "What the network sees.",
+    "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it learns to say object and to move onto the "
+    "box; one far from all boxes learns to say no object; the rest are ignored.",
+    "features": "The feature maps of the trunk, which RPN and head both read.",
+    "proposals_step3": "Where the RPN sees objects, and its best proposals.",
+    "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
+}
+
+REPORT = FamilyReport(
+    sections=(OwnSection("proposals", "Proposals", proposals_section),),
+    leads={
+        "summary": "Step 2 classifies step 1's proposals with a trunk of its own; step 4 shares one trunk between the "
+        "RPN and the head; joint trains on from there with all losses at once.",
+        "stages": "Step 1 trains the region proposal network (RPN), step 2 a RoI head on its proposals, both from the "
+        "pre-trained trunk; steps 3 and 4 train both again on step 2's trunk, which they share.",
+        "training": "Box losses count fg anchors and fg RoIs only. In steps 3 and 4 the trunk rests, so that an "
+        "iteration takes a fraction of the time.",
+        "detections": "Better proposals help against missed boxes, too.",
+        "images": "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals.",
+    },
+    figures={"proposal_recall50": "recall of the proposals at IoU .5"},
+    losses={
+        "rpn_objectness": "objectness (object or not, of anchors)",
+        "rpn_box": "anchor deltas",
+        "roi_class": "class of RoIs",
+        "roi_box": "RoI deltas",
+    },
+    training_stages=_TRAINING_STAGES,
+    before_detection=before_detection,
+)

@@ -1,0 +1,33 @@
+"""What lies between the pixels of a test image and its proposals: anchors and feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.report.family_report import Pictures
+from pipeline.report.run import Run
+from pipeline.views.panels.anchors import assignment_panels
+from pipeline.views.panels.maps import channel_panels
+from pipeline.views.panels.request import PanelRequest
+
+
+def before_detection(run: Run) -> Callable[[PanelRequest], Pictures]:
+    """Both are computed, as no stage stores them of test images, with the trunk of step 2, which step 4 shares."""
+    # Imported here: torch takes longer than all other pages.
+    from pipeline.families.faster_rcnn.report.recomputed import Recomputed
+
+    recomputed = Recomputed(run, "train_head_step2")
+
+    def pictures(request: PanelRequest) -> Pictures:
+        return [
+            (
+                "Anchors, and which of them would be fg if this were a training image.",
+                assignment_panels(request, recomputed.assignment(request.entry), counts=False),
+            ),
+            (
+                "The feature maps of the trunk, which RPN and head both read.",
+                channel_panels(request, recomputed.feature_maps(request.entry)),
+            ),
+        ]
+
+    return pictures

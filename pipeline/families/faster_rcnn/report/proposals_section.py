@@ -1,0 +1,51 @@
+"""How good the proposals are: recall against their number, and against IoU."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.report.page import Chart, PageSection, Row, Text
+from pipeline.report.run import Run
+from pipeline.views import charts
+from pipeline.views.csv_columns import read_numbers
+
+_LEAD = (
+    "The RPN's task is to put a proposal on every object, for the head can only find what is proposed. Recall is "
+    "the share of gt boxes that some proposal reaches: it should come near 1 with a few hundred of them at an IoU "
+    "of .5. Where it falls early against IoU, proposals are there but sit loosely."
+)
+
+
+def proposals_section(run: Run) -> PageSection:
+    """Recall against the number of proposals, and against IoU."""
+    networks = run.networks()
+    if not networks:
+        return PageSection("proposals", "Proposals", _LEAD, [Text("Nothing is evaluated yet.", missing=True)])
+    by_number, by_iou = [], []
+    for name, title in networks.items():
+        folder = run.folder(f"evaluate_{name}")
+        counted = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
+        for column, iou in (("recall50", ".5"), ("recall70", ".7")):
+            own = pd.DataFrame({"proposals": counted["proposals"], "recall": counted[column]})
+            by_number.append(own.assign(series=f"{title}, IoU {iou}"))
+        levels = read_numbers(folder / "recall_by_iou.csv", "iou", "recall_of_300")
+        by_iou.append(pd.DataFrame({"iou": levels["iou"], "recall": levels["recall_of_300"], "series": title}))
+    against_number = charts.curves(
+        pd.concat(by_number),
+        "proposals",
+        "recall",
+        "series",
+        x_title="proposals an image",
+        y_title="recall",
+        log_x=True,
+        small=True,
+        points=True,
+    )
+    against_iou = charts.curves(
+        pd.concat(by_iou), "iou", "recall", "series", x_title="IoU", y_title="recall of 300 proposals", small=True
+    )
+    parts = [
+        Chart(against_number, "Recall against the number of proposals."),
+        Chart(against_iou, "Recall of 300 proposals against IoU."),
+    ]
+    return PageSection("proposals", "Proposals", _LEAD, [Row(parts)])

@@ -1,0 +1,45 @@
+"""What a family's stages ask of a data set: its part `check_data` has a `FamilyChecks` as `CHECKS`. Without one, what
+all trainings ask is asked, and box sizes are compared with the anchors, or with the levels where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.families.registry import DEFAULT, part_of
+from pipeline.params.reading import Params
+from pipeline.preflight.collecting import Checked
+from pipeline.preflight.size_check import SizeCheckMaker
+
+
+def all_images(checked: Checked, params: Params, stage: str) -> int:
+    """How many images of train there are; a stage trains on all of them."""
+    return checked.images["train"]
+
+
+def nothing(checked: Checked, params: Params) -> None:
+    """Asks nothing."""
+
+
+@dataclass(frozen=True)
+class FamilyChecks:
+    """What is asked before anything runs, by the code of the stages themselves; without torch.
+
+    Attributes:
+        prepares: the family's stages that go through the data set before anything is trained.
+        training_images: how many images a stage of training would train on, by its name; raises an InputError where it
+            would refuse them.
+        trainable: raises an InputError where no training would run, whatever the number of images.
+        sizes: makes what compares box sizes; None for the anchors, or the levels where there are none.
+    """
+
+    prepares: tuple[str, ...] = ()
+    training_images: Callable[[Checked, Params, str], int] = all_images
+    trainable: Callable[[Checked, Params], None] = nothing
+    sizes: SizeCheckMaker | None = None
+
+
+def family_checks(params: Params) -> FamilyChecks:
+    """What the family of params.yaml asks."""
+    part = part_of(params.family or DEFAULT, "check_data")
+    return part.CHECKS if part else FamilyChecks()
