@@ -50,7 +50,7 @@ def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: 
     filled = torch.nonzero((boxes[:, 2:] > boxes[:, :2]).all(dim=1)).squeeze(1)
     boxes, scores, labels = boxes[filled], found.score[filled], found.label[filled]
     # Classes are moved apart; the zero is for an image without any candidate.
-    reach = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).amax() + 1
+    reach = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).amax(dim=0) + 1
     keep = nms(boxes + (labels * reach)[:, None], scores, nms_iou)[:per_image]
     return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
 
