@@ -71,6 +71,26 @@ def run_stage(
     Returns:
         The folder that the stage wrote, with its manifest.
     """
+    work, stage = prepared(name, root, out, params, **inputs)
+    assert not any(stage.out.iterdir()), f"{stage.out} is not empty"
+    work(stage)
+    write_manifest(stage.out, name, stage.kernels)
+    return stage.out
+
+
+def prepared(
+    name: str,
+    root: Path,
+    out: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+    scratch: Path | None = None,
+    **inputs: Path,
+) -> tuple[Callable[[Stage], None], Stage]:
+    """What computes a stage, and the stage to give it; arguments as in `run_stage`.
+
+    Args:
+        scratch: where states are kept from which a run that was cut short can resume; None: nowhere.
+    """
     module, options = command_of(root, name)
     sections = options.pop("params").split(",")
     part = _part(module.rpartition(".")[2], options.pop("family", DEFAULT))
@@ -83,12 +103,9 @@ def run_stage(
     paths: defaultdict[str, Path | None] = defaultdict(lambda: None)
     paths.update({option: inputs.get(option, root / path) for option, path in options.items()})
     out.mkdir(parents=True, exist_ok=True)
-    assert not any(out.iterdir()), f"{out} is not empty"
     work: Callable[[Stage], None] = getattr(importlib.import_module(module), module.rpartition(".")[2])
-    stage = Stage(name, Params({section: checked[section] for section in sections}), out, paths, part=part)
-    work(stage)
-    write_manifest(out, name, stage.kernels)
-    return out
+    given = Params({section: checked[section] for section in sections})
+    return work, Stage(name, given, out, paths, scratch, part=part)
 
 
 def _part(kind: str, family: str) -> ModuleType | None:
