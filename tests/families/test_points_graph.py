@@ -1,0 +1,191 @@
+"""The made-up family's graph, run in this process: from nothing to figures, the same bytes twice, and cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.dense_targets import DenseTargets
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.maps import FeatureMaps
+from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.artifacts.tables import read_columns, write_table
+from pipeline.dense.batches import DenseLoader
+from pipeline.dense.network import DenseDetector
+from pipeline.runtime.errors import InputError
+from pipeline.training.checkpoints import EVERY_ITERATIONS
+from tests.conftest import made_once
+from tests.families.points_project import POINTS_TINY, visible, write_project
+from tests.fidelity.conftest import files_of
+from tests.in_process import prepared, run_stage, run_stages
+
+STAGES = ("dataset", "backbone", "resize", "points_targets", "train_points", "detect_points", "evaluate_points")
+RANDOM: dict[str, Any] = {**POINTS_TINY, "backbone": {"weights": "random"}}
+
+
+def run_graph(root: Path) -> None:
+    write_project(root, RANDOM)
+    run_stages(root, *STAGES)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The whole graph, run once. Do not change it."""
+    with visible():
+        yield made_once(tmp_path_factory, "points_run", run_graph)
+
+
+def test_targets_are_of_every_view_of_every_training_image_and_mirror_with_it(run: Path) -> None:
+    targets = DenseTargets(run / "data/points_targets")
+    images = ResizedImages(run / "data/resize", "train")
+    assert list(targets) == list(images.entries(mirror=True)) and targets.fg_count > 0
+    for image in images:
+        plain, mirror = targets[Entry(image.image_id)], targets[Entry(image.image_id, 1)]
+        levels = zip(*(own.grid.split(own.dense_labels) for own in (plain, mirror)), strict=True)
+        assert all((one[:, ::-1] == two).all() for one, two in levels)
+
+
+def test_training_leaves_both_parts_and_the_familys_losses(run: Path) -> None:
+    folder = run / "data/train_points"
+    weights, before = load_file(folder / "model.safetensors"), load_file(run / "data/backbone/model.safetensors")
+    assert {name.partition(".")[0] for name in weights} == {"trunk", "head"}
+    moved = {name for name, value in before.items() if name in weights and not torch.equal(value, weights[name])}
+    assert "trunk.layers.0.weight" not in moved and any(name.startswith("trunk.layers") for name in moved)
+    lines = (folder / "history.csv").read_text().splitlines()
+    assert lines[0] == "iteration,lr,loss,points_class,points_box" and len(lines) == 3
+
+
+def test_detections_and_maps_of_scores_are_of_every_test_image(run: Path) -> None:
+    folder = run / "data/detect_points"
+    images = ResizedImages(run / "data/resize", "val", "test")
+    rows, results = (
+        read_columns(folder / "detections.parquet", DETECTIONS),
+        json.loads((folder / "detections.json").read_text()),
+    )
+    ids = [image.image_id for image in images]
+    assert [ids[result["image_id"] - 1] for result in results] == rows["image_id"].tolist()
+    assert [result["category_id"] for result in results] == rows["label"].tolist()
+    maps = FeatureMaps(folder)
+    assert [entry.image_id for entry in maps] == ids
+    cells = [level.shape for level in maps[Entry(ids[0])]]
+    assert cells == [(24, 24), (12, 12), (6, 6)] and {own.dtype for own in maps[Entry(ids[0])]} == {
+        np.dtype(np.float16)
+    }
+
+
+def test_figures_are_the_common_ones_and_the_familys_own(run: Path) -> None:
+    metrics = json.loads((run / "data/evaluate_points/metrics.json").read_text())
+    assert list(metrics)[-3:] == ["centre_error", "images", "detections"] and "proposal_recall50" not in metrics
+    assert (metrics["images"] == 6 and metrics["centre_error"] is None) or 0 <= metrics["centre_error"] < 1
+    files = {path.name for path in (run / "data/evaluate_points").iterdir()}
+    assert files == {"metrics.json", "matches.parquet", "confusion.csv", "pr_curves.csv", "manifest.json"}
+
+
+@pytest.mark.parametrize("name", STAGES[3:])
+def test_a_stage_leaves_the_same_bytes_twice(run: Path, tmp_path: Path, name: str) -> None:
+    again = run_stage(name, run, tmp_path / name)
+    assert files_of(again) == files_of(run / "data" / name)
+
+
+class Killed(BaseException):
+    """What SIGKILL is to a process."""
+
+
+def killing_at(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, killed when it is called for the time after `count` times."""
+    calls = 0
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > count:
+            raise Killed
+        return function(*given, **named)
+
+    return counted
+
+
+@pytest.mark.parametrize("name", ["points_targets", "detect_points"])
+def test_a_stage_that_goes_image_by_image_resumes_after_its_complete_chunks(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Chunks of two images, killed in the second; targets are assigned twice an image, for its mirror."""
+    work, stage = prepared(name, run, tmp_path / "undisturbed")
+    whose, what, calls = (stage.part, "assign", 6) if name == "points_targets" else (DenseDetector, "decode", 3)
+    with patch.object(ChunkedWork.__init__, "__defaults__", (None, 2)):
+        work(stage)
+        work, stage = prepared(name, run, tmp_path / "killed")
+        with patch.object(whose, what, killing_at(calls, getattr(whose, what))), pytest.raises(Killed):
+            work(stage)
+        capsys.readouterr()
+        work(stage)
+    assert "resumes after 2 of " in capsys.readouterr().err
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed")
+
+
+def test_a_training_cut_short_resumes_and_leaves_the_bytes_of_one_that_was_not(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(EVERY_ITERATIONS, "1")
+    load = DenseLoader.__call__
+
+    def load_killed(self: DenseLoader, iteration: int) -> Any:
+        if iteration == 3:
+            raise Killed
+        return load(self, iteration)
+
+    work, stage = prepared("train_points", run, tmp_path / "out", scratch=tmp_path / "scratch")
+    with patch.object(DenseLoader, "__call__", load_killed), pytest.raises(Killed):
+        work(stage)
+    capsys.readouterr()
+    work, stage = prepared("train_points", run, tmp_path / "out", scratch=tmp_path / "scratch")
+    work(stage)
+    assert "resumes from iteration 2 of 4" in capsys.readouterr().err
+    write_manifest(stage.out, stage.name, stage.kernels)
+    assert files_of(stage.out) == files_of(run / "data/train_points")
+
+
+def test_a_loss_that_is_not_finite_is_told_in_one_line(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not finite.*lower train_points\.lr"):
+        run_stage("train_points", run, tmp_path / "out", {"train_points": {"lr": 1e30}, "solver": {"clip_norm": 0.0}})
+
+
+def test_weights_of_another_head_are_told(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train_points: weight '.*' has shape .*, the configured network needs"):
+        run_stage("detect_points", run, tmp_path / "out", {"points": {"channels": 24}})
+
+
+def test_only_the_best_that_score_enough_are_judged(run: Path, tmp_path: Path) -> None:
+    """Whatever the detector kept: three of one image, of which one scores too little, and one of another."""
+    first, second = [image.image_id for image in ResizedImages(run / "data/resize", "test")][:2]
+    detections = tmp_path / "detections"
+    detections.mkdir()
+    rows = {"image_id": [first] * 4 + [second], "label": [1, 2, 3, 1, 2], "score": [0.9, 0.25, 0.5, 0.2, 0.3]}
+    boxes = {name: [value] * 5 for name, value in zip(("x1", "y1", "x2", "y2"), (1.0, 2.0, 30.0, 40.0), strict=True)}
+    write_table(detections / "detections.parquet", DETECTIONS, {**rows, **boxes})
+    write_manifest(detections, "detect_points")
+
+    def judged(name: str, score_threshold: float, per_image: int) -> list[tuple[str, float]]:
+        limits = {"score_threshold": score_threshold, "per_image": per_image}
+        out = run_stage("evaluate_points", run, tmp_path / name, {"evaluate": limits}, detections=detections)
+        found = read_columns(out / "matches.parquet", MATCHES)
+        of_detections = found["kind"] != "missed"
+        assert json.loads((out / "metrics.json").read_text())["detections"] == int(of_detections.sum())
+        scores = found["score"][of_detections].astype(float).round(6).tolist()
+        return list(zip(found["image_id"][of_detections].tolist(), scores, strict=True))
+
+    assert judged("all", 0.0, 100) == [(first, 0.9), (first, 0.5), (first, 0.25), (first, 0.2), (second, 0.3)]
+    assert judged("threshold", 0.25, 100) == [(first, 0.9), (first, 0.5), (first, 0.25), (second, 0.3)]
+    assert judged("best", 0.0, 2) == [(first, 0.9), (first, 0.5), (second, 0.3)]
