@@ -12,7 +12,10 @@ from unittest.mock import patch
 import yaml
 
 from pipeline import families
-from pipeline.params.file import COMMON
+from pipeline.families.registry import family_of
+from pipeline.graphs.composing import composed
+from pipeline.presets.defaults import default_text
+from pipeline.presets.links import LINKED, links_of
 from tests.conftest import ROOT, TINY, apply_overlay
 
 FILES = ROOT / "tests/families/points"
@@ -48,15 +51,12 @@ def write_project(root: Path, overlay: dict[str, Any]) -> Path:
     Args:
         overlay: changes to the family's default parameters.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    graph, common = (yaml.safe_load(path.read_text()) for path in (FILES / "graph.yaml", ROOT / "dvc.yaml"))
-    stages = {name: common["stages"][name] for name in ("dataset", "backbone", "resize")}
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {**stages, **graph["stages"]}}, sort_keys=False))
-    default = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params = {"family": "points", **{name: default[name] for name in COMMON}}
-    del params["evaluate"]["recall_proposals"]
-    params |= yaml.safe_load((PACKAGE / "params.yaml").read_text())
+    (root / "graphs").mkdir(parents=True)
+    shutil.copyfile(ROOT / "graphs/common.yaml", root / "graphs/common.yaml")
+    shutil.copyfile(FILES / "graph.yaml", root / "graphs/points.yaml")
+    (root / "dvc.yaml").write_text(composed(root, "points"))
+    params = yaml.safe_load(default_text(family_of("points")))
     (root / "params.yaml").write_text(yaml.safe_dump(apply_overlay(params, overlay), sort_keys=False))
-    for name in ("raw", "weights", "initial_detector"):
-        (root / "data" / name).mkdir(parents=True, exist_ok=True)
+    for place in links_of(params):
+        (root / LINKED[place]).mkdir(parents=True)
     return root
