@@ -13,6 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.orchestrate.overlaid import OverlaidFiles
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.runtime.yaml_files import YamlError, read_yaml
@@ -64,8 +65,11 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[Repo]:
+def opened(root: Path, texts: Mapping[str, str] | None = None) -> Iterator[Repo]:
     """DVC's repository in `root`.
+
+    Args:
+        texts: of files there, such as dvc.yaml, which DVC is to read in place of what they hold.
 
     Raises:
         InputError: there is none, or DVC cannot read it or what is asked of it inside.
@@ -75,6 +79,8 @@ def opened(root: Path) -> Iterator[Repo]:
         raise InputError(f"{root}: no DVC repository here; run it in the project's folder")
     try:
         with Repo(str(root)) as repo:
+            if texts:
+                repo.fs = OverlaidFiles({root / name: text for name, text in texts.items()})
             yield repo
     except DvcException as error:
         raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.families.family import Family
+from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import check_params, family_in, load_params
@@ -79,19 +80,28 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
                 set_parameter(params, parameter, "file")
         else:
             set_parameter(params, key, parse_value(override, value))
-    text = edited.text()
-    plain = parse_yaml(text, "params.yaml")
-    check_params(plain, "params.yaml")
+    text, plain = _text_to_write(edited, before)
     places = links_of(plain)
     for key in places:
         check_place(root, key)
     graph = graph_to_write(root, params["family"])
     lines = [write_graph(root, graph)]
-    write_text(root / "params.yaml", before if plain == parse_yaml(before, "params.yaml") else text)
+    write_text(root / "params.yaml", text)
     lines.append(f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else ""))
     return lines + [
         link(root, key, links.get(key)) + ("" if key in links else what_is_needed(key, plain)) for key in places
     ]
+
+
+def preset_texts(root: Path, name: str) -> tuple[str, str]:
+    """The texts of dvc.yaml and params.yaml that `apply_preset` would write without overrides; nothing is written.
+
+    Raises:
+        InputError: no such preset, or a graph file of `root` that is wrong.
+    """
+    edited, before = _with_preset(name)
+    text, plain = _text_to_write(edited, before)
+    return composed(root, plain["family"]), text
 
 
 def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> DatasetParams:
@@ -148,6 +158,18 @@ def preset_params(name: str) -> Params:
         InputError: no such preset.
     """
     return _checked(_with_preset(name)[0].text(), f"preset {name}")
+
+
+def _text_to_write(edited: EditedYaml, before: str) -> tuple[str, dict[str, Any]]:
+    """The text of a params.yaml and its content, checked; where nothing of `before` was changed, that text as it was.
+
+    Raises:
+        InputError: an impossible value.
+    """
+    text = edited.text()
+    plain: dict[str, Any] = parse_yaml(text, "params.yaml")
+    check_params(plain, "params.yaml")
+    return before if plain == parse_yaml(before, "params.yaml") else text, plain
 
 
 def _checked(text: str, source: Path | str) -> Params:

@@ -1,4 +1,5 @@
-"""A worker's clone, made what a request needs: a revision's code, its parameters, the lock of the stages before."""
+"""A worker's clone, made what a request needs: a revision's code, its parameters and graph, the
+lock of the stages before."""
 
 from __future__ import annotations
 
@@ -12,26 +13,27 @@ from pipeline.runtime.own_code import PACKAGES
 from pipeline.runtime.yaml_files import dump_yaml
 from pipeline.workers.git import git
 from pipeline.workers.lock_entries import LockEntry
+from pipeline.workers.setting import FILES, Setting
 
-_OF_A_RUN = ("params.yaml", "dvc.lock")
+_OF_A_RUN = (*FILES, "dvc.lock")
 
 
 def revision_of(root: Path) -> str:
     """The commit that workers are to run.
 
     Raises:
-        InputError: no git repository, or files other than params.yaml and dvc.lock are not as committed, or a module of
-            the project's packages is not committed.
+        InputError: no git repository, or files other than params.yaml, dvc.yaml and dvc.lock are not as committed, or a
+            module of the project's packages is not committed.
     """
     _refuse_changes(root, "workers run what is committed; commit it, or put it back")
     return git(root, "rev-parse", "HEAD").strip()
 
 
-def prepare_clone(root: Path, revision: str, params: str, before: Mapping[str, LockEntry]) -> None:
-    """Check out `revision` in a clone that a worker has to itself, and write its params.yaml and dvc.lock.
+def prepare_clone(root: Path, revision: str, setting: Setting, before: Mapping[str, LockEntry]) -> None:
+    """Check out `revision` in a clone that a worker has to itself, and write params.yaml, dvc.yaml and dvc.lock there.
 
     Args:
-        params: text of params.yaml. before: lock entries by stage.
+        before: lock entries by stage.
 
     Raises:
         InputError: something in the clone is not as committed, or the revision is nowhere to be had.
@@ -43,7 +45,8 @@ def prepare_clone(root: Path, revision: str, params: str, before: Mapping[str, L
         if not _has(root, revision):
             raise InputError(f"{root}: has no commit {revision[:12]}, nor has its remote; push it")
         git(root, "checkout", "--quiet", "--force", "--detach", revision)
-    write_text(root / "params.yaml", params)
+    for name, text in setting.files().items():
+        write_text(root / name, text)
     write_lock(root, before)
 
 

@@ -21,8 +21,8 @@ from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
-from pipeline.orchestrate.code_stage import current_locks, lock_code
-from pipeline.orchestrate.graph import nodes_of, opened
+from pipeline.orchestrate.code_stage import current_locks, lock_code, md5_of
+from pipeline.orchestrate.graph import opened
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import StageStopped
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
@@ -31,32 +31,37 @@ from pipeline.workers.asking import Workers
 from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments
 from pipeline.workers.fetching import fetch_results
-from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
+from pipeline.workers.graphs import Graphs
+from pipeline.workers.lock_entries import LockEntry, key_of
 from pipeline.workers.plan import Plan, PlannedRun, plan_of
 from pipeline.workers.pools import pool_of, register
 from pipeline.workers.run_cache import Results, shared_results
+from pipeline.workers.setting import Experiment, Experiments, Setting
 from pipeline.workers.stage_request import StageRequest
-from pipeline.workers.sweep_file import texts_of
 
 _MOST_RUNS_AT_ONCE = 256
 _SECONDS_BEFORE_RETRY = 2
+_AS_IT_STANDS: dict[str, Any] = {"start": "", "changes": {}}
 
 
 @flow(
-    name="faster-rcnn-on-workers",
+    name="train-on-workers",
     description="Stages of dvc.yaml, each run by a worker of the pool that its meta names.",
     task_runner=ThreadPoolTaskRunner(max_workers=_MOST_RUNS_AT_ONCE),  # type: ignore[arg-type]
     persist_result=False,
 )
 def train_on_workers(
-    params: str, targets: list[str] | None = None, experiments: dict[str, dict[str, Any]] | None = None
+    settings: dict[str, dict[str, str]],
+    targets: list[str] | None = None,
+    experiments: dict[str, dict[str, Any]] | None = None,
 ) -> State[Any]:
     """Have workers run what `targets` need, all without targets, and bring the results into the workspace.
 
     Args:
-        params: text of params.yaml.
-        experiments: changes of it (`section.key`: value) by name. Each is then run, and where nothing of it fails
-            becomes an experiment of DVC's; nothing is brought into the workspace.
+        settings: texts of params.yaml (`params`) and dvc.yaml (`graph`), by a name; those of the workspace have none.
+        experiments: by name, which of `settings` it starts from (`start`), and `changes` of its params.yaml
+            (`section.key`: value). Each is then run, and where nothing of it fails becomes an experiment of DVC's;
+            nothing is brought into the workspace.
     """
     root, began = Path.cwd(), time.monotonic()
     with ExitStack() as stack:
@@ -65,27 +70,31 @@ def train_on_workers(
             check_data_places(root)
             revision = revision_of(root)
             lock_code(root)
-            locks = {path: lock.text() for path, lock in current_locks(root).items()}
-            texts = {"workspace": params} if experiments is None else texts_of(params, experiments)
+            locks = current_locks(root)
+            starts = {name: Setting(**texts) for name, texts in settings.items()}
+            tried = {name: Experiment(**own) for name, own in (experiments or {"workspace": _AS_IT_STANDS}).items()}
+            wanted = Experiments(starts, tried).settings()
+            graphs = Graphs(root, targets or (), {path: md5_of(lock) for path, lock in locks.items()})
+            plan = plan_of(wanted, graphs.of)
             with opened(root) as repo:
-                plan = plan_of(nodes_of(repo, targets or ()), declared_stages(repo), texts)
                 results = shared_results(repo)
             with get_client(sync_client=True) as client:
                 deployments = register(client)
         except InputError as error:
             return Failed(message=str(error))
         stopping = threading.Event()
-        run = _Coordination(plan, revision, locks, results, Workers(deployments, stopping), stopping)
+        code = {path: lock.text() for path, lock in locks.items()}
+        run = _Coordination(plan, revision, code, results, Workers(deployments, stopping), stopping)
         stack.enter_context(stopped_when_cancelled(stopping.set, UUID(this_flow_run.get_id())))
         run.until_all_ended()
         write_record(root, time.monotonic() - began, run.records)
         ended = run.outcome()
         try:
             if experiments is not None:
-                done = {name: text for name, text in texts.items() if run.has_all_of(name)}
-                keep_experiments(root, done, run.lock_of, get_run_logger().info)
+                done = {name: setting for name, setting in wanted.items() if run.has_all_of(name)}
+                keep_experiments(root, done, run.lock_of, code, get_run_logger().info)
             elif ended.is_completed():
-                fetch_results(root, run.lock_of(*texts), get_run_logger().info)
+                fetch_results(root, run.lock_of(*wanted), get_run_logger().info)
         except InputError as error:
             return Failed(message=str(error))
     return ended
@@ -182,7 +191,8 @@ class _Coordination:
         request = StageRequest(
             stage=run.node.name,
             revision=self._revision,
-            params=run.text,
+            params=run.setting.params,
+            graph=run.setting.graph,
             before=before,
             expected=expected,
             code={path: self._locks[path] for path in run.declared.files if path in self._locks},

@@ -58,24 +58,27 @@ class Declared:
         }
 
 
-def declared_stages(repo: Repo) -> dict[str, Declared]:
+def declared_stages(repo: Repo, known: Mapping[str, str] | None = None) -> dict[str, Declared]:
     """Every stage of a clone; what no stage writes is hashed.
+
+    Args:
+        known: digests of files that need not be there, by path.
 
     Raises:
         InputError: a file that a stage reads is not there.
     """
-    root, stages = Path(repo.root_dir), stages_of(repo)
+    root, stages, known = Path(repo.root_dir), stages_of(repo), known or {}
     writer = {_relative(root, out): name for name, stage in stages.items() for out in stage.outs}
     found = {}
     for name, stage in stages.items():
         params, deps = split_params_deps(stage)
         paths = {_relative(root, dep): dep for dep in deps}
         for path, dep in paths.items():
-            if path not in writer and not dep.exists:
+            if path not in writer and path not in known and not dep.exists:
                 raise InputError(f"{path}: not there, and the stage {name} reads it")
         found[name] = Declared(
             stage.cmd,
-            {path: dep.get_hash().value for path, dep in paths.items() if path not in writer},
+            {path: known.get(path) or dep.get_hash().value for path, dep in paths.items() if path not in writer},
             {path: writer[path] for path in paths if path in writer},
             tuple(sorted(section for dep in params for section in dep.params)),
             tuple(sorted(_relative(root, out) for out in stage.outs)),

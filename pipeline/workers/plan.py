@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.orchestrate.graph import StageNode
-from pipeline.params.file import check_params
+from pipeline.params.file import check_params, family_in
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import parse_yaml
+from pipeline.workers.graphs import DeclaredGraph
 from pipeline.workers.lock_entries import Declared
+from pipeline.workers.setting import Setting
 
 
 @dataclass
@@ -19,13 +22,13 @@ class PlannedRun:
     """One run of a stage, for all experiments in which it is the same.
 
     Attributes:
-        text, params: params.yaml of the first of them, as text and parsed.
+        setting: that of the first of them. params: its params.yaml, parsed.
         before: the runs it reads from, by the name of their stage.
     """
 
     node: StageNode
     declared: Declared
-    text: str
+    setting: Setting
     params: Mapping[str, Any]
     before: dict[str, PlannedRun]
     experiments: list[str] = field(default_factory=list)
@@ -48,35 +51,46 @@ class Plan:
         return f"{name} ({first}{f' and {more} more' if more > 0 else ''})"
 
 
-def plan_of(nodes: Mapping[str, StageNode], declared: Mapping[str, Declared], experiments: Mapping[str, str]) -> Plan:
-    """Plan the stages `nodes`, each after those it reads from, for experiments given by the texts of their params.yaml.
+def plan_of(experiments: Mapping[str, Setting], graph_of: Callable[[Setting], DeclaredGraph]) -> Plan:
+    """Plan the stages of experiments, each after those it reads from.
+
+    Args:
+        graph_of: the graph of a setting, see `Graphs.of`.
 
     Raises:
-        InputError: a value that params.yaml cannot have; names the experiment.
+        InputError: a value that params.yaml cannot have, a graph that DVC cannot read, or one that reads sections which
+            the params.yaml beside it does not have; names the experiment.
     """
     known: dict[str, PlannedRun] = {}
     of_experiment: dict[str, dict[str, PlannedRun]] = {}
-    for experiment, text in experiments.items():
+    for experiment, setting in experiments.items():
         source = "params.yaml" if len(experiments) == 1 else f"experiment {experiment}"
-        params = parse_yaml(text, source)
+        params = parse_yaml(setting.params, source)
         check_params(params, source)
+        try:
+            graph = graph_of(setting)
+        except InputError as error:
+            raise error if len(experiments) == 1 else InputError(f"{source}: {error}") from None
         own: dict[str, PlannedRun] = {}
         signs: dict[str, str] = {}
-        for name, node in nodes.items():
-            stage = declared[name]
+        for name, node in graph.nodes.items():
+            stage = graph.declared[name]
+            if lacking := [section for section in stage.sections if section not in params]:
+                raise InputError(
+                    f"{source}: has no section {lacking[0]}, which stage {name} of dvc.yaml reads; the two are not of "
+                    f"one family ({family_in(params, source).name} by params.yaml); write both with frcnn preset"
+                )
             read = sorted(set(stage.read.values()))
-            signs[name] = _sign(
-                name, {section: params[section] for section in stage.sections}, [signs[b] for b in read]
-            )
+            sections = {section: params[section] for section in stage.sections}
+            signs[name] = _sign(name, stage, sections, [signs[other] for other in read])
             if signs[name] not in known:
-                before = {other: own[other] for other in read}
-                known[signs[name]] = PlannedRun(node, stage, text, params, before)
+                known[signs[name]] = PlannedRun(node, stage, setting, params, {other: own[other] for other in read})
             own[name] = known[signs[name]]
             own[name].experiments.append(experiment)
         of_experiment[experiment] = own
     return Plan(list(known.values()), of_experiment)
 
 
-def _sign(stage: str, params: Mapping[str, Any], before: Sequence[str]) -> str:
-    content = json.dumps([stage, params, list(before)], sort_keys=True)
+def _sign(name: str, stage: Declared, params: Mapping[str, Any], before: Sequence[str]) -> str:
+    content = json.dumps([name, asdict(stage), params, list(before)], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()

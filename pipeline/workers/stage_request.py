@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.workers.lock_entries import key_of
+from pipeline.workers.setting import Setting
 
 MAY_RETRY = "MayRetry"
 """Name of the state of a run that failed for a passing reason."""
@@ -16,7 +17,8 @@ class StageRequest(BaseModel):
     """One run.
 
     Attributes:
-        stage: its name in dvc.yaml. revision: the commit whose code runs. params: text of params.yaml.
+        stage: its name in dvc.yaml. revision: the commit whose code runs.
+        params, graph: texts of params.yaml and of dvc.yaml.
         before: dvc.lock's entries of the stages it reads from.
         expected: the entry that the run is to leave, its outputs without digests.
         code: texts of the code locks that it reads, by path.
@@ -27,9 +29,15 @@ class StageRequest(BaseModel):
     stage: str
     revision: str
     params: str
+    graph: str
     before: dict[str, dict[str, Any]]
     expected: dict[str, Any]
     code: dict[str, str]
+
+    @property
+    def setting(self) -> Setting:
+        """What the run is set to."""
+        return Setting(self.params, self.graph)
 
     @property
     def key(self) -> str:

@@ -59,11 +59,11 @@ class _Run:
         stage = self._request.stage
         with ExitStack() as stack:
             lock = stack.enter_context(hold_workspace(self._root))
-            prepare_clone(self._root, self._request.revision, self._request.params, self._request.before)
-            write_locks(self._root, self._request.code)
+            prepare_clone(self._root, self._request.revision, self._request.setting, self._request.before)
             with opened(self._root) as repo:
                 node = nodes_of(repo, [stage])[stage]
                 by_remote, states = has_remote(repo), shared_states(repo, self._request.key, stage)
+            write_locks(self._root, self._request.code)
             self._fetch_inputs(by_remote, lock)
             if found := states.fetch():
                 self._log(f"{stage}: {found // 2} states of a run that was cut short are here")

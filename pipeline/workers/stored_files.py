@@ -1,7 +1,8 @@
-"""Single files that workers have written, read without bringing the rest."""
+"""Single files in DVC's cache: what workers have written is read without bringing the rest."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -27,7 +28,20 @@ def read_file(repo: Repo, digest: str) -> bytes:
             content = remote.fs.cat_file(remote.oid_to_path(digest))
         except FileNotFoundError as error:
             raise InputError(f"{error.filename or digest}: not in the remote") from None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(place) as temporary:
-            temporary.write_bytes(content)
+        _write(place, content)
     return place.read_bytes()
+
+
+def keep_file(repo: Repo, content: bytes) -> str:
+    """Put a file into the cache; its digest."""
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    place = Path(repo.cache.local.oid_to_path(digest))
+    if not place.exists():
+        _write(place, content)
+    return digest
+
+
+def _write(place: Path, content: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(place) as temporary:
+        temporary.write_bytes(content)

@@ -13,33 +13,42 @@ from pipeline.params.file import check_params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.runtime.yaml_files import parse_yaml
-from pipeline.workers.commands import read_params, run_on_workers
+from pipeline.workers.commands import run_on_workers
+from pipeline.workers.comparable import different_data, refuse_other_judgement
 from pipeline.workers.experiments import forget_figures, kept_figures
-from pipeline.workers.sweep_file import Sweep, read_sweep, texts_of
+from pipeline.workers.setting import Experiments, Setting
+from pipeline.workers.sweep_file import Sweep, read_sweep
+
+_COMMON_FIGURES = ("mAP50", "AP")
 
 
 def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFrame:
     """Run a sweep's experiments and then, where one is chosen, that one judged on test; log the table.
 
     Returns:
-        One row an experiment: its changes, the figure that decides and others, best first, and last the chosen one on
-        test, named with `-test`.
+        One row an experiment: its preset and network where the sweep names presets, its changes, the figure that
+        decides and others, best first, and last the chosen one on test, named with `-test`.
 
     Raises:
-        InputError: the file is wrong, there are no val images to choose on, or an experiment failed; the others are
-            kept and reported all the same.
+        InputError: the file is wrong, there are no val images to choose on, figures could not be compared, or an
+            experiment failed; the others are kept and reported all the same.
     """
-    sweep, text = read_sweep(file), read_params(root)
-    changes = sweep.changes(root)
+    sweep = read_sweep(file)
+    tried = sweep.tried(root)
+    on_val = _on(tried, "val") if sweep.choose == "val" else tried
+    # What is wrong with it is reported before anything starts.
+    settings = on_val.settings()
     if sweep.choose == "val":
-        _need_val(text)
-    texts_of(text, changes)  # what is wrong with it is reported before anything starts
-    log(count_text(len(changes), "experiment"))
-    table, problem = _run(root, sweep, changes, log, split="val")
+        _need_val(settings)
+    refuse_other_judgement(settings)
+    if differing := different_data(settings):
+        log(f"{', '.join(differing)}: not the same in all experiments, so that not all are judged on the same images")
+    log(count_text(len(settings), "experiment"))
+    table, problem = _run(root, sweep, on_val, log)
     if sweep.choose == "val" and len(table):
         best = str(table.index[0])
         log(f"chosen on val: {best}")
-        judged, problem_on_test = _run(root, sweep, {f"{best}-test": changes[best]}, log, split="test")
+        judged, problem_on_test = _run(root, sweep, _on(tried.renamed({best: f"{best}-test"}), "test"), log)
         table, problem = pd.concat([table, judged]), problem or problem_on_test
     if len(table):
         log(table.to_string(float_format="{:.3f}".format, na_rep=""))
@@ -48,37 +57,53 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
     return table
 
 
+def _on(tried: Experiments, split: str) -> Experiments:
+    return tried.changed({"evaluate.split": split})
+
+
 def _run(
-    root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]], log: Callable[[str], None], split: str
+    root: Path, sweep: Sweep, tried: Experiments, log: Callable[[str], None]
 ) -> tuple[pd.DataFrame, InputError | None]:
-    """Run experiments, judged on `split` unless none is to be chosen; the rows of those that ended well, best first,
-    and what became of the others."""
-    judged = {"evaluate.split": split} if sweep.choose == "val" else {}
+    """Run experiments; the rows of those that ended well, best first, and what became of the others."""
     forget_figures(root)
     problem = None
     try:
-        run_on_workers(root, [], log, {name: {**own, **judged} for name, own in changes.items()})
+        run_on_workers(root, [], log, tried)
     except InputError as error:
-        failed = changes.keys() - kept_figures(root).keys()
-        problem = InputError(f"{', '.join(sorted(failed))}: {error}" if len(failed) < len(changes) else str(error))
-    return _rows(root, sweep, changes), problem
+        failed = tried.tried.keys() - kept_figures(root).keys()
+        problem = InputError(f"{', '.join(sorted(failed))}: {error}" if len(failed) < len(tried.tried) else str(error))
+    return _rows(root, sweep, tried), problem
 
 
-def _rows(root: Path, sweep: Sweep, changes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def _rows(root: Path, sweep: Sweep, tried: Experiments) -> pd.DataFrame:
+    networks = {start: sweep.network_of(setting.family()) for start, setting in tried.starts.items()}
+    names = (sweep.figure, *(_COMMON_FIGURES if sweep.presets else ()), "images")
     found = {}
     for name, of_networks in kept_figures(root).items():
-        figures = of_networks[sweep.network]
+        own = tried.tried[name]
+        network = networks[own.start]
+        figures = of_networks[network]
         if sweep.figure not in figures:
-            raise InputError(f"{sweep.figure}: no figure of evaluate_{sweep.network}; there are {', '.join(figures)}")
-        settings = {key: json.dumps(value) for key, value in changes[name].items()}
-        found[name] = {**settings, sweep.figure: figures[sweep.figure], "images": figures["images"]}
+            raise InputError(f"{sweep.figure}: no figure of evaluate_{network}; there are {', '.join(figures)}")
+        start = {"preset": own.start, "network": network} if sweep.presets else {}
+        settings = {
+            key: json.dumps(value)
+            for key, value in own.changes.items()
+            if key != "evaluate.split" or sweep.choose != "val"
+        }
+        found[name] = {**start, **settings, **{key: figures[key] for key in names if key in figures}}
     table = pd.DataFrame.from_dict(found, orient="index")
-    return table.sort_values(sweep.figure, ascending=False, kind="stable") if found else table
+    if not found:
+        return table
+    figures_last = [column for column in table.columns if column not in names]
+    columns = [*figures_last, *(key for key in dict.fromkeys(names) if key in table.columns)]
+    return table[columns].sort_values(sweep.figure, ascending=False, kind="stable")
 
 
-def _need_val(text: str) -> None:
-    dataset: Any = check_params(parse_yaml(text, "params.yaml"), "params.yaml")["dataset"]
-    if not getattr(dataset, dataset.reader).val:
-        raise InputError(
-            f"a sweep chooses on val images, and dataset.{dataset.reader}.val names none; set it, or choose: none"
-        )
+def _need_val(settings: Mapping[str, Setting]) -> None:
+    for setting in settings.values():
+        dataset: Any = check_params(parse_yaml(setting.params, "params.yaml"), "params.yaml")["dataset"]
+        if not getattr(dataset, dataset.reader).val:
+            raise InputError(
+                f"a sweep chooses on val images, and dataset.{dataset.reader}.val names none; set it, or choose: none"
+            )

@@ -1,79 +1,118 @@
-"""What a sweep is to try: a YAML file with a grid, a list, or the paper's ablations."""
+"""What a sweep is to try: a YAML file with presets, a grid, a list, or ablations."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.families.registry import present_family
-from pipeline.orchestrate.ablations import ablations_of, changed_params, select
-from pipeline.params.file import load_params
+from pipeline.families.family import Family
+from pipeline.orchestrate.ablations import ablations_of, select
+from pipeline.params.file import check_params
+from pipeline.params.reading import Params
+from pipeline.presets.apply import preset_texts
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import read_yaml
+from pipeline.runtime.yaml_files import parse_yaml, read_yaml
+from pipeline.workers.setting import Experiment, Experiments, Setting, present_setting
 
-_Changes = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Any]
+_Key = Annotated[str, Field(pattern=r"^\w+\.\w+$")]
+_Changes = dict[_Key, Any]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 
 
 class Sweep(BaseModel):
-    """A sweep; exactly one of `grid`, `experiments` and `ablations` says what is tried.
+    """A sweep. `presets`, or one of `grid`, `experiments` and `ablations`, or both say what is tried.
 
     Attributes:
         name: first part of the experiments' names.
+        presets: what the experiments start from, in place of params.yaml and dvc.yaml as they stand: names of presets,
+            or changes by the name of a preset. All that `grid` and its like name is tried with each of them.
         grid: values by `section.key`; all their combinations are tried.
-        experiments: changes by name. ablations: the paper's, by name; an empty list means all.
+        experiments: changes by name. ablations: those of the family, by name; an empty list means all.
         choose: on which split the best is chosen; `none`: it is not, and `evaluate.split` stays as it is.
-        network, figure: whose figure in metrics.json decides; the largest is the best.
+        network: whose figure decides; a name, or names by family. The network that a family is judged by where there is
+            none.
+        figure: in metrics.json, the largest is the best.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
-    grid: dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Annotated[list[Any], Field(min_length=1)]] | None = None
-    experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")], _Changes] | None = None
+    name: _Name
+    presets: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, _Changes], Field(min_length=1)] | None = (
+        None
+    )
+    grid: dict[_Key, Annotated[list[Any], Field(min_length=1)]] | None = None
+    experiments: dict[_Name, _Changes] | None = None
     ablations: list[str] | None = None
     choose: Literal["val", "none"] = "val"
-    network: str = Field(default_factory=lambda: present_family().judged)
+    network: str | dict[str, str] | None = None
     figure: str = "mAP50"
-
-    @field_validator("network")
-    @classmethod
-    def _known_network(cls, name: str) -> str:
-        if name not in present_family().networks:
-            raise ValueError(f"there is no such network; there are {', '.join(present_family().networks)}")
-        return name
 
     @model_validator(mode="after")
     def _one_source(self) -> Sweep:
-        if sum(source is not None for source in (self.grid, self.experiments, self.ablations)) != 1:
-            raise ValueError("give one of grid, experiments and ablations")
+        sources = sum(source is not None for source in (self.grid, self.experiments, self.ablations))
+        if sources > 1 or (not sources and self.presets is None):
+            raise ValueError("give one of grid, experiments and ablations, or presets, alone or beside one of them")
         return self
 
-    def changes(self, root: Path) -> dict[str, dict[str, Any]]:
-        """Changes of params.yaml by the name of their experiment; equal ones once.
+    def tried(self, root: Path) -> Experiments:
+        """What is to be tried, equal ones once.
 
         Raises:
-            InputError: an unknown ablation.
+            InputError: an unknown preset, ablation or network.
         """
-        found = {f"{self.name}-{name}": changes for name, changes in self._named(root)}
-        distinct: dict[str, dict[str, Any]] = {}
-        for name, changes in found.items():
-            if changes not in distinct.values():
-                distinct[name] = changes
-        return distinct
+        starts = self._starts(root)
+        for setting in starts.values():
+            self.network_of(setting.family())
+        tried: dict[str, Experiment] = {}
+        for preset, setting in starts.items():
+            first = self.presets[preset] if isinstance(self.presets, dict) else {}
+            for own, changes in self._named(setting):
+                experiment = Experiment(preset, {**first, **changes})
+                if experiment not in tried.values():
+                    tried["-".join(filter(None, (self.name, preset, own)))] = experiment
+        return Experiments(starts, tried)
 
-    def _named(self, root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    def network_of(self, family: Family) -> str:
+        """The network of a family whose figures decide.
+
+        Raises:
+            InputError: the family has none of that name.
+        """
+        own = self.network
+        name = own.get(family.name, family.judged) if isinstance(own, dict) else own or family.judged
+        if name not in family.networks:
+            raise InputError(
+                f"network: the family {family.name} has no network {name}; it has {', '.join(family.networks)}; "
+                f"network: {{{family.name}: {family.judged}}} names one for this family"
+            )
+        return name
+
+    def _starts(self, root: Path) -> dict[str, Setting]:
+        if self.presets is None:
+            return {"": present_setting(root)}
+        found = {}
+        for name in self.presets:
+            graph, params = preset_texts(root, name)
+            found[name] = Setting(params, graph)
+        return found
+
+    def _named(self, setting: Setting) -> Iterator[tuple[str, dict[str, Any]]]:
         if self.grid is not None:
             for number, values in enumerate(itertools.product(*self.grid.values()), start=1):
                 yield str(number), dict(zip(self.grid, values, strict=True))
         elif self.experiments is not None:
             yield from self.experiments.items()
-        else:
-            for ablation in select(ablations_of(load_params(root / "params.yaml")), self.ablations or ()):
+        elif self.ablations is not None:
+            checked = check_params(parse_yaml(setting.params, "params.yaml"), "params.yaml")
+            params = Params(checked, setting.family().name)
+            for ablation in select(ablations_of(params), self.ablations):
                 yield ablation.name, ablation.changes
+        else:
+            yield "", {}
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -93,20 +132,3 @@ def read_sweep(path: Path) -> Sweep:
         raise InputError(
             f"{path}: {where + ': ' if where else ''}{fault['msg'].removeprefix('Value error, ')}"
         ) from None
-
-
-def texts_of(text: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The text of params.yaml for each experiment, by its changes.
-
-    Raises:
-        InputError: a parameter that does not exist, or a value that it cannot have; names the experiment.
-    """
-    texts = {}
-    for name, own in changes.items():
-        try:
-            texts[name] = changed_params(text, dict(own))
-        except InputError as error:
-            raise InputError(f"experiment {name}: {error}") from None
-        except (KeyError, TypeError):
-            raise InputError(f"experiment {name}: there is no such section as in {', '.join(own)}") from None
-    return texts

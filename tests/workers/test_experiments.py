@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from pipeline.orchestrate.code_stage import current_locks
 from pipeline.orchestrate.graph import LockFile
 from pipeline.runtime.errors import InputError
 from pipeline.workers.experiments import keep_experiments, kept_figures
-from pipeline.workers.sweep_file import texts_of
+from pipeline.workers.lock_entries import LockEntry
+from pipeline.workers.setting import Setting, present_setting
 from tests.conftest import Project
 from tests.workers.cluster import git
 
@@ -28,9 +31,13 @@ def committed(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 
 def keep(project: Project, **changes: dict[str, object]) -> None:
-    text = (project.root / "params.yaml").read_text()
-    lock = LockFile(project.root).stages()
-    keep_experiments(project.root, texts_of(text, changes), lambda _: lock, lambda _: None)
+    setting, lock = present_setting(project.root), LockFile(project.root).stages()
+    keep_settings(project, {name: setting.changed(own) for name, own in changes.items()}, lock)
+
+
+def keep_settings(project: Project, settings: Mapping[str, Setting], lock: Mapping[str, LockEntry]) -> None:
+    code = {path: own.text() for path, own in current_locks(project.root).items()}
+    keep_experiments(project.root, settings, lambda _: lock, code, lambda _: None)
 
 
 def shown(project: Project) -> dict[str, dict[str, str]]:
@@ -74,9 +81,9 @@ def test_when_it_is_applied_nothing_is_left_to_run(committed: Project, tiny_run:
     for key in ("user.name", "user.email"):  # dvc exp apply needs them, and a machine may have none
         project.run("git", "config", key, "somebody")
     shutil.copyfile(tiny_run.root / "dvc.lock", project.root / "dvc.lock")
-    lock, text = project.lock(), (tiny_run.root / "params.yaml").read_text()
+    lock, setting = project.lock(), present_setting(tiny_run.root)
     ran = {name: entry for name, entry in lock.items() if name != "code"}  # as workers leave it, who run no stage code
-    keep_experiments(project.root, {"same": text}, lambda _: ran, lambda _: None)
+    keep_settings(project, {"same": setting}, ran)
     (project.root / "dvc.lock").unlink()
     shutil.rmtree(project.data / "code")
     result = project.run("dvc", "exp", "apply", "same")

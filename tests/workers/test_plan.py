@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from dvc.repo import Repo
+import yaml
 
-from pipeline.orchestrate.ablations import changed_params
-from pipeline.orchestrate.graph import nodes_of
 from pipeline.runtime.errors import InputError
-from pipeline.workers.lock_entries import declared_stages
+from pipeline.workers.graphs import Graphs
 from pipeline.workers.plan import Plan, plan_of
+from pipeline.workers.setting import Setting, present_setting
 from tests.conftest import Project, new_project
-from tests.defaults import DEFAULT_TEXT
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's use of pygtrie
 
@@ -24,9 +22,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def planned(project: Project, **changes: dict[str, object]) -> Plan:
-    with Repo(str(project.root)) as repo:
-        nodes, declared = nodes_of(repo), declared_stages(repo)
-    return plan_of(nodes, declared, {name: changed_params(DEFAULT_TEXT, own) for name, own in changes.items()})
+    setting = present_setting(project.root)
+    return plan_of({name: setting.changed(own) for name, own in changes.items()}, Graphs(project.root).of)
 
 
 def test_one_experiment_runs_every_stage_once_after_what_it_reads(project: Project) -> None:
@@ -59,8 +56,56 @@ def test_runs_are_named_by_their_experiments_where_they_are_not_of_all(project: 
 
 
 def test_a_value_that_cannot_be_names_the_experiment(project: Project) -> None:
-    with Repo(str(project.root)) as repo:
-        nodes, declared = nodes_of(repo), declared_stages(repo)
-    bad = DEFAULT_TEXT.replace("momentum: 0.9", "momentum: 2")
+    setting = present_setting(project.root)
+    bad = Setting(setting.params.replace("momentum: 0.9", "momentum: 2"), setting.graph)
     with pytest.raises(InputError, match=r"experiment b: parameter solver\.momentum"):
-        plan_of(nodes, declared, {"a": DEFAULT_TEXT, "b": bad})
+        plan_of({"a": setting, "b": bad}, Graphs(project.root).of)
+
+
+def other_graph(graph: str) -> str:
+    """A graph that begins as `graph` does and goes on with stages of its own."""
+    stages = yaml.safe_load(graph)["stages"]
+    common = {name: stages[name] for name in ("code", "dataset", "backbone", "resize")}
+    own = {
+        "cmd": "python -m stages.resize --family other",
+        "deps": ["data/dataset", "data/resize", "data/code/resize-other.json"],
+        "params": ["solver"],
+        "outs": ["data/other_targets"],
+        "meta": {"cores": "${base.threads}"},
+    }
+    return str(yaml.safe_dump({"stages": {**common, "other_targets": own}}))
+
+
+def test_graphs_of_two_families_share_the_stages_that_both_have(project: Project) -> None:
+    one = present_setting(project.root)
+    other = Setting(one.params.replace("threads: 2", "threads: 3"), other_graph(one.graph))
+    same = Setting(one.params, other.graph)
+    graphs = Graphs(project.root, (), {"data/code/resize-other.json": "0" * 32})
+    plan = plan_of({"a": one, "b": same, "c": other}, graphs.of)
+    runs = plan.of_experiment
+    assert set(runs["b"]) == {"dataset", "backbone", "resize", "other_targets"} and len(runs["a"]) > 20
+    assert {name: run is runs["a"].get(name) for name, run in runs["b"].items()} == {
+        **dict.fromkeys(("dataset", "backbone", "resize"), True),
+        "other_targets": False,
+    }
+    assert len(plan.runs) == len(runs["a"]) + 1 + 4  # of c all: base is read by the data set, on which all depends
+    assert runs["b"]["other_targets"].setting == same
+    assert runs["b"]["other_targets"].declared.files == {"data/code/resize-other.json": "0" * 32}
+    assert [runs[name]["other_targets"].node.meta.cores for name in ("b", "c")] == [2, 3]
+
+
+def test_a_graph_whose_sections_the_parameters_lack_names_both_and_the_remedy(project: Project) -> None:
+    one = present_setting(project.root)
+    graph = one.graph.replace("params: [evaluate]", "params: [evaluate, points]")
+    told = r"^params\.yaml: has no section points, which stage evaluate_\w+ of dvc\.yaml reads; .*frcnn preset$"
+    with pytest.raises(InputError, match=told):
+        plan_of({"workspace": Setting(one.params, graph)}, Graphs(project.root).of)
+
+
+@pytest.mark.parametrize(
+    "graph", ["stages: 7", "- a", "stages: {a: {cmds: x}}", "stages: [", "\t", "stages: {a: {cmd: '${b.c}'}}"]
+)
+def test_a_graph_that_dvc_cannot_read_is_one_line_that_names_the_experiment(project: Project, graph: str) -> None:
+    one = present_setting(project.root)
+    with pytest.raises(InputError, match=r"^experiment b: dvc cannot read the graph: [^\n]+$"):
+        plan_of({"a": one, "b": Setting(one.params, graph)}, Graphs(project.root).of)
