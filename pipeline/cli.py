@@ -132,6 +132,29 @@ def ui() -> None:
 
 
 @app.command()
+def gc(
+    dry: Annotated[bool, typer.Option("--dry", help="only say what would be removed")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", "--force", "-f", help="do not ask")] = False,
+    all_branches: Annotated[
+        bool, typer.Option("--all-branches", help="keep what the tips of all branches need")
+    ] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", help="keep what all tags need")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="keep what all commits need")] = False,
+    projects: Annotated[
+        list[Path] | None,
+        typer.Option("--project", help="keep what this clone with the same cache needs; may be repeated"),
+    ] = None,
+) -> None:
+    """Remove from DVC's cache what neither the workspace, of whatever family, nor an experiment needs."""
+    from pipeline.orchestrate.gc import Revisions, collect_garbage
+
+    if not (dry or yes or sys.stdin.isatty()):
+        raise InputError("nobody is there to be asked; give --yes, or --dry to see what would be removed")
+    revisions = Revisions(all_branches, all_tags, all_commits)
+    collect_garbage(Path.cwd(), typer.echo, None if yes else typer.confirm, revisions, projects or (), dry)
+
+
+@app.command()
 def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve")] = "local") -> None:
     """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C.
 

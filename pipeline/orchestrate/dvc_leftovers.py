@@ -62,10 +62,10 @@ def mend_lock_file(root: Path) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-    if _is_whole(text):
+    if is_whole_lock(text):
         return ""
     parts = _STAGE.split(text)
-    while len(parts) > 1 and not _is_whole("".join(parts)):
+    while len(parts) > 1 and not is_whole_lock("".join(parts)):
         parts.pop()
     kept = len(parts) - 1
     if kept:
@@ -101,7 +101,8 @@ def _cache(root: Path) -> Path:
     return root / ".dvc" / "cache"
 
 
-def _is_whole(text: str) -> bool:
+def is_whole_lock(text: str) -> bool:
+    """Whether a text is a dvc.lock with all that DVC reads of each stage."""
     try:
         lock = parse_yaml(text, "dvc.lock")
         return lock["schema"] == "2.0" and all(_is_stage(stage) for stage in lock["stages"].values())
