@@ -164,6 +164,18 @@ class DenseTargets:
         """How many fg locations there are in all."""
         return len(self._rows)
 
+    def count_with_fg(self) -> int:
+        """How many entries have a fg location."""
+        return self._rows.count_with_rows()
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """How many fg and ignored locations each level has in all entries, by ascending level."""
+        totals: dict[int, tuple[int, int]] = {}
+        for level, fg, ignored in zip(*(self._columns[name] for name in ("level", "fg", "ignored")), strict=True):
+            before = totals.get(level, (0, 0))
+            totals[level] = (before[0] + fg, before[1] + ignored)
+        return dict(sorted(totals.items()))
+
     def grid(self, entry: Entry) -> Grid:
         """The locations of an entry."""
         rows = self._levels[entry]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.families.registry import DEFAULT, part_of
+from pipeline.families.registry import part_of
 from pipeline.params.reading import Params
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_check import SizeCheckMaker
@@ -41,5 +41,5 @@ class FamilyChecks:
 
 def family_checks(params: Params) -> FamilyChecks:
     """What the family of params.yaml asks."""
-    part = part_of(params.family or DEFAULT, "check_data")
+    part = part_of(params.family, "check_data")
     return part.CHECKS if part else FamilyChecks()

@@ -20,6 +20,6 @@ def head_layout(params: Params) -> MapLayout:
         params: the whole of params.yaml, with the family's name.
     """
     trunk = trunk_layout(params)
-    part = part_of(params.family, "dense_targets") if params.family else None
+    part = part_of(params.family, "dense_targets")
     layout: MapLayout = part.locations(trunk, params).layout if part else trunk
     return layout

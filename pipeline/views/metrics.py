@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.maps import FEATURE_IMAGES
@@ -117,6 +118,19 @@ def detection_figures(command: StageCommand, root: Path) -> dict[str, float]:
     return figures
 
 
+def _dense_targets(command: StageCommand, root: Path) -> dict[str, float]:
+    targets = DenseTargets(root / command.out)
+    views, counts = len(targets), targets.counts()
+    of_levels = {f"fg_per_image_level{level}": ratio(fg, views) for level, (fg, _) in counts.items()}
+    return {
+        "images": targets.images,
+        "fg_locations_per_image": ratio(targets.fg_count, views),
+        **(of_levels if len(of_levels) > 1 else {}),
+        "ignored_per_image": ratio(sum(ignored for _, ignored in counts.values()), views),
+        "share_without_fg": ratio(views - targets.count_with_fg(), views),
+    }
+
+
 def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:
     metrics = read_metrics(root / command.out)
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}  # type: ignore[misc]
@@ -152,6 +166,7 @@ _COMMON: dict[str, Figures] = {
     "resize": _resize,
     "features": _features,
     "frozen_features": _features,
+    "dense_targets": _dense_targets,
     "detect_dense": detection_figures,
     "evaluate": _evaluate,
 }

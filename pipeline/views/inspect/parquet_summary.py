@@ -20,6 +20,7 @@ _IDS = "image_id"
 # What others call them.
 _KINDS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 _LABELS = ("label", "gt_label")
+_COUNTED = (*_LABELS, "level")  # of whose values the numbers are told, and no mean
 
 
 def parquet_lines(path: Path, classes: Sequence[str] = ()) -> Iterator[str]:
@@ -65,7 +66,7 @@ def _figures(
     nulls = number_text(without_value)
     if field.name == _IDS:
         return ("", "", "", nulls, _images(file))
-    if pa.types.is_dictionary(field.type) or pa.types.is_boolean(field.type) or field.name in _LABELS:
+    if pa.types.is_dictionary(field.type) or pa.types.is_boolean(field.type) or field.name in _COUNTED:
         return ("", "", "", nulls, _frequent(file, field.name, classes if field.name in _LABELS else ()))
     if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
         return ("", "", "", nulls, "")

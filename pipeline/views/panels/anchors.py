@@ -26,12 +26,12 @@ from pipeline.views.drawing import (
     enlarged,
 )
 from pipeline.views.marks import draw_dots, heat_over, padded, ramp_keys, zoom_of
+from pipeline.views.panels.gt import GT_COLOURS
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment, assignment_of
 
 _RATIO_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION)
 _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted")
-_GT_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION, WHITE)
 _MARGIN = 4  # px around the anchors of a location
 
 
@@ -158,10 +158,10 @@ def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_box
     """fg anchors in the colour of their gt box, which a number names."""
     layers = []
     for index in range(len(gt_boxes)):
-        colour = _GT_COLOURS[index % len(_GT_COLOURS)]
+        colour = GT_COLOURS[index % len(GT_COLOURS)]
         layers.append(BoxLayer(own.fg_anchors[own.matched_gt == index], colour, thickness=1))
     for index in range(len(gt_boxes)):
-        colour = _GT_COLOURS[index % len(_GT_COLOURS)]
+        colour = GT_COLOURS[index % len(GT_COLOURS)]
         text = f"{index}: {int((own.matched_gt == index).sum())}"
         layers.append(BoxLayer(gt_boxes[index : index + 1], colour, [text], thickness=3, dash="dashed"))
     iou = f", IoU {own.max_iou.min():.2f} to {own.max_iou.max():.2f}" if len(own.fg) else ""

@@ -8,11 +8,25 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.runtime.words import count_text
 from pipeline.views.class_boxes import class_name, layers_by_class
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import WHITE, BoxLayer, Dash, draw_boxes
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    WHITE,
+    YELLOW,
+    BoxLayer,
+    Colour,
+    Dash,
+    draw_boxes,
+)
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes, OriginalImages
 
 _SIDE = 900
+GT_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, YELLOW, PURPLE, GREEN, VERMILLION, WHITE)
+"""Of the gt boxes of an image and of what is matched to each, one after another."""
 
 
 def dataset_panels(request: PanelRequest) -> list[Tile]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import INDEX_FILE, FeatureMaps
+from pipeline.geometry.layout import MapLayout
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import GAP, Tile
 from pipeline.views.drawing import BLACK, TEXT_SIZE, WHITE, BoxLayer, draw_boxes, draw_text, enlarged
 from pipeline.views.marks import heat_map, heat_over, ramp_keys, zoom_of
@@ -37,6 +39,7 @@ def channel_panels(request: PanelRequest, maps: Sequence[np.ndarray]) -> list[Ti
     """The same of maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
     pixels = request.images.pixels(request.entry)
     tiles = [Tile(enlarged(pixels, request.side)[0], request.name)]
+    _check_levels(request, maps, request.layout)
     for level, feature_map in enumerate(maps):
         tiles += _level_panels(request, pixels, feature_map, request.layout.prefix(level))
     return tiles
@@ -88,6 +91,14 @@ def stored_maps(folder: Path, entry: Entry) -> tuple[np.ndarray, ...]:
     return maps[entry] if maps is not None and entry in maps else ()
 
 
+def _check_levels(request: PanelRequest, maps: Sequence[np.ndarray], layout: MapLayout) -> None:
+    if len(maps) != len(layout.levels):
+        raise InputError(
+            f"{request.folder}: has maps of {count_text(len(maps), 'level')}, params.yaml's detector has "
+            f"{len(layout.levels)}; dvc repro {request.command.stage}"
+        )
+
+
 class LocationMaps(NamedTuple):
     """(Fh, Fw) float32 `values` of each level, 0..1, one a location, and in words whose they are."""
 
@@ -108,10 +119,24 @@ def location_maps(folder: Path, entry: Entry) -> LocationMaps | None:
 
 
 def location_map_panels(
-    request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, found: LocationMaps, what: str
+    request: PanelRequest,
+    pixels: np.ndarray,
+    gt_boxes: np.ndarray,
+    found: LocationMaps,
+    what: str,
+    layout: MapLayout | None = None,
 ) -> list[Tile]:
-    """A panel a level: its values over the image, with the gt boxes. `what` says what a value is, of its location."""
-    tiles = []
+    """A panel a level: its values over the image, with the gt boxes.
+
+    Args:
+        what: what a value is, of its location.
+        layout: the levels; those of the trunk by default.
+
+    Raises:
+        InputError: the maps are of other levels.
+    """
+    tiles, layout = [], layout or request.layout
+    _check_levels(request, found.values, layout)
     for level, values in enumerate(found.values):
         over = heat_over(pixels, values, request.side, 0.0, 1.0)
         zoom = zoom_of(over, pixels)
@@ -120,6 +145,6 @@ def location_map_panels(
         )
         height, width = values.shape
         where = f"{what} of each of {width} x {height} locations{found.note}"
-        caption = f"{request.name}: {request.layout.prefix(level)}{where}; highest {values.max():.2f}"
+        caption = f"{request.name}: {layout.prefix(level)}{where}; highest {values.max():.2f}"
         tiles.append(Tile(image, caption, ramp_keys(np.array([0, 0.5, 1]), ["0", "0.5", "1"])))
     return tiles

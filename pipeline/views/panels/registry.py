@@ -17,6 +17,7 @@ from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import DeclaredGraph, read_declared_graph
 from pipeline.views.family_part import listed
+from pipeline.views.panels.dense import dense_target_panels, detect_dense_panels
 from pipeline.views.panels.detections import evaluate_panels
 from pipeline.views.panels.gt import dataset_panels, resize_panels
 from pipeline.views.panels.image_panels import HELD_OUT, ImagePanels
@@ -28,6 +29,8 @@ _COMMON = {
     "resize": ImagePanels(resize_panels, SPLITS),
     "features": ImagePanels(features_panels),
     "frozen_features": ImagePanels(features_panels),
+    "dense_targets": ImagePanels(dense_target_panels),
+    "detect_dense": ImagePanels(detect_dense_panels, HELD_OUT, plain=True),
     "evaluate": ImagePanels(evaluate_panels, HELD_OUT, plain=True),
 }
 

@@ -1,0 +1,137 @@
+"""Panels of the stages that dense families share: which locations are to find which gt box, where the detector sees
+objects, and what it detects."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.artifacts.dense_targets import DenseTargets, StoredAssignment
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, Colour, dimmed, draw_boxes, enlarged
+from pipeline.views.levels import head_layout
+from pipeline.views.marks import draw_dots, zoom_of
+from pipeline.views.panels.detections import error_panels
+from pipeline.views.panels.gt import GT_COLOURS
+from pipeline.views.panels.judged import judged_detections
+from pipeline.views.panels.maps import location_map_panels, location_maps
+from pipeline.views.panels.request import PanelRequest
+
+_MATCHED_COLOURS = GT_COLOURS[:-1]  # white is for what is ignored
+_DOT = 0.3  # of the distance between locations
+_SMALLEST, _LARGEST = 2, 9  # px, radius of a dot
+
+
+def dense_target_panels(request: PanelRequest) -> list[Tile]:
+    """The gt boxes with how many locations are to find each; then, of each level that has any, its locations with a
+    class in the colour of their gt box, and the ignored ones. In brief the first, with the locations of all levels."""
+    targets, gt = DenseTargets(request.folder), request.images.gt_of(request.entry).trainable
+    if request.entry not in targets:
+        raise _of_other_images(request)
+    own = targets[request.entry]
+    if np.max(own.matched_gt, initial=-1) >= len(gt):
+        raise _of_other_images(request)
+    pixels = request.images.pixels(request.entry)
+    levels = range(len(own.grid.strides))
+    gt_panel = _gt_panel(request, pixels, own, gt.boxes)
+    if request.brief:
+        return [gt_panel]
+    return [gt_panel, *(_level_panel(request, pixels, own, gt.boxes, level) for level in levels if _any(own, level))]
+
+
+def detect_dense_panels(request: PanelRequest) -> list[Tile]:
+    """The best class score of each cell of each level, the gt, and the detections by kind; in brief the last two."""
+    pixels, judged = request.images.pixels(request.entry), judged_detections(request)
+    if request.brief:
+        return error_panels(request, pixels, judged)
+    found = location_maps(request.folder, request.entry)
+    if found is None:
+        raise InputError(f"{request.folder}: has no map of {request.entry.name}; dvc repro {request.command.stage}")
+    layout, boxes = head_layout(request.params), judged.gt.trainable.boxes
+    maps = location_map_panels(request, pixels, boxes, found, "the best class score", layout)
+    return [*maps, *error_panels(request, pixels, judged)]
+
+
+def _of_other_images(request: PanelRequest) -> InputError:
+    stage = request.command.stage
+    return InputError(
+        f"{request.folder}: is of other images than the resize stage's ({request.entry.image_id}); dvc repro {stage}"
+    )
+
+
+def _any(own: StoredAssignment, level: int) -> bool:
+    """Whether the level has a location with a class, or an ignored one."""
+    return bool((own.grid.split(own.dense_labels)[level] != 0).any())
+
+
+def _gt_panel(request: PanelRequest, pixels: np.ndarray, own: StoredAssignment, gt_boxes: np.ndarray) -> Tile:
+    levels = own.grid.levels()
+    canvas = _drawn(request, pixels, own, gt_boxes, np.arange(len(own.grid)), ignored=False)
+    per_level = [int((levels[own.fg] == level).sum()) for level in range(len(own.grid.strides))]
+    split = f" ({', '.join(f'{count:,} on level {level}' for level, count in enumerate(per_level) if count)})"
+    quality = f", quality {own.quality.min():.2f} to {own.quality.max():.2f}" if len(own.fg) else ""
+    found = f"{count_text(len(own.fg), 'fg location')}{split if len(per_level) > 1 and len(own.fg) else ''}"
+    counts = f"{found} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}{quality}"
+    others = f"{int(own.ignored.sum()):,} ignored and {int((own.dense_labels == 0).sum()):,} bg of {len(own.grid):,}"
+    return Tile(canvas, f"{request.name}: {counts}; {others}", _keys(ignored=False))
+
+
+def _level_panel(
+    request: PanelRequest, pixels: np.ndarray, own: StoredAssignment, gt_boxes: np.ndarray, level: int
+) -> Tile:
+    grid = own.grid
+    shown = np.flatnonzero(grid.levels() == level)
+    ignored = own.ignored[shown]
+    canvas = _drawn(request, pixels, own, gt_boxes, shown, ignored=True)
+    fg = np.isin(own.fg, shown)
+    height, width = grid.cells[level]
+    each = f", {grid.per_cell[level]} predictions each" if grid.per_cell[level] > 1 else ""
+    boxes = count_text(len(np.unique(own.matched_gt[fg])), "gt box", "gt boxes")
+    caption = (
+        f"level {level}, stride {grid.strides[level]}: {int(fg.sum()):,} fg locations of {boxes}, "
+        f"{int(ignored.sum()):,} ignored of {width} x {height} cells{each}"
+    )
+    return Tile(canvas, caption, _keys(ignored=bool(ignored.any())))
+
+
+def _drawn(
+    request: PanelRequest,
+    pixels: np.ndarray,
+    own: StoredAssignment,
+    gt_boxes: np.ndarray,
+    shown: np.ndarray,
+    *,
+    ignored: bool,
+) -> np.ndarray:
+    """The image with the gt boxes, numbered, and the locations of `shown`, indices, that are fg or ignored."""
+    fg = np.isin(own.fg, shown)
+    boxes = []
+    for index in range(len(gt_boxes)):
+        text = f"{index}: {int((own.matched_gt[fg] == index).sum())}"
+        boxes.append(BoxLayer(gt_boxes[index : index + 1], _colour(index), [text], thickness=3, dash="dashed"))
+    canvas, _ = enlarged(draw_boxes(dimmed(pixels), boxes, request.side), request.side)
+    zoom, centres = zoom_of(canvas, pixels), own.grid.centres()
+    strides = np.asarray(own.grid.strides)[own.grid.levels()]
+    if ignored:
+        for location in shown[own.ignored[shown]]:
+            draw_dots(canvas, centres[location] * zoom, WHITE, _radius(float(strides[location] * zoom[0])) // 2 + 1)
+    order = np.flatnonzero(fg)[::-1]  # the finest level on top
+    for row in order:
+        location = own.fg[row]
+        radius = _radius(float(strides[location] * zoom[0]))
+        draw_dots(canvas, centres[location] * zoom, _colour(int(own.matched_gt[row])), radius)
+    return canvas
+
+
+def _radius(distance: float) -> int:
+    return int(np.clip(round(_DOT * distance), _SMALLEST, _LARGEST))
+
+
+def _colour(gt: int) -> Colour:
+    return _MATCHED_COLOURS[gt % len(_MATCHED_COLOURS)]
+
+
+def _keys(*, ignored: bool) -> list[Key]:
+    keys = [Key(ORANGE, "gt box with its number: fg locations", "dashed"), Key(ORANGE, "its fg locations", "dot")]
+    return [*keys, Key(WHITE, "ignored", "dot")] if ignored else keys
