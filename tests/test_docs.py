@@ -157,6 +157,18 @@ def test_every_stage_has_its_part_in_artifacts() -> None:
     )
 
 
+def stages_of(graph: Path) -> list[str]:
+    return list(yaml.safe_load(graph.read_text(encoding="utf-8"))["stages"])
+
+
+@pytest.mark.parametrize("graph", [*(ROOT / "graphs").glob("*.yaml"), ROOT / "tests/families/points/graph.yaml"])
+def test_every_stage_of_every_family_has_its_part_in_artifacts(graph: Path) -> None:
+    """By its own name, or that of a dense family's."""
+    name = graph.parent.name if graph.name == "graph.yaml" else graph.stem
+    documented = {own for names, _ in parts(text("artifacts.md"), 2) for own in names}
+    assert {own for own in stages_of(graph) if own.replace(name, "NAME") not in documented} <= documented
+
+
 def test_diagram_has_the_edges_of_dvc_yaml() -> None:
     diagram = text("architecture.md").partition("```mermaid\n")[2].partition("```")[0]
     drawn = re.findall(r"^\s*(\w+) --> (\w+)$", diagram, flags=re.MULTILINE)

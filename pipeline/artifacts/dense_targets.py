@@ -5,7 +5,7 @@ Shapes: N locations of an image, of all levels; F of them with a class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,7 +148,8 @@ class DenseTargets:
         """How many entries there are."""
         return len(self._levels)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Entry]:
+        """The entries, in the order of their rows."""
         return iter(self._levels)
 
     def __contains__(self, entry: object) -> bool:

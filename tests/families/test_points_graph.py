@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from pipeline.artifacts.chunks import ChunkedWork
@@ -24,10 +28,14 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.dense.batches import DenseLoader
 from pipeline.dense.network import DenseDetector
+from pipeline.families.registry import family_of, part_of
+from pipeline.params.file import sections_of
+from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.views.command import StageCommand
 from tests.conftest import made_once
-from tests.families.points_project import POINTS_TINY, visible, write_project
+from tests.families.points_project import FILES, POINTS_TINY, visible, write_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_stage, run_stages
 
@@ -45,6 +53,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The whole graph, run once. Do not change it."""
     with visible():
         yield made_once(tmp_path_factory, "points_run", run_graph)
+
+
+GRAPH = yaml.safe_load((FILES / "graph.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_a_command_names_the_parameters_inputs_and_outputs_that_dvc_knows(run: Path, name: str) -> None:
+    stage = GRAPH[name]
+    command = StageCommand.parse(stage["cmd"])
+    assert (command.family, command.stage) == ("points", name)
+    assert [*command.params] == stage["params"]
+    own, part = _sections(command.module), part_of("points", command.module)
+    assert part is not None and {**own, **part.SECTIONS}.keys() == set(stage["params"])
+    assert {**own, **part.SECTIONS}.items() <= sections_of(family_of("points")).items()
+    lock = f"data/code/{command.module}-points.json"
+    assert {*map(str, command.options.values()), lock} == set(stage["deps"])
+    assert {Path(path).parts[:2] for path in stage["outs"] + stage.get("metrics", [])} == {("data", name)}
+
+
+def _sections(module: str) -> dict[str, type[Section]]:
+    """The models of the sections that a stage of this module may be given, whatever the family."""
+    given: dict[str, type[Section]] = {}
+    with (
+        patch("pipeline.runtime.stage.run_stage", lambda *_, sections, **__: given.update(sections)),
+        patch.dict(sys.modules),
+    ):
+        sys.modules.pop(f"stages.{module}", None)
+        runpy.run_module(f"stages.{module}", run_name="__main__")
+    return given
 
 
 def test_targets_are_of_every_view_of_every_training_image_and_mirror_with_it(run: Path) -> None:
@@ -157,9 +194,13 @@ def test_a_training_cut_short_resumes_and_leaves_the_bytes_of_one_that_was_not(
     assert files_of(stage.out) == files_of(run / "data/train_points")
 
 
-def test_a_loss_that_is_not_finite_is_told_in_one_line(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"not finite.*lower train_points\.lr"):
-        run_stage("train_points", run, tmp_path / "out", {"train_points": {"lr": 1e30}, "solver": {"clip_norm": 0.0}})
+def test_a_loss_that_is_not_finite_is_told_in_one_line_and_its_batch_kept(run: Path, tmp_path: Path) -> None:
+    too_fast = {"train_points": {"lr": 1e30}, "solver": {"clip_norm": 0.0}}
+    work, stage = prepared("train_points", run, tmp_path / "out", too_fast)
+    with pytest.raises(InputError, match=r"not finite at iteration 1 on train_.*points_class.*lower train_points\.lr"):
+        work(replace(stage, bad_batches=tmp_path / "bad"))
+    kept = load_file(tmp_path / "bad/train_points-1.safetensors")
+    assert kept["targets.labels"].shape[0] == 2 and kept["views.images"].dtype == torch.uint8
 
 
 def test_weights_of_another_head_are_told(run: Path, tmp_path: Path) -> None:
