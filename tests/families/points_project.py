@@ -16,7 +16,7 @@ from pipeline.families.registry import family_of
 from pipeline.graphs.composing import composed
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED, links_of
-from tests.conftest import ROOT, TINY, apply_overlay
+from tests.conftest import ROOT, TINY, Project, apply_overlay, new_project
 
 FILES = ROOT / "tests/families/points"
 PACKAGE = FILES / "points"
@@ -43,6 +43,20 @@ def install(root: Path) -> None:
     shutil.copytree(PACKAGE, root / "pipeline/families/points", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(FILES / "graph.yaml", root / "graphs/points.yaml")
     shutil.copyfile(FILES / "preset.yaml", root / "pipeline/presets/shapes_points.yaml")
+
+
+def new_points_project(root: Path, overlay: dict[str, Any]) -> Project:
+    """A copy of the project in `root` with the family added, and its preset applied.
+
+    Args:
+        overlay: changes to the preset's parameters.
+    """
+    project = new_project(root, {})
+    install(root)
+    applied = project.run("frcnn", "preset", "shapes_points")
+    assert applied.returncode == 0, applied.stderr
+    project.set_params(overlay)
+    return project
 
 
 def write_project(root: Path, overlay: dict[str, Any]) -> Path:

@@ -41,13 +41,14 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
         return None
 
 
-def killed_run(project: Project, kills: int, seed: int) -> list[str]:
+def killed_run(project: Project, kills: int, seed: int, first_after: int = 14) -> list[str]:
     """Run the graph, killed `kills` times at most; the stage each kill fell into, as far as the log tells.
 
-    The first kill comes after some stages, other ones with each seed, so that all stages have their share.
+    The first kill comes after some stages, fewer than `first_after`, other ones with each seed, so that all stages have
+    their share.
     """
     draw = random.Random(seed)
-    let_begin = draw.randrange(14)
+    let_begin = draw.randrange(first_after)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -94,8 +95,8 @@ def assert_as_undisturbed(project: Project, undisturbed: Project) -> None:
     assert not list((project.root / ".dvc/tmp/frcnn/scratch").glob("*"))
 
 
-def drill(project: Project, tiny_run: Project, kills: int, seed: int) -> list[str]:
-    fell_into = killed_run(project, kills, seed)
+def drill(project: Project, tiny_run: Project, kills: int, seed: int, first_after: int = 14) -> list[str]:
+    fell_into = killed_run(project, kills, seed, first_after)
     assert_as_undisturbed(project, tiny_run)
     shutil.rmtree(project.root)
     print(f"seed {seed}: {len(fell_into)} kills: {' '.join(fell_into)}")

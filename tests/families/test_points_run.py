@@ -1,0 +1,59 @@
+"""The made-up family in a copy of the project: its package, graph and preset are added, and nothing else is edited."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Project
+from tests.families.points_project import POINTS_TINY, new_points_project
+from tests.faults.test_drill import drill
+
+RANDOM: dict[str, Any] = {**POINTS_TINY, "backbone": {"weights": "random"}}
+STAGES = ["dataset", "backbone", "resize", "points_targets", "train_points", "detect_points", "evaluate_points"]
+
+
+@pytest.fixture(scope="module")
+def points_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Run once, undisturbed. Do not change it."""
+    project = new_points_project(tmp_path_factory.mktemp("points") / "project", RANDOM)
+    assert sorted(project.repro()) == sorted(STAGES)
+    return project
+
+
+@pytest.mark.long
+def test_it_runs_from_its_preset_and_then_has_nothing_to_run(points_run: Project) -> None:
+    assert points_run.repro() == []
+    locks = {path.name for path in (points_run.data / "code").glob("*-points.json")}
+    assert locks == {f"{kind}-points.json" for kind in ("dense_targets", "train_dense", "detect_dense", "evaluate")}
+    assert yaml.safe_load((points_run.root / "params.yaml").read_text())["family"] == "points"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("module", "rerun"),
+    [
+        ("evaluate.py", ["evaluate_points"]),
+        ("detect_dense.py", ["detect_points"]),
+        ("train_dense.py", ["train_points"]),
+        ("dense_targets.py", ["points_targets"]),
+    ],
+)
+def test_an_edit_of_a_part_reruns_its_stage_alone_where_it_changes_no_result(
+    points_run: Project, tmp_path: Path, module: str, rerun: list[str]
+) -> None:
+    project = Project(Path(shutil.copytree(points_run.root, tmp_path / "project", symlinks=True)))
+    part = project.root / "pipeline/families/points" / module
+    part.write_text(part.read_text() + "\n_NOT_USED = 1\n")
+    assert project.repro() == rerun
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, points_run: Project, seed: int) -> None:
+    project = new_points_project(tmp_path / "drill" / "project", RANDOM)
+    assert len(drill(project, points_run, kills=8, seed=seed, first_after=6)) >= 4
