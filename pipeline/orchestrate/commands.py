@@ -33,14 +33,14 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     for line in filter(None, (version_change(root), slow_precision(root))):
         log(line)
     with prefect_server(root) as server:
-        from pipeline.orchestrate.flow import flush_logs, train_faster_rcnn
+        from pipeline.orchestrate.flow import flush_logs, train
         from pipeline.orchestrate.prefect_artifacts import summary_text
         from pipeline.orchestrate.record import read_record
 
         server.wait()
         log(f"watch it at {server.url}/runs")
         try:
-            state = train_faster_rcnn(list(stages), return_state=True)
+            state = train(list(stages), return_state=True)
         finally:
             sent = flush_logs()
         if state.is_completed() or state.is_cancelled():

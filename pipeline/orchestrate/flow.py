@@ -39,12 +39,12 @@ _SECONDS_BEFORE_RETRY = 2
 
 
 @flow(
-    name="faster-rcnn",
-    description="Faster R-CNN's alternating training, one task a stage of dvc.yaml.",
+    name="train",
+    description="The stages of dvc.yaml that are not up to date, one task each.",
     task_runner=ThreadPoolTaskRunner(max_workers=_MOST_STAGES_AT_ONCE),  # type: ignore[arg-type]
     persist_result=False,
 )
-def train_faster_rcnn(targets: list[str] | None = None) -> State[Any]:
+def train(targets: list[str] | None = None) -> State[Any]:
     """Run the stages that `targets` need, all without targets, in the current folder."""
     root, began = Path.cwd(), time.monotonic()
     flow_run_id = UUID(this_flow_run.get_id())

@@ -47,7 +47,7 @@ class ProgressArtifact:
         try:
             self._show(share, text)
         except Exception as problem:
-            get_logger("faster_rcnn").warning("the progress of %s could not be shown: %s", self._node.name, problem)
+            get_logger("frcnn").warning("the progress of %s could not be shown: %s", self._node.name, problem)
 
     def _show(self, share: float, text: str) -> None:
         if self._client is None:
@@ -84,7 +84,7 @@ class Gallery:
         for drawn in self._drawn:
             problem = drawn.exception()
             if problem is not None:
-                get_logger("faster_rcnn").warning("a stage could not be shown: %s", problem)
+                get_logger("frcnn").warning("a stage could not be shown: %s", problem)
 
     def _draw(self, node: StageNode, task_run_id: UUID) -> None:
         try:

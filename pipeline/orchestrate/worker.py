@@ -28,7 +28,7 @@ def run_worker(root: Path, pool: str, log: Callable[[str], None]) -> None:
         server.wait()
         _prefect_quietly(root, log, "work-pool", "create", pool, "--type", "process", "--overwrite")
         _prefect_quietly(root, log, "--no-prompt", "deploy", "--all", "--pool", pool)
-        log(f"press Run at {server.url}/deployments, or run: prefect deployment run faster-rcnn/this-machine")
+        log(f"press Run at {server.url}/deployments, or run: prefect deployment run train/this-machine")
         with suppress(KeyboardInterrupt):
             run_prefect(root, log, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1")
             return

@@ -70,7 +70,7 @@ class Workspace:
         }
         subprocess.run(
             [
-                *(sys.executable, "-m", "prefect", "deployment", "run", "faster-rcnn/this-machine"),
+                *(sys.executable, "-m", "prefect", "deployment", "run", "train/this-machine"),
                 *(("--param", f"targets={json.dumps(stages)}") if stages else ()),
             ],
             env={**self.environment, **api},

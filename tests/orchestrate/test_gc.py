@@ -22,7 +22,7 @@ from tests.workers.two_graphs import CODE, TwoGraphs, default_setting, other_set
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's use of pygtrie
 
 ONE = default_setting()
-TWO = other_setting(Setting(ONE.params + "\nother: {strides: [8]}\n", ""))
+TWO = other_setting(Setting(ONE.params + "other: {strides: [8]}\n", ""))
 
 
 NETWORKS = ("evaluate_step2", "evaluate_step4", "evaluate_joint")
@@ -124,7 +124,7 @@ def test_with_a_remote_entries_of_the_run_cache_stay(made: TwoGraphs) -> None:
         assert results_of_cache(repo).first(key_of(lock["dataset"])) == lock["dataset"]
 
 
-@pytest.mark.parametrize("kept_as", ["experiment", "commit", "nothing"])
+@pytest.mark.parametrize("kept_as", ["experiment", "commit"])
 def test_experiments_are_kept_and_commits_where_that_is_asked_for(made: TwoGraphs, kept_as: str) -> None:
     setting = with_seed(ONE, 3)
     made.use(setting)
@@ -137,13 +137,17 @@ def test_experiments_are_kept_and_commits_where_that_is_asked_for(made: TwoGraph
         git(made.root, "commit", "--quiet", "--message", "Second")
     made.use(with_seed(ONE, 4))
     made.repro()
-    kept = collect(made, revisions=Revisions(commits=kept_as == "commit"))[0]
-    assert ("experiment" in kept) == (kept_as != "nothing")
+    assert "experiment" in collect(made, revisions=Revisions(commits=kept_as == "commit"))[0]
     if kept_as == "experiment":
         with Repo(str(made.root)) as repo:
             repo.experiments.apply("kept")
         assert made.status() == {}
-    assert len(used_again(made, setting)) == (4 if kept_as == "nothing" else 0)
+    assert used_again(made, setting) == []
+    if kept_as == "commit":
+        made.use(with_seed(ONE, 4))
+        assert made.repro() == []
+        assert "experiment" not in collect(made)[0]
+        assert len(used_again(made, setting)) == 4
 
 
 @pytest.mark.parametrize(

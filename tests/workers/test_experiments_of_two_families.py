@@ -39,7 +39,7 @@ def test_each_is_kept_with_its_graph_and_its_lock_and_after_it_is_applied_nothin
         assert made.texts() == settings[name].files()
         # Those of the other family are as they were.
         assert made.lock().keys() == lock.keys()
-        both = {**locks["one"], **locks["two"]}
+        both = {**locks["one"], **locks["two"], **locks[name]}
         assert {stage: made.lock()[stage] for stage in both} == both
         assert made.status() == {}
         assert made.repro() == []

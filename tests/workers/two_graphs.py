@@ -16,7 +16,6 @@ from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.workers.setting import FILES, Setting
-from tests.conftest import ROOT
 from tests.workers.cluster import git
 
 _WRITE = """
@@ -66,9 +65,11 @@ def _graph(section: str, networks: tuple[str, ...], code: str) -> str:
 
 
 def default_setting() -> Setting:
-    """Of Faster R-CNN, with the project's own parameters."""
+    """Of Faster R-CNN."""
     networks = ("step2", "step4", "joint")
-    return Setting((ROOT / "params.yaml").read_text(), _graph("rpn", networks, "code/evaluate.json"))
+    return Setting(
+        "family: faster_rcnn\nbase:\n  seed: 0\nrpn:\n  channels: 8\n", _graph("rpn", networks, "code/evaluate.json")
+    )
 
 
 def other_setting(other: Setting) -> Setting:
