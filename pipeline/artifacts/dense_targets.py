@@ -135,30 +135,32 @@ class DenseTargets:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        rows = read_columns(self.folder / IMAGES_FILE, LEVEL_IMAGES)
-        columns = {name: values.tolist() for name, values in rows.items()}
-        self._levels: dict[Entry, list[int]] = {}
-        for row, entry in enumerate(map(Entry, columns["image_id"], columns["view"])):
-            self._levels.setdefault(entry, []).append(row)
-        self._columns = columns
+        columns = read_columns(self.folder / IMAGES_FILE, LEVEL_IMAGES)
+        first = np.flatnonzero(columns["level"] == 0)
+        entries = map(Entry, columns["image_id"][first].tolist(), columns["view"][first].tolist())
+        self._first = dict(zip(entries, first.tolist(), strict=True))
+        self._shard = dict(zip(first.tolist(), columns["shard"][first].tolist(), strict=True))
+        self._levels = int(columns["level"].max(initial=0)) + 1  # of every entry
+        self._grids = {name: columns[name] for name in ("stride", "feature_height", "feature_width", "anchors")}
+        self._counts = {name: columns[name] for name in ("level", "fg", "ignored")}
         self._rows = ImageRows(self.folder / FG_FILE, FG_LOCATIONS)
         self._shards = ShardReader(self.folder)
 
     def __len__(self) -> int:
         """How many entries there are."""
-        return len(self._levels)
+        return len(self._first)
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries, in the order of their rows."""
-        return iter(self._levels)
+        return iter(self._first)
 
     def __contains__(self, entry: object) -> bool:
-        return entry in self._levels
+        return entry in self._first
 
     @property
     def images(self) -> int:
         """How many images there are."""
-        return sum(entry.view == 0 for entry in self._levels)
+        return sum(entry.view == 0 for entry in self._first)
 
     @property
     def fg_count(self) -> int:
@@ -171,21 +173,15 @@ class DenseTargets:
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """How many fg and ignored locations each level has in all entries, by ascending level."""
-        totals: dict[int, tuple[int, int]] = {}
-        for level, fg, ignored in zip(*(self._columns[name] for name in ("level", "fg", "ignored")), strict=True):
-            before = totals.get(level, (0, 0))
-            totals[level] = (before[0] + fg, before[1] + ignored)
-        return dict(sorted(totals.items()))
+        level, fg, ignored = (own.astype(np.int64) for own in self._counts.values())
+        totals = zip(*(np.bincount(level, own).astype(np.int64).tolist() for own in (fg, ignored)), strict=True)
+        return dict(enumerate(totals))
 
     def grid(self, entry: Entry) -> Grid:
         """The locations of an entry."""
-        rows = self._levels[entry]
-        column = self._columns
-        return Grid(
-            tuple(column["stride"][row] for row in rows),
-            tuple((column["feature_height"][row], column["feature_width"][row]) for row in rows),
-            tuple(column["anchors"][row] for row in rows),
-        )
+        first = self._first[entry]
+        stride, high, wide, anchors = (own[first : first + self._levels].tolist() for own in self._grids.values())
+        return Grid(tuple(stride), tuple(zip(high, wide, strict=True)), tuple(anchors))
 
     def __getitem__(self, entry: Entry) -> StoredAssignment:
         rows = self._rows[entry]
@@ -194,6 +190,6 @@ class DenseTargets:
             rows["label"].astype(np.int64),
             rows["matched_gt"].astype(np.int64),
             rows["quality"],
-            self._shards.read(self._columns["shard"][self._levels[entry][0]], entry.name),
+            self._shards.read(self._shard[self._first[entry]], entry.name),
             self.grid(entry),
         )

@@ -54,7 +54,8 @@ def stored(folder: Path, assigned: dict[Entry, StoredAssignment]) -> DenseTarget
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     targets = stored(tmp_path, {Entry("a"): STORED, Entry("a", 1): NOTHING})
     assert list(targets) == [Entry("a"), Entry("a", 1)] and Entry("b") not in targets
-    assert (len(targets), targets.images, targets.fg_count) == (2, 1, 3)
+    assert (len(targets), targets.images, targets.fg_count, targets.count_with_fg()) == (2, 1, 3, 1)
+    assert targets.counts() == {0: (2, 1), 1: (1, 0)}
     for entry, wanted in ((Entry("a"), STORED), (Entry("a", 1), NOTHING)):
         own = targets[entry]
         assert own.grid == GRID

@@ -40,7 +40,11 @@ from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_stage, run_stages
 
 STAGES = ("dataset", "backbone", "resize", "points_targets", "train_points", "detect_points", "evaluate_points")
-RANDOM: dict[str, Any] = {**POINTS_TINY, "backbone": {"weights": "random"}}
+RANDOM: dict[str, Any] = {
+    **POINTS_TINY,
+    "backbone": {"weights": "random"},
+    "resize": {**POINTS_TINY["resize"], "extra_sides": [128]},  # so that images of a batch are padded
+}
 
 
 def run_graph(root: Path) -> None:
@@ -88,8 +92,10 @@ def test_targets_are_of_every_view_of_every_training_image_and_mirror_with_it(ru
     targets = DenseTargets(run / "data/points_targets")
     images = ResizedImages(run / "data/resize", "train")
     assert list(targets) == list(images.entries(mirror=True)) and targets.fg_count > 0
-    for image in images:
-        plain, mirror = targets[Entry(image.image_id)], targets[Entry(image.image_id, 1)]
+    assert {entry.view for entry in targets} == {0, 1, 2, 3}
+    for entry in images.entries(mirror=False):
+        plain, mirror = targets[entry], targets[entry.mirror]
+        assert plain.grid.cells[0] == (images.seen(entry).size[0] // 8, images.seen(entry).size[1] // 8)
         levels = zip(*(own.grid.split(own.dense_labels) for own in (plain, mirror)), strict=True)
         assert all((one[:, ::-1] == two).all() for one, two in levels)
 
@@ -158,9 +164,9 @@ def killing_at(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_stage_that_goes_image_by_image_resumes_after_its_complete_chunks(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Chunks of two images, killed in the second; targets are assigned twice an image, for its mirror."""
+    """Chunks of two images, killed in the second; targets are assigned four times an image."""
     work, stage = prepared(name, run, tmp_path / "undisturbed")
-    whose, what, calls = (stage.part, "assign", 6) if name == "points_targets" else (DenseDetector, "decode", 3)
+    whose, what, calls = (stage.part, "assign", 12) if name == "points_targets" else (DenseDetector, "decode", 3)
     with patch.object(ChunkedWork.__init__, "__defaults__", (None, 2)):
         work(stage)
         work, stage = prepared(name, run, tmp_path / "killed")
