@@ -59,6 +59,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield made_once(tmp_path_factory, "points_run", run_graph)
 
 
+def test_without_a_part_of_its_own_a_family_has_the_common_figures(run: Path, tmp_path: Path) -> None:
+    work, stage = prepared("evaluate_points", run, tmp_path / "out")
+    work(replace(stage, part=None))
+    wanted = json.loads((run / "data/evaluate_points/metrics.json").read_text())
+    del wanted["centre_error"]
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == wanted
+
+
 GRAPH = yaml.safe_load((FILES / "graph.yaml").read_text())["stages"]
 
 
