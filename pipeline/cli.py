@@ -39,7 +39,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
-    """Faster R-CNN's alternating training as a graph of stages."""
+    """Object detectors, trained as a graph of stages."""
 
 
 @app.command()

@@ -39,10 +39,12 @@ class Placement:
     Attributes:
         layout: the levels that anchors lie on.
         allowed_border: px that an anchor may stick out of the image on any side; None: any.
+        border_key: the parameter that says so, in params.yaml; empty where none does.
     """
 
     layout: MapLayout
     allowed_border: float | None
+    border_key: str = ""
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
@@ -96,6 +98,8 @@ def has_anchors(params: Params) -> bool:
 
 
 def placement_of(params: Params) -> Placement:
-    """Where the anchors of params.yaml lie; those that no section `anchor_targets` restricts may all be used."""
-    targets = params.sections().get("anchor_targets")
-    return Placement(head_layout(params), getattr(targets, "allowed_border", None))
+    """Where the anchors of params.yaml lie; those that no section has an `allowed_border` for may all be used."""
+    for name, section in params.sections().items():
+        if "allowed_border" in type(section).model_fields:
+            return Placement(head_layout(params), getattr(section, "allowed_border"), f"{name}.allowed_border")  # noqa: B009
+    return Placement(head_layout(params), None)

@@ -65,7 +65,7 @@ def advice(
     shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in verdict.clustered.shapes)
     yield f"  shapes by k-means under 1 - IoU: {shapes}"
     if verdict.kind == "no_better":
-        border = "" if placement.allowed_border is None else "set anchor_targets.allowed_border to null, "
+        border = "" if placement.allowed_border is None else f"set {placement.border_key} to null, "
         yield f"  as many ratios and scales do no better: {border}or give more ratios and scales"
         yield from _larger(larger, "boxes are smaller than any anchor reaches at this size")
         return

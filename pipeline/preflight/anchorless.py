@@ -26,7 +26,7 @@ def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placemen
     if none:
         (height, width), _ = min(none, key=lambda size_count: min(size_count[0]))
         count = sum(count for _, count in none)
-        border = "" if placement.allowed_border is None else ", or set anchor_targets.allowed_border to null"
+        border = "" if placement.allowed_border is None else f", or set {placement.border_key} to null"
         yield (
             f"  no anchor may be used in {count} of {checked.images['train']} train images, such as one of {width} x "
             f"{height} px: nothing is learnt from them; resize to larger images, lower anchors.scales{border}"

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.params.dataset import DatasetParams
-from pipeline.params.resize import ResizeParams
+from pipeline.params.reading import Params
 from pipeline.preflight.anchor_check import AnchorCheck
 from pipeline.preflight.anchor_fit import has_anchors
 from pipeline.preflight.collecting import Checked, check_dataset
@@ -53,7 +52,7 @@ def check_data(
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
     root = RAW if data is None else data
     params = chosen_params(Path(), preset, settings)
-    checked = _read(root, params.dataset, params.resize, decode)
+    checked = _read(root, params, decode)
     own = family_checks(params)
     anchorless = without_remedy(checked, params)
     later = [*anchorless, *unmet(checked, params)]
@@ -65,25 +64,26 @@ def check_data(
     echo("")
     _draw(out, root, checked, sizes)
     echo(f"picture: {out}")
-    hint = "" if any(checked.images.values()) else layout_hint(root, params.dataset)
+    hint = "" if any(checked.images.values()) else layout_hint(root, params.dataset, params.family)
     if hint:
         echo(hint)
     echo(ending(checked, params.dataset, later, ("dataset", "resize", *own.prepares)))
     return not checked.stops and not anchorless
 
 
-def _read(root: Path, dataset: DatasetParams, resize: ResizeParams, decode: bool) -> Checked:
+def _read(root: Path, params: Params, decode: bool) -> Checked:
+    dataset = params.dataset
     if dataset.reader == "shapes":
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder that holds the data set")
         raise InputError(
             f"{root}: dataset.reader is shapes, which generates its data and reads none; choose a reader: "
-            f"{choose_reader(root)}"
+            f"{choose_reader(root, params.family)}"
         )
     try:
-        return check_dataset(root, dataset, resize, decode)
+        return check_dataset(root, dataset, params.resize, decode)
     except InputError as error:
-        hint = layout_hint(root, dataset)
+        hint = layout_hint(root, dataset, params.family)
         raise InputError(f"{error}; {hint}" if hint else str(error)) from error
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.reading import read_raw
+from pipeline.families.registry import DEFAULT
 from pipeline.params.dataset import DatasetParams
-from pipeline.presets.apply import preset_params
+from pipeline.presets.apply import preset_names, preset_params
 from pipeline.presets.settings import as_yaml
 
 READERS = tuple(name for name in get_args(DatasetParams.model_fields["reader"].annotation) if name != "shapes")
-# Presets whose reader is this one, to start from, the smaller first.
+# Presets whose reader is this one, to start from, the smaller first; of a family with none of them, all of its own.
 _PRESETS = {"voc": ("bccd_tiny", "voc6_vgg16", "voc07_vgg16"), "coco": ("tinycoco",), "kitti": ("kitti_tiny_vgg16",)}
 _MOST_FOLDERS = 300  # looked into
 _DEPTH = 2  # folders below the given one
@@ -41,34 +42,43 @@ class Guess:
         own = getattr(defaults, self.reader).model_copy(update=dict(self.settings))
         return defaults.model_copy(update={"reader": self.reader, self.reader: own})
 
-    def command(self) -> str:
-        """A command that sets a project to it."""
+    def command(self, preset: str) -> str:
+        """A command that sets a project to it, from a preset on."""
         words = [f"dataset.reader={self.reader}", f"dataset.root={self.folder}"]
         words += [f"dataset.{self.reader}.{key}={as_yaml(value)}" for key, value in self.settings.items()]
-        return f"frcnn preset default {shlex.join(words)}"
+        return f"frcnn preset {preset} {shlex.join(words)}"
 
 
-def layout_hint(root: Path, tried: DatasetParams | None = None) -> str:
+def layout_hint(root: Path, tried: DatasetParams | None = None, family: str = DEFAULT) -> str:
     """What the folder, or one in it, holds, and how to check it so; empty where no reader finds a labelled image.
 
     Args:
         root: the folder.
         tried: with what it has been read already.
+        family: whose presets to offer.
     """
-    defaults = preset_params("default").dataset
+    presets = preset_names(family)
+    base = _base_of(presets)
+    defaults = preset_params(base if presets else "default").dataset
     for folder in _folders(root):
         for guess in _guesses(folder):
             if folder == root and tried is not None and _reads_alike(guess.params(defaults), tried):
                 continue
             if finds_a_label(folder, guess.params(defaults)):
-                return f"{folder} looks made for reader {guess.reader}: {_how_to(guess)}"
+                return f"{folder} looks made for reader {guess.reader}: {_how_to(guess, presets)}"
     return _flat_voc(root)
 
 
-def choose_reader(root: Path) -> str:
-    """How to choose a reader for the folder, in one line."""
-    general = f"frcnn preset default dataset.reader=READER dataset.root=PATH, READER one of {', '.join(READERS)}"
-    return layout_hint(root) or general
+def _base_of(presets: Sequence[str]) -> str:
+    """The preset of a family to change a few settings of: default, or else the first; a word for one where none is."""
+    return "default" if "default" in presets else presets[0] if presets else "PRESET"
+
+
+def choose_reader(root: Path, family: str = DEFAULT) -> str:
+    """How to choose a reader for the folder, in one line, with the presets of a family."""
+    base = _base_of(preset_names(family))
+    general = f"frcnn preset {base} dataset.reader=READER dataset.root=PATH, READER one of {', '.join(READERS)}"
+    return layout_hint(root, family=family) or general
 
 
 def _reads_alike(one: DatasetParams, other: DatasetParams) -> bool:
@@ -88,13 +98,13 @@ def finds_a_label(root: Path, params: DatasetParams) -> bool:
     return False
 
 
-def _how_to(guess: Guess) -> str:
-    fitting = [
-        name for name in _PRESETS.get(guess.reader, ()) if finds_a_label(guess.folder, preset_params(name).dataset)
-    ]
+def _how_to(guess: Guess, presets: Sequence[str]) -> str:
+    liked = [name for name in _PRESETS.get(guess.reader, ()) if name in presets]
+    tried = liked or [name for name in presets if preset_params(name).dataset.reader == guess.reader]
+    fitting = [name for name in tried if finds_a_label(guess.folder, preset_params(name).dataset)]
     folder = shlex.quote(str(guess.folder))
-    presets = f"; or frcnn check-data {folder} --preset {' or '.join(fitting)}" if fitting else ""
-    return f"{guess.command()}, then frcnn check-data{presets}"
+    also = f"; or frcnn check-data {folder} --preset {' or '.join(fitting)}" if fitting else ""
+    return f"{guess.command(_base_of(presets))}, then frcnn check-data{also}"
 
 
 def _folders(root: Path) -> Iterator[Path]:
