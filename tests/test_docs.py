@@ -170,7 +170,7 @@ def test_every_stage_of_every_family_has_its_part_in_artifacts(graph: Path) -> N
 
 
 def test_diagram_has_the_edges_of_dvc_yaml() -> None:
-    diagram = text("architecture.md").partition("```mermaid\n")[2].partition("```")[0]
+    diagram = text("faster-rcnn.md").partition("```mermaid\n")[2].partition("```")[0]
     drawn = re.findall(r"^\s*(\w+) --> (\w+)$", diagram, flags=re.MULTILINE)
     wired = {
         (dep.split("/")[1], name) for name, stage in STAGES.items() for dep in stage["deps"] if "/code/" not in dep
