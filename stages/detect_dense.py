@@ -18,6 +18,7 @@ from pipeline.artifacts.resized_images import held_out_images
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.building import load_head
 from pipeline.dense.contract import detect_part
+from pipeline.dense.decoding import check_detections
 from pipeline.dense.network import DenseDetector
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
@@ -37,7 +38,8 @@ def detect_dense(stage: Stage) -> None:
     accelerator = launch(params.base)
     resized = stage.input("resize")
     trunk = load_trunk(stage.input("trunk"), params.backbone)
-    head = load_head(stage.input("head"), part, trunk.layout, len(read_classes(resized)), params)
+    num_classes = len(read_classes(resized))
+    head = load_head(stage.input("head"), part, trunk.layout, num_classes, params)
     network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
     images = held_out_images(resized)
     ids, source = [image.image_id for image in images], ImageViews(images)
@@ -54,6 +56,7 @@ def detect_dense(stage: Stage) -> None:
                 found = network.decode(own, info.size)
                 best = network.best_scores(own)
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)
+            check_detections(found, num_classes, part.__name__)
             boxes = to_original(found.boxes.cpu(), info.scale, info.original_size)
             detections.add(info.image_id, boxes.numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())
         detections.write_coco(stage.out)

@@ -24,6 +24,7 @@ from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.rows import DetectionRows, GtRows, best_of_images
 from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.params.evaluate import EvaluateParams
+from pipeline.runtime.family_part import check_part
 from pipeline.runtime.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
@@ -48,11 +49,20 @@ def evaluate(stage: Stage) -> None:
     )
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
     common = detection_figures(found, truth, voc, judgement, classes, params.confusion_score)
-    own: Mapping[str, float] = stage.part.figures(stage, images) if stage.part is not None else {}
+    own = _figures_of_family(stage, images)
     metrics = {**common, **own, "images": len(index_of), "detections": len(found.score)}
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
     said = "".join(f", {name} {value:.4f}" for name, value in own.items())
     stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}{said}")
+
+
+def _figures_of_family(stage: Stage, images: ResizedImages) -> Mapping[str, float]:
+    """What the family adds, where it adds anything."""
+    if stage.part is None:
+        return {}
+    check_part(stage.part, "figures")
+    figures: Mapping[str, float] = stage.part.figures(stage, images)
+    return figures
 
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:

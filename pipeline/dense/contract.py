@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipeline.runtime.family_part import check_part
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -74,15 +76,33 @@ class DetectPart(Part, Protocol):
 
 
 def targets_part(part: ModuleType | None) -> TargetsPart:
-    """A family's dense_targets module."""
-    return cast(TargetsPart, part)
+    """The family's dense_targets module.
+
+    Raises:
+        InputError: it lacks a function.
+    """
+    return cast(TargetsPart, _checked(part, "locations", "assign"))
 
 
 def train_part(part: ModuleType | None) -> TrainPart:
-    """A family's train_dense module."""
-    return cast(TrainPart, part)
+    """The family's train_dense module.
+
+    Raises:
+        InputError: it lacks a function.
+    """
+    return cast(TrainPart, _checked(part, "build_head", "losses"))
 
 
 def detect_part(part: ModuleType | None) -> DetectPart:
-    """A family's detect_dense module."""
-    return cast(DetectPart, part)
+    """The family's detect_dense module.
+
+    Raises:
+        InputError: it lacks a function.
+    """
+    return cast(DetectPart, _checked(part, "build_head", "class_scores", "decode"))
+
+
+def _checked(part: ModuleType | None, *names: str) -> ModuleType:
+    assert part is not None
+    check_part(part, *names)
+    return part

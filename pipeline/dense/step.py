@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from pipeline.dense.maps import outputs_of
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.dense.batches import DenseBatch
@@ -29,6 +30,14 @@ class DenseStep(nn.Module):
         self._part, self._params = part, params
 
     def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
-        """The family's losses by name."""
+        """The family's losses by name.
+
+        Raises:
+            InputError: the head or the losses are not of the shapes that they must be.
+        """
         outputs, _ = outputs_of(self.trunk, self.head, batch.views)
-        return dict(self._part.losses(self.head, outputs, batch.targets, self._params))
+        losses = dict(self._part.losses(self.head, outputs, batch.targets, self._params))
+        wrong = [f"{name!r} of shape {tuple(loss.shape)}" for name, loss in losses.items() if loss.ndim]
+        if wrong or not losses:
+            raise InputError(f"{self._part.__name__}: losses gave {(wrong or ['nothing'])[0]}; give scalars by name")
+        return losses

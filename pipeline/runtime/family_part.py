@@ -25,7 +25,7 @@ def family_part(family: str, kind: str, optional: bool = False) -> ModuleType | 
         family: its folder's name in pipeline/families. kind: the stage's module in stages/.
 
     Raises:
-        InputError: there is no such family, or it has none.
+        InputError: there is no such family, or it has none, or one without SECTIONS.
     """
     path = f"pipeline/families/{family}/{kind}.py"
     name = part_module(family, kind)
@@ -35,4 +35,18 @@ def family_part(family: str, kind: str, optional: bool = False) -> ModuleType | 
         if optional:
             return None
         raise InputError(f"--family {family}: has no part of stage {kind}; write {path}, see docs/families.md")
-    return importlib.import_module(name)
+    part = importlib.import_module(name)
+    check_part(part, "SECTIONS")
+    return part
+
+
+def check_part(part: ModuleType, *names: str) -> None:
+    """Whether a family's part has what a stage asks it for.
+
+    Raises:
+        InputError: the first thing that it has not.
+    """
+    for name in names:
+        if not hasattr(part, name):
+            path = part.__name__.replace(".", "/")
+            raise InputError(f"{path}.py: has no {name}, which the stage asks for; see docs/families.md")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -65,6 +66,15 @@ def test_without_a_part_of_its_own_a_family_has_the_common_figures(run: Path, tm
     wanted = json.loads((run / "data/evaluate_points/metrics.json").read_text())
     del wanted["centre_error"]
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == wanted
+
+
+@pytest.mark.parametrize("name", STAGES[3:])
+def test_a_part_without_a_function_that_its_stage_asks_for_is_told(run: Path, tmp_path: Path, name: str) -> None:
+    work, stage = prepared(name, run, tmp_path / "out")
+    assert stage.part is not None
+    empty = ModuleType(stage.part.__name__)
+    with pytest.raises(InputError, match=r"^pipeline/families/points/\w+\.py: has no \w+, which the stage asks for"):
+        work(replace(stage, part=empty))
 
 
 GRAPH = yaml.safe_load((FILES / "graph.yaml").read_text())["stages"]

@@ -67,3 +67,20 @@ def test_a_point_on_the_edge_of_a_box_is_not_inside() -> None:
     ]
     assert inside_any(points, boxes).tolist() == [False, True]
     assert inside_any(points, np.zeros((0, 4), np.float32)).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("side", "strides", "per_cell", "count"),
+    [
+        (300, (8, 16, 32, 64, 100, 300), (4, 6, 6, 6, 4, 4), 8732),
+        (512, (8, 16, 32, 64, 128, 256, 512), (4, 6, 6, 6, 6, 4, 4), 24564),
+        (800, (8, 16, 32, 64, 128), (9,) * 5, 9 * (100**2 + 50**2 + 25**2 + 13**2 + 7**2)),
+        (800, (8, 16, 32, 64, 128), (1,) * 5, 100**2 + 50**2 + 25**2 + 13**2 + 7**2),
+    ],
+    ids=["SSD300", "SSD512", "RetinaNet", "FCOS"],
+)
+def test_published_detectors_predict_at_as_many_locations(
+    side: int, strides: tuple[int, ...], per_cell: tuple[int, ...], count: int
+) -> None:
+    layout = MapLayout(tuple(Level(stride, 1, round_up=True) for stride in strides))
+    assert len(Locations(layout, per_cell).of(side, side)) == count

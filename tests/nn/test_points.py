@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.geometry.points import Grid
+from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.points import Grid, Locations
+from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.points import centres_and_strides, in_one_row
 
 GRID = Grid((8, 16, 100), ((3, 4), (2, 2), (1, 1)), (2, 1, 3))
@@ -31,3 +33,11 @@ def test_outputs_of_convolutions_stand_in_the_order_of_the_locations() -> None:
     wanted = ((places.level * 10 + places.y) * 10 + places.x) * 10 + places.anchor
     assert row[0, :, 3].tolist() == (wanted * 10 + 3).tolist()
     assert (row[1] - row[0]).unique().tolist() == [1e5]
+
+
+def test_anchors_lie_at_the_locations_of_their_index() -> None:
+    layout = MapLayout((Level(8, 4), Level(16, 4)))
+    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (1.0, 2.0), layout)
+    grid = Locations(layout, (anchors.per_location,) * 2).of(40, 56)
+    boxes = anchors.exact(grid.cells)
+    torch.testing.assert_close((boxes[:, :2] + boxes[:, 2:]) / 2, torch.from_numpy(grid.centres()))
