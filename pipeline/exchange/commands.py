@@ -32,6 +32,7 @@ def export(
     ] = None,
 ) -> None:
     """Write our proposals, in pixels of the original images, as a file that detectron2 or mmdetection loads."""
-    from pipeline.exchange.exporting import export_proposals
+    from pipeline.exchange.exporting import check_proposes, export_proposals
 
+    check_proposes(Path.cwd(), source)
     typer.echo(export_proposals(source, resize, dataset, layout, out, split))

@@ -13,7 +13,24 @@ from pipeline.artifacts.resized_images import ImageInfo, ResizedImages
 from pipeline.datasets.base import SPLITS
 from pipeline.exchange.image_names import image_files
 from pipeline.exchange.proposal_files import LAYOUTS, Proposals, write_proposal_file
+from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
+
+
+def check_proposes(root: Path, source: Path) -> None:
+    """See that the project in `root` may have proposals in the folder `source`.
+
+    Raises:
+        InputError: its family has no section `proposals`, and there is no such folder.
+    """
+    if source.is_dir() or not (root / "params.yaml").is_file():
+        return
+    family = present_family(root)
+    if "proposals" not in family.sections:
+        raise InputError(
+            f"{family.title}: detects without proposals, so that there are none to export; give a folder with those of "
+            "another family by --from"
+        )
 
 
 def export_proposals(

@@ -1,5 +1,6 @@
-"""The paper's ablations as named DVC experiments, each one change away from params.yaml as it stands.
+"""The ablations of a family's paper as named DVC experiments, each one change away from params.yaml as it stands.
 
+A family says which there are: `ABLATIONS` of its part `ablations`, a function of the parameters. The first is `base`.
 An experiment runs in the workspace, so it reuses all that its change leaves alone; the first run is cached by DVC, and
 asking again only reads it back.
 """
@@ -19,25 +20,25 @@ from typing import Any
 import pandas as pd
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.families.registry import family_of, part_of
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
 from pipeline.runtime.yaml_files import EditedYaml, in_one_line, parse_yaml
 
-# The paper's lambda is the weight of a box loss averaged over some 2,400 anchor locations, beside a classification loss
-# averaged over 256 anchors; its default 10 is then about the plain sum over 256 of the code, `rpn.box_loss_weight` 1.
-_LAMBDA_OF_WEIGHT_1 = 10.0
 _COLUMNS = {"mAP50": "VOC mAP@.5", "AP": "COCO AP", "proposal_recall50": "recall"}
+"""Of a table of ablations: figures of metrics.json, where a family has them, and their titles."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A question of the paper: `changes` of `section.key`, judged by the figures of one `network`."""
+    """A question of a paper: `changes` of `section.key`, judged by the figures of one `network`; an empty change reads
+    another network of the same run."""
 
     name: str
     changes: dict[str, Any]
-    network: str = "step4"
+    network: str
 
     @property
     def experiment(self) -> str:
@@ -46,26 +47,20 @@ class Ablation:
 
 
 def ablations_of(params: Params) -> list[Ablation]:
-    """Every ablation, for params.yaml as it stands; an empty change reads another network of the same run."""
-    ratios, scales = params.anchors.ratios, params.anchors.scales
-    one_scale, one_ratio = [scales[len(scales) // 2]], [min(ratios, key=lambda ratio: abs(ratio - 1.0))]
-    other_pool = "roi_align" if params.roi_head.pool == "roi_pool" else "roi_pool"
-    other_init = "imagenet" if params.finetune_joint.init == "step4" else "step4"
-    return [
-        Ablation("base", {}),
-        Ablation("unshared", {}, "step2"),
-        Ablation("anchors-1-scale-1-ratio", {"anchors.scales": one_scale, "anchors.ratios": one_ratio}),
-        Ablation("anchors-1-scale", {"anchors.scales": one_scale}),
-        Ablation("anchors-1-ratio", {"anchors.ratios": one_ratio}),
-        *(
-            Ablation(f"lambda-{weight:g}", {"rpn.box_loss_weight": weight / _LAMBDA_OF_WEIGHT_1})
-            for weight in (0.1, 1.0, 100.0)
-        ),
-        *(Ablation(f"proposals-{count}", {"detect.proposals": count}) for count in (20, 50, 100, 1000)),
-        Ablation(other_pool.replace("_", "-"), {"roi_head.pool": other_pool}),
-        Ablation("joint", {}, "joint"),
-        Ablation(f"joint-from-{other_init}", {"finetune_joint.init": other_init}, "joint"),
-    ]
+    """Every ablation of the family of params.yaml, for it as it stands.
+
+    Raises:
+        InputError: the family has none.
+    """
+    family = family_of(params.family)
+    part = part_of(family.name, "ablations")
+    if part is None:
+        raise InputError(
+            f"{family.title}: has no ablations; try changes of your own by frcnn sweep, or declare some in "
+            f"pipeline/families/{family.name}/ablations.py"
+        )
+    found: list[Ablation] = part.ABLATIONS(params)
+    return found
 
 
 def select(ablations: Sequence[Ablation], names: Sequence[str]) -> list[Ablation]:
@@ -102,7 +97,7 @@ def run_ablations(root: Path, names: Sequence[str], log: Callable[[str], None]) 
             _forget_experiment(root, ablation.experiment)
             _dvc(root, "exp", "run", "--name", ablation.experiment)
             metrics = json.loads((root / f"data/evaluate_{ablation.network}/metrics.json").read_text(encoding="utf-8"))
-            figures = {title: metrics[key] for key, title in _COLUMNS.items()}
+            figures = {title: metrics[key] for key, title in _COLUMNS.items() if key in metrics}
             difference = metrics["mAP50"] - rows["base"][_COLUMNS["mAP50"]] if rows else 0.0
             rows[ablation.name] = {"network": ablation.network, **figures, "difference": difference}
     return pd.DataFrame.from_dict(rows, orient="index")

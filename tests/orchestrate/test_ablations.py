@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from pipeline.orchestrate.ablations import ablations_of, changed_params, select
+from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.defaults import DEFAULT_TEXT, default_params
+from tests.families import points_project
 
 
 def test_every_ablation_changes_its_own_parameters_of_the_defaults_and_nothing_else() -> None:
@@ -44,6 +46,13 @@ def test_base_is_always_among_the_chosen_and_an_unknown_name_ends_in_one_line() 
     assert [a.name for a in select(ablations, ["roi-align"])] == ["base", "roi-align"]
     with pytest.raises(InputError, match=r"no ablation 'roialign'; there are base, "):
         select(ablations, ["roialign"])
+
+
+def test_a_family_without_ablations_is_told_in_one_line(tmp_path: Path) -> None:
+    with points_project.visible():
+        params = load_params(points_project.write_project(tmp_path, {}) / "params.yaml")
+        with pytest.raises(InputError, match=r"^Points: has no ablations; try changes of your own by frcnn sweep, or"):
+            ablations_of(params)
 
 
 def test_comments_of_params_yaml_survive_a_change() -> None:
