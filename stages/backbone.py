@@ -31,8 +31,10 @@ def backbone(stage: Stage) -> None:
     parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
     if stage.params.init.detector == "file":
         state, source = read_weights_folder(stage.linked("detector"), "init.detector")
-        parts |= load_detector(trunk, state, source)
-        stage.log(f"trunk, RPN, fc6 and fc7 of the detector {source}; the class layers start fresh")
+        others = load_detector(trunk, state, source)
+        parts |= others
+        taken = "trunk, RPN, fc6 and fc7 of the detector" if others else "trunk of the detector"
+        stage.log(f"{taken} {source}; all other layers start fresh")
     elif params.weights in ("file", "torchvision"):
         if params.weights == "file":
             state, source = read_weights_folder(stage.linked("weights"), "backbone.weights")

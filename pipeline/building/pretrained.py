@@ -99,20 +99,23 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
 
 
 def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
-    """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`.
+    """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`, where it has them.
+    A detector of another family than Faster R-CNN gives its trunk alone.
 
     The layers on top of fc7 are left behind: what they distinguish are the classes of another data set.
 
     Raises:
-        InputError: the file does not hold all three parts, or its trunk is another network.
+        InputError: the file does not hold all parts of a detector, or its trunk is another network.
     """
     parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
-    missing = [part for part, content in parts.items() if not content]
+    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
+    # Those on top of an RPN begin with fc6.
+    needed = ("trunk", "rpn", "head") if classifier or parts["rpn"] else ("trunk", "head")
+    missing = [part for part in needed if not parts[part]]
     if missing:
         raise InputError(
-            f"{source}: holds no weights of the {' and '.join(missing)}; "
-            "give init.detector=PATH to frcnn preset, the model.safetensors of a finetune_joint stage"
+            f"{source}: holds no weights of the {' and '.join(missing)}; give init.detector=PATH to frcnn preset, a "
+            "bundle or the model.safetensors of a stage that trained a whole detector"
         )
     restore(trunk, parts["trunk"], source)
-    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
-    return {"rpn": parts["rpn"], "classifier": classifier}
+    return {"rpn": parts["rpn"], "classifier": classifier} if classifier else {}

@@ -105,9 +105,31 @@ def of_another_trunk(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**state, name: torch.zeros(1, 2, 3, 3)}
 
 
+def without_rpn(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in state.items() if not name.startswith("rpn.")}
+
+
+def dense(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The trunk with a head as a dense detector has it."""
+    trunk = {name: value for name, value in state.items() if name.startswith("trunk.")}
+    return {**trunk, "head.shared.weight": torch.zeros(4, 4, 3, 3), "head.classes.bias": torch.zeros(2)}
+
+
+def test_a_detector_of_another_family_gives_its_trunk(tiny_run: Project, by_hand: RunByHand, tmp_path: Path) -> None:
+    folder = tmp_path / "dense"
+    folder.mkdir()
+    state = load_file(tiny_run.data / "finetune_joint/model.safetensors")
+    save_file(dense(state), folder / "model.safetensors")
+    taken = load_file(by_hand("backbone", FROM_DETECTOR, detector=folder) / "model.safetensors")
+    assert taken.keys() == {name for name in state if name.startswith("trunk.")}
+    assert all(torch.equal(value, state[name]) for name, value in taken.items())
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        (without_rpn, "model.safetensors: holds no weights of the rpn; give init.detector=PATH"),
+        (lambda state: of_another_trunk(dense(state)), "has shape (1, 2, 3, 3), the configured network needs"),
         (without_head, "model.safetensors: holds no weights of the head; give init.detector=PATH"),
         (of_another_trunk, "has shape (1, 2, 3, 3), the configured network needs"),
         (None, "holds 0 files where one weights file is needed; give init.detector=PATH to frcnn preset"),
