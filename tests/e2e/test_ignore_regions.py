@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ CAR = [10, 10, 60, 50]
 REGION = [100, 20, 190, 150]
 
 
-def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
-    """A resize folder of one 200 x 160 image with boxes of (box, label, iscrowd)."""
+def resized(folder: Path, *rows: tuple[list[int], int, bool], difficult: Collection[int] = ()) -> Path:
+    """A resize folder of one 200 x 160 image with boxes of (box, label, iscrowd), some of which are difficult."""
     folder.mkdir()
     (folder / "classes.json").write_text(json.dumps(["background", "car"]))
     boxes = np.array([row[0] for row in rows], np.float32).reshape(-1, 4)
@@ -42,7 +43,7 @@ def resized(folder: Path, *rows: tuple[list[int], int, bool]) -> Path:
             "view": [0] * len(rows),
             **{name: boxes[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "label": [row[1] for row in rows],
-            "difficult": [False] * len(rows),
+            "difficult": [row in difficult for row in range(len(rows))],
             "iscrowd": [row[2] for row in rows],
         },
     )

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.detections import DETECTIONS
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import Entry, seen_boxes
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.matches import MATCHES
@@ -30,12 +30,14 @@ from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.dense.batches import DenseLoader
 from pipeline.dense.network import DenseDetector
 from pipeline.families.registry import family_of, part_of
+from pipeline.geometry.points import inside_any
 from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from pipeline.views.command import StageCommand
 from tests.conftest import made_once
+from tests.e2e.test_ignore_regions import resized
 from tests.families.points_project import FILES, POINTS_TINY, visible, write_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_stage, run_stages
@@ -116,6 +118,22 @@ def test_targets_are_of_every_view_of_every_training_image_and_mirror_with_it(ru
         assert plain.grid.cells[0] == (images.seen(entry).size[0] // 8, images.seen(entry).size[1] // 8)
         levels = zip(*(own.grid.split(own.dense_labels) for own in (plain, mirror)), strict=True)
         assert all((one[:, ::-1] == two).all() for one, two in levels)
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_crowds_and_ignore_regions_are_ignored_and_difficult_boxes_background(
+    run: Path, tmp_path: Path, view: int
+) -> None:
+    """An object, an ignore region, a crowd, and a difficult object where there is nothing else."""
+    regions, hard = [[100, 16, 148, 48], [16, 96, 64, 128]], [150, 100, 190, 140]
+    rows = [(regions[0], -1, False), (regions[1], 1, True), ([8, 8, 40, 40], 1, False), (hard, 1, False)]
+    resize = resized(tmp_path / "resize", *rows, difficult=[3])
+    own = DenseTargets(run_stage("points_targets", run, tmp_path / "out", resize=resize))[Entry("a", view)]
+    seen = seen_boxes(np.array([*regions, hard], np.float32), Entry("a", view), 200)
+    centres, labels = own.grid.centres(), own.dense_labels
+    assert own.labels.tolist() == [1] * 4 and set(own.matched_gt.tolist()) == {0}
+    assert (own.ignored == inside_any(centres, seen[:2])).all() and own.ignored.sum() > 20
+    assert set(labels[inside_any(centres, seen[2:])].tolist()) == {0}
 
 
 def test_training_leaves_both_parts_and_the_familys_losses(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,11 @@ def test_an_edit_of_a_part_reruns_its_stage_alone_where_it_changes_no_result(
 def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, points_run: Project, seed: int) -> None:
     project = new_points_project(tmp_path / "drill" / "project", RANDOM)
     assert len(drill(project, points_run, kills=8, seed=seed, first_after=6)) >= 4
+
+
+@pytest.mark.long
+def test_with_its_preset_it_learns(tmp_path: Path) -> None:
+    project = new_points_project(tmp_path / "project", {})
+    project.repro()
+    metrics = json.loads((project.data / "evaluate_points/metrics.json").read_text())
+    assert metrics["mAP50"] > 0.5 and metrics["centre_error"] < 0.1
