@@ -13,10 +13,12 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts.dataset_tables import DATASET_IMAGES
@@ -80,7 +82,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_bundle(Path.cwd(), name, Path(folder) / "bundle")
             export_bundle(Path(folder) / "bundle", "torchvision", Path(folder) / "net.safetensors")
-            model = load_exported(Path(folder) / "net.safetensors")
+            model = cast(TorchvisionFasterRCNN, load_exported(Path(folder) / "net.safetensors"))
         total, other_sizes, overlaps, gaps = Differences(), 0, [], []
         own: Found = []
         theirs: Found = []

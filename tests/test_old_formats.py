@@ -143,9 +143,7 @@ def test_a_bundle(tmp_path: Path) -> None:
     if bundle is not None:
         assert bundle.settings.classes == ["__background__", "circle", "square"]
         now = {
-            f"{name}.{key}": value
-            for name, part in zip(("trunk", "rpn", "head"), bundle.parts, strict=True)
-            for key, value in part.state_dict().items()
+            f"{name}.{key}": value for name, part in bundle.parts.items() for key, value in part.state_dict().items()
         }
         assert now.keys() == weights().keys() and all(torch.equal(now[name], own) for name, own in weights().items())
         found = Detector.load(tmp_path / "bundle", "cpu")(np.full((64, 96, 3), 128, np.uint8))
@@ -153,8 +151,10 @@ def test_a_bundle(tmp_path: Path) -> None:
 
 
 def old_project(root: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A project in which 0.1.0 trained the joint network, with `changes` of the parameters that dvc.lock records."""
+    """A project in which 0.1.0 trained the joint network, with `changes` of the parameters that dvc.lock records; its
+    params.yaml has the keys that came later."""
     params = yaml.safe_load(PARAMS)
+    params["evaluate"] |= {"score_threshold": 0.05, "per_image": 100}
     params["roi_head"]["hidden"] = 8
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     for name in ("finetune_joint", "resize"):

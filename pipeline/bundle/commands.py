@@ -15,8 +15,10 @@ Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there
 
 
 def bundle(
-    network: Annotated[str, typer.Option(help="step4 or joint")],
     out: Annotated[Path, typer.Option(help="the folder to write; an earlier bundle there is replaced")],
+    network: Annotated[
+        str | None, typer.Option(help="which network of the family; without it the one that is judged")
+    ] = None,
 ) -> None:
     """Write a trained network and all that using it takes into one folder, for predict, export and evaluate."""
     from pipeline.bundle.writing import write_bundle
@@ -68,24 +70,31 @@ def export(
 def evaluate(
     folder: BundleFolder,
     data: Annotated[Path, typer.Option(help="folder of the data set")],
-    preset: Annotated[str | None, typer.Option(help="whose dataset section to read it by")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="dataset.key=value, as often as needed")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="by whose sections dataset and evaluate; those of params.yaml without it")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="dataset.key=value or evaluate.key=value, as often as needed")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     out: Annotated[Path | None, typer.Option(help="folder for metrics.json, or a .json file")] = None,
     device: Device = None,
 ) -> None:
-    """Judge a bundle on a data set: VOC's mAP, COCO's AP, AP of each class. Classes are matched by name."""
+    """Judge a bundle on a data set: VOC's mAP, COCO's AP, AP of each class. Classes are matched by name.
+
+    Detections from evaluate.score_threshold on are judged, at most evaluate.per_image of an image, whatever the family.
+    """
     from pipeline.bundle.detector import Detector
     from pipeline.bundle.evaluate import evaluate as judge
     from pipeline.bundle.evaluate import report, write_metrics
-    from pipeline.presets.apply import dataset_params
+    from pipeline.presets.apply import judging_params
     from pipeline.runtime.memory import keep_freed_memory
 
     if not data.is_dir():
         raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")
-    params = dataset_params(Path.cwd(), preset, settings or [])
+    params = judging_params(Path.cwd(), preset, settings or [])
     keep_freed_memory()
-    evaluation = judge(Detector.load(folder, device), data, params, split)
+    evaluation = judge(Detector.load(folder, device), data, params.dataset, split, params.evaluate)
     _echo(report(evaluation))
     if out is not None:
         _echo([f"{write_metrics(evaluation, out)}: written"])

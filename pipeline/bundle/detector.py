@@ -20,12 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.building.anchors import anchor_grid
+from pipeline.bundle.contract import family_bundle
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
-from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
-from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.nn.arithmetic import tf32
 from pipeline.nn.postprocess import to_original
 from pipeline.runtime.device import gpu_or_cpu, has_gpu
@@ -57,7 +55,10 @@ class Detections:
 
     def above(self, score: float) -> Detections:
         """Those of at least this score."""
-        count = int(np.count_nonzero(self.scores >= score))
+        return self.best(int(np.count_nonzero(self.scores >= score)))
+
+    def best(self, count: int) -> Detections:
+        """The first `count`, or all where there are fewer."""
         return Detections(self.boxes[:count], self.labels[:count], self.names[:count], self.scores[:count])
 
 
@@ -75,19 +76,11 @@ class Detector:
     """
 
     def __init__(self, bundle: Bundle, device: str | None = None) -> None:
-        params = bundle.settings.params
         self.classes = tuple(bundle.settings.classes)
         self.settings = bundle.settings
         self.device = _device(device)
-        trunk, rpn, head = bundle.parts
-        self._network = FasterRCNN(
-            trunk.to(self.device),
-            rpn.to(self.device),
-            head.to(self.device),
-            anchor_grid(params.anchors, trunk.layout),
-            test_proposal_rule(params.detect, params.detect.proposals),
-            detection_rule(params.detect),
-        )
+        parts = {name: part.to(self.device) for name, part in bundle.parts.items()}
+        self._network = family_bundle(bundle.settings.family).network(parts, bundle.settings.params)
 
     @classmethod
     def load(cls, folder: str | PathLike[str], device: str | None = None) -> Detector:

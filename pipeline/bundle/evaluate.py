@@ -1,7 +1,8 @@
 """A bundle judged on a data set of any format that the project reads.
 
 Classes are matched by name. Objects of classes that the bundle lacks are left out, as are detections of classes that
-the data set lacks.
+the data set lacks. Of each image those detections count that the evaluate stages would count, by the same threshold and
+limit for bundles of all families.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
 from pipeline.params.dataset import DatasetParams
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.params.limits import check_limits
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import track
-
-CONFUSION_SCORE = 0.5
-"""Least score of the detections that `errors` of the figures counts: the default of `evaluate.confusion_score`."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures as in an evaluate stage's metrics.json, without those of proposals; and lines on what was not judged."""
+    """Figures as in an evaluate stage's metrics.json, without those of the family; which detections were judged; and
+    lines on what was not."""
 
     metrics: dict[str, object]
+    judged: EvaluateParams
     remarks: list[str]
 
 
@@ -57,18 +59,22 @@ def open_dataset(root: Path, params: DatasetParams) -> Dataset:
     return read_dataset(root, params)
 
 
-def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) -> Evaluation:
+def evaluate(
+    detector: Detector, root: Path, params: DatasetParams, split: str, judged_by: EvaluateParams
+) -> Evaluation:
     """Detect in the images of a split and judge the detections, as the evaluate stages do.
 
     Args:
         root: folder of the data set. params: which reader, and its settings. split: train, val or test.
+        judged_by: which detections count.
 
     Raises:
-        InputError: no such split or no image in it, a data set that cannot be read, or none of its classes is one of
-            the bundle's.
+        InputError: no such split or no image in it, a data set that cannot be read, none of its classes is one of the
+            bundle's, or the bundle keeps fewer detections than are to be judged.
     """
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
+    check_limits(detector.settings.params.own_sections(), judged_by, "the bundle", with_option=True)
     data = open_dataset(root, params)
     judged = [name for name in detector.classes[1:] if name in data.classes]
     if not judged:
@@ -82,7 +88,7 @@ def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) 
     images = [image for image in data.images if image.split == split]
     found, truth = _Rows(), _Rows()
     for index, image in enumerate(track(images, "evaluate", total=len(images))):
-        detections = detector(_path_of(root, image))
+        detections = detector(_path_of(root, image)).above(judged_by.score_threshold).best(judged_by.per_image)
         labels = own[detections.labels]
         found.add(index, labels, detections.boxes, labels > 0, detections.scores)
         labels = np.array([label if label < 0 else label_of.get(int(label), 0) for label in image.labels], np.int64)
@@ -96,25 +102,30 @@ def evaluate(detector: Detector, root: Path, params: DatasetParams, split: str) 
     gt = GtRows(*truth.columns(np.bool_, np.bool_))
     voc = voc_ap(results, gt, len(judged) + 1)
     metrics = {
-        **detection_figures(results, gt, voc, judge(results, gt), ["background", *judged], CONFUSION_SCORE),
+        **detection_figures(results, gt, voc, judge(results, gt), ["background", *judged], judged_by.confusion_score),
         "images": len(images),
         "detections": len(results),
     }
-    return Evaluation(cast(dict[str, object], rounded(metrics)), _remarks(detector, data, judged))
+    return Evaluation(cast(dict[str, object], rounded(metrics)), judged_by, _remarks(detector, data, judged))
 
 
 def report(evaluation: Evaluation) -> list[str]:
-    """Lines for a person: the remarks, the figures, AP at IoU 0.5 class by class, the errors kind by kind."""
+    """Lines for a person: what was judged, the remarks, the figures, AP at IoU 0.5 by class, the errors by kind."""
+    judged = evaluation.judged
     figures = {name: value for name, value in evaluation.metrics.items() if not isinstance(value, dict)}
     tables = {
         "": figures,
         "AP50 by class": cast(dict[str, object], evaluation.metrics["class_AP50"]),
-        f"errors, detections of score {CONFUSION_SCORE:g} and up": cast(
+        f"errors, detections of score {judged.confusion_score:g} and up": cast(
             dict[str, object], evaluation.metrics["errors"]
         ),
     }
     width = max(len(name) for rows in tables.values() for name in rows)
-    lines = list(evaluation.remarks)
+    lines = [
+        f"judged: detections of score {judged.score_threshold:g} and up, at most {judged.per_image} of an image "
+        "(evaluate.score_threshold, evaluate.per_image)",
+        *evaluation.remarks,
+    ]
     for title, rows in tables.items():
         lines += ["", title] if title else []
         lines += [f"{name:{width}}  {_shown(value)}" for name, value in rows.items()]

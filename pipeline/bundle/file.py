@@ -20,45 +20,18 @@ from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import MODEL_FILE, State, restore, select_part
 from pipeline.building.memory_format import channels_last
-from pipeline.building.trunk import new_trunk
-from pipeline.families.faster_rcnn.building.roi_head import new_head
-from pipeline.families.faster_rcnn.building.rpn import new_rpn
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
-from pipeline.families.faster_rcnn.nn.rpn import RPNHead
-from pipeline.families.faster_rcnn.params.detect import DetectParams
-from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-from pipeline.families.faster_rcnn.params.rpn import RPNParams
-from pipeline.nn.backbones.trunk import Trunk
-from pipeline.params.anchors import AnchorParams
-from pipeline.params.backbone import BackboneParams
-from pipeline.params.resize import ResizeParams
-from pipeline.params.section import Count, Section
+from pipeline.bundle.contract import BundleParams, Parts, family_bundle
+from pipeline.families.registry import DEFAULT, family_names, family_of
+from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 
 BUNDLE_FILE = "bundle.json"
-SCHEMA = "frcnn-bundle-1"
+SCHEMA = "frcnn-bundle-2"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
-Parts = tuple[Trunk, RPNHead, RoIHead]
 
-
-class Computation(Section):
-    """The keys of section `base` that change results in the last bits."""
-
-    threads: Count
-    precision: Literal["float32", "tf32", "bf16"]
-
-
-class BundleParams(Section):
-    """The sections of params.yaml that detection reads, under their names there."""
-
-    base: Computation
-    backbone: BackboneParams
-    anchors: AnchorParams
-    rpn: RPNParams
-    resize: ResizeParams
-    roi_head: RoIHeadParams
-    detect: DetectParams
+# Names no family: every network was Faster R-CNN's.
+_FIRST_SCHEMA = "frcnn-bundle-1"
 
 
 class PixelNormalisation(Section):
@@ -71,13 +44,15 @@ class PixelNormalisation(Section):
 class BundleSettings(Section):
     """bundle.json.
 
-    `format` is the schema's version. `classes` are the names of the labels, the background first. `metrics` is the
-    metrics.json of the network's evaluation, None where it has none of these weights and parameters.
-    `dvc_lock_sha256` is None where the stages were run without DVC. `settings_sha256` is of all other keys.
+    `format` is the schema's version. `network` is one of the networks of `family`. `classes` are the names of the
+    labels, the background first. `params` are of the family's own class. `metrics` is the metrics.json of the network's
+    evaluation, None where it has none of these weights and parameters. `dvc_lock_sha256` is None where the stages were
+    run without DVC. `settings_sha256` is of all other keys.
     """
 
-    format: Literal["frcnn-bundle-1"]
-    network: Literal["step4", "joint"]
+    format: Literal["frcnn-bundle-1", "frcnn-bundle-2"]
+    family: str
+    network: str
     classes: Annotated[list[str], Field(min_length=2)]
     params: BundleParams
     normalisation: PixelNormalisation
@@ -89,7 +64,7 @@ class BundleSettings(Section):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read: its folder, its settings and its three parts in evaluation mode on the CPU."""
+    """A bundle that was read: its folder, its settings and its parts in evaluation mode on the CPU."""
 
     folder: Path
     settings: BundleSettings
@@ -129,25 +104,24 @@ def read_bundle(folder: Path) -> Bundle:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); {_AGAIN}") from error
-    parts = build_parts(settings.params, len(settings.classes), tensors, path)
-    for name, stored in (("pixel_mean", parts[0].pixel_mean), ("pixel_std", parts[0].pixel_std)):
-        if not torch.equal(stored, torch.tensor(getattr(settings.normalisation, name))):
+    parts = build_parts(settings.family, settings.params, len(settings.classes), tensors, path)
+    trunk = parts["trunk"].state_dict()
+    for name in ("pixel_mean", "pixel_std"):
+        if not torch.equal(trunk[name], torch.tensor(getattr(settings.normalisation, name))):
             raise InputError(f"{path}: its {name} is not that of {BUNDLE_FILE}; {_AGAIN}")
     return Bundle(folder, settings, parts)
 
 
-def build_parts(params: BundleParams, num_classes: int, tensors: State, source: Path | str) -> Parts:
-    """The trunk, RPN and RoI head of a model.safetensors' tensors, in evaluation mode.
+def build_parts(family: str, params: BundleParams, num_classes: int, tensors: State, source: Path | str) -> Parts:
+    """The parts of a network from a model.safetensors' tensors, in evaluation mode.
 
     Raises:
         InputError: a weight is missing, unknown or of another shape; `source` is named.
     """
-    trunk = new_trunk(params.backbone)
-    rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
-    head = new_head(trunk.layout, num_classes, params.roi_head)
-    for name, part in (("trunk", trunk), ("rpn", rpn), ("head", head)):
+    parts = family_bundle(family).new_parts(params, num_classes)
+    for name, part in parts.items():
         restore(part, select_part(tensors, name), f"{source}, {name}")
-    return channels_last(trunk), channels_last(rpn), head.eval()
+    return {name: channels_last(part) for name, part in parts.items()}
 
 
 _AGAIN = "write it again with frcnn bundle"
@@ -163,17 +137,34 @@ def _read_settings(folder: Path) -> BundleSettings:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({_first_line(error)}); {_AGAIN}") from error
-    if not isinstance(content, dict) or content.get("format") != SCHEMA:
+    if not isinstance(content, dict) or content.get("format") not in (SCHEMA, _FIRST_SCHEMA):
         found = content.get("format") if isinstance(content, dict) else None
         raise InputError(f"{path}: format is {str(found)[:60]!r}, this code reads {SCHEMA!r}; {_AGAIN}")
-    try:
-        settings = BundleSettings.model_validate(content, strict=True)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise InputError(f"{path}: {where[:100]}: {fault['msg']}; {_AGAIN}") from error
+    settings = _checked(content if content["format"] == SCHEMA else {**content, "family": DEFAULT}, path)
     if settings.settings_sha256 != _hash_of(content):
         raise InputError(f"{path}: was changed after it was written (its SHA-256 differs); {_AGAIN}")
+    return settings
+
+
+def _checked(content: Mapping[str, Any], path: Path) -> BundleSettings:
+    family = content.get("family")
+    if family not in family_names():
+        raise InputError(
+            f"{path}: family is {str(family)[:60]!r}, there are {', '.join(family_names())}; use the version of this "
+            "project that has it"
+        )
+    place: tuple[str, ...] = ("params",)
+    try:
+        own = family_bundle(family).params.model_validate(content.get("params"), strict=True)
+        place = ()
+        settings = BundleSettings.model_validate({**content, "params": own}, strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, (*place, *fault["loc"])))
+        raise InputError(f"{path}: {where[:100]}: {fault['msg']}; {_AGAIN}") from error
+    bundled = family_of(family).bundled
+    if settings.network not in bundled:
+        raise InputError(f"{path}: network: is none of {', '.join(bundled)}; {_AGAIN}")
     return settings
 
 

@@ -13,17 +13,8 @@ from safetensors import SafetensorError
 
 from pipeline.artifacts.atomic import atomic_folder, write_text
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
-from pipeline.bundle.file import (
-    BUNDLE_FILE,
-    SCHEMA,
-    BundleParams,
-    Computation,
-    build_parts,
-    file_sha256,
-    is_bundle,
-    settings_text,
-)
-from pipeline.families.faster_rcnn.building.roi_head import num_classes_of
+from pipeline.bundle.contract import BundleParams, Computation, family_bundle
+from pipeline.bundle.file import BUNDLE_FILE, SCHEMA, build_parts, file_sha256, is_bundle, settings_text
 from pipeline.families.registry import present_family
 from pipeline.params.file import load_params, sections_of
 from pipeline.params.reading import Params
@@ -32,60 +23,60 @@ from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
-# No weight's shape gives these away: with other values than in training the network would be silently wrong.
-_TRAINED_WITH = {
-    "backbone": ("name", "ceil_pool"),
-    "anchors": ("base_size", "ratios", "scales"),
-    "roi_head": ("pool", "output_size"),
-    "resize": tuple(ResizeParams.model_fields),
-}
+# Of every family; no weight's shape gives these away: with other values than in training the network would be silently
+# wrong.
+_TRAINED_WITH = {"backbone": ("name", "ceil_pool"), "resize": tuple(ResizeParams.model_fields)}
 
 
-def write_bundle(root: Path, network: str, out: Path) -> list[str]:
+def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     """Write a trained network of the project in `root` to the folder `out`, which may be an earlier bundle.
 
     Args:
         root: folder of params.yaml, dvc.lock and data/.
-        network: one of the family's that are one network (step4 or joint).
+        network: of the family of params.yaml, one of those that are one network; None for the one that is judged.
         out: folder to write; it appears whole or not at all.
 
     Returns:
         Lines on what was done.
 
     Raises:
-        InputError: no such network or one of two trunks, stages that have not run or ran with other parameters than
+        InputError: no such network or several side by side, stages that have not run or ran with other parameters than
             params.yaml has now, a folder that is no bundle in the place of `out`, or one that cannot be written.
     """
     family = present_family(root)
+    own = family_bundle(family.name)
+    network = network or family.judged
     if network not in family.networks:
         raise InputError(f"--network {network}: no such network; there are {', '.join(family.bundled)}")
     trained_by = family.networks[network].parts
     if not trained_by:
         raise InputError(
-            f"--network {network}: is unshared, and its two trunks are not one network; give --network "
+            f"--network {network}: is not one network but several side by side; give --network "
             f"{' or '.join(family.bundled)}"
         )
     if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):
         raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
     params = load_params(root / "params.yaml")
     recorded = _recorded(root / "dvc.lock")
-    _check_trained_with(sections_of(family), recorded, ("resize", *trained_by.values()), params)
+    _check_trained_with(
+        sections_of(family), {**_TRAINED_WITH, **own.trained_with}, recorded, ("resize", *trained_by.values()), params
+    )
     parts = {part: load_part(root / "data" / stage, part) for part, stage in trained_by.items()}
-    used = _used(params)
-    count = num_classes_of(parts["head"])
-    classes = _read_classes(root / "data/resize/classes.json", count)
-    trunk, _, _ = build_parts(used, count, _joined(parts), root / "data")
+    used = _used(own.params, params)
+    classes = _read_classes(root / "data/resize/classes.json", own.num_classes(parts))
+    trunk = build_parts(family.name, used, len(classes), _joined(parts), root / "data")["trunk"].state_dict()
     try:
         lock = file_sha256(root / "dvc.lock") if recorded else None
         with atomic_folder(out) as folder:
             save_parts(folder, parts)
             content = {
                 "format": SCHEMA,
+                "family": family.name,
                 "network": network,
                 "classes": classes,
                 "params": used.model_dump(),
-                "normalisation": {"pixel_mean": trunk.pixel_mean.tolist(), "pixel_std": trunk.pixel_std.tolist()},
-                "metrics": _metrics(root, network, recorded, params),
+                "normalisation": {name: trunk[name].tolist() for name in ("pixel_mean", "pixel_std")},
+                "metrics": _metrics(root, network, recorded, used),
                 "model_sha256": file_sha256(folder / MODEL_FILE),
                 "dvc_lock_sha256": lock,
             }
@@ -104,26 +95,19 @@ def _joined(parts: Mapping[str, State]) -> State:
     return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
 
 
-def _used(params: Params) -> BundleParams:
-    return BundleParams(
-        base=Computation(threads=params.base.threads, precision=params.base.precision),
-        backbone=params.backbone,
-        anchors=params.anchors,
-        rpn=params.rpn,
-        resize=params.resize,
-        roi_head=params.roi_head,
-        detect=params.detect,
-    )
+def _used(model: type[BundleParams], params: Params) -> BundleParams:
+    computation = Computation(threads=params.base.threads, precision=params.base.precision)
+    return model(base=computation, **{name: getattr(params, name) for name in model.model_fields if name != "base"})
 
 
-def _read_classes(path: Path, count: int) -> list[str]:
+def _read_classes(path: Path, trained: int | None) -> list[str]:
     rerun = "rerun the stage that writes it (dvc repro resize)"
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable list of classes ({error}); {rerun}") from error
-    if len(classes) != count:
-        raise InputError(f"{path}: names {len(classes)} classes, the RoI head was trained with {count}; run dvc repro")
+    if trained is not None and len(classes) != trained:
+        raise InputError(f"{path}: names {len(classes)} classes, the network was trained with {trained}; run dvc repro")
     return classes
 
 
@@ -139,16 +123,20 @@ def _recorded(lock: Path) -> dict[str, Any]:
 
 
 def _check_trained_with(
-    models: Mapping[str, type[Section]], recorded: Mapping[str, Any], stages: Sequence[str], params: Params
+    models: Mapping[str, type[Section]],
+    keys: Mapping[str, Sequence[str]],
+    recorded: Mapping[str, Any],
+    stages: Sequence[str],
+    params: Params,
 ) -> None:
     for stage in stages:
         sections = recorded.get(stage, {}).get("params", {}).get("params.yaml", {})
-        for section in sections.keys() & _TRAINED_WITH.keys():
+        for section in sections.keys() & keys.keys():
             now, made = (
                 getattr(params, section).model_dump(),
                 _made_with(models[section], stage, section, sections[section]),
             )
-            for key in _TRAINED_WITH[section]:
+            for key in keys[section]:
                 if made[key] != now[key]:
                     raise InputError(
                         f"params.yaml: {section}.{key} is {now[key]!r}, data/{stage} was made with "
@@ -167,7 +155,7 @@ def _made_with(model: type[Section], stage: str, section: str, content: Any) -> 
         ) from error
 
 
-def _metrics(root: Path, network: str, recorded: Mapping[str, Any], params: Params) -> dict[str, Any] | None:
+def _metrics(root: Path, network: str, recorded: Mapping[str, Any], used: BundleParams) -> dict[str, Any] | None:
     """metrics.json of the network, if by dvc.lock it judges these weights under these parameters."""
     evaluate, detect = (recorded.get(f"{verb}_{network}", {}) for verb in ("evaluate", "detect"))
     path = root / "data" / f"evaluate_{network}" / "metrics.json"
@@ -176,7 +164,9 @@ def _metrics(root: Path, network: str, recorded: Mapping[str, Any], params: Para
     made = {out["path"]: out.get("md5") for stage in recorded.values() for out in stage.get("outs", [])}
     read = {dep["path"]: dep.get("md5") for stage in (detect, evaluate) for dep in stage.get("deps", [])}
     current = all(read[path] == made[path] for path in read.keys() & made.keys())
-    used = detect.get("params", {}).get("params.yaml", {}).get("detect")
+    read_by_detect = detect.get("params", {}).get("params.yaml", {})
+    own = {name: section.model_dump() for name, section in used.own_sections().items()}
+    as_now = all(read_by_detect[name] == own[name] for name in read_by_detect.keys() & own.keys())
     text = path.read_bytes()
     same_file = hashlib.md5(text, usedforsecurity=False).hexdigest() == made.get(path.relative_to(root).as_posix())
-    return json.loads(text) if current and same_file and used == params.detect.model_dump() else None
+    return json.loads(text) if current and same_file and as_now else None

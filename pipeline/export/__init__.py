@@ -1,1 +1,1 @@
-"""A trained network as a `torchvision.models.detection.FasterRCNN`: the model, and the files that hold it."""
+"""Networks of bundles as files of other libraries; a family says which formats it has."""

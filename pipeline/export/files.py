@@ -1,22 +1,24 @@
-"""The file of an exported network, written from a bundle and read back.
+"""`frcnn export`: a bundle's network in one of the formats of its family.
 
-A safetensors file holds the weights under torchvision's names and, in its header, the settings that rebuild the network
-around them, so that it can be moved alone; a .json beside it shows the settings to people.
+A safetensors file holds the weights under the other library's names and, in its header, the settings that rebuild the
+network around them, so that it can be moved alone; a .json beside it shows the settings to people.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torchvision.models.detection import FasterRCNN
+from torch import Tensor, nn
 
 from pipeline.artifacts.atomic import atomic_file, write_text
 from pipeline.bundle.file import Bundle, read_bundle
-from pipeline.export.known import FORMATS, refuse_unknown
-from pipeline.export.model import ExportSettings, build_torchvision, settings_of, torchvision_state
+from pipeline.export.contract import formats_of
+from pipeline.families.registry import DEFAULT, family_names, family_of
 from pipeline.runtime.errors import InputError
 
 
@@ -24,54 +26,53 @@ def export_bundle(folder: Path, form: str, out: Path) -> list[str]:
     """Write the network of a bundle as a file of another library.
 
     Args:
-        folder: the bundle. form: torchvision (a .safetensors, see `load_exported`) or onnx.
+        folder: the bundle. form: one of the formats of its family. out: the file, in a folder that exists.
 
     Returns:
         Lines on what was done.
 
     Raises:
-        InputError: no such format, no sound bundle, a network that the format cannot express, or a file that cannot be
+        InputError: no sound bundle, no such format, a network that the format cannot express, or a file that cannot be
             written.
     """
-    if form not in FORMATS:
-        raise InputError(f"--format {form}: no such format; there are {', '.join(FORMATS)}")
     bundle = read_bundle(folder)
-    if form == "torchvision":
-        return export_torchvision(bundle, out)
-    from pipeline.export.onnx import export_onnx
+    formats = formats_of(bundle.settings.family)
+    if form not in formats:
+        title = family_of(bundle.settings.family).title
+        raise InputError(f"--format {form}: {title} has no such format; it has {', '.join(formats)}")
+    suffix = formats[form].suffix
+    if out.suffix != suffix or not out.parent.is_dir():
+        raise InputError(f"--out {out}: give a {suffix} file in a folder that exists")
+    return formats[form].write(bundle, out)
 
-    return export_onnx(bundle, out)
 
+def write_tensors(bundle: Bundle, out: Path, state: Mapping[str, Tensor], settings: str) -> list[str]:
+    """Write a bundle's network to the .safetensors file `out`, and its settings to a .json beside it.
 
-def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
-    """Write the network for torchvision to the .safetensors file `out`, and its settings to a .json beside it.
+    Args:
+        state: the weights: contiguous, on the CPU. settings: JSON, which names the bundle's family as `family`.
 
     Returns:
         Lines on what was done.
 
     Raises:
-        InputError: `out` has another suffix or cannot be written, or the network cannot be expressed.
+        InputError: they cannot be written.
     """
-    refuse_unknown(bundle, "torchvision")
-    if out.suffix != ".safetensors" or not out.parent.is_dir():
-        raise InputError(f"--out {out}: give a .safetensors file in a folder that exists")
-    own = bundle.settings
-    settings = settings_of(own.params, own.network, own.classes)
-    text, shown = settings.model_dump_json(indent=1) + "\n", out.with_suffix(".json")
+    shown = out.with_suffix(".json")
     try:
         with atomic_file(out) as temporary:
-            save_file(torchvision_state(*bundle.parts), temporary, metadata={"settings": text})
-        write_text(shown, text)
+            save_file(dict(state), temporary, metadata={"settings": settings})
+        write_text(shown, settings)
     except (OSError, SafetensorError) as error:
         raise InputError(f"--out {out}: cannot be written ({_first_line(error)}); choose another place") from error
     return [
-        f"{out}: the {own.network} network, {out.stat().st_size / 1e6:.1f} MB",
+        f"{out}: the {bundle.settings.network} network, {out.stat().st_size / 1e6:.1f} MB",
         f"{shown}: its settings and classes",
     ]
 
 
-def load_exported(path: Path) -> FasterRCNN:
-    """The network that `frcnn export` wrote to the .safetensors file `path`, in evaluation mode.
+def load_exported(path: Path) -> nn.Module:
+    """The network that `frcnn export --format torchvision` wrote to the .safetensors file `path`, in evaluation mode.
 
     It takes a list of (3, H, W) float32 RGB images in 0..1, which it resizes and normalises itself; one that has the
     size that the resize stage gives keeps its pixels. Detections are in pixels of the images given.
@@ -80,24 +81,37 @@ def load_exported(path: Path) -> FasterRCNN:
         InputError: the file is missing or damaged, or holds no exported network.
     """
     path = Path(path)
-    again = "write it again with frcnn export"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; {again}")
+        raise InputError(f"{path}: no such file; {AGAIN}")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("settings", "")
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); {again}") from error
+        raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); {AGAIN}") from error
     if not text:
-        raise InputError(f"{path}: has no settings in its header, so it holds no exported network; {again}")
+        raise InputError(f"{path}: has no settings in its header, so it holds no exported network; {AGAIN}")
+    family = _family_in(text)
+    form = formats_of(family).get("torchvision") if family in family_names() else None
+    if form is None or form.rebuild is None:
+        raise InputError(
+            f"{path}: settings.family in its header is {str(family)[:60]!r}, whose networks this version does not "
+            f"rebuild from files; {AGAIN}"
+        )
+    return form.rebuild(text, state, path)
+
+
+AGAIN = "write it again with frcnn export"
+
+
+def _family_in(text: str) -> Any:
+    """The family that settings name; those of the first files name none, and a text that is no JSON is left to the
+    family to refuse."""
     try:
-        settings = ExportSettings.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(["settings", *map(str, fault["loc"])])
-        raise InputError(f"{path}: {where} in its header: {fault['msg']}; {again}") from error
-    return build_torchvision(settings, state, path)
+        content = json.loads(text)
+    except ValueError:
+        return DEFAULT
+    return content.get("family", DEFAULT) if isinstance(content, dict) else DEFAULT
 
 
 def _first_line(error: BaseException) -> str:

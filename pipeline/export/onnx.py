@@ -1,18 +1,17 @@
-"""A bundle as one ONNX graph: from resized pixels to detections, anchors, proposals, NMS and RoI pooling included.
+"""The frame of an ONNX file: a family's network is traced with sizes that may vary, and written with what a user of the
+file has to know.
 
-The graph is this project's network (`pipeline.families.faster_rcnn.nn.network`) written with sizes that may vary: where
-ours drops rows, it does too. It computes in float32.
+Every graph takes pixels of the resized image and gives detections, see `TracedDetector`, and computes in float32.
 
-Shapes: H, W height, width of the resized image; Fh, Fw of a feature map; K anchors, P proposals, N detections. Maps,
-and what the RPN makes of them, are tuples, one tensor a level.
+Shapes: H, W height, width of the resized image; N detections.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import warnings
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,127 +22,73 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
-from pipeline.building.anchors import anchor_grid
-from pipeline.bundle.file import Bundle, BundleParams, Parts
-from pipeline.export.known import refuse_unknown
-from pipeline.nn.anchors import joined
-from pipeline.nn.backbones.trunk import Maps
-from pipeline.nn.boxes import decode
-from pipeline.nn.roi_pooling import roi_levels
+from pipeline.bundle.file import Bundle
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
 _OPSET = 18
 _EXAMPLE = (160, 192)  # height, width, px; any other size runs too
 
 
-class OnnxDetector(nn.Module):
-    """The network of a bundle as a module that can be traced.
-
-    Args:
-        parts: trunk, RPN and RoI head. params: those of the bundle.
-    """
-
-    def __init__(self, parts: Parts, params: BundleParams) -> None:
-        super().__init__()
-        self.trunk, self.rpn, self.head = parts
-        self._rule, self._roi = params.detect, params.roi_head
-        self._grid = anchor_grid(params.anchors, self.trunk.layout)
+class TracedDetector(nn.Module):
+    """A network that can be traced: from `image` (1, 3, H, W) float32 RGB in 0..1, of the resized image, and `scale`
+    (2,) float32 x, y resized pixels per original pixel to (N, 4) float32 boxes in resized pixels, (N,) int64 labels
+    1..C-1 and (N,) float32 scores, by falling score. A family writes it so that H and W may be symbols."""
 
     def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Detections of one image.
-
-        Args:
-            image: (1, 3, H, W) float32 RGB in 0..1, of the resized image. scale: (2,) float32 x, y resized pixels per
-                original pixel, which the least size of a proposal is multiplied by.
-
-        Returns:
-            (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
-        """
-        mean, std = (value.reshape(1, 3, 1, 1) for value in (self.trunk.pixel_mean, self.trunk.pixel_std))
-        maps = self.trunk(self._at_least_a_cell((image * 255 - mean * 255) / (std * 255)))
-        height, width = image.shape[2], image.shape[3]
-        limits = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in (width, height)] * 2)
-        objectness, deltas = self.rpn(maps)
-        anchors = self._grid([(own.shape[2], own.shape[3]) for own in maps])
-        boxes = _clip(decode(anchors, joined([level.reshape(-1, 4) for level in deltas])), limits)
-        proposals = self._propose(joined([level.reshape(-1) for level in objectness]), boxes, scale)
-        return self._classify(maps, proposals, limits)
-
-    def _at_least_a_cell(self, image: Tensor) -> Tensor:
-        """What the trunk begins with, written so that sizes may vary."""
-        down, right = (torch.sym_max(self.trunk.layout.least_side - side, 0) for side in image.shape[2:])
-        sides: list[Any] = [0, right, 0, down]
-        return functional.pad(image, sides)
-
-    def _propose(self, objectness: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
-        sides = boxes[:, 2:] - boxes[:, :2]
-        large = (sides >= (self._rule.min_size * scale).clamp(min=1e-3)).all(dim=1)
-        # What is too small sinks below all others, and the best of the rest are counted.
-        objectness = torch.where(large, objectness, -torch.inf)
-        best, order = torch.topk(objectness, _at_most(self._rule.pre_nms, objectness.shape[0]))
-        order = order[best > -torch.inf]
-        boxes = boxes[order]
-        ranks = -torch.arange(boxes.shape[0], dtype=torch.float32)
-        keep = torch.ops.torchvision.nms(boxes, ranks, self._rule.proposal_nms_iou)
-        return boxes[keep[: self._rule.proposals]]
-
-    def _pool(self, maps: Tensor, proposals: Tensor, scale: float) -> Tensor:
-        """All proposals pooled from the map of one level: which are to be is not known while tracing."""
-        rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], dim=1)
-        size = self._roi.output_size
-        if self._roi.pool == "roi_pool":
-            pooled: Tensor = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
-            return pooled
-        return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
-
-    def _classify(self, maps: Maps, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        strides = self.trunk.layout.strides
-        of_levels = [self._pool(own, proposals, 1.0 / stride) for own, stride in zip(maps, strides, strict=True)]
-        pooled, level = of_levels[0], roi_levels(proposals, strides)
-        for index, own in enumerate(of_levels[1:], start=1):
-            pooled = torch.where((level == index)[:, None, None, None], own, pooled)
-        hidden = torch.relu(self.head.fc7(torch.relu(self.head.fc6(pooled.flatten(1)))))
-        deltas = self.head.decode_deltas(self.head.bbox_pred(hidden).unflatten(1, (-1, 4)))
-        every = torch.softmax(self.head.cls_score(hidden), dim=1)[:, 1:]
-        boxes = _clip(decode(proposals, deltas[:, 1:]), limits)
-        found = (every > self._rule.score_threshold) & (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
-        roi, column = torch.nonzero(found, as_tuple=True)
-        scores, boxes, labels = every[roi, column], boxes[roi, column], column + 1
-        # Classes are moved apart, as `batched_nms` does; the zero is for an image without any detection.
-        reach = torch.cat([boxes.reshape(-1), torch.zeros(1)]).amax(dim=0) + 1
-        apart = boxes + (labels.float() * reach)[:, None]
-        keep = torch.ops.torchvision.nms(apart, scores, self._rule.nms_iou)[: self._rule.per_image]
-        return boxes[keep], labels[keep], scores[keep]
+        """Detections of one image."""
+        raise NotImplementedError
 
 
-def _clip(boxes: Tensor, limits: Tensor) -> Tensor:
+def normalised(image: Tensor, trunk: Trunk) -> Tensor:
+    """(1, 3, H, W) RGB in 0..1 as the trunk takes it; the same arithmetic as of bytes."""
+    mean, std = (value.reshape(1, 3, 1, 1) for value in (trunk.pixel_mean, trunk.pixel_std))
+    return (image * 255 - mean * 255) / (std * 255)
+
+
+def at_least(image: Tensor, side: int) -> Tensor:
+    """`pipeline.nn.backbones.trunk.at_least_a_cell`, written so that sizes may vary."""
+    down, right = (torch.sym_max(side - own, 0) for own in image.shape[2:])
+    sides: list[Any] = [0, right, 0, down]
+    return functional.pad(image, sides)
+
+
+def limits_of(image: Tensor) -> Tensor:
+    """(4,) float32: what x, y, x, y of a box are clipped to."""
+    height, width = image.shape[2], image.shape[3]
+    return torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in (width, height)] * 2)
+
+
+def clip_to(boxes: Tensor, limits: Tensor) -> Tensor:
+    """(..., 4) boxes clipped to an image, see `limits_of`."""
     return torch.minimum(boxes.clamp(min=0), limits)
 
 
-def _at_most(count: int, length: Any) -> Any:
-    return length if count < 0 else torch.sym_min(count, length)
-
-
-def export_onnx(bundle: Bundle, out: Path) -> list[str]:
-    """Write a bundle's network as an ONNX file; docs/use.md lists its inputs and outputs.
+def write_onnx(
+    bundle: Bundle,
+    network: TracedDetector,
+    out: Path,
+    metadata: Mapping[str, str] | None = None,
+    operators: Mapping[Any, Callable[..., Any]] | None = None,
+) -> list[str]:
+    """Write a bundle's network as an ONNX file.
 
     Args:
-        out: a .onnx file in a folder that exists.
+        network: the bundle's, of weights of its own. out: a .onnx file in a folder that exists.
+        metadata: of the family, beside what all files have.
+        operators: those of torch that ONNX has under another name, to what makes the node.
 
     Returns:
         Lines on what was done.
 
     Raises:
-        InputError: the network has parts that are not known here, onnx or onnxscript is not installed, or the file
-            cannot be written.
+        InputError: onnx or onnxscript is not installed, the network does what cannot be traced, or the file cannot be
+            written.
     """
-    refuse_unknown(bundle, "onnx")
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise InputError(f"{missing[0]} is not installed; install this project with its extra: pip install '.[onnx]'")
-    if out.suffix != ".onnx" or not out.parent.is_dir():
-        raise InputError(f"--out {out}: give a .onnx file in a folder that exists")
-    model = _traced(bundle)
+    model = _traced(bundle, network.eval(), metadata or {}, operators or {})
     try:
         with atomic_file(out) as temporary:
             temporary.write_bytes(model.SerializeToString())
@@ -152,13 +97,17 @@ def export_onnx(bundle: Bundle, out: Path) -> list[str]:
     return [f"{out}: the {bundle.settings.network} network for ONNX, {out.stat().st_size / 1e6:.1f} MB"]
 
 
-def _traced(bundle: Bundle) -> Any:
+def _traced(
+    bundle: Bundle,
+    network: nn.Module,
+    metadata: Mapping[str, str],
+    operators: Mapping[Any, Callable[..., Any]],
+) -> Any:
     """The onnx.ModelProto, with what a user of the file has to know in `metadata_props`."""
     import onnx
     import torchvision  # noqa: F401  (tells torch.export the shapes that its operators give)
 
     settings = bundle.settings
-    module = OnnxDetector(copy.deepcopy(bundle.parts), settings.params).eval()
     example = (torch.zeros(1, 3, *_EXAMPLE), torch.ones(2))
     log = logging.getLogger("torch.onnx")
     level = log.level
@@ -167,7 +116,7 @@ def _traced(bundle: Bundle) -> Any:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module,
+                network,
                 example,
                 dynamo=True,
                 verbose=False,
@@ -175,8 +124,17 @@ def _traced(bundle: Bundle) -> Any:
                 input_names=["image", "scale"],
                 output_names=["boxes", "labels", "scores"],
                 dynamic_shapes=({2: "height", 3: "width"}, None),
-                custom_translation_table={torch.ops.torchvision.roi_pool.default: _roi_pool},
+                custom_translation_table=dict(operators),
             )
+    except torch.onnx.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
+        raise InputError(
+            f"{bundle.folder}: the network cannot be traced for --format onnx ({reason}); use the bundle itself with "
+            "pipeline.bundle.Detector or frcnn predict, or write what is named so that sizes may vary"
+        ) from error
     finally:
         log.setLevel(level)
     assert program is not None
@@ -191,21 +149,14 @@ def _traced(bundle: Bundle) -> Any:
         model,
         {
             "format": "frcnn-onnx-1",
+            "family": settings.family,
             "network": settings.network,
             "classes": json.dumps(settings.classes),
             "resize": settings.params.resize.model_dump_json(),
-            "min_size": json.dumps(settings.params.detect.min_size),
+            **metadata,
             "bundle_sha256": settings.settings_sha256,
             "model_sha256": settings.model_sha256,
         },
     )
     onnx.checker.check_model(model)
     return model
-
-
-def _roi_pool(maps: Any, rois: Any, scale: float, height: int, width: int) -> tuple[Any, Any]:
-    """torchvision's operator in ONNX; its second result, which is for gradients only, is not used."""
-    from onnxscript import opset18 as op
-
-    pooled = op.MaxRoiPool(maps, rois, pooled_shape=(height, width), spatial_scale=scale)
-    return pooled, pooled

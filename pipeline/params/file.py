@@ -17,6 +17,7 @@ from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.initial import InitParams
+from pipeline.params.limits import check_limits
 from pipeline.params.reading import Params, check_section, read_content
 from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Section
@@ -69,8 +70,11 @@ def load_params(path: Path, sections: Sequence[str] | None = None) -> Params:
     return Params({name: checked[name] for name in (sections or checked)}, family)
 
 
-def check_params(content: object, source: Path | str) -> dict[str, Section]:
+def check_params(content: object, source: Path | str, limits: bool = True) -> dict[str, Section]:
     """Check a whole parsed params.yaml.
+
+    Args:
+        limits: also see that what detects keeps all that is to be judged.
 
     Raises:
         InputError: naming the first wrong parameter as `section.key`, its value and what is wrong with it.
@@ -82,28 +86,8 @@ def check_params(content: object, source: Path | str) -> dict[str, Section]:
         if name not in models and name != "family":
             raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(models)}")
     checked = {name: check_section(name, model, content, source) for name, model in models.items()}
-    _check_limits(checked, source)
-    return checked
-
-
-def _check_limits(sections: Mapping[str, Section], source: Path | str) -> None:
-    """Whether what detects keeps all that is to be judged; figures of two detectors could not be compared else.
-
-    Raises:
-        InputError: it does not.
-    """
-    judged = sections["evaluate"]
+    judged = checked["evaluate"]
     assert isinstance(judged, EvaluateParams)
-    for name, section in sections.items():
-        least, most = (getattr(section, key, None) for key in ("score_threshold", "per_image"))
-        if least is not None and least > judged.score_threshold:
-            raise InputError(
-                f"{source}: {name}.score_threshold {least:g} is above evaluate.score_threshold "
-                f"{judged.score_threshold:g}, so that detections which are to be judged would be missing; lower the "
-                "first or raise the second"
-            )
-        if most is not None and most < judged.per_image:
-            raise InputError(
-                f"{source}: {name}.per_image {most} is below evaluate.per_image {judged.per_image}, so that detections "
-                "which are to be judged would be missing; raise the first or lower the second"
-            )
+    if limits:
+        check_limits(checked, judged, source)
+    return checked

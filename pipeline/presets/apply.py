@@ -11,7 +11,6 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.families.family import Family
 from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
-from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import check_params, family_in, load_params
 from pipeline.params.reading import Params
 from pipeline.presets.defaults import default_text
@@ -104,30 +103,34 @@ def preset_texts(root: Path, name: str) -> tuple[str, str]:
     return composed(root, plain["family"]), text
 
 
-def dataset_params(root: Path, preset: str | None, overrides: Sequence[str]) -> DatasetParams:
-    """Section `dataset` of `root`/params.yaml, or of the defaults where there is none or with a preset; nothing is
-    written.
+def judging_params(root: Path, preset: str | None, overrides: Sequence[str]) -> Params:
+    """How a data set is read and detections judged: the parameters of `root`/params.yaml, or the defaults where there
+    is none, or those of a preset; nothing is written.
 
     Args:
-        preset: to apply to the defaults. overrides: dataset.key=value, applied to either.
+        preset: to apply to the defaults. overrides: of the sections dataset and evaluate, section.key=value, applied to
+            either.
 
     Raises:
         InputError: no such preset or parameter, or an impossible value.
     """
     for override in overrides:
-        if "=" not in override or not override.startswith("dataset."):
-            raise InputError(f"--set {override}: write dataset.key=value; --data gives the data's place")
-    own = root / "params.yaml"
-    return chosen_params(root, preset if preset or own.is_file() else "default", overrides).dataset
+        if "=" not in override or not override.startswith(("dataset.", "evaluate.")):
+            raise InputError(
+                f"--set {override}: write dataset.key=value or evaluate.key=value; --data gives the data's place"
+            )
+    chosen = preset if preset or (root / "params.yaml").is_file() else "default"
+    return chosen_params(root, chosen, overrides, limits=False)  # the bundle's own limits count
 
 
-def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = ()) -> Params:
+def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = (), limits: bool = True) -> Params:
     """The parameters of a preset, or of `root`/params.yaml, with overrides applied; nothing is written.
 
     Args:
         root: the project's folder.
         preset: to apply to the defaults; None: params.yaml as it is.
         overrides: section.key=value, applied to either.
+        limits: also see that with the overrides what detects keeps all that is to be judged.
 
     Raises:
         InputError: no such preset or parameter, no params.yaml, or an impossible value.
@@ -147,7 +150,7 @@ def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = ())
         if not equals:
             raise InputError(f"--set {override}: write section.key=value")
         set_parameter(edited.content, key, parse_value(override, value))
-    return _checked(edited.text(), f"preset {preset}" if preset else own)
+    return _checked(edited.text(), f"preset {preset}" if preset else own, limits)
 
 
 @functools.cache
@@ -172,9 +175,9 @@ def _text_to_write(edited: EditedYaml, before: str) -> tuple[str, dict[str, Any]
     return before if plain == parse_yaml(before, "params.yaml") else text, plain
 
 
-def _checked(text: str, source: Path | str) -> Params:
+def _checked(text: str, source: Path | str, limits: bool = True) -> Params:
     content = parse_yaml(text, source)
-    return Params(check_params(content, source), family_in(content, source).name)
+    return Params(check_params(content, source, limits), family_in(content, source).name)
 
 
 def _with_preset(name: str) -> tuple[EditedYaml, str]:

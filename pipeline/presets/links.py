@@ -30,7 +30,7 @@ _SETS = {
 _WANTED = {
     "dataset.root": "folder; give the folder that holds the data set",
     "backbone.weights": "file; give a weights file, or torchvision to download it",
-    "init.detector": "file; give a bundle, or the model.safetensors of a finetune_joint stage",
+    "init.detector": "file; give a bundle, or the model.safetensors of a stage that trained a whole detector",
     "proposals.file": "file; give a proposal file of detectron2 or mmdetection",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,10 +13,10 @@ from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle import Detector
-from pipeline.bundle.evaluate import evaluate, report
+from pipeline.bundle.evaluate import Evaluation, evaluate, report
 from pipeline.cli import app
-from pipeline.params.dataset import DatasetParams
-from pipeline.presets.apply import dataset_params
+from pipeline.params.reading import Params
+from pipeline.presets.apply import judging_params
 from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 
@@ -67,15 +68,16 @@ def coco_tree(tiny_run: Project, tmp_path: Path) -> Path:
     return root
 
 
-def coco_params(tmp_path: Path) -> DatasetParams:
+def coco_params(tmp_path: Path) -> Params:
     settings = ["reader=coco", "coco.train=[annotations/instances_train.json]"]
     settings += ["coco.test=[annotations/instances_test.json]"]
-    return dataset_params(tmp_path, None, [f"dataset.{setting}" for setting in settings])
+    changes = [f"dataset.{setting}" for setting in settings]
+    return judging_params(tmp_path, None, [*changes, "evaluate.score_threshold=0.0"])  # as the stages of the run
 
 
 def test_the_runs_own_test_set_gives_the_figures_of_the_evaluate_stage(tiny_run: Project, detector: Detector) -> None:
-    params = dataset_params(tiny_run.root, None, [])
-    evaluation = evaluate(detector, tiny_run.data / "dataset", params, "test")
+    params = judging_params(tiny_run.root, None, [])
+    evaluation = evaluate(detector, tiny_run.data / "dataset", params.dataset, "test", params.evaluate)
     expected = stage_metrics(tiny_run)
     assert evaluation.metrics.keys() == expected.keys()
     for name, value in expected.items():
@@ -87,7 +89,8 @@ def test_the_runs_own_test_set_gives_the_figures_of_the_evaluate_stage(tiny_run:
 def test_classes_are_matched_by_name_and_the_others_left_out(
     tiny_run: Project, detector: Detector, coco_tree: Path, tmp_path: Path
 ) -> None:
-    evaluation = evaluate(detector, coco_tree, coco_params(tmp_path), "test")
+    params = coco_params(tmp_path)
+    evaluation = evaluate(detector, coco_tree, params.dataset, "test", params.evaluate)
     own = stage_metrics(tiny_run)["class_AP50"]
     assert isinstance(own, dict)
     first, second, third = detector.classes[1:]
@@ -108,10 +111,13 @@ def test_the_command_prints_the_table_and_writes_metrics_json(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["evaluate", str(joint_bundle), "--data", str(tiny_run.data / "dataset"), "--device", "cpu"]
-    result = CliRunner().invoke(app, [*command, "--out", "figures"])
+    limits = ["--set", "evaluate.score_threshold=0.0"]
+    result = CliRunner().invoke(app, [*command, *limits, "--out", "figures"])
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / "figures/metrics.json").read_text())
     assert metrics == stage_metrics(tiny_run)
+    first, *_ = result.stdout.splitlines()
+    assert first.startswith("judged: detections of score 0 and up, at most 100 of an image (evaluate.score_threshold, ")
     lines = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
     assert lines["AP"] == f"{metrics['AP']:.4f}" and lines["images"] == "6"
     assert all(name in lines for name in metrics["class_AP50"])
@@ -125,15 +131,52 @@ def test_no_class_in_common_no_image_and_no_reader_are_told(
         for category in content["categories"]:
             category["name"] += "s"
         path.write_text(json.dumps(content))
+    params = judging_params(tmp_path, None, [])
     with pytest.raises(InputError, match="has none of the bundle's classes"):
-        evaluate(detector, coco_tree, coco_params(tmp_path), "test")
-    params = dataset_params(tmp_path, None, [])
+        evaluate(detector, coco_tree, coco_params(tmp_path).dataset, "test", params.evaluate)
     with pytest.raises(InputError, match="has no val images"):
-        evaluate(detector, tiny_run.data / "dataset", params, "val")
+        evaluate(detector, tiny_run.data / "dataset", params.dataset, "val", params.evaluate)
     with pytest.raises(InputError, match="--split all: no such split"):
-        evaluate(detector, tiny_run.data / "dataset", params, "all")
+        evaluate(detector, tiny_run.data / "dataset", params.dataset, "all", params.evaluate)
     with pytest.raises(InputError, match=r"dataset\.reader is shapes"):
-        evaluate(detector, tmp_path, params, "test")
+        evaluate(detector, tmp_path, params.dataset, "test", params.evaluate)
+
+
+def test_one_threshold_and_one_limit_hold_for_bundles_of_all_families(tiny_run: Project, detector: Detector) -> None:
+    def judged(*settings: str) -> Evaluation:
+        params = judging_params(tiny_run.root, None, [f"evaluate.{setting}" for setting in settings])
+        return evaluate(detector, tiny_run.data / "dataset", params.dataset, "test", params.evaluate)
+
+    found = [detector(path) for path in sorted((tiny_run.data / "dataset").rglob("test_*.*"))]
+    some = float(np.median(np.concatenate([own.scores for own in found])))
+    evaluation = judged(f"score_threshold={some}", "per_image=3")
+    expected = sum(min(np.count_nonzero(own.scores >= np.float32(some)), 3) for own in found)
+    assert evaluation.metrics["detections"] == expected < judged("per_image=3").metrics["detections"]  # type: ignore[operator]
+    assert report(evaluation)[0].startswith(f"judged: detections of score {some:g} and up, at most 3 of an image")
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected", "remedy"),
+    [
+        (
+            {"score_threshold": 0.3},
+            "detect.score_threshold 0.3 is above evaluate.score_threshold 0",
+            "score_threshold=0.3",
+        ),
+        ({"per_image": 99}, "detect.per_image 99 is below evaluate.per_image 100", "per_image=99"),
+    ],
+)
+def test_a_bundle_that_keeps_less_than_is_to_be_judged_is_refused(
+    tiny_run: Project, joint_bundle: Path, kept: dict[str, float], expected: str, remedy: str
+) -> None:
+    params, detector = judging_params(tiny_run.root, None, []), Detector.load(joint_bundle, "cpu")
+    own = detector.settings.params
+    own = own.model_copy(update={"detect": own.detect.model_copy(update=kept)})
+    detector.settings = detector.settings.model_copy(update={"params": own})
+    with pytest.raises(InputError) as caught:
+        evaluate(detector, tiny_run.data / "dataset", params.dataset, "test", params.evaluate)
+    assert str(caught.value).startswith(f"the bundle: {expected}, so that")
+    assert str(caught.value).endswith(f"; give --set evaluate.{remedy}")
 
 
 @pytest.mark.parametrize(
@@ -141,18 +184,18 @@ def test_no_class_in_common_no_image_and_no_reader_are_told(
     [
         ("voc5", None, "no preset 'voc5'"),
         (None, "dataset.root=x", "unknown parameter dataset.root"),
-        (None, "rpn.channels=3", "--set rpn.channels=3: write dataset.key=value"),
+        (None, "rpn.channels=3", "--set rpn.channels=3: write dataset.key=value or evaluate.key=value"),
         (None, "dataset.reader", "write dataset.key=value"),
         (None, "dataset.reader=xml", "parameter dataset.reader: input should be"),
     ],
 )
 def test_wrong_settings_are_told(tmp_path: Path, preset: str | None, override: str | None, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
-        dataset_params(tmp_path, preset, [override] if override else [])
+        judging_params(tmp_path, preset, [override] if override else [])
 
 
 def test_settings_come_from_params_yaml_or_a_preset(tiny_run: Project, tmp_path: Path) -> None:
-    assert dataset_params(tiny_run.root, None, []).shapes.train == 12
-    assert dataset_params(tmp_path, None, []).shapes.train == 300
-    assert dataset_params(tiny_run.root, "voc6_vgg16", []).reader == "voc"
-    assert dataset_params(tiny_run.root, "voc6_vgg16", ["dataset.voc.test=[other]"]).voc.test == ["other"]
+    assert judging_params(tiny_run.root, None, []).dataset.shapes.train == 12
+    assert judging_params(tmp_path, None, []).dataset.shapes.train == 300
+    assert judging_params(tiny_run.root, "voc6_vgg16", []).dataset.reader == "voc"
+    assert judging_params(tiny_run.root, "voc6_vgg16", ["dataset.voc.test=[other]"]).dataset.voc.test == ["other"]

@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline.bundle.detector import Detector
 from pipeline.bundle.file import read_bundle, settings_text
 from pipeline.runtime.errors import InputError
+from tests.conftest import Project
 
 
 def edit(folder: Path, change: Callable[[dict], object], rehash: bool) -> None:
@@ -48,7 +51,17 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "settings cut off": (lambda f: truncate(f / "bundle.json"), "bundle.json: not readable as JSON"),
     "settings that are no text": (lambda f: (f / "bundle.json").write_bytes(b"\xff\xfe\x00"), "not readable as JSON"),
     "settings of another kind": (lambda f: (f / "bundle.json").write_text("[1]"), "format is 'None'"),
-    "a later schema": (lambda f: edit(f, lambda c: c.update(format="frcnn-bundle-2"), True), "'frcnn-bundle-2'"),
+    "a later schema": (lambda f: edit(f, lambda c: c.update(format="frcnn-bundle-3"), True), "'frcnn-bundle-3'"),
+    "another family": (
+        lambda f: edit(f, lambda c: c.update(family="yolo"), True),
+        "family is 'yolo', there are faster_rcnn",
+    ),
+    "no family": (lambda f: edit(f, lambda c: c.pop("family"), True), "family is 'None'"),
+    "no parameters": (lambda f: edit(f, lambda c: c.pop("params"), True), "bundle.json: params: "),
+    "a network that is none": (
+        lambda f: edit(f, lambda c: c.update(network="step2"), True),
+        "network: is none of step4, joint",
+    ),
     "classes exchanged": (
         lambda f: edit(f, lambda c: c["classes"].reverse(), False),
         "was changed after it was written",
@@ -89,6 +102,20 @@ def test_a_damaged_bundle_is_told_in_one_line(spoiled: Path, fault: str) -> None
         read_bundle(spoiled)
     assert expected in str(caught.value)
     assert str(spoiled) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_bundle_of_the_first_schema_which_names_no_family_detects_the_same(
+    tiny_run: Project, joint_bundle: Path, spoiled: Path
+) -> None:
+    def first(content: dict) -> None:
+        assert content.pop("family") == "faster_rcnn"
+        content["format"] = "frcnn-bundle-1"
+
+    edit(spoiled, first, rehash=True)
+    photo = min((tiny_run.data / "dataset").rglob("test_*.*"))
+    old, new = (Detector.load(folder, "cpu")(photo) for folder in (spoiled, joint_bundle))
+    assert len(old) > 0 and np.array_equal(old.boxes, new.boxes) and np.array_equal(old.scores, new.scores)
+    assert old.names == new.names
 
 
 def test_a_single_changed_bit_of_the_weights_is_noticed(spoiled: Path) -> None:

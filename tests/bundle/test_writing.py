@@ -45,6 +45,7 @@ def test_bundle_json_tells_what_using_the_weights_takes(tiny_run: Project, joint
     content = json.loads((joint_bundle / "bundle.json").read_text())
     assert content["classes"] == json.loads((tiny_run.data / "dataset/classes.json").read_text())
     assert content["metrics"] == json.loads((tiny_run.data / "evaluate_joint/metrics.json").read_text())
+    assert (content["format"], content["family"], content["network"]) == ("frcnn-bundle-2", "faster_rcnn", "joint")
     assert content["params"]["resize"]["shorter_side"] == 192
     assert content["params"]["base"] == {"precision": "bf16", **TINY["base"]}
     assert content["normalisation"]["pixel_mean"] == pytest.approx([0.485, 0.456, 0.406])
@@ -80,7 +81,7 @@ def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path)
         ("step3", "--network step3: no such network; there are step4, joint"),
         (
             "step2",
-            "--network step2: is unshared, and its two trunks are not one network; give --network step4 or joint",
+            "--network step2: is not one network but several side by side; give --network step4 or joint",
         ),
     ],
 )
@@ -141,7 +142,7 @@ def test_without_dvc_there_is_neither_a_hash_of_its_lock_nor_a_trust_in_the_metr
 def test_missing_weights_and_classes_of_another_run_are_named(finished_run: Project) -> None:
     out = finished_run.root / "out"
     (finished_run.data / "resize/classes.json").write_text('["background", "one"]')
-    with pytest.raises(InputError, match="names 2 classes, the RoI head was trained with 4"):
+    with pytest.raises(InputError, match="names 2 classes, the network was trained with 4"):
         write_bundle(finished_run.root, "joint", out)
     shutil.rmtree(finished_run.data / "train_rpn_step3")
     with pytest.raises(InputError, match=r"train_rpn_step3/model\.safetensors: no such weights file"):

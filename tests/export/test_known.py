@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from pipeline.building.trunk import new_trunk
-from pipeline.bundle.file import Bundle, BundleParams, BundleSettings, Computation, PixelNormalisation
-from pipeline.export.files import export_torchvision
-from pipeline.export.onnx import export_onnx
+from pipeline.bundle.contract import Computation
+from pipeline.bundle.file import Bundle, BundleSettings, PixelNormalisation
+from pipeline.families.faster_rcnn.bundle import FasterRCNNParams
+from pipeline.families.faster_rcnn.exported.onnx_detector import export_onnx
+from pipeline.families.faster_rcnn.exported.torchvision_file import export_torchvision
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.nn.backbones import build as backbone
 from pipeline.runtime.errors import InputError
 from tests.layouts import TOY
-from tests.parity.comparison import params_of, random_parts
+from tests.parity.comparison import named, params_of, random_parts
 
 EXPORTS = {"onnx": (export_onnx, "net.onnx"), "torchvision": (export_torchvision, "net.safetensors")}
 
@@ -35,19 +37,20 @@ def bundle() -> Bundle:
     params = params_of({"rpn": {"channels": 8}, "roi_head": {"hidden": 8, "output_size": 2}})
     trunk = new_trunk(params.backbone)
     trunk.initialise(torch.Generator().manual_seed(0))
-    sections = {name: getattr(params, name) for name in BundleParams.model_fields if name != "base"}
+    sections = {name: getattr(params, name) for name in FasterRCNNParams.model_fields if name != "base"}
     settings = BundleSettings(
-        format="frcnn-bundle-1",
+        format="frcnn-bundle-2",
+        family="faster_rcnn",
         network="joint",
         classes=["background", "cell"],
-        params=BundleParams(base=Computation(threads=2, precision="float32"), **sections),
+        params=FasterRCNNParams(base=Computation(threads=2, precision="float32"), **sections),
         normalisation=PixelNormalisation(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3),
         metrics=None,
         model_sha256="0" * 64,
         dvc_lock_sha256=None,
         settings_sha256="0" * 64,
     )
-    return Bundle(Path("memory"), settings, random_parts(trunk, params, 2, seed=0))
+    return Bundle(Path("memory"), settings, named(random_parts(trunk, params, 2, seed=0)))
 
 
 def with_value(bundle: Bundle, key: str, value: str) -> Bundle:
@@ -85,7 +88,7 @@ def test_an_unknown_value_is_refused(bundle: Bundle, form: str, key: str, value:
 
 @pytest.mark.parametrize("form", EXPORTS)
 def test_a_head_of_another_kind_is_refused(bundle: Bundle, form: str, tmp_path: Path) -> None:
-    _, rpn, head = bundle.parts
+    rpn, head = bundle.parts["rpn"], bundle.parts["head"]
     head.__class__ = CascadeHead
     assert "the RoI head is CascadeHead" in refusal(bundle, form, tmp_path)
     head.__class__ = RoIHead
@@ -107,8 +110,7 @@ def test_a_backbone_that_is_added_is_not_exported_before_its_graph_was_compared(
 def test_several_levels_are_not_written_for_torchvision_which_could_not_be_loaded(
     bundle: Bundle, tmp_path: Path
 ) -> None:
-    trunk, rpn, head = bundle.parts
-    trunk.layout = TOY
+    bundle.parts["trunk"].layout = TOY  # type: ignore[assignment]
     with pytest.raises(InputError, match="has maps of several levels, which --format torchvision does not export"):
-        export_torchvision(Bundle(bundle.folder, bundle.settings, (trunk, rpn, head)), tmp_path / "net.safetensors")
+        export_torchvision(bundle, tmp_path / "net.safetensors")
     assert not list(tmp_path.iterdir())

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.memory_format import channels_last
-from pipeline.export.model import build_torchvision, settings_of, torchvision_state
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
 from pipeline.families.faster_rcnn.building.roi_head import new_head
 from pipeline.families.faster_rcnn.building.rpn import new_rpn
+from pipeline.families.faster_rcnn.exported.torchvision_model import build_torchvision, settings_of, torchvision_state
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
@@ -91,6 +91,11 @@ def random_parts(trunk: Trunk, params: Params, num_classes: int, seed: int) -> P
         head.delta_mean.normal_(std=0.05, generator=draw)
         head.delta_std.uniform_(0.1, 0.3, generator=draw)
     return channels_last(trunk), channels_last(rpn), head.eval()
+
+
+def named(parts: Parts) -> dict[str, nn.Module]:
+    """The parts as a bundle has them."""
+    return dict(zip(("trunk", "rpn", "head"), parts, strict=True))
 
 
 def ours(parts: Parts, params: Params) -> FasterRCNN:

@@ -190,7 +190,7 @@ def test_photos_of_one_size_in_one_batch_detect_as_one_by_one(monkeypatch: pytes
 @pytest.mark.parametrize(
     ("form", "out", "expected"),
     [
-        ("openvino", "a.safetensors", "--format openvino: no such format; there are torchvision, onnx"),
+        ("openvino", "a.safetensors", "--format openvino: Faster R-CNN has no such format; it has torchvision, onnx"),
         ("torchvision", "a.pth", "a.pth: give a .safetensors file in a folder that exists"),
         ("torchvision", "missing/a.safetensors", "give a .safetensors file in a folder that exists"),
     ],
@@ -211,6 +211,11 @@ def test_what_cannot_be_written_is_refused(
         ("truncated", "not a readable safetensors file"),
         ("no settings", "has no settings in its header"),
         ("another format", "settings.format in its header"),
+        (
+            "another family",
+            "settings.family in its header is 'dense_cap', whose networks this version does not rebuild",
+        ),
+        ("no JSON", "settings in its header: Invalid JSON"),
         ("another backbone", "backbone 'resnet' is unknown"),
         ("a weight less", "weight 'rpn.head.cls_logits.bias' is missing"),
     ],
@@ -226,6 +231,8 @@ def test_files_that_hold_no_exported_network_are_told(
         if fault == "a weight less":
             del state["rpn.head.cls_logits.bias"]
         text = text.replace("frcnn-torchvision-1", "other") if fault == "another format" else text
+        text = text.replace('"faster_rcnn"', '"dense_cap"') if fault == "another family" else text
+        text = text[:-9] if fault == "no JSON" else text
         text = text.replace('"tiny"', '"resnet"') if fault == "another backbone" else text
         save_file(state, path, metadata=None if fault == "no settings" else {"settings": text})
     with pytest.raises(InputError, match=expected) as caught:

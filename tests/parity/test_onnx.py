@@ -23,24 +23,18 @@ import pipeline.export.onnx
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.memory_format import channels_last
 from pipeline.building.trunk import new_trunk
-from pipeline.bundle.file import (
-    Bundle,
-    BundleParams,
-    BundleSettings,
-    Computation,
-    Parts,
-    PixelNormalisation,
-    read_bundle,
-)
+from pipeline.bundle.contract import Computation, Parts
+from pipeline.bundle.file import Bundle, BundleSettings, PixelNormalisation, read_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.cli import app
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.export.files import export_bundle
-from pipeline.export.onnx import export_onnx
 from pipeline.families.faster_rcnn.building import detection
 from pipeline.families.faster_rcnn.building.detection import detection_rule
 from pipeline.families.faster_rcnn.building.roi_head import new_head
+from pipeline.families.faster_rcnn.bundle import FasterRCNNParams, typed
+from pipeline.families.faster_rcnn.exported.onnx_detector import export_onnx
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.geometry.backbones import VGGShape
 from pipeline.nn.backbones import build as backbone
@@ -52,7 +46,7 @@ from tests.conftest import ROOT, Project, apply_overlay
 from tests.defaults import default_content
 from tests.layouts import register_toy
 from tests.parity import comparison
-from tests.parity.comparison import Differences, differences, random_parts
+from tests.parity.comparison import Differences, differences, named, random_parts
 
 pytestmark = pytest.mark.authority("onnxruntime")
 
@@ -82,9 +76,10 @@ def joint(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def settings_of(params: BundleParams, classes: list[str]) -> BundleSettings:
+def settings_of(params: FasterRCNNParams, classes: list[str]) -> BundleSettings:
     return BundleSettings(
-        format="frcnn-bundle-1",
+        format="frcnn-bundle-2",
+        family="faster_rcnn",
         network="joint",
         classes=classes,
         params=params,
@@ -100,10 +95,10 @@ def random_bundle(params: Params, num_classes: int, seed: int) -> Bundle:
     """A bundle of random weights in memory."""
     trunk = new_trunk(params.backbone)
     trunk.initialise(torch.Generator().manual_seed(seed))
-    sections = {name: getattr(params, name) for name in BundleParams.model_fields if name != "base"}
-    used = BundleParams(base=Computation(threads=2, precision="float32"), **sections)
+    sections = {name: getattr(params, name) for name in FasterRCNNParams.model_fields if name != "base"}
+    used = FasterRCNNParams(base=Computation(threads=2, precision="float32"), **sections)
     classes = ["background", *(f"class {label}" for label in range(1, num_classes))]
-    return Bundle(Path("memory"), settings_of(used, classes), random_parts(trunk, params, num_classes, seed))
+    return Bundle(Path("memory"), settings_of(used, classes), named(random_parts(trunk, params, num_classes, seed)))
 
 
 def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
@@ -111,15 +106,17 @@ def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
     params = bundle.settings.params
     changed = {name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
     params = params.model_copy(update=changed)
-    trunk, rpn, head = bundle.parts
+    trunk, rpn, head = typed(bundle.parts)
     other = new_head(trunk.layout, head.num_classes, params.roi_head)
     other.load_state_dict(head.state_dict())
-    return Bundle(bundle.folder, bundle.settings.model_copy(update={"params": params}), (trunk, rpn, other.eval()))
+    return Bundle(
+        bundle.folder, bundle.settings.model_copy(update={"params": params}), named((trunk, rpn, other.eval()))
+    )
 
 
-def our_network(parts: Parts, params: BundleParams) -> FasterRCNN:
+def our_network(parts: Parts, params: FasterRCNNParams) -> FasterRCNN:
     rule = detection.test_proposal_rule(params.detect, params.detect.proposals)
-    trunk, rpn, head = parts
+    trunk, rpn, head = typed(parts)
     grid = anchor_grid(params.anchors, trunk.layout)
     return FasterRCNN(channels_last(trunk), rpn, head, grid, rule, detection_rule(params.detect))
 
@@ -149,7 +146,7 @@ def compared(
     bundle: Bundle, session: onnxruntime.InferenceSession, pixels: np.ndarray, scale: Any = None
 ) -> Differences:
     """(H, W, 3) uint8 pixels of the resized image through both."""
-    network = our_network(bundle.parts, bundle.settings.params)
+    network = our_network(bundle.parts, bundle.settings.params)  # type: ignore[arg-type]
     image = torch.from_numpy(pixels.copy())[None].permute(0, 3, 1, 2)
     (ours,) = network(image, [pixels.shape[:2]], [scale or (1.0, 1.0)])  # type: ignore[list-item]
     return differences(ours, detect_with_onnx(session, pixels, scale))

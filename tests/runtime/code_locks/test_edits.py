@@ -149,7 +149,9 @@ OUTSIDE = (
     *("pipeline/runtime/code_locks/*.py", "pipeline/orchestrate/*.py", "pipeline/workers/*.py", "pipeline/report/*.py"),
     *("pipeline/views/**/*.py", "pipeline/bundle/*.py", "pipeline/export/*.py", "pipeline/preflight/*.py"),
     *("pipeline/families/family.py", "pipeline/families/registry.py", "pipeline/families/*/family.py"),
-    *("pipeline/presets/*.py", "pipeline/params/file.py", "pipeline/exchange/commands.py"),
+    *(f"pipeline/families/*/{part}.py" for part in ("bundle", "export", "exported/*", "ablations")),
+    *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
+    *("pipeline/presets/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )
 

@@ -25,7 +25,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 from pipeline.artifacts.weights import State, restore
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.memory_format import channels_last
-from pipeline.bundle.file import BundleParams
+from pipeline.bundle.contract import BundleParams
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.geometry.layout import MapLayout
@@ -50,6 +50,7 @@ class ExportSettings(Section):
     """
 
     format: Literal["frcnn-torchvision-1"]
+    family: Literal["faster_rcnn"] = "faster_rcnn"
     network: str
     classes: Annotated[list[str], Field(min_length=2)]
     backbone: str

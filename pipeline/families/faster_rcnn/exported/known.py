@@ -1,0 +1,43 @@
+"""What each format can express of Faster R-CNN."""
+
+from __future__ import annotations
+
+from pipeline.bundle.file import Bundle
+from pipeline.export.known import ONNX_BACKBONES, RESIZE_RULES, Value
+from pipeline.export.known import refuse_unknown as refuse
+from pipeline.families.faster_rcnn.bundle import typed
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.nn.backbones.build import BACKBONES
+from pipeline.runtime.errors import InputError
+
+_POOLINGS = ("roi_pool", "roi_align")
+
+
+def refuse_unknown(bundle: Bundle, form: str) -> None:
+    """See that a format can express the bundle's network.
+
+    Args:
+        form: torchvision or onnx.
+
+    Raises:
+        InputError: its RoI pooling, backbone, number of levels, way of resizing or one of its heads is unknown to the
+            format.
+    """
+    params = bundle.settings.params
+    trunk, rpn, head = typed(bundle.parts)
+    if form == "torchvision" and len(trunk.layout.levels) > 1:
+        raise InputError(
+            f"{bundle.folder}: {params.backbone.name} has maps of several levels, which --format torchvision does not "
+            "export; give --format onnx"
+        )
+    # The file for torchvision is read by this project, with any of its backbones.
+    backbones = ONNX_BACKBONES if form == "onnx" else tuple(BACKBONES)
+    asked: tuple[tuple[str, Value, tuple[Value, ...]], ...] = (
+        ("roi_head.pool", params.roi_head.pool, _POOLINGS),
+        ("backbone.name", params.backbone.name, backbones),
+        ("resize.rule", params.resize.rule, RESIZE_RULES),
+        ("the RPN", type(rpn), (RPNHead,)),
+        ("the RoI head", type(head), (RoIHead,)),
+    )
+    refuse(bundle, form, asked)

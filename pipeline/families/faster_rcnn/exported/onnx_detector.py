@@ -1,0 +1,137 @@
+"""A bundle as one ONNX graph: from resized pixels to detections, anchors, proposals, NMS and RoI pooling included.
+
+The graph is this project's network (`pipeline.families.faster_rcnn.nn.network`) written with sizes that may vary: where
+ours drops rows, it does too. It computes in float32.
+
+Shapes: H, W height, width of the resized image; Fh, Fw of a feature map; K anchors, P proposals, N detections. Maps,
+and what the RPN makes of them, are tuples, one tensor a level.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from pipeline.building.anchors import anchor_grid
+from pipeline.bundle.contract import Parts
+from pipeline.bundle.file import Bundle
+from pipeline.export.onnx import TracedDetector, at_least, clip_to, limits_of, normalised, write_onnx
+from pipeline.families.faster_rcnn.bundle import FasterRCNNParams, typed
+from pipeline.families.faster_rcnn.exported.known import refuse_unknown
+from pipeline.nn.anchors import joined
+from pipeline.nn.backbones.trunk import Maps
+from pipeline.nn.boxes import decode
+from pipeline.nn.roi_pooling import roi_levels
+
+
+class OnnxDetector(TracedDetector):
+    """The network of a bundle as a module that can be traced.
+
+    Args:
+        parts: trunk, RPN and RoI head. params: those of the bundle.
+    """
+
+    def __init__(self, parts: Parts, params: FasterRCNNParams) -> None:
+        super().__init__()
+        self.trunk, self.rpn, self.head = typed(parts)
+        self._rule, self._roi = params.detect, params.roi_head
+        self._grid = anchor_grid(params.anchors, self.trunk.layout)
+
+    def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detections of one image.
+
+        Args:
+            image: (1, 3, H, W) float32 RGB in 0..1, of the resized image. scale: (2,) float32 x, y resized pixels per
+                original pixel, which the least size of a proposal is multiplied by.
+
+        Returns:
+            (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
+        """
+        maps = self.trunk(at_least(normalised(image, self.trunk), self.trunk.layout.least_side))
+        limits = limits_of(image)
+        objectness, deltas = self.rpn(maps)
+        anchors = self._grid([(own.shape[2], own.shape[3]) for own in maps])
+        boxes = clip_to(decode(anchors, joined([level.reshape(-1, 4) for level in deltas])), limits)
+        proposals = self._propose(joined([level.reshape(-1) for level in objectness]), boxes, scale)
+        return self._classify(maps, proposals, limits)
+
+    def _propose(self, objectness: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        large = (sides >= (self._rule.min_size * scale).clamp(min=1e-3)).all(dim=1)
+        # What is too small sinks below all others, and the best of the rest are counted.
+        objectness = torch.where(large, objectness, -torch.inf)
+        best, order = torch.topk(objectness, _at_most(self._rule.pre_nms, objectness.shape[0]))
+        order = order[best > -torch.inf]
+        boxes = boxes[order]
+        ranks = -torch.arange(boxes.shape[0], dtype=torch.float32)
+        keep = torch.ops.torchvision.nms(boxes, ranks, self._rule.proposal_nms_iou)
+        return boxes[keep[: self._rule.proposals]]
+
+    def _pool(self, maps: Tensor, proposals: Tensor, scale: float) -> Tensor:
+        """All proposals pooled from the map of one level: which are to be is not known while tracing."""
+        rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], dim=1)
+        size = self._roi.output_size
+        if self._roi.pool == "roi_pool":
+            pooled: Tensor = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
+            return pooled
+        return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
+
+    def _classify(self, maps: Maps, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        strides = self.trunk.layout.strides
+        of_levels = [self._pool(own, proposals, 1.0 / stride) for own, stride in zip(maps, strides, strict=True)]
+        pooled, level = of_levels[0], roi_levels(proposals, strides)
+        for index, own in enumerate(of_levels[1:], start=1):
+            pooled = torch.where((level == index)[:, None, None, None], own, pooled)
+        hidden = torch.relu(self.head.fc7(torch.relu(self.head.fc6(pooled.flatten(1)))))
+        deltas = self.head.decode_deltas(self.head.bbox_pred(hidden).unflatten(1, (-1, 4)))
+        every = torch.softmax(self.head.cls_score(hidden), dim=1)[:, 1:]
+        boxes = clip_to(decode(proposals, deltas[:, 1:]), limits)
+        found = (every > self._rule.score_threshold) & (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
+        roi, column = torch.nonzero(found, as_tuple=True)
+        scores, boxes, labels = every[roi, column], boxes[roi, column], column + 1
+        # Classes are moved apart, as `batched_nms` does; the zero is for an image without any detection.
+        reach = torch.cat([boxes.reshape(-1), torch.zeros(1)]).amax(dim=0) + 1
+        apart = boxes + (labels.float() * reach)[:, None]
+        keep = torch.ops.torchvision.nms(apart, scores, self._rule.nms_iou)[: self._rule.per_image]
+        return boxes[keep], labels[keep], scores[keep]
+
+
+def _at_most(count: int, length: Any) -> Any:
+    return length if count < 0 else torch.sym_min(count, length)
+
+
+def export_onnx(bundle: Bundle, out: Path) -> list[str]:
+    """Write a bundle's network as an ONNX file; docs/use.md lists its inputs and outputs.
+
+    Args:
+        out: a .onnx file in a folder that exists.
+
+    Returns:
+        Lines on what was done.
+
+    Raises:
+        InputError: the network has parts that are not known here, onnx or onnxscript is not installed, or the file
+            cannot be written.
+    """
+    refuse_unknown(bundle, "onnx")
+    params = cast(FasterRCNNParams, bundle.settings.params)
+    return write_onnx(
+        bundle,
+        OnnxDetector(copy.deepcopy(bundle.parts), params),
+        out,
+        metadata={"min_size": json.dumps(params.detect.min_size)},
+        operators={torch.ops.torchvision.roi_pool.default: _roi_pool},
+    )
+
+
+def _roi_pool(maps: Any, rois: Any, scale: float, height: int, width: int) -> tuple[Any, Any]:
+    """torchvision's operator in ONNX; its second result, which is for gradients only, is not used."""
+    from onnxscript import opset18 as op
+
+    pooled = op.MaxRoiPool(maps, rois, pooled_shape=(height, width), spatial_scale=scale)
+    return pooled, pooled
