@@ -1,0 +1,92 @@
+"""The formats of dense families: one ONNX graph.
+
+A family's part `export` takes `FORMATS` from here. Its head and its `decode` must then be such that sizes may vary.
+
+Shapes: H, W height, width of the resized image; N locations; M detections.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from pipeline.bundle.file import Bundle
+from pipeline.dense.bundle import as_params, dense_part, typed
+from pipeline.export.contract import Format
+from pipeline.export.known import ONNX_BACKBONES, RESIZE_RULES, refuse_unknown
+from pipeline.export.onnx import TracedDetector, at_least, normalised, write_onnx
+
+if TYPE_CHECKING:
+    from pipeline.dense.contract import DetectPart
+    from pipeline.dense.head import DenseHead
+    from pipeline.geometry.points import Grid
+    from pipeline.nn.backbones.trunk import Trunk
+    from pipeline.params.reading import Params
+
+
+class OnnxDense(TracedDetector):
+    """A dense detector as a module that can be traced: `pipeline.dense.network.DenseDetector` of one image.
+
+    Args:
+        trunk, head: its parts. part: the family's `detect_dense`. params: with the sections of the part.
+    """
+
+    def __init__(self, trunk: Trunk, head: DenseHead, part: DetectPart, params: Params) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self._part, self._params = part, params
+
+    def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detections of one image; arguments and results as of `TracedDetector`. The scale is not needed."""
+        layout = self.head.locations.layout
+        padded = at_least(normalised(image, self.trunk), layout.least_side)
+        outputs = self.head(self.trunk(padded))
+        grid = self._grid(*padded.shape[2:])
+        own = {name: value[0] for name, value in outputs.items()}
+        found = self._part.decode(own, grid, (image.shape[2], image.shape[3]), self._params)
+        return found.boxes, found.labels, found.scores
+
+    def _grid(self, height: Any, width: Any) -> Grid:
+        """The locations of an image of sides that may be symbols, no shorter than the largest stride."""
+        return self.head.locations.of_cells(
+            [
+                (_cells(height, level.stride, level.round_up), _cells(width, level.stride, level.round_up))
+                for level in self.head.locations.layout.levels
+            ]
+        )
+
+
+def _cells(side: Any, stride: int, round_up: bool) -> Any:
+    return (side + stride - 1) // stride if round_up else side // stride
+
+
+def export_onnx(bundle: Bundle, out: Path) -> list[str]:
+    """Write a bundle's network as an ONNX file; docs/use.md lists its inputs and outputs.
+
+    Args:
+        out: a .onnx file in a folder that exists.
+
+    Returns:
+        Lines on what was done.
+
+    Raises:
+        InputError: the backbone or the way of resizing is not known here, onnx or onnxscript is not installed, or the
+            file cannot be written.
+    """
+    params = bundle.settings.params
+    refuse_unknown(
+        bundle,
+        "onnx",
+        [
+            ("backbone.name", params.backbone.name, ONNX_BACKBONES),
+            ("resize.rule", params.resize.rule, RESIZE_RULES),
+        ],
+    )
+    trunk, head = typed(copy.deepcopy(bundle.parts))
+    return write_onnx(bundle, OnnxDense(trunk, head, dense_part(bundle.settings.family), as_params(params)), out)
+
+
+FORMATS = {"onnx": Format(".onnx", export_onnx)}
