@@ -60,7 +60,13 @@ class Run:
         return self.folder(stage)
 
     def command(self, stage: str) -> StageCommand:
-        """A stage's command line."""
+        """A stage's command line.
+
+        Raises:
+            InputError: the graph has no such stage.
+        """
+        if stage not in self.graph.nodes:
+            raise InputError(f"{self.root / 'dvc.yaml'}: has no stage {stage}; frcnn preset writes the whole graph")
         return StageCommand.parse(self.graph.nodes[stage].command)
 
     def networks(self) -> dict[str, str]:

@@ -10,7 +10,8 @@ from functools import cache
 import pytest
 import yaml
 
-from pipeline.families.registry import DEFAULT, family_names, family_of
+from pipeline.families.registry import DEFAULT, family_names, family_of, part_of
+from pipeline.views.command import StageCommand
 from tests.conftest import ROOT
 
 FAMILIES = "pipeline/families"
@@ -100,6 +101,14 @@ def test_no_shared_module_names_a_family_its_networks_or_its_stages() -> None:
     found = {name: own for name, tree in _modules().items() if (own := _named(tree))}
     assert {name: own for name, own in found.items() if name not in EXPECTED_NAMES | set(NAMES)} == {}
     assert {*EXPECTED_NAMES, *NAMES} - set(found) == set(), "no longer so: take them out of the list"
+
+
+@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize(("part", "table"), [("panels", "PANELS"), ("figures", "FIGURES"), ("figures", "PICTURES")])
+def test_what_a_family_shows_is_of_modules_that_its_graph_runs(family: str, part: str, table: str) -> None:
+    listed = set(getattr(part_of(family, part), table, {}))
+    graph = yaml.safe_load((ROOT / f"graphs/{family}.yaml").read_text(encoding="utf-8"))
+    assert listed <= {StageCommand.parse(stage["cmd"]).module for stage in graph["stages"].values()}
 
 
 @pytest.mark.parametrize(

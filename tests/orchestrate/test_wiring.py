@@ -143,7 +143,7 @@ INFERENCE = (
         f"stages/{name}.py"
         for name in ("detect", "proposals", "features", "frozen_features", "evaluate", "detect_dense")
     ),
-    *(f"pipeline/{name}" for name in ("bundle", "report")),
+    *(f"pipeline/{name}" for name in ("bundle", "report", "families/faster_rcnn/report")),
 )
 
 

@@ -111,16 +111,15 @@ def _drawn(
         text = f"{index}: {int((own.matched_gt[fg] == index).sum())}"
         boxes.append(BoxLayer(gt_boxes[index : index + 1], _colour(index), [text], thickness=3, dash="dashed"))
     canvas, _ = enlarged(draw_boxes(dimmed(pixels), boxes, request.side), request.side)
-    zoom, centres = zoom_of(canvas, pixels), own.grid.centres()
-    strides = np.asarray(own.grid.strides)[own.grid.levels()]
-    if ignored:
-        for location in shown[own.ignored[shown]]:
-            draw_dots(canvas, centres[location] * zoom, WHITE, _radius(float(strides[location] * zoom[0])) // 2 + 1)
-    order = np.flatnonzero(fg)[::-1]  # the finest level on top
-    for row in order:
-        location = own.fg[row]
-        radius = _radius(float(strides[location] * zoom[0]))
-        draw_dots(canvas, centres[location] * zoom, _colour(int(own.matched_gt[row])), radius)
+    zoom, centres, levels = zoom_of(canvas, pixels), own.grid.centres(), own.grid.levels()
+    for level, stride in reversed(list(enumerate(own.grid.strides))):  # the finest level on top
+        radius = _radius(float(stride * zoom[0]))
+        if ignored:
+            hidden = shown[own.ignored[shown] & (levels[shown] == level)]
+            draw_dots(canvas, np.unique(centres[hidden], axis=0) * zoom, WHITE, radius // 2 + 1)
+        for index in range(len(gt_boxes)):
+            matched = own.fg[fg & (own.matched_gt == index) & (levels[own.fg] == level)]
+            draw_dots(canvas, np.unique(centres[matched], axis=0) * zoom, _colour(index), radius)
     return canvas
 
 
