@@ -19,17 +19,11 @@ FAMILIES = "pipeline/families"
 IMPORTS: dict[str, str] = {}
 """Modules that import a family by its name, and why they may."""
 
-EXPECTED_IMPORTS: set[str] = set()
-"""Modules that do so still. The list must shrink: a module that no longer does is to be taken out."""
-
 NAMES: dict[str, str] = {
     "pipeline/exchange/commands.py": "proposals are exported of families that have them; the default folder is one",
     "pipeline/families/registry.py": "a params.yaml of before there were families names none",
 }
 """Modules that name a family, a network or a stage, and why they may."""
-
-EXPECTED_NAMES: set[str] = set()
-"""Modules that do so still; as above."""
 
 SHARED = {"features", "frozen_features"}
 """Stages that are named as their modules in stages/, which any family may run."""
@@ -93,14 +87,14 @@ def _named(tree: ast.Module) -> set[str]:
 
 def test_no_shared_module_imports_a_family() -> None:
     found = {name: own for name, tree in _modules().items() if (own := _imports(tree))}
-    assert {name: own for name, own in found.items() if name not in EXPECTED_IMPORTS | set(IMPORTS)} == {}
-    assert {*EXPECTED_IMPORTS, *IMPORTS} - set(found) == set(), "no longer so: take them out of the list"
+    assert {name: own for name, own in found.items() if name not in IMPORTS} == {}
+    assert set(IMPORTS) - set(found) == set(), "no longer so: take them out of the list"
 
 
 def test_no_shared_module_names_a_family_its_networks_or_its_stages() -> None:
     found = {name: own for name, tree in _modules().items() if (own := _named(tree))}
-    assert {name: own for name, own in found.items() if name not in EXPECTED_NAMES | set(NAMES)} == {}
-    assert {*EXPECTED_NAMES, *NAMES} - set(found) == set(), "no longer so: take them out of the list"
+    assert {name: own for name, own in found.items() if name not in NAMES} == {}
+    assert set(NAMES) - set(found) == set(), "no longer so: take them out of the list"
 
 
 @pytest.mark.parametrize("family", family_names())
