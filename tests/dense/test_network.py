@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.dense.decoding import Candidates, candidates, check_detections, keep_best
-from pipeline.dense.network import DenseDetector
+from pipeline.dense.network import DenseDetector, OfImage
 from pipeline.dense.step import DenseStep
 from pipeline.feeding.views import Views
 from pipeline.geometry.layout import Level, MapLayout
@@ -39,6 +39,16 @@ def test_outputs_of_padded_images_are_those_of_their_own_locations(family: Famil
         assert [tuple(level.shape) for level in best] == list(own.grid.cells)
         scores = family.detect.class_scores(own.outputs).amax(dim=1)
         assert torch.cat([level.flatten() for level in best]).tolist() == scores.tolist()
+
+
+def test_the_best_score_of_a_cell_is_that_of_any_class_at_any_of_its_anchors() -> None:
+    grid = Grid((8, 16), ((1, 2), (1, 1)), (2, 3))
+    scores = torch.tensor([[0.1, 0.2], [0.4, 0.3], [0.5, 0.0], [0.1, 0.1], [0.0, 0.0], [0.0, 0.7], [0.6, 0.0]])
+    nothing: Any = None
+    part: Any = SimpleNamespace(class_scores=lambda outputs: outputs["scores"])
+    best = DenseDetector(nothing, nothing, part, nothing).best_scores(OfImage({"scores": scores}, grid))
+    assert [tuple(level.shape) for level in best] == list(grid.cells)
+    assert torch.cat([level.flatten() for level in best]).tolist() == scores.flatten()[[2, 4, 11]].tolist()
 
 
 def test_far_from_the_padding_they_are_those_of_the_image_alone(family: Family) -> None:
