@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-import pipeline.families.faster_rcnn.evaluate  # noqa: F401  (the default family's part belongs to the lock)
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.dataset_tables import DATASET_BOXES
@@ -141,5 +140,4 @@ if __name__ == "__main__":
         },
         of_family="evaluate",
         part_optional=True,
-        default_family="faster_rcnn",
     )

@@ -18,11 +18,11 @@ import pytest
 import yaml
 
 from pipeline.families.registry import DEFAULT, family_of
+from pipeline.graphs.present import graph_locks
 from pipeline.nn.processor import has_bf16
 from pipeline.params.file import sections_of
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED
-from pipeline.runtime.own_code import stage_locks
 from tests.portable import is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,7 +108,7 @@ class Project:
 
 @functools.cache
 def _locks() -> dict[str, str]:
-    return {name: lock.text() for name, lock in stage_locks(root=ROOT).items()}
+    return {name: lock.text() for name, lock in graph_locks(ROOT).items()}
 
 
 def new_project(root: Path, params: dict[str, Any]) -> Project:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.graphs.composing import COMMON, composed, graph_path
+from pipeline.graphs.present import DVC_YAML
 from pipeline.graphs.stamp import stamp_of, without_stamp
 from pipeline.runtime.errors import InputError
-
-DVC_YAML = "dvc.yaml"
 
 
 @dataclass(frozen=True)

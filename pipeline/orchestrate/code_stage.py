@@ -9,29 +9,25 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.graphs.present import check_same_family, graph_locks
 from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.params.file import load_params
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
-def lock_path(name: str) -> str:
-    """The lock of a module of stages/, as dvc.yaml names it."""
-    return (LOCKS / f"{name}.json").as_posix()
-
-
 def current_locks(root: Path) -> dict[str, CodeLock]:
-    """The locks of all modules of stages/ of a project, as its code is now, by their paths in it.
+    """The locks of the code that a project's graph runs, as the code is now, by their paths in it.
 
     Raises:
-        InputError: a module is not valid Python.
+        InputError: dvc.yaml is wrong, or a module is not valid Python or not there.
     """
     memo = Path(root) / ".dvc/tmp/frcnn" / MEMO
     try:
-        return {lock_path(name): lock for name, lock in stage_locks(memo, Path(root)).items()}
+        return {(LOCKS / f"{name}.json").as_posix(): lock for name, lock in graph_locks(root, memo).items()}
     except CodeError as error:
         raise InputError(str(error)) from None
 
@@ -46,12 +42,13 @@ def lock_code(root: Path) -> None:
     those of the code as it is now.
 
     Raises:
-        InputError: params.yaml or a module is wrong, or the stage failed.
+        InputError: params.yaml or a module is wrong, it is not of the graph's family, or the stage failed.
     """
     root = Path(root).resolve()
     if not _has_code_stage(root):
         return
     load_params(root / "params.yaml")
+    check_same_family(root)
     if _is_locked(root, current_locks(root)):
         return
     result = _python(root, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", CODE_STAGE)
@@ -110,7 +107,7 @@ def _is_locked(root: Path, locks: Mapping[str, CodeLock]) -> bool:
     """Whether what stage `code` left, on disk and in dvc.lock, is of the code as it is now."""
     entry = LockFile(root).stages().get(CODE_STAGE) or {}
     written = {out["path"]: out.get("md5") for out in entry.get("outs") or ()}
-    if not all(path in locks and digest == md5_of(locks[path]) for path, digest in written.items()):
+    if written != {path: md5_of(lock) for path, lock in locks.items()}:
         return False
     try:
         texts = {path: (root / path).read_text(encoding="utf-8") for path in written}

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.version_change import version_change
@@ -28,6 +29,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     check_repository(root)
     if (root / "params.yaml").exists():
         read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
+        check_same_family(root)
     refuse_if_held(root)
     prepare_environment(root)
     for line in filter(None, (version_change(root), slow_precision(root))):

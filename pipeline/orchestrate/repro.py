@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
@@ -27,6 +28,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     check_repository(root)
     if (root / "params.yaml").exists():
         read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
+        check_same_family(root)
     with hold_workspace(root) as lock:
         for line in filter(None, (version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)

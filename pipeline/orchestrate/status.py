@@ -15,14 +15,16 @@ import psutil
 from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 
+from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
 from pipeline.params.file import load_params
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
 from pipeline.runtime.code_locks.tree import SourceTree
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import LOCKS, MEMO, own_code
+from pipeline.runtime.own_code import LOCKS, MEMO, locked_modules, own_code
 from pipeline.runtime.words import count_text
+from pipeline.views.command import StageCommand
 
 _MOST_NAMED = 4
 _COLUMNS = 100
@@ -41,6 +43,7 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
     root = Path(root).resolve()
     with opened(root) as repo:
         load_params(root / "params.yaml")
+        check_same_family(root)
         found = _Changes(repo, current_locks(root))
         tree = own_code(root / ".dvc/tmp/frcnn" / MEMO, root)
         nodes = nodes_of(repo)
@@ -89,7 +92,7 @@ class _Changes:
             if not _has_run(self._stages[name]) or not path.startswith(f"{LOCKS.as_posix()}/"):
                 continue
             if lock is None:
-                changes.append(f"no stages/{Path(path).stem}.py")
+                changes.append(f"{path} is of code that no command runs")
                 continue
             if not dep.hash_info:
                 changes.append("its last run had no code lock")
@@ -168,8 +171,12 @@ def _busy_paths(root: Path) -> dict[str, int]:
 
 
 def _chains(tree: SourceTree, command: str, changes: Sequence[str]) -> list[str]:
-    words = command.split()
-    paths = tree.paths_to(words[words.index("-m") + 1]) if "-m" in words[:-1] else {}
+    try:
+        parsed = StageCommand.parse(command)
+    except InputError:
+        return []
+    start, *parts = locked_modules(tree, parsed.module, parsed.family)
+    paths = tree.paths_to(start, parts)
     return [" > ".join(paths[change]) for change in changes if len(paths.get(change, ())) > 1]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.code_locks.lock import CodeError, CodeLock
 from pipeline.runtime.code_locks.running import RunningCode, running_module
 from pipeline.runtime.code_locks.tree import SourceTree
+from pipeline.runtime.family_part import part_module
 
 MEMO = Path("code-digests.json")
 """Among the project's notes: digests by content."""
@@ -66,31 +68,52 @@ def own_code(memo: Path | None = None, root: Path | None = None) -> SourceTree:
     return SourceTree(root or Path(__file__).parents[2], PACKAGES, LIBRARIES, LEFT_OUT, memo)
 
 
-def stage_locks(memo: Path | None = None, root: Path | None = None) -> dict[str, CodeLock]:
-    """The locks of all modules of stages/ but `code`, by their names there, from the sources as they are now.
+def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str, ...]:
+    """What the lock of a module of stages/ is of: that module, and the family's part of it where it has one.
+
+    Raises:
+        CodeError: there is no such family.
+    """
+    if not family:
+        return (f"stages.{module}",)
+    if not tree.has(f"pipeline.families.{family}"):
+        raise CodeError(f"pipeline/families/{family}: no such family, and stages.{module} is to run a part of it")
+    part = part_module(family, module)
+    return (f"stages.{module}", *((part,) if tree.has(part) else ()))
+
+
+def stage_locks(
+    stages: Iterable[tuple[str, str]], memo: Path | None = None, root: Path | None = None
+) -> dict[str, CodeLock]:
+    """Locks by name (`lock_name`), from the sources as they are now.
 
     Args:
+        stages: modules of stages/, each with the family whose part of it runs, or an empty text.
         memo: see `SourceTree`. root: as in `own_code`.
 
     Raises:
-        CodeError: a module of a closure is not valid Python.
+        CodeError: a module is not there, although one of a closure imports it, or it is not valid Python.
     """
-    tree = own_code(memo, root)
-    names = {path.stem for path in (tree.root / "stages").glob("*.py")} - {"__init__", CODE_STAGE}
-    locks = {name: tree.lock(f"stages.{name}") for name in sorted(names) if name.isidentifier()}  # no editor's file
+    tree, locks = own_code(memo, root), dict[str, CodeLock]()
+    for module, family in sorted(stages):
+        start, *parts = locked_modules(tree, module, family)
+        lock = locks[lock_name(module, family)] = tree.lock(start, parts)
+        for gone, path in tree.missing(lock).items():
+            raise CodeError(f"{path}: imports {gone}, which is not there; put it back, or do not import it")
     tree.keep_memo()
     return locks
 
 
-def running_code(lock_file: Path | None, memo: Path | None = None) -> RunningCode:
+def running_code(lock_file: Path | None, memo: Path | None = None, parts: Iterable[str] = ()) -> RunningCode:
     """The code of this process's stage, compared with its lock.
 
     Args:
         lock_file: as stage `code` wrote it; None where a stage is run by hand without one. memo: see `SourceTree`.
+        parts: modules that the stage has loaded by a name which it was given.
 
     Raises:
         CodeError: the code is not what the lock says.
     """
     # The first package that a stage imports notes when that was. It is looked up, as the library imports no stage.
     started = getattr(sys.modules.get("stages"), "STARTED", None)
-    return RunningCode(own_code(memo), lock_file, running_module(PACKAGES), started)
+    return RunningCode(own_code(memo), lock_file, running_module(PACKAGES), started, parts=tuple(parts))

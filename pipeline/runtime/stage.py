@@ -83,7 +83,6 @@ def run_stage(
     resumable: bool = False,
     of_family: str | None = None,
     part_optional: bool = False,
-    default_family: str | None = None,
 ) -> None:
     """Parse the command line, run `work`, publish its output folder, and exit.
 
@@ -96,7 +95,6 @@ def run_stage(
         of_family: this module's name in stages/, where its commands name a family (`--family`) whose part of that name
             has a say: it is given as `Stage.part`, and its `SECTIONS` may be named too.
         part_optional: a family may do without that part.
-        default_family: of commands that name none; None: they must.
 
     Exits as `StageProcess.until_end` says.
     """
@@ -105,12 +103,7 @@ def run_stage(
     for option, text in {**inputs, **optional}.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, required=option in inputs, help=text)
     if of_family is not None:
-        parser.add_argument(
-            "--family",
-            required=default_family is None,
-            default=default_family,
-            help="family of detectors, a folder of pipeline/families",
-        )
+        parser.add_argument("--family", required=True, help="family of detectors, a folder of pipeline/families")
     parser.add_argument("--code", type=Path, help="lock of this stage's code, as stage code wrote it")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--stage", help="name of this stage in dvc.yaml (default: the name of the folder to write)")
@@ -123,7 +116,7 @@ def run_stage(
     process = StageProcess(name, arguments.out)
     with process.until_end():
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None
-        code = running_code(arguments.code, process.notes / MEMO)
+        code = running_code(arguments.code, process.notes / MEMO, [part.__name__] if part is not None else ())
         models = {**sections, **part.SECTIONS} if part is not None else sections
         params = read_sections(arguments.params_file, models, arguments.params.split(","))
         if hasattr(params.sections().get(name), "images_per_iteration"):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.own_code import stage_locks
+from pipeline.graphs.present import graph_locks
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from tests.conftest import Project
 from tests.fidelity.conftest import files_of
@@ -63,7 +63,7 @@ def put_back(project: Project, module: str) -> None:
 
 def lock_anew(project: Project) -> None:
     """What stage `code` does."""
-    for name, lock in stage_locks(root=project.root).items():
+    for name, lock in graph_locks(project.root).items():
         path = project.data / f"code/{name}.json"
         path.unlink()
         path.write_text(lock.text())

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from pipeline.orchestrate import repro
-from pipeline.orchestrate.code_stage import lock_path, md5_of
+from pipeline.orchestrate.code_stage import md5_of
 from pipeline.orchestrate.version_change import version_change
 from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.own_code import lock_path
 from pipeline.runtime.run_times import record_run
 from pipeline.runtime.version import current_version
 from tests.orchestrate.conftest import Toy

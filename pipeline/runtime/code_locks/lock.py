@@ -28,16 +28,19 @@ class CodeLock:
         module: the stage's, `stages.NAME`.
         libraries: the versions of those it imports, by the names they are imported by.
         modules: digests by path below the root, its own among them.
+        parts: modules that it loads by a name which it is given, and which are locked with it.
     """
 
     module: str
     libraries: Mapping[str, str]
     modules: Mapping[str, str]
+    parts: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The content of its file; equal locks have equal texts."""
         content = {"module": self.module, "libraries": dict(self.libraries), "modules": dict(self.modules)}
-        return json.dumps(content, indent=1, sort_keys=True) + "\n"
+        parts = {"parts": list(self.parts)} if self.parts else {}
+        return json.dumps({**content, **parts}, indent=1, sort_keys=True) + "\n"
 
     @property
     def digest(self) -> str:
@@ -81,9 +84,10 @@ def parse_lock(text: str, source: Path | str) -> CodeLock:
     try:
         content = json.loads(text)
         module, libraries, modules = content["module"], content["libraries"], content["modules"]
-        texts = [module, *libraries.keys(), *libraries.values(), *modules.keys(), *modules.values()]
-        if all(isinstance(part, str) for part in texts):
-            return CodeLock(module, libraries, modules)
+        parts = tuple(content.get("parts", ()))
+        texts = [module, *libraries.keys(), *libraries.values(), *modules.keys(), *modules.values(), *parts]
+        if all(isinstance(text, str) for text in texts):
+            return CodeLock(module, libraries, modules, parts)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise CodeError(f"{source}: is not a code lock")

@@ -26,7 +26,9 @@ class Memo:
             try:
                 kept = json.loads(path.read_text(encoding="utf-8"))
                 if kept["made_by"] == _own_hash():
-                    self._known = {key: ModuleSource(digest, tuple(names)) for key, (digest, names) in kept["sources"]}
+                    self._known = {
+                        key: ModuleSource(digest, *map(tuple, names)) for key, digest, names in kept["sources"]
+                    }
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # none yet, or one that was damaged
 
@@ -43,7 +45,8 @@ class Memo:
         """Keep what was asked for since it was read; nothing where all of it was known, or the disk takes none."""
         if self._path is None or not self._is_new:
             return
-        sources = [(key, (self._known[key].digest, self._known[key].imports)) for key in sorted(self._used)]
+        known = [(key, self._known[key]) for key in sorted(self._used)]
+        sources = [(key, own.digest, (own.imports, own.needed, own.wanted)) for key, own in known]
         text = json.dumps({"made_by": _own_hash(), "sources": sources})
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:

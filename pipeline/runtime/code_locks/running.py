@@ -18,6 +18,7 @@ class RunningCode:
         tree: the project's code.
         lock_file: the stage's lock; None where it is run by hand without one.
         module: what runs, `stages.NAME`; None where that is not a process of the stage's own.
+        parts: what it has loaded by names that it was given.
         started: when the process began to import, in seconds since 1970; None where that is not known.
         remedy: the command that makes the locks anew and runs the stage, and `remedy_first` the one that makes them.
 
@@ -33,6 +34,7 @@ class RunningCode:
         started: float | None = None,
         remedy: str = "dvc repro",
         remedy_first: str = "dvc repro code",
+        parts: Iterable[str] = (),
     ) -> None:
         self._tree, self._lock_file, self._module = tree, lock_file, module
         self._remedy, self._remedy_first = remedy, remedy_first
@@ -40,8 +42,11 @@ class RunningCode:
         self.digest = ""
         """Of the code that can change the result; empty where neither a lock nor a module is known."""
         if self._lock is not None:
-            if module is not None and self._lock.module != module:
-                raise CodeError(f"{lock_file}: is the lock of {self._lock.module}, and {module} runs; see dvc.yaml")
+            locked, runs = (self._lock.module, *self._lock.parts), (module or self._lock.module, *parts)
+            if locked != runs:
+                raise CodeError(
+                    f"{lock_file}: is the lock of {' and '.join(locked)}, and {' and '.join(runs)} runs; see dvc.yaml"
+                )
             self.digest = self._lock.digest
             if changes := self._changes():
                 raise CodeError(f"the code changed after its lock was made ({changes}); run {remedy}")
@@ -49,7 +54,7 @@ class RunningCode:
             if module is not None and started is not None and (saved := self._saved_since(started)):
                 raise CodeError(f"the code changed while the stage started ({_some(saved)}); run it again")
         elif module is not None:
-            self.digest = tree.lock(module).digest
+            self.digest = tree.lock(module, parts).digest
 
     def check(self) -> None:
         """Check before publishing that the code is still what the lock says, and that the lock names all that was
@@ -79,7 +84,7 @@ class RunningCode:
 
     def _changes(self) -> str:
         assert self._lock is not None
-        return _some(self._lock.changes(self._tree.lock(self._lock.module)))
+        return _some(self._lock.changes(self._tree.lock(self._lock.module, self._lock.parts)))
 
     def _saved_since(self, started: float) -> list[str]:
         assert self._lock is not None

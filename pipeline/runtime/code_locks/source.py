@@ -25,10 +25,15 @@ class ModuleSource:
         digest: 16 hexadecimal digits.
         imports: absolute names it imports wherever they stand, `a.b` for `import a.b` and both `a` and `a.b` for `from
             a import b`, where b may be a module or not.
+        needed: of those the names that must be modules: `a.b` for `import a.b` and `a` for `from a import b`. What is
+            imported within `try`, or by a call, is not among them.
+        wanted: of those `a.b` for `from a import b`, which must be a module or something that `a` defines.
     """
 
     digest: str
     imports: tuple[str, ...]
+    needed: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
 
 def read_source(content: bytes, name: str, *, is_package: bool) -> ModuleSource:
@@ -42,9 +47,19 @@ def read_source(content: bytes, name: str, *, is_package: bool) -> ModuleSource:
     """
     tree = ast.parse(content)
     package = name if is_package else name.rpartition(".")[0]
-    imports = sorted({imported for node in _nodes(tree) for imported in _imported_by(node, package)})
+    imports: set[str] = set()
+    needed: set[str] = set()
+    wanted: set[str] = set()
+    for node, is_tried in _nodes(tree):
+        names = list(_imported_by(node, package))
+        imports.update(names)
+        if isinstance(node, ast.Import) and not is_tried:
+            needed.update(names)
+        elif isinstance(node, ast.ImportFrom) and not is_tried:
+            needed.add(names[0])
+            wanted.update(names[1:] if node.names[0].name != "*" else ())
     digest = hashlib.sha256("".join(_written(tree)).encode()).hexdigest()[:DIGEST_DIGITS]
-    return ModuleSource(digest, tuple(imports))
+    return ModuleSource(digest, *(tuple(sorted(names)) for names in (imports, needed, wanted)))
 
 
 def _written(tree: ast.AST) -> Iterator[str]:
@@ -115,16 +130,17 @@ def _is_type_checking(test: ast.expr) -> bool:
     )
 
 
-def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that type checkers alone look at."""
-    waiting: list[ast.AST] = [tree]
+def _nodes(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """All nodes but those that type checkers alone look at, each with whether it lies within a `try`."""
+    waiting: list[tuple[ast.AST, bool]] = [(tree, False)]
     while waiting:
-        node = waiting.pop()
-        yield node
+        node, is_tried = waiting.pop()
+        yield node, is_tried
         if isinstance(node, ast.If) and _is_type_checking(node.test):
-            waiting += node.orelse
+            waiting += [(child, is_tried) for child in node.orelse]
         else:
-            waiting += ast.iter_child_nodes(node)
+            inside = is_tried or isinstance(node, ast.Try)
+            waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
 
 
 def _imported_by(node: ast.AST, package: str) -> Iterator[str]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from pipeline.runtime.code_locks.lock import NOT_INSTALLED, CodeError, CodeLock
 from pipeline.runtime.code_locks.memo import Memo
-from pipeline.runtime.code_locks.source import ModuleSource
+from pipeline.runtime.code_locks.source import ModuleSource, read_source
+
+_OF_NOTHING = read_source(b"", "", is_package=True).digest
 
 
 class SourceTree:
@@ -41,29 +43,57 @@ class SourceTree:
         self._below = tuple(name[:-1] for name in self._left_out if name.endswith(".*"))
         self._memo = Memo(memo)
 
-    def lock(self, module: str) -> CodeLock:
+    def lock(self, module: str, parts: Iterable[str] = ()) -> CodeLock:
         """The lock of a stage's module, from the sources as they are now.
+
+        Args:
+            parts: further modules, which the stage loads by a name that it is given.
 
         Raises:
             CodeError: there is no such module, or one of them cannot be read or is not valid Python.
         """
-        if self._path(module) is None:
-            raise CodeError(f"{module}: no such module in {self.root}; put it back, or check the name")
-        sources = self._reached_from([module])
+        roots = (module, *parts)
+        for name in roots:
+            if not self.has(name):
+                raise CodeError(f"{name}: no such module in {self.root}; put it back, or check the name")
+        sources = self._reached_from(roots)
         imported = {name.partition(".")[0] for source in sources.values() for name in source.imports}
         used = sorted(imported & self._libraries.keys())
         return CodeLock(
             module,
             {name: _version(name, self._libraries[name]) for name in used},
             {path: source.digest for path, source in sorted(sources.items())},
+            roots[1:],
         )
 
-    def paths_to(self, module: str) -> dict[str, tuple[str, ...]]:
+    def has(self, module: str) -> bool:
+        """Whether there is a module of this name."""
+        return self._path(module) is not None
+
+    def missing(self, lock: CodeLock) -> dict[str, str]:
+        """The project's modules that are imported in what a lock names and are not there, each with a path that imports
+        it; but for imports within `try`, which the code may do without.
+
+        Raises:
+            CodeError: a module cannot be read or is not valid Python.
+        """
+        found: dict[str, str] = {}
+        for path in lock.modules:
+            source = self._source(_module_name(Path(path)), path)
+            wanted = [name for name in source.wanted if self._defines_nothing(name.rpartition(".")[0])]
+            for name in (*source.needed, *wanted):
+                if self._is_own(name) and not self._is_there(name):
+                    found.setdefault(name, path)
+        return found
+
+    def paths_to(self, module: str, parts: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """By each path of a stage's closure, a shortest chain of paths by which the stage's module comes to import it,
-        from the stage's own to itself."""
-        start = self._path(module)
-        chains: dict[str, tuple[str, ...]] = {start: (start,)} if start else {}
-        waiting = [module]
+        from the stage's own, or that of one of its parts, to itself."""
+        chains: dict[str, tuple[str, ...]] = {}
+        waiting = [module, *parts]
+        for name in waiting:
+            if path := self._path(name):
+                chains[path] = (path,)
         for name in waiting:
             here = self._path(name)
             if here is None:
@@ -143,6 +173,15 @@ class SourceTree:
             if os.path.isfile(os.path.join(self.root, path)):
                 return path
         return None
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a name can be imported: it is a module, or a folder of such without an `__init__.py`."""
+        return self.has(name) or os.path.isdir(os.path.join(self.root, *name.split(".")))
+
+    def _defines_nothing(self, name: str) -> bool:
+        """Whether whatever is imported from a name must be a module: it is a package without code of its own."""
+        path = self._path(name)
+        return path is None or (path.endswith("__init__.py") and self._source(name, path).digest == _OF_NOTHING)
 
     def _source(self, name: str, path: str) -> ModuleSource:
         try:

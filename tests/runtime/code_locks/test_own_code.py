@@ -14,9 +14,10 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.graphs.present import graph_locks
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.code_locks.tree import SourceTree
-from pipeline.runtime.own_code import LEFT_OUT, LIBRARIES, PACKAGES, own_code, stage_locks
+from pipeline.runtime.own_code import LEFT_OUT, LIBRARIES, PACKAGES, own_code
 from stages.code import code
 from tests.conftest import ROOT, TINY, new_project
 from tests.in_process import words_of
@@ -59,7 +60,7 @@ COMPUTING = ("numpy", "torch", "torchvision", "cv2", "pandas", "pyarrow", "scipy
 
 @pytest.fixture(scope="module")
 def locks() -> dict[str, CodeLock]:
-    return stage_locks(root=ROOT)
+    return graph_locks(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def _taken_out() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in own}
 
 
-@pytest.mark.parametrize("name", sorted(stage_locks(root=ROOT)))
+@pytest.mark.parametrize("name", sorted(graph_locks(ROOT)))
 def test_what_a_stages_module_loads_is_in_its_lock_or_left_out(name: str, locks: dict[str, CodeLock]) -> None:
     """What it loads later, each run of a stage checks for itself before it publishes."""
     before = _taken_out()
@@ -182,7 +183,7 @@ def test_stage_code_writes_a_lock_per_module_and_removes_those_of_modules_that_a
     (out / "evaluate.json").write_text("of an earlier run")
     (out / "note.txt").write_text("of a person")
     code(out, tmp_path / "params.yaml", tmp_path / "memo.json")
-    expected = {f"{name}.json": lock.text() for name, lock in stage_locks(root=ROOT).items()}
+    expected = {f"{name}.json": lock.text() for name, lock in graph_locks(ROOT).items()}
     written = {path.name: path.read_text() for path in out.iterdir()}
     assert written.pop("note.txt") == "of a person"
     assert written == expected and len(written) == 13

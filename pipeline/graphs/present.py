@@ -1,0 +1,118 @@
+"""The dvc.yaml of a project as it is, made from graph files or not: its family, and the code that its commands run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.graphs.stamp import stamp_of
+from pipeline.runtime.code_locks.lock import CodeLock
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.own_code import CODE_STAGE, stage_locks
+from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
+from pipeline.views.command import StageCommand
+
+DVC_YAML = "dvc.yaml"
+
+
+@dataclass(frozen=True)
+class PresentGraph:
+    """The stages of a dvc.yaml by name, as it declares them; `family` is None where no stamp names one."""
+
+    family: str | None
+    stages: Mapping[str, Mapping[str, Any]]
+
+    def code(self) -> list[tuple[str, str]]:
+        """The modules of stages/ that its commands run, each with the family whose part of it runs, or an empty text.
+        What runs no module of stages/ is passed over."""
+        return sorted(set(self._commands()))
+
+    def reads(self) -> Iterator[tuple[str, str]]:
+        """Each stage and each section of params.yaml that it reads."""
+        for name, stage in self.stages.items():
+            yield from ((name, item) for item in _list(stage, "params") if isinstance(item, str))
+
+    def paths(self, name: str, key: str) -> list[str]:
+        """The `deps` or `outs` of a stage, without what is set of them."""
+        return [item if isinstance(item, str) else str(next(iter(item), "")) for item in _list(self.stages[name], key)]
+
+    def _commands(self) -> Iterator[tuple[str, str]]:
+        for name, stage in self.stages.items():
+            try:
+                command = StageCommand.parse(str(stage.get("cmd", "")))
+            except InputError:
+                continue
+            if name != CODE_STAGE:
+                yield command.module, command.family
+
+
+def present_graph(root: Path) -> PresentGraph:
+    """The graph of the project in `root`.
+
+    Raises:
+        InputError: dvc.yaml is missing or no YAML, or declares stages in another form.
+    """
+    path = Path(root) / DVC_YAML
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; frcnn graph writes it") from None
+    except UnicodeDecodeError as error:
+        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from None
+    content = parse_yaml(text, path)
+    stages = (content.get("stages") or {}) if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise InputError(f"{path}: names no stages with a command each; restore the committed one")
+    stamp = stamp_of(text)
+    return PresentGraph(stamp[0] if stamp else None, stages)
+
+
+def graph_locks(root: Path, memo: Path | None = None) -> dict[str, CodeLock]:
+    """The locks of the code that the graph's commands run, by name, from the sources of the project as they are now.
+
+    Args:
+        memo: see `pipeline.runtime.code_locks.tree.SourceTree`.
+
+    Raises:
+        InputError: as `present_graph`. CodeError: as `stage_locks`.
+    """
+    return stage_locks(present_graph(root).code(), memo, Path(root))
+
+
+def check_same_family(root: Path) -> None:
+    """Whether dvc.yaml and params.yaml of a project are of one family.
+
+    Raises:
+        InputError: they are of two, as where `frcnn preset` was killed, or a stage reads a section that is not there.
+    """
+    try:
+        graph, params = present_graph(root), read_yaml(Path(root) / "params.yaml")
+    except (InputError, FileNotFoundError):
+        return  # told by what reads the one that is wrong
+    if isinstance(params, dict):
+        check_params_of_graph(root, graph, params)
+
+
+def check_params_of_graph(root: Path, graph: PresentGraph, params: Mapping[str, Any]) -> None:
+    """As `check_same_family`, of what was read already."""
+    from pipeline.families.registry import DEFAULT
+
+    path, family = Path(root) / DVC_YAML, params.get("family", DEFAULT)
+    if graph.family is not None and graph.family != family:
+        raise InputError(
+            f"{path} is the graph of family {graph.family} and params.yaml is of family {family}; run frcnn preset, "
+            "which writes both"
+        )
+    for stage, section in graph.reads():
+        if section not in params:
+            raise InputError(
+                f"{path}: stage {stage} reads section {section}, which params.yaml of family {family} has not; run "
+                "frcnn preset, which writes both"
+            )
+
+
+def _list(stage: Mapping[str, Any], key: str) -> list[Any]:
+    value = stage.get(key)
+    return value if isinstance(value, list) else []
