@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.artifacts.atomic import write_text
 from pipeline.graphs.present import DVC_YAML, PresentGraph, check_params_of_graph, present_graph
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, MEMO, stage_locks
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
 from pipeline.runtime.stage_process import StageProcess
 from pipeline.runtime.yaml_files import read_yaml
 
@@ -28,7 +28,7 @@ def code(out: Path, params_file: Path, memo: Path) -> None:
 
     load_params(params_file)
     check_params_of_graph(params_file.parent, graph, read_yaml(params_file))
-    _check_outputs(graph, out, locks)
+    _check_outputs(graph, locks)
     out.mkdir(parents=True, exist_ok=True)
     for left in set(out.glob("*.json")) - {out / f"{name}.json" for name in locks}:
         left.unlink()
@@ -36,7 +36,7 @@ def code(out: Path, params_file: Path, memo: Path) -> None:
         write_text(out / f"{name}.json", lock.text())
 
 
-def _check_outputs(graph: PresentGraph, out: Path, names: Iterable[str]) -> None:
+def _check_outputs(graph: PresentGraph, names: Iterable[str]) -> None:
     """Whether the graph has just these locks as outputs of stage `code`.
 
     Raises:
@@ -45,11 +45,11 @@ def _check_outputs(graph: PresentGraph, out: Path, names: Iterable[str]) -> None
     if CODE_STAGE not in graph.stages:
         return
     listed = set(graph.paths(CODE_STAGE, "outs"))
-    for lock in sorted(listed - {(out / f"{name}.json").as_posix() for name in names}):
+    for lock in sorted(listed - {(LOCKS / f"{name}.json").as_posix() for name in names}):
         raise InputError(f"{DVC_YAML}: stage code lists {lock}, of code that no command runs; run frcnn graph")
     for stage in graph.stages:
         for lock in graph.paths(stage, "deps"):
-            if Path(lock).parent == out and lock not in listed:
+            if Path(lock).parent == LOCKS and lock not in listed:
                 raise InputError(
                     f"{DVC_YAML}: stage {stage} depends on {lock}, which stage code does not list; run frcnn graph"
                 )

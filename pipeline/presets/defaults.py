@@ -8,9 +8,10 @@ from pipeline import params as params_package
 from pipeline.families.family import Family
 from pipeline.families.registry import folder_of
 from pipeline.params.file import COMMON, sections_of
+from pipeline.presets.overlay import apply_overlay
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_blocks import yaml_blocks
-from pipeline.runtime.yaml_files import EditedYaml, YamlError, in_one_line, parse_yaml
+from pipeline.runtime.yaml_files import EditedYaml, YamlError, parse_yaml
 
 _COMMON = Path(params_package.__path__[0]) / "common.yaml"
 _FAMILY = "family: {} # whose sections follow the common ones, and whose graph dvc.yaml is; frcnn preset sets both\n"
@@ -43,11 +44,7 @@ def default_text(family: Family) -> str:
     if not partly:
         return text
     edited = EditedYaml(text, file)
-    for section in partly:
-        for key, value in values[section].items():
-            if key not in edited.content[section]:
-                raise InputError(f"{file}: unknown parameter {section}.{key}; docs/parameters.md lists them")
-            edited.content[section][key] = in_one_line(value)
+    apply_overlay(edited.content, {name: values[name] for name in values if name in partly}, file)
     return edited.text()
 
 

@@ -22,11 +22,14 @@ def apply_overlay(params: dict[str, Any], overlay: Any, source: object) -> None:
         raise InputError(f"{source}: must hold sections with their parameters; see docs/parameters.md")
     for section, values in overlay.items():
         for key, value in values.items():
-            if isinstance(value, dict):
-                for inner, leaf in value.items():
-                    set_parameter(params, f"{section}.{key}.{inner}", leaf)
-            else:
-                set_parameter(params, f"{section}.{key}", value)
+            inside = (
+                {f"{key}.{inner}": leaf for inner, leaf in value.items()} if isinstance(value, dict) else {key: value}
+            )
+            for name, leaf in inside.items():
+                try:
+                    set_parameter(params, f"{section}.{name}", leaf)
+                except InputError as error:
+                    raise InputError(f"{source}: {error}") from None
 
 
 def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.graphs.stamp import stamped, without_stamp
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project, new_project
 from tests.defaults import default_content
 from tests.e2e.stand_in import stand_in
-from tests.in_process import run_command
+from tests.in_process import run_command, run_frcnn
 
 READER = "pipeline/datasets/voc.py"
 SECTIONS = [name for name in default_content() if name != "family"]
@@ -112,6 +113,7 @@ def test_a_typo_ends_a_run_before_anything_else(project: Project) -> None:
 
 
 def test_stage_code_checks_every_section(tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     for section in SECTIONS:
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params[section]["no_such_key"] = 1
@@ -151,12 +153,12 @@ def test_a_module_that_is_no_python_takes_one_line_though_stage_code_imports_it(
         (
             "      - data/code/backbone.json\n      - data/code/dataset.json\n",
             "      - data/code/backbone.json\n",
-            "stage dataset depends on data/code/dataset.json; list it as an output of stage code too",
+            "stage dataset depends on data/code/dataset.json, which stage code does not list; run frcnn graph",
         ),
         (
             "      - data/code/backbone.json\n      - data/code/dataset.json\n",
             "      - data/code/backbone.json\n      - data/code/gone.json\n      - data/code/dataset.json\n",
-            "stage code lists data/code/gone.json, and there is no stages/gone.py; restore it, or remove the line",
+            "stage code lists data/code/gone.json, of code that no command runs; run frcnn graph",
         ),
     ],
 )
@@ -179,10 +181,81 @@ def test_the_graph_may_give_outputs_settings_and_have_no_stages(sources: Path) -
         (sources / "dvc.yaml").write_text("plots: []\n")
 
 
-def test_files_of_editors_among_the_stages_are_no_stages(sources: Path) -> None:
+def test_files_among_the_stages_that_no_command_runs_are_no_stages(sources: Path) -> None:
     (sources / "stages/.#resize.py").symlink_to("someone@somewhere.1234")
-    (sources / "stages/resize copy.py").write_text("def (")
-    assert run_command(sources, "stages.code", "--out", "data/code").returncode == 0
+    for name in ("resize copy", "scratch", "train_dense"):
+        (sources / f"stages/{name}.py").write_text("def (")
+    result = Project(sources).run(sys.executable, "-m", "stages.code", "--out", "data/code")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("stages/resize.py", r"stages\.resize: no such module in .*; put it back, or check the name"),
+        (READER, r"pipeline/\S+\.py: imports pipeline\.datasets\.voc, which is not there; put it back, or do not .*"),
+        (
+            "pipeline/families/faster_rcnn/nn/rpn.py",
+            r"pipeline/\S+\.py: imports pipeline\.families\.\S+\.rpn, which .*",
+        ),
+    ],
+)
+def test_a_locked_module_that_is_gone_takes_one_line(sources: Path, module: str, said: str) -> None:
+    (sources / module).unlink()
+    result = Project(sources).run(sys.executable, "-m", "stages.code", "--out", "data/code")
+    assert result.returncode == 1
+    assert re.fullmatch(rf"code: error: {said}\n", result.stderr)
+
+
+def of_family(root: Path, family: str) -> None:
+    """Have dvc.yaml say that it is the graph of a family."""
+    path = root / "dvc.yaml"
+    path.write_text(stamped(family, without_stamp(path.read_text())))
+
+
+@pytest.mark.parametrize("verb", ["status", "repro", "flow"])
+def test_a_graph_and_parameters_of_two_families_are_told_in_one_line(project: Project, verb: str) -> None:
+    of_family(project.root, "points")
+    said = (
+        f"{project.root}/dvc.yaml is the graph of family points and params.yaml is of family faster_rcnn; run frcnn "
+        "preset, which writes both"
+    )
+    ended = run_frcnn(project.root, verb)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"frcnn: error: {said}\n")
+    with pytest.raises(InputError, match=re.escape(said)):
+        lock_code(project.root)
+    ended = run_command(project.root, "stages.code", "--out", "data/code")
+    assert (ended.returncode, ended.stderr) == (1, f"code: error: {said.removeprefix(f'{project.root}/')}\n")
+
+
+def test_a_section_that_a_stage_reads_and_params_yaml_lacks_is_told_by_stage_code(sources: Path) -> None:
+    path = sources / "dvc.yaml"
+    path.write_text(path.read_text().replace("params: [base, resize]", "params: [base, resise]"))
+    ended = run_command(sources, "stages.code", "--out", "data/code")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "code: error: dvc.yaml: stage resize reads section resise, which params.yaml of family faster_rcnn has not; "
+        "run frcnn preset, which writes both\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, r"dvc\.yaml: no such file; frcnn graph writes it"),
+        (b"stages: [", r"dvc\.yaml: not valid YAML \(line 1, column 10: .*\)"),
+        (b"stages: \xff", r"dvc\.yaml: not valid YAML \(byte 9 is no UTF-8\); save it as UTF-8"),
+        (b"stages: [a]", r"dvc\.yaml: names no stages with a command each; restore the committed one"),
+        (b"- a", r"dvc\.yaml: names no stages with a command each; restore the committed one"),
+    ],
+)
+def test_a_graph_that_cannot_be_read_takes_one_line(sources: Path, content: bytes | None, line: str) -> None:
+    (sources / "dvc.yaml").unlink()
+    if content is not None:
+        (sources / "dvc.yaml").write_bytes(content)
+    ended = run_command(sources, "stages.code", "--out", "data/code")
+    assert ended.returncode == 1
+    assert re.fullmatch(rf"code: error: {line}\n", ended.stderr)
 
 
 def test_where_all_is_locked_no_process_is_started(project: Project, no_process: None) -> None:

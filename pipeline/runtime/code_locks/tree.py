@@ -181,7 +181,9 @@ class SourceTree:
     def _defines_nothing(self, name: str) -> bool:
         """Whether whatever is imported from a name must be a module: it is a package without code of its own."""
         path = self._path(name)
-        return path is None or (path.endswith("__init__.py") and self._source(name, path).digest == _OF_NOTHING)
+        if path is None:
+            return self._is_there(name)
+        return path.endswith("__init__.py") and self._source(name, path).digest == _OF_NOTHING
 
     def _source(self, name: str, path: str) -> ModuleSource:
         try:

@@ -13,19 +13,30 @@ from typing import get_args
 import pytest
 import yaml
 
+from pipeline.families.registry import family_of
 from pipeline.params.dataset import DatasetParams
+from pipeline.params.file import sections_of
 from pipeline.runtime.code_locks.lock import CodeLock
-from pipeline.runtime.own_code import own_code
+from pipeline.runtime.own_code import lock_name, locked_modules, own_code
+from pipeline.views.command import StageCommand
 from tests.conftest import ROOT, SECTIONS
+from tests.families.points_project import FILES, PACKAGE, visible
 
 GRAPH = {
-    name: stage for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items() if name != "code"
+    name: StageCommand.parse(stage["cmd"])
+    for path in (ROOT / "dvc.yaml", FILES / "graph.yaml")
+    for name, stage in yaml.safe_load(path.read_text())["stages"].items()
+    if name != "code"
 }
+"""The stages of two families: Faster R-CNN and the made-up one."""
 
 
 def module_of(stage: str) -> str:
-    words = GRAPH[stage]["cmd"].split()
-    return words[words.index("-m") + 1]
+    return f"stages.{GRAPH[stage].module}"
+
+
+def lock_of(stage: str) -> str:
+    return lock_name(GRAPH[stage].module, GRAPH[stage].family)
 
 
 MODULES = sorted({module_of(stage) for stage in GRAPH})
@@ -38,14 +49,16 @@ def stages_of(*names: str) -> set[str]:
     return found
 
 
-EVALUATIONS = {"evaluate_step2", "evaluate_step4", "evaluate_joint"}
+OWN_EVALUATIONS = {"evaluate_step2", "evaluate_step4", "evaluate_joint"}
+EVALUATIONS = OWN_EVALUATIONS | {"evaluate_points"}
 DETECTIONS = {"detect_step2", "detect_step4", "detect_joint"}
-RCNN = "pipeline/families/faster_rcnn"
+RCNN, POINTS = "pipeline/families/faster_rcnn", "pipeline/families/points"
 RPN_TRAININGS = {"train_rpn_step1", "train_rpn_step3", "finetune_joint"}
 HEAD_TRAININGS = {"train_head_step2", "train_head_step4", "finetune_joint"}
-TRAININGS = RPN_TRAININGS | HEAD_TRAININGS
+OWN_TRAININGS = RPN_TRAININGS | HEAD_TRAININGS
+TRAININGS = OWN_TRAININGS | {"train_points"}
 PROPOSALS = {"proposals_step1", "proposals_step3"}
-DATA = {"dataset", "resize", "evaluate_step2", "evaluate_step4", "evaluate_joint"}
+DATA = {"dataset", "resize"} | EVALUATIONS
 
 
 class Sources:
@@ -55,10 +68,12 @@ class Sources:
         self.root, self._tree = root, own_code(root=root)
         for folder in ("pipeline", "stages"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, root / POINTS, ignore=shutil.ignore_patterns("__pycache__"))
         self.locks = self._locks()
 
     def _locks(self) -> dict[str, CodeLock]:
-        return {module: self._tree.lock(module) for module in MODULES}
+        run = {lock_of(stage): locked_modules(self._tree, c.module, c.family) for stage, c in GRAPH.items()}
+        return {name: self._tree.lock(module, parts) for name, (module, *parts) in run.items()}
 
     @property
     def paths(self) -> list[str]:
@@ -88,7 +103,7 @@ class Sources:
         """The stages that new texts of modules rerun, after others."""
         before = self.locks_with(after) if after else self.locks
         changed = {name for name, lock in self.locks_with({**(after or {}), **edits}).items() if lock != before[name]}
-        return {stage for stage in GRAPH if module_of(stage) in changed}
+        return {stage for stage in GRAPH if lock_of(stage) in changed}
 
     def rerun_by_editing(self, paths: Iterable[str], edit: Callable[[str], str]) -> set[str]:
         return self.rerun_by({path: edit((self.root / path).read_text(encoding="utf-8")) for path in paths})
@@ -149,9 +164,10 @@ OUTSIDE = (
     *("pipeline/runtime/code_locks/*.py", "pipeline/orchestrate/*.py", "pipeline/workers/*.py", "pipeline/report/*.py"),
     *("pipeline/views/**/*.py", "pipeline/bundle/*.py", "pipeline/export/*.py", "pipeline/preflight/*.py"),
     *("pipeline/families/family.py", "pipeline/families/registry.py", "pipeline/families/*/family.py"),
-    *(f"pipeline/families/*/{part}.py" for part in ("bundle", "export", "exported/*", "ablations")),
+    *(f"pipeline/families/*/{part}.py" for part in ("bundle", "export", "exported/*", "ablations", "figures")),
+    *(f"pipeline/families/*/{part}.py" for part in ("panels/*", "report/*", "check_data")),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
-    *("pipeline/presets/*.py", "pipeline/exchange/commands.py"),
+    *("pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )
 
@@ -168,7 +184,10 @@ def test_no_other_modules_but_these_are_run_by_no_stage(sources: Sources) -> Non
     assert beside == {
         "pipeline/datasets/fetching.py",  # for `frcnn preset`
         f"{RCNN}/nn/network.py",  # for bundles
-        "pipeline/geometry/anchors.py",  # for `frcnn check`
+        f"{RCNN}/recall_plots.py",  # for `frcnn inspect`
+        "pipeline/geometry/anchors.py",  # for `frcnn check-data`
+        "pipeline/training/batch.py",  # a type
+        "pipeline/runtime/yaml_blocks.py",  # for `frcnn graph`
     }
 
 
@@ -194,9 +213,12 @@ EDITS = {
         "proposal_targets_step4",
         "finetune_joint",
     },
-    "pipeline/nn/postprocess.py": DETECTIONS,
-    "pipeline/nn/smooth_l1.py": TRAININGS,
-    "pipeline/nn/sampling.py": TRAININGS,
+    "pipeline/nn/postprocess.py": DETECTIONS | {"detect_points"},
+    "pipeline/nn/smooth_l1.py": OWN_TRAININGS,
+    "pipeline/nn/sampling.py": OWN_TRAININGS,
+    "pipeline/dense/decoding.py": {"detect_points"},
+    "pipeline/dense/targets.py": {"train_points"},
+    "pipeline/dense/step.py": {"train_points"},
     # Training.
     "pipeline/training/loop.py": TRAININGS,
     "pipeline/training/order.py": TRAININGS,
@@ -210,10 +232,11 @@ EDITS = {
     # Figures.
     **{
         f"pipeline/metrics/{name}.py": EVALUATIONS
-        for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "recall", "rows", "voc_ap")
+        for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "rows", "voc_ap")
     },
+    "pipeline/metrics/recall.py": OWN_EVALUATIONS,
     "pipeline/artifacts/matches.py": EVALUATIONS,
-    "pipeline/artifacts/detections.py": EVALUATIONS | DETECTIONS,
+    "pipeline/artifacts/detections.py": EVALUATIONS | DETECTIONS | {"detect_points"},
     # All.
     "pipeline/runtime/stage.py": set(GRAPH),
     "pipeline/artifacts/atomic.py": set(GRAPH),
@@ -242,7 +265,9 @@ def test_an_edit_of_a_stages_module_reruns_the_stages_that_run_it(sources: Sourc
 def _files_of_sections() -> dict[str, set[str]]:
     """By file of pipeline/params the sections whose model it defines, or a model that theirs builds on."""
     found: dict[str, set[str]] = {}
-    for section, model in SECTIONS.items():
+    with visible():
+        sections = {**SECTIONS, **sections_of(family_of("points"))}
+    for section, model in sections.items():
         for base in model.__mro__:
             if base.__module__.startswith("pipeline.params."):
                 found.setdefault(base.__module__.replace(".", "/") + ".py", set()).add(section)
@@ -251,7 +276,7 @@ def _files_of_sections() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("path", sorted(_files_of_sections()))
 def test_a_new_key_reruns_the_stages_that_have_the_section(sources: Sources, path: str) -> None:
-    modules = {module_of(name) for name, stage in GRAPH.items() if _files_of_sections()[path] & set(stage["params"])}
+    modules = {module_of(name) for name, stage in GRAPH.items() if _files_of_sections()[path] & set(stage.params)}
     assert sources.rerun_by_editing([path], lambda text: text.rstrip("\n") + "\n    added: Count\n") == {
         stage for stage in GRAPH if module_of(stage) in modules
     }
@@ -272,6 +297,29 @@ def test_training_is_reached_by_no_stage_that_only_infers_reads_or_judges(source
 def test_the_network_is_reached_by_no_stage_of_data_or_figures(sources: Sources) -> None:
     paths = sources.matching("pipeline/nn/*.py", "pipeline/building/*.py")
     assert sources.rerun_by_editing(paths, with_a_line) == set(GRAPH) - DATA
+
+
+@pytest.mark.parametrize(
+    ("path", "stages"),
+    {
+        f"{POINTS}/__init__.py": {"points_targets", "train_points", "detect_points", "evaluate_points"},
+        f"{POINTS}/dense_targets.py": {"points_targets"},
+        f"{POINTS}/train_dense.py": {"train_points"},
+        f"{POINTS}/detect_dense.py": {"detect_points"},
+        f"{POINTS}/evaluate.py": {"evaluate_points"},
+        f"{POINTS}/family.py": set(),
+        f"{RCNN}/evaluate.py": OWN_EVALUATIONS,
+        "stages/evaluate.py": EVALUATIONS,
+    }.items(),
+)
+def test_an_edit_of_one_familys_part_reruns_no_stage_of_another(sources: Sources, path: str, stages: set[str]) -> None:
+    assert sources.rerun_by_editing([path], with_a_line) == stages
+
+
+def test_no_stage_of_one_family_reaches_another(sources: Sources) -> None:
+    for name, stage in GRAPH.items():
+        reached = {path.split("/")[2] for path in sources.locks[lock_of(name)].modules if "pipeline/families/" in path}
+        assert reached <= {"__init__.py", stage.family or "faster_rcnn"}, name
 
 
 def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_what_it_imports(sources: Sources) -> None:

@@ -185,6 +185,45 @@ def test_a_module_that_is_not_there_has_no_lock(tmp_path: Path) -> None:
             tree_of(tmp_path, {}).lock(name)
 
 
+def test_a_lock_of_several_modules_is_of_all_that_they_reach_and_names_them(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, {**MORE, "a/__init__.py": "", "a/start.py": "import a.one", "a/part.py": "import a.two"})
+    alone, both = tree.lock("a.start"), tree.lock("a.start", ["a.part"])
+    assert set(both.modules) - set(alone.modules) == {"a/part.py", "a/two.py"}
+    assert (alone.parts, both.parts) == ((), ("a.part",))
+    assert "parts" not in json.loads(alone.text()) and json.loads(both.text())["parts"] == ["a.part"]
+    assert parse_lock(both.text(), "x") == both
+    assert tree.paths_to("a.start", ["a.part"])["a/two.py"] == ("a/part.py", "a/two.py")
+    with pytest.raises(CodeError, match=r"^a\.gone: no such module in .*; put it back, or check the name$"):
+        tree.lock("a.start", ["a.gone"])
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("import a.gone", ["a.gone"]),
+        ("import a.gone.more", ["a.gone.more"]),
+        ("from a import gone", ["a.gone"]),
+        ("from a import one, gone as x", ["a.gone"]),
+        ("from a.gone import f", ["a.gone"]),
+        ("from .gone import f", ["a.gone"]),
+        ("from . import gone", ["a.gone"]),
+        ("def f():\n    import a.gone", ["a.gone"]),
+        ("from b.gone import f", ["b.gone"]),
+        ("from a.space import x, gone", ["a.space.gone"]),
+        ("from a import one\nfrom a.one import f\nfrom a import *\nimport a.space\nfrom a import space", []),
+        ("from b import gone, name", []),  # which b may define
+        ("try:\n    import a.gone\nexcept ImportError:\n    from a import gone", []),
+        ("import_module('a.gone')", []),
+        ("if TYPE_CHECKING:\n    import a.gone", []),
+        ("import other.gone", []),
+    ],
+)
+def test_what_is_imported_and_not_there_is_named(tmp_path: Path, text: str, gone: list[str]) -> None:
+    files = {"a/__init__.py": '"""Text."""', "a/one.py": "", "a/space/x.py": "", "b/__init__.py": "name = 1"}
+    tree = tree_of(tmp_path, {**files, "a/start.py": "import a.other", "a/other.py": text})
+    assert tree.missing(tree.lock("a.start")) == dict.fromkeys(gone, "a/other.py")
+
+
 def test_changes_names_modules_that_changed_came_and_went_and_libraries_with_both_versions() -> None:
     first = CodeLock(
         "a.start", {"torch": "2.14.0", "numpy": "2.4", "cv2": "5"}, {"a/x.py": "1", "a/y.py": "2", "a/z.py": "3"}
@@ -437,8 +476,8 @@ def test_the_memo_of_other_code_is_not_believed(tmp_path: Path, monkeypatch: pyt
     memo = tmp_path / "memo.json"
     first = lock_with(memo, tmp_path)
     content = json.loads(memo.read_text())
-    for _, source in content["sources"]:
-        source[0] = "0" * 16
+    for source in content["sources"]:
+        source[1] = "0" * 16
     memo.write_text(json.dumps(content))
     assert set(lock_with(memo, tmp_path).modules.values()) == {"0" * 16}  # as it is believed
     monkeypatch.setattr(memo_module, "_own_hash", lambda: "another")

@@ -124,7 +124,7 @@ def test_the_versions_in_a_lock_are_those_of_what_computes(locks: dict[str, Code
     assert set(LIBRARIES) == found.keys() == computing
     for name in ("torch", "numpy", "cv2"):  # torchvision's file imports torchvision
         assert found[name] == _version_of(name).partition("+")[0]
-    assert set(locks["evaluate"].libraries) == {"cv2", "numpy", "pyarrow", "faster_coco_eval"}
+    assert set(locks["evaluate-faster_rcnn"].libraries) == {"cv2", "numpy", "pyarrow", "faster_coco_eval"}
     assert set(locks["detect"].libraries) == set(LIBRARIES) - {"faster_coco_eval"}
     assert "torch" not in locks["dataset"].libraries
 
@@ -140,11 +140,12 @@ def test_what_a_stages_module_loads_is_in_its_lock_or_left_out(name: str, locks:
     """What it loads later, each run of a stage checks for itself before it publishes."""
     before = _taken_out()
     try:
-        importlib.import_module(f"stages.{name}")
+        for module in (locks[name].module, *locks[name].parts):
+            importlib.import_module(module)
         loaded = list(_taken_out())
     finally:
         sys.modules.update(before)
-    assert f"stages.{name}" in loaded and "pipeline.runtime.stage" in loaded
+    assert {locks[name].module, *locks[name].parts, "pipeline.runtime.stage"} <= set(loaded)
     assert own_code(root=ROOT).unlocked(locks[name], loaded) == []
     assert own_code(root=ROOT).unlocked(locks[name], [*loaded, "pipeline.report.page"]) == ["pipeline/report/page.py"]
 
@@ -175,12 +176,14 @@ def test_a_stage_that_loads_a_module_by_a_computed_name_publishes_nothing(tmp_pa
     assert "pipeline/datasets/hidden.py" in own_code(root=root).lock("stages.dataset").modules
 
 
-def test_stage_code_writes_a_lock_per_module_and_removes_those_of_modules_that_are_gone(tmp_path: Path) -> None:
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+def test_stage_code_writes_the_locks_of_what_the_graph_runs_and_removes_others(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
     out = tmp_path / "data/code"
     out.mkdir(parents=True)
     (out / "gone.json").write_text("{}")
-    (out / "evaluate.json").write_text("of an earlier run")
+    (out / "detect.json").write_text("of an earlier run")
+    (out / "evaluate-points.json").write_text("of another graph")
     (out / "note.txt").write_text("of a person")
     code(out, tmp_path / "params.yaml", tmp_path / "memo.json")
     expected = {f"{name}.json": lock.text() for name, lock in graph_locks(ROOT).items()}
@@ -188,3 +191,4 @@ def test_stage_code_writes_a_lock_per_module_and_removes_those_of_modules_that_a
     assert written.pop("note.txt") == "of a person"
     assert written == expected and len(written) == 13
     assert json.loads(written["detect.json"])["module"] == "stages.detect"
+    assert json.loads(written["evaluate-faster_rcnn.json"])["parts"] == ["pipeline.families.faster_rcnn.evaluate"]

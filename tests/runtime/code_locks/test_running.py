@@ -62,6 +62,19 @@ def test_a_module_that_is_torn_while_the_stage_runs_costs_its_result_in_one_line
         code.check()
 
 
+def test_the_lock_must_be_of_the_parts_that_the_stage_has_loaded(tree: SourceTree, lock_file: Path) -> None:
+    with pytest.raises(CodeError, match=r"is the lock of a\.start, and a\.start and a\.beside runs; see dvc\.yaml$"):
+        RunningCode(tree, lock_file, MODULE, parts=["a.beside"])
+    lock_file.write_text(tree.lock(MODULE, ["a.beside"]).text())
+    with pytest.raises(CodeError, match=r"is the lock of a\.start and a\.beside, and a\.start runs; see dvc\.yaml$"):
+        RunningCode(tree, lock_file, None)
+    code = RunningCode(tree, lock_file, MODULE, parts=["a.beside"])
+    assert code.digest == RunningCode(tree, None, MODULE, parts=["a.beside"]).digest
+    (tree.root / "a/beside.py").write_text("A = 1")
+    with pytest.raises(CodeError, match=r"changed while it ran \(a/beside\.py\), so its result is not kept"):
+        code.check()
+
+
 def test_the_remedy_is_the_projects_own(tree: SourceTree, lock_file: Path) -> None:
     (tree.root / "a/other.py").write_text("A = 2")
     with pytest.raises(CodeError, match=r"\(a/other\.py\); run make all$"):
