@@ -243,7 +243,7 @@ def test_a_section_that_a_stage_reads_and_params_yaml_lacks_is_told_by_stage_cod
     ("content", "line"),
     [
         (None, r"dvc\.yaml: no such file; frcnn graph writes it"),
-        (b"stages: [", r"dvc\.yaml: not valid YAML \(line 1, column 10: .*\)"),
+        (b"stages: [", r"dvc\.yaml: not valid YAML \(line 2, column 1: .*\)"),
         (b"stages: \xff", r"dvc\.yaml: not valid YAML \(byte 9 is no UTF-8\); save it as UTF-8"),
         (b"stages: [a]", r"dvc\.yaml: names no stages with a command each; restore the committed one"),
         (b"- a", r"dvc\.yaml: names no stages with a command each; restore the committed one"),

@@ -173,11 +173,15 @@ def test_a_library_is_named_with_both_versions(project: Project, monkeypatch: py
 
 def test_a_module_of_stages_that_is_gone_is_named(project: Project) -> None:
     (project.root / "stages/detect.py").unlink()
-    assert told(project)["detect_joint"] == "code: no stages/detect.py"
+    with pytest.raises(InputError, match=r"^stages\.detect: no such module in .*; put it back, or check the name$"):
+        stage_status(project.root)
 
 
 def test_without_a_graph_nothing_is_called_up_to_date(project: Project) -> None:
     (project.root / "dvc.yaml").unlink()
+    with pytest.raises(InputError, match=r"dvc\.yaml: no such file; frcnn graph writes it"):
+        stage_status(project.root)
+    (project.root / "dvc.yaml").write_text("plots: []\n")
     with pytest.raises(InputError, match=r"dvc\.yaml: no stages; restore it"):
         stage_status(project.root)
 
@@ -240,7 +244,7 @@ def test_it_says_what_runs_just_now_and_waits_for_nothing(project: Project) -> N
             "\nclass class ",
             r"pipeline/families/faster_rcnn/nn/rpn.py:\d+: invalid syntax; fix it",
         ),
-        ("dvc.yaml", "stages:", "stages: [", "dvc cannot read the graph: "),
+        ("dvc.yaml", "stages:", "stages: [", r"dvc\.yaml: not valid YAML \(line \d+, "),
         ("dvc.lock", "stages:", "stages: [", "dvc cannot read the graph: "),
     ],
 )

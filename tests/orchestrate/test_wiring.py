@@ -1,4 +1,4 @@
-"""dvc.yaml says what the stages do: code, parameters, inputs and outputs."""
+"""The graph of every family says what its stages do: code, parameters, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,29 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.families.registry import DEFAULT, part_of
+from pipeline.families.registry import DEFAULT, family_names, family_of, part_of
+from pipeline.graphs.composing import composed
+from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.code_locks.tree import SourceTree
-from tests.conftest import ROOT, SECTIONS
+from pipeline.views.command import StageCommand
+from tests.conftest import ROOT
+from tests.defaults import DEFAULT_TEXT
 from tests.in_process import OF_FAMILIES
 
-GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+GRAPHS = {name: yaml.safe_load(composed(ROOT, name))["stages"] for name in family_names()}
+"""The stages of every family's graph."""
+CODE = {name: graph.pop("code") for name, graph in GRAPHS.items()}
+
+
+def read_commands(family: str) -> list[StageCommand]:
+    return [StageCommand.parse(stage["cmd"]) for stage in GRAPHS[family].values()]
+
+
+WIRED = [(family, name) for family, graph in GRAPHS.items() for name in graph]
+RUN = sorted({(family, command.module) for family in GRAPHS for command in read_commands(family)})
+DENSE = ("dense_targets", "train_dense", "detect_dense")
+"""Modules of stages/ that dense families alone run."""
 
 
 def _option(command: str, option: str) -> str:
@@ -26,18 +42,7 @@ def _option(command: str, option: str) -> str:
     return words[words.index(option) + 1]
 
 
-CODE = GRAPH.pop("code")
-DENSE = ("dense_targets", "train_dense", "detect_dense")
-"""Modules of stages/ that the default family does not run."""
-
-
-def stage_module(command: str) -> Path:
-    """The module that a stage's command (`python -m stages.NAME ...`) runs."""
-    words = command.split()
-    return Path(*words[words.index("-m") + 1].split(".")).with_suffix(".py")
-
-
-STAGES = sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()})
+STAGES = sorted({module for family, module in RUN if family == DEFAULT})
 
 
 @cache  # as it parses no source twice
@@ -52,55 +57,82 @@ def modules_used_by(module: Path, root: Path) -> set[Path]:
     return {path for path in found if path.name != "__init__.py"}
 
 
-@pytest.mark.parametrize("name", GRAPH)
-def test_every_stage_depends_on_the_lock_of_the_module_that_it_runs(name: str) -> None:
-    lock = f"data/code/{stage_module(GRAPH[name]['cmd']).stem}.json"
-    assert _option(GRAPH[name]["cmd"], "--code") == lock
-    assert [dep for dep in GRAPH[name]["deps"] if dep.startswith("data/code/")] == [lock]
+def test_the_committed_graph_and_parameters_are_those_of_preset_default() -> None:
+    assert (ROOT / "dvc.yaml").read_text() == composed(ROOT, DEFAULT), "run frcnn graph"
+    assert (ROOT / "params.yaml").read_text() == DEFAULT_TEXT, "run frcnn preset default"
 
 
-def test_stage_code_writes_a_lock_for_every_module_of_stages_and_always_runs() -> None:
-    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "code", *DENSE}
-    assert CODE["outs"] == [f"data/code/{name}.json" for name in sorted(modules)]
-    assert {stage_module(stage["cmd"]).stem for stage in GRAPH.values()} == modules
-    assert CODE["always_changed"] is True and "deps" not in CODE
+def test_every_family_has_a_graph_file_and_every_graph_file_a_family() -> None:
+    assert {path.stem for path in (ROOT / "graphs").glob("*.yaml")} == {*family_names(), "common"}
 
 
-def test_the_file_lists_no_module_and_is_short_enough_to_be_read() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    assert not [dep for stage in GRAPH.values() for dep in stage["deps"] if dep.endswith(".py")]
-    assert len(text.splitlines()) <= 750
+@pytest.mark.parametrize(("family", "name"), WIRED)
+def test_every_stage_depends_on_the_lock_of_the_module_that_it_runs(family: str, name: str) -> None:
+    stage = GRAPHS[family][name]
+    command = StageCommand.parse(stage["cmd"])
+    assert command.family in ("", family) and (command.module in OF_FAMILIES) == bool(command.family)
+    lock = f"data/code/{command.module}{f'-{family}' if command.family else ''}.json"
+    assert _option(stage["cmd"], "--code") == lock
+    assert [dep for dep in stage["deps"] if dep.startswith("data/code/")] == [lock]
 
 
-def _sections(module: str) -> dict[str, type[Section]]:
-    """The models that a stage's module names for the sections it may be given."""
+@pytest.mark.parametrize("family", GRAPHS)
+def test_stage_code_writes_the_locks_that_stages_depend_on_and_always_runs(family: str) -> None:
+    stages, code = GRAPHS[family].values(), CODE[family]
+    assert code["outs"] == sorted({dep for stage in stages for dep in stage["deps"] if dep.startswith("data/code/")})
+    assert code["always_changed"] is True and "deps" not in code
+
+
+def test_every_module_of_stages_is_run_by_some_family() -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "code"}
+    assert {module for _, module in RUN} | set(DENSE) == modules
+
+
+@pytest.mark.parametrize("family", GRAPHS)
+def test_a_graph_lists_no_module_and_is_short_enough_to_be_read(family: str) -> None:
+    assert not [dep for stage in GRAPHS[family].values() for dep in stage["deps"] if dep.endswith(".py")]
+    assert len(composed(ROOT, family).splitlines()) <= 750
+
+
+def _sections(module: str, family: str) -> dict[str, type[Section]]:
+    """The models that a stage's module, and the family's part of it, name for the sections it may be given."""
     loaded = import_module(f"stages.{module}")
     tree = ast.parse((ROOT / f"stages/{module}.py").read_text())
     (given,) = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "sections")
     assert isinstance(given, ast.Dict)
     pairs = zip(given.keys, given.values, strict=True)
     own = {key.value: getattr(loaded, value.id) for key, value in pairs}  # type: ignore[union-attr,attr-defined]
-    return {**own, **part_of(DEFAULT, module).SECTIONS} if module in OF_FAMILIES else own  # type: ignore[union-attr]
+    part = part_of(family, module) if module in OF_FAMILIES else None
+    return own if part is None else {**own, **part.SECTIONS}
 
 
-@pytest.mark.parametrize("module", sorted({stage_module(stage["cmd"]).stem for stage in GRAPH.values()}))
-def test_a_stage_names_the_models_of_just_the_sections_that_its_commands_give(module: str) -> None:
-    of_module = [stage for stage in GRAPH.values() if stage_module(stage["cmd"]).stem == module]
-    sections = _sections(module)
-    assert set(sections) == {section for stage in of_module for section in stage["params"]}
-    assert {name: SECTIONS[name] for name in sections} == sections
+@pytest.mark.parametrize(("family", "module"), RUN)
+def test_a_stage_names_the_models_of_just_the_sections_that_its_commands_give(family: str, module: str) -> None:
+    sections, models = _sections(module, family), sections_of(family_of(family))
+    assert set(sections) == {
+        name for command in read_commands(family) if command.module == module for name in command.params
+    }
+    assert {name: models[name] for name in sections} == sections
 
 
-@pytest.mark.parametrize("name", GRAPH)
-def test_the_command_names_the_parameters_inputs_and_outputs_that_dvc_knows(name: str) -> None:
-    stage = GRAPH[name]
+@pytest.mark.parametrize(("family", "name"), WIRED)
+def test_the_command_names_the_parameters_inputs_and_outputs_that_dvc_knows(family: str, name: str) -> None:
+    stage = GRAPHS[family][name]
     assert _option(stage["cmd"], "--params").split(",") == stage["params"]
-    assert set(stage["params"]) <= set(SECTIONS)
+    assert set(stage["params"]) <= set(sections_of(family_of(family)))
     out = _option(stage["cmd"], "--out")
     assert out == f"data/{name}"
     assert {Path(path).parts[:2] for path in stage["outs"] + stage.get("metrics", [])} == {("data", name)}
     inputs = {word for word in stage["cmd"].split() if word.startswith("data/")} - {out}
     assert inputs == set(stage["deps"])
+
+
+@pytest.mark.parametrize("family", GRAPHS)
+def test_a_graph_has_the_stages_that_its_family_names(family: str) -> None:
+    declared, stages = family_of(family), GRAPHS[family]
+    judged = {f"{verb}_{network}" for network in declared.networks for verb in ("detect", "evaluate")}
+    trained = {stage for network in declared.networks.values() for stage in network.parts.values()}
+    assert {*declared.training, *judged, *trained} <= stages.keys()
 
 
 ROOMS = {
