@@ -1,7 +1,7 @@
 """The docs name every stage, column and parameter, and show the defaults and readers that the files have.
 
-Defaults are those of preset default: another preset applied to params.yaml does not make the docs wrong.
-After a change of a preset or of dvc.yaml, `python tests/test_docs.py` rewrites what can be generated in
+Defaults are those of each family: a preset applied to params.yaml does not make the docs wrong.
+After a change of a preset or of a graph, `python tests/test_docs.py` rewrites what can be generated in
 docs/parameters.md: the defaults, the stages that read a section and the tables of the presets. Meanings are written
 by hand.
 """
@@ -28,7 +28,9 @@ from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
 from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
-from tests.defaults import default_content
+from pipeline.families.registry import family_names, family_of
+from pipeline.graphs.composing import composed
+from pipeline.presets.defaults import default_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -40,8 +42,10 @@ PRESETS = {
     for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))
 }
 assert PRESETS.pop("default") == {"family": "faster_rcnn"}
-DEFAULTS = default_content()
-del DEFAULTS["family"]
+FAMILY_OF_PRESET = {name: preset.pop("family", "faster_rcnn") for name, preset in PRESETS.items()}
+GRAPHS = {family: yaml.safe_load(composed(ROOT, family))["stages"] for family in family_names()}
+DEFAULTS = {family: yaml.safe_load(default_text(family_of(family))) for family in family_names()}
+COMMON_DEFAULTS = yaml.safe_load((ROOT / "pipeline/params/common.yaml").read_text(encoding="utf-8"))
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
 DENSE = ("NAME_targets", "train_NAME", "detect_NAME", "evaluate_NAME")
 """The stages of a dense family, NAME."""
@@ -102,27 +106,50 @@ def rows(markdown: str) -> list[list[str]]:
     return [cells(line) for line in markdown.splitlines() if line.startswith("| `")]
 
 
-def readers_line(section: str) -> str:
-    readers = [f"`{name}`" for name, stage in STAGES.items() if section in stage["params"]]
-    return f"Read by {', '.join(readers)}."
+def sections_of_docs() -> dict[tuple[str, str], dict[str, Any]]:
+    """By family, empty for what all have, and section: the keys that are documented there, with their defaults. Of a
+    common section a family has those alone that others do not have, or with other values."""
+    found = {("", section): dict(flat(values)) for section, values in COMMON_DEFAULTS.items()}
+    for family, content in DEFAULTS.items():
+        for section, values in content.items():
+            common = found.get(("", section), {})
+            own = {} if section == "family" else dict(flat(values))
+            if own := {key: value for key, value in own.items() if key not in common or common[key] != value}:
+                found[family, section] = own
+    return found
+
+
+SECTIONS = sections_of_docs()
+
+
+def readers_line(family: str, section: str) -> str:
+    graphs = [GRAPHS[family]] if family else GRAPHS.values()
+    readers = dict.fromkeys(
+        name for graph in graphs for name, stage in graph.items() if section in stage.get("params", ())
+    )
+    return f"Read by {', '.join(f'`{name}`' for name in readers)}."
 
 
 def preset_rows(name: str) -> list[list[str]]:
-    defaults = dict(flat(DEFAULTS))
+    content = DEFAULTS[FAMILY_OF_PRESET[name]]
+    defaults = dict(flat(content))
     return [[f"`{key}`", shown(defaults[key]), shown(value)] for key, value in flat(PRESETS[name])]
 
 
 def rewrite(markdown: str) -> str:
     """docs/parameters.md with defaults, readers and preset tables as the files have them."""
-    section, done, out = "", False, []
+    family, section, done, out = "", "", False, []
     for line in markdown.splitlines():
-        if line.startswith("#"):
+        if line.startswith("## "):
+            family, section = (code(line) or [""])[0], ""
+        elif line.startswith("#"):
             section, done = (code(line) or [""])[0], False
-        if section in DEFAULTS and line.startswith("Read by "):
-            line = readers_line(section)
-        if section in DEFAULTS and line.startswith("| `"):
+        defaults = SECTIONS.get((family, section))
+        if defaults is not None and line.startswith("Read by "):
+            line = readers_line(family, section)
+        if defaults is not None and line.startswith("| `"):
             row = cells(line)
-            row[1] = shown(dict(flat(DEFAULTS[section]))[code(row[0])[0]])
+            row[1] = shown(defaults[code(row[0])[0]])
             line = f"| {' | '.join(row)} |"
         if section in PRESETS and line.startswith("|---") and not done:
             out.append(line)
@@ -180,18 +207,20 @@ def test_diagram_has_the_edges_of_dvc_yaml() -> None:
     assert set(STAGES) <= {end for edge in drawn for end in edge}
 
 
-@pytest.mark.parametrize("section", DEFAULTS)
-def test_parameters_are_documented_with_their_defaults(section: str) -> None:
-    (body,) = [body for names, body in parts(text("parameters.md"), 3) if names == [section]]
+@pytest.mark.parametrize(("family", "section"), SECTIONS)
+def test_parameters_are_documented_with_their_defaults(family: str, section: str) -> None:
+    title = f"Sections of {family_of(family).title} (`{family}`)\n" if family else "Sections of all families\n"
+    (of_family,) = [part for part in text("parameters.md").split("\n## ") if part.startswith(title)]
+    (body,) = [body for names, body in parts(of_family, 3) if names == [section]]
     documented = {code(row[0])[0]: row[1] for row in rows(body)}
-    assert documented == {key: shown(value) for key, value in flat(DEFAULTS[section])}, "run python tests/test_docs.py"
-    assert readers_line(section) in body.splitlines(), "run python tests/test_docs.py"
+    expected = {key: shown(value) for key, value in SECTIONS[family, section].items()}
+    assert documented == expected, "run python tests/test_docs.py"
+    assert readers_line(family, section) in body.splitlines(), "run python tests/test_docs.py"
 
 
 def test_params_yaml_has_the_parameters_of_the_defaults() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert params.pop("family") == "faster_rcnn"
-    assert [key for key, _ in flat(params)] == [key for key, _ in flat(DEFAULTS)]
+    assert [key for key, _ in flat(params)] == [key for key, _ in flat(DEFAULTS["faster_rcnn"])]
 
 
 def test_presets_are_documented() -> None:

@@ -21,7 +21,7 @@ def code_lines(root: Path, name: str) -> list[str] | None:
         files = sorted(folder.glob("*.json"))
         if not files:
             raise InputError(f"{LOCKS}: no code locks yet; dvc repro {LOCKS.name}")
-        return ["code locks, one per module of stages/", "", *map(_line, files)]
+        return ["code locks, one per module of stages/ that the graph runs", "", *map(_line, files)]
     if path.resolve().parent != folder.resolve():
         return None
     lock = _read(path)
