@@ -58,7 +58,7 @@ def _stages_of_training_images(run: Run, graph: DeclaredGraph) -> dict[str, str]
     """Every stage that says something of single images of train, from resizing on, with its description."""
     found = {}
     for name, command in graph.commands.items():
-        panels = find_panels(command, run.root)
+        panels = find_panels(command, run.root, run.params)
         if panels is not None and "train" in panels.splits and command.module != "dataset":
             found[name] = _RESIZED if command.module == "resize" else f"{graph.purposes[name]}."
     return found

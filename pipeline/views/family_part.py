@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.families.registry import family_of, part_of, present_family
+from pipeline.params.reading import Params
 from pipeline.views.command import StageCommand
 
 
-def family_of_stage(command: StageCommand, root: Path) -> str:
-    """The name of the family that a stage is of: the one that its command names, or else the project's.
-
-    Raises:
-        InputError: params.yaml is missing, or names a family that there is not.
-    """
-    return command.family or present_family(root).name
-
-
-def listed(command: StageCommand, root: Path, part: str, table: str) -> Any:
+def listed(command: StageCommand, root: Path, part: str, table: str, params: Params | None = None) -> Any:
     """What the family's module `part` lists for the stage's module in `table`; None where it lists nothing.
 
     Args:
@@ -26,11 +18,13 @@ def listed(command: StageCommand, root: Path, part: str, table: str) -> Any:
         root: the project's folder, which the command's paths are relative to.
         part: a part of a family, `panels` or `figures`.
         table: name of a mapping in it, by the modules of stages/.
+        params: params.yaml, where the caller has read it already.
 
     Raises:
         InputError: params.yaml is missing, or there is no such family.
     """
-    own = part_of(family_of_stage(command, root), part)
+    family = command.family or (params.family if params is not None else present_family(root).name)
+    own = part_of(family, part)
     return getattr(own, table, {}).get(command.module) if own else None
 
 
@@ -40,4 +34,5 @@ def trains(command: StageCommand, root: Path) -> bool:
     Raises:
         InputError: params.yaml is missing, or there is no such family.
     """
-    return command.stage in family_of(family_of_stage(command, root)).training
+    family = family_of(command.family) if command.family else present_family(root)
+    return command.stage in family.training

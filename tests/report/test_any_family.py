@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 from dvc.repo import Repo
@@ -21,6 +22,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, str]]
     with visible():
         write_dense_scene(root)
         Repo.init(str(root), no_scm=True).close()
+        # In place of Vega, whose bundling takes a second and a half; no test opens the page.
+        (root / ".dvc/tmp").mkdir(exist_ok=True)
+        (root / f".dvc/tmp/vega-{version('vl-convert-python')}.js").write_text("")
         write_report(root, root / "report.html", 2)
         text = (root / "report.html").read_text(encoding="utf-8")
         yield Page(text), text

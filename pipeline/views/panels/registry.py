@@ -35,19 +35,25 @@ _COMMON = {
 }
 
 
-def find_panels(command: StageCommand, root: Path) -> ImagePanels | None:
-    """How the stage's images are drawn; None where it says nothing of single images."""
-    own: ImagePanels | None = listed(command, root, "panels", "PANELS")
+def find_panels(command: StageCommand, root: Path, params: Params | None = None) -> ImagePanels | None:
+    """How the stage's images are drawn; None where it says nothing of single images.
+
+    Args:
+        command: the stage's command line.
+        root: the project's folder.
+        params: params.yaml, where the caller has read it already.
+    """
+    own: ImagePanels | None = listed(command, root, "panels", "PANELS", params)
     return own or _COMMON.get(command.module)
 
 
-def image_panels(command: StageCommand, root: Path) -> ImagePanels:
-    """How the stage's images are drawn.
+def image_panels(command: StageCommand, root: Path, params: Params | None = None) -> ImagePanels:
+    """The same of a stage that has to have some.
 
     Raises:
         InputError: it is of no single images.
     """
-    panels = find_panels(command, root)
+    panels = find_panels(command, root, params)
     if panels is None:
         raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
     return panels
@@ -79,6 +85,6 @@ def panels_of(
     Raises:
         InputError: the stage is of no single images, or an artifact is missing, damaged or of another run.
     """
-    draw = image_panels(command, root).draw
     graph, params = graph or read_declared_graph(root), params or load_params(Path(root) / "params.yaml")
+    draw = image_panels(command, root, params).draw
     return draw(PanelRequest(command, Path(root), entry, score, graph, params, brief))
