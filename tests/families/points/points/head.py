@@ -6,6 +6,7 @@ Shapes: B images; N points of an image, of all levels; C classes, background inc
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from pipeline.families.points.locations import LEVELS, locations
@@ -43,7 +44,7 @@ class PointsHead(DenseHead):
             nn.init.zeros_(layer.bias)
         for layer, bias in ((self.classes, -math.log(1 / _PRIOR - 1)), (self.edges, 0.0)):
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
-            nn.init.constant_(layer.bias, bias)
+            nn.init.constant_(cast(Tensor, layer.bias), bias)
 
     def forward(self, maps: Maps) -> Outputs:
         """The trunk's one map to `classes` (B, N, C - 1), logits, and `edges` (B, N, 4), the logs of the distances to
@@ -53,7 +54,7 @@ class PointsHead(DenseHead):
         for level, layer in enumerate(self.levels):
             if level:
                 coarser = functional.max_pool2d(coarser, 2, ceil_mode=self._round_up)
-            coarser = conv3x3(layer, coarser, relu=True)
+            coarser = conv3x3(cast(nn.Conv2d, layer), coarser, relu=True)
             found.append(conv3x3(self.shared, coarser, relu=True))
         per_cell = self.locations.per_cell
         return {
