@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
 
 
-def committed_project(root: Path, params: dict[str, Any]) -> Project:
-    """A project whose files are all in one commit."""
+def committed_project(root: Path, params: dict[str, Any], prepare: Callable[[Path], None] = lambda _: None) -> Project:
+    """A project whose files, and what `prepare` adds to them, are all in one commit."""
     project = new_project(root, params)
+    prepare(root)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "All")
     return project
@@ -45,12 +46,19 @@ class Cluster:
 
     Args:
         remote: its address and settings, where it is one; an empty address is a folder's.
+        prepare: adds files to the project.
     """
 
-    def __init__(self, folder: Path, params: dict[str, Any], remote: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        params: dict[str, Any],
+        remote: Mapping[str, str] | None,
+        prepare: Callable[[Path], None] = lambda _: None,
+    ) -> None:
         self.folder, self._remote = folder, remote
         self.store = folder / "store"
-        self._base = committed_project(folder / "base", params)
+        self._base = committed_project(folder / "base", params, prepare)
         self.coordinator = self.clone("coordinator")
         self._processes: list[subprocess.Popen[bytes]] = []
         self.server = ""
@@ -131,9 +139,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, params: dict[str, Any], remote: Mapping[str, str] | None) -> Iterator[Cluster]:
+def cluster(
+    folder: Path,
+    params: dict[str, Any],
+    remote: Mapping[str, str] | None,
+    prepare: Callable[[Path], None] = lambda _: None,
+) -> Iterator[Cluster]:
     """A cluster with its server, ended with all of its processes."""
-    made = Cluster(folder, params, remote)
+    made = Cluster(folder, params, remote, prepare)
     try:
         made.serve()
         yield made

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, apply_overlay
+from tests.families.points_project import POINTS_TINY, install
 from tests.faults.processes import until
 from tests.workers.cluster import Cluster, cluster, git, ran_in
 
 pytestmark = pytest.mark.long
+GIT_USER = ("env", *(f"GIT_{who}_{what}=frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")))
 FOLDER = {"url": ""}
 
 
@@ -85,6 +88,49 @@ def test_six_experiments_that_differ_from_step_4_on_train_steps_1_to_3_once(tmp_
         listed = made.coordinator.run("dvc", "exp", "list", "--name-only").stdout.split()
         assert sorted(listed) == sorted([*(f"rates-{number}" for number in range(1, 7)), f"{chosen}-test"])
         assert output.splitlines()[-1].startswith(f"{chosen}-test ")
+
+
+def _with_two_families(root: Path) -> None:
+    """The made-up family, and a preset of seconds for each family."""
+    install(root)
+    for name, family, overlay in (("tiny", "faster_rcnn", TINY), ("tiny_points", "points", POINTS_TINY)):
+        (root / f"pipeline/presets/{name}.yaml").write_text(yaml.safe_dump({"family": family, **overlay}))
+
+
+def test_two_workers_run_an_uncommitted_preset_of_another_family_and_a_sweep_of_both(tmp_path: Path) -> None:
+    with cluster(tmp_path, {}, None, _with_two_families) as made:
+        coordinator = made.coordinator
+        workers = [made.worker(name, pool)[0] for name, pool in (("w1", "gpu"), ("w2", "cpu"))]
+        assert coordinator.run("frcnn", "preset", "tiny_points").returncode == 0
+        made.coordinate("flow", "--on-workers")
+        changed = coordinator.run("git", "status", "--porcelain", "--untracked-files=no").stdout.split()
+        assert changed == ["M", "dvc.yaml", "M", "params.yaml"]
+        points = {"points_targets", "train_points", "detect_points", "evaluate_points"}
+        common = {"dataset", "backbone", "resize"}
+        assert set.union(*map(ran_in, workers)) == points | common
+        assert coordinator.repro() == []
+        lock = coordinator.lock()
+
+        (coordinator.root / "both.yaml").write_text("name: both\npresets: [tiny, tiny_points]\nchoose: none\n")
+        before = {name: (coordinator.root / name).read_bytes() for name in ("params.yaml", "dvc.yaml", "dvc.lock")}
+        output = made.coordinate("sweep", "both.yaml")
+        assert before == {name: (coordinator.root / name).read_bytes() for name in before}
+        table = [line.split() for line in output.splitlines()[-3:]]
+        assert table[0] == ["preset", "network", "mAP50", "AP", "images"]
+        assert {tuple(row[:3]) for row in table[1:]} == {
+            ("both-tiny", "tiny", "step4"),
+            ("both-tiny_points", "tiny_points", "points"),
+        }
+        # What the flow had run, and what both families have in common, is not run again.
+        ran = set.union(*map(ran_in, workers))
+        count = sum(made.log_of(worker).read_text().count("Beginning flow run") for worker in workers)
+        assert count == len(ran) and len(ran) > 20
+        for name, stages in (("both-tiny", ran - points), ("both-tiny_points", points | common)):
+            result = coordinator.run(*GIT_USER, "dvc", "exp", "apply", name)
+            assert result.returncode == 0, result.stderr
+            assert coordinator.repro() == []
+            assert stages <= set(coordinator.lock())
+        assert {stage: coordinator.lock()[stage] for stage in points} == {stage: lock[stage] for stage in points}
 
 
 def test_a_worker_whose_clone_has_other_code_runs_nothing_and_says_so_in_one_line(tmp_path: Path) -> None:
