@@ -61,10 +61,22 @@ def present_graph(root: Path) -> PresentGraph:
         raise InputError(f"{path}: no such file; frcnn graph writes it") from None
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from None
-    content = parse_yaml(text, path)
+    return graph_in(text, path)
+
+
+def graph_in(text: str, source: Path | str = DVC_YAML) -> PresentGraph:
+    """The graph in the text of a dvc.yaml.
+
+    Args:
+        source: what an error calls it.
+
+    Raises:
+        InputError: it is no YAML, or declares stages in another form.
+    """
+    content = parse_yaml(text, source)
     stages = (content.get("stages") or {}) if isinstance(content, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
-        raise InputError(f"{path}: names no stages with a command each; restore the committed one")
+        raise InputError(f"{source}: names no stages with a command each; restore the committed one")
     stamp = stamp_of(text)
     return PresentGraph(stamp[0] if stamp else None, stages)
 

@@ -6,16 +6,16 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline.graphs.present import check_same_family, graph_locks
+from pipeline.graphs.present import check_same_family, graph_in, graph_locks
 from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.params.file import load_params
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
@@ -30,6 +30,20 @@ def current_locks(root: Path) -> dict[str, CodeLock]:
         return {(LOCKS / f"{name}.json").as_posix(): lock for name, lock in graph_locks(root, memo).items()}
     except CodeError as error:
         raise InputError(str(error)) from None
+
+
+def locks_of_graphs(root: Path, graphs: Iterable[str]) -> dict[str, CodeLock]:
+    """The locks of the code of a project that some graphs run, given by the texts of their dvc.yaml, by path.
+
+    Raises:
+        InputError: a text is no graph, or a module is not valid Python or not there.
+    """
+    stages = {stage for graph in dict.fromkeys(graphs) for stage in graph_in(graph).code()}
+    try:
+        locks = stage_locks(stages, Path(root) / ".dvc/tmp/frcnn" / MEMO, Path(root))
+    except CodeError as error:
+        raise InputError(str(error)) from None
+    return {(LOCKS / f"{name}.json").as_posix(): lock for name, lock in locks.items()}
 
 
 def md5_of(lock: CodeLock) -> str:

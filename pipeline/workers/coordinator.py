@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
-from pipeline.orchestrate.code_stage import current_locks, lock_code, md5_of
+from pipeline.orchestrate.code_stage import lock_code, locks_of_graphs, md5_of
 from pipeline.orchestrate.graph import opened
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.slots import StageStopped
@@ -70,7 +70,7 @@ def train_on_workers(
             check_data_places(root)
             revision = revision_of(root)
             lock_code(root)
-            locks = current_locks(root)
+            locks = locks_of_graphs(root, (texts["graph"] for texts in settings.values()))
             starts = {name: Setting(**texts) for name, texts in settings.items()}
             tried = {name: Experiment(**own) for name, own in (experiments or {"workspace": _AS_IT_STANDS}).items()}
             wanted = Experiments(starts, tried).settings()

@@ -7,18 +7,25 @@ from collections import Counter
 import pytest
 import yaml
 
+from pipeline.families.registry import family_of
+from pipeline.graphs.composing import composed
+from pipeline.orchestrate.code_stage import locks_of_graphs, md5_of
+from pipeline.presets.defaults import default_text
 from pipeline.runtime.errors import InputError
 from pipeline.workers.graphs import Graphs
 from pipeline.workers.plan import Plan, plan_of
 from pipeline.workers.setting import Setting, present_setting
 from tests.conftest import Project, new_project
+from tests.families.points_project import install, visible
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's use of pygtrie
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return new_project(tmp_path_factory.mktemp("plan") / "project", {})
+    project = new_project(tmp_path_factory.mktemp("plan") / "project", {})
+    install(project.root)
+    return project
 
 
 def planned(project: Project, **changes: dict[str, object]) -> Plan:
@@ -92,6 +99,21 @@ def test_graphs_of_two_families_share_the_stages_that_both_have(project: Project
     assert runs["b"]["other_targets"].setting == same
     assert runs["b"]["other_targets"].declared.files == {"data/code/resize-other.json": "0" * 32}
     assert [runs[name]["other_targets"].node.meta.cores for name in ("b", "c")] == [2, 3]
+
+
+def test_a_whole_family_is_planned_beside_another_by_locks_that_are_on_no_disk(project: Project) -> None:
+    one = present_setting(project.root)
+    with visible():
+        two = Setting(default_text(family_of("points")), composed(project.root, "points"))
+        locks = locks_of_graphs(project.root, [one.graph, two.graph])
+        digests = {path: md5_of(lock) for path, lock in locks.items()}
+        plan = plan_of({"one": one, "two": two}, Graphs(project.root, (), digests).of)
+    own = ["points_targets", "train_points", "detect_points", "evaluate_points"]
+    assert [run.node.name for run in plan.runs if run.experiments == ["two"]] == own
+    assert [run.node.name for run in plan.runs if len(run.experiments) == 2] == ["dataset", "backbone", "resize"]
+    path = "data/code/evaluate-points.json"
+    assert plan.of_experiment["two"]["evaluate_points"].declared.files == {path: digests[path]}
+    assert not (project.root / path).exists()
 
 
 def test_a_graph_whose_sections_the_parameters_lack_names_both_and_the_remedy(project: Project) -> None:
