@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.families.family import Family
-from pipeline.orchestrate.ablations import changed_params
-from pipeline.params.file import family_in, sections_of
+from pipeline.params.file import check_params, family_in
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import parse_yaml
+from pipeline.runtime.yaml_files import EditedYaml, in_one_line, parse_yaml
 
 FILES = ("params.yaml", "dvc.yaml")
 """What a setting is made of; these files may differ from what is committed."""
@@ -37,17 +36,25 @@ class Setting:
         return family_in(parse_yaml(self.params, "params.yaml"), "params.yaml")
 
     def changed(self, changes: Mapping[str, Any]) -> Setting:
-        """The same with other parameters, by `section.key`.
+        """The same with other parameters, by `section.key` or `section.block.key`; comments are kept.
 
         Raises:
             InputError: a parameter that does not exist, or a value that it cannot have.
         """
-        try:
-            return Setting(changed_params(self.params, dict(changes)), self.graph)
-        except (KeyError, TypeError):
-            family = self.family()
-            lacking = [key for key in changes if key.partition(".")[0] not in sections_of(family)]
-            raise InputError(f"{', '.join(lacking or changes)}: no section of the family {family.name}") from None
+        if not changes:
+            return self
+        edited = EditedYaml(self.params, "params.yaml")
+        for key, value in changes.items():
+            *path, leaf = key.split(".")
+            node: Any = edited.content
+            for part in path:
+                node = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(node, dict):
+                raise InputError(f"{key}: the family {self.family().name} has no such parameter; see its params.yaml")
+            node[leaf] = in_one_line(value)
+        text = edited.text()
+        check_params(parse_yaml(text, "params.yaml"), "params.yaml")
+        return Setting(text, self.graph)
 
 
 def present_setting(root: Path) -> Setting:
@@ -69,7 +76,7 @@ def present_setting(root: Path) -> Setting:
 
 @dataclass(frozen=True)
 class Experiment:
-    """`changes` (`section.key`: value) of the setting named `start`."""
+    """`changes` (`section.key` or `section.block.key`: value) of the setting named `start`."""
 
     start: str
     changes: Mapping[str, Any]

@@ -18,7 +18,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import parse_yaml, read_yaml
 from pipeline.workers.setting import Experiment, Experiments, Setting, present_setting
 
-_Key = Annotated[str, Field(pattern=r"^\w+\.\w+$")]
+_Key = Annotated[str, Field(pattern=r"^\w+(\.\w+){1,2}$")]
 _Changes = dict[_Key, Any]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 
@@ -30,7 +30,7 @@ class Sweep(BaseModel):
         name: first part of the experiments' names.
         presets: what the experiments start from, in place of params.yaml and dvc.yaml as they stand: names of presets,
             or changes by the name of a preset. All that `grid` and its like name is tried with each of them.
-        grid: values by `section.key`; all their combinations are tried.
+        grid: values by `section.key` or `section.block.key`; all their combinations are tried.
         experiments: changes by name. ablations: those of the family, by name; an empty list means all.
         choose: on which split the best is chosen; `none`: it is not, and `evaluate.split` stays as it is.
         network: whose figure decides; a name, or names by family. The network that a family is judged by where there is

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from dvc.repo import Repo
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.orchestrate.gc import Revisions, collect_garbage
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
@@ -194,6 +196,15 @@ def test_a_cache_that_others_may_share_is_refused_until_they_are_named(made: Two
     assert other.status() == {} and used_again(other, with_seed(TWO, 1)) == []
     collect_garbage(made.root, lambda _: None, None, projects=[made.root])
     assert len(used_again(other, with_seed(TWO, 1))) == 3
+
+
+def test_typed_where_nobody_can_be_asked_it_wants_to_be_told(made: TwoGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made.root)
+    result = CliRunner().invoke(app, ["gc"])
+    assert isinstance(result.exception, InputError) and "--yes" in str(result.exception)
+    result = CliRunner().invoke(app, ["gc", "--dry", "--all-commits"])
+    assert result.exit_code == 0 and result.output.startswith("needed: the workspace, 1 experiment or commit, "), result
+    assert "nothing to remove" in CliRunner().invoke(app, ["gc", "-f"]).output
 
 
 def cache_size(root: Path) -> int:

@@ -115,7 +115,10 @@ def test_the_example_of_the_docs_can_be_run(tmp_path: Path) -> None:
     assert len(read_sweep(written(tmp_path, example)).tried(ROOT).settings()) == 6
 
 
-@pytest.mark.parametrize("change", [{"solver.momentum": 5}, {"solver.nothing": 1}, {"nothing.lr": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"solver.momentum": 5}, {"solver.nothing": 1}, {"nothing.lr": 1}, {"dataset.shapes.nothing": 1}, {"a.b.c": 1}],
+)
 def test_a_wrong_parameter_names_its_experiment(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"^experiment a: "):
         Experiments({"": present_setting(ROOT)}, {"a": Experiment("", change)}).settings()
