@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.metrics.coco_ap import COCO_METRICS
 from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
@@ -21,6 +23,7 @@ _FIGURES = {
     "AP75": "AP at IoU .75",
     "AR100": "COCO AR, 100 detections",
 }
+_COMMON_KEYS = ("mAP50", "mAP50_11point", *COCO_METRICS[:9])
 _MOST_CLASSES = 20
 _SUMMARY_LEAD = (
     "The figures on the {split} images, which nothing was trained on. AP is the area under the curve of precision "
@@ -39,11 +42,11 @@ def summary_section(run: Run) -> PageSection:
     """The table of figures, and AP by class."""
     networks = run.networks()
     own = family_report(run)
-    titles = {**_FIGURES, **own.figures}
     lead = own.lead("summary", _SUMMARY_LEAD.format(split=run.params.evaluate.split))
     if not networks:
         return PageSection("summary", "Results", lead, [Text("Nothing is evaluated yet; dvc repro", missing=True)])
     metrics = {name: read_metrics(run.folder(f"evaluate_{name}")) for name in networks}
+    titles = {**_FIGURES, **own.figures, **_other_figures(metrics.values(), own.figures)}
     rows = [[networks[name], *[_figure(found.get(key)) for key in titles]] for name, found in metrics.items()]
     table = Table(["network", *titles.values()], rows, "l" + "r" * len(titles))
     of_class: list[dict[str, Any]] = [
@@ -63,6 +66,13 @@ def summary_section(run: Run) -> PageSection:
     )
     chart = Chart(charts.grouped_bars(few, "class", "AP", "network", title="AP at IoU .5"), caption)
     return PageSection("summary", "Results", lead, [table, chart])
+
+
+def _other_figures(metrics: Iterable[Mapping[str, object]], titled: Mapping[str, str]) -> dict[str, str]:
+    """Figures that the family adds and that have no title: their keys, in words."""
+    known = {*_COMMON_KEYS, *titled}
+    keys = [key for own in metrics for key, value in own.items() if isinstance(value, float) and key not in known]
+    return {key: key.replace("_", " ") for key in keys}
 
 
 def detections_section(run: Run) -> PageSection:

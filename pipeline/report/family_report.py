@@ -33,7 +33,8 @@ class FamilyReport:
         sections: between those on training and on detections.
         leads: sentences that follow the lead of a common section, by its id: summary, stages, data, training,
             detections, training-images, images.
-        figures: further columns of the table of results: a key of metrics.json, to the title.
+        figures: titles of the family's own figures in the table of results, by their keys in metrics.json; one that is
+            not here has its key as title.
         losses: what each loss of a history.csv is of; the names of those that are not here stand as they are.
         training_stages: what is drawn of training images: a stage, to a sentence. Empty: every stage of the graph that
             has images of train, with its description in dvc.yaml.

@@ -46,6 +46,7 @@ def test_nothing_is_said_of_another_familys_parts_and_folders(page: tuple[Page, 
 def test_figures_losses_and_sizes_are_of_this_family(page: tuple[Page, str]) -> None:
     sections, specs = page[0].text, page[0].specs
     assert "0.500" in sections["summary"] and "points" in sections["summary"]
+    assert "centre error" in sections["summary"] and "0.062" in sections["summary"]  # the family's own
     values = [row for spec in specs for rows in spec.get("datasets", {}).values() for row in rows]
     assert {row["loss"] for row in values if "loss" in row} == {"points_class", "points_box"}
     assert {row["anchor"] for row in values if "anchor" in row} == {f"a cell of stride {own}" for own in (8, 16, 32)}
