@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.graphs.present import graph_locks
+from pipeline.runtime.own_code import own_code
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from tests.conftest import Project
 from tests.fidelity.conftest import files_of
@@ -263,6 +264,20 @@ def test_a_stage_by_hand_runs_without_a_lock_and_refuses_another_stages(project:
     assert result.returncode == 1
     assert result.stderr == (
         "resize: error: data/code/dataset.json: is the lock of stages.dataset, and stages.resize runs; see dvc.yaml\n"
+    )
+
+
+def test_a_stage_of_a_family_is_compared_with_the_lock_of_both_its_modules(project: Project) -> None:
+    part = "pipeline/families/faster_rcnn/evaluate.py"
+    edit(project, part)
+    said = run(project, "evaluate_joint").stderr
+    assert said == f"evaluate_joint: error: the code changed after its lock was made ({part}); run dvc repro\n"
+    lock = project.data / "code/evaluate-faster_rcnn.json"
+    lock.unlink()
+    lock.write_text(own_code(root=project.root).lock("stages.evaluate").text())
+    assert run(project, "evaluate_joint").stderr == (
+        "evaluate_joint: error: data/code/evaluate-faster_rcnn.json: is the lock of stages.evaluate, and "
+        "stages.evaluate and pipeline.families.faster_rcnn.evaluate runs; see dvc.yaml\n"
     )
 
 

@@ -31,7 +31,7 @@ def code_lines(root: Path, name: str) -> list[str] | None:
 def _line(file: Path) -> str:
     lock = _read(file)
     libraries = ", ".join(f"{name} {version}" for name, version in lock.libraries.items())
-    return f"{file.stem:20} {count_text(len(lock.modules), 'module')}; {libraries or 'no library'}"
+    return f"{file.stem:24} {count_text(len(lock.modules), 'module')}; {libraries or 'no library'}"
 
 
 def _read(file: Path) -> CodeLock:
