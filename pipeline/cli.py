@@ -208,7 +208,7 @@ def ablations(
     names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
     show: Annotated[bool, typer.Option("--list", help="only list them")] = False,
 ) -> None:
-    """Run the paper's ablations as DVC experiments, each one change from params.yaml, and print the table."""
+    """Run the ablations of the family as DVC experiments, each one change from params.yaml, and print the table."""
     from pipeline.orchestrate.ablations import ablations_of, run_ablations
     from pipeline.params.file import load_params
 

@@ -58,10 +58,10 @@ def predict(
 
 def export(
     folder: BundleFolder,
-    form: Annotated[str, typer.Option("--format", help="torchvision or onnx")],
-    out: Annotated[Path, typer.Option(help="a .safetensors file (torchvision) or .onnx file")],
+    form: Annotated[str, typer.Option("--format", help="one that the family of the bundle has: torchvision, onnx")],
+    out: Annotated[Path, typer.Option(help="a .safetensors file for torchvision, or a .onnx file")],
 ) -> None:
-    """Write a bundle's network for torchvision (`load_exported` of pipeline.export.files reads it) or for ONNX."""
+    """Write a bundle's network for another library; docs/use.md lists the formats of each family."""
     from pipeline.export.files import export_bundle
 
     _echo(export_bundle(folder, form, out))

@@ -24,6 +24,7 @@ from pipeline.bundle.detector import Detector
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.cli import app
+from pipeline.dense.export import FORMATS
 from pipeline.export.files import export_bundle
 from pipeline.runtime.errors import InputError
 from tests.conftest import made_once
@@ -140,15 +141,39 @@ def compared(bundle: Bundle, session: onnxruntime.InferenceSession, pixels: np.n
     return differences(ours, found)
 
 
-def test_the_onnx_graph_detects_the_same_in_images_of_many_sizes(bundle: Path, graph: Path) -> None:
+SIZES = [(160, 192), (96, 131), (149, 96), (200, 333), (40, 150), (3, 120), (120, 3), (1, 1)]
+"""Height, width; some are thinner than a stride."""
+
+
+def compared_in_all_sizes(bundle: Bundle, graph: Path) -> Differences:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3  # it warns that `scale` may be fed
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    own, draw, total = read_bundle(bundle), np.random.default_rng(0), Differences()
-    for size in [(160, 192), (96, 131), (149, 96), (200, 333), (40, 150), (3, 120), (120, 3), (1, 1)]:
-        total.add(compared(own, session, draw.integers(0, 256, (*size, 3), dtype=np.uint8)))
+    draw, total = np.random.default_rng(0), Differences()
+    for size in SIZES:
+        total.add(compared(bundle, session, draw.integers(0, 256, (*size, 3), dtype=np.uint8)))
     print(f"{total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
+    return total
+
+
+def test_the_onnx_graph_detects_the_same_in_images_of_many_sizes(bundle: Path, graph: Path) -> None:
+    total = compared_in_all_sizes(read_bundle(bundle), graph)
+    assert not total.unpaired and total.pairs > 300
+
+
+@pytest.mark.long
+def test_so_does_that_of_a_trunk_that_rounds_up(bundle: Path, tmp_path: Path) -> None:
+    own = read_bundle(bundle)
+    params = own.settings.params
+    params = params.model_copy(update={"backbone": params.backbone.model_copy(update={"ceil_pool": True})})
+    parts = family_bundle("points").new_parts(params, len(own.settings.classes))
+    for name, part in parts.items():
+        part.load_state_dict(own.parts[name].state_dict())
+        part.eval()
+    other = Bundle(own.folder, own.settings.model_copy(update={"params": params}), parts)
+    FORMATS["onnx"].write(other, tmp_path / "net.onnx")
+    total = compared_in_all_sizes(other, tmp_path / "net.onnx")
     assert not total.unpaired and total.pairs > 300
 
 

@@ -54,6 +54,28 @@ def test_an_edit_of_a_part_reruns_its_stage_alone_where_it_changes_no_result(
 
 
 @pytest.mark.long
+def test_its_network_is_bundled_used_and_exported_by_the_command_line(points_run: Project, tmp_path: Path) -> None:
+    def said(*words: str) -> str:
+        result = points_run.run("frcnn", *words)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    bundle = str(tmp_path / "bundle")
+    judged = json.loads((points_run.data / "evaluate_points/metrics.json").read_text())
+    assert f"mAP@.5 {judged['mAP50']:.4f}" in said("bundle", "--out", bundle)
+    photo = min((points_run.data / "dataset").rglob("test_*.*"))
+    assert "in 1 photo" in said("predict", bundle, str(photo), "--out", str(tmp_path / "found"), "--device", "cpu")
+    said("evaluate", bundle, "--data", "data/dataset", "--device", "cpu", "--out", str(tmp_path / "figures"))
+    figures = json.loads((tmp_path / "figures/metrics.json").read_text())
+    assert figures == {name: value for name, value in judged.items() if name != "centre_error"}
+    assert "network for ONNX" in said("export", bundle, "--format", "onnx", "--out", str(tmp_path / "net.onnx"))
+    for words in (["ablations"], ["proposals", "export", "out.pkl"]):
+        refused = points_run.run("frcnn", *words)
+        assert refused.returncode == 1 and refused.stderr.startswith("frcnn: error: Points: ")
+        assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, points_run: Project, seed: int) -> None:
     project = new_points_project(tmp_path / "drill" / "project", RANDOM)
