@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from torch import Tensor, nn
 
 from pipeline.artifacts.weights import State
-from pipeline.families.registry import family_of, part_of
+from pipeline.families.registry import declared, family_of
 from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.params.backbone import BackboneParams
+from pipeline.params.file import sections_of
 from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Count, Section
 from pipeline.runtime.errors import InputError
@@ -90,13 +91,14 @@ def family_bundle(name: str) -> FamilyBundle:
     """A family's `BUNDLE`.
 
     Raises:
-        InputError: there is no such family, or its networks cannot be bundled.
+        InputError: there is no such family, its networks cannot be bundled, or it asks for sections that it does not
+            have.
     """
-    part = part_of(name, "bundle")
-    if part is None:
-        raise InputError(
-            f"{family_of(name).title}: its networks cannot be bundled; write pipeline/families/{name}/bundle.py, see "
-            "docs/use.md"
-        )
-    bundle: FamilyBundle = part.BUNDLE
+    bundle: FamilyBundle | None = declared(name, "bundle", "BUNDLE")
+    family, path = family_of(name), f"pipeline/families/{name}/bundle.py"
+    if bundle is None:
+        raise InputError(f"{family.title}: its networks cannot be bundled; write {path}, see docs/families.md")
+    unknown = sorted(bundle.params.model_fields.keys() - sections_of(family).keys())
+    if unknown:
+        raise InputError(f"{path}: BUNDLE asks for section {unknown[0]!r}, which the family does not have; correct it")
     return bundle

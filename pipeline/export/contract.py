@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from pipeline.families.registry import family_of, part_of
+from pipeline.families.registry import declared, family_of
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def formats_of(family: str) -> Mapping[str, Format]:
     Raises:
         InputError: there is no such family, or none of its networks can be exported.
     """
-    part = part_of(family, "export")
-    if part is None:
+    formats: Mapping[str, Format] | None = declared(family, "export", "FORMATS")
+    if formats is None:
         raise InputError(
             f"{family_of(family).title}: has no format to export to; use the bundle itself with "
-            f"pipeline.bundle.Detector or frcnn predict, or write pipeline/families/{family}/export.py, see docs/use.md"
+            f"pipeline.bundle.Detector or frcnn predict, or write pipeline/families/{family}/export.py, see "
+            "docs/families.md"
         )
-    formats: Mapping[str, Format] = part.FORMATS
     return formats

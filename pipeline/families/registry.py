@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pipeline import families
 from pipeline.families.family import Family
@@ -57,6 +58,20 @@ def part_of(name: str, part: str) -> ModuleType | None:
     """
     family_of(name)
     return importlib.import_module(f"pipeline.families.{name}.{part}") if part_exists(name, part) else None
+
+
+def declared(name: str, part: str, what: str) -> Any:
+    """What a family declares in a part, such as `BUNDLE` in its part `bundle`; None where it has no such part.
+
+    Raises:
+        InputError: there is no family of the name, or the part has not what it is there for.
+    """
+    module = part_of(name, part)
+    if module is None:
+        return None
+    if not hasattr(module, what):
+        raise InputError(f"pipeline/families/{name}/{part}.py: has no {what}; see docs/families.md")
+    return getattr(module, what)
 
 
 def present_family(root: Path | None = None) -> Family:

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.families.registry import family_of, part_of
+from pipeline.families.registry import declared, family_of
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
@@ -53,14 +53,13 @@ def ablations_of(params: Params) -> list[Ablation]:
         InputError: the family has none.
     """
     family = family_of(params.family)
-    part = part_of(family.name, "ablations")
-    if part is None:
+    ablations: Callable[[Params], list[Ablation]] | None = declared(family.name, "ablations", "ABLATIONS")
+    if ablations is None:
         raise InputError(
             f"{family.title}: has no ablations; try changes of your own by frcnn sweep, or declare some in "
             f"pipeline/families/{family.name}/ablations.py"
         )
-    found: list[Ablation] = part.ABLATIONS(params)
-    return found
+    return ablations(params)
 
 
 def select(ablations: Sequence[Ablation], names: Sequence[str]) -> list[Ablation]:

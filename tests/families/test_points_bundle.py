@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from pydantic import create_model
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -26,6 +28,7 @@ from pipeline.bundle.writing import write_bundle
 from pipeline.cli import app
 from pipeline.dense.export import FORMATS
 from pipeline.export.files import export_bundle
+from pipeline.params.anchors import AnchorParams
 from pipeline.runtime.errors import InputError
 from tests.conftest import made_once
 from tests.families.points_project import visible
@@ -208,7 +211,7 @@ def test_a_network_that_cannot_be_traced_is_told_in_one_line(
 def test_a_family_without_the_part_is_told_in_one_line(
     run: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    monkeypatch.setattr(f"pipeline.{part}.contract.part_of", lambda *_: None)
+    monkeypatch.setattr(f"pipeline.{part}.contract.declared", lambda *_: None)
     expected = {
         "bundle": r"^Points: its networks cannot be bundled; write pipeline/families/points/bundle\.py",
         "export": r"^Points: has no format to export to; .*write pipeline/families/points/export\.py",
@@ -219,3 +222,25 @@ def test_a_family_without_the_part_is_told_in_one_line(
         else:
             export_bundle(bundle, "onnx", tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("part", "what"), [("bundle", "BUNDLE"), ("export", "FORMATS")])
+def test_a_part_that_lacks_what_it_is_there_for_is_told(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, what: str
+) -> None:
+    monkeypatch.delattr(f"pipeline.families.points.{part}.{what}")
+    with pytest.raises(
+        InputError, match=rf"^pipeline/families/points/{part}\.py: has no {what}; see docs/families\.md$"
+    ):
+        export_bundle(bundle, "onnx", tmp_path / "net.onnx")
+
+
+def test_sections_that_the_family_does_not_have_are_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.families.points import bundle as part
+
+    params = create_model("Params", __base__=part.BUNDLE.params, anchors=(AnchorParams, ...))
+    monkeypatch.setattr(part, "BUNDLE", replace(part.BUNDLE, params=params))
+    with pytest.raises(
+        InputError, match=r"points/bundle\.py: BUNDLE asks for section 'anchors', which the family does "
+    ):
+        write_bundle(run, None, run / "out")
