@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -54,15 +55,17 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception, monkeypatc
         cli.main()
 
 
+@pytest.mark.parametrize("file", ["params.yaml", "dvc.yaml"])
 def test_a_preset_that_cannot_be_written_ends_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").mkdir()
+    shutil.copytree(ROOT / "graphs", tmp_path / "graphs")
+    (tmp_path / file).mkdir()
     monkeypatch.setattr("sys.argv", ["frcnn", "preset", "default"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "params.yaml: Is a directory; check that it can be read and written" in capsys.readouterr().err
+    assert f"{file}: Is a directory; check that it can be read and written" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_pyproject(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
