@@ -58,8 +58,9 @@ def ended(run: Project, folder: Path, name: str, **inputs: Path) -> Ended:
     """How a stage ends, run into `folder`, with folders in place of its inputs."""
     module, options = command_of(run.root, name)
     assert inputs.keys() <= options.keys()
-    options = {option: str(run.root / path) for option, path in options.items() if option not in ("params", "out")} | {
-        "params": options["params"],
+    names = {option: options.pop(option) for option in ("params", "family") if option in options}
+    options = {option: str(run.root / path) for option, path in options.items() if option != "out"} | {
+        **names,
         "params_file": str(run.root / "params.yaml"),
         "out": str(folder / name),
         **{option: str(path) for option, path in inputs.items()},
