@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.geometry.points import on_grid
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class Truth:
     boxes: np.ndarray
     labels: np.ndarray
     regions: np.ndarray
+
+    @property
+    def sides(self) -> np.ndarray:
+        """(G, 2) float64 width and height of the gt boxes, px, put on a grid as `edge_distances` does: decisions by
+        them are those of the mirrored image."""
+        own = on_grid(self.boxes)
+        sides: np.ndarray = own[:, 2:] - own[:, :2]
+        return sides
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,24 @@ def test_a_mirrored_image_has_the_mirrored_assignment(
         *([x / 2, y / 2, min(x + w, 2 * width) / 2, min(y + h, 2 * height) / 2] for x, y, w, h in objects),
         regions=[[x / 2, y / 2, (x + w) / 2, (y + h) / 2] for x, y, w, h in regions],
     )
-    mirror = Entry("a", 1)
+    check_mirror(points, known, SIZE)
+
+
+@pytest.mark.parametrize("scale", [1.6, 1.28])
+def test_so_has_one_whose_boxes_are_resized(points: Points, scale: float) -> None:
+    """Objects of whole pixels in photos of 500 x 375; float32 rounds what is equal apart."""
+    size, draw = (round(375 * scale), round(500 * scale)), np.random.default_rng(0)
+    for _ in range(25):
+        low = draw.integers(0, [400, 300, 400, 300], (8, 4))[:, :2]
+        high = np.minimum(low + draw.integers(8, 200, (8, 2)), [500, 375])
+        boxes = np.concatenate([low, high], axis=1).astype(np.float32) * np.float32(scale)
+        check_mirror(points, Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
+
+
+def check_mirror(points: Points, known: Truth, size: tuple[int, int]) -> None:
+    mirror, width = Entry("a", 1), size[1]
     seen = Truth(seen_boxes(known.boxes, mirror, width), known.labels, seen_boxes(known.regions, mirror, width))
-    (own, grid), (other, _) = assigned(points, known), assigned(points, seen)
+    (own, grid), (other, _) = assigned(points, known, size), assigned(points, seen, size)
     for name in ("labels", "quality"):
         levels = zip(grid.split(getattr(own, name)), grid.split(getattr(other, name)), strict=True)
         assert all((one[:, ::-1] == two).all() for one, two in levels)

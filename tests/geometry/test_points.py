@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,24 @@ def test_a_point_on_the_edge_of_a_box_is_not_inside() -> None:
     ]
     assert inside_any(points, boxes).tolist() == [False, True]
     assert inside_any(points, np.zeros((0, 4), np.float32)).tolist() == [False, False]
+
+
+def test_what_float32_has_rounded_lies_on_the_edge_still() -> None:
+    points = np.array([[208.0, 4.0], [208.5, 4.0]])
+    for x in (np.float32(207.99998), np.float32(208.00002)):
+        right, left = np.array([[100, 0, x, 8]], np.float32), np.array([[x, 0, 300, 8]], np.float32)
+        assert inside_any(points, right).tolist() == [False, False] and edge_distances(points, right)[0, 0, 2] == 0
+        assert inside_any(points, left).tolist() == [False, True] and edge_distances(points, left)[0, 0, 0] == 0
+
+
+def test_points_in_many_boxes_take_memory_for_one() -> None:
+    points, boxes = np.zeros((20_000, 2)), np.tile(np.array([[1, 1, 9, 9]], np.float32), (100, 1))
+    tracemalloc.start()
+    try:
+        assert not inside_any(points, boxes).any()
+        assert tracemalloc.get_traced_memory()[1] < 10 * points.nbytes  # all at once are 200 times the points
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def assign(truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> A
     several the smallest. Of other points those in an ignore region are ignored."""
     centres, levels = grid.centres(), grid.levels()
     distances = edge_distances(centres, truth.boxes)
-    sides = truth.boxes[:, 2:].astype(np.float64) - truth.boxes[:, :2]
+    sides = truth.sides
     own_level = np.searchsorted(params.points.largest_side, sides.max(axis=1, initial=0.0))
     off_centre = np.abs(distances[..., :2] - distances[..., 2:]).max(axis=2) / 2
     reach = params.points.radius * np.asarray(grid.strides)[levels]
