@@ -1,4 +1,4 @@
-"""Convolutions, ReLUs and poolings of the trunk and the RPN in less time on a CPU; elsewhere, the layers as they are.
+"""Convolutions, ReLUs and poolings of trunks and heads in less time on a CPU; elsewhere, the layers as they are.
 
 oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
 else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
@@ -64,15 +64,15 @@ class _Conv3x3(torch.autograd.Function):
     """In the maps' dtype, which is lower than the weights' float32, as autocast would do it; for wide layers."""
 
     @staticmethod
-    def forward(context: Any, maps: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    def forward(context: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
         low = weight.to(maps.dtype)
-        out = _forward(maps, low, bias.to(maps.dtype), None, relu)
-        context.relu = relu
+        out = _forward(maps, low, None if bias is None else bias.to(maps.dtype), None, relu)
+        context.relu, context.biased = relu, bias is not None
         context.save_for_backward(maps, low, *([out] if relu else []))
         return out
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         maps, weight, *out = context.saved_tensors
         if context.relu:
             gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
@@ -80,9 +80,10 @@ class _Conv3x3(torch.autograd.Function):
             *(gradient, maps, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
             [context.needs_input_grad[0], False, False],
         )
-        of_weight, of_bias = weight_gradient(maps, gradient), gradient.sum(dim=(0, 2, 3))
+        of_weight = weight_gradient(maps, gradient)
+        of_bias = gradient.sum(dim=(0, 2, 3)).float() if context.biased else None
         # A gradient that lies as its weight does is kept as it is, another is copied once more.
-        return of_maps, of_weight.to(torch.float32, memory_format=torch.channels_last), of_bias.float(), None
+        return of_maps, of_weight.to(torch.float32, memory_format=torch.channels_last), of_bias, None
 
 
 def weight_gradient(maps: Tensor, gradient: Tensor) -> Tensor:

@@ -15,11 +15,12 @@ def drawn(*shape: int) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def conv(channels: int, out: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, out, 3, padding=1)
+def conv(channels: int, out: int, *, bias: bool = True) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, out, 3, padding=1, bias=bias)
     with torch.no_grad():
         layer.weight.copy_(drawn(*layer.weight.shape) * 0.05)
-        layer.bias.copy_(torch.linspace(-1, 1, out))  # type: ignore[union-attr]
+        if layer.bias is not None:
+            layer.bias.copy_(torch.linspace(-1, 1, out))
     return layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -37,7 +38,7 @@ def gradients(layer: nn.Conv2d, maps: Tensor, *, own: bool, relu: bool) -> tuple
     with torch.autocast("cpu", torch.bfloat16):
         plain = torch.relu(layer(maps)) if relu else layer(maps)
         out = conv3x3(layer, maps, relu=relu) if own else plain
-    return out, list(torch.autograd.grad(out.float().square().sum(), [maps, layer.weight, layer.bias]))
+    return out, list(torch.autograd.grad(out.float().square().sum(), [maps, *layer.parameters()]))
 
 
 @pytest.fixture(params=[True, False], ids=["AMX", "no AMX"])
@@ -70,12 +71,13 @@ def test_what_computes_the_gradient_is_told(amx: bool) -> None:
     assert weight_gradient_by(False, "cpu") == weight_gradient_by(True, "cuda") == "layer"
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
 def test_under_autocast_outputs_are_equal_and_gradients_differ_by_rounding_only(
-    relu: bool, monkeypatch: pytest.MonkeyPatch
+    relu: bool, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convolution, "has_amx", lambda: True)
-    maps, layer = drawn(2, 512, 5, 7), conv(512, 32)
+    maps, layer = drawn(2, 512, 5, 7), conv(512, 32, bias=bias)
     out, wanted = gradients(layer, maps, own=False, relu=relu)
     own_out, own = gradients(layer, maps, own=True, relu=relu)
     assert torch.equal(own_out, out) and type(own_out.grad_fn).__name__.startswith("_Conv3x3")
@@ -97,8 +99,8 @@ def test_in_float32_and_without_trained_weights_autograd_has_the_layer_itself(am
 @pytest.mark.parametrize("bf16", [False, True])
 @torch.no_grad()
 def test_without_a_gradient_it_has_the_same_bits(bf16: bool, relu: bool) -> None:
-    for channels in (3, 64):
-        maps, layer = drawn(2, channels, 9, 13), conv(channels, 32)
+    for channels, bias in ((3, True), (64, True), (64, False)):
+        maps, layer = drawn(2, channels, 9, 13), conv(channels, 32, bias=bias)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             wanted = torch.relu(layer(maps)) if relu else layer(maps)
             assert torch.equal(conv3x3(layer, maps, relu=relu), wanted)
