@@ -135,6 +135,8 @@ def run_stage(
             stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, others, part)
             work(stage)
             write_manifest(out, name, stage.kernels)
+            if part is not None:
+                process.check_listed(out)
             code.check()
         shutil.rmtree(scratch, ignore_errors=True)
         seconds = time.monotonic() - started

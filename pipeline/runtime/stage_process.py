@@ -84,6 +84,33 @@ class StageProcess:
         except (OSError, KeyError, TypeError, InputError):
             return []
 
+    def check_listed(self, written: Path) -> None:
+        """Where dvc.yaml lists the files of the stage's folder one by one, it must list all: DVC keeps no other.
+
+        Args:
+            written: the folder as the stage has left it, before it takes its place.
+
+        Raises:
+            InputError: the first file that it does not list.
+        """
+        try:
+            stage = read_yaml(self.root / "dvc.yaml")["stages"][self._name]
+            paths = [path for key in ("outs", "metrics", "plots") for path in stage.get(key) or ()]
+        except (OSError, KeyError, TypeError, AttributeError, InputError):
+            return
+        # Of an entry with settings, such as `cache: false`, the path is the key.
+        listed = {os.path.normpath(path if isinstance(path, str) else next(iter(path))) for path in paths}
+        out = os.path.normpath(self._out)
+        if out in listed or not any(os.path.dirname(path) == out for path in listed):
+            return
+        files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
+        for file in files:
+            if f"{out}/{file}" not in listed:
+                raise InputError(
+                    f"wrote {file}, which dvc.yaml does not list, so that DVC would not keep it; add {out}/{file} "
+                    f"under outs of stage {self._name} in graphs/, and run frcnn graph"
+                )
+
     def _fail(self, message: str) -> NoReturn:
         line = re.sub(r"[ \t\r\n\f\v]+", " ", message).strip()  # other spaces may stand in the name of a file
         self.say(f"{self._name}: error: {line}")
