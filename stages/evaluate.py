@@ -6,7 +6,7 @@ Writes metrics.json, matches.parquet, confusion.csv and pr_curves.csv; a family 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
 from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
+from pipeline.metrics.own_figures import COUNTS, own_figures
 from pipeline.metrics.rows import DetectionRows, GtRows, best_of_images
 from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.runtime.family_part import check_part
+from pipeline.runtime.family_part import check_part, part_file
 from pipeline.runtime.stage import Stage, run_stage
 
 _CURVE_POINTS = 101
@@ -48,20 +49,19 @@ def evaluate(stage: Stage) -> None:
     )
     write_csv(stage.out / "pr_curves.csv", _pr_rows(voc, classes))
     common = detection_figures(found, truth, voc, judgement, classes, params.confusion_score)
-    own = _figures_of_family(stage, images)
-    metrics = {**common, **own, "images": len(index_of), "detections": len(found.score)}
+    own = _figures_of_family(stage, images, common)
+    metrics = {**common, **own, **dict(zip(COUNTS, (len(index_of), len(found.score)), strict=True))}
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
-    said = "".join(f", {name} {value:.4f}" for name, value in own.items())
+    said = "".join(f", {name} {value if isinstance(value, int) else f'{value:.4f}'}" for name, value in own.items())
     stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}{said}")
 
 
-def _figures_of_family(stage: Stage, images: ResizedImages) -> Mapping[str, float]:
+def _figures_of_family(stage: Stage, images: ResizedImages, common: Collection[str]) -> dict[str, float]:
     """What the family adds, where it adds anything."""
     if stage.part is None:
         return {}
     check_part(stage.part, "figures")
-    figures: Mapping[str, float] = stage.part.figures(stage, images)
-    return figures
+    return own_figures(stage.part.figures(stage, images), common, part_file(stage.part))
 
 
 def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.metrics.coco_ap import COCO_METRICS
+from pipeline.metrics.own_figures import COUNTS
 from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
@@ -23,7 +24,7 @@ _FIGURES = {
     "AP75": "AP at IoU .75",
     "AR100": "COCO AR, 100 detections",
 }
-_COMMON_KEYS = ("mAP50", "mAP50_11point", *COCO_METRICS[:9])
+_COMMON_KEYS = ("mAP50", "mAP50_11point", *COCO_METRICS[:9], *COUNTS)
 _MOST_CLASSES = 20
 _SUMMARY_LEAD = (
     "The figures on the {split} images, which nothing was trained on. AP is the area under the curve of precision "
@@ -69,9 +70,10 @@ def summary_section(run: Run) -> PageSection:
 
 
 def _other_figures(metrics: Iterable[Mapping[str, object]], titled: Mapping[str, str]) -> dict[str, str]:
-    """Figures that the family adds and that have no title: their keys, in words."""
+    """Figures that the family adds and that have no title: their keys, in words. One that does not exist is None."""
     known = {*_COMMON_KEYS, *titled}
-    keys = [key for own in metrics for key, value in own.items() if isinstance(value, float) and key not in known]
+    found = [(key, value) for own in metrics for key, value in own.items() if key not in known]
+    keys = [key for key, value in found if value is None or isinstance(value, float | int)]
     return {key: key.replace("_", " ") for key in keys}
 
 
@@ -130,4 +132,6 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _figure(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float | int) else "none"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if isinstance(value, float) else "none"

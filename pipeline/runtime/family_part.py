@@ -48,5 +48,9 @@ def check_part(part: ModuleType, *names: str) -> None:
     """
     for name in names:
         if not hasattr(part, name):
-            path = part.__name__.replace(".", "/")
-            raise InputError(f"{path}.py: has no {name}, which the stage asks for; see docs/families.md")
+            raise InputError(f"{part_file(part)}: has no {name}, which the stage asks for; see docs/families.md")
+
+
+def part_file(part: ModuleType) -> str:
+    """The file of a family's part, for messages."""
+    return part.__name__.replace(".", "/") + ".py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,13 +35,14 @@ from pipeline.geometry.points import inside_any
 from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.stage import Stage
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from pipeline.views.command import StageCommand
 from tests.conftest import made_once
 from tests.e2e.test_ignore_regions import resized
 from tests.families.points_project import FILES, POINTS_TINY, visible, write_project
 from tests.fidelity.conftest import files_of
-from tests.in_process import prepared, run_stage, run_stages
+from tests.in_process import prepared, run_command, run_stage, run_stages, words_of
 
 STAGES = ("dataset", "backbone", "resize", "points_targets", "train_points", "detect_points", "evaluate_points")
 RANDOM: dict[str, Any] = {
@@ -77,6 +79,52 @@ def test_a_part_without_a_function_that_its_stage_asks_for_is_told(run: Path, tm
     empty = ModuleType(stage.part.__name__)
     with pytest.raises(InputError, match=r"^pipeline/families/points/\w+\.py: has no \w+, which the stage asks for"):
         work(replace(stage, part=empty))
+
+
+def test_a_figure_of_its_own_never_takes_the_place_of_a_common_one(run: Path, tmp_path: Path) -> None:
+    work, stage = prepared("evaluate_points", run, tmp_path / "out")
+    assert stage.part is not None
+    for name in json.loads((run / "data/evaluate_points/metrics.json").read_text()).keys() - {"centre_error"}:
+        with (
+            patch.object(stage.part, "figures", lambda *_, name=name: {name: 0.5}),
+            pytest.raises(InputError, match=rf"points/evaluate\.py: figure '{name}' is one that all families have"),
+        ):
+            work(stage)
+    with patch.object(stage.part, "figures", lambda *_: {"least_side": np.float32(0.5), "tried": np.int64(7)}):
+        work(stage)
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert (metrics["least_side"], metrics["tried"]) == (0.5, 7)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_file_of_its_own_that_the_graph_does_not_list_is_told(run: Path, tmp_path: Path, listed: bool) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("dataset", "resize", "detect_points"):
+        (tmp_path / "data" / name).symlink_to(run / "data" / name)
+    shutil.copyfile(run / "params.yaml", tmp_path / "params.yaml")
+    graph = (run / "dvc.yaml").read_text()
+    first = "      - data/evaluate_points/confusion.csv\n"
+    added = f"{first}      - data/evaluate_points/sizes.csv\n" if listed else first
+    (tmp_path / "dvc.yaml").write_text(graph.replace(first, added))
+    module, *words = words_of(run, "evaluate_points")
+    at = words.index("--code")
+    part = part_of("points", "evaluate")
+    assert part is not None
+
+    def figures(stage: Stage, images: ResizedImages) -> dict[str, float]:
+        (stage.out / "sizes.csv").touch()
+        return {}
+
+    with patch.object(part, "figures", figures):
+        ended = run_command(tmp_path, module, *words[:at], *words[at + 2 :])
+    assert (tmp_path / "data/evaluate_points").exists() == listed
+    if listed:
+        assert ended.returncode == 0, ended.stderr
+    else:
+        assert ended.stderr.splitlines()[-1] == (
+            "evaluate_points: error: wrote sizes.csv, which dvc.yaml does not list, so that DVC would not keep it; add "
+            "data/evaluate_points/sizes.csv under outs of stage evaluate_points in graphs/, and run frcnn graph"
+        )
 
 
 GRAPH = yaml.safe_load((FILES / "graph.yaml").read_text())["stages"]

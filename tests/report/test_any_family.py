@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
 from pipeline.report.command import write_report
+from pipeline.report.detections_section import summary_section
+from pipeline.report.page import Table
+from pipeline.report.run import Run
 from tests.families.dense_scene import write_dense_scene
 from tests.families.points_project import visible
 from tests.report.test_report import Page
@@ -65,3 +70,16 @@ def test_images_are_followed_through_the_stages_of_the_graph(page: tuple[Page, s
     assert shown["training-images"]["img"] >= 4 and shown["images"]["img"] >= 2
     assert "Assign points to gt boxes." in page[0].text["training-images"]
     assert "Trunk and head trained together." in page[0].text["images"]
+
+
+def test_figures_of_the_familys_own_are_shown_whether_whole_or_not_there(tmp_path: Path) -> None:
+    with visible():
+        write_dense_scene(tmp_path)
+        Repo.init(str(tmp_path), no_scm=True).close()
+        file = tmp_path / "data/evaluate_points/metrics.json"
+        own = {"centre_error": None, "boxes_tried": 12345, "share_tried": 0.25}
+        file.write_text(json.dumps(json.loads(file.read_text()) | own))
+        (table,) = [part for part in summary_section(Run.read(tmp_path)).parts if isinstance(part, Table)]
+    shown = dict(zip(table.header, table.rows[0], strict=True))
+    assert (shown["centre error"], shown["boxes tried"], shown["share tried"]) == ("none", "12345", "0.250")
+    assert "images" not in shown and "detections" not in shown
