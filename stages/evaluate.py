@@ -68,11 +68,10 @@ def _read_detections(stage: Stage, index_of: dict[str, int]) -> DetectionRows:
     rows = read_columns(stage.input("detections") / "detections.parquet", DETECTIONS)
     # All families by one threshold and one limit, whatever a detect stage has kept.
     params = stage.params.evaluate
-    keep = np.array([image_id in index_of for image_id in rows["image_id"]], dtype=bool)
-    keep &= rows["score"] >= params.score_threshold
-    keep[keep] = best_of_images(rows["image_id"][keep], rows["score"][keep], params.per_image)
-    image = np.array([index_of[image_id] for image_id in rows["image_id"][keep]], dtype=np.int64)
-    return DetectionRows(image, rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
+    image = np.array([index_of.get(image_id, -1) for image_id in rows["image_id"].tolist()], dtype=np.int64)
+    keep = (image >= 0) & (rows["score"] >= params.score_threshold)
+    keep[keep] = best_of_images(image[keep], rows["score"][keep], params.per_image)
+    return DetectionRows(image[keep], rows["label"][keep].astype(np.int64), rows["score"][keep], boxes_of(rows)[keep])
 
 
 def _read_truth(stage: Stage, index_of: dict[str, int]) -> GtRows:

@@ -5,7 +5,7 @@ Shapes: N locations of an image, of all levels; F of them with a class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import read_columns
 from pipeline.geometry.points import Grid
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.artifacts.chunks import ChunkedWork
@@ -176,6 +177,19 @@ class DenseTargets:
         level, fg, ignored = (own.astype(np.int64) for own in self._counts.values())
         totals = zip(*(np.bincount(level, own).astype(np.int64).tolist() for own in (fg, ignored)), strict=True)
         return dict(enumerate(totals))
+
+    def check_has(self, entries: Iterable[Entry]) -> None:
+        """Whether there are targets of all of these.
+
+        Raises:
+            InputError: there are none of one of them, such as of mirrors that base.mirror asks for now.
+        """
+        lacking = next((entry for entry in entries if entry not in self), None)
+        if lacking is not None:
+            raise InputError(
+                f"{self.folder}: has no targets of {lacking.name}; rerun the stage that writes it with the base.mirror "
+                f"and the resized images of the training (dvc repro {self.folder.name})"
+            )
 
     def grid(self, entry: Entry) -> Grid:
         """The locations of an entry."""

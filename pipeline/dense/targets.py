@@ -82,8 +82,9 @@ class TargetSource:
         """The targets of entries of (H, W) `sizes`.
 
         Raises:
-            InputError: the stored ones are of other locations than the head's.
+            InputError: none are stored of an entry, or those of other locations than the head's.
         """
+        self._targets.check_has(entries)
         assigned = [self._targets[entry] for entry in entries]
         for entry, own, size in zip(entries, assigned, sizes, strict=True):
             if own.grid != self._locations.of(*size):

@@ -72,7 +72,7 @@ def best_of_images(image: np.ndarray, score: np.ndarray, per_image: int) -> np.n
     """(D,) bool: the `per_image` detections of the highest scores of each image; of equal scores the earlier rows.
 
     Args:
-        image: (D,) the image of each detection, of any type that can be sorted. score: (D,) float.
+        image: (D,) int64, index of the image of each detection. score: (D,) float.
     """
     order = np.lexsort((np.arange(len(score)), -score.astype(np.float64), image))
     ordered = image[order]

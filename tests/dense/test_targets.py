@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_losses_of_padded_images_are_those_of_the_images_alone(family: Family) -
     draw = torch.Generator().manual_seed(1)
     padded = {
         "classes": torch.randn(2, len(both.grid), 3, generator=draw) * 3,
-        "edges": torch.randn(2, len(both.grid), 4),
+        "edges": torch.randn(2, len(both.grid), 4, generator=draw),
     }
     losses = family.train.losses(family.head, padded, both, family.params)
     total = dict.fromkeys(losses, 0.0)
@@ -179,3 +180,16 @@ def test_targets_of_other_locations_than_the_heads_are_told(tmp_path: Path) -> N
         InputError, match=r"points_targets: has targets of a at 13 locations .*dvc repro points_targets"
     ):
         TargetSource(targets, gt, Locations(layout, (1, 1))).of([Entry("a")], [(16, 24)])
+
+
+def test_training_on_mirrors_of_which_there_are_no_targets_is_told(tmp_path: Path) -> None:
+    targets = stored(tmp_path / "points_targets", {Entry("a"): STORED})
+    targets.check_has([Entry("a")])
+    for lacking, name in ((Entry("a", 1), "a.mirrored"), (Entry("b"), "b")):
+        with pytest.raises(
+            InputError, match=rf"points_targets: has no targets of {name}; .*base\.mirror .*dvc repro points_targets"
+        ):
+            targets.check_has([Entry("a"), lacking])
+        nothing: Any = None
+        with pytest.raises(InputError, match=rf"has no targets of {name}"):
+            TargetSource(targets, nothing, nothing).of([lacking], [(16, 24)])
