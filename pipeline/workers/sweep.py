@@ -17,7 +17,7 @@ from pipeline.workers.commands import run_on_workers
 from pipeline.workers.comparable import different_data, refuse_other_judgement
 from pipeline.workers.experiments import forget_figures, kept_figures
 from pipeline.workers.setting import Experiments, Setting
-from pipeline.workers.sweep_file import Sweep, read_sweep
+from pipeline.workers.sweep_file import Sweep, name_on_test, read_sweep
 
 _COMMON_FIGURES = ("mAP50", "AP")
 
@@ -48,7 +48,7 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
     if sweep.choose == "val" and len(table):
         best = str(table.index[0])
         log(f"chosen on val: {best}")
-        judged, problem_on_test = _run(root, sweep, _on(tried.renamed({best: f"{best}-test"}), "test"), log)
+        judged, problem_on_test = _run(root, sweep, _on(tried.renamed({best: name_on_test(best)}), "test"), log)
         table, problem = pd.concat([table, judged]), problem or problem_on_test
     if len(table):
         log(table.to_string(float_format="{:.3f}".format, na_rep=""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,7 +62,7 @@ class Sweep(BaseModel):
         """What is to be tried, equal ones once.
 
         Raises:
-            InputError: an unknown preset, ablation or network.
+            InputError: an unknown preset, ablation or network, or two experiments of one name.
         """
         starts = self._starts(root)
         for setting in starts.values():
@@ -72,8 +72,17 @@ class Sweep(BaseModel):
             first = self.presets[preset] if isinstance(self.presets, dict) else {}
             for own, changes in self._named(setting):
                 experiment = Experiment(preset, {**first, **changes})
-                if experiment not in tried.values():
-                    tried["-".join(filter(None, (self.name, preset, own)))] = experiment
+                if experiment in tried.values():
+                    continue
+                name = "-".join(filter(None, (self.name, preset, own)))
+                if name in tried:
+                    raise InputError(
+                        f"two experiments would be called {name}: with preset {tried[name].start} and with preset "
+                        f"{preset}; give one under experiments another name"
+                    )
+                tried[name] = experiment
+        if self.choose == "val":
+            _need_free_names_on_test(tried)
         return Experiments(starts, tried)
 
     def network_of(self, family: Family) -> str:
@@ -113,6 +122,21 @@ class Sweep(BaseModel):
                 yield ablation.name, ablation.changes
         else:
             yield "", {}
+
+
+def name_on_test(experiment: str) -> str:
+    """What the chosen experiment is called where it is judged on test."""
+    return f"{experiment}-test"
+
+
+def _need_free_names_on_test(names: Collection[str]) -> None:
+    """Any of them may be the one that is chosen."""
+    for name in names:
+        if name_on_test(name) in names:
+            raise InputError(
+                f"experiment {name_on_test(name)} has the name that {name} gets when it is chosen and judged on test; "
+                "give one of the two another name, or choose: none"
+            )
 
 
 def read_sweep(path: Path) -> Sweep:

@@ -239,3 +239,43 @@ def test_an_experiment_is_what_its_preset_and_its_own_changes_say(two_presets: N
         "f-other-b": Experiment("other", {"base.seed": 1, "solver.momentum": 0.5}),
     }
     assert "seed: 2" in tried.settings()["f-other-a"].params
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "presets: [a, a-b]\nexperiments: {b-c: {base.seed: 1}, c: {base.seed: 2}}",
+            "two experiments would be called f-a-b-c: with preset a and with preset a-b; "
+            "give one under experiments another name",
+        ),
+        (
+            "experiments: {low-test: {base.seed: 1}, low: {base.seed: 2}}",
+            "experiment f-low-test has the name that f-low gets when it is chosen and judged on test; "
+            "give one of the two another name, or choose: none",
+        ),
+        (
+            "presets: [a, a-test]",
+            "experiment f-a-test has the name that f-a gets when it is chosen and judged on test; "
+            "give one of the two another name, or choose: none",
+        ),
+    ],
+)
+def test_names_that_meet_are_refused_before_anything_starts(
+    root: Path, asked: list[Experiments], monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    params = (root / "params.yaml").read_text()
+    monkeypatch.setattr(sweep_file, "preset_texts", lambda *_: ((root / "dvc.yaml").read_text(), params))
+    (root / "sweep.yaml").write_text(f"name: f\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
+    assert str(caught.value) == told and asked == []
+
+
+def test_a_name_that_ends_with_test_is_free_where_nothing_is_judged_on_test(
+    root: Path, asked: list[Experiments]
+) -> None:
+    (root / "sweep.yaml").write_text(
+        "name: f\nexperiments: {low-test: {base.seed: 1}, low: {base.seed: 2}}\nchoose: none\n"
+    )
+    assert set(sweep.run_sweep(root, root / "sweep.yaml", lambda _: None).index) == {"f-low-test", "f-low"}
