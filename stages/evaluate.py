@@ -16,11 +16,11 @@ from pipeline.artifacts.dataset_tables import DATASET_BOXES
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.history import write_csv
 from pipeline.artifacts.matches import MATCHES
+from pipeline.artifacts.own_figures import COUNTS, own_figures
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns, write_table
 from pipeline.metrics.error_kinds import Judgement, confusion_pairs, judge, missed_boxes
 from pipeline.metrics.figures import detection_figures, rounded
-from pipeline.metrics.own_figures import COUNTS, own_figures
 from pipeline.metrics.rows import DetectionRows, GtRows, best_of_images
 from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.params.evaluate import EvaluateParams

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.artifacts.own_figures import COUNTS
 from pipeline.metrics.coco_ap import COCO_METRICS
-from pipeline.metrics.own_figures import COUNTS
 from pipeline.report.family_report import family_report
 from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run

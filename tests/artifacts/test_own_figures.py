@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.metrics.own_figures import own_figures
+from pipeline.artifacts.own_figures import own_figures
 from pipeline.runtime.errors import InputError
 
 FILE = "pipeline/families/points/evaluate.py"
