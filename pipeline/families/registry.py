@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,12 +67,22 @@ def declared(name: str, part: str, what: str) -> Any:
     Raises:
         InputError: there is no family of the name, or the part has not what it is there for.
     """
+    return declared_any(name, part, (what,)).get(what)
+
+
+def declared_any(name: str, part: str, names: Sequence[str]) -> dict[str, Any]:
+    """What a family declares under some of the names in a part; nothing where it has no such part.
+
+    Raises:
+        InputError: there is no family of the name, or the part has none of the names that it is there for.
+    """
     module = part_of(name, part)
     if module is None:
-        return None
-    if not hasattr(module, what):
-        raise InputError(f"pipeline/families/{name}/{part}.py: has no {what}; see docs/families.md")
-    return getattr(module, what)
+        return {}
+    found = {what: getattr(module, what) for what in names if hasattr(module, what)}
+    if not found:
+        raise InputError(f"pipeline/families/{name}/{part}.py: has no {' or '.join(names)}; see docs/families.md")
+    return found
 
 
 def present_family(root: Path | None = None) -> Family:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.families.registry import part_of
+from pipeline.families.registry import declared
 from pipeline.params.reading import Params
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_check import SizeCheckMaker
@@ -40,6 +40,10 @@ class FamilyChecks:
 
 
 def family_checks(params: Params) -> FamilyChecks:
-    """What the family of params.yaml asks."""
-    part = part_of(params.family, "check_data")
-    return part.CHECKS if part else FamilyChecks()
+    """What the family of params.yaml asks.
+
+    Raises:
+        InputError: its part `check_data` has no `CHECKS`.
+    """
+    own: FamilyChecks | None = declared(params.family, "check_data", "CHECKS")
+    return own or FamilyChecks()

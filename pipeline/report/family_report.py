@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.families.registry import part_of
+from pipeline.families.registry import declared
 from pipeline.report.page import PageSection
 from pipeline.report.run import Run
 from pipeline.views.contact_sheet import Tile
@@ -56,6 +56,10 @@ class FamilyReport:
 
 
 def family_report(run: Run) -> FamilyReport:
-    """What the family of the run adds."""
-    part = part_of(run.family.name, "report")
-    return part.REPORT if part else FamilyReport()
+    """What the family of the run adds.
+
+    Raises:
+        InputError: its part `report` has no `REPORT`.
+    """
+    own: FamilyReport | None = declared(run.family.name, "report", "REPORT")
+    return own or FamilyReport()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.families.registry import family_of, part_of, present_family
+from pipeline.families.registry import declared_any, family_of, present_family
 from pipeline.params.reading import Params
 from pipeline.views.command import StageCommand
+
+TABLES = {"panels": ("PANELS",), "figures": ("FIGURES", "PICTURES")}
+"""The tables of each part that has some; a part has at least one of its own."""
 
 
 def listed(command: StageCommand, root: Path, part: str, table: str, params: Params | None = None) -> Any:
@@ -16,16 +19,16 @@ def listed(command: StageCommand, root: Path, part: str, table: str, params: Par
     Args:
         command: the stage's command line.
         root: the project's folder, which the command's paths are relative to.
-        part: a part of a family, `panels` or `figures`.
-        table: name of a mapping in it, by the modules of stages/.
+        part: a part of a family, one of `TABLES`.
+        table: one of the part's, a mapping by the modules of stages/.
         params: params.yaml, where the caller has read it already.
 
     Raises:
-        InputError: params.yaml is missing, or there is no such family.
+        InputError: params.yaml is missing, there is no such family, or the part has none of its tables.
     """
     family = command.family or (params.family if params is not None else present_family(root).name)
-    own = part_of(family, part)
-    return getattr(own, table, {}).get(command.module) if own else None
+    tables = declared_any(family, part, TABLES[part])
+    return tables.get(table, {}).get(command.module)
 
 
 def trains(command: StageCommand, root: Path) -> bool:

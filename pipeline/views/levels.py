@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.families.registry import part_of
+from collections.abc import Callable
+
+from pipeline.families.registry import declared
 from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.points import Locations
 from pipeline.params.reading import Params
 
 
@@ -18,8 +21,10 @@ def head_layout(params: Params) -> MapLayout:
 
     Args:
         params: the whole of params.yaml, with the family's name.
+
+    Raises:
+        InputError: the family's part `dense_targets` has no `locations`.
     """
     trunk = trunk_layout(params)
-    part = part_of(params.family, "dense_targets")
-    layout: MapLayout = part.locations(trunk, params).layout if part else trunk
-    return layout
+    locations: Callable[[MapLayout, Params], Locations] | None = declared(params.family, "dense_targets", "locations")
+    return locations(trunk, params).layout if locations else trunk
