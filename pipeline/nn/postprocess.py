@@ -1,4 +1,7 @@
-"""From the RoI head's outputs to detections (Fast R-CNN, section 3.2).
+"""Detections of an image, and their boxes in the original image.
+
+`detect` makes them of the outputs of a RoI head (Fast R-CNN, section 3.2); a dense family has
+`pipeline.dense.decoding`.
 
 Shapes: R RoIs of one image; C classes, background included; N detections.
 """

@@ -1,4 +1,4 @@
-"""The one training loop: all four steps and the joint one run through it. It knows tensors and iterables, no files.
+"""The one training loop: every stage that trains a detector runs through it. It knows tensors and iterables, no files.
 
 On a GPU the host runs ahead: between two rows of the history nothing is read from the device.
 """

@@ -22,7 +22,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Trunk(nn.Module):
-    """The convolutions that the RPN and the RoI head share.
+    """The convolutions that all heads of a detector share.
 
     The pixel mean and std belong to the weights and travel with them. A backbone implements `initialise`, `frozen` and
     `trained`, and has weights of its own under `layers`, named as torchvision names them. A map has at least one cell,
