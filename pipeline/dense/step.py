@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pipeline.params.reading import Params
 
 
+# Of history.csv, beside the losses.
+_COLUMNS = {"iteration", "lr", "loss"}
+
+
 class DenseStep(nn.Module):
     """Trunk and head together.
 
@@ -33,11 +37,17 @@ class DenseStep(nn.Module):
         """The family's losses by name.
 
         Raises:
-            InputError: the head or the losses are not of the shapes that they must be.
+            InputError: the head or the losses are not of the shapes that they must be, or a loss is named as
+                another column of history.csv.
         """
         outputs, _ = outputs_of(self.trunk, self.head, batch.views)
         losses = dict(self._part.losses(self.head, outputs, batch.targets, self._params))
         wrong = [f"{name!r} of shape {tuple(loss.shape)}" for name, loss in losses.items() if loss.ndim]
         if wrong or not losses:
             raise InputError(f"{self._part.__name__}: losses gave {(wrong or ['nothing'])[0]}; give scalars by name")
+        if taken := sorted(_COLUMNS & losses.keys()):
+            raise InputError(
+                f"{self._part.__name__}: losses gave {taken[0]!r}, a column that history.csv has already; give "
+                "the loss another name"
+            )
         return losses

@@ -100,9 +100,15 @@ def step_of(family: Family, losses: dict[str, Tensor]) -> DenseStep:
     [
         ({}, "losses gave nothing"),
         ({"one": torch.ones(()), "two": torch.ones(1)}, r"losses gave 'two' of shape \(1,\)"),
+        *[
+            ({"one": torch.ones(()), name: torch.ones(())}, f"losses gave '{name}', a column that history.csv has")
+            for name in ("iteration", "lr", "loss")
+        ],
     ],
 )
-def test_losses_that_are_no_scalars_are_told(family: Family, losses: dict[str, Tensor], message: str) -> None:
+def test_losses_that_are_no_scalars_or_named_as_another_column_are_told(
+    family: Family, losses: dict[str, Tensor], message: str
+) -> None:
     images, sizes = pixels((64, 64))
     batch: Any = SimpleNamespace(views=Views([], sizes, images=images), targets=None)
     with pytest.raises(InputError, match=rf"^pipeline\.families\.odd\.train_dense: {message}"):
