@@ -108,9 +108,9 @@ def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
         InputError: the file does not hold all parts of a detector, or its trunk is another network.
     """
     parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
-    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
-    # Those on top of an RPN begin with fc6.
-    needed = ("trunk", "rpn", "head") if classifier or parts["rpn"] else ("trunk", "head")
+    # Another family's head may have layers of these names too, as SSD's convolutions; a RoI head has its deltas' mean.
+    of_rois = bool(parts["rpn"]) or "delta_mean" in parts["head"]
+    needed = ("trunk", "rpn", "head") if of_rois else ("trunk", "head")
     missing = [part for part in needed if not parts[part]]
     if missing:
         raise InputError(
@@ -118,4 +118,7 @@ def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
             "bundle or the model.safetensors of a stage that trained a whole detector"
         )
     restore(trunk, parts["trunk"], source)
-    return {"rpn": parts["rpn"], "classifier": classifier} if classifier else {}
+    if not of_rois:
+        return {}
+    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
+    return {"rpn": parts["rpn"], "classifier": classifier}

@@ -115,11 +115,20 @@ def dense(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**trunk, "head.shared.weight": torch.zeros(4, 4, 3, 3), "head.classes.bias": torch.zeros(2)}
 
 
-def test_a_detector_of_another_family_gives_its_trunk(tiny_run: Project, by_hand: RunByHand, tmp_path: Path) -> None:
+def like_ssd(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same, with convolutions that have the names of a RoI head's layers."""
+    layers = {f"head.{name}.weight": torch.zeros(4, 4, 3, 3) for name in ("fc6", "fc7")}
+    return {**dense(state), **layers}
+
+
+@pytest.mark.parametrize("head", [dense, like_ssd])
+def test_a_detector_of_another_family_gives_its_trunk(
+    tiny_run: Project, by_hand: RunByHand, tmp_path: Path, head: Any
+) -> None:
     folder = tmp_path / "dense"
     folder.mkdir()
     state = load_file(tiny_run.data / "finetune_joint/model.safetensors")
-    save_file(dense(state), folder / "model.safetensors")
+    save_file(head(state), folder / "model.safetensors")
     taken = load_file(by_hand("backbone", FROM_DETECTOR, detector=folder) / "model.safetensors")
     assert taken.keys() == {name for name in state if name.startswith("trunk.")}
     assert all(torch.equal(value, state[name]) for name, value in taken.items())
