@@ -18,7 +18,6 @@ from pipeline.artifacts.resized_images import held_out_images
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.building import load_head
 from pipeline.dense.contract import detect_part
-from pipeline.dense.decoding import check_detections
 from pipeline.dense.network import DenseDetector
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
@@ -56,7 +55,6 @@ def detect_dense(stage: Stage) -> None:
                 found = network.decode(own, info.size)
                 best = network.best_scores(own)
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)
-            check_detections(found, num_classes, part.__name__)
             boxes = to_original(found.boxes.cpu(), info.scale, info.original_size)
             detections.add(info.image_id, boxes.numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())
         detections.write_coco(stage.out)

@@ -6,7 +6,7 @@ Shapes: G gt boxes, I regions of an image; N locations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,15 +78,22 @@ def assign(part: TargetsPart, truth: Truth, grid: Grid, size: tuple[int, int], p
     return own
 
 
-def _fault(own: Assignment, truth: Truth, count: int) -> str:
-    for name in ("labels", "matched_gt", "quality"):
-        shape = getattr(own, name).shape
-        if shape != (count,):
-            return f"{name} of shape {shape} for {count} locations"
+def _fault(own: Any, truth: Truth, count: int) -> str:
+    if not isinstance(own, Assignment):
+        return "None, no Assignment" if own is None else f"a {type(own).__name__}, no Assignment"
+    for name, kind, words in (("labels", "i", "integers"), ("matched_gt", "i", "integers"), ("quality", "f", "floats")):
+        values = getattr(own, name)
+        if not isinstance(values, np.ndarray) or values.dtype.kind != kind:
+            dtype = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+            return f"{name} of {dtype}, no array of {words}"
+        if values.shape != (count,):
+            return f"{name} of shape {values.shape} for {count} locations"
     fg = own.labels > 0
-    matched = own.matched_gt[fg]
+    matched, quality = own.matched_gt[fg], own.quality[fg]
     if len(matched) and not 0 <= matched.min() <= matched.max() < len(truth.boxes):
         return f"a matched_gt of {matched.min()} or {matched.max()} where there are {len(truth.boxes)} gt boxes"
     if (own.labels < -1).any() or (own.labels[fg] != truth.labels[matched]).any():
         return "a label that is not its gt box's class, 0 or -1"
+    if not ((quality >= 0) & (quality <= 1)).all():
+        return "a quality outside of 0 to 1"
     return ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class DenseBatch:
     """One iteration's images and what they are to teach.
 
-    `seeds` has one per image and a last one for the batch, for what is drawn inside the step.
+    `seeds` has one, of what is drawn inside the step.
     """
 
     views: Views
@@ -51,8 +51,7 @@ class DenseLoader:
 
     def __call__(self, iteration: int) -> DenseBatch:
         """The batch of an iteration."""
-        epoch, entries = self._order(iteration)
+        _, entries = self._order(iteration)
         views = self._source.load(entries)
-        seeds = [derive_seed(self._seed, self._stage, "fresh", epoch, *entry.seed_key) for entry in entries]
-        seeds.append(derive_seed(self._seed, self._stage, "batch", iteration))
-        return DenseBatch(views, self._targets.of(entries, views.sizes), seeds)
+        seed = derive_seed(self._seed, self._stage, "batch", iteration)
+        return DenseBatch(views, self._targets.of(entries, views.sizes), [seed])

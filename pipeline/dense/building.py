@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore
 from pipeline.building.memory_format import channels_last
+from pipeline.dense.checks import check_head
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
     from pipeline.params.reading import Params
 
 
+def new_head(part: TrainPart | DetectPart, layout: MapLayout, num_classes: int, params: Params) -> DenseHead:
+    """A head for C classes without weights.
+
+    Raises:
+        InputError: it is none, or cannot be trained repeatably.
+    """
+    head = part.build_head(layout, num_classes, params)
+    check_head(head, part.__name__)
+    head.num_classes = num_classes
+    return head
+
+
 def fresh_head(
     part: TrainPart, layout: MapLayout, num_classes: int, params: Params, generator: torch.Generator
 ) -> DenseHead:
     """A head for C classes with fresh weights, drawn from the generator."""
-    head = part.build_head(layout, num_classes, params)
+    head = new_head(part, layout, num_classes, params)
     head.initialise(generator)
     return head
 
@@ -32,6 +45,6 @@ def load_head(folder: Path, part: DetectPart, layout: MapLayout, num_classes: in
     Raises:
         InputError: it is of other classes or parameters, or damaged.
     """
-    head = part.build_head(layout, num_classes, params)
+    head = new_head(part, layout, num_classes, params)
     restore(head, load_part(folder, "head"), folder)
     return channels_last(head)

@@ -14,6 +14,7 @@ from pydantic import create_model
 
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.contract import BundleParams, FamilyBundle, Parts
+from pipeline.dense.building import new_head
 from pipeline.dense.contract import DetectPart, detect_part
 from pipeline.dense.head import DenseHead
 from pipeline.dense.network import DenseDetector
@@ -36,7 +37,7 @@ def dense_bundle(module: ModuleType) -> FamilyBundle:
 
     def new_parts(params: BundleParams, num_classes: int) -> Parts:
         trunk = new_trunk(params.backbone)
-        return {"trunk": trunk, "head": part.build_head(trunk.layout, num_classes, as_params(params))}
+        return {"trunk": trunk, "head": new_head(part, trunk.layout, num_classes, as_params(params))}
 
     def network(parts: Parts, params: BundleParams) -> DenseDetector:
         return DenseDetector(*typed(parts), part, as_params(params))

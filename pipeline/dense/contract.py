@@ -54,6 +54,8 @@ class TrainPart(Part, Protocol):
     def losses(self, head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Params) -> Mapping[str, Tensor]:
         """Scalars by name, float32, whose sum is trained on; the names are columns of history.csv.
 
+        What is drawn comes from `targets.generator`. Names are the same each time.
+
         Args:
             head: for what it keeps besides weights, such as a running normaliser.
             outputs: of the head, (B, N, ...) each, N of the padded images (`targets.grid`). Locations in the padding

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pipeline.nn.operators import nms
 from pipeline.nn.postprocess import DetectedBoxes
-from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.geometry.points import Grid
@@ -58,23 +57,3 @@ def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: 
 
 def _least(one: int, other: Any) -> Any:
     return torch.sym_min(one, other)
-
-
-def check_detections(found: DetectedBoxes, num_classes: int, source: str) -> None:
-    """Whether a family's decoder gave detections for C classes.
-
-    Args:
-        source: the decoder's module.
-
-    Raises:
-        InputError: their shapes do not fit, or a label is of no class.
-    """
-    count = len(found.boxes)
-    if found.boxes.shape != (count, 4) or found.scores.shape != (count,) or found.labels.shape != (count,):
-        shapes = ", ".join(str(tuple(own.shape)) for own in (found.boxes, found.scores, found.labels))
-        raise InputError(f"{source}: decode gave boxes, scores and labels of shapes {shapes}; correct it")
-    if count and not 1 <= int(found.labels.min()) <= int(found.labels.max()) < num_classes:
-        raise InputError(
-            f"{source}: decode gave labels {int(found.labels.min())} to {int(found.labels.max())}; give 1 to "
-            f"{num_classes - 1}"
-        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pipeline.nn.dropout import Dropout
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,9 +28,20 @@ class DenseHead(nn.Module):
         locations: where it predicts.
     """
 
+    num_classes: int | None = None
+    """C, background included, noted by `pipeline.dense.building.new_head`."""
+    generator: torch.Generator | None = None
+    """What is drawn in training comes from it. It is seeded anew each iteration."""
+
     def __init__(self, locations: Locations) -> None:
         super().__init__()
         self.locations = locations
+
+    def seed(self, generator: torch.Generator) -> None:
+        """Draw what the next iteration draws from `generator`: `self.generator`, and each `Dropout` in the head."""
+        for module in self.modules():
+            if isinstance(module, DenseHead | Dropout):
+                module.generator = generator
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights."""
@@ -46,6 +58,8 @@ def check_outputs(head: nn.Module, outputs: Outputs, grid: Grid) -> None:
     Raises:
         InputError: it does not.
     """
+    if not isinstance(outputs, dict) or not all(isinstance(own, Tensor) for own in outputs.values()):
+        raise InputError(f"{type(head).__name__}: its outputs are no tensors by name; correct the head")
     for name, own in outputs.items():
         if own.ndim < 2 or own.shape[1] != len(grid):
             raise InputError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.dense.checks import check_detections
 from pipeline.dense.maps import outputs_of
 from pipeline.feeding.views import Views
 
@@ -68,8 +69,14 @@ class DenseDetector:
         return found
 
     def decode(self, own: OfImage, size: tuple[int, int]) -> DetectedBoxes:
-        """The detections of one image of (H, W) `size`, in resized pixels."""
-        return self._part.decode(own.outputs, own.grid, size, self._params)
+        """The detections of one image of (H, W) `size`, in resized pixels.
+
+        Raises:
+            InputError: the family's decoder gave what are none.
+        """
+        found = self._part.decode(own.outputs, own.grid, size, self._params)
+        check_detections(found, self.head.num_classes, self._part.__name__)
+        return found
 
     def best_scores(self, own: OfImage) -> list[Tensor]:
         """(Fh, Fw) of each level: the best score of any class at any anchor of a cell, 0..1, of one image."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from pipeline.dense.loss_checks import check_losses, no_global_draws
 from pipeline.dense.maps import outputs_of
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.torch_seeding import torch_generator
 
 if TYPE_CHECKING:
     from pipeline.dense.batches import DenseBatch
@@ -15,10 +18,6 @@ if TYPE_CHECKING:
     from pipeline.dense.head import DenseHead
     from pipeline.nn.backbones.trunk import Trunk
     from pipeline.params.reading import Params
-
-
-# Of history.csv, beside the losses.
-_COLUMNS = {"iteration", "lr", "loss"}
 
 
 class DenseStep(nn.Module):
@@ -32,22 +31,26 @@ class DenseStep(nn.Module):
         super().__init__()
         self.trunk, self.head = trunk, head
         self._part, self._params = part, params
+        self._names: list[str] = []
 
     def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
-        """The family's losses by name.
+        """The family's losses by name. What the head and the losses draw is a function of the batch's seed.
 
         Raises:
-            InputError: the head or the losses are not of the shapes that they must be, or a loss is named as
-                another column of history.csv.
+            InputError: the head or the losses are not what they must be.
         """
-        outputs, _ = outputs_of(self.trunk, self.head, batch.views)
-        losses = dict(self._part.losses(self.head, outputs, batch.targets, self._params))
-        wrong = [f"{name!r} of shape {tuple(loss.shape)}" for name, loss in losses.items() if loss.ndim]
-        if wrong or not losses:
-            raise InputError(f"{self._part.__name__}: losses gave {(wrong or ['nothing'])[0]}; give scalars by name")
-        if taken := sorted(_COLUMNS & losses.keys()):
+        seed, device, source = batch.seeds[-1], self.trunk.pixel_mean.device, self._part.__name__
+        own, of_losses = (torch_generator(seed, name, device=str(device)) for name in ("head", "losses"))
+        with no_global_draws(source, device):
+            self.head.seed(own)
+            outputs, _ = outputs_of(self.trunk, self.head, batch.views)
+            targets = replace(batch.targets, generator=of_losses)
+            given = self._part.losses(self.head, outputs, targets, self._params)
+        losses = check_losses(given, device, source, has_fg=len(targets.fg) > 0)
+        if self._names and list(losses) != self._names:
             raise InputError(
-                f"{self._part.__name__}: losses gave {taken[0]!r}, a column that history.csv has already; give "
-                "the loss another name"
+                f"{source}: losses gave {', '.join(losses)}, and {', '.join(self._names)} before; give the same names "
+                "each time, 0 where there is nothing to learn"
             )
+        self._names = list(losses)
         return losses

@@ -7,7 +7,7 @@ image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,7 @@ class BatchTargets:
         gt_boxes, gt_labels: all trainable gt boxes of each image, (G, 4) float32, and their (G,) int64 classes.
         sizes: (H, W) of each image without padding.
         grid: the N locations of the padded images.
+        generator: on the device, seeded anew each iteration: what losses draw comes from it.
     """
 
     labels: Tensor
@@ -45,6 +46,7 @@ class BatchTargets:
     gt_labels: list[Tensor]
     sizes: list[tuple[int, int]]
     grid: Grid
+    generator: torch.Generator = field(default_factory=torch.Generator)
 
 
 def put_together(

@@ -10,6 +10,9 @@ from torch import Tensor
 
 Row = dict[str, float]
 
+COLUMNS = ("iteration", "lr", "loss")
+"""What a row of the history begins with; no loss may have such a name."""
+
 
 class NotFiniteError(Exception):
     """At `iteration` the loss, or the gradient of a finite loss, was not finite; `parts` are the losses by name."""

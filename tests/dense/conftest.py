@@ -9,6 +9,7 @@ import torch
 
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import new_trunk
+from pipeline.dense.building import new_head
 from pipeline.dense.head import DenseHead
 from pipeline.dense.network import DenseDetector
 from pipeline.nn.backbones.trunk import Trunk
@@ -40,7 +41,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         generator = torch.Generator().manual_seed(0)
         trunk = new_trunk(params.backbone)
         trunk.initialise(generator)
-        head = train_dense.build_head(map_layout(params.backbone), 4, params)
+        head = new_head(train_dense, map_layout(params.backbone), 4, params)  # type: ignore[arg-type]
         head.initialise(generator)
         torch.nn.init.normal_(head.classes.weight, std=0.5, generator=generator)
         torch.nn.init.zeros_(head.classes.bias)

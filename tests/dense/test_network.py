@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.dense.decoding import Candidates, candidates, check_detections, keep_best
+from pipeline.dense.decoding import Candidates, candidates, keep_best
 from pipeline.dense.network import DenseDetector, OfImage
-from pipeline.dense.step import DenseStep
-from pipeline.feeding.views import Views
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.geometry.points import Grid, Locations
-from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.runtime.errors import InputError
 from tests.dense.conftest import Family
 
@@ -88,48 +85,6 @@ def test_a_head_that_predicts_elsewhere_than_it_says_is_told(family: Family) -> 
         InputError, match=r"PointsHead: its output '\w+' has shape .* its locations are \d+, in maps of 8 x"
     ):
         network.outputs(*pixels((64, 64)))
-
-
-def step_of(family: Family, losses: dict[str, Tensor]) -> DenseStep:
-    part: Any = SimpleNamespace(losses=lambda *given: losses, __name__="pipeline.families.odd.train_dense")
-    return DenseStep(family.trunk, family.head, part, family.params)
-
-
-@pytest.mark.parametrize(
-    ("losses", "message"),
-    [
-        ({}, "losses gave nothing"),
-        ({"one": torch.ones(()), "two": torch.ones(1)}, r"losses gave 'two' of shape \(1,\)"),
-        *[
-            ({"one": torch.ones(()), name: torch.ones(())}, f"losses gave '{name}', a column that history.csv has")
-            for name in ("iteration", "lr", "loss")
-        ],
-    ],
-)
-def test_losses_that_are_no_scalars_or_named_as_another_column_are_told(
-    family: Family, losses: dict[str, Tensor], message: str
-) -> None:
-    images, sizes = pixels((64, 64))
-    batch: Any = SimpleNamespace(views=Views([], sizes, images=images), targets=None)
-    with pytest.raises(InputError, match=rf"^pipeline\.families\.odd\.train_dense: {message}"):
-        step_of(family, losses)(batch)
-    assert step_of(family, {"one": torch.ones(())})(batch) == {"one": 1}
-
-
-@pytest.mark.parametrize(
-    ("boxes", "labels", "message"),
-    [
-        (torch.zeros(2, 3), [1, 2], r"of shapes \(2, 3\), \(2,\), \(2,\)"),
-        (torch.zeros(2, 4), [1], r"of shapes \(2, 4\), \(2,\), \(1,\)"),
-        (torch.zeros(2, 4), [0, 2], "labels 0 to 2; give 1 to 2"),
-        (torch.zeros(2, 4), [1, 3], "labels 1 to 3; give 1 to 2"),
-    ],
-)
-def test_detections_that_are_none_are_told(boxes: Tensor, labels: list[int], message: str) -> None:
-    found = DetectedBoxes(boxes, torch.zeros(len(boxes)), torch.tensor(labels))
-    with pytest.raises(InputError, match=rf"^odd\.detect_dense: decode gave .*{message}"):
-        check_detections(found, 3, "odd.detect_dense")
-    check_detections(DetectedBoxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)), 3, "odd")
 
 
 GRID = Grid((8, 16), ((1, 3), (1, 1)), (1, 1))

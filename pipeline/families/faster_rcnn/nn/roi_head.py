@@ -11,28 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.geometry.layout import MapLayout
+from pipeline.nn.dropout import Dropout
 from pipeline.nn.linear import KeptLinear
 from pipeline.nn.roi_pooling import pool_levels
 
 # For every number of rows that a product meets oneDNN compiles and keeps another kernel, of 2 MB or so in bf16. Images
 # have as many RoIs as they have; in multiples of this there are few numbers.
 _ROWS_AT_ONCE = 64
-
-
-class Dropout(nn.Module):
-    """Dropout whose masks come from a generator of its own, so that they depend on no global state."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.keep = 1.0 - probability
-        self.generator: torch.Generator | None = None
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Zero each value with the given probability and scale up the rest; the identity in evaluation mode."""
-        if not self.training or self.keep == 1.0:
-            return values
-        mask = torch.empty_like(values).bernoulli_(self.keep, generator=self.generator)
-        return values * mask.div_(self.keep)
 
 
 class RoIHead(nn.Module):
