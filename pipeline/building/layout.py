@@ -1,10 +1,11 @@
-"""The layout of the trunk that params.yaml names."""
+"""The layout of the trunk that params.yaml names, and what heads ask of one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pipeline.geometry.backbones import layout_of
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.geometry.layout import MapLayout
@@ -14,3 +15,22 @@ if TYPE_CHECKING:
 def map_layout(params: BackboneParams) -> MapLayout:
     """The levels of the trunk's maps, without making one."""
     return layout_of(params.name, ceil_pool=params.ceil_pool)
+
+
+def one_depth(layout: MapLayout, head: str) -> int:
+    """The channels of all maps, for a head that runs on every level with the same weights.
+
+    Args:
+        head: its name, for the message.
+
+    Raises:
+        InputError: depths differ.
+    """
+    try:
+        return layout.channels
+    except ValueError:
+        depths = ", ".join(str(level.channels) for level in layout.levels)
+        raise InputError(
+            f"backbone.name: the trunk's levels have {depths} channels, and the {head} runs on all with the same "
+            "weights; take a backbone whose levels are of one depth"
+        ) from None

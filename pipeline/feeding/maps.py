@@ -35,10 +35,11 @@ def maps_of(trunk: Trunk | None, views: Views) -> Maps:
 def _check_layout(trunk: Trunk, maps: Maps, images: Tensor) -> None:
     """Anchors come from the layout alone: where a trunk makes other maps they would be those of other cells."""
     height, width = images.shape[2:]
-    own = [(level.shape[1], *level.shape[2:]) for level in maps]
-    expected = [(trunk.layout.channels, *size) for size in trunk.layout.sizes(height, width)]
-    if own != expected:
+    made = [(level.shape[1], *level.shape[2:]) for level in maps]
+    layout = trunk.layout
+    expected = [(own.channels, *size) for own, size in zip(layout.levels, layout.sizes(height, width), strict=True)]
+    if made != expected:
         raise InputError(
-            f"{type(trunk).__name__}: its maps of an image of {height} x {width} px are {own} (channels, height, "
+            f"{type(trunk).__name__}: its maps of an image of {height} x {width} px are {made} (channels, height, "
             f"width), its layout says {expected}; correct the trunk, or its layout in pipeline/geometry/backbones.py"
         )

@@ -45,15 +45,12 @@ class MapLayout:
     def __post_init__(self) -> None:
         """
         Raises:
-            ValueError: there is no level, strides do not ascend, or depths differ, which heads that run on every level
-                cannot take.
+            ValueError: there is no level, or strides do not ascend.
         """
         if not self.levels or any(a >= b for a, b in itertools.pairwise(self.strides)):
             raise ValueError(
                 f"levels of strides {self.strides}: give the finest first, each coarser than the one before"
             )
-        if len({level.channels for level in self.levels}) > 1:
-            raise ValueError(f"levels of {[level.channels for level in self.levels]} channels: give all the same")
 
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
@@ -77,8 +74,15 @@ class MapLayout:
 
     @property
     def channels(self) -> int:
-        """The depth that all maps have."""
-        return self.levels[0].channels
+        """The depth that all maps have, which a head that runs on every level with the same weights asks for.
+
+        Raises:
+            ValueError: depths differ; `pipeline.building.layout.one_depth` tells a user so.
+        """
+        depths = [level.channels for level in self.levels]
+        if len(set(depths)) > 1:
+            raise ValueError(f"levels of {depths} channels: a head that shares its weights needs all the same")
+        return depths[0]
 
     @property
     def least_side(self) -> int:

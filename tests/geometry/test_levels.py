@@ -81,8 +81,8 @@ def test_a_layout_has_the_sizes_of_the_maps_also_of_what_is_thinner_than_a_strid
     assert tuple(tuple(level.shape[2:]) for level in maps) == TOY.sizes(*size)
 
 
-def test_a_layout_of_levels_that_heads_cannot_take_is_refused() -> None:
-    for levels in ((), (Level(12, 4), Level(6, 4)), (Level(6, 4), Level(6, 4)), (Level(6, 4), Level(12, 8))):
+def test_a_layout_of_no_levels_or_of_strides_that_do_not_ascend_is_refused() -> None:
+    for levels in ((), (Level(12, 4), Level(6, 4)), (Level(6, 4), Level(6, 4))):
         with pytest.raises(ValueError, match="give"):
             MapLayout(levels)
 
@@ -90,8 +90,8 @@ def test_a_layout_of_levels_that_heads_cannot_take_is_refused() -> None:
 def test_a_trunk_whose_maps_are_not_those_of_its_layout_is_refused() -> None:
     trunk, views = ToyTrunk(frozen_blocks=0, ceil_pool=False), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
     assert len(maps_of(trunk, views)) == 3
-    for layout in (MapLayout((Level(6, 4), Level(12, 4))), MapLayout((Level(6, 4), Level(12, 4), Level(48, 4)))):
-        trunk.layout = layout
+    for levels in ((Level(6, 4), Level(12, 4)), (*TOY.levels[:2], Level(48, 4)), (*TOY.levels[:2], Level(24, 8))):
+        trunk.layout = MapLayout(levels)
         with pytest.raises(InputError, match="its layout says"):
             maps_of(trunk, views)
 
@@ -267,3 +267,22 @@ def test_a_head_of_levels_takes_their_common_depth(scene: Path) -> None:
     params = load_params(scene / "params.yaml")
     head = new_head(TOY, 3, params.roi_head).eval()
     assert head.fc6.in_features == 4 * params.roi_head.output_size**2
+
+
+def test_levels_of_different_depths_are_refused_by_heads_that_run_on_all_of_them_alone(scene: Path) -> None:
+    layout, params = MapLayout((Level(6, 4), Level(12, 8))), load_params(scene / "params.yaml")
+    assert layout.sizes(48, 48) == ((8, 8), (4, 4))
+    made = {
+        "RPN": lambda: new_rpn(layout, params.anchors, params.rpn),
+        "RoI head": lambda: new_head(layout, 3, params.roi_head),
+    }
+    for head, make in made.items():
+        with pytest.raises(InputError, match=rf"^backbone\.name: .* levels have 4, 8 channels, and the {head} runs on"):
+            make()
+
+
+def test_a_trunk_of_levels_of_different_depths_gives_its_maps() -> None:
+    trunk, views = ToyTrunk(frozen_blocks=0, ceil_pool=False), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
+    trunk.layers[2] = nn.Conv2d(4, 8, 2, stride=2)
+    trunk.layout = MapLayout((*TOY.levels[:2], Level(24, 8)))
+    assert [level.shape[1] for level in maps_of(trunk, views)] == [4, 4, 8]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore
+from pipeline.building.layout import one_depth
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_fc_layers
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def new_head(layout: MapLayout, num_classes: int, params: RoIHeadParams) -> RoIHead:
-    """A RoI head without weights."""
+    """A RoI head without weights.
+
+    Raises:
+        InputError: the levels are not of one depth.
+    """
+    one_depth(layout, "RoI head")
     return RoIHead(
         layout,
         num_classes,

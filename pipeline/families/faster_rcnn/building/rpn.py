@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore, restore_fitting
+from pipeline.building.layout import one_depth
 from pipeline.building.memory_format import channels_last
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 
 def new_rpn(layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:
-    """An RPN head without weights."""
-    return RPNHead(layout.channels, params.channels, len(anchors.ratios) * len(anchors.scales))
+    """An RPN head without weights.
+
+    Raises:
+        InputError: the levels are not of one depth.
+    """
+    return RPNHead(one_depth(layout, "RPN"), params.channels, len(anchors.ratios) * len(anchors.scales))
 
 
 def load_rpn(folder: Path, layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:
