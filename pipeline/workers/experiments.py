@@ -89,10 +89,14 @@ def _code_entry(repo: Repo, stage: Mapping[str, Any] | None, code: Mapping[str, 
 
 
 def _figures_of(repo: Repo, family: Family, lock: Mapping[str, LockEntry]) -> Figures:
+    """By network, of those that the graph evaluates."""
     found: Figures = {}
     for network in family.networks:
-        digests = written_by(lock[f"evaluate_{network}"])
-        metrics = json.loads(read_file(repo, digests[f"data/evaluate_{network}/metrics.json"]))
+        entry = lock.get(f"evaluate_{network}")
+        digest = written_by(entry).get(f"data/evaluate_{network}/metrics.json") if entry else None
+        if digest is None:
+            continue
+        metrics = json.loads(read_file(repo, digest))
         found[network] = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     return found
 

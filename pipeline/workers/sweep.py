@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from pipeline.runtime.words import count_text
 from pipeline.runtime.yaml_files import parse_yaml
 from pipeline.workers.commands import run_on_workers
 from pipeline.workers.comparable import different_data, refuse_other_judgement
-from pipeline.workers.experiments import forget_figures, kept_figures
+from pipeline.workers.deciding import refuse_unjudged, refuse_unknown_figure
+from pipeline.workers.experiments import Figures, forget_figures, kept_figures
 from pipeline.workers.setting import Experiments, Setting
 from pipeline.workers.sweep_file import Sweep, name_on_test, read_sweep
 
-_COMMON_FIGURES = ("mAP50", "AP")
+_SHOWN_OF_ALL = ("mAP50", "AP")
 
 
 def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFrame:
@@ -27,11 +29,12 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
 
     Returns:
         One row an experiment: its preset and network where the sweep names presets, its changes, the figure that
-        decides and others, best first, and last the chosen one on test, named with `-test`.
+        decides and others, best first, and last the chosen one on test, named with `-test`. One without the figure
+        that decides has NaN there.
 
     Raises:
-        InputError: the file is wrong, there are no val images to choose on, figures could not be compared, or an
-            experiment failed; the others are kept and reported all the same.
+        InputError: the file is wrong, there are no val images to choose on, figures could not be compared, an
+            experiment failed or has not the figure that decides; the others are kept and reported all the same.
     """
     sweep = read_sweep(file)
     tried = sweep.tried(root)
@@ -41,11 +44,14 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
     if sweep.choose == "val":
         _need_val(settings)
     refuse_other_judgement(settings)
+    refuse_unjudged(settings, sweep.network_of)
+    families = (setting.family() for setting in settings.values())
+    refuse_unknown_figure(sweep.figure, {family.name: family for family in families})
     if differing := different_data(settings):
         log(f"{', '.join(differing)}: not the same in all experiments, so that not all are judged on the same images")
     log(count_text(len(settings), "experiment"))
     table, problem = _run(root, sweep, on_val, log)
-    if sweep.choose == "val" and len(table):
+    if sweep.choose == "val" and len(table) and pd.notna(table[sweep.figure].iloc[0]):
         best = str(table.index[0])
         log(f"chosen on val: {best}")
         judged, problem_on_test = _run(root, sweep, _on(tried.renamed({best: name_on_test(best)}), "test"), log)
@@ -72,32 +78,44 @@ def _run(
     except InputError as error:
         failed = tried.tried.keys() - kept_figures(root).keys()
         problem = InputError(f"{', '.join(sorted(failed))}: {error}" if len(failed) < len(tried.tried) else str(error))
-    return _rows(root, sweep, tried), problem
+    kept = kept_figures(root)
+    deciding = {start: sweep.network_of(setting.family()) for start, setting in tried.starts.items()}
+    networks = {name: deciding[tried.tried[name].start] for name in kept}
+    return _rows(sweep, tried, networks, kept), problem or _lacking(sweep.figure, networks, kept)
 
 
-def _rows(root: Path, sweep: Sweep, tried: Experiments) -> pd.DataFrame:
-    networks = {start: sweep.network_of(setting.family()) for start, setting in tried.starts.items()}
-    names = (sweep.figure, *(_COMMON_FIGURES if sweep.presets else ()), "images")
+def _rows(sweep: Sweep, tried: Experiments, networks: Mapping[str, str], kept: Mapping[str, Figures]) -> pd.DataFrame:
+    names = tuple(dict.fromkeys((sweep.figure, *(_SHOWN_OF_ALL if sweep.presets else ()), "images")))
     found = {}
-    for name, of_networks in kept_figures(root).items():
+    for name, of_networks in kept.items():
         own = tried.tried[name]
-        network = networks[own.start]
-        figures = of_networks[network]
-        if sweep.figure not in figures:
-            raise InputError(f"{sweep.figure}: no figure of evaluate_{network}; there are {', '.join(figures)}")
-        start = {"preset": own.start, "network": network} if sweep.presets else {}
+        figures = of_networks.get(networks[name], {})
+        start = {"preset": own.start, "network": networks[name]} if sweep.presets else {}
         settings = {
             key: json.dumps(value)
             for key, value in own.changes.items()
             if key != "evaluate.split" or sweep.choose != "val"
         }
-        found[name] = {**start, **settings, **{key: figures[key] for key in names if key in figures}}
+        deciding = {sweep.figure: figures.get(sweep.figure, math.nan)}
+        found[name] = {**start, **settings, **deciding, **{key: figures[key] for key in names if key in figures}}
     table = pd.DataFrame.from_dict(found, orient="index")
     if not found:
         return table
     figures_last = [column for column in table.columns if column not in names]
-    columns = [*figures_last, *(key for key in dict.fromkeys(names) if key in table.columns)]
+    columns = [*figures_last, *(key for key in names if key in table.columns)]
     return table[columns].sort_values(sweep.figure, ascending=False, kind="stable")
+
+
+def _lacking(figure: str, networks: Mapping[str, str], kept: Mapping[str, Figures]) -> InputError | None:
+    """What is wrong where experiments ended without the figure that decides."""
+    lacking = [name for name, of_networks in kept.items() if figure not in of_networks.get(networks[name], {})]
+    if not lacking:
+        return None
+    network = networks[lacking[0]]
+    return InputError(
+        f"{figure}: no number of that name in metrics.json of {', '.join(lacking)}; "
+        f"evaluate_{network} has {', '.join(kept[lacking[0]].get(network, {})) or 'none'}"
+    )
 
 
 def _need_val(settings: Mapping[str, Setting]) -> None:

@@ -31,6 +31,11 @@ FAMILY = Family(
 """
 
 
+def graph_of(*networks: str) -> str:
+    """A graph that evaluates networks, and nothing else."""
+    return str(yaml.safe_dump({"stages": {f"evaluate_{network}": {"cmd": "x"} for network in networks}}))
+
+
 @pytest.fixture
 def other_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """A family `other` of two networks and a section of its own; its parameters and a graph."""
@@ -45,4 +50,4 @@ def other_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
     own = {"family": "other", **{name: params[name] for name in COMMON}, "other": {"strides": [8, 16, 32]}}
     own["dataset"]["shapes"]["val"] = 8
     own["evaluate"].pop("recall_proposals")
-    return Setting(yaml.safe_dump(own, sort_keys=False), "stages: {}\n")
+    return Setting(yaml.safe_dump(own, sort_keys=False), graph_of("other", "later"))

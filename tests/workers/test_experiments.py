@@ -13,6 +13,7 @@ import pytest
 from pipeline.orchestrate.code_stage import current_locks
 from pipeline.orchestrate.graph import LockFile
 from pipeline.runtime.errors import InputError
+from pipeline.workers.deciding import COMMON_FIGURES
 from pipeline.workers.experiments import keep_experiments, kept_figures
 from pipeline.workers.lock_entries import LockEntry
 from pipeline.workers.setting import Setting, present_setting
@@ -56,6 +57,7 @@ def test_dvc_shows_their_parameters_and_figures_and_the_workspace_stays(committe
     figures = kept_figures(committed.root)["low"]["step4"]
     assert float(rows["low"][column]) == pytest.approx(figures["mAP50"], abs=1e-4)
     assert figures["images"] == 6
+    assert set(figures) == {*COMMON_FIGURES, "proposal_recall50"}
     assert before == [(committed.root / name).read_bytes() for name in ("params.yaml", "dvc.lock")]
     assert committed.run("git", "status", "--porcelain").stdout == "?? dvc.lock\n"
     assert committed.run("git", "branch", "--list").stdout.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.repo import Repo
 
 from pipeline.workers.experiments import keep_experiments, kept_figures
@@ -47,6 +48,19 @@ def test_each_is_kept_with_its_graph_and_its_lock_and_after_it_is_applied_nothin
             (made.root / path).read_text() == text for path, text in CODE.items() if path in settings[name].graph
         )
     assert (made.root / "data/train_later/model.txt").read_text() == "weights of later, seed-0"
+
+
+def test_of_a_graph_that_does_not_evaluate_all_networks_the_figures_of_the_others_are_kept(tmp_path: Path) -> None:
+    whole = default_setting()
+    content = yaml.safe_load(whole.graph)
+    del content["stages"]["evaluate_step2"]  # not there
+    joint = content["stages"]["evaluate_joint"]
+    joint["metrics"], joint["cmd"] = ["data/joint/metrics.json"], joint["cmd"].replace("evaluate_joint/", "joint/")
+    setting = Setting(whole.params, yaml.safe_dump(content))
+    made = two_graphs(tmp_path / "project", setting)
+    made.repro()
+    keep_experiments(made.root, {"one": setting}, lambda _: made.lock(), CODE, lambda _: None)
+    assert kept_figures(made.root) == {"one": {"step4": {"mAP50": 0.1, "images": 8}}}
 
 
 def apply(made: TwoGraphs, name: str) -> None:

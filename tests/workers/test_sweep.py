@@ -12,9 +12,10 @@ import pytest
 
 from pipeline.families.family import Family
 from pipeline.runtime.errors import InputError
-from pipeline.workers import sweep, sweep_file
+from pipeline.workers import deciding, sweep, sweep_file
 from pipeline.workers.setting import Experiment, Experiments, Setting
 from tests.conftest import ROOT
+from tests.workers.conftest import graph_of
 
 RATES = "name: r\ngrid: {train_head_step4.lr: [0.001, 0.002, 0.003]}\n"
 OF_VAL = {"r-1": 0.5, "r-2": 0.7, "r-3": 0.6}
@@ -28,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     (root / ".dvc/tmp").mkdir(parents=True)
     (root / "params.yaml").write_text(text.replace("    val: 0", "    val: 8"))
-    (root / "dvc.yaml").write_text("stages: {}\n")
+    (root / "dvc.yaml").write_text(graph_of("step2", "step4", "joint"))
     (root / "sweep.yaml").write_text(RATES)
     return root
 
@@ -103,11 +104,65 @@ def test_where_all_fail_the_reason_alone_is_told(root: Path, asked: list[Experim
     assert len(asked) == 1
 
 
-def test_an_unknown_figure_is_told(root: Path, asked: list[Experiments]) -> None:
-    (root / "sweep.yaml").write_text(RATES + "figure: mAP")
-    told = "mAP: no figure of evaluate_step4; there are mAP50, AP, of_faster_rcnn, images"
+@pytest.mark.parametrize("choose", ["val", "none"])
+def test_a_figure_that_no_experiment_has_leaves_a_table_with_a_blank(
+    root: Path, asked: list[Experiments], choose: str
+) -> None:
+    (root / "sweep.yaml").write_text(RATES + f"figure: mAP\nchoose: {choose}\n")
+    lines: list[str] = []
+    with pytest.raises(InputError) as caught:
+        sweep.run_sweep(root, root / "sweep.yaml", lines.append)
+    assert str(caught.value) == (
+        "mAP: no number of that name in metrics.json of r-1, r-2, r-3; "
+        "evaluate_step4 has mAP50, AP, of_faster_rcnn, images"
+    )
+    # None is chosen, and none judged on test.
+    assert len(lines) == 2 and len(asked) == 1
+    table = [line.split() for line in lines[1].splitlines()]
+    assert table[0] == ["train_head_step4.lr", "mAP", "images"]
+    assert table[1:] == [[f"r-{number}", f"0.00{number}", "8.000"] for number in (1, 2, 3)]
+
+
+def test_among_experiments_of_which_some_have_the_figure_the_best_of_those_is_chosen(
+    root: Path, asked: list[Experiments], two_presets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "part_exists", lambda *_: True)
+    (root / "sweep.yaml").write_text("name: f\npresets: [default, other]\nfigure: of_other\n")
+    lines: list[str] = []
+    with pytest.raises(InputError, match=r"^of_other: no number of that name in metrics.json of f-default; evaluate_s"):
+        sweep.run_sweep(root, root / "sweep.yaml", lines.append)
+    assert [line.split()[0] for line in lines[-1].splitlines()[1:]] == ["f-other", "f-default", "f-other-test"]
+
+
+def test_a_figure_that_a_family_cannot_have_is_told_before_anything_starts(
+    root: Path, asked: list[Experiments], two_presets: None
+) -> None:
+    (root / "sweep.yaml").write_text("name: f\npresets: [default, other]\nfigure: proposal_recall50\n")
+    told = (
+        r"^figure: the family other has no figure proposal_recall50; it has those that all have: mAP50, mAP50_11point"
+    )
     with pytest.raises(InputError, match=told):
         sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        (("step2", "joint"), "graphs/faster_rcnn.yaml, or choose by another network: network: {faster_rcnn: step2}"),
+        ((), "graphs/faster_rcnn.yaml"),
+    ],
+)
+def test_a_graph_that_does_not_evaluate_the_deciding_network_is_told_before_anything_starts(
+    root: Path, asked: list[Experiments], networks: tuple[str, ...], told: str
+) -> None:
+    (root / "dvc.yaml").write_text(graph_of(*networks))
+    with pytest.raises(InputError) as caught:
+        sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
+    assert str(caught.value) == (
+        f"experiment r-1: its graph has no stage evaluate_step4, whose figures decide; add the stage to {told}"
+    )
+    assert asked == []
 
 
 def test_without_val_images_nothing_starts(root: Path, asked: list[Experiments]) -> None:
@@ -121,7 +176,7 @@ def test_without_val_images_nothing_starts(root: Path, asked: list[Experiments])
 def two_presets(root: Path, other_family: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """`default` and `other` as presets, each of a family of its own."""
     texts = {
-        "default": ("stages: {}\n", (root / "params.yaml").read_text()),
+        "default": ((root / "dvc.yaml").read_text(), (root / "params.yaml").read_text()),
         "other": (other_family.graph, other_family.params),
     }
     monkeypatch.setattr(sweep_file, "preset_texts", lambda _, name: texts[name])
