@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.artifacts.atomic import write_text
 from pipeline.graphs.present import DVC_YAML, PresentGraph, check_params_of_graph, present_graph
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, is_family, stage_locks
 from pipeline.runtime.stage_process import StageProcess
 from pipeline.runtime.yaml_files import read_yaml
 
@@ -22,7 +22,9 @@ from pipeline.runtime.yaml_files import read_yaml
 def code(out: Path, params_file: Path, memo: Path) -> None:
     """Check params.yaml and write the locks of the present graph, those beside dvc.yaml; others are removed."""
     graph = present_graph(params_file.parent)
-    locks = stage_locks(graph.code(), memo)
+    # One of a family that there is not is named below, with what to write.
+    stages = [(module, family) for module, family in graph.code() if not family or is_family(family)]
+    locks = stage_locks(stages, memo)
     # Not before: a module that is not valid Python is named by then, and this one imports a part of them.
     from pipeline.params.file import load_params
 

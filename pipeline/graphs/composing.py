@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.graphs.command_family import check_command_family
 from pipeline.graphs.stamp import stamped
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE, lock_path
@@ -32,7 +33,8 @@ def composed(root: Path, family: str) -> str:
 
     Raises:
         InputError: a graph file is missing or no YAML, declares a stage that the other has too, or none at all, or a
-            stage whose command is of another form or that does not depend on the lock of its code.
+            stage whose command is of another form, names another family or that does not depend on the lock of its
+            code.
     """
     common, own = graph_path(root, COMMON), graph_path(root, family)
     texts = {file: _text(file) for file in (common, own)}
@@ -40,7 +42,9 @@ def composed(root: Path, family: str) -> str:
     shared = sorted(contents[common]["stages"].keys() & contents[own]["stages"].keys())
     if shared:
         raise InputError(f"{own}: stage {shared[0]} is one of {common} too; give it another name")
-    locks = sorted({lock for file, content in contents.items() for lock in _locks(content["stages"], file)})
+    locks = sorted(
+        {lock for file, content in contents.items() for lock in _locks(root, content["stages"], file, family)}
+    )
     texts[common] = _filled_in(texts[common], locks, common)
     text = _together(texts[common], texts[own])
     contents[common]["stages"][CODE_STAGE]["outs"] = locks
@@ -72,7 +76,7 @@ def _content(text: str, file: Path) -> dict[str, Any]:
     return content
 
 
-def _locks(stages: Mapping[str, Any], file: Path) -> list[str]:
+def _locks(root: Path, stages: Mapping[str, Any], file: Path, family: str) -> list[str]:
     """The locks of the code that stages run, which each must depend on."""
     locks = []
     for name, stage in stages.items():
@@ -85,6 +89,7 @@ def _locks(stages: Mapping[str, Any], file: Path) -> list[str]:
             command = StageCommand.parse(cmd)
         except InputError as error:
             raise InputError(f"{file}: stage {name}: {error}".replace("write it in dvc.yaml as", "write")) from None
+        check_command_family(root, file, name, command, family)
         lock = lock_path(command.module, command.family)
         if command.code != Path(lock) or lock not in (stage.get("deps") or ()):
             raise InputError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.graphs.command_family import check_command_family
 from pipeline.graphs.stamp import stamp_of
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.errors import InputError
@@ -27,7 +28,17 @@ class PresentGraph:
     def code(self) -> list[tuple[str, str]]:
         """The modules of stages/ that its commands run, each with the family whose part of it runs, or an empty text.
         What runs no module of stages/ is passed over."""
-        return sorted(set(self._commands()))
+        return sorted({(command.module, command.family) for _, command in self.commands()})
+
+    def commands(self) -> Iterator[tuple[str, StageCommand]]:
+        """Each stage that runs a module of stages/, but stage `code`, and its command."""
+        for name, stage in self.stages.items():
+            try:
+                command = StageCommand.parse(str(stage.get("cmd", "")))
+            except InputError:
+                continue
+            if name != CODE_STAGE:
+                yield name, command
 
     def reads(self) -> Iterator[tuple[str, str]]:
         """Each stage and each section of params.yaml that it reads."""
@@ -37,15 +48,6 @@ class PresentGraph:
     def paths(self, name: str, key: str) -> list[str]:
         """The `deps` or `outs` of a stage, without what is set of them."""
         return [item if isinstance(item, str) else str(next(iter(item), "")) for item in _list(self.stages[name], key)]
-
-    def _commands(self) -> Iterator[tuple[str, str]]:
-        for name, stage in self.stages.items():
-            try:
-                command = StageCommand.parse(str(stage.get("cmd", "")))
-            except InputError:
-                continue
-            if name != CODE_STAGE:
-                yield command.module, command.family
 
 
 def present_graph(root: Path) -> PresentGraph:
@@ -94,10 +96,11 @@ def graph_locks(root: Path, memo: Path | None = None) -> dict[str, CodeLock]:
 
 
 def check_same_family(root: Path) -> None:
-    """Whether dvc.yaml and params.yaml of a project are of one family.
+    """Whether dvc.yaml, its commands and params.yaml of a project are of one family.
 
     Raises:
-        InputError: they are of two, as where `frcnn preset` was killed, or a stage reads a section that is not there.
+        InputError: they are of several, as where `frcnn preset` was killed, there is no such family, or a stage reads a
+            section that is not there.
     """
     try:
         graph, params = present_graph(root), read_yaml(Path(root) / "params.yaml")
@@ -109,19 +112,21 @@ def check_same_family(root: Path) -> None:
 
 def check_params_of_graph(root: Path, graph: PresentGraph, params: Mapping[str, Any]) -> None:
     """As `check_same_family`, of what was read already."""
-    from pipeline.families.registry import DEFAULT
+    from pipeline.params.file import family_in
 
-    path, family = Path(root) / DVC_YAML, params.get("family", DEFAULT)
+    path, family = Path(root) / DVC_YAML, family_in(params, Path(root) / "params.yaml").name
     if graph.family is not None and graph.family != family:
         raise InputError(
             f"{path} is the graph of family {graph.family} and params.yaml is of family {family}; run frcnn preset, "
             "which writes both"
         )
+    for name, command in graph.commands():
+        check_command_family(root, path, name, command, family)
     for stage, section in graph.reads():
         if section not in params:
             raise InputError(
-                f"{path}: stage {stage} reads section {section}, which params.yaml of family {family} has not; run "
-                "frcnn preset, which writes both"
+                f"{path}: stage {stage} reads section {section}, which params.yaml of family {family} does not "
+                "have; run frcnn preset, which writes both"
             )
 
 

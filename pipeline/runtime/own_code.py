@@ -68,6 +68,11 @@ def own_code(memo: Path | None = None, root: Path | None = None) -> SourceTree:
     return SourceTree(root or Path(__file__).parents[2], PACKAGES, LIBRARIES, LEFT_OUT, memo)
 
 
+def is_family(name: str, tree: SourceTree | None = None) -> bool:
+    """Whether the code has a family of the name."""
+    return name.isidentifier() and (tree or own_code()).has(f"pipeline.families.{name}")
+
+
 def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str, ...]:
     """What the lock of a module of stages/ is of: that module, and the family's part of it where it has one.
 
@@ -76,7 +81,7 @@ def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str
     """
     if not family:
         return (f"stages.{module}",)
-    if not tree.has(f"pipeline.families.{family}"):
+    if not is_family(family, tree):
         raise CodeError(f"pipeline/families/{family}: no such family, and stages.{module} is to run a part of it")
     part = part_module(family, module)
     return (f"stages.{module}", *((part,) if tree.has(part) else ()))

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.graphs.command_family import is_of_family
 from pipeline.graphs.composing import composed
 from pipeline.graphs.stamp import stamp_of
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.defaults import copy_graphs
+from tests.in_process import OF_FAMILIES
 
 STAGE = """\
   toy:
@@ -86,6 +88,15 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
         (replaced("--params base,toy", ""), "--params is missing; write python -m stages.NAME"),
         (replaced("deps: [data/code/train_dense-toy.json]", "deps: [data/x]"), "toy would not run again where"),
         (replaced("--code data/code/train_dense-toy.json", ""), "write --code data/code/train_dense-toy.json in"),
+        (
+            replaced("--family toy ", ""),
+            "toy.yaml: stage toy runs stages.train_dense, which is of a family; write --family toy",
+        ),
+        (replaced("--family toy", "--family faster_rcnn"), "is of a family; write --family toy"),
+        (
+            replaced("train_dense", "resize"),
+            "toy.yaml: stage toy runs stages.resize, which is of no family; leave out --family toy",
+        ),
         (replaced("-toy.json", ".json"), "write --code data/code/train_dense-toy.json in its cmd and "),
         (lambda text: text + "metrics: {a: 1}\n", "toy.yaml: metrics is of another kind than in the common graph"),
         (lambda text: text.replace("\n  ", "\n    "), "toy.yaml: cannot be put together with "),
@@ -114,3 +125,19 @@ def test_the_common_file_must_leave_a_place_for_the_locks(tmp_path: Path) -> Non
         InputError, match=r"common\.yaml: stage code must have the line `outs: \[\]`, which is filled in"
     ):
         composed(tmp_path, "toy")
+
+
+def test_a_module_is_of_a_family_where_it_asks_run_stage_for_a_part(tmp_path: Path) -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert {module for module in modules if is_of_family(ROOT, module)} == set(OF_FAMILIES)
+    assert is_of_family(tmp_path, "evaluate")  # no stages/ there
+    (tmp_path / "stages").mkdir()
+    for text, wanted in {
+        "stage.run_stage(work, of_family='x')": True,
+        "of_family = 'x'\nrun_stage(work)": False,
+        "run_stage(work, of_family=None)": False,
+        "run_stage(of_family='x'": False,  # no Python
+    }.items():
+        (tmp_path / "stages/evaluate.py").write_text(text)
+        assert is_of_family(tmp_path, "evaluate") == wanted, text
+    assert not is_of_family(tmp_path, "gone")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.families.registry import family_names
 from pipeline.graphs.stamp import stamped, without_stamp
 from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
@@ -228,14 +229,67 @@ def test_a_graph_and_parameters_of_two_families_are_told_in_one_line(project: Pr
     assert (ended.returncode, ended.stderr) == (1, f"code: error: {said.removeprefix(f'{project.root}/')}\n")
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """The graph and the parameters alone, in a repository; code is that in use."""
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / ".dvc").mkdir()
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def assert_refused_by_all(root: Path, line: str) -> None:
+    """Stage `code` and the verbs that run or explain the graph stop at a line."""
+    ended = run_command(root, "stages.code", "--out", "data/code")
+    assert (ended.returncode, ended.stderr) == (1, f"code: error: {line}\n")
+    for verb in ("status", "repro", "flow"):
+        ended = run_frcnn(root, verb)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"frcnn: error: {root}/{line}\n")
+
+
+EVALUATE = "python -m stages.evaluate\n      --family faster_rcnn\n"
+OF_A_FAMILY = "stage evaluate_step2 runs stages.evaluate, which is of a family; write --family faster_rcnn"
+
+
+@pytest.mark.parametrize("stamp", [True, False])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (EVALUATE, "python -m stages.evaluate\n", OF_A_FAMILY),
+        (EVALUATE, EVALUATE.replace("faster_rcnn", "points"), OF_A_FAMILY),
+        (EVALUATE, EVALUATE.replace("faster_rcnn", "../x"), OF_A_FAMILY),
+        (
+            "python -m stages.resize\n",
+            "python -m stages.resize --family faster_rcnn\n",
+            "stage resize runs stages.resize, which is of no family; leave out --family faster_rcnn",
+        ),
+    ],
+)
+def test_a_command_of_another_family_is_told_before_anything_runs(
+    bare: Path, old: str, new: str, said: str, stamp: bool
+) -> None:
+    text = without_stamp((bare / "dvc.yaml").read_text())
+    assert old in text
+    text = text.replace(old, new, 1)
+    (bare / "dvc.yaml").write_text(stamped("faster_rcnn", text) if stamp else text)
+    assert_refused_by_all(bare, f"dvc.yaml: {said}")
+
+
+def test_a_family_that_there_is_not_is_told_alike_by_all(bare: Path) -> None:
+    path = bare / "params.yaml"
+    path.write_text(path.read_text().replace("family: faster_rcnn", "family: faster_rccn"))
+    assert_refused_by_all(bare, f"params.yaml: no family 'faster_rccn'; there are {', '.join(family_names())}")
+
+
 def test_a_section_that_a_stage_reads_and_params_yaml_lacks_is_told_by_stage_code(sources: Path) -> None:
     path = sources / "dvc.yaml"
     path.write_text(path.read_text().replace("params: [base, resize]", "params: [base, resise]"))
     ended = run_command(sources, "stages.code", "--out", "data/code")
     assert (ended.returncode, ended.stderr) == (
         1,
-        "code: error: dvc.yaml: stage resize reads section resise, which params.yaml of family faster_rcnn has not; "
-        "run frcnn preset, which writes both\n",
+        "code: error: dvc.yaml: stage resize reads section resise, which params.yaml of family faster_rcnn does not "
+        "have; run frcnn preset, which writes both\n",
     )
 
 
