@@ -26,7 +26,8 @@ class Candidates(NamedTuple):
 
 
 def candidates(scores: Tensor, grid: Grid, threshold: float, per_level: int) -> Candidates:
-    """Pairs of location and class that score more than `threshold`, the best `per_level` of each level.
+    """Pairs of location and class that score more than `threshold`, the best `per_level` of each level; of equal scores
+    the first location's, then the lower class's, on every device.
 
     Args:
         scores: (N, C - 1).
@@ -35,8 +36,8 @@ def candidates(scores: Tensor, grid: Grid, threshold: float, per_level: int) -> 
     for count, level in zip(grid.counts, scores.split(grid.counts), strict=True):
         location, column = torch.nonzero(level > threshold, as_tuple=True)
         score = level[location, column]
-        best, order = torch.topk(score, _least(per_level, score.shape[0]))
-        found.append(Candidates(location[order] + first, column[order] + 1, best))
+        order = _best(score, per_level)
+        found.append(Candidates(location[order] + first, column[order] + 1, score[order]))
         first = first + count
     return Candidates(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
@@ -49,10 +50,23 @@ def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: 
     boxes = torch.minimum(boxes.clamp(min=0), limits)
     filled = torch.nonzero((boxes[:, 2:] > boxes[:, :2]).all(dim=1)).squeeze(1)
     boxes, scores, labels = boxes[filled], found.score[filled], found.label[filled]
-    # Classes are moved apart; the zero is for an image without any candidate.
-    reach = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).amax(dim=0) + 1
-    keep = nms(boxes + (labels * reach)[:, None], scores, nms_iou)[:per_image]
+    # Classes are moved apart; the zero is for an image without any candidate. In float32, all that ONNX has for
+    # NMS, the boxes of late classes lose their last bits to the distance.
+    exact = boxes if torch.compiler.is_exporting() else boxes.double()
+    reach = torch.cat([exact.reshape(-1), exact.new_zeros(1)]).amax(dim=0) + 1
+    keep = nms(exact + (labels * reach)[:, None], scores.to(exact), nms_iou)[:per_image]
     return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
+
+
+def _best(score: Tensor, count: int) -> Tensor:
+    """Indices of the best `count` of (M,) scores, by falling score, of equals the lower index first."""
+    if torch.compiler.is_exporting():  # so does ONNX's TopK
+        return torch.topk(score, _least(count, score.shape[0])).indices
+    if len(score) <= count:
+        return torch.argsort(score, descending=True, stable=True)
+    # topk takes equals in any order: with all that equal its last one they are few to sort.
+    enough = torch.nonzero(score >= torch.topk(score, count).values[-1]).squeeze(1)
+    return enough[torch.argsort(score[enough], descending=True, stable=True)[:count]]
 
 
 def _least(one: int, other: Any) -> Any:

@@ -14,6 +14,7 @@ from pipeline.dense.decoding import Candidates, candidates, keep_best
 from pipeline.dense.network import DenseDetector, OfImage
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.geometry.points import Grid, Locations
+from pipeline.nn.operators import nms
 from pipeline.runtime.errors import InputError
 from tests.dense.conftest import Family
 
@@ -38,6 +39,17 @@ def test_outputs_of_padded_images_are_those_of_their_own_locations(family: Famil
         assert torch.cat([level.flatten() for level in best]).tolist() == scores.tolist()
 
 
+def test_what_the_padding_holds_is_not_seen(family: Family) -> None:
+    images, sizes = pixels((32, 40), (40, 32))
+    emptied = images.clone()
+    for image, (height, width) in zip(emptied, sizes, strict=True):
+        image[:, height:], image[:, :, width:] = 0, 0
+    assert not torch.equal(images, emptied)
+    pairs = zip(family.network.outputs(images, sizes), family.network.outputs(emptied, sizes), strict=True)
+    for one, other in pairs:
+        assert all(torch.equal(value, other.outputs[name]) for name, value in one.outputs.items())
+
+
 def test_the_best_score_of_a_cell_is_that_of_any_class_at_any_of_its_anchors() -> None:
     grid = Grid((8, 16), ((1, 2), (1, 1)), (2, 3))
     scores = torch.tensor([[0.1, 0.2], [0.4, 0.3], [0.5, 0.0], [0.1, 0.1], [0.0, 0.0], [0.0, 0.7], [0.6, 0.0]])
@@ -50,10 +62,10 @@ def test_the_best_score_of_a_cell_is_that_of_any_class_at_any_of_its_anchors() -
 
 def test_far_from_the_padding_they_are_those_of_the_image_alone(family: Family) -> None:
     """The padding reaches as far as the convolutions see; the first column's cells see none of that at the right."""
-    images, sizes = pixels((64, 640), (64, 700))
+    images, sizes = pixels((32, 448), (32, 480))
     (padded, _), (alone,) = (
         family.network.outputs(images, sizes),
-        family.network.outputs(images[:1, :, :, :640], sizes[:1]),
+        family.network.outputs(images[:1, :, :, :448], sizes[:1]),
     )
     first = [level[:, 0] for level in alone.grid.split(np.arange(len(alone.grid)))]
     index = torch.from_numpy(np.concatenate([own.ravel() for own in first]))
@@ -96,6 +108,32 @@ def test_candidates_score_more_than_the_threshold_and_are_the_best_of_each_level
     assert found.location.tolist() == [1, 2, 3, 3] and found.label.tolist() == [2, 1, 2, 1]
     torch.testing.assert_close(found.score, torch.tensor([0.9, 0.8, 0.6, 0.3]))
     assert [len(part) for part in candidates(scores, GRID, threshold=0.9, per_level=2)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("per_level", [1, 700, 1000, 5000])
+def test_of_equal_scores_the_first_candidates_are_taken_in_their_order(per_level: int) -> None:
+    """Two scores by turns, as bf16 gives many equal ones."""
+    grid = Grid((8,), ((1, 1000),), (1,))
+    scores = torch.tensor([[0.5, 0.75], [0.75, 0.5]]).repeat(500, 1)
+    found = candidates(scores, grid, 0.1, per_level)
+    flat = scores.flatten().tolist()
+    wanted = sorted(range(2000), key=lambda place: (-flat[place], place))[:per_level]
+    assert (found.location * 2 + found.label - 1).tolist() == wanted
+
+
+def test_classes_do_not_change_what_nms_decides() -> None:
+    """Small boxes whose IoU is next to the threshold, in a large image, and a late class."""
+    low = torch.tensor([[3.0, 3.0, 3.75, 3.75], [3.375, 3.0, 4.125, 3.75]])
+    boxes = torch.cat([low + torch.tensor([[0, 0, 0, 0], [1e-6, 0, 1e-6, 0]]), low])
+    boxes = torch.cat([boxes, torch.tensor([[0.0, 0.0, 1333.0, 800.0]])])
+    score = torch.tensor([0.9, 0.8, 0.9, 0.8, 0.1])
+    kept = []
+    for late in (1, 90):
+        labels = torch.tensor([late, late, late + 1, late + 1, late + 2])
+        found = keep_best(boxes, Candidates(torch.arange(5), labels, score), (800, 1333), 1 / 3 - 1e-7, 10)
+        kept.append((found.boxes.tolist(), (found.labels - late).tolist()))
+    alone = [len(nms(own, score[:2], 1 / 3 - 1e-7)) for own in (boxes[:2], boxes[2:4])]
+    assert kept[0] == kept[1] and [kept[0][1].count(number) for number in (0, 1)] == alone
 
 
 def test_what_is_kept_is_clipped_not_empty_and_apart_within_its_class() -> None:
