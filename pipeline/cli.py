@@ -51,8 +51,10 @@ def preset(
     ] = None,
 ) -> None:
     """Write the graph of a preset's family and its params.yaml, with overrides; link data, weights, proposals."""
+    from pipeline.orchestrate.workspace import refuse_under_a_run
     from pipeline.presets.apply import apply_preset
 
+    refuse_under_a_run(Path.cwd())
     for line in apply_preset(Path.cwd(), name, overrides or []):
         typer.echo(line)
 
@@ -62,7 +64,9 @@ def graph() -> None:
     """Write dvc.yaml anew from the files in graphs/, for the family that params.yaml names."""
     from pipeline.families.registry import present_family
     from pipeline.graphs.writing import graph_to_write, write_graph
+    from pipeline.orchestrate.workspace import refuse_under_a_run
 
+    refuse_under_a_run(Path.cwd())
     typer.echo(write_graph(Path(), graph_to_write(Path(), present_family().name)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.graphs.command_family import check_command_family
@@ -32,13 +32,14 @@ def composed(root: Path, family: str) -> str:
     The common stages come first. Stage `code` gets as outputs the locks of the code that the commands run.
 
     Raises:
-        InputError: a graph file is missing or no YAML, declares a stage that the other has too, or none at all, or a
-            stage whose command is of another form, names another family or that does not depend on the lock of its
-            code.
+        InputError: a graph file is missing or no YAML, declares no stages, or a stage that the other or another family
+            has too, or one that writes what another family's does, whose command is of another form or names another
+            family, or that does not depend on the lock of its code.
     """
     common, own = graph_path(root, COMMON), graph_path(root, family)
     texts = {file: _text(file) for file in (common, own)}
     contents = {file: _content(text, file) for file, text in texts.items()}
+    _check_own_names(root, own, contents[own]["stages"])
     shared = sorted(contents[common]["stages"].keys() & contents[own]["stages"].keys())
     if shared:
         raise InputError(f"{own}: stage {shared[0]} is one of {common} too; give it another name")
@@ -74,6 +75,35 @@ def _content(text: str, file: Path) -> dict[str, Any]:
     if not isinstance(stages, dict) or not stages:
         raise InputError(f"{file}: declares no stages; write them under `stages:`, each with its cmd")
     return content
+
+
+def _check_own_names(root: Path, own: Path, stages: Mapping[str, Any]) -> None:
+    """Whether a family's stages and outputs are its own: dvc.lock and data/ keep those of all families side by side.
+
+    Graph files of other families that are wrong are passed over.
+    """
+    outs = {out: stage for stage, declared in stages.items() for out in _outs(declared)}
+    for other in sorted(own.parent.glob("*.yaml")):
+        if other.stem in (COMMON, own.stem):
+            continue
+        try:
+            theirs = _content(_text(other), other)["stages"]
+        except (InputError, OSError):
+            continue
+        for stage in sorted(stages.keys() & theirs.keys()):
+            raise InputError(f"{own}: stage {stage} is one of {other} too; give it another name")
+        for stage, declared in theirs.items():
+            for out in sorted(_outs(declared) & outs.keys()):
+                raise InputError(
+                    f"{own}: stage {outs[out]} writes {out}, as stage {stage} of {other} does; write elsewhere"
+                )
+
+
+def _outs(stage: Any) -> set[str]:
+    listed = stage.get("outs") if isinstance(stage, dict) else None
+    items = listed if isinstance(listed, list) else []
+    paths = (next(iter(item), "") if isinstance(item, dict) else item for item in items)
+    return {PurePosixPath(str(path)).as_posix() for path in paths}
 
 
 def _locks(root: Path, stages: Mapping[str, Any], file: Path, family: str) -> list[str]:

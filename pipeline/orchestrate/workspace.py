@@ -61,6 +61,15 @@ def refuse_if_held(root: Path) -> None:
     os.close(_lock(Path(root).resolve()))
 
 
+def refuse_under_a_run(root: Path) -> None:
+    """Raise InputError if another living run holds the workspace, whose graph or parameters are about to be changed.
+
+    A folder without DVC's has no run.
+    """
+    if (Path(root) / ".dvc").is_dir():
+        refuse_if_held(root)
+
+
 def environment_in(root: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment in which DVC runs for `root`.
 

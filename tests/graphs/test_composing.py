@@ -109,6 +109,33 @@ def test_a_graph_file_that_is_wrong_is_one_line(tmp_path: Path, edit: Callable[[
     assert said.replace("{root}", str(root)) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (
+            replaced("  toy:\n", "  train_rpn_step1:\n"),
+            "stage train_rpn_step1 is one of {other} too; give it another name",
+        ),
+        (
+            replaced("outs: [data/toy]", "outs: [data/features]"),
+            "stage toy writes data/features, as stage features of {other} does; write elsewhere",
+        ),
+        (
+            replaced("outs: [data/toy]", "outs: [data/features/: {cache: false}]"),
+            "stage toy writes data/features, as stage features of {other} does; write elsewhere",
+        ),
+    ],
+)  # fmt: skip
+def test_what_another_family_has_is_told_with_both_files(tmp_path: Path, edit: Callable[[str], str], said: str) -> None:
+    root = graph(tmp_path, edit(f"stages:\n{STAGE}"))
+    other = root / "graphs/faster_rcnn.yaml"
+    with pytest.raises(InputError) as error:
+        composed(root, "toy")
+    assert str(error.value) == f"{root}/graphs/toy.yaml: {said.format(other=other)}"
+    other.write_text("stages: [\n")
+    composed(root, "toy")  # what is wrong with another family's file is no matter of this one
+
+
 def test_a_graph_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
     root = graph(tmp_path, f"stages:\n{STAGE}")
     with pytest.raises(InputError, match=r"graphs/other\.yaml: no such file; a family's graph is declared there"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
+from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from tests.defaults import copy_graphs, write_default_params
 from tests.in_process import run_frcnn
@@ -90,3 +92,19 @@ def test_a_wrong_graph_file_leaves_it_as_it_is(project: Path) -> None:
     with pytest.raises(InputError, match=r"common\.yaml: not valid YAML"):
         written(project)
     assert (project / "dvc.yaml").read_text() == before
+
+
+def test_neither_verb_changes_anything_under_a_run(project: Path) -> None:
+    (project / ".dvc").mkdir()
+    with_a_note(project)
+    before = {name: (project / name).read_bytes() for name in ("dvc.yaml", "params.yaml")}
+    with hold_workspace(project):
+        for words in (("graph",), ("preset", "default", "base.seed=7")):
+            ended = run_frcnn(project, *words)
+            assert ended.returncode == 1
+            assert ended.stderr == (
+                f"frcnn: error: another run (process {os.getpid()}) is at work in this workspace; "
+                "wait for it, or stop it\n"
+            )
+    assert {name: (project / name).read_bytes() for name in before} == before
+    assert run_frcnn(project, "graph").returncode == 0
