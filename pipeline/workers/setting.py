@@ -45,16 +45,29 @@ class Setting:
             return self
         edited = EditedYaml(self.params, "params.yaml")
         for key, value in changes.items():
-            *path, leaf = key.split(".")
-            node: Any = edited.content
-            for part in path:
-                node = node.get(part) if isinstance(node, dict) else None
-            if not isinstance(node, dict):
-                raise InputError(f"{key}: the family {self.family().name} has no such parameter; see its params.yaml")
-            node[leaf] = in_one_line(value)
+            block, leaf = _place(edited.content, key)
+            if block is None:
+                raise _NoParameter(f"{key}: the family {self.family().name} has no such parameter", key)
+            block[leaf] = in_one_line(value)
         text = edited.text()
         check_params(parse_yaml(text, "params.yaml"), "params.yaml")
         return Setting(text, self.graph)
+
+
+class _NoParameter(InputError):
+    """A change of the parameter `key`, which a setting does not have."""
+
+    def __init__(self, told: str, key: str) -> None:
+        super().__init__(told)
+        self.key = key
+
+
+def _place(content: Any, key: str) -> tuple[Any, str]:
+    """The block that has a parameter, None where there is none, and its key there."""
+    *path, leaf = key.split(".")
+    for part in path:
+        content = content.get(part) if isinstance(content, dict) else None
+    return (content if isinstance(content, dict) and leaf in content else None), leaf
 
 
 def present_setting(root: Path) -> Setting:
@@ -99,9 +112,18 @@ class Experiments:
         for name, own in self.tried.items():
             try:
                 found[name] = self.starts[own.start].changed(own.changes)
+            except _NoParameter as error:
+                raise InputError(f"experiment {name}: {error}; {self._remedy(error.key)}") from None
             except InputError as error:
                 raise InputError(f"experiment {name}: {error}") from None
         return found
+
+    def _remedy(self, key: str) -> str:
+        """What to do with a parameter that not all starts have."""
+        for name, setting in self.starts.items():
+            if _place(parse_yaml(setting.params, "params.yaml"), key)[0] is not None:
+                return f"write it beside a preset that has it, presets: {{{name}: {{{key}: VALUE}}}}"
+        return "docs/parameters.md lists them"
 
     def renamed(self, names: Mapping[str, str]) -> Experiments:
         """Some of them, by their names, under others."""

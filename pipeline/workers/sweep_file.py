@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.families.family import Family
 from pipeline.orchestrate.ablations import ablations_of, select
@@ -45,11 +45,22 @@ class Sweep(BaseModel):
         None
     )
     grid: dict[_Key, Annotated[list[Any], Field(min_length=1)]] | None = None
-    experiments: dict[_Name, _Changes] | None = None
+    experiments: Annotated[dict[_Name, _Changes], Field(min_length=1)] | None = None
     ablations: list[str] | None = None
     choose: Literal["val", "none"] = "val"
     network: str | dict[str, str] | None = None
     figure: str = "mAP50"
+
+    @field_validator("presets", mode="before")
+    @classmethod
+    def _presets_in_one_form(cls, value: object) -> object:
+        """Else pydantic tells what is wrong by both forms."""
+        if not isinstance(value, list | dict) or not value:
+            raise ValueError("must be a list of names, [NAME, ...], or changes by name, {NAME: {section.key: VALUE}}")
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} is no name of a preset; write [NAME, ...] or {{NAME: {{}}, ...}}")
+        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> Sweep:
@@ -65,8 +76,14 @@ class Sweep(BaseModel):
             InputError: an unknown preset, ablation or network, or two experiments of one name.
         """
         starts = self._starts(root)
-        for setting in starts.values():
-            self.network_of(setting.family())
+        families = {setting.family().name: setting.family() for setting in starts.values()}
+        for family in families.values():
+            self.network_of(family)
+        for name in self.network if isinstance(self.network, dict) else ():
+            if name not in families:
+                raise InputError(
+                    f"network.{name}: no experiment is of a family {name}; they are of {', '.join(families)}"
+                )
         tried: dict[str, Experiment] = {}
         for preset, setting in starts.items():
             first = self.presets[preset] if isinstance(self.presets, dict) else {}
@@ -151,8 +168,23 @@ def read_sweep(path: Path) -> Sweep:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise InputError(
-            f"{path}: {where + ': ' if where else ''}{fault['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise InputError(f"{path}: {_told(error)}") from None
+
+
+def _told(error: ValidationError) -> str:
+    """The first fault in a line: where, what, and what to write."""
+    # Of changes by preset, pydantic also says that they are no list.
+    faults = [each for each in error.errors() if each["loc"][:1] != ("presets",) or each["type"] != "list_type"]
+    fault = faults[0]
+    of_key = fault["loc"][-1:] == ("[key]",)
+    # Which of the two forms of `presets` it was taken for is no part of the place.
+    place = [str(part) for part in fault["loc"] if part != "[key]" and not str(part).startswith(("list[", "dict["))]
+    where, what = ".".join(place), fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch" or (of_key and fault["type"] == "string_type"):
+        by_key = of_key and not (len(place) == 2 and place[0] == "experiments")
+        what = "write a parameter as section.key or section.block.key" if by_key else "use letters, digits and - alone"
+    elif fault["type"] == "dict_type" and len(place) == 2:
+        what = f"must hold changes, section.key: value; write {place[1]}: {{}} for none"
+    elif fault["type"] == "list_type" and place[:1] == ["grid"] and len(place) == 2:
+        what = f"must be a list of values to try; write {place[1]}: [VALUE, ...]"
+    return f"{where}: {what}" if where else what

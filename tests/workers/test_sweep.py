@@ -223,6 +223,10 @@ def test_each_family_is_judged_by_its_network_unless_another_is_named(
         ("joint", "family other has no network joint; it has other, later; network: {other: other} names one"),
         ("later", "family faster_rcnn has no network later; it has step2, step4, joint; network: {faster_rcnn: step4}"),
         ("{other: joint}", "family other has no network joint"),
+        (
+            "{nofamily: joint}",
+            "network.nofamily: no experiment is of a family nofamily; they are of faster_rcnn, other",
+        ),
     ],
 )
 def test_a_network_that_a_family_lacks_is_told_before_anything_starts(
@@ -272,14 +276,29 @@ def test_where_not_all_are_judged_on_the_same_images_it_is_said(
     assert [line.partition(":")[0] for line in said] == ([named] if named else [])
 
 
-def test_a_parameter_that_one_family_lacks_names_the_experiment(
-    root: Path, asked: list[Experiments], two_presets: None
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        # A section, a key of a common section, a block.
+        ("rpn.channels", "write it beside a preset that has it, presets: {default: {rpn.channels: VALUE}}"),
+        (
+            "evaluate.recall_proposals",
+            "write it beside a preset that has it, presets: {default: {evaluate.recall_proposals: VALUE}}",
+        ),
+        ("nothing.lr", "docs/parameters.md lists them"),
+        ("solver.nothing", "docs/parameters.md lists them"),
+        ("dataset.shapes.nothing", "docs/parameters.md lists them"),
+        ("solver.momentum.nothing", "docs/parameters.md lists them"),
+    ],
+)
+@pytest.mark.parametrize("source", ["grid: {%s: [1]}", "experiments: {'1': {%s: 1}}"])
+def test_a_parameter_that_a_family_lacks_is_told_in_the_same_words_wherever_it_stands(
+    root: Path, asked: list[Experiments], two_presets: None, key: str, remedy: str, source: str
 ) -> None:
-    (root / "sweep.yaml").write_text("name: f\npresets: [default, other]\ngrid: {rpn.channels: [16]}\n")
-    with pytest.raises(
-        InputError, match=r"^experiment f-other-1: rpn\.channels: the family other has no such parameter"
-    ):
+    (root / "sweep.yaml").write_text(f"name: f\npresets: [other, default]\n{source % key}\n")
+    with pytest.raises(InputError) as caught:
         sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
+    assert str(caught.value) == f"experiment f-other-1: {key}: the family other has no such parameter; {remedy}"
     assert asked == []
 
 

@@ -48,13 +48,16 @@ def test_ablations_are_the_papers_and_equal_ones_are_tried_once(tmp_path: Path) 
     assert list(chosen.tried) == ["paper-base", "paper-proposals-50"]
 
 
+_NO_PRESETS = ("default", "3", "[]", "{}", "true")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("name: a", "give one of grid, experiments and ablations, or presets"),
         ("name: a\npresets: []", "presets"),
         ("name: a\npresets: default", "presets"),
-        ("name: a\npresets: {default: {lr: 1}}", "presets"),
+        ("name: a\npresets: {default: {lr: 1}}", "presets.default.lr: write a parameter as section.key or"),
         ("name: a\npresets: [default]\ngrid: {a.b: [1]}\nablations: []", "give one of grid"),
         ("name: a\ngrid: {a.b: [1]}\nablations: []", "give one of grid, experiments and ablations"),
         ("name: a\ngrid: {a.b: []}", "grid.a.b"),
@@ -64,12 +67,31 @@ def test_ablations_are_the_papers_and_equal_ones_are_tried_once(tmp_path: Path) 
         ("name: a\nablations: []\nnetwork: [step4]", "network"),
         ("name: [", "not valid YAML"),
         ("3", "valid dictionary"),
+        *(
+            (f"name: a\npresets: {value}", "presets: must be a list of names, [NAME, ...], or ch")
+            for value in _NO_PRESETS
+        ),
+        ("name: a\npresets: [default, 3]", "presets: 3 is no name of a preset; write [NAME, ...] or {NAME: {}, ...}"),
+        ("name: a\npresets: [{default: {}}]", "presets: {'default': {}} is no name of a preset; write"),
+        ("name: a\npresets: [null]", "presets: None is no name of a preset; write"),
+        ("name: a\npresets: {3: {}}", "presets: 3 is no name of a preset; write"),
+        *(
+            (f"name: a\n{source}: {{small: {value}}}", f"{source}.small: must hold changes, section.key: value; write")
+            for source in ("presets", "experiments")
+            for value in ("null", "3", "[a.b]")
+        ),
+        ("name: a\nexperiments: {small: {lr: 1}}", "experiments.small.lr: write a parameter as section.key or"),
+        ("name: a\nexperiments: {a_b: {a.b: 1}}", "experiments.a_b: use letters, digits and - alone"),
+        ("name: a\nexperiments: {}", "experiments: "),
+        ("name: a\npresets: {small: {3: 1}}", "presets.small.3: write a parameter as section.key or"),
+        ("name: a\ngrid: {a.b: 1}", "grid.a.b: must be a list of values to try; write a.b: [VALUE, ...]"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_says_where(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InputError) as problem:
         read_sweep(written(tmp_path, text))
     assert told in str(problem.value) and "\n" not in str(problem.value)
+    assert "[str]" not in str(problem.value) and "[key]" not in str(problem.value)
 
 
 def test_no_file_and_an_unknown_ablation(tmp_path: Path) -> None:
