@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 
 _IN_USE = Path(__file__).parents[2]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.graphs.command import StageCommand
 from pipeline.graphs.command_family import check_command_family
 from pipeline.graphs.stamp import stamped
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE, lock_path
 from pipeline.runtime.yaml_blocks import split_key, yaml_blocks
 from pipeline.runtime.yaml_files import YamlError, parse_yaml
-from pipeline.views.command import StageCommand
 
 GRAPHS = Path("graphs")
 """The folder of the graph files, in a project."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.graphs.command import StageCommand
 from pipeline.graphs.command_family import check_command_family
 from pipeline.graphs.stamp import stamp_of
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE, stage_locks
 from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
-from pipeline.views.command import StageCommand
 
 DVC_YAML = "dvc.yaml"
 

@@ -12,11 +12,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.logging import get_logger
 
+from pipeline.graphs.command import StageCommand
 from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.record import StageRecord
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import parse_progress
-from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from pipeline.views.pictures import picture_of
 from pipeline.views.results import results_frame

@@ -15,6 +15,7 @@ import psutil
 from dvc.repo import Repo
 from dvc.stage.utils import split_params_deps
 
+from pipeline.graphs.command import StageCommand
 from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
@@ -24,7 +25,6 @@ from pipeline.runtime.code_locks.tree import SourceTree
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import LOCKS, MEMO, locked_modules, own_code
 from pipeline.runtime.words import count_text
-from pipeline.views.command import StageCommand
 
 _MOST_NAMED = 4
 _COLUMNS = 100

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pipeline.families.family import Family
 from pipeline.families.registry import family_of
+from pipeline.graphs.command import StageCommand
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import RunTime, read_runs
-from pipeline.views.command import StageCommand
 
 
 @dataclass(frozen=True)

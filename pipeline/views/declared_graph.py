@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.runtime.yaml_files import YamlError, read_yaml
-from pipeline.views.command import StageCommand
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.families.registry import declared_any, family_of, present_family
+from pipeline.graphs.command import StageCommand
 from pipeline.params.reading import Params
-from pipeline.views.command import StageCommand
 
 TABLES = {"panels": ("PANELS",), "figures": ("FIGURES", "PICTURES")}
 """The tables of each part that has some; a part has at least one of its own."""

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.encoding import Picture, encode_png
 
 _FIRST_CONV = "trunk.layers.0.weight"

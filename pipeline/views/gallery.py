@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.graphs.command import StageCommand
 from pipeline.params.file import load_params
-from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.encoding import MAX_BYTES, Picture, encode_webp

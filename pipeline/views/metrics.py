@@ -22,8 +22,8 @@ from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import open_parquet, read_columns
 from pipeline.datasets.base import SPLITS
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.family_part import listed, trains
 from pipeline.views.json_files import read_metrics

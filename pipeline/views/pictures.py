@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.views.command import StageCommand
+from pipeline.graphs.command import StageCommand
 from pipeline.views.encoding import Picture
 from pipeline.views.family_part import listed, trains
 from pipeline.views.first_filters import filters_picture

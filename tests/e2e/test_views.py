@@ -20,10 +20,10 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
 from pipeline.artifacts.resized_images import ResizedImages
+from pipeline.graphs.command import StageCommand
 from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.training.run import entries_of, epoch_order
-from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from tests.conftest import TINY, Project, new_project
 from tests.in_process import run_stages

@@ -11,13 +11,13 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.graphs.command import StageCommand
 from pipeline.orchestrate.graph import Graph
 from pipeline.params.file import load_params
 from pipeline.preflight.family_checks import family_checks
 from pipeline.report.family_report import family_report
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.family_part import listed
 from pipeline.views.levels import head_layout
 from pipeline.views.metrics import metrics_of

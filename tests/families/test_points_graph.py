@@ -32,12 +32,12 @@ from pipeline.dense.batches import DenseLoader
 from pipeline.dense.network import DenseDetector
 from pipeline.families.registry import family_of, part_of
 from pipeline.geometry.points import inside_any
+from pipeline.graphs.command import StageCommand
 from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.stage import Stage
 from pipeline.training.checkpoints import EVERY_ITERATIONS
-from pipeline.views.command import StageCommand
 from tests.conftest import made_once
 from tests.e2e.test_ignore_regions import resized
 from tests.families.points_project import FILES, POINTS_TINY, visible, write_project

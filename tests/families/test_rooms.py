@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline.families.registry import DEFAULT, family_names, family_of, part_of
-from pipeline.views.command import StageCommand
+from pipeline.graphs.command import StageCommand
 from tests.conftest import ROOT
 
 FAMILIES = "pipeline/families"

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from pipeline.families.registry import DEFAULT, family_names, family_of, part_of
+from pipeline.graphs.command import StageCommand
 from pipeline.graphs.composing import composed
 from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.code_locks.tree import SourceTree
-from pipeline.views.command import StageCommand
 from tests.conftest import ROOT
 from tests.defaults import DEFAULT_TEXT
 from tests.in_process import OF_FAMILIES

@@ -24,7 +24,7 @@ from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
-from pipeline.views.command import StageCommand
+from pipeline.graphs.command import StageCommand
 from tests.defaults import write_default_params
 
 ROOT = Path(__file__).parents[2]

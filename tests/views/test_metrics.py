@@ -13,8 +13,8 @@ from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
 from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_tables import RESIZED_BOXES
 from pipeline.artifacts.tables import TableWriter, read_columns, write_table
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 
 Command = Callable[[str], StageCommand]

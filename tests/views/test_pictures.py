@@ -27,10 +27,10 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import TableWriter, box_columns, deltas_of, read_columns
 from pipeline.building.anchors import anchor_grid
 from pipeline.families.faster_rcnn.panels.proposals import rank_colours
+from pipeline.graphs.command import StageCommand
 from pipeline.nn.boxes import encode
 from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.drawing import GREEN, ORANGE, SKY_BLUE, VERMILLION, WHITE, Colour
 from pipeline.views.encoding import MAX_BYTES, Picture, encode_webp
@@ -352,7 +352,7 @@ _WITHOUT_TORCH = """
 import hashlib, sys
 from pathlib import Path
 import yaml
-from pipeline.views.command import StageCommand
+from pipeline.graphs.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from pipeline.views.pictures import picture_of
 import pipeline.views.results

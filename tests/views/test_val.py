@@ -12,8 +12,8 @@ from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns, write_table
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.metrics import metrics_of
 from pipeline.views.panels.entries import entry_of, first_entries
 from pipeline.views.panels.registry import panels_of

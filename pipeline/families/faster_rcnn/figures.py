@@ -10,8 +10,8 @@ from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.proposal_targets import ProposalTargets
 from pipeline.artifacts.proposals import StoredProposals
+from pipeline.graphs.command import StageCommand
 from pipeline.metrics.recall import RecallCounter
-from pipeline.views.command import StageCommand
 from pipeline.views.encoding import Picture
 from pipeline.views.metrics import detection_figures, image_ids, ratio
 from pipeline.views.samples import NetworkImages

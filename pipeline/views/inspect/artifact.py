@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import DeclaredGraph
 
 

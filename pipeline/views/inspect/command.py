@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.datasets.file_names import shortened_name
+from pipeline.graphs.command import StageCommand
 from pipeline.params.file import load_params
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.inspect.artifact import Artifact, find_artifact
 from pipeline.views.inspect.code_summary import code_lines

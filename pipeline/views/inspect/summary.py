@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts.manifest import MANIFEST
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
-from pipeline.views.command import StageCommand
 from pipeline.views.inspect.artifact import Artifact
 from pipeline.views.inspect.file_summaries import csv_lines, json_lines, safetensors_lines
 from pipeline.views.inspect.text import size_text

@@ -12,8 +12,8 @@ from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.image_views import Entry, entry_named
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
+from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.panels.registry import image_panels
 from pipeline.views.panels.request import images_folder
 from pipeline.views.samples import ImageIndex

@@ -10,9 +10,9 @@ from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.tables import boxes_of
+from pipeline.graphs.command import StageCommand
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows
-from pipeline.views.command import StageCommand
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes
 

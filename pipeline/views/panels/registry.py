@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.datasets.base import SPLITS
+from pipeline.graphs.command import StageCommand
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
-from pipeline.views.command import StageCommand
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import DeclaredGraph, read_declared_graph
 from pipeline.views.family_part import listed

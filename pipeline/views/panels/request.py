@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.artifacts.image_views import Entry
 from pipeline.geometry.layout import MapLayout
+from pipeline.graphs.command import StageCommand
 from pipeline.params.reading import Params
-from pipeline.views.command import StageCommand
 from pipeline.views.declared_graph import DeclaredGraph
 from pipeline.views.levels import trunk_layout
 from pipeline.views.samples import NetworkImages

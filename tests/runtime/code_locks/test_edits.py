@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from pipeline.families.registry import family_of
+from pipeline.graphs.command import StageCommand
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import sections_of
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.own_code import lock_name, locked_modules, own_code
-from pipeline.views.command import StageCommand
 from tests.conftest import ROOT, SECTIONS
 from tests.families.points_project import FILES, PACKAGE, visible
 
