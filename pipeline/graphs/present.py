@@ -17,6 +17,9 @@ from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
 
 DVC_YAML = "dvc.yaml"
 
+TORN = "it is torn or in conflict: solve graphs/*.yaml, delete it and run frcnn graph"
+"""What to do where dvc.yaml is no YAML, as after a merge."""
+
 
 @dataclass(frozen=True)
 class PresentGraph:
@@ -62,8 +65,13 @@ def present_graph(root: Path) -> PresentGraph:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; frcnn graph writes it") from None
     except UnicodeDecodeError as error:
-        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from None
-    return graph_in(text, path)
+        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); {TORN}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return graph_in(text, path)
+    except YamlError as error:
+        raise YamlError(f"{error}; {TORN}") from None
 
 
 def graph_in(text: str, source: Path | str = DVC_YAML) -> PresentGraph:
@@ -78,9 +86,23 @@ def graph_in(text: str, source: Path | str = DVC_YAML) -> PresentGraph:
     content = parse_yaml(text, source)
     stages = (content.get("stages") or {}) if isinstance(content, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
-        raise InputError(f"{source}: names no stages with a command each; restore the committed one")
+        raise InputError(f"{source}: names no stages with a command each; delete it and run frcnn graph")
     stamp = stamp_of(text)
     return PresentGraph(stamp[0] if stamp else None, stages)
+
+
+def check_graph(root: Path) -> None:
+    """See that a project has a graph to run, and params.yaml, where there is one, of the graph's family.
+
+    Raises:
+        InputError: as `present_graph` and `check_same_family`, or the graph has no stages.
+    """
+    params = Path(root) / "params.yaml"
+    if params.exists():
+        read_yaml(params)  # DVC would not name the line of an error in it
+    if not present_graph(root).stages:
+        raise InputError(f"{Path(root) / DVC_YAML}: no stages; delete it and run frcnn graph")
+    check_same_family(root)
 
 
 def graph_locks(root: Path, memo: Path | None = None) -> dict[str, CodeLock]:

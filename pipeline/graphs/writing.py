@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.families.registry import present_family
 from pipeline.graphs.composing import COMMON, composed, graph_path
-from pipeline.graphs.present import DVC_YAML
+from pipeline.graphs.present import DVC_YAML, TORN
 from pipeline.graphs.stamp import stamp_of, without_stamp
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ def graph_to_write(root: Path, family: str) -> GraphToWrite:
     """What is to be written; nothing is yet.
 
     Raises:
-        InputError: a graph file is wrong, or the dvc.yaml that is there was edited by hand.
+        InputError: a graph file is wrong, or the dvc.yaml that is there is torn, in conflict or was edited by hand.
     """
     text, path = composed(root, family), Path(root) / DVC_YAML
     try:
@@ -36,10 +38,12 @@ def graph_to_write(root: Path, family: str) -> GraphToWrite:
         present = ""
     if present != text and not _is_made(root, present):
         stamp = stamp_of(present)
-        own, common = (graph_path(Path(), name) for name in (stamp[0] if stamp else family, COMMON))
+        if _is_torn(root, present):
+            raise InputError(f"{path}: not overwritten, as {TORN}")
+        own = graph_path(Path(), stamp[0] if stamp else _family_of_params(root) or family)
         raise InputError(
-            f"{path}: edited by hand, so it is not overwritten; move the change to {own} or {common} (git diff shows "
-            "it), delete the file and run this again"
+            f"{path}: edited by hand, so it is not overwritten; move the change to {own} or "
+            f"{graph_path(Path(), COMMON)} (git diff shows it), delete the file and run this again"
         )
     return GraphToWrite(family, text, present != text)
 
@@ -63,3 +67,25 @@ def _is_made(root: Path, text: str) -> bool:
         return without_stamp(text) == without_stamp(composed(root, family))
     except InputError:
         return False
+
+
+def _is_torn(root: Path, text: str) -> bool:
+    """Whether a text is what a merge, or a disk that was full, leaves: no YAML, or without the end."""
+    try:
+        content = parse_yaml(text, DVC_YAML)
+    except YamlError:
+        return True
+    if not isinstance(content, dict) or "<<<<<<<" in text:
+        return True
+    stamp = stamp_of(text)
+    try:
+        return stamp is not None and without_stamp(composed(root, stamp[0])).startswith(without_stamp(text))
+    except InputError:
+        return False
+
+
+def _family_of_params(root: Path) -> str | None:
+    try:
+        return present_family(root).name
+    except InputError:
+        return None

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.graphs.present import check_same_family
+from pipeline.graphs.present import check_graph
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
-from pipeline.runtime.yaml_files import read_yaml
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
@@ -24,12 +23,10 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     Exits with 130 where it was cancelled.
 
     Raises:
-        InputError: another flow is at work in `root`, or a stage failed.
+        InputError: another flow is at work in `root`, dvc.yaml or params.yaml is wrong, or a stage failed.
     """
     check_repository(root)
-    if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
-        check_same_family(root)
+    check_graph(root)
     refuse_if_held(root)
     prepare_environment(root)
     for line in filter(None, (version_change(root), slow_precision(root))):

@@ -8,27 +8,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.graphs.present import check_same_family
+from pipeline.graphs.present import check_graph
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
 from pipeline.runtime.surroundings import check_repository
-from pipeline.runtime.yaml_files import read_yaml
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:
     """Become `dvc repro` with these arguments; does not return.
 
     Raises:
-        InputError: another run, or a dvc command, is at work in `root`, it is no git repository, params.yaml no YAML.
+        InputError: another run, or a dvc command, is at work in `root`, it is no git repository, dvc.yaml or
+            params.yaml no YAML, of two families, or without stages.
     """
     root = Path(root).resolve()
     check_data_places(Path(os.path.relpath(root)))
     check_repository(root)
-    if (root / "params.yaml").exists():
-        read_yaml(root / "params.yaml")  # DVC would not name the line of an error in it
-        check_same_family(root)
+    check_graph(root)
     with hold_workspace(root) as lock:
         for line in filter(None, (version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from pipeline.graphs.writing import graph_to_write, write_graph
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from tests.defaults import copy_graphs, write_default_params
+from tests.families.points_project import FILES, visible
 from tests.in_process import run_frcnn
 
 NAME = "faster_rcnn"
@@ -50,15 +53,13 @@ def test_a_missing_one_is_written(project: Path) -> None:
     assert written(project) == before
 
 
-@pytest.mark.parametrize("edit", ["stage", "comment", "no stamp", "empty", "no text"])
+@pytest.mark.parametrize("edit", ["stage", "comment", "no stamp"])
 def test_one_that_was_edited_by_hand_is_left_as_it_is(project: Path, edit: str) -> None:
     text = (project / "dvc.yaml").read_text()
     edited = {
         "stage": text.replace("timeout_minutes: 480", "timeout_minutes: 48", 1).encode(),
         "comment": text.replace("# Step 1:", "# The first step:").encode(),
         "no stamp": text.replace("shows what", "says what").split("\n#\n", 1)[1].encode(),
-        "empty": b"",
-        "no text": b"\xff",
     }[edit]
     (project / "dvc.yaml").write_bytes(edited)
     with_a_note(project)
@@ -69,6 +70,42 @@ def test_one_that_was_edited_by_hand_is_left_as_it_is(project: Path, edit: str) 
         "or graphs/common.yaml (git diff shows it), delete the file and run this again\n"
     )
     assert (project / "dvc.yaml").read_bytes() == edited
+
+
+@pytest.mark.parametrize("damage", ["conflict", "conflict in a comment", "cut", "cut in a line", "empty", "no text"])
+def test_one_that_is_torn_or_in_conflict_is_told_as_such_and_left(project: Path, damage: str) -> None:
+    text = (project / "dvc.yaml").read_text()
+    middle = text.index("  train_rpn_step3:\n")
+    conflict = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> other\n"
+    torn = {
+        "conflict": (text[:middle] + conflict.format("  a: {cmd: b}\n", "") + text[middle:]).encode(),
+        "conflict in a comment": text.replace("\n#\n", "\n#\n# <<<<<<< HEAD\n", 1).encode(),
+        "cut": text[:middle].encode(),
+        "cut in a line": text[: text.index("[base, resize]") + 5].encode(),
+        "empty": b"",
+        "no text": b"\xff",
+    }[damage]
+    (project / "dvc.yaml").write_bytes(torn)
+    for words in (("graph",), ("preset", "default")):
+        ended = run_frcnn(project, *words)
+        assert ended.returncode == 1
+        assert re.fullmatch(
+            r"frcnn: error: \S*dvc\.yaml: not overwritten, as it is torn or in conflict: solve graphs/\*\.yaml, delete "
+            r"it and run frcnn graph\n",
+            ended.stderr,
+        )
+    assert (project / "dvc.yaml").read_bytes() == torn
+
+
+def test_without_a_stamp_the_graph_file_of_the_present_family_is_named(project: Path) -> None:
+    """Not that of the family whose preset is applied, which the edit is not of."""
+    (project / "dvc.yaml").write_text("stages: {own: {cmd: python -m stages.own --params base --out data/own}}\n")
+    shutil.copyfile(FILES / "graph.yaml", project / "graphs/points.yaml")
+    with (
+        visible(),
+        pytest.raises(InputError, match=r"move the change to graphs/faster_rcnn\.yaml or graphs/common\.yaml"),
+    ):
+        graph_to_write(project, "points")
 
 
 def test_line_ends_of_another_system_are_no_edit(project: Path) -> None:

@@ -293,14 +293,41 @@ def test_a_section_that_a_stage_reads_and_params_yaml_lacks_is_told_by_stage_cod
     )
 
 
+TORN = r"it is torn or in conflict: solve graphs/\*\.yaml, delete it and run frcnn graph"
+
+
+@pytest.mark.parametrize("verb", ["repro", "flow"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, r"no such file; frcnn graph writes it"),
+        (b"", r"names no stages with a command each; delete it and run frcnn graph"),
+        (b"# A comment.\n", r"names no stages with a command each; delete it and run frcnn graph"),
+        (b"plots: []\n", r"no stages; delete it and run frcnn graph"),
+        (b"stages:\n", r"no stages; delete it and run frcnn graph"),
+        (b"<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> b\n", rf"not valid YAML \(line .*\); {TORN}"),
+        (b"\xff", rf"not valid YAML \(byte 1 is no UTF-8\); {TORN}"),
+    ],
+)
+def test_a_run_of_a_graph_without_stages_or_that_cannot_be_read_takes_one_line(
+    bare: Path, verb: str, content: bytes | None, line: str
+) -> None:
+    (bare / "dvc.yaml").unlink()
+    if content is not None:
+        (bare / "dvc.yaml").write_bytes(content)
+    ended = run_frcnn(bare, verb)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(rf"frcnn: error: {bare}/dvc\.yaml: {line}\n", ended.stderr)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
         (None, r"dvc\.yaml: no such file; frcnn graph writes it"),
-        (b"stages: [", r"dvc\.yaml: not valid YAML \(line 2, column 1: .*\)"),
-        (b"stages: \xff", r"dvc\.yaml: not valid YAML \(byte 9 is no UTF-8\); save it as UTF-8"),
-        (b"stages: [a]", r"dvc\.yaml: names no stages with a command each; restore the committed one"),
-        (b"- a", r"dvc\.yaml: names no stages with a command each; restore the committed one"),
+        (b"stages: [", rf"dvc\.yaml: not valid YAML \(line 2, column 1: .*\); {TORN}"),
+        (b"stages: \xff", rf"dvc\.yaml: not valid YAML \(byte 9 is no UTF-8\); {TORN}"),
+        (b"stages: [a]", r"dvc\.yaml: names no stages with a command each; delete it and run frcnn graph"),
+        (b"- a", r"dvc\.yaml: names no stages with a command each; delete it and run frcnn graph"),
     ],
 )
 def test_a_graph_that_cannot_be_read_takes_one_line(sources: Path, content: bytes | None, line: str) -> None:
