@@ -57,14 +57,27 @@ def test_unknown_section_is_named(content: Content) -> None:
     assert "unknown section 'train_rpn_step5'" in fault(put(content, "train_rpn_step5", {}))
 
 
-@pytest.mark.parametrize("where", ["solver.momentum", "dataset.voc.classes", "backbone.pretrain.lr"])
-def test_missing_key_is_named(content: Content, where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "remedy"),
+    [
+        ("solver.momentum", "add `momentum: 0.9`, its default, or run frcnn preset"),
+        ("dataset.voc.classes", "add `classes: null`, its default, or run frcnn preset"),
+        ("dataset.voc.train", 'add `train: ["trainval"]`, its default, or run frcnn preset'),
+        ("backbone.pretrain.lr", "add `lr: 0.1`, its default, or run frcnn preset"),
+        ("evaluate.score_threshold", "add `score_threshold: 0.05`, its default, or run frcnn preset"),
+        ("evaluate.per_image", "add `per_image: 100`, its default, or run frcnn preset"),
+        ("base.deterministic", "add `deterministic: false`, its default, or run frcnn preset"),
+        ("backbone.pretrain", "add its block from the params.yaml that frcnn preset writes"),
+    ],
+)
+def test_missing_key_is_named_with_its_default(content: Content, where: str, remedy: str) -> None:
     *sections, key = where.split(".")
     block = content
     for section in sections:
         block = block[section]
     del block[key]
-    assert f"parameter {where} is missing" in fault(content)
+    said = f"params.yaml: parameter {where} is missing; {remedy}, which starts from the defaults"
+    assert fault(content) == said
 
 
 def test_missing_section_is_named(content: Content) -> None:

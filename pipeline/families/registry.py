@@ -65,7 +65,7 @@ def declared(name: str, part: str, what: str) -> Any:
     """What a family declares in a part, such as `BUNDLE` in its part `bundle`; None where it has no such part.
 
     Raises:
-        InputError: there is no family of the name, or the part has not what it is there for.
+        InputError: there is no family of the name, or the part does not have what it is there for.
     """
     return declared_any(name, part, (what,)).get(what)
 

@@ -6,6 +6,7 @@ only the stages that have it. Stage `code`, which runs before all others, checks
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from pipeline.params.dataset import DatasetParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.initial import InitParams
 from pipeline.params.limits import check_limits
-from pipeline.params.reading import Params, check_section, read_content
+from pipeline.params.reading import MissingParameter, Params, check_section, read_content
 from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Section
 from pipeline.params.solver import SolverParams
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import parse_yaml
 
 COMMON: dict[str, type[Section]] = {
     "base": Base,
@@ -85,9 +87,29 @@ def check_params(content: object, source: Path | str, limits: bool = True) -> di
     for name in content:
         if name not in models and name != "family":
             raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(models)}")
-    checked = {name: check_section(name, model, content, source) for name, model in models.items()}
+    try:
+        checked = {name: check_section(name, model, content, source) for name, model in models.items()}
+    except MissingParameter as missing:
+        raise _with_its_default(missing, family_in(content, source)) from None
     judged = checked["evaluate"]
     assert isinstance(judged, EvaluateParams)
     if limits:
         check_limits(checked, judged, source)
     return checked
+
+
+def _with_its_default(missing: MissingParameter, family: Family) -> InputError:
+    """What is missing, with the value to add: a params.yaml of an earlier version has values that are to be kept."""
+    from pipeline.presets.defaults import default_text
+
+    section, *keys = missing.key.split(".")
+    value = parse_yaml(default_text(family), "params.yaml")
+    for key in (section, *keys):
+        value = value.get(key) if isinstance(value, dict) else None
+    if not keys:
+        remedy = "add it from the params.yaml that frcnn preset writes"
+    elif isinstance(value, dict):
+        remedy = "add its block from the params.yaml that frcnn preset writes"
+    else:
+        remedy = f"add `{keys[-1]}: {json.dumps(value)}`, its default, or run frcnn preset"
+    return InputError(f"{missing.where}: {missing.what} is missing; {remedy}, which starts from the defaults")

@@ -31,6 +31,15 @@ class MissingSection(InputError, AttributeError):
     """A stage was run without a section that it needs."""
 
 
+class MissingParameter(InputError):
+    """A section of params.yaml, or a parameter of one, is not there; `key` is its name, `where` the file."""
+
+    def __init__(self, key: str, where: Path | str) -> None:
+        self.key, self.where = key, where
+        self.what = f"parameter {key}" if "." in key else f"section {key!r}"
+        super().__init__(f"{where}: {self.what} is missing; frcnn preset writes the whole file")
+
+
 class Params:
     """The sections a stage was given; asking for another is an error of the stage, not of the user.
 
@@ -99,10 +108,13 @@ def check_section(name: str, model: type[Section], content: Mapping[str, Any], s
         InputError: naming the first wrong parameter as `section.key`, its value and what is wrong with it.
     """
     if name not in content:
-        raise InputError(f"{source}: section {name!r} is missing; restore it from the committed params.yaml")
+        raise MissingParameter(name, source)
     try:
         return model.model_validate(content[name], strict=True)
     except ValidationError as error:
+        fault = error.errors()[0]
+        if fault["type"] == "missing":
+            raise MissingParameter(".".join([name, *map(str, fault["loc"])]), source) from error
         raise InputError(f"{source}: {_first_fault(name, error)}") from error
 
 
@@ -111,8 +123,6 @@ def _first_fault(section: str, error: ValidationError) -> str:
     where = ".".join([section, *map(str, fault["loc"])])
     if fault["type"] == "extra_forbidden":
         return f"unknown parameter {where}; docs/parameters.md lists them"
-    if fault["type"] == "missing":
-        return f"parameter {where} is missing; restore it from the committed params.yaml"
     reason = fault["msg"].removeprefix("Value error, ")
     message = f"parameter {where}: {reason[:1].lower()}{reason[1:]}"
     if not isinstance(fault["input"], dict):

@@ -24,7 +24,8 @@ def default_text(family: Family) -> str:
     the values are taken over.
 
     Raises:
-        InputError: the family's file is missing or no YAML, or gives a value to a key that its common section has not.
+        InputError: the family's file is missing or no YAML, or gives a value to a key that its common section
+            does not have.
     """
     file = folder_of(family.name) / "params.yaml"
     texts = {path: _text(path) for path in (_COMMON, file)}

@@ -16,7 +16,7 @@ def apply_overlay(params: dict[str, Any], overlay: Any, source: object) -> None:
         source: what an error calls it.
 
     Raises:
-        InputError: it is no such mapping, or has a parameter that `params` has not.
+        InputError: it is no such mapping, or has a parameter that `params` does not have.
     """
     if not _holds_mappings(overlay):
         raise InputError(f"{source}: must hold sections with their parameters; see docs/parameters.md")
