@@ -11,6 +11,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from pipeline.bundle.file import Bundle
@@ -44,13 +45,14 @@ class OnnxDense(TracedDetector):
         layout = self.head.locations.layout
         padded = at_least(normalised(image, self.trunk), layout.least_side)
         outputs = self.head(self.trunk(padded))
-        grid = self._grid(*padded.shape[2:])
-        own = {name: value[0] for name, value in outputs.items()}
+        grid, maps = self._grid(*image.shape[2:]), self._grid(*padded.shape[2:])
+        inside = _within(grid, maps)
+        own = {name: value[0][inside] for name, value in outputs.items()}
         found = self._part.decode(own, grid, (image.shape[2], image.shape[3]), self._params)
         return found.boxes, found.labels, found.scores
 
     def _grid(self, height: Any, width: Any) -> Grid:
-        """The locations of an image of sides that may be symbols, no shorter than the largest stride."""
+        """The locations of an image of sides that may be symbols."""
         return self.head.locations.of_cells(
             [
                 (_cells(height, level.stride, level.round_up), _cells(width, level.stride, level.round_up))
@@ -60,7 +62,18 @@ class OnnxDense(TracedDetector):
 
 
 def _cells(side: Any, stride: int, round_up: bool) -> Any:
-    return (side + stride - 1) // stride if round_up else side // stride
+    return torch.sym_max((side + stride - 1) // stride if round_up else side // stride, 1)
+
+
+def _within(grid: Grid, maps: Grid) -> Tensor:
+    """`Grid.within`, written so that sizes may vary."""
+    found: list[Tensor] = []
+    first: Any = 0
+    for (high, wide), (_, columns), each, count in zip(grid.cells, maps.cells, grid.per_cell, maps.counts, strict=True):
+        cell = torch.arange(high)[:, None] * columns + torch.arange(wide)
+        found.append((cell[..., None] * each + torch.arange(each)).reshape(-1) + first)
+        first = first + count
+    return torch.cat(found)
 
 
 def export_onnx(bundle: Bundle, out: Path) -> list[str]:

@@ -22,6 +22,6 @@ def outputs_of(trunk: Trunk, head: DenseHead, views: Views) -> tuple[Outputs, Gr
     # A head may have coarser levels than the trunk, of which a thin image needs a cell, too.
     images = at_least_a_cell(views.images, head.locations.layout.least_side)
     outputs = head(maps_of(trunk, replace(views, images=images)))
-    grid = head.locations.of(images.shape[2], images.shape[3])
+    grid = head.locations.of_maps(images.shape[2], images.shape[3])
     check_outputs(head, outputs, grid)
     return outputs, grid

@@ -96,6 +96,6 @@ class TargetSource:
                     f"{self._locations.layout.strides}; rerun the stage that writes it "
                     f"(dvc repro {self._targets.folder.name})"
                 )
-        padded = self._locations.of(max(high for high, _ in sizes), max(wide for _, wide in sizes))
+        padded = self._locations.of_maps(max(high for high, _ in sizes), max(wide for _, wide in sizes))
         truths = [truth_of(self._gt, entry, width) for entry, (_, width) in zip(entries, sizes, strict=True)]
         return put_together(assigned, truths, sizes, padded)

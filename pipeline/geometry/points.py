@@ -135,7 +135,15 @@ class Locations:
             raise ValueError(f"per_cell {self.per_cell}: give a number from 1 for each of {self.layout.strides}")
 
     def of(self, height: int, width: int) -> Grid:
-        """The locations of an image of (H, W)."""
+        """The locations of an image of (H, W), at least one of each level.
+
+        The maps of an image thinner than the largest stride have more cells, see `of_maps`; those are padding.
+        """
+        sides = np.array([height, width])
+        return self.of_cells([tuple(level.cells(sides).tolist()) for level in self.layout.levels])
+
+    def of_maps(self, height: int, width: int) -> Grid:
+        """The locations of the maps that a network makes of an image of (H, W), which has a cell of each level."""
         return self.of_cells(self.layout.sizes(height, width))
 
     def of_cells(self, cells: Sequence[tuple[int, int]]) -> Grid:

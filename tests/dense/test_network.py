@@ -85,6 +85,8 @@ def test_detections_lie_in_the_image_by_falling_score(family: Family) -> None:
 def test_an_image_thinner_than_a_cell_of_the_coarsest_level_has_one(family: Family, size: tuple[int, int]) -> None:
     (own,) = family.network.outputs(*pixels(size))
     assert own.grid == family.head.locations.of(*size) and min(map(min, own.grid.cells)) >= 1
+    for stride, cells in zip(own.grid.strides, own.grid.cells, strict=True):  # none lies beyond the image
+        assert all((count - 1) * stride < side for count, side in zip(cells, size, strict=True))
     assert len(own.outputs["classes"]) == len(own.grid)
     family.network.decode(own, size)
 

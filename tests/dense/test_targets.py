@@ -119,6 +119,20 @@ def test_locations_in_the_padding_are_ignored_and_all_others_as_without_padding(
     assert (batch(family, [1]).labels == -1).any(), "a location in the region"
 
 
+def test_cells_beyond_a_thin_image_are_padding(family: Family) -> None:
+    """Its maps have as many cells as those of an image of 32 px, of which the 9 px have one row a level."""
+    locations, truth = family.head.locations, Truth(TRUTHS[0].boxes[:1] / 8, np.array([1]), TRUTHS[0].regions)
+    grid, maps = locations.of(9, 64), locations.of_maps(9, 64)
+    assert grid.cells == ((1, 8), (1, 4), (1, 2)) and maps.cells == ((4, 8), (2, 4), (1, 2))
+    own = assign(family.targets, truth, grid, (9, 64), family.params)  # type: ignore[arg-type]
+    fg = np.flatnonzero(own.labels > 0)
+    bits = np.packbits(own.labels < 0)
+    stored_one = StoredAssignment(fg, own.labels[fg], own.matched_gt[fg], own.quality[fg], bits, grid)
+    together = put_together([stored_one], [truth], [(9, 64)], maps)
+    row = maps.places(np.arange(len(maps))).y
+    assert (together.labels[0].numpy() == -1).tolist() == (row > 0).tolist()
+
+
 def test_losses_of_padded_images_are_those_of_the_images_alone(family: Family) -> None:
     """Whatever the head says in the padding. The family divides by the fg locations of the batch."""
     both = batch(family, [0, 1])
