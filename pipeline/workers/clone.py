@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.graphs.composing import GRAPHS
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import PACKAGES
 from pipeline.runtime.yaml_files import dump_yaml
@@ -16,6 +17,8 @@ from pipeline.workers.lock_entries import LockEntry
 from pipeline.workers.setting import FILES, Setting
 
 _OF_A_RUN = (*FILES, "dvc.lock")
+_CODE = (*(f"{name}/*{suffix}" for name in PACKAGES for suffix in (".py", ".yaml")), f"{GRAPHS}/*.yaml")
+"""Modules, and what families and presets have beside them: parameters and graphs."""
 
 
 def revision_of(root: Path) -> str:
@@ -23,7 +26,7 @@ def revision_of(root: Path) -> str:
 
     Raises:
         InputError: no git repository, or files other than params.yaml, dvc.yaml and dvc.lock are not as committed, or a
-            module of the project's packages is not committed.
+            module, preset or graph of the project is not committed.
     """
     _refuse_changes(root, "workers run what is committed; commit it, or put it back")
     return git(root, "rev-parse", "HEAD").strip()
@@ -66,8 +69,8 @@ def _refuse_changes(root: Path, remedy: str) -> None:
     changed = [line[3:] for line in listed if line[3:] not in _OF_A_RUN]
     if changed:
         raise InputError(f"{root / changed[0]}: changed since the last commit; {remedy}")
-    # A module that is not committed, be it ignored by git, is imported all the same, and others lack it.
-    new = git(root, "ls-files", "-z", "--others", "--", *(f"{name}/*.py" for name in PACKAGES))
+    # What is not committed, be it ignored by git, is imported or read all the same, and others lack it.
+    new = git(root, "ls-files", "-z", "--others", "--", *_CODE)
     if new:
         first = root / new.split("\0")[0]
         raise InputError(f"{first}: not committed; {remedy.replace('put it back', 'remove it')}")

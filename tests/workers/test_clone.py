@@ -69,9 +69,22 @@ def test_changed_code_is_never_overwritten_nor_left_out(origin: Path, clone: Pat
         revision_of(clone)
 
 
-@pytest.mark.parametrize("name", ["pipeline/new.py", "pipeline/deep/down/new.py", "stages/new.py", "stages/neu ä.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pipeline/new.py",
+        "pipeline/deep/down/new.py",
+        "stages/new.py",
+        "stages/neu ä.py",
+        # Of a family.
+        "pipeline/families/new/family.py",
+        "pipeline/families/new/params.yaml",
+        "pipeline/presets/new.yaml",
+        "graphs/new.yaml",
+    ],
+)
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_module_that_is_not_committed_is_refused_and_kept(
+def test_a_module_graph_or_preset_that_is_not_committed_is_refused_and_kept(
     origin: Path, clone: Path, name: str, ignored: bool
 ) -> None:
     revision = revision_of(origin)
@@ -79,7 +92,7 @@ def test_a_module_that_is_not_committed_is_refused_and_kept(
         (root / name).parent.mkdir(parents=True)
         (root / name).write_text("mine\n")
         if ignored:
-            (root / ".git/info/exclude").write_text("new.py\n*/neu*\n")
+            (root / ".git/info/exclude").write_text("new*\n*/neu*\n/pipeline/families/\n")
     with pytest.raises(InputError) as caught:
         revision_of(origin)
     assert (
@@ -92,7 +105,14 @@ def test_a_module_that_is_not_committed_is_refused_and_kept(
 
 
 def test_other_files_that_are_not_committed_are_no_concern(origin: Path, clone: Path) -> None:
-    for name in ("notes.py", "pipeline/__pycache__/new.pyc", "data/new.txt", "tests/new.py"):
+    for name in (
+        "notes.py",
+        "pipeline/__pycache__/new.pyc",
+        "data/new.txt",
+        "tests/new.py",
+        "rates.yaml",
+        "graphs/notes.txt",
+    ):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / name).write_text("mine\n")
     prepare_clone(clone, revision_of(origin), NOTHING, {})
