@@ -150,7 +150,8 @@ def gc(
     ] = None,
 ) -> None:
     """Remove from DVC's cache what neither the workspace, of whatever family, nor an experiment needs."""
-    from pipeline.orchestrate.gc import Revisions, collect_garbage
+    from pipeline.orchestrate.gc import collect_garbage
+    from pipeline.orchestrate.gc_needs import Revisions
 
     if not (dry or yes or sys.stdin.isatty()):
         raise InputError("nobody is there to be asked; give --yes, or --dry to see what would be removed")

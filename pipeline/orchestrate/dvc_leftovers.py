@@ -7,24 +7,26 @@ folder of its run-cache is empty. Call these under the workspace's lock.
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
 import math
 import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from pipeline.artifacts.atomic import write_text
+from pipeline.artifacts.atomic import atomic_file, write_text
+from pipeline.orchestrate.lock_text import is_whole_lock, names_in, refuse_conflict, split_at_stages
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import YamlError, parse_yaml
+from pipeline.runtime.words import count_text
+from pipeline.runtime.yaml_files import read_yaml
 
-_MD5, _NO_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?"), "0" * 32
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SECONDS_OF_A_WRITE = 60.0
-_STAGE = re.compile(r"^(?=  [^\s#])", re.MULTILINE)
+TORN = "dvc.lock.torn"
+"""Where the text of a torn dvc.lock is kept; of a second one, `TORN` and a number."""
 
 
 def clear_busy_paths(root: Path) -> None:
@@ -52,27 +54,60 @@ def clear_busy_paths(root: Path) -> None:
 
 
 def mend_lock_file(root: Path) -> str:
-    """Cut a torn dvc.lock back to its whole stages; DVC's run-cache brings the others back without running them.
+    """Cut a torn dvc.lock back to its whole stages; DVC's run-cache brings those of dvc.yaml back without running them.
+
+    The torn text is kept beside it, see `TORN`: it may be all that names results of other families.
 
     Returns:
         what was done, for a person; empty where the file is whole or absent.
+
+    Raises:
+        InputError: git has left a merge of it to a person.
     """
-    path = Path(root) / "dvc.lock"
+    root = Path(root)
+    path = root / "dvc.lock"
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes()
     except FileNotFoundError:
         return ""
+    text = content.decode(errors="replace")
+    refuse_conflict(text, path)
     if is_whole_lock(text):
         return ""
-    parts = _STAGE.split(text)
+    parts = split_at_stages(text)
     while len(parts) > 1 and not is_whole_lock("".join(parts)):
         parts.pop()
+    copy = _copy_place(root)
+    with atomic_file(copy) as place:
+        place.write_bytes(content)
     kept = len(parts) - 1
     if kept:
         write_text(path, "".join(parts))
     else:
         path.unlink()
-    return f"dvc.lock was torn by a killed dvc; {kept} stages of it are kept, DVC's run-cache has the others"
+    lost = [name for name in names_in(text)[kept:] if name not in _declared(root)]
+    told = (
+        f"dvc.lock was torn by a killed dvc; {count_text(kept, 'stage')} of it are kept, DVC's run-cache has the others"
+    )
+    alone = f"; it alone names {', '.join(lost)}, which dvc.yaml does not have" if lost else ""
+    return f"{told}; {copy.name} is the torn file{alone}"
+
+
+def torn_locks(root: Path) -> list[Path]:
+    """What `mend_lock_file` has kept of torn ones, sorted."""
+    return sorted(Path(root).glob(f"{TORN}*"))
+
+
+def _copy_place(root: Path) -> Path:
+    places = (root / (TORN + (f".{number}" if number else "")) for number in itertools.count())
+    return next(place for place in places if not place.exists())
+
+
+def _declared(root: Path) -> set[str]:
+    """The stages of dvc.yaml; none where it cannot be read."""
+    with suppress(OSError, InputError, KeyError, TypeError, AttributeError):
+        return set(read_yaml(root / "dvc.yaml")["stages"])
+    return set()
 
 
 def mend_run_cache(root: Path) -> None:
@@ -80,7 +115,7 @@ def mend_run_cache(root: Path) -> None:
 
     In a cache outside of the workspace another dvc may just be writing, so that only what is old goes.
     """
-    cache = _cache(root)
+    cache = cache_of(root)
     before = math.inf if cache.is_relative_to(root) else time.time() - _SECONDS_OF_A_WRITE
     for folder in (cache / "runs").glob("*/*"):
         with suppress(OSError):
@@ -91,7 +126,8 @@ def mend_run_cache(root: Path) -> None:
                 folder.rmdir()  # fails where it is not empty
 
 
-def _cache(root: Path) -> Path:
+def cache_of(root: Path) -> Path:
+    """The folder of a project's cache, as its own configuration has it."""
     for name in ("config.local", "config"):
         config = configparser.ConfigParser(interpolation=None)
         with suppress(configparser.Error):
@@ -99,30 +135,6 @@ def _cache(root: Path) -> Path:
         if place := config.get("cache", "dir", fallback=""):
             return (root / ".dvc" / place).resolve()
     return root / ".dvc" / "cache"
-
-
-def is_whole_lock(text: str) -> bool:
-    """Whether a text is a dvc.lock with all that DVC reads of each stage."""
-    try:
-        lock = parse_yaml(text, "dvc.lock")
-        return lock["schema"] == "2.0" and all(_is_stage(stage) for stage in lock["stages"].values())
-    except (YamlError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _is_stage(stage: dict[str, Any]) -> bool:
-    files = [*stage.get("deps", []), *stage.get("outs", [])]
-    return (
-        isinstance(stage["cmd"], str | list)
-        and all(_is_file(file) for file in files)
-        and all(isinstance(values, dict) for values in stage.get("params", {}).values())
-    )
-
-
-def _is_file(file: dict[str, Any]) -> bool:
-    return (
-        isinstance(file["path"], str) and None not in file.values() and bool(_MD5.fullmatch(file.get("md5", _NO_MD5)))
-    )
 
 
 def _is_dvc(pid: int) -> bool:

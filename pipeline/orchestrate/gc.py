@@ -7,19 +7,19 @@ would go, though dvc.lock still names it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
 from dvc_data.hashfile.gc import gc as remove_unused
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
 
-from pipeline.orchestrate.dvc_leftovers import is_whole_lock
+from pipeline.orchestrate.dvc_leftovers import cache_of
+from pipeline.orchestrate.gc_locks import check_lock
+from pipeline.orchestrate.gc_needs import Needed, Revisions, add_needed
 from pipeline.orchestrate.graph import opened
 from pipeline.orchestrate.workspace import hold_workspace, refuse_if_held
 from pipeline.runtime.errors import InputError
@@ -27,30 +27,14 @@ from pipeline.runtime.surroundings import check_repository
 from pipeline.runtime.words import count_text
 from pipeline.runtime.yaml_files import YamlError, parse_yaml
 
-
-@dataclass(frozen=True)
-class Revisions:
-    """Commits whose results are kept, beside the workspace and all experiments."""
-
-    branches: bool = False
-    tags: bool = False
-    commits: bool = False
-
-
-@dataclass
-class _Needed:
-    """What is kept: objects of the cache, and the numbers of what they were found by."""
-
-    objects: set[HashInfo] = field(default_factory=set)
-    revisions: int = 0
-    other_stages: set[str] = field(default_factory=set)
+_WORKSPACE_ALONE = Revisions()
 
 
 def collect_garbage(
     root: Path,
     log: Callable[[str], None],
     confirm: Callable[[str], bool] | None,
-    revisions: Revisions = Revisions(),
+    revisions: Revisions = _WORKSPACE_ALONE,
     projects: Sequence[Path] = (),
     dry: bool = False,
 ) -> None:
@@ -66,8 +50,8 @@ def collect_garbage(
 
     Raises:
         InputError: a run is at work in one of the projects, a dvc.lock is missing or torn, a commit's graph cannot be
-            read, an object of the cache is damaged, or the cache folder is outside of the project and no other project
-            is named.
+            read, a list of files is damaged, or absent for a stage of another family, or other projects use the cache
+            folder, or may, as it is outside of this one, and are not named.
     """
     root = Path(root).resolve()
     roots = list(dict.fromkeys([root, *(Path(project).resolve() for project in projects)]))
@@ -75,19 +59,25 @@ def collect_garbage(
         for place in roots:
             check_repository(place)
             refuse_if_held(place)
-            _check_lock(place)  # before a torn one is mended: what was cut off would be lost
+            check_lock(place)  # before a torn one is mended
             stack.enter_context(hold_workspace(place))
         stack.enter_context(_quiet())
         repos = [stack.enter_context(opened(place)) for place in roots]
-        _check_cache(repos, bool(projects))
-        needed = _Needed()
+        _check_cache(repos, roots, bool(projects))
+        needed = Needed()
         for repo in repos:
             stack.enter_context(repo.lock)
-            _collect(repo, revisions, needed)
+            add_needed(repo, revisions, needed)
         caches = _caches(repos[0])
         unused = {odb: _unused(odb, needed.objects) for odb in caches}
         count, size = sum(map(len, unused.values())), sum(map(_size, caches, unused.values()))
-        log(f"needed: {_text_of(needed)}")
+        log(f"needed: {needed.text()}")
+        whose = "these projects" if len(roots) > 1 else "this project"
+        log(f"cache: {repos[0].cache.local_cache_dir}, taken to be of {whose} alone (others are named by --project)")
+        if count:
+            needed.refuse_unknown()
+        if needed.absent:
+            log(f"not in the cache, so that what is only in it counts as not needed: {needed.absent_text()}")
         what = f"{count_text(count, 'object')} of {repos[0].cache.local_cache_dir}, {size / 1e6:,.1f} MB"
         if dry or not count:
             log(f"not needed, would be removed: {what}" if count else "nothing to remove")
@@ -102,24 +92,14 @@ def collect_garbage(
             log(f"removed from the run-cache: {count_text(gone, 'entry', 'entries')} whose results are gone")
 
 
-def _check_lock(root: Path) -> None:
-    """Refuse a dvc.lock that does not say all that is needed."""
-    path = root / "dvc.lock"
-    try:
-        whole = is_whole_lock(path.read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, so that every result would be removed; restore it from git") from None
-    if not whole:
-        raise InputError(
-            f"{path}: torn or edited, so that results which it named would be removed; restore it from git, or run "
-            "frcnn repro, which mends it"
-        )
-
-
-def _check_cache(repos: Sequence[Repo], others_named: bool) -> None:
+def _check_cache(repos: Sequence[Repo], roots: Sequence[Path], others_named: bool) -> None:
     """Refuse to remove what other clones may need."""
     first = repos[0]
     cache = Path(first.cache.local_cache_dir).resolve()
+    if others := [place for place in _neighbours(repos) if place not in roots and cache_of(place).resolve() == cache]:
+        raise InputError(
+            f"{cache}: {others[0]} keeps its results there too; name it with --project {others[0]}, so that they stay"
+        )
     if not cache.is_relative_to(Path(first.root_dir).resolve()) and not others_named:
         raise InputError(
             f"{cache}: the cache lies outside of this project, where other clones may keep their results; name each of "
@@ -128,6 +108,18 @@ def _check_cache(repos: Sequence[Repo], others_named: bool) -> None:
     for other in repos[1:]:
         if Path(other.cache.local_cache_dir).resolve() != cache:
             raise InputError(f"{other.root_dir}: its cache is {other.cache.local_cache_dir}, not {cache}; leave it out")
+
+
+def _neighbours(repos: Sequence[Repo]) -> list[Path]:
+    """Projects where it costs little to look: in folders beside these and beside their caches, and git's worktrees."""
+    caches = [Path(repo.cache.local_cache_dir).resolve() for repo in repos]
+    folders = {Path(repo.root_dir).resolve().parent for repo in repos} | {cache.parent for cache in caches}
+    found = {path.parent for folder in folders for path in folder.glob("*/.dvc")}
+    for repo in repos:
+        command = ["git", "-C", repo.root_dir, "worktree", "list", "--porcelain"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        found |= {Path(line.removeprefix("worktree ")) for line in listed.splitlines() if line.startswith("worktree ")}
+    return sorted(path.resolve() for path in found if (path / ".dvc").is_dir())
 
 
 @contextmanager
@@ -140,53 +132,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _collect(repo: Repo, revisions: Revisions, needed: _Needed) -> None:
-    """Add what a project needs."""
-    every = {"all_branches": revisions.branches, "all_tags": revisions.tags, "all_commits": revisions.commits}
-    try:
-        for _ in repo.brancher(all_experiments=True, **every):
-            needed.revisions += 1
-            # force: where the list of a folder's files is not in the cache there is nothing to be asked about.
-            for objects in repo.index.used_objs(force=True).values():
-                needed.objects |= objects
-            _collect_other_stages(repo, needed)
-    except ObjectFormatError as error:
-        raise InputError(f"the cache is damaged: {error}; run frcnn repro, which makes it anew") from None
-
-
-def _collect_other_stages(repo: Repo, needed: _Needed) -> None:
-    """Add what dvc.lock has of stages that dvc.yaml does not have.
-
-    What they read is added too: of stages that all families have, dvc.lock names only what the last family wrote.
-    """
-    present = {getattr(stage, "name", "") for stage in repo.index.stages}
-    for name, entry in _lock_stages(repo).items():
-        if name in present:
-            continue
-        needed.other_stages.add(name)
-        for file in (*(entry.get("deps") or ()), *(entry.get("outs") or ())):
-            if digest := file.get("md5"):
-                info = HashInfo("md5" if file.get("hash") == "md5" else "md5-dos2unix", digest)
-                needed.objects |= _with_content(repo, info)
-
-
-def _lock_stages(repo: Repo) -> Mapping[str, Any]:
-    path = repo.fs.join(repo.root_dir, "dvc.lock")
-    if not repo.fs.exists(path):
-        return {}
-    with repo.fs.open(path, encoding="utf-8") as file:
-        stages: Mapping[str, Any] = parse_yaml(file.read(), path).get("stages") or {}
-    return stages
-
-
-def _with_content(repo: Repo, info: HashInfo) -> set[HashInfo]:
-    """An object and, of a folder whose list of files is in the cache, those."""
-    odb = repo.cache.local if info.name == "md5" else repo.cache.legacy
-    if not info.isdir or not odb.exists(info.value):
-        return {info}
-    return {info, *(entry for _, _, entry in Tree.load(odb, info))}
 
 
 def _caches(repo: Repo) -> list[Any]:
@@ -227,12 +172,3 @@ def _forget_runs(repo: Repo) -> int:
             if not any(path.parent.iterdir()):
                 path.parent.rmdir()  # DVC fails where a key has no entry
     return gone
-
-
-def _text_of(needed: _Needed) -> str:
-    kept = ["the workspace"]
-    if needed.revisions > 1:
-        kept.append(count_text(needed.revisions - 1, "experiment or commit", "experiments and commits"))
-    if needed.other_stages:
-        kept.append(f"{count_text(len(needed.other_stages), 'stage')} of dvc.lock that dvc.yaml does not have")
-    return ", ".join(kept)

@@ -36,7 +36,12 @@ def record_run(root: Path, stage: str, started: float, seconds: float) -> None:
     # A disk that takes no notes must not fail a stage that has succeeded.
     with contextlib.suppress(OSError):
         (root / _FOLDER).mkdir(parents=True, exist_ok=True)
-        write_text(root / _FOLDER / f"{stage}.json", json.dumps(asdict(run)) + "\n")
+        write_text(run_place(root, stage), json.dumps(asdict(run)) + "\n")
+
+
+def run_place(root: Path, stage: str) -> Path:
+    """The file with the note of a stage's last run."""
+    return root / _FOLDER / f"{stage}.json"
 
 
 def read_runs(root: Path) -> dict[str, RunTime]:

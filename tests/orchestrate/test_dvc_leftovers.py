@@ -10,7 +10,8 @@ import pytest
 import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
-from pipeline.orchestrate.dvc_leftovers import mend_lock_file, mend_run_cache
+from pipeline.orchestrate.dvc_leftovers import mend_lock_file, mend_run_cache, torn_locks
+from pipeline.runtime.errors import InputError
 
 FILE = {"hash": "md5", "md5": "0123456789abcdef0123456789abcdef.dir", "size": 12345, "nfiles": 3}
 LOCK = {
@@ -40,11 +41,14 @@ def test_a_whole_lock_is_left_alone(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text
 
 
-def test_a_lock_cut_off_anywhere_keeps_its_whole_stages(tmp_path: Path, text: str) -> None:
-    path, told, kept = tmp_path / "dvc.lock", set(), set()
-    for length in range(0, len(text), 3):
+def test_a_lock_cut_off_anywhere_keeps_its_whole_stages_and_the_torn_file(tmp_path: Path, text: str) -> None:
+    path, torn, told, kept = tmp_path / "dvc.lock", tmp_path / "dvc.lock.torn", set(), set()
+    (tmp_path / "dvc.yaml").write_text("stages:\n  features: {cmd: x}\n")
+    for length in range(0, len(text), 13):
         path.write_text(text[:length])
         told.add(mend_lock_file(tmp_path))
+        assert torn.read_text() == text[:length]
+        torn.unlink()
         if not path.exists():
             kept.add(0)
             continue
@@ -52,10 +56,27 @@ def test_a_lock_cut_off_anywhere_keeps_its_whole_stages(tmp_path: Path, text: st
         COMPILED_LOCKFILE_SCHEMA(lock)
         names = list(lock["stages"])
         kept.add(len(names))
-        assert names == list(LOCK["stages"])[: len(names)]
-        assert all(lock["stages"][name] == LOCK["stages"][name] for name in names[:-1])
-    assert kept == {0, 1, 2, 3}
-    assert "dvc.lock was torn by a killed dvc; 2 stages of it are kept, DVC's run-cache has the others" in told
+        assert lock["stages"] == {name: LOCK["stages"][name] for name in list(LOCK["stages"])[: len(names)]}
+    assert kept == {0, 1, 2}
+    start = "dvc.lock was torn by a killed dvc; "
+    rest = " kept, DVC's run-cache has the others; dvc.lock.torn is the torn file"
+    assert f"{start}2 stages of it are{rest}" in told
+    assert f"{start}1 stage of it are{rest}; it alone names resize, which dvc.yaml does not have" in told
+
+
+def test_a_second_torn_lock_is_kept_beside_the_first(tmp_path: Path, text: str) -> None:
+    for length in (100, 50):
+        (tmp_path / "dvc.lock").write_text(text[:length])
+        mend_lock_file(tmp_path)
+    assert [path.read_text() for path in torn_locks(tmp_path)] == [text[:100], text[:50]]
+
+
+def test_a_merge_that_is_left_to_a_person_is_not_mended(tmp_path: Path, text: str) -> None:
+    merged = text.replace("  resize:\n", "<<<<<<< HEAD\n  resize:\n") + "=======\n>>>>>>> other\n"
+    (tmp_path / "dvc.lock").write_text(merged)
+    with pytest.raises(InputError, match=r"dvc\.lock: line \d+ is a conflict marker of git; solve the merge [^\n]+$"):
+        mend_lock_file(tmp_path)
+    assert (tmp_path / "dvc.lock").read_text() == merged and torn_locks(tmp_path) == []
 
 
 def test_a_lock_of_zeros_as_a_power_cut_leaves_it_is_removed(tmp_path: Path) -> None:
