@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.dense.checks import check_detections
+from pipeline.dense.detection_checks import check_detections
 from pipeline.dense.maps import outputs_of
 from pipeline.feeding.views import Views
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.dense.building import new_head
-from pipeline.dense.checks import check_detections
+from pipeline.dense.detection_checks import check_detections
 from pipeline.dense.head import check_outputs
 from pipeline.dense.loss_checks import check_losses
 from pipeline.dense.network import DenseDetector, OfImage
