@@ -19,6 +19,7 @@ from pipeline.graphs.command import StageCommand
 from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.code_stage import current_locks, md5_of
 from pipeline.orchestrate.graph import nodes_of, opened, stages_of
+from pipeline.params.changes import differing
 from pipeline.params.file import load_params
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
 from pipeline.runtime.code_locks.tree import SourceTree
@@ -148,16 +149,7 @@ def _has_run(stage: Any) -> bool:
 def _changed_keys(dep: Any) -> Iterator[str]:
     """The keys of a file of parameters whose values are not those of the last run."""
     earlier, now = dep.hash_info.value or {}, dep.read_params()
-    yield from _differing(earlier, {section: now[section] for section in dep.params if section in now}, "")
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for key in dict.fromkeys((*other, *one)):
-        mine, theirs = one.get(key), other.get(key)
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            yield from _differing(mine, theirs, f"{prefix}{key}.")
-        elif mine != theirs or (key in one) != (key in other):
-            yield f"{prefix}{key}"
+    yield from differing(earlier, {section: now[section] for section in dep.params if section in now})
 
 
 def _busy_paths(root: Path) -> dict[str, int]:

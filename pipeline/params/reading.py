@@ -78,11 +78,17 @@ def read_sections(path: Path, models: Mapping[str, type[Section]], names: Sequen
     Raises:
         InputError: the file is missing or no YAML mapping, or a section, key, type or value is wrong.
     """
+    return sections_in(read_content(path), path, models, names)
+
+
+def sections_in(
+    content: Mapping[str, Any], source: Path | str, models: Mapping[str, type[Section]], names: Sequence[str]
+) -> Params:
+    """As `read_sections`, of a parsed params.yaml."""
     for name in names:
         if name not in models:
             raise InputError(f"--params: no section {name!r} here; there are {', '.join(models)}")
-    content = read_content(path)
-    return Params({name: check_section(name, models[name], content, path) for name in names})
+    return Params({name: check_section(name, models[name], content, source) for name in names})
 
 
 def read_content(path: Path) -> dict[str, Any]:

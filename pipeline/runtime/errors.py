@@ -1,4 +1,4 @@
-"""The one exception that users see, and those of libraries that mean a full disk or too little memory."""
+"""The exceptions that users see, and those of libraries that mean a full disk or too little memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class InputError(Exception):
     """Bad input, described in one line: what is wrong, in which file or image, what to do.
 
     Every command line of the project prints it without a traceback and exits with status 1.
+    """
+
+
+class ChangedMeanwhile(Exception):
+    """What a stage began with is not what its result would be filed under, described in one line.
+
+    No `InputError`, which would remove what was done: put back, the run resumes from that.
     """
 
 

@@ -13,7 +13,8 @@ from types import ModuleType
 
 from pipeline.artifacts.atomic import atomic_folder
 from pipeline.artifacts.manifest import check_folder, write_manifest
-from pipeline.params.reading import Params, read_sections
+from pipeline.params.changes import RunningParams
+from pipeline.params.reading import Params
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.family_part import family_part
@@ -118,7 +119,8 @@ def run_stage(
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None
         code = running_code(arguments.code, process.notes / MEMO, [part.__name__] if part is not None else ())
         models = {**sections, **part.SECTIONS} if part is not None else sections
-        params = read_sections(arguments.params_file, models, arguments.params.split(","))
+        given = RunningParams(arguments.params_file, models, arguments.params.split(","))
+        params = given.params
         if hasattr(params.sections().get(name), "images_per_iteration"):
             process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
@@ -138,6 +140,7 @@ def run_stage(
             if part is not None:
                 process.check_listed(out)
             code.check()
+            given.check()
         shutil.rmtree(scratch, ignore_errors=True)
         seconds = time.monotonic() - started
         record_run(process.root, name, began_at, seconds)
