@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline import families
+from pipeline.families.checking import declared_family
 from pipeline.families.family import Family
 from pipeline.runtime.errors import InputError
 
@@ -28,12 +29,11 @@ def family_of(name: str) -> Family:
     """What a family declares.
 
     Raises:
-        InputError: there is none of the name.
+        InputError: there is none of the name, or its module `family` does not declare it.
     """
     if name not in family_names():
         raise InputError(f"no family {name!r}; there are {', '.join(family_names())}")
-    family: Family = importlib.import_module(f"pipeline.families.{name}.family").FAMILY
-    return family
+    return declared_family(name, importlib.import_module(f"pipeline.families.{name}.family"))
 
 
 def folder_of(name: str) -> Path:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.families.registry import present_family
+from pipeline.families.registry import family_of, present_family
+from pipeline.graphs.checking import check_graph
 from pipeline.graphs.composing import COMMON, composed, graph_path
-from pipeline.graphs.present import DVC_YAML, TORN
+from pipeline.graphs.present import DVC_YAML, TORN, graph_in
 from pipeline.graphs.stamp import stamp_of, without_stamp
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import YamlError, parse_yaml
+from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ def graph_to_write(root: Path, family: str) -> GraphToWrite:
         InputError: a graph file is wrong, or the dvc.yaml that is there is torn, in conflict or was edited by hand.
     """
     text, path = composed(root, family), Path(root) / DVC_YAML
+    common = read_yaml(graph_path(root, COMMON))["stages"]
+    check_graph(
+        graph_in(text), family_of(family), lambda stage: graph_path(root, COMMON if stage in common else family)
+    )
     try:
         present = path.read_bytes().decode()
     except FileNotFoundError:
