@@ -304,6 +304,8 @@ def test_a_cache_that_others_may_share_is_refused_until_they_are_named(made: Two
     (made.root / ".dvc/cache").rename(store)
     with Repo(str(made.root)) as repo, repo.config.edit("local") as config:
         config["cache"]["dir"] = str(store)
+    with pytest.raises(InputError, match="lies outside of this project"):
+        collect(made)
     other = TwoGraphs(Path(shutil.copytree(made.root, tmp_path / "other", symlinks=True)))
     made.use(with_seed(TWO, 2))
     made.repro()
@@ -317,6 +319,15 @@ def test_a_cache_that_others_may_share_is_refused_until_they_are_named(made: Two
     collect_garbage(made.root, lambda _: None, None, projects=[made.root])
     (other.root / ".dvc/config.local").write_text(f"[cache]\n    dir = {store}\n")
     assert len(used_again(other, with_seed(TWO, 1))) == 3
+
+
+def test_a_worktree_of_git_that_uses_the_cache_is_found_wherever_it_is(made: TwoGraphs, tmp_path: Path) -> None:
+    tree = tmp_path / "far/away"
+    git(made.root, "worktree", "add", "--quiet", "--detach", str(tree))
+    collect(made, dry=True)
+    (tree / ".dvc/config.local").write_text(f"[cache]\n    dir = {made.root}/.dvc/cache\n")
+    with pytest.raises(InputError, match=rf"{tree} keeps its results there too"):
+        collect(made)
 
 
 def test_typed_where_nobody_can_be_asked_it_wants_to_be_told(made: TwoGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
