@@ -17,6 +17,7 @@ from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.layout import map_layout
 from pipeline.dense.assignment import assign, truth_of
 from pipeline.dense.contract import targets_part
+from pipeline.dense.level_checks import levels_told
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.runtime.progress import track
@@ -29,7 +30,8 @@ def dense_targets(stage: Stage) -> None:
     part, params = targets_part(stage.part), stage.params
     images = ResizedImages(stage.input("resize"), "train")
     gt = GroundTruth(stage.input("resize"))
-    locations = part.locations(map_layout(params.backbone), params)
+    with levels_told(part.__name__):
+        locations = part.locations(map_layout(params.backbone), params)
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
         writer = DenseTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.weights import load_part, restore
 from pipeline.building.memory_format import channels_last
 from pipeline.dense.checks import check_head
+from pipeline.dense.level_checks import levels_told
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,8 @@ def new_head(part: TrainPart | DetectPart, layout: MapLayout, num_classes: int, 
     Raises:
         InputError: it is none, or cannot be trained repeatably.
     """
-    head = part.build_head(layout, num_classes, params)
+    with levels_told(part.__name__):
+        head = part.build_head(layout, num_classes, params)
     check_head(head, part.__name__)
     head.num_classes = num_classes
     return head

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.dense.head import Outputs, check_outputs
+from pipeline.dense.level_checks import levels_told
 from pipeline.feeding.maps import maps_of
 from pipeline.nn.backbones.trunk import at_least_a_cell
 
@@ -21,7 +22,9 @@ def outputs_of(trunk: Trunk, head: DenseHead, views: Views) -> tuple[Outputs, Gr
     assert views.images is not None
     # A head may have coarser levels than the trunk, of which a thin image needs a cell, too.
     images = at_least_a_cell(views.images, head.locations.layout.least_side)
-    outputs = head(maps_of(trunk, replace(views, images=images)))
+    maps = maps_of(trunk, replace(views, images=images))
+    with levels_told(f"{type(head).__module__}: {type(head).__name__}"):
+        outputs = head(maps)
     grid = head.locations.of_maps(images.shape[2], images.shape[3])
     check_outputs(head, outputs, grid)
     return outputs, grid

@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 Cells = tuple[tuple[int, int], ...]
 
 
+class LevelsError(ValueError):
+    """What is given level by level is not of the levels that there are."""
+
+
 class Places(NamedTuple):
     """What flat indices stand for: `level`, `y`, `x` and `anchor`, each of their shape, int64."""
 
@@ -131,8 +135,10 @@ class Locations:
     per_cell: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.per_cell) != len(self.layout.levels) or min(self.per_cell) < 1:
-            raise ValueError(f"per_cell {self.per_cell}: give a number from 1 for each of {self.layout.strides}")
+        if len(self.per_cell) != len(self.layout.levels) or min(self.per_cell, default=0) < 1:
+            raise LevelsError(
+                f"per_cell {self.per_cell}: give a number from 1 for each level, of strides {self.layout.strides}"
+            )
 
     def of(self, height: int, width: int) -> Grid:
         """The locations of an image of (H, W), at least one of each level.

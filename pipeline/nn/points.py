@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.geometry.points import Grid
+from pipeline.geometry.points import Grid, LevelsError
 
 
 def centres_and_strides(grid: Grid, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
@@ -31,6 +31,8 @@ def centres_and_strides(grid: Grid, device: torch.device | None = None) -> tuple
 
 def in_one_row(maps: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
     """What convolutions say of each location: (B, A * K, Fh, Fw) of each level to (B, N, K) float32."""
+    if len(maps) != len(per_cell):
+        raise LevelsError(f"maps of {len(maps)} levels, and locations of {len(per_cell)}: give one map for each level")
     levels = [
         own.float().permute(0, 2, 3, 1).reshape(own.shape[0], own.shape[2] * own.shape[3] * each, -1)
         for own, each in zip(maps, per_cell, strict=True)
