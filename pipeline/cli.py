@@ -240,8 +240,11 @@ def status(
     why: Annotated[bool, typer.Option("--why", help="name the chain of imports from a stage to what changed")] = False,
 ) -> None:
     """Say which stages would run now, and because of what: a module, a parameter, an input."""
+    from pipeline.graphs.writing import graph_to_make
     from pipeline.orchestrate.status import stage_status
 
+    if note := graph_to_make(Path.cwd()):
+        typer.echo(note, err=True)
     for line in stage_status(Path.cwd(), why):
         typer.echo(line)
 

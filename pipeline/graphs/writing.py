@@ -94,3 +94,18 @@ def _family_of_params(root: Path) -> str | None:
         return present_family(root).name
     except InputError:
         return None
+
+
+def graph_to_make(root: Path) -> str | None:
+    """A line where dvc.yaml was made of graph files that have been edited since; None where it was not, or where it
+    was edited itself or they are wrong, of which others tell."""
+    path = Path(root) / DVC_YAML
+    try:
+        present = path.read_bytes().decode()
+        stamp = stamp_of(present)
+        if stamp is None or not stamp[1] or composed(root, stamp[0]) == present.replace("\r\n", "\n"):
+            return None
+    except (OSError, UnicodeDecodeError, InputError):
+        return None
+    own, common = (graph_path(Path(), name) for name in (stamp[0], COMMON))
+    return f"{DVC_YAML} is not what {common} and {own} now make; run frcnn graph to take their edits over"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.graphs.present import check_graph
+from pipeline.graphs.writing import graph_to_make
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.version_change import version_change
@@ -29,7 +30,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     check_graph(root)
     refuse_if_held(root)
     prepare_environment(root)
-    for line in filter(None, (version_change(root), slow_precision(root))):
+    for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root))):
         log(line)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import flush_logs, train

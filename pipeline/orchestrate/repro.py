@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.graphs.present import check_graph
+from pipeline.graphs.writing import graph_to_make
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
@@ -28,7 +29,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     check_repository(root)
     check_graph(root)
     with hold_workspace(root) as lock:
-        for line in filter(None, (version_change(root), slow_precision(root))):
+        for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root))):
             print(line, file=sys.stderr, flush=True)
         if any(map(_leaves_out_stages, arguments)):
             lock_code(root)  # DVC would not run stage code

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.graphs.composing import composed
-from pipeline.graphs.writing import graph_to_write, write_graph
+from pipeline.graphs.writing import graph_to_make, graph_to_write, write_graph
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from tests.defaults import copy_graphs, write_default_params
@@ -145,3 +145,44 @@ def test_neither_verb_changes_anything_under_a_run(project: Path) -> None:
             )
     assert {name: (project / name).read_bytes() for name in before} == before
     assert run_frcnn(project, "graph").returncode == 0
+
+
+NOTE = (
+    "dvc.yaml is not what graphs/common.yaml and graphs/faster_rcnn.yaml now make; run frcnn graph to take their edits "
+    "over"
+)
+
+
+def test_graph_files_that_were_edited_since_are_noted(project: Path) -> None:
+    assert graph_to_make(project) is None
+    with_a_note(project)
+    assert graph_to_make(project) == NOTE
+    ended = run_frcnn(project, "status")
+    assert ended.stderr.splitlines()[0] == NOTE
+    written(project)
+    assert graph_to_make(project) is None
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "graphs/faster_rcnn.yaml"])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"stages: 3\n", None])
+def test_of_a_graph_that_is_wrong_there_is_no_note(project: Path, name: str, content: bytes | None) -> None:
+    (project / name).unlink() if content is None else (project / name).write_bytes(content)
+    assert graph_to_make(project) is None
+
+
+def test_of_one_with_line_ends_of_another_system_there_is_none(project: Path) -> None:
+    (project / "dvc.yaml").write_bytes((project / "dvc.yaml").read_bytes().replace(b"\n", b"\r\n"))
+    assert graph_to_make(project) is None
+
+
+@pytest.mark.parametrize("verb", ["repro", "flow"])
+def test_what_runs_the_graph_gives_the_note_first(project: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = {"repro": "repro", "flow": "commands"}[verb]
+
+    def note(root: Path) -> str:
+        raise InputError("as noted")
+
+    (project / ".dvc/tmp").mkdir(parents=True)
+    monkeypatch.setattr(f"pipeline.orchestrate.{module}.graph_to_make", note)
+    monkeypatch.setattr(f"pipeline.orchestrate.{module}.check_repository", lambda root: None)
+    assert run_frcnn(project, verb).stderr == "frcnn: error: as noted\n"
