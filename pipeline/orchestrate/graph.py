@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import networkx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -72,7 +74,8 @@ def opened(root: Path, texts: Mapping[str, str] | None = None) -> Iterator[Repo]
         texts: of files there, such as dvc.yaml, which DVC is to read in place of what they hold.
 
     Raises:
-        InputError: there is none, or DVC cannot read it or what is asked of it inside.
+        InputError: there is none, a run is under way that has locked what is asked for, or DVC cannot read it or what
+            is asked of it inside.
     """
     root = Path(root).resolve()
     if not (root / ".dvc").is_dir():
@@ -82,6 +85,13 @@ def opened(root: Path, texts: Mapping[str, str] | None = None) -> Iterator[Repo]
             if texts:
                 repo.fs = OverlaidFiles({root / name: text for name, text in texts.items()})
             yield repo
+    except LockError as error:
+        pids = sorted(set(map(int, re.findall(r"\(PID (\d+)\)", str(error)))))
+        process = f" ({', '.join(f'process {pid}' for pid in pids)})" if pids else ""
+        raise InputError(
+            f"a run is under way here{process}, and DVC cannot look at what it reads and writes; wait for it, or stop "
+            "it; frcnn status tells what runs now"
+        ) from None
     except DvcException as error:
         raise InputError(f"dvc cannot read the graph: {' '.join(str(error).split())}") from None
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc import rwlock
+from dvc.lock import LockError
+from dvc.repo import Repo
 
-from pipeline.orchestrate.graph import LockFile, StageMeta, StageNode, read_graph
+from pipeline.orchestrate.graph import LockFile, StageMeta, StageNode, opened, read_graph
 from pipeline.runtime.errors import InputError
 from tests.orchestrate.conftest import Toy, python
 
@@ -194,3 +197,18 @@ def test_the_lock_file_is_parsed_once_as_long_as_it_stays(tmp_path: Path) -> Non
     assert lock.stages() is lock.stages()
     write_lock(tmp_path, {"a": "1"}, {"a": "22"})
     assert not lock.reads_what_was_written(READER)
+
+
+def test_what_a_run_under_way_has_locked_is_told_without_dvcs_advice_to_remove_its_lock(tmp_path: Path) -> None:
+    Repo.init(str(tmp_path), no_scm=True)
+    blocked = rwlock._infos_to_str([{"pid": 7, "cmd": "dvc repro"}, {"pid": 8, "cmd": "dvc repro"}])
+    for said, process in (
+        (f"'x' is busy, it is being blocked by:\n{blocked}\n", " (process 7, process 8)"),
+        ("locked", ""),
+    ):
+        with pytest.raises(InputError) as error, opened(tmp_path):
+            raise LockError(said)
+        assert str(error.value) == (
+            f"a run is under way here{process}, and DVC cannot look at what it reads and writes; wait for it, or stop "
+            "it; frcnn status tells what runs now"
+        )
