@@ -13,6 +13,7 @@ from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
 from pipeline.params.file import check_params, family_in, load_params
 from pipeline.params.reading import Params
+from pipeline.presets.default_checks import check_defaults
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import (
     check_place,
@@ -184,6 +185,7 @@ def _with_preset(name: str) -> tuple[EditedYaml, str]:
     """The defaults of a preset's family with the preset applied, comments kept; and the text of those defaults."""
     family, overlay = _overlay(name)
     before = default_text(family)
+    check_defaults(family, before)
     edited = EditedYaml(before, f"preset {name}")
     apply_overlay(edited.content, overlay, f"preset {name}")
     return edited, before
