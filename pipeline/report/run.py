@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.families.family import Family
 from pipeline.families.registry import family_of
 from pipeline.graphs.command import StageCommand
+from pipeline.graphs.present import check_same_family
 from pipeline.orchestrate.graph import Graph, read_graph
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
@@ -30,10 +31,12 @@ class Run:
         """The project in `root`.
 
         Raises:
-            InputError: there is none, or its parameters or its graph cannot be read.
+            InputError: there is none, or its parameters or its graph cannot be read, or are of two families.
         """
         root = Path(root)
-        return cls(root, load_params(root / "params.yaml"), read_graph(root), read_runs(root))
+        params = load_params(root / "params.yaml")
+        check_same_family(root)
+        return cls(root, params, read_graph(root), read_runs(root))
 
     def folder(self, stage: str) -> Path:
         """The folder that a stage writes."""

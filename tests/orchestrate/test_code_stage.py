@@ -243,7 +243,7 @@ def assert_refused_by_all(root: Path, line: str) -> None:
     """Stage `code` and the verbs that run or explain the graph stop at a line."""
     ended = run_command(root, "stages.code", "--out", "data/code")
     assert (ended.returncode, ended.stderr) == (1, f"code: error: {line}\n")
-    for verb in ("status", "repro", "flow"):
+    for verb in ("status", "repro", "flow", "report"):
         ended = run_frcnn(root, verb)
         assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"frcnn: error: {root}/{line}\n")
 
@@ -252,17 +252,17 @@ EVALUATE = "python -m stages.evaluate\n      --family faster_rcnn\n"
 OF_A_FAMILY = "stage evaluate_step2 runs stages.evaluate, which is of a family; write --family faster_rcnn"
 
 
-@pytest.mark.parametrize("stamp", [True, False])
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "said", "stamp"),
     [
-        (EVALUATE, "python -m stages.evaluate\n", OF_A_FAMILY),
-        (EVALUATE, EVALUATE.replace("faster_rcnn", "points"), OF_A_FAMILY),
-        (EVALUATE, EVALUATE.replace("faster_rcnn", "../x"), OF_A_FAMILY),
+        (EVALUATE, "python -m stages.evaluate\n", OF_A_FAMILY, True),
+        (EVALUATE, EVALUATE.replace("faster_rcnn", "points"), OF_A_FAMILY, False),
+        (EVALUATE, EVALUATE.replace("faster_rcnn", "../x"), OF_A_FAMILY, True),
         (
             "python -m stages.resize\n",
             "python -m stages.resize --family faster_rcnn\n",
             "stage resize runs stages.resize, which is of no family; leave out --family faster_rcnn",
+            False,
         ),
     ],
 )
@@ -274,6 +274,12 @@ def test_a_command_of_another_family_is_told_before_anything_runs(
     text = text.replace(old, new, 1)
     (bare / "dvc.yaml").write_text(stamped("faster_rcnn", text) if stamp else text)
     assert_refused_by_all(bare, f"dvc.yaml: {said}")
+
+
+def test_a_graph_of_another_family_is_told_alike_by_all(bare: Path) -> None:
+    of_family(bare, "points")
+    said = "dvc.yaml is the graph of family points and params.yaml is of family faster_rcnn; run frcnn preset, which "
+    assert_refused_by_all(bare, f"{said}writes both")
 
 
 def test_a_family_that_there_is_not_is_told_alike_by_all(bare: Path) -> None:
