@@ -14,6 +14,7 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -72,10 +73,11 @@ def mend_lock_file(root: Path) -> str:
         return ""
     text = content.decode(errors="replace")
     refuse_conflict(text, path)
-    if is_whole_lock(text):
+    without_outs = [name for name, stage in _declared(root).items() if not {"outs", "metrics", "plots"} & {*stage}]
+    if is_whole_lock(text, without_outs):
         return ""
     parts = split_at_stages(text)
-    while len(parts) > 1 and not is_whole_lock("".join(parts)):
+    while len(parts) > 1 and not is_whole_lock("".join(parts), without_outs):
         parts.pop()
     copy = _copy_place(root)
     with atomic_file(copy) as place:
@@ -103,11 +105,12 @@ def _copy_place(root: Path) -> Path:
     return next(place for place in places if not place.exists())
 
 
-def _declared(root: Path) -> set[str]:
+def _declared(root: Path) -> dict[str, dict[str, Any]]:
     """The stages of dvc.yaml; none where it cannot be read."""
     with suppress(OSError, InputError, KeyError, TypeError, AttributeError):
-        return set(read_yaml(root / "dvc.yaml")["stages"])
-    return set()
+        stages = read_yaml(root / "dvc.yaml")["stages"]
+        return {name: stage for name, stage in stages.items() if isinstance(stage, dict)}
+    return {}
 
 
 def mend_run_cache(root: Path) -> None:

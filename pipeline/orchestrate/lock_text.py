@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from pipeline.runtime.errors import InputError
@@ -15,15 +16,20 @@ _NAME = re.compile(r"  ([^\s:#]+):\n")
 _CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
 
 
-def is_whole_lock(text: str) -> bool:
-    """Whether a text is a dvc.lock that ends where DVC ends one, with all that DVC writes of each stage.
+def is_whole_lock(text: str, without_outs: Collection[str] = ()) -> bool:
+    """Whether a text is a dvc.lock that ends where DVC ends one, with all that DVC writes of its last stage.
 
     A text that is cut off between two outputs of its last stage, or between two stages, looks whole.
+
+    Args:
+        without_outs: stages that declare no outputs.
     """
     try:
         lock = parse_yaml(text, "dvc.lock")
-        whole = lock["schema"] == "2.0" and all(_is_stage(stage) for stage in lock["stages"].values())
-        return whole and text.endswith("\n")
+        stages = lock["stages"]
+        *_, last = stages or [""]
+        whole = lock["schema"] == "2.0" and all(stage["cmd"] for stage in stages.values())
+        return whole and text.endswith("\n") and (not last or _is_stage(stages[last], last in without_outs))
     except (YamlError, KeyError, TypeError, AttributeError):
         return False
 
@@ -47,13 +53,14 @@ def refuse_conflict(text: str, where: object) -> None:
         )
 
 
-def _is_stage(stage: dict[str, Any]) -> bool:
-    files, params = [*stage.get("deps", []), *stage["outs"]], stage.get("params", {})
+def _is_stage(stage: dict[str, Any], without_outs: bool) -> bool:
+    outs = [] if without_outs else stage["outs"]
+    files, params = [*stage.get("deps", []), *outs], stage.get("params", {})
     return (
         stage.keys() <= _PARTS
         and bool(stage["cmd"])
         and isinstance(stage["cmd"], str | list)
-        and bool(stage["outs"])
+        and (without_outs or bool(outs))
         and all(_is_file(file) for file in files)
         and all(isinstance(values, dict) for values in params.values())
     )

@@ -41,9 +41,24 @@ def test_a_whole_lock_is_left_alone(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_stages_of_a_users_own_without_outputs_or_of_another_place_are_no_tear(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages:\n  notify: {cmd: mail, deps: [data/features]}\n")
+    own = {"cmd": "mail", "deps": [{"path": "data/features", **FILE}]}
+    remote = {"cmd": "fetch", "deps": [{"path": "s3://bucket/a", "etag": "1", "size": 1}], "outs": []}
+    stages = dict(LOCK["stages"])
+    stages = {"notify": own, "remote": remote, **stages} if place == "first" else {**stages, "notify": own}
+    text = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False, indent=2)
+    (tmp_path / "dvc.lock").write_text(text)
+    assert mend_lock_file(tmp_path) == ""
+    assert (tmp_path / "dvc.lock").read_text() == text and not torn_locks(tmp_path)
+
+
 def test_a_lock_cut_off_anywhere_keeps_its_whole_stages_and_the_torn_file(tmp_path: Path, text: str) -> None:
     path, torn, told, kept = tmp_path / "dvc.lock", tmp_path / "dvc.lock.torn", set(), set()
-    (tmp_path / "dvc.yaml").write_text("stages:\n  features: {cmd: x}\n")
+    (tmp_path / "dvc.yaml").write_text("stages:\n  features: {cmd: x, outs: [data/features]}\n")
     for length in range(0, len(text), 13):
         path.write_text(text[:length])
         told.add(mend_lock_file(tmp_path))

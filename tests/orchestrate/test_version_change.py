@@ -33,7 +33,10 @@ def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
     toy.write({"code": {"cmd": "python -m stages.code", "outs": list(map(lock_path, names))}, **stages})
     ran = {}
     for name in names:
-        deps = [{"path": "data/raw", "md5": "0" * 32}, {"path": lock_path(name), "md5": md5_of(lock_of(name, "old"))}]
+        deps = [
+            {"path": "data/raw", "md5": "0" * 32, "size": 1},
+            {"path": lock_path(name), "md5": md5_of(lock_of(name, "old")), "size": 1},
+        ]
         ran[name] = {"cmd": f"python -m stages.{name}", "deps": deps}
     (toy.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": ran}))
     now = {lock_path("one"): lock_of("one", "new"), lock_path("two"): lock_of("two", "old")}
