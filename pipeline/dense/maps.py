@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def outputs_of(trunk: Trunk, head: DenseHead, views: Views) -> tuple[Outputs, Grid]:
     """The head's (B, N, ...) outputs for B images, and the locations of the padded images that they are of."""
     assert views.images is not None
-    # A head may have coarser levels than the trunk, of which a thin image needs a cell, too.
+    # A head may have coarser levels than the trunk; a thin image is padded to a cell of those as well.
     images = at_least_a_cell(views.images, head.locations.layout.least_side)
     maps = maps_of(trunk, replace(views, images=images))
     with levels_told(f"{type(head).__module__}: {type(head).__name__}"):

@@ -1,4 +1,4 @@
-"""Whether a family is declared so that it can be used; what is not is told by the file where it stands."""
+"""Checks a family's declaration; an error names the file that is wrong."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def family_of(name: str) -> Family:
 
 
 def folder_of(name: str) -> Path:
-    """The folder of a family's package, which also holds what of it is no module, such as its params.yaml.
+    """The folder of a family's package. Files that are not modules, such as its params.yaml, lie there too.
 
     Raises:
         InputError: there is none of the name.
@@ -55,7 +55,7 @@ def part_of(name: str, part: str) -> ModuleType | None:
     """A family's module of a part's name, such as `panels` or `bundle`; None where it has none.
 
     Raises:
-        InputError: there is no family of the name.
+        InputError: there is no such family.
     """
     family_of(name)
     return importlib.import_module(f"pipeline.families.{name}.{part}") if part_exists(name, part) else None
@@ -65,7 +65,7 @@ def declared(name: str, part: str, what: str) -> Any:
     """What a family declares in a part, such as `BUNDLE` in its part `bundle`; None where it has no such part.
 
     Raises:
-        InputError: there is no family of the name, or the part does not have what it is there for.
+        InputError: there is no such family, or the part lacks `what`.
     """
     return declared_any(name, part, (what,)).get(what)
 
@@ -74,7 +74,7 @@ def declared_any(name: str, part: str, names: Sequence[str]) -> dict[str, Any]:
     """What a family declares under some of the names in a part; nothing where it has no such part.
 
     Raises:
-        InputError: there is no family of the name, or the part has none of the names that it is there for.
+        InputError: there is no such family, or the part has none of these names.
     """
     module = part_of(name, part)
     if module is None:

@@ -1,1 +1,1 @@
-"""dvc.yaml, made of the files in graphs/: what all families begin with, and what a family goes on with."""
+"""dvc.yaml, composed of the files in graphs/: the stages that all families share, and those of one family."""

@@ -14,8 +14,8 @@ from pipeline.preflight.anchor_search import Grid, cluster_shapes, fit_grid, qua
 from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.runtime.seeding import numpy_generator
 
-MOST_UNREACHED = 0.05  # share of boxes below IoU .5 from which on anchors do not fit
-LEAST_GAIN = 0.05  # of mean best IoU, from which on another grid is proposed anyway
+MOST_UNREACHED = 0.05  # anchors do not fit where this share of boxes or more is below IoU .5
+LEAST_GAIN = 0.05  # of mean best IoU; with this gain or more another grid is proposed anyway
 _WORTH = 0.01  # of the score, for another grid to be proposed where too many boxes are unreached
 _GRID_SAMPLE = 2_000  # boxes that ratios and scales are searched on
 _CLUSTER_SAMPLE = 20_000

@@ -35,7 +35,7 @@ def inspect_artifact(
         name: a stage, its folder, or a file in it.
         image: `ID`, `ID.mirrored` or `ID.view2` and so on; None for the text.
         out: the PNG file to write; None for inspect-STAGE-ID.png in the working directory.
-        score: from which on detections count, 0..1.
+        score: least score of the detections shown, 0..1.
         first: so many of the images with most errors are listed, of an evaluate stage.
         echo: takes each line.
 
