@@ -1,148 +1,192 @@
-"""Whose detector is better after the same wall time? Ours by `dvc repro`, torchvision's joint training beside it.
+"""Whose detector is better after the same wall time? Ours by a preset, torchvision's FasterRCNN beside it.
 
-    python -m benchmarks.equal_time --seeds 0 1 2
+    python -m benchmarks.equal_time --preset voc6_resnet50_fpn --seeds 0 1 2
 
-For each seed the preset `voc6_vgg16` runs in a scratch copy of the project. Its clock runs from the start of
-train_rpn_step1 to the end of the last training stage, with all that DVC and other stages do between; the time of
-frozen_features, which runs before and does what the peer does in every iteration, is added. torchvision's FasterRCNN
-then trains for `--seconds` on the same resized photos, from the same ImageNet trunk. Both are judged by the same
-evaluation. What is measured is kept, so that a later call with other seeds adds to the table; with `--keep`, our runs
-stay too, and one that is there already is not made again.
+For each seed the preset runs in a scratch copy of the project's last commit, and then torchvision's trains as long as
+ours took, on the same resized images, from the same weights, with the same layers frozen. Both are judged by the same
+evaluation. Of a ResNet the peer has an FPN and is trained twice: `shipped`, as torchvision's references train it, and
+`same`, in our precision and layout. Of VGG16 and the tiny trunk it is one network on our trunk, in our precision, with
+our anchors (`same`). At the first seed each peer is trained with all learning rates, at the others with the best of
+them by mAP50.
+
+Nothing needs attention, and any number of starts add up: each finished run is written at once to
+.dvc/tmp/equal_time-PRESET.json and not repeated. Our run that was cut short starts anew, as its time would be wrong. At
+the end the section of docs/performance.md is written from all that is finished.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks.page import Row, write_section
-from benchmarks.photos import given
-from benchmarks.torchvision_joint import Budget, build, evaluate, train
-from pipeline.artifacts.atomic import write_text
-from pipeline.params.file import load_params
-from pipeline.runtime.run_times import read_runs
+from benchmarks.equal_time_page import TITLES, Comparison, about, bars, ours_name, peer_name, tables
+from benchmarks.equal_time_task import Task, task_of
+from benchmarks.our_run import ROOT, Scratch, commit
+from benchmarks.page import table, write_section
+from benchmarks.peer_run import measure_peer
+from benchmarks.pieces import Pieces, Record
+from pipeline.runtime.errors import InputError
 
-NAME = "equal_time"
-ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / ".dvc" / "tmp" / f"{NAME}.json"
-TRAININGS = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
-ABOUT = """
-mAP at IoU .5 on the 202 test photos of voc6_mini after the same wall time, shorter side 300, two threads. Ours: the
-four steps and the joint one with all stages between, the better of step 4 and joint. Peer: torchvision's FasterRCNN
-trained jointly from the same trunk, in bf16 and channels_last too, with the same blocks frozen and a learning rate of
-{lr:g}. Our seconds include the maps of the frozen blocks; the peer was given {seconds:.0f}.
-"""
+NAME, DEFAULT = "equal_time", "voc6_vgg16"
+KEPT = ROOT / ".dvc" / "tmp"
+LRS = {True: (0.0025, 0.005, 0.01), False: (0.008,)}
+"""Of the peers, by whether they are of a ResNet."""
+
+_DRY_SECONDS = 3.0
 
 
-def run_ours(root: Path, photos: Path, weights: Path, seed: int) -> dict[str, float]:
-    """Seconds and mAP of our run in `root`, a fresh clone."""
-    frcnn = [sys.executable, "-m", "pipeline.cli"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+class Copy:
+    """The scratch copy of a seed, made when it is first asked for."""
 
-    def call(*command: str) -> None:
-        subprocess.run([*frcnn, *command], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch, self._is_made, self._is_prepared = scratch, False, False
 
-    settings = (f"dataset.root={photos}", f"backbone.weights={weights}", f"base.seed={seed}")
-    call("preset", "voc6_vgg16", *settings)
-    call("repro", "anchor_targets", "backbone")
-    # All of the training first; detection and evaluation are no part of the time.
-    call("repro", "train_head_step4", "finetune_joint")
-    runs = read_runs(root)
-    began = min(runs[name].started for name in TRAININGS)
-    ended = max(runs[name].started + runs[name].seconds for name in TRAININGS)
-    call("repro", "evaluate_step4", "evaluate_joint")
-    maps = {name: json.loads((root / f"data/evaluate_{name}/metrics.json").read_text()) for name in ("step4", "joint")}
-    seconds = ended - began + runs["frozen_features"].seconds
-    return {"seconds": seconds, **{name: figures["mAP50"] for name, figures in maps.items()}}
+    def fresh(self) -> Scratch:
+        """Made anew."""
+        self._scratch.make()
+        self._is_made, self._is_prepared = True, False
+        return self._scratch
+
+    def prepared(self) -> Path:
+        """With what a peer reads."""
+        if not self._is_prepared:
+            (self._scratch if self._is_made else self.fresh()).prepare()
+            self._is_prepared = True
+        return self._scratch.root
 
 
-def run_peer(root: Path, seconds: float, lr: float, seed: int) -> dict[str, float]:
-    """Images and mAP of torchvision's on the stages' artifacts in `root`."""
-    params, data = load_params(root / "params.yaml"), root / "data"
-    torch.manual_seed(seed)
-    classes = json.loads((data / "resize" / "classes.json").read_text())
-    model = build(params, data, len(classes))
-    iterations, took = train(model, params, data, Budget(seconds, None), lr)
-    figures = evaluate(model, params, data, len(classes))
-    return {"seconds": took, "images": iterations * params.finetune_joint.images_per_iteration, **figures}
+def compare(
+    task: Task, comparison: Comparison, seeds: Sequence[int], only: str | None = None, keep: Path | None = None
+) -> list[str]:
+    """Run what is not finished.
+
+    Returns:
+        What has failed, in lines. The rest has run all the same.
+    """
+    failed = []
+    for seed in seeds:
+        with _copy(task, keep, seed) as copy:
+            for side, work in (("ours", _ours), ("peers", partial(_peers, seeds=seeds))):
+                if only not in (None, side):
+                    continue
+                try:
+                    work(copy, comparison, seed)
+                except (InputError, BrokenProcessPool) as error:
+                    failed.append(f"seed {seed}: {error}")
+                    print(failed[-1], flush=True)
+    return failed
 
 
-def measure(arguments: argparse.Namespace, photos: Path, weights: Path, seed: int) -> dict[str, Any]:
-    """One seed, both sides."""
-    with tempfile.TemporaryDirectory() if arguments.keep is None else nullcontext(arguments.keep) as folder:
-        root = Path(folder) / f"seed{seed}"
-        if not root.exists():
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
-        ours = run_ours(root, photos, weights, seed)
-        print(f"seed {seed}, ours: {ours}", flush=True)
-        peer = run_peer(root, arguments.seconds, arguments.lr, seed)
-        print(f"seed {seed}, torchvision: {peer}", flush=True)
-    return {"ours": ours, "peer": peer, "lr": arguments.lr}
+@contextmanager
+def _copy(task: Task, keep: Path | None, seed: int) -> Iterator[Copy]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() if keep is None else nullcontext(keep.resolve()) as folder:
+        yield Copy(task.scratch(Path(folder), seed))
 
 
-def best_of(run: Mapping[str, Any]) -> float:
-    """The mAP of our better network."""
-    return max(run["ours"]["step4"], run["ours"]["joint"])
+def _ours(copy: Copy, comparison: Comparison, seed: int) -> None:
+    def work() -> Record:
+        return {"side": "ours", "seed": seed, "commit": commit(), **copy.fresh().run()}
+
+    _finish(comparison.pieces, ours_name(seed), work)
 
 
-def table_of(kept: Mapping[str, Any]) -> str:
-    """A line a seed, and the means with their standard deviations."""
-    lines = ["| seed | step 4 | joint | our seconds | torchvision | its images |", "| --- " * 6 + "|"]
-    for seed, run in sorted(kept.items()):
-        ours, peer = run["ours"], run["peer"]
-        figures = f"{ours['step4']:.3f} | {ours['joint']:.3f} | {ours['seconds']:.0f}"
-        lines.append(f"| {seed} | {figures} | {peer['mAP50']:.3f} | {peer['images']:,.0f} |")
-    best = _mean_and_spread([best_of(run) for run in kept.values()])
-    theirs = _mean_and_spread([run["peer"]["mAP50"] for run in kept.values()])
-    return "\n".join([*lines, f"| mean | best of both {best} | | | {theirs} | |"])
+def _peers(copy: Copy, comparison: Comparison, seed: int, seeds: Sequence[int]) -> None:
+    seconds = comparison.budget(seed)
+    if seconds is None:
+        raise InputError("a peer trains as long as ours took, which is not known; run ours too, or give --seconds")
+
+    def work(kind: str, lr: float) -> Record:
+        figures = measure_peer(copy.prepared(), kind, seconds, lr, seed)
+        return {"side": kind, "seed": seed, "lr": lr, **figures}
+
+    for kind in comparison.kinds:
+        for lr in comparison.wanted_lrs(kind, seed, seeds):
+            _finish(comparison.pieces, peer_name(kind, lr, seed, seconds), partial(work, kind, lr))
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
-    spread = f" (standard deviation {statistics.stdev(values):.3f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
+def _finish(pieces: Pieces, name: str, work: Callable[[], Record]) -> None:
+    before = name in pieces
+    if not before:
+        print(f"{name}: begins", flush=True)
+    record = pieces.done(name, work)
+    print(f"{name}, finished{' before' if before else ''}: {json.dumps(record)}", flush=True)
 
 
-def rows_of(kept: Mapping[str, Any]) -> list[Row]:
-    """The bars. Points of mAP are those that are missed, as smaller is better there."""
-    missed = statistics.mean(1 - best_of(run) for run in kept.values())
-    missed_by_peer = statistics.mean(1 - run["peer"]["mAP50"] for run in kept.values())
-    longest = max(run["ours"]["seconds"] for run in kept.values())
-    return [
-        Row("mean of the mAP missed, ours", [missed], bar=0.38, unit=""),
-        Row("the same of torchvision", [missed_by_peer], unit=""),
-        Row("our longest run", [longest], bar=720.0, unit="s"),
-    ]
+def run(arguments: argparse.Namespace) -> list[str]:
+    """Compare, and write the section.
+
+    Returns:
+        What has failed, in lines.
+
+    Raises:
+        InputError: the command line asks for what there is not, or the file of finished pieces is damaged.
+    """
+    task = task_of(arguments)
+    kinds = arguments.peers or (["shipped", "same"] if task.is_resnet else ["same"])
+    if "shipped" in kinds and not task.is_resnet:
+        raise InputError(f"--peers shipped: there is none of {task.params.backbone.name}; leave --peers out")
+    seeds = arguments.seeds if arguments.seeds is not None else [0] if task.dry else [0, 1, 2]
+    pieces = Pieces(KEPT / f"{NAME}-{task.preset}.json", task.digest)
+    if pieces.of_others and not pieces:
+        print(f"{pieces.path}: all in it is of other parameters, data or another machine; starting anew", flush=True)
+    seconds = arguments.seconds or (_DRY_SECONDS if task.dry else None)
+    comparison = Comparison(pieces, kinds, arguments.lrs or LRS[task.is_resnet], seconds)
+    failed = compare(task, comparison, seeds, arguments.only, arguments.keep)
+    _report(task, comparison)
+    return failed
+
+
+def _report(task: Task, comparison: Comparison) -> None:
+    rows = bars(comparison, task.preset)
+    if not rows:
+        return
+    torch.set_num_threads(task.params.base.threads)
+    data = "the generated shapes" if task.photos is None else task.photos.name
+    own = " ".join([task.preset, *task.settings])
+    text = f"{about(comparison, task.params, own, data).strip()}\n\n{tables(comparison)}"
+    if task.dry:
+        print(f"{text}\n\n{table(rows)}", flush=True)
+        return
+    words = [f"--preset {task.preset}", *(["--set", *task.settings] if task.settings else [])]
+    options = "" if own == DEFAULT else " ".join(words)
+    title = "Accuracy after the same wall time" + ("" if own == DEFAULT else f", {own}")
+    write_section(NAME, title, text, rows, options=options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    own.add_argument("--preset", default=DEFAULT, help="of Faster R-CNN; default: %(default)s")
+    own.add_argument("--seeds", type=int, nargs="*", help="default: 0 1 2; none: only write the section anew")
+    own.add_argument("--peers", nargs="+", choices=list(TITLES), help="default: all that the backbone has")
+    own.add_argument("--lrs", type=float, nargs="+", help="of the peers; default: .0025 .005 .01, of no ResNet .008")
+    own.add_argument("--seconds", type=float, help="wall time of a peer's training; default: what ours took")
+    own.add_argument("--only", choices=("ours", "peers"), help="run one side only")
+    own.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="changes to the preset")
+    own.add_argument("--photos", type=Path, help="the data set; default: the preset's in ../shared/data")
+    own.add_argument("--weights", type=Path, help="of the trunk, a file or its folder; default: from ../shared/weights")
+    own.add_argument("--keep", type=Path, help="a folder in which our runs stay, each in PRESET-seedN")
+    own.add_argument("--dry-run", action="store_true", help="a few iterations on a few images; no section is written")
+    return own
 
 
 def main() -> None:
-    shared = ROOT.parent / "shared"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: only write the section anew")
-    parser.add_argument("--seconds", type=float, default=720.0, help="wall time of the peer's training")
-    parser.add_argument("--lr", type=float, default=0.008, help="the peer's learning rate")
-    parser.add_argument("--photos", type=Path, default=shared / "data/voc6_mini", help="a VOC tree")
-    parser.add_argument("--weights", type=Path, default=shared / "weights", help="a folder with ImageNet's VGG16")
-    parser.add_argument("--keep", type=Path, help="a folder in which our finished runs stay")
-    arguments = parser.parse_args()
-    photos, weights = given(NAME, arguments)
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    for seed in arguments.seeds:
-        kept[str(seed)] = measure(arguments, photos, weights, seed)
-        KEPT.parent.mkdir(parents=True, exist_ok=True)
-        write_text(KEPT, json.dumps(kept, indent=2) + "\n")
-    about = ABOUT.format(lr=arguments.lr, seconds=arguments.seconds) + "\n" + table_of(kept)
-    write_section(NAME, "Accuracy after the same wall time", about, rows_of(kept))
+    try:
+        failed = run(parser().parse_args())
+    except InputError as error:
+        sys.exit(f"{NAME}: {error}")
+    sys.exit(f"{NAME}: not finished: {'; '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 
-from benchmarks.torchvision_joint import read_truth
+from benchmarks.peer_training import read_truth
 from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages

@@ -30,8 +30,8 @@ from torchvision.ops import roi_align
 from benchmarks.floors import head_flops, rpn_flops, trunk_flops
 from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, table, write_section
+from benchmarks.peer_training import read_truth
 from benchmarks.photos import Photos, parser, prepared
-from benchmarks.torchvision_joint import read_truth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.trunk import load_trunk

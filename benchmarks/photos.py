@@ -134,7 +134,7 @@ def prepared(
         own_weights = Path(folder) / "weights"
         own_weights.mkdir()
         (own_weights / weights.name).symlink_to(weights)
-        _link_some(photos, raw, {"train": train, "test": test})
+        link_some(photos, raw, {"train": train, "test": test})
         made = Photos(data, params)
         made.run("dataset", dataset, raw=raw)
         made.run("backbone", backbone, weights=own_weights)
@@ -150,7 +150,7 @@ def prepared(
         yield made
 
 
-def _link_some(photos: Path, raw: Path, counts: Mapping[str, int]) -> None:
+def link_some(photos: Path, raw: Path, counts: Mapping[str, int]) -> None:
     """A VOC tree of the first images of each split, in place of all."""
     (raw / "ImageSets/Main").mkdir(parents=True)
     for part in ("Annotations", "JPEGImages"):

@@ -1,0 +1,120 @@
+"""What `benchmarks.equal_time` compares: a preset with changes, and the data and weights that it reads."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.our_run import ROOT, TRAININGS, Scratch
+from benchmarks.page import processor, skip
+from benchmarks.photos import link_some
+from benchmarks.pieces import digest
+from pipeline.params.reading import Params
+from pipeline.presets.apply import chosen_params
+from pipeline.presets.settings import leaves
+from pipeline.runtime.errors import InputError
+
+SHARED = ROOT.parent / "shared"
+PHOTOS = {"voc6": "data/voc6_mini", "kitti": "data/kitti_tiny", "tinycoco": "data/tinycoco", "bccd": "data/bccd"}
+"""By a preset's name up to the first `_`, in the folder beside the project."""
+
+WEIGHTS = {
+    "vgg16": "weights/vgg16_features_torchvision.pth",
+    "resnet18": "weights/others/resnet18_tv_bn.safetensors",
+    "resnet50": "weights/others/resnet50_msra_caffe.safetensors",
+}
+"""By backbone, in the same folder."""
+
+FEW = 8
+"""Images of either split in a dry run."""
+
+_DRY = (
+    "solver.log_every=2",
+    *(f"{stage}.{change}" for stage in TRAININGS for change in ("iterations=4", "lr_drop_at=[3]")),
+)
+_DRY_SHAPES = (f"dataset.shapes.train={FEW}", f"dataset.shapes.test={FEW}", "backbone.pretrain.iterations=4")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compared.
+
+    Attributes:
+        preset, settings: as `frcnn preset` takes them, without paths and seed. params: what they give.
+        photos, weights: what the preset is to read; None: nothing.
+        dry: whether only the way through is tried.
+    """
+
+    preset: str
+    settings: tuple[str, ...]
+    params: Params = field(repr=False)
+    photos: Path | None = None
+    weights: Path | None = None
+    dry: bool = False
+
+    @property
+    def is_resnet(self) -> bool:
+        """Whether the peers are torchvision's own network with FPN."""
+        return self.params.backbone.name.startswith("resnet")
+
+    @property
+    def digest(self) -> str:
+        """Of all that figures depend on but the seed and the commit."""
+        parameters = {key: value for key, value in leaves(self.params).items() if key != "base.seed"}
+        paths = [path and path.name for path in (self.photos, self.weights)]
+        return digest({"preset": self.preset, "params": parameters, "paths": paths, "dry": self.dry, "on": processor()})
+
+    def scratch(self, folder: Path, seed: int) -> Scratch:
+        """A copy of the project in `folder` with everything set, not made yet."""
+        photos = _few(self.photos, folder) if self.photos is not None and self.dry else self.photos
+        paths = {"dataset.root": photos, "backbone.weights": self.weights}
+        given = [f"{key}={path}" for key, path in paths.items() if path is not None]
+        return Scratch(folder / f"{self.preset}-seed{seed}", self.preset, (*self.settings, *given, f"base.seed={seed}"))
+
+
+def task_of(arguments: argparse.Namespace) -> Task:
+    """What the command line asks for; skips the benchmark where photos or weights are absent.
+
+    Raises:
+        InputError: no such preset or setting, or one that cannot be compared.
+    """
+    name, dry = arguments.preset, arguments.dry_run
+    settings = (*arguments.set, *(_DRY if dry else ()))
+    params = chosen_params(ROOT, name, settings)
+    if params.family != "faster_rcnn":
+        raise InputError(f"--preset {name}: is of family {params.family}, and the peer is Faster R-CNN; choose another")
+    photos = weights = None
+    if params.dataset.reader != "shapes":
+        photos = _source(arguments.photos, PHOTOS.get(name.partition("_")[0]), "--photos")
+    elif dry:
+        settings = (*settings, *_DRY_SHAPES)
+        params = chosen_params(ROOT, name, settings)
+    if params.backbone.weights == "file":
+        weights = _source(arguments.weights, WEIGHTS.get(params.backbone.name), "--weights")
+        if weights.is_dir():
+            files = sorted([*weights.glob("*.pth"), *weights.glob("*.safetensors")])
+            weights = files[0] if files else skip("equal_time", f"no weights in {weights}; give --weights")
+    return Task(name, settings, params, photos, weights, dry)
+
+
+def _source(given: Path | None, known: str | None, option: str) -> Path:
+    """A path that is given, or the one of the folder beside the project."""
+    path = given or (SHARED / known if known else None)
+    if path is None or not path.exists():
+        skip("equal_time", f"nothing at {path}; give {option}" if path else f"give {option}")
+    return path.resolve()
+
+
+def _few(photos: Path, folder: Path) -> Path:
+    """Copies of the first photos of a VOC tree; other trees as they are."""
+    if not all((photos / f"ImageSets/Main/{split}.txt").is_file() for split in ("train", "test")):
+        return photos
+    few = folder / "photos"
+    if not few.exists():
+        with tempfile.TemporaryDirectory() as linked:
+            link_some(photos, Path(linked) / "tree", {"train": FEW, "test": FEW})
+            shutil.copytree(Path(linked) / "tree", few)
+    return few
