@@ -102,7 +102,7 @@ def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep | JointStep:
         return HeadStep(head, params.roi_head, trunk)
     rpn = initial_rpn(source, trunk.layout, params.anchors, params.rpn, generator)
     joint, own = params.finetune_joint, params.proposals
-    rule = ProposalRule(joint.pre_nms, own.nms_iou, joint.post_nms, own.min_size)
+    rule = ProposalRule(joint.pre_nms, own.nms_iou, joint.post_nms, own.min_size, own.cut_first)
     grid = anchor_grid(params.anchors, trunk.layout)
     return JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
 

@@ -58,7 +58,7 @@ def finetune_joint(stage: Stage) -> None:
         head.delta_std.copy_(trained.delta_std)
     grid = anchor_grid(params.anchors, trunk.layout)
     proposals = params.proposals
-    rule = ProposalRule(schedule.pre_nms, proposals.nms_iou, schedule.post_nms, proposals.min_size)
+    rule = ProposalRule(schedule.pre_nms, proposals.nms_iou, schedule.post_nms, proposals.min_size, proposals.cut_first)
     step = JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
     sizes = entries_of(images, params.base.mirror)
     targets = AnchorTargets(stage.input("anchor_targets"))

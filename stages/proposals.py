@@ -70,7 +70,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
         trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     layout = map_layout(stage.params.backbone)
     rpn = load_rpn(stage.input("rpn"), layout, typed(stage.params).anchors, typed(stage.params).rpn)
-    rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size)
+    rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size, params.cut_first)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(typed(stage.params).anchors, layout), rule)
     source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
     proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")

@@ -20,6 +20,10 @@ def one_level(stride: int, channels: int = 1, *, round_up: bool = False) -> MapL
 TOY = MapLayout((Level(6, 4), Level(12, 4), Level(24, 4)))
 
 
+PYRAMID = MapLayout(tuple(Level(stride, 256, round_up=True) for stride in (4, 8, 16, 32, 64)))
+"""P2 to P6 of a feature pyramid network, of images padded to multiples of 32: P6 of an odd P5 is rounded up."""
+
+
 class ToyTrunk(Trunk):
     """A convolution a level, each on the map of the level before."""
 

@@ -17,7 +17,6 @@ from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.nn.backbones import build as backbone
 from pipeline.runtime.errors import InputError
-from tests.layouts import TOY
 from tests.parity.comparison import named, params_of, random_parts
 
 EXPORTS = {"onnx": (export_onnx, "net.onnx"), "torchvision": (export_torchvision, "net.safetensors")}
@@ -105,12 +104,3 @@ def test_a_backbone_that_is_added_is_not_exported_before_its_graph_was_compared(
         added, "onnx", tmp_path
     )
     assert len(export_torchvision(added, tmp_path / "net.safetensors")) == 2  # read by this project, which has it
-
-
-def test_several_levels_are_not_written_for_torchvision_which_could_not_be_loaded(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    bundle.parts["trunk"].layout = TOY  # type: ignore[assignment]
-    with pytest.raises(InputError, match="has maps of several levels, which --format torchvision does not export"):
-        export_torchvision(bundle, tmp_path / "net.safetensors")
-    assert not list(tmp_path.iterdir())

@@ -30,6 +30,7 @@ from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project
 from tests.in_process import run_frcnn
+from tests.layouts import register_toy
 from tests.parity.comparison import (
     Differences,
     detect_with_ours,
@@ -162,6 +163,23 @@ def test_all_candidates_and_a_fixed_size_detect_the_same(
     found = differences(detect_with_ours(network, pixels), detect_with_theirs(model, pixels))
     assert not found.unpaired
     assert found.pairs > 20
+
+
+@pytest.mark.parametrize("pre_nms", [60, -1])
+def test_a_trunk_of_three_levels_detects_the_same(monkeypatch: pytest.MonkeyPatch, pre_nms: int) -> None:
+    """Each level gives at most 60 candidates, of the 1,368 of the first level."""
+    register_toy(monkeypatch)
+    detect = {"pre_nms": pre_nms, "proposals": 150, "cut_first": True}
+    params = params_of(SMALL, {"backbone": {"name": "tiny", "weights": "random"}, "detect": detect})
+    trunk = backbone.build_trunk("tiny", frozen_blocks=0, ceil_pool=False)
+    trunk.initialise(torch.Generator().manual_seed(0))
+    parts = random_parts(trunk, params, 4, 0)
+    network, model = ours(parts, params), exported(parts, params)
+    for seed, size in enumerate([(96, 120), (150, 96), (20, 150)]):
+        pixels = textured(*size, seed)
+        found = differences(detect_with_ours(network, pixels), detect_with_theirs(model, pixels))
+        assert not found.unpaired
+        assert found.pairs > 20
 
 
 def test_a_larger_photo_is_resized_and_its_detections_are_in_its_own_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -315,9 +316,13 @@ def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> 
     assert not total.unpaired
 
 
-def test_a_trunk_of_three_levels_detects_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut_first", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_trunk_of_three_levels_detects_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut_first: bool
+) -> None:
     register_toy(monkeypatch)
-    small = apply_overlay(SMALL, {"resize": {"shorter_side": 150, "longer_side": 400}})
+    changed = {"resize": {"shorter_side": 150, "longer_side": 400}, "detect": {"cut_first": cut_first}}
+    small = apply_overlay(copy.deepcopy(SMALL), changed)
     params = comparison.params_of(small, {"backbone": {"name": "tiny", "weights": "random"}})
     bundle = random_bundle(params, 4, seed=0)
     session, total = exported(bundle, tmp_path), Differences()

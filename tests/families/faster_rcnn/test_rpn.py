@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -43,20 +45,30 @@ def _iou(a: Box, b: Box) -> float:
 
 
 def reference(
-    objectness: Tensor, deltas: Tensor, anchors: Tensor, rule: ProposalRule, scale: tuple[float, float]
+    objectness: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    rule: ProposalRule,
+    scale: tuple[float, float],
+    counts: Sequence[int] = (),
 ) -> tuple[list[Box], list[float]]:
     boxes = [_decoded(anchor, delta) for anchor, delta in zip(anchors.tolist(), deltas.tolist(), strict=True)]
-    ranked = sorted(zip(objectness.tolist(), boxes, strict=True), key=lambda pair: -pair[0])
-    large = [
-        (score, box)
-        for score, box in ranked
-        if box[2] - box[0] >= rule.min_size * scale[0] and box[3] - box[1] >= rule.min_size * scale[1]
-    ]
-    kept: list[tuple[float, Box]] = []
-    for score, box in large if rule.pre_nms < 0 else large[: rule.pre_nms]:
-        if all(_iou(box, other) <= rule.nms_iou for _, other in kept):
-            kept.append((score, box))
-    kept = kept[: rule.post_nms]
+    scored, kept = list(zip(objectness.tolist(), boxes, strict=True)), []
+    for last, count in zip(itertools.accumulate(counts or [len(boxes)]), counts or [len(boxes)], strict=True):
+        left = sorted(scored[last - count : last], key=lambda pair: -pair[0])
+        if rule.cut_first and rule.pre_nms >= 0:
+            left = left[: rule.pre_nms]
+        left = [
+            (score, box)
+            for score, box in left
+            if box[2] - box[0] >= rule.min_size * scale[0] and box[3] - box[1] >= rule.min_size * scale[1]
+        ]
+        of_level: list[tuple[float, Box]] = []
+        for score, box in left if rule.pre_nms < 0 else left[: rule.pre_nms]:
+            if all(_iou(box, other) <= rule.nms_iou for _, other in of_level):
+                of_level.append((score, box))
+        kept += of_level
+    kept = sorted(kept, key=lambda pair: -pair[0])[: rule.post_nms]
     return [box for _, box in kept], [1 / (1 + math.exp(-score)) for score, _ in kept]
 
 
@@ -68,12 +80,16 @@ def reference(
         (replace(RULE, nms_iou=0.3), (1.0, 1.0)),
         (replace(RULE, pre_nms=20, nms_iou=0.5, post_nms=7), (2.0, 1.5)),
         (replace(RULE, min_size=30, post_nms=10), (0.5, 2.0)),
+        (replace(RULE, pre_nms=10, min_size=40, cut_first=True), (1.0, 1.0)),
     ],
 )
-def test_proposals_equal_a_plain_reference(seed: int, rule: ProposalRule, scale: tuple[float, float]) -> None:
+@pytest.mark.parametrize("counts", [None, (30, 1, 0, 29), (5, 25, 20, 9, 1)])
+def test_proposals_equal_a_plain_reference(
+    seed: int, rule: ProposalRule, scale: tuple[float, float], counts: tuple[int, ...] | None
+) -> None:
     objectness, deltas, anchors = random_outputs(seed)
-    expected_boxes, expected_scores = reference(objectness, deltas, anchors, rule, scale)
-    boxes, scores = make_proposals(objectness, deltas, anchors, SIZE, rule, scale)
+    expected_boxes, expected_scores = reference(objectness, deltas, anchors, rule, scale, counts or ())
+    boxes, scores = make_proposals(objectness, deltas, anchors, SIZE, rule, scale, counts)
     torch.testing.assert_close(boxes, torch.tensor(expected_boxes, dtype=torch.float64), rtol=0, atol=1e-9)
     torch.testing.assert_close(scores, torch.tensor(expected_scores, dtype=torch.float64))
 
@@ -82,15 +98,17 @@ def test_proposals_equal_a_plain_reference(seed: int, rule: ProposalRule, scale:
 @pytest.mark.parametrize(
     "rule", [RULE, replace(RULE, pre_nms=20, post_nms=7), replace(RULE, min_size=60), replace(RULE, min_size=1e4)]
 )
+@pytest.mark.parametrize("cut_first", [False, True])
+@pytest.mark.parametrize("counts", [None, (30, 1, 0, 29)])
 def test_candidates_that_are_proposals_are_those_of_make_proposals_and_come_first(
-    seed: int, rule: ProposalRule
+    seed: int, rule: ProposalRule, cut_first: bool, counts: tuple[int, ...] | None
 ) -> None:
-    objectness, deltas, anchors = random_outputs(seed)
+    (objectness, deltas, anchors), rule = random_outputs(seed), replace(rule, cut_first=cut_first)
     objectness[::7] = math.nan
-    boxes, is_proposal = candidate_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0))
+    boxes, is_proposal = candidate_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0), counts)
     count = int(is_proposal.sum())
     assert len(boxes) <= rule.post_nms and bool(is_proposal[:count].all())
-    assert torch.equal(boxes[:count], make_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0))[0])
+    assert torch.equal(boxes[:count], make_proposals(objectness, deltas, anchors, SIZE, rule, (1.5, 1.0), counts)[0])
     assert (count == 0) == (rule.min_size == 1e4)
 
 
@@ -100,7 +118,7 @@ def apart(*sides: tuple[float, float]) -> Tensor:
 
 
 def propose(objectness: list[float], anchors: Tensor, rule: ProposalRule = RULE, **more: tuple[float, float]) -> Tensor:
-    return make_proposals(torch.tensor(objectness), torch.zeros_like(anchors), anchors, SIZE, rule, **more)[0]
+    return make_proposals(torch.tensor(objectness).float(), torch.zeros_like(anchors), anchors, SIZE, rule, **more)[0]
 
 
 def test_minus_one_before_nms_means_all_and_a_number_the_best_so_many() -> None:
@@ -113,6 +131,47 @@ def test_minus_one_before_nms_means_all_and_a_number_the_best_so_many() -> None:
 def test_cut_before_nms_counts_only_boxes_that_are_large_enough() -> None:
     anchors = apart((8, 8), (20, 20), (20, 20))
     assert torch.equal(propose([3, 2, 1], anchors, replace(RULE, pre_nms=2)), anchors[1:])
+
+
+def test_with_cut_first_the_best_are_taken_before_the_small_are_dropped() -> None:
+    anchors = apart((8, 8), (20, 20), (20, 20))
+    assert torch.equal(propose([3, 2, 1], anchors, replace(RULE, pre_nms=2, cut_first=True)), anchors[1:2])
+    anchors = apart(*[(20, 20)] * 3)
+    scores = [math.nan, 1.0, math.inf]
+    assert torch.equal(propose(scores, anchors, replace(RULE, pre_nms=1, cut_first=True)), anchors[1:2])
+
+
+def test_cut_before_nms_and_nms_are_of_each_level_and_the_last_cut_is_of_all() -> None:
+    anchors = torch.cat([apart((20, 20), (20, 20), (20, 20)), apart((20, 20), (20, 20))])
+
+    def of_levels(rule: ProposalRule, *counts: int) -> list[int]:
+        scores = torch.tensor([5.0, 1, 2, 4, 3])
+        _, found = make_proposals(scores, torch.zeros_like(anchors), anchors, SIZE, rule, counts=counts)
+        return [scores.tolist().index(round(math.log(own / (1 - own)))) for own in found.tolist()]
+
+    assert of_levels(RULE, 5) == [0, 4, 2]
+    assert of_levels(RULE, 3, 2) == [0, 3, 4, 2, 1]
+    assert of_levels(replace(RULE, pre_nms=1), 3, 2) == [0, 3]
+    assert of_levels(replace(RULE, post_nms=3), 3, 2) == [0, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nms_of_a_level_does_not_depend_on_what_lies_on_others(seed: int) -> None:
+    """Pairs whose IoU is one float32 step around the threshold, beside levels of any coordinates."""
+    draw, rule = torch.Generator().manual_seed(seed), ProposalRule(-1, 0.7, 10_000, 0.0)
+    left = torch.rand(400, 2, generator=draw) * 3000
+    anchors = torch.cat([left, left + torch.rand(400, 2, generator=draw) * 3 + 5], dim=1)
+    shared = anchors[:, 2:3] - anchors[:, :1]
+    moved = anchors + torch.cat([shared, shared * 0, shared, shared * 0], dim=1) * (0.3 / 1.7)
+    pairs = torch.stack([anchors, moved], dim=1).reshape(-1, 4)
+    scores = torch.arange(len(pairs), 0.0, -1)
+    (alone, _), far = make_proposals(scores, pairs * 0, pairs, (4000, 4000), rule), torch.tensor([[0.0, 0, 4000, 3999]])
+    together = torch.cat([far, pairs, far])
+    objectness = torch.cat([torch.tensor([1e4]), scores, torch.tensor([1e5])])
+    counts = (1, len(pairs), 1)
+    boxes, _ = make_proposals(objectness, together * 0, together, (4000, 4000), rule, counts=counts)
+    assert 400 < len(alone) < 800
+    assert torch.equal(boxes[2:], alone)
 
 
 def test_least_size_is_in_pixels_of_the_original_image_on_each_axis() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def test_proposal_rule(params: DetectParams, count: int) -> ProposalRule:
     """How many test-time proposals are kept, and how."""
-    return ProposalRule(params.pre_nms, params.proposal_nms_iou, count, params.min_size)
+    return ProposalRule(params.pre_nms, params.proposal_nms_iou, count, params.min_size, params.cut_first)
 
 
 def detection_rule(params: DetectParams) -> DetectionRule:

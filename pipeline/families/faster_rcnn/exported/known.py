@@ -9,7 +9,6 @@ from pipeline.families.faster_rcnn.bundle import typed
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.nn.backbones.build import BACKBONES
-from pipeline.runtime.errors import InputError
 
 _POOLINGS = ("roi_pool", "roi_align")
 
@@ -21,16 +20,10 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
         form: torchvision or onnx.
 
     Raises:
-        InputError: its RoI pooling, backbone, number of levels, way of resizing or one of its heads is unknown to the
-            format.
+        InputError: its RoI pooling, backbone, way of resizing or one of its heads is unknown to the format.
     """
     params = bundle.settings.params
-    trunk, rpn, head = typed(bundle.parts)
-    if form == "torchvision" and len(trunk.layout.levels) > 1:
-        raise InputError(
-            f"{bundle.folder}: {params.backbone.name} has maps of several levels, which --format torchvision does not "
-            "export; give --format onnx"
-        )
+    _, rpn, head = typed(bundle.parts)
     # The file for torchvision is read by this project, with any of its backbones.
     backbones = ONNX_BACKBONES if form == "onnx" else tuple(BACKBONES)
     asked: tuple[tuple[str, Value, tuple[Value, ...]], ...] = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,20 +58,36 @@ class OnnxDetector(TracedDetector):
         objectness, deltas = self.rpn(maps)
         anchors = self._grid([(own.shape[2], own.shape[3]) for own in maps])
         boxes = clip_to(decode(anchors, joined([level.reshape(-1, 4) for level in deltas])), limits)
-        proposals = self._propose(joined([level.reshape(-1) for level in objectness]), boxes, scale)
+        proposals = self._propose([level.reshape(-1) for level in objectness], boxes, scale)
         return self._classify(maps, proposals, limits)
 
-    def _propose(self, objectness: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+    def _propose(self, objectness: Sequence[Tensor], boxes: Tensor, scale: Tensor) -> Tensor:
+        """`pipeline.families.faster_rcnn.nn.proposals.make_proposals` of the (K,) boxes of all levels."""
         sides = boxes[:, 2:] - boxes[:, :2]
         large = (sides >= (self._rule.min_size * scale).clamp(min=1e-3)).all(dim=1)
+        kept, first = [], 0
+        for own in objectness:
+            last = first + own.shape[0]
+            kept.append(self._propose_of_level(own, boxes[first:last], large[first:last]))
+            first = last
+        if len(kept) == 1:
+            return kept[0][0][: self._rule.proposals]
+        found, scores = (torch.cat([own[part] for own in kept]) for part in (0, 1))
+        order = torch.argsort(scores, descending=True)
+        return found[order[: self._rule.proposals]]
+
+    def _propose_of_level(self, objectness: Tensor, boxes: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
+        """What NMS leaves of a level's boxes, best first, and their logits."""
         # What is too small sinks below all others, and the best of the rest are counted.
-        objectness = torch.where(large, objectness, -torch.inf)
-        best, order = torch.topk(objectness, _at_most(self._rule.pre_nms, objectness.shape[0]))
-        order = order[best > -torch.inf]
-        boxes = boxes[order]
+        usable = torch.where(large, objectness, -torch.inf)
+        ranked = objectness if self._rule.cut_first else usable
+        _, order = torch.topk(ranked, _at_most(self._rule.pre_nms, objectness.shape[0]))
+        scores = usable[order]
+        order = order[scores > -torch.inf]
+        boxes, scores = boxes[order], usable[order]
         ranks = -torch.arange(boxes.shape[0], dtype=torch.float32)
         keep = torch.ops.torchvision.nms(boxes, ranks, self._rule.proposal_nms_iou)
-        return boxes[keep[: self._rule.proposals]]
+        return boxes[keep], scores[keep]
 
     def _pool(self, maps: Tensor, proposals: Tensor, scale: float) -> Tensor:
         """All proposals pooled from the map of one level: which are to be is not known while tracing."""

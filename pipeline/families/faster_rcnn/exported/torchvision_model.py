@@ -2,7 +2,8 @@
 
 What is not torchvision's: the trunk, which is this project's; the anchors, which are exact and centred at half a
 stride; and the RoI pooling, which is RoIPool or half-pixel aligned RoIAlign. What torchvision cannot express: the least
-size of a proposal in pixels of the original image (`detect.min_size`). The exported network has none.
+size of a proposal in pixels of the original image (`detect.min_size`), and a cut to the best candidates after boxes
+without area are dropped (`detect.cut_first: false`). The exported network has no least size, and cuts first.
 
 Shapes: B images; H, W image height, width; K anchors of one image; R RoIs of the batch; D channels of the maps.
 """
@@ -77,8 +78,8 @@ class ExactAnchors(AnchorGenerator):
     """
 
     def __init__(self, params: AnchorParams, layout: MapLayout) -> None:
-        sizes = tuple(params.base_size * scale for scale in params.scales)
-        super().__init__(sizes=(sizes,), aspect_ratios=(tuple(params.ratios),))
+        sizes = tuple(tuple(params.base_size * scale * own for scale in params.scales) for own in layout.scales)
+        super().__init__(sizes=sizes, aspect_ratios=(tuple(params.ratios),) * len(sizes))
         self._grid: AnchorGrid = anchor_grid(params, layout)
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
@@ -123,7 +124,7 @@ def settings_of(params: Params | BundleParams, network: str, classes: Sequence[s
             "anchors": params.anchors,
             "rpn_channels": params.rpn.channels,
             **params.roi_head.model_dump(include={"pool", "output_size", "hidden"}),
-            **params.detect.model_dump(exclude={"min_size", "recall_ranks"}),
+            **params.detect.model_dump(exclude={"min_size", "cut_first", "recall_ranks"}),
         }
     )
 
@@ -164,18 +165,13 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
         raise InputError(f"{source}: backbone {settings.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
     trunk = build_trunk(settings.backbone, frozen_blocks=0, ceil_pool=settings.ceil_pool)
     layout = trunk.layout
-    if len(layout.levels) > 1:
-        # Theirs takes the best anchors of each level before NMS, this project's those of all levels.
-        raise InputError(
-            f"{source}: {settings.backbone} has maps of several levels; export the bundle with --format onnx"
-        )
     trunk.out_channels = layout.channels  # type: ignore[assignment]
     trunk.register_forward_hook(_by_name)
     anchors = ExactAnchors(settings.anchors, layout)
     model = FasterRCNN(
         trunk,
         rpn_anchor_generator=anchors,
-        rpn_head=_rpn_head(layout.channels, settings.rpn_channels, *anchors.num_anchors_per_location()),
+        rpn_head=_rpn_head(layout.channels, settings.rpn_channels, anchors.num_anchors_per_location()[0]),
         rpn_pre_nms_top_n_test=settings.pre_nms if settings.pre_nms > 0 else _ALL,
         rpn_post_nms_top_n_test=settings.proposals,
         rpn_nms_thresh=settings.proposal_nms_iou,

@@ -49,11 +49,10 @@ class Proposer:
         """Proposals of each of B images of one size, from the (B, D, Fh, Fw) map of each level."""
         objectness, deltas = self._rpn(maps)
         cells = [(own.shape[2], own.shape[3]) for own in maps]
-        anchors = self._grid(cells).to(maps[0].device)
-        return [
-            Proposed(
-                *make_proposals(*of_image(objectness, deltas, image, cells), anchors, size, self._rule, scale),
-                tuple(torch.sigmoid(own[image].amax(dim=2)) for own in objectness),
-            )
-            for image, (size, scale) in enumerate(zip(sizes, scales, strict=True))
-        ]
+        anchors, proposed = self._grid(cells).to(maps[0].device), []
+        for image, (size, scale) in enumerate(zip(sizes, scales, strict=True)):
+            logits, own_deltas, counts = of_image(objectness, deltas, image, cells)
+            boxes, scores = make_proposals(logits, own_deltas, anchors, size, self._rule, scale, counts)
+            largest = tuple(torch.sigmoid(own[image].amax(dim=2)) for own in objectness)
+            proposed.append(Proposed(boxes, scores, largest))
+        return proposed

@@ -17,6 +17,7 @@ class DetectParams(Section):
     proposals: Count
     recall_ranks: Annotated[int, Field(gt=0, le=2000)]
     min_size: NonNegative
+    cut_first: bool = False
     score_threshold: Fraction
     nms_iou: Fraction
     per_image: Count

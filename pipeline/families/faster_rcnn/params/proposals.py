@@ -15,4 +15,5 @@ class ProposalParams(Section):
     nms_iou: Fraction
     post_nms: Count
     min_size: NonNegative
+    cut_first: bool = False
     mirrored: Literal["recomputed", "mirrored"]

@@ -70,9 +70,9 @@ class JointStep(nn.Module):
         device, candidates = deltas[0].device, []
         for i, (size, gt, scale) in enumerate(zip(batch.views.sizes, batch.gt, batch.scales, strict=True)):
             cells = self.trunk.layout.sizes(*size)
-            own_objectness, own_deltas = of_image(objectness, deltas, i, cells)
+            logits, own_deltas, counts = of_image(objectness, deltas, i, cells)
             anchors = self._anchors(cells, device)
-            boxes, usable = candidate_proposals(own_objectness, own_deltas, anchors, size, self._rule, scale)
+            boxes, usable = candidate_proposals(logits, own_deltas, anchors, size, self._rule, scale, counts)
             candidates.append(find_candidates(boxes, gt, self._matching, usable))
         own = assign_rois(candidates, batch.gt, lambda labels: self._draw(labels, batch.seeds, device))
         normalised = normalise_deltas(own.deltas, own.labels, self.head.delta_mean, self.head.delta_std)
