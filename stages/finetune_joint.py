@@ -66,7 +66,9 @@ def finetune_joint(stage: Stage) -> None:
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
     source = trunk_source(stage, images)
-    together = partial(put_anchors_together, layout=trunk.layout, per_location=rpn.per_location)
+    together = partial(
+        put_anchors_together, layout=trunk.layout, per_location=rpn.per_location, normaliser=params.rpn.normaliser
+    )
     gt = GtSource(GroundTruth(stage.input("resize")), images)
     loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt)
     run_training(step, loader, schedule, params.solver, accelerator, stage)

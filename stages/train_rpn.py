@@ -63,7 +63,9 @@ def train_rpn(stage: Stage) -> None:
     check_anchors(any(targets.has_anchor(entry) for entry in sizes))
     sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    together = partial(put_anchors_together, layout=layout, per_location=rpn.per_location)
+    together = partial(
+        put_anchors_together, layout=layout, per_location=rpn.per_location, normaliser=params.rpn.normaliser
+    )
     loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together)
     step = RPNStep(rpn, params.rpn, trunk, layout)
     run_training(step, loader, schedule, params.solver, accelerator, stage)

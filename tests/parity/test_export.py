@@ -170,7 +170,8 @@ def test_a_trunk_of_three_levels_detects_the_same(monkeypatch: pytest.MonkeyPatc
     """Each level gives at most 60 candidates, of the 1,368 of the first level."""
     register_toy(monkeypatch)
     detect = {"pre_nms": pre_nms, "proposals": 150, "cut_first": True}
-    params = params_of(SMALL, {"backbone": {"name": "tiny", "weights": "random"}, "detect": detect})
+    changed = {"backbone": {"name": "tiny", "weights": "random"}, "detect": detect, "rpn": {"depth": 2}}
+    params = params_of(SMALL, changed)
     trunk = backbone.build_trunk("tiny", frozen_blocks=0, ceil_pool=False)
     trunk.initialise(torch.Generator().manual_seed(0))
     parts = random_parts(trunk, params, 4, 0)

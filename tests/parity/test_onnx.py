@@ -322,6 +322,7 @@ def test_a_trunk_of_three_levels_detects_the_same(
 ) -> None:
     register_toy(monkeypatch)
     changed = {"resize": {"shorter_side": 150, "longer_side": 400}, "detect": {"cut_first": cut_first}}
+    changed["rpn"] = {"depth": 2}
     small = apply_overlay(copy.deepcopy(SMALL), changed)
     params = comparison.params_of(small, {"backbone": {"name": "tiny", "weights": "random"}})
     bundle = random_bundle(params, 4, seed=0)

@@ -12,12 +12,23 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, candidate_proposals, make_proposals, of_image
+from pipeline.families.faster_rcnn.params.rpn import RPNParams
+from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
+from pipeline.families.faster_rcnn.training.batches import Batch
+from pipeline.families.faster_rcnn.training.rpn_step import rpn_step_losses
+from pipeline.feeding.views import Views
 from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.boxes import encode
 from tests.layouts import PYRAMID
 
 pytestmark = pytest.mark.authority("torchvision")
 
 RATIOS = (0.5, 1.0, 2.0)
+
+
+def grid_of() -> AnchorGrid:
+    """A square of 32 px on the first level, and so on up to 512 px, and its two neighbours of the same area."""
+    return AnchorGrid(32, RATIOS, (1.0,), PYRAMID)
 
 
 def draw_of(seed: int) -> torch.Generator:
@@ -61,7 +72,7 @@ def test_proposals_of_five_levels_are_those_of_region_proposal_network(
     """
     logits, deltas = random_levels(draw_of(seed), 2, *size)
     cells, sizes = PYRAMID.sizes(*size), [size, (size[0] - 20, size[1] - 32)]
-    anchors, rule = AnchorGrid(32, RATIOS, (1.0,), PYRAMID)(cells), ProposalRule(pre_nms, 0.7, post_nms, least, True)
+    anchors, rule = grid_of()(cells), ProposalRule(pre_nms, 0.7, post_nms, least, True)
     outputs = [of_image(tuple(logits), tuple(deltas), image, cells) for image in range(2)]
     rpn = rpn_of_torchvision(pre_nms, post_nms)
     rpn.min_size = max(least, 1e-3)
@@ -75,3 +86,62 @@ def test_proposals_of_five_levels_are_those_of_region_proposal_network(
         torch.testing.assert_close(found[1], their_scores, rtol=1e-6, atol=1e-7)
         candidates, usable = candidate_proposals(own.objectness, own.deltas, anchors, own_size, rule, counts=own.counts)
         assert torch.equal(candidates[usable], found[0])
+
+
+def gt_boxes_of(draw: torch.Generator, count: int, height: int, width: int) -> Tensor:
+    """(G, 4) boxes of sides from 8 px to nearly the image's, on quarters of a pixel."""
+    limits = torch.tensor([width, height])
+    sides = torch.exp(torch.rand(count, 2, generator=draw) * torch.log(limits / 10)) * 8
+    corners = torch.rand(count, 2, generator=draw) * (limits - sides)
+    return (torch.cat([corners, corners + sides], dim=1) * 4).round() / 4
+
+
+@pytest.mark.parametrize("drawn", [[(20, 100)], [(20, 100), (3, 41)], [(0, 7), (5, 0)]])
+def test_rpn_losses_over_five_levels_are_those_of_compute_loss_with_the_same_anchors_drawn(
+    drawn: list[tuple[int, int]],
+) -> None:
+    """torchvision's compute_loss, with `rpn.normaliser: batch`; images smaller than the batch have their own cells."""
+    draw, sizes = draw_of(0), [(256, 320), (192, 256)][: len(drawn)]
+    logits, deltas = random_levels(draw, len(drawn), *sizes[0])
+    cells, grid, rpn = PYRAMID.sizes(*sizes[0]), grid_of(), rpn_of_torchvision()
+    samples, labels, wanted, masks = [], [], [], ([], [])
+    for (fg, bg), size in zip(drawn, sizes, strict=True):
+        own_cells = PYRAMID.sizes(*size)
+        own = torch.randperm(len(grid(own_cells)), generator=draw)[: fg + bg]
+        gt_boxes = gt_boxes_of(draw, fg, *size)
+        samples.append(AnchorSample(own[:fg], own[fg:], encode(grid(own_cells)[own[:fg]], gt_boxes)))
+        inside = torch.cat([of_own_cells(*pair) for pair in zip(own_cells, cells, strict=True)])
+        places = torch.nonzero(inside).squeeze(1)[own]
+        labels.append(torch.zeros(len(inside)).index_fill_(0, places[:fg], 1))
+        matched = torch.tensor([0.0, 0, 1, 1]).repeat(len(inside), 1).index_copy_(0, places[:fg], gt_boxes)
+        wanted.append(matched)
+        for kind, mine in zip(masks, (places[:fg], places[fg:]), strict=True):
+            kind.append(torch.zeros(len(inside), dtype=torch.bool).index_fill_(0, mine, True))
+    rpn.fg_bg_sampler = lambda _: masks  # type: ignore[assignment]
+    targets = rpn.box_coder.encode(wanted, [grid(cells)] * len(drawn))
+    flat_logits = torch.cat([level.reshape(len(drawn), -1) for level in logits], dim=1)
+    flat_deltas = torch.cat([level.reshape(len(drawn), -1, 4) for level in deltas], dim=1)
+    theirs = rpn.compute_loss(flat_logits.reshape(-1, 1), flat_deltas.reshape(-1, 4), labels, list(targets))
+    batch = Batch(Views([], sizes), samples, [], [], [], [])
+    params = RPNParams(
+        channels=1,
+        anchors_per_image=256,
+        fg_fraction=0.5,
+        sigma=3.0,
+        box_loss_weight=1.0,
+        normaliser="batch",
+        images_without_gt="background",
+    )
+    ours = rpn_step_losses(tuple(logits), tuple(deltas), batch, params, PYRAMID)
+    torch.testing.assert_close(tuple(ours.values()), theirs, rtol=1e-5, atol=1e-5)
+    by_image = rpn_step_losses(
+        tuple(logits), tuple(deltas), batch, params.model_copy(update={"normaliser": "image"}), PYRAMID
+    )
+    assert (by_image == ours) == (len(drawn) == 1)
+
+
+def of_own_cells(own: tuple[int, int], padded: tuple[int, int]) -> Tensor:
+    """(Fh * Fw * A,) whether an anchor of a padded map lies on the image's own cells."""
+    inside = torch.zeros(*padded, len(RATIOS), dtype=torch.bool)
+    inside[: own[0], : own[1]] = True
+    return inside.flatten()

@@ -49,6 +49,14 @@ def test_rpn_losses_of_two_images_are_the_papers_with_each_image_over_its_own_sa
     assert float(box) == pytest.approx(expected_box, rel=1e-12)
 
 
+def test_l1_box_loss_of_the_rpn_is_the_sum_of_absolute_differences() -> None:
+    draw = numpy_generator(0, "rpn losses")
+    predicted, wanted, weight = draw.normal(size=(3, 4)), draw.normal(size=(3, 4)), np.array([0.5, 0.25, 1])
+    given = [torch.from_numpy(own) for own in (np.zeros(3), np.ones(3), predicted, wanted, weight)]
+    _, box = rpn_losses(*given, 3.0, "l1")
+    assert float(box) == pytest.approx((np.abs(predicted - wanted).sum(axis=1) * weight).sum(), rel=1e-12)
+
+
 def test_rpn_box_loss_of_an_image_without_fg_is_0() -> None:
     objectness, nothing = torch.zeros(4), torch.zeros(0, 4)
     classification, box = rpn_losses(objectness, torch.zeros(4), nothing, nothing, torch.full((4,), 0.25), 3.0)

@@ -253,6 +253,25 @@ def test_hidden_layer_is_rectified() -> None:
         assert not head([-torch.ones(1, 1, 2, 2)])[1][0].any()
 
 
+def test_a_deeper_head_has_further_rectified_convolutions_of_its_own() -> None:
+    deep = RPNHead(5, 7, 2, depth=3)
+    deep.initialise(torch.Generator().manual_seed(0))
+    assert list(RPNHead(5, 7, 2).state_dict()) == [name for name in deep.state_dict() if not name.startswith("more.")]
+    assert {name: tuple(value.shape) for name, value in deep.state_dict().items() if name.startswith("more.")} == {
+        "more.0.weight": (7, 7, 3, 3),
+        "more.0.bias": (7,),
+        "more.1.weight": (7, 7, 3, 3),
+        "more.1.bias": (7,),
+    }
+    assert [0.008 < float(layer.weight.detach().std()) < 0.012 for layer in deep.convolutions] == [True] * 3
+    hidden = torch.randn(1, 5, 4, 6, generator=torch.Generator().manual_seed(1))
+    ((_,), (deltas,)) = deep([hidden])
+    for layer in (deep.conv, *deep.more):
+        hidden = torch.relu(layer(hidden))
+    expected = deep.bbox_pred(hidden).permute(0, 2, 3, 1).unflatten(3, (-1, 4))
+    torch.testing.assert_close(deltas, expected)
+
+
 def test_fresh_weights_are_normal_with_std_001_and_depend_on_their_generator_alone() -> None:
     heads = []
     for global_seed in (1, 2):

@@ -24,7 +24,8 @@ def new_rpn(layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNH
     Raises:
         InputError: the levels are not of one depth.
     """
-    return RPNHead(one_depth(layout, "RPN"), params.channels, len(anchors.ratios) * len(anchors.scales))
+    per_location = len(anchors.ratios) * len(anchors.scales)
+    return RPNHead(one_depth(layout, "RPN"), params.channels, per_location, params.depth)
 
 
 def load_rpn(folder: Path, layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:

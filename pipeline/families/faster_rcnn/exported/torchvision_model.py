@@ -59,6 +59,7 @@ class ExportSettings(Section):
     resize: ResizeParams
     anchors: AnchorParams
     rpn_channels: Count
+    rpn_depth: Count = 1
     pool: Literal["roi_pool", "roi_align"]
     output_size: Count
     hidden: Count
@@ -123,6 +124,7 @@ def settings_of(params: Params | BundleParams, network: str, classes: Sequence[s
             "resize": params.resize,
             "anchors": params.anchors,
             "rpn_channels": params.rpn.channels,
+            "rpn_depth": params.rpn.depth,
             **params.roi_head.model_dump(include={"pool", "output_size", "hidden"}),
             **params.detect.model_dump(exclude={"min_size", "cut_first", "recall_ranks"}),
         }
@@ -140,7 +142,8 @@ def torchvision_state(trunk: Trunk, rpn: RPNHead, head: RoIHead) -> State:
     state = {f"backbone.{name}": value for name, value in trunk.state_dict().items()}
     for kind in ("weight", "bias"):
         background, foreground = proposes[f"cls_score.{kind}"].chunk(2)
-        state[f"rpn.head.conv.0.0.{kind}"] = proposes[f"conv.{kind}"]
+        for place, convolution in enumerate(rpn.convolutions):
+            state[f"rpn.head.conv.{place}.0.{kind}"] = convolution.state_dict()[kind]
         state[f"rpn.head.cls_logits.{kind}"] = foreground - background
         state[f"rpn.head.bbox_pred.{kind}"] = proposes[f"bbox_pred.{kind}"]
         state[f"roi_heads.box_head.fc6.{kind}"] = classifies[f"fc6.{kind}"]
@@ -171,7 +174,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
     model = FasterRCNN(
         trunk,
         rpn_anchor_generator=anchors,
-        rpn_head=_rpn_head(layout.channels, settings.rpn_channels, anchors.num_anchors_per_location()[0]),
+        rpn_head=_rpn_head(layout.channels, settings, anchors.num_anchors_per_location()[0]),
         rpn_pre_nms_top_n_test=settings.pre_nms if settings.pre_nms > 0 else _ALL,
         rpn_post_nms_top_n_test=settings.proposals,
         rpn_nms_thresh=settings.proposal_nms_iou,
@@ -193,10 +196,11 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
     return model.eval()
 
 
-def _rpn_head(in_channels: int, channels: int, per_location: int) -> TorchvisionRPNHead:
-    head = TorchvisionRPNHead(channels, per_location)
+def _rpn_head(in_channels: int, settings: ExportSettings, per_location: int) -> TorchvisionRPNHead:
+    channels = settings.rpn_channels
+    head = TorchvisionRPNHead(channels, per_location, conv_depth=settings.rpn_depth)
     # Theirs is as wide as the trunk.
-    head.conv = nn.Sequential(Conv2dNormActivation(in_channels, channels, kernel_size=3, norm_layer=None))
+    head.conv[0] = Conv2dNormActivation(in_channels, channels, kernel_size=3, norm_layer=None)
     return head
 
 

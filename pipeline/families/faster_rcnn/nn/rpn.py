@@ -17,17 +17,19 @@ Levels = tuple[Tensor, ...]
 
 
 class RPNHead(nn.Module):
-    """3x3 convolution, then 1x1 to 2A class scores and 4A deltas; all N(0, 0.01), biases 0. The same on every level.
+    """3x3 convolutions, then 1x1 to 2A class scores and 4A deltas; all N(0, 0.01), biases 0. The same on every level.
 
     Args:
         in_channels: D of the trunk.
-        channels: width of the 3x3 convolution, 512 in the paper.
+        channels: width of the 3x3 convolutions, 512 in the paper.
         per_location: A.
+        depth: how many 3x3 convolutions there are; one in the paper. Those after `conv` are `more`.
     """
 
-    def __init__(self, in_channels: int, channels: int, per_location: int) -> None:
+    def __init__(self, in_channels: int, channels: int, per_location: int, depth: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.more = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth - 1))
         self.cls_score = nn.Conv2d(channels, 2 * per_location, 1)
         self.bbox_pred = nn.Conv2d(channels, 4 * per_location, 1)
 
@@ -36,9 +38,14 @@ class RPNHead(nn.Module):
         """A, the anchors per location."""
         return self.bbox_pred.out_channels // 4
 
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """The 3x3 convolutions, in their order."""
+        return [self.conv, *cast(list[nn.Conv2d], list(self.more))]
+
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights."""
-        for layer in (self.conv, self.cls_score, self.bbox_pred):
+        for layer in (*self.convolutions, self.cls_score, self.bbox_pred):
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
             nn.init.constant_(cast(Tensor, layer.bias), 0.0)
 
@@ -49,7 +56,9 @@ class RPNHead(nn.Module):
         return objectness, deltas
 
     def _of_level(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = conv3x3(self.conv, maps, relu=True)
+        hidden = maps
+        for convolution in self.convolutions:
+            hidden = conv3x3(convolution, hidden, relu=True)
         background, foreground = self.cls_score(hidden).float().permute(0, 2, 3, 1).chunk(2, dim=3)
         deltas = self.bbox_pred(hidden).float().permute(0, 2, 3, 1)
         return foreground - background, deltas.unflatten(3, (-1, 4))

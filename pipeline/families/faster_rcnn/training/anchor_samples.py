@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.image_views import Entry
     from pipeline.geometry.layout import MapLayout
 
+Normaliser = Literal["image", "batch"]
 LevelSizes = Sequence[tuple[int, int]]
 
 
@@ -37,7 +38,8 @@ class DrawnAnchors:
     """The anchors drawn from all images of a batch, as losses take them: the fg of every image, then the bg of every.
 
     `places` (S,) int64 count through the (B, Fh, Fw, A) anchors of the padded maps, level after level; `is_fg` (S,) is
-    1 or 0, `weight` (S,) 1 / (anchors drawn from the image * B); `deltas` (F, 4) are the fg's.
+    1 or 0; `weight` (S,) is what each counts in the losses, 1 / (anchors drawn from its image * B) or 1 / (anchors
+    drawn from all B); `deltas` (F, 4) are the fg's.
     """
 
     places: Tensor
@@ -51,11 +53,13 @@ def put_anchors_together(
     sizes: Sequence[tuple[int, int]],
     layout: MapLayout,
     per_location: int,
+    normaliser: Normaliser = "image",
 ) -> DrawnAnchors:
     """The anchors drawn from B images of (H, W) `sizes`, whose maps are padded to a common size.
 
     Args:
         layout: of the maps. per_location: A.
+        normaliser: image: each image's anchors weigh 1 / B together; batch: every anchor weighs the same.
     """
     padded = layout.sizes(max(h for h, _ in sizes), max(w for _, w in sizes))
     places: tuple[list[Tensor], list[Tensor]] = ([], [])
@@ -64,7 +68,9 @@ def put_anchors_together(
         for kind, drawn in zip(places, (sample.fg, sample.bg), strict=True):
             kind.append(_places(drawn, image, len(samples), own, padded, per_location))
     fg, bg = (torch.cat(kind) for kind in places)
-    weights = torch.tensor([1.0 / (max(len(sample.fg) + len(sample.bg), 1) * len(samples)) for sample in samples])
+    drawn_of = [len(sample.fg) + len(sample.bg) for sample in samples]
+    totals = [own * len(samples) for own in drawn_of] if normaliser == "image" else [sum(drawn_of)] * len(samples)
+    weights = torch.tensor([1.0 / max(total, 1) for total in totals])
     counts = torch.tensor([[len(sample.fg) for sample in samples], [len(sample.bg) for sample in samples]])
     is_fg = torch.cat([torch.ones(len(fg)), torch.zeros(len(bg))])
     on = fg.device

@@ -41,10 +41,12 @@ class RPNStep(nn.Module):
 def rpn_step_losses(objectness: Levels, deltas: Levels, batch: Batch, params: RPNParams, layout: MapLayout) -> Losses:
     """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas of each level on the batch's anchors."""
     drawn = batch.drawn_anchors or put_anchors_together(
-        batch.anchors, batch.views.sizes, layout, objectness[0].shape[3]
+        batch.anchors, batch.views.sizes, layout, objectness[0].shape[3], params.normaliser
     )
     fg = drawn.places[: len(drawn.deltas)]
     logits = joined([level.reshape(-1) for level in objectness])[drawn.places]
     predicted = joined([level.reshape(-1, 4) for level in deltas])[fg]
-    classification, box = rpn_losses(logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma)
+    classification, box = rpn_losses(
+        logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma, params.box_loss
+    )
     return {"rpn_objectness": classification, "rpn_box": params.box_loss_weight * box}
