@@ -47,7 +47,7 @@ class Network(nn.Module):
     def __init__(self, setting: Setting, pool: str) -> None:
         super().__init__()
         draw = torch.Generator().manual_seed(0)
-        self.trunk = build_trunk(setting.trunk, frozen_blocks=2, ceil_pool=False)
+        self.trunk = build_trunk(setting.trunk, frozen_stages=2, ceil_pool=False)
         self.trunk.initialise(draw)
         self.grid = AnchorGrid(16, (0.5, 1.0, 2.0), setting.scales, self.trunk.layout)
         self.rpn = RPNHead(self.trunk.layout.channels, setting.channels, self.grid.per_location)

@@ -121,7 +121,7 @@ def prepared(
     photos, weights = given(name, arguments)
     params = preset_params("voc6_vgg16")
     changes = {
-        "backbone": {"frozen_blocks": 2},  # as the paper, and the peers
+        "backbone": {"frozen_stages": 2},  # as the paper, and the peers
         "resize": {"shorter_side": side, "longer_side": side * 5 // 3},
         **changes,
     }

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the states go (default: a temporary folder)")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("vgg16", frozen_stages=2, ceil_pool=False)
     sizes = {"pool": "roi_pool", "output_size": 7, "hidden": 4096, "dropout": 0.5}
     head = RoIHead(trunk.layout, 21, **sizes)  # type: ignore[arg-type]
     network = nn.ModuleDict({"trunk": trunk, "head": head}).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

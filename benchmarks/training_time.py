@@ -58,7 +58,7 @@ LR = 1e-3
 CLASSES = 7
 ABOUT = {
     1: """Milliseconds of training per image, median (least to largest) of {runs} runs in turn. Ours is the whole
-iteration of the training loop: stored maps of the frozen conv1 and conv2 (`features.keep_frozen_blocks`) and targets
+iteration of the training loop: stored maps of the frozen conv1 and conv2 (`features.keep_frozen_stages`) and targets
 read, anchors drawn, losses, backward pass, clipping, SGD; *from images* is ours without those maps. The peer is
 torchvision's VGG16 with its RPN, given images that are decoded already. *As shipped* is float32; *same precision* has
 our bf16 autocast, channels_last, fused SGD and clipping. conv1 and conv2 are frozen in all of them. The floor is the

@@ -1,7 +1,8 @@
 """Get the first weights: ImageNet's from a file or from torchvision, those of a trained detector, or those of a small
 trunk pre-trained on generated crops.
 
-Writes model.safetensors with the trunk, fc6 and fc7 where the weights have them, and a detector's RPN.
+Writes model.safetensors with the trunk, what a RoI head starts from where the weights have it (fc6 and fc7, ResNet's
+res5), and a detector's RPN. A neck is part of the trunk; it starts random.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from pipeline.training.resumable import resumable
 
 
 def backbone(stage: Stage) -> None:
-    """Write the part `trunk`, and the parts `classifier` (fc6, fc7) and `rpn` where there are some."""
+    """Write the part `trunk`, and the parts `classifier` (fc6, fc7 or res5) and `rpn` where there are some."""
     params = stage.params.backbone
     trunk = new_trunk(params)
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
+    if trunk.neck:
+        trunk.neck.initialise(torch_generator(stage.params.base.seed, stage.name, "neck"))
     parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
     if stage.params.init.detector == "file":
         state, source = read_weights_folder(stage.linked("detector"), "init.detector")
@@ -43,9 +46,8 @@ def backbone(stage: Stage) -> None:
         classifier = load_pretrained(trunk, state, source)
         if classifier:
             parts["classifier"] = classifier
-        stage.log(
-            f"weights of {source}" + ("" if classifier else ", which brings no fc6 and fc7: the head starts random")
-        )
+        starts_random = [*(["neck"] if trunk.neck else []), *([] if classifier else ["head"])]
+        stage.log(f"weights of {source}" + (f"; {' and '.join(starts_random)} start random" if starts_random else ""))
     elif params.weights == "pretrain":
         _pretrain(trunk, stage)
     save_parts(stage.out, parts)

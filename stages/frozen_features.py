@@ -1,7 +1,7 @@
 """Run the blocks of the trunk that are never trained once over every view of the training images.
 
 Whatever trains the other blocks, in steps 1 and 2 and jointly, or runs them over all training images then starts from
-these maps in place of images. Where `features.keep_frozen_blocks` is false or no block is frozen, nothing is kept and
+these maps in place of images. Where `features.keep_frozen_stages` is false or no block is frozen, nothing is kept and
 images are read.
 
 Writes the maps as npz shards and images.parquet, the index.
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 def frozen_features(stage: Stage) -> None:
     """The trunk's frozen blocks and the pooling after them."""
-    if not (typed(stage.params).features.keep_frozen_blocks and stage.params.backbone.frozen_blocks):
+    if not (typed(stage.params).features.keep_frozen_stages and stage.params.backbone.frozen_stages):
         with ChunkedWork(stage.out, [], stage.log) as work:
             MapWriter(work, "maps")
-        stage.log("keeps no maps (features.keep_frozen_blocks)")
+        stage.log("keeps no maps (features.keep_frozen_stages)")
         return
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.trunk import load_trunk
@@ -42,12 +42,12 @@ def frozen_features(stage: Stage) -> None:
     accelerator = launch(stage.params.base)
     trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
 
-    def maps_of_frozen_blocks(views: Views) -> Maps:
+    def maps_of_frozen_stages(views: Views) -> Maps:
         assert views.images is not None
         return trunk.frozen(trunk.normalise(views.images, views.sizes))
 
     images = ResizedImages(stage.input("resize"), "train")
-    write_maps(stage, images, ImageViews(images), maps_of_frozen_blocks, accelerator, trunk.frozen_levels)
+    write_maps(stage, images, ImageViews(images), maps_of_frozen_stages, accelerator, trunk.frozen_levels)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from pipeline.geometry.backbones import LAYOUTS
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.trunk_settings import TrunkSettings
 from pipeline.nn.backbones.build import BACKBONES
-from pipeline.nn.backbones.trunk import Maps, Trunk, at_least_a_cell
+from pipeline.nn.backbones.trunk import Maps, Trunk, padded
 
 
 def one_level(stride: int, channels: int = 1, *, round_up: bool = False) -> MapLayout:
@@ -27,7 +28,9 @@ PYRAMID = MapLayout(tuple(Level(stride, 256, round_up=True) for stride in (4, 8,
 class ToyTrunk(Trunk):
     """A convolution a level, each on the map of the level before."""
 
-    def __init__(self, *, frozen_blocks: int, ceil_pool: bool) -> None:
+    layers: nn.Sequential
+
+    def __init__(self, settings: TrunkSettings = TrunkSettings()) -> None:  # noqa: B008
         super().__init__(TOY)
         sides = [6, 2, 2]
         self.layers = nn.Sequential(
@@ -40,9 +43,9 @@ class ToyTrunk(Trunk):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def frozen(self, images: Tensor) -> Maps:
-        return (at_least_a_cell(images, self.layout.least_side),)
+        return (padded(images, self.layout),)
 
-    def trained(self, maps: Maps) -> Maps:
+    def rest(self, maps: Maps) -> Maps:
         levels = [*maps]
         for layer in self.layers:
             levels.append(layer(levels[-1]))
@@ -51,5 +54,5 @@ class ToyTrunk(Trunk):
 
 def register_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the toy in the place of `tiny`."""
-    monkeypatch.setitem(LAYOUTS, "tiny", lambda ceil_pool: TOY)
+    monkeypatch.setitem(LAYOUTS, "tiny", lambda settings: TOY)
     monkeypatch.setitem(BACKBONES, "tiny", ToyTrunk)

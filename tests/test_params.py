@@ -112,7 +112,7 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("base.seed", -1),
         ("base.threads", 0),
         ("base.precision", "fp8"),
-        ("backbone.frozen_blocks", 6),
+        ("backbone.frozen_stages", 6),
         ("resize.shorter_side", 0),
         ("resize.extra_sides", list(range(300, 351))),
         ("anchors.scales", []),
@@ -125,6 +125,9 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("proposal_targets.mean", [0.0, 0.0, 0.0]),
         ("roi_head.dropout", 1),
         ("features.dtype", "int8"),
+        ("backbone.name", "resnet51"),
+        ("backbone.frozen_stages", "some"),
+        ("backbone.frozen_stages", True),
         ("solver.momentum", 1.0),
         ("train_rpn_step1.lr", 0),
         ("train_rpn_step1.lr", float("nan")),
@@ -270,3 +273,27 @@ def test_a_params_yaml_of_no_family_is_faster_rcnns_and_an_unknown_family_is_nam
     assert list(check_params(content, "params.yaml")) == list(SECTIONS)
     for name in ("fastr_rcnn", None, 3, "..", "family"):
         assert "no family " in fault({**content, "family": name})
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [("backbone", "frozen_blocks", "frozen_stages"), ("features", "keep_frozen_blocks", "keep_frozen_stages")],
+)
+def test_keys_of_earlier_versions_are_read_and_one_given_under_both_names_is_refused(
+    content: Content, section: str, old: str, new: str
+) -> None:
+    both = put(copy.deepcopy(content), f"{section}.{old}", content[section][new])
+    assert f"unknown parameter {section}.{old};" in fault(both)
+    expected = check_params(content, "params.yaml")
+    content[section][old] = content[section].pop(new)
+    assert check_params(content, "params.yaml") == expected
+
+
+def test_a_neck_needs_a_backbone_of_several_stages_and_all_stages_may_be_frozen(content: Content) -> None:
+    content["backbone"]["frozen_stages"] = "all"
+    check_params(content, "params.yaml")
+    assert "neck 'fpn' needs the maps of several stages, which resnet18" in fault(
+        put(content, "backbone.neck.name", "fpn")
+    )
+    content["backbone"] |= {"name": "resnet50", "weights": "torchvision"}
+    check_params(content, "params.yaml")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.geometry.backbones import layout_of
+from pipeline.geometry.backbones import trunk_layout
+from pipeline.geometry.trunk_settings import ALL_STAGES, NeckSettings, TrunkSettings
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -12,9 +13,22 @@ if TYPE_CHECKING:
     from pipeline.params.backbone import BackboneParams
 
 
+def trunk_settings(params: BackboneParams) -> TrunkSettings:
+    """What params.yaml says of the trunk."""
+    neck = params.neck
+    return TrunkSettings(
+        frozen_stages=ALL_STAGES if params.frozen_stages == "all" else params.frozen_stages,
+        ceil_pool=params.ceil_pool,
+        stride_in_1x1=params.stride_in_1x1,
+        norm_epsilon=params.norm_epsilon,
+        size_divisible=params.size_divisible,
+        neck=None if neck.name == "none" else NeckSettings(neck.name, neck.channels, neck.norm),
+    )
+
+
 def map_layout(params: BackboneParams) -> MapLayout:
     """The levels of the trunk's maps, without making one."""
-    return layout_of(params.name, ceil_pool=params.ceil_pool)
+    return trunk_layout(params.name, trunk_settings(params))
 
 
 def one_depth(layout: MapLayout, head: str) -> int:

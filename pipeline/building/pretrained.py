@@ -13,8 +13,6 @@ from pipeline.artifacts.weights import State, restore, select_part
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
-_FC_LAYERS = {"classifier.0": "fc6", "classifier.3": "fc7"}
-
 
 def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
     """The state dict of the one file in a linked folder, .safetensors or .pth, and the file's name.
@@ -70,18 +68,20 @@ def download_weights(name: str) -> tuple[State, str]:
 
 
 def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
-    """Load torchvision's `features.*` into the trunk and return fc6 and fc7, or an empty state where there are none.
+    """Load a published network's layers into the trunk's backbone, and return those that a RoI head starts from (VGG's
+    fc6 and fc7, ResNet's res5 without a neck): an empty state where there are none.
 
     Raises:
-        InputError: a convolution is missing or of another shape.
+        InputError: a layer is missing or of another shape.
     """
-    if not any(name.startswith("features.") for name in state):
-        raise InputError(f"{source}: has no weights named features.*; use torchvision's layout")
+    prefix = trunk.published_prefix
+    if not any(name.startswith(prefix or "layer") for name in state):
+        raise InputError(f"{source}: has no weights named {prefix or 'layer'}*; use torchvision's layout")
     own = trunk.state_dict()
     for name, weight in own.items():
-        theirs = name.replace("layers.", "features.", 1)
-        if theirs == name:
+        if not name.startswith("layers."):
             continue
+        theirs = prefix + name.removeprefix("layers.")
         if theirs not in state or state[theirs].shape != weight.shape:
             found = f"has shape {tuple(state[theirs].shape)}" if theirs in state else "is missing"
             raise InputError(
@@ -91,10 +91,10 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
         own[name] = state[theirs]
     trunk.load_state_dict(own)
     return {
-        f"{ours}.{kind}": state[f"{theirs}.{kind}"]
-        for theirs, ours in _FC_LAYERS.items()
-        for kind in ("weight", "bias")
-        if f"{theirs}.{kind}" in state
+        ours + name.removeprefix(theirs): value.to(torch.float32)
+        for theirs, ours in trunk.published_head.items()
+        for name, value in state.items()
+        if name.startswith(theirs) and not name.endswith("num_batches_tracked")
     }
 
 

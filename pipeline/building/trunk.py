@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore
+from pipeline.building.layout import trunk_settings
 from pipeline.building.memory_format import channels_last
-from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.build import BACKBONES
 
 if TYPE_CHECKING:
     from pipeline.nn.backbones.trunk import Trunk
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def new_trunk(params: BackboneParams) -> Trunk:
     """A trunk without weights."""
-    return build_trunk(params.name, frozen_blocks=params.frozen_blocks, ceil_pool=params.ceil_pool)
+    return BACKBONES[params.name](trunk_settings(params))
 
 
 def load_trunk(folder: Path, params: BackboneParams) -> Trunk:

@@ -18,7 +18,7 @@ from pipeline.bundle.file import Bundle
 from pipeline.dense.bundle import as_params, dense_part, typed
 from pipeline.export.contract import Format
 from pipeline.export.known import ONNX_BACKBONES, RESIZE_RULES, refuse_unknown
-from pipeline.export.onnx import TracedDetector, at_least, normalised, write_onnx
+from pipeline.export.onnx import TracedDetector, normalised, padded, write_onnx
 
 if TYPE_CHECKING:
     from pipeline.dense.contract import DetectPart
@@ -43,9 +43,9 @@ class OnnxDense(TracedDetector):
     def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detections of one image; arguments and results as of `TracedDetector`. The scale is not needed."""
         layout = self.head.locations.layout
-        padded = at_least(normalised(image, self.trunk), layout.least_side)
-        outputs = self.head(self.trunk(padded))
-        grid, maps = self._grid(*image.shape[2:]), self._grid(*padded.shape[2:])
+        image_in = padded(padded(normalised(image, self.trunk), self.trunk.layout), layout)
+        outputs = self.head(self.trunk(image_in))
+        grid, maps = self._grid(*image.shape[2:]), self._grid(*image_in.shape[2:])
         inside = _within(grid, maps)
         own = {name: value[0][inside] for name, value in outputs.items()}
         found = self._part.decode(own, grid, (image.shape[2], image.shape[3]), self._params)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.dense.head import Outputs, check_outputs
 from pipeline.dense.level_checks import levels_told
 from pipeline.feeding.maps import maps_of
-from pipeline.nn.backbones.trunk import at_least_a_cell
+from pipeline.nn.backbones.trunk import padded
 
 if TYPE_CHECKING:
     from pipeline.dense.head import DenseHead
@@ -21,7 +21,7 @@ def outputs_of(trunk: Trunk, head: DenseHead, views: Views) -> tuple[Outputs, Gr
     """The head's (B, N, ...) outputs for B images, and the locations of the padded images that they are of."""
     assert views.images is not None
     # A head may have coarser levels than the trunk; a thin image is padded to a cell of those as well.
-    images = at_least_a_cell(views.images, head.locations.layout.least_side)
+    images = padded(padded(views.images, trunk.layout), head.locations.layout)
     maps = maps_of(trunk, replace(views, images=images))
     with levels_told(f"{type(head).__module__}: {type(head).__name__}"):
         outputs = head(maps)

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.file import Bundle
+from pipeline.geometry.layout import MapLayout
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
@@ -46,9 +47,16 @@ def normalised(image: Tensor, trunk: Trunk) -> Tensor:
     return (image * 255 - mean * 255) / (std * 255)
 
 
-def at_least(image: Tensor, side: int) -> Tensor:
-    """`pipeline.nn.backbones.trunk.at_least_a_cell`, written so that sizes may vary."""
-    down, right = (torch.sym_max(side - own, 0) for own in image.shape[2:])
+def padded(image: Tensor, layout: MapLayout) -> Tensor:
+    """`pipeline.nn.backbones.trunk.padded`, written so that sizes may vary."""
+    least, multiple = layout.least_side, layout.multiple
+    if multiple == 1:
+        down, right = (torch.sym_max(least - own, 0) for own in image.shape[2:])
+    else:
+        least = -(-least // multiple) * multiple
+        down, right = (
+            torch.sym_max((own + (multiple - 1)) // multiple * multiple, least) - own for own in image.shape[2:]
+        )
     sides: list[Any] = [0, right, 0, down]
     return functional.pad(image, sides)
 

@@ -1,11 +1,14 @@
-"""The layouts of the backbones by name, and the shapes of VGG trunks that those of VGG follow from."""
+"""The layouts of the backbones by name, and the shapes of VGG's and ResNet's trunks that theirs follow from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.necks import NECKS
+from pipeline.geometry.trunk_settings import TrunkSettings
 
 
 @dataclass(frozen=True)
@@ -15,18 +18,54 @@ class VGGShape:
     blocks: tuple[tuple[int, ...], ...]
     batch_norm: bool
 
-    def layout(self, ceil_pool: bool) -> MapLayout:
+    def layout(self, settings: TrunkSettings) -> MapLayout:
         """One map; each of the 2x2 poolings between blocks halves it, rounding down, or up with `ceil_pool`."""
-        return MapLayout((Level(2 ** (len(self.blocks) - 1), self.blocks[-1][-1], round_up=ceil_pool),))
+        level = Level(2 ** (len(self.blocks) - 1), self.blocks[-1][-1], round_up=settings.ceil_pool)
+        return MapLayout((level,), settings.size_divisible)
+
+
+@dataclass(frozen=True)
+class ResNetShape:
+    """Blocks of each of the four stages after the stem, res2 to res5, and whether they are bottlenecks."""
+
+    blocks: tuple[int, int, int, int]
+    bottleneck: bool
+
+    def channels(self, stage: int) -> int:
+        """The depth of the maps of a stage, 0 for res2 to 3 for res5."""
+        return 64 * 2**stage * (4 if self.bottleneck else 1)
+
+    def layout(self, settings: TrunkSettings) -> MapLayout:
+        """Without a neck the map of res4 (C4), as res5 belongs to the RoI head; with one those of res2 to res5. A
+        stage's convolution of stride 2 rounds odd sides up."""
+        stages = range(4) if settings.neck else [2]
+        levels = tuple(Level(2 ** (stage + 2), self.channels(stage), round_up=True) for stage in stages)
+        return MapLayout(levels, settings.size_divisible)
 
 
 VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)), batch_norm=False)
 TINY = VGGShape(((16,), (32,), (64, 64), (96, 96, 96)), batch_norm=True)
+RESNETS = {
+    "resnet18": ResNetShape((2, 2, 2, 2), bottleneck=False),
+    "resnet34": ResNetShape((3, 4, 6, 3), bottleneck=False),
+    "resnet50": ResNetShape((3, 4, 6, 3), bottleneck=True),
+    "resnet101": ResNetShape((3, 4, 23, 3), bottleneck=True),
+}
 
-LAYOUTS: dict[str, Callable[[bool], MapLayout]] = {"vgg16": VGG16.layout, "tiny": TINY.layout}
-"""From `ceil_pool` to the layout, for each name in `pipeline.nn.backbones.build.BACKBONES`."""
+LAYOUTS: dict[str, Callable[[TrunkSettings], MapLayout]] = {
+    "vgg16": VGG16.layout,
+    "tiny": TINY.layout,
+    **{name: shape.layout for name, shape in RESNETS.items()},
+}
+"""The layout of a backbone's own maps, for each name in `pipeline.nn.backbones.build.BACKBONES`."""
 
 
-def layout_of(name: str, *, ceil_pool: bool) -> MapLayout:
-    """The layout of a backbone's maps."""
-    return LAYOUTS[name](ceil_pool)
+def trunk_layout(name: str, settings: TrunkSettings) -> MapLayout:
+    """The layout of the maps that heads see, of a backbone and its neck."""
+    own = LAYOUTS[name](settings)
+    return NECKS[settings.neck.name](own, settings.neck) if settings.neck else own
+
+
+def layout_of(name: str, **settings: Any) -> MapLayout:
+    """`trunk_layout` of `TrunkSettings(**settings)`."""
+    return trunk_layout(name, TrunkSettings(**settings))

@@ -9,7 +9,7 @@ Shapes: H, W image height, width; Fh, Fw feature map height, width.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,13 @@ class Level:
         stride: pixels from one cell to the next; the first cell's centre lies at half a stride.
         channels: depth of the map.
         round_up: whether the number of cells is rounded up where a side is not a multiple of the stride.
+        pooled: whether RoIs are pooled from it; anchors lie on it in any case.
     """
 
     stride: int
     channels: int
     round_up: bool = False
+    pooled: bool = True
 
     def cells(self, sides: Integers) -> Integers:
         """Cells along an axis, Fw or Fh, of images whose side has so many pixels, at least 1; any shape."""
@@ -38,25 +40,42 @@ class Level:
 
 @dataclass(frozen=True)
 class MapLayout:
-    """The levels of a network's maps, the finest first; most have one."""
+    """The levels of a network's maps, the finest first; most have one.
+
+    Attributes:
+        multiple: images are padded to a multiple of so many pixels, below and at the right.
+    """
 
     levels: tuple[Level, ...]
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ValueError: there is no level, or strides do not ascend.
+            ValueError: there is no level, strides do not ascend, or no RoI could be pooled from any.
         """
         if not self.levels or any(a >= b for a, b in itertools.pairwise(self.strides)):
             raise ValueError(
                 f"levels of strides {self.strides}: give the finest first, each coarser than the one before"
             )
+        if not any(level.pooled for level in self.levels):
+            raise ValueError("no level is pooled from: give one at least")
+
+    def padded(self, sides: Integers) -> Integers:
+        """Sides of images, px, as a trunk pads them: to a cell on every level, then to the multiple; any shape."""
+        sides = np.maximum(sides, self.least_side)
+        padded: Integers = -(-sides // self.multiple) * self.multiple
+        return padded
 
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
-        # A trunk pads what is thinner, see `pipeline.nn.backbones.trunk.at_least_a_cell`.
-        sides = np.maximum([height, width], self.least_side)
+        sides = self.padded(np.array([height, width]))
         return tuple((int(high), int(wide)) for high, wide in (level.cells(sides) for level in self.levels))
+
+    @property
+    def pooled(self) -> MapLayout:
+        """The levels that RoIs are pooled from."""
+        return replace(self, levels=tuple(level for level in self.levels if level.pooled))
 
     @property
     def strides(self) -> tuple[int, ...]:

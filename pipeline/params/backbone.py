@@ -1,12 +1,29 @@
-"""The block `backbone` of params.yaml: the trunk."""
+"""The block `backbone` of params.yaml: the trunk, which is a backbone and its neck."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from pipeline.params.section import Count, Positive, Section
+from pipeline.geometry.backbones import LAYOUTS, RESNETS
+from pipeline.geometry.trunk_settings import ALL_STAGES
+from pipeline.params.section import Count, NonNegative, Positive, Section
+
+PRETRAINED = ("vgg16", *RESNETS)
+"""Backbones whose ImageNet weights torchvision's hub has."""
+
+
+def _known(name: str) -> str:
+    if name not in LAYOUTS:
+        raise ValueError(f"input should be one of {', '.join(LAYOUTS)}")
+    return name
+
+
+def _stages(value: Any) -> Any:
+    if value == "all" or (type(value) is int and 0 <= value <= ALL_STAGES):
+        return value
+    raise ValueError(f"input should be a whole number from 0 to {ALL_STAGES}, or all")
 
 
 class Pretrain(Section):
@@ -19,21 +36,45 @@ class Pretrain(Section):
     lr: Positive
 
 
+class NeckParams(Section):
+    """What stands between the backbone and the heads."""
+
+    name: Literal["none", "fpn"] = "none"
+    channels: Count = 256
+    norm: Literal["none", "batch"] = "none"
+
+
 class BackboneParams(Section):
     """The trunk and where its weights come from."""
 
-    name: Literal["vgg16", "tiny"]
+    renamed: ClassVar = {"frozen_blocks": "frozen_stages"}
+
+    name: Annotated[str, AfterValidator(_known)]
     weights: Literal["file", "torchvision", "pretrain", "random"]
-    frozen_blocks: Annotated[int, Field(ge=0, le=5)]
+    frozen_stages: Annotated[int | Literal["all"], PlainValidator(_stages, json_schema_input_type=int | Literal["all"])]
     ceil_pool: bool
+    # Earlier parameters and bundles lack these.
+    stride_in_1x1: bool = False
+    norm_epsilon: NonNegative = 1e-5
+    size_divisible: Count = 1
+    neck: NeckParams = NeckParams()
     pretrain: Pretrain
 
     @model_validator(mode="after")
-    def _pretraining_is_for_the_tiny_trunk(self) -> BackboneParams:
+    def _weights_exist(self) -> BackboneParams:
         if self.weights == "pretrain" and self.name != "tiny":
-            others = "file or torchvision" if self.name == "vgg16" else "file or random"
+            others = "file or torchvision" if self.name in PRETRAINED else "file or random"
             raise ValueError(f"weights 'pretrain' exist for the tiny trunk only; use {others}")
-        if self.weights == "torchvision" and self.name != "vgg16":
+        if self.weights == "torchvision" and self.name not in PRETRAINED:
             others = "pretrain, file or random" if self.name == "tiny" else "file or random"
-            raise ValueError(f"weights 'torchvision' exist for vgg16 only; use {others}")
+            raise ValueError(f"weights 'torchvision' exist for {', '.join(PRETRAINED)} only; use {others}")
+        return self
+
+    @model_validator(mode="after")
+    def _neck_has_stages_to_stand_on(self) -> BackboneParams:
+        if self.neck.name != "none" and self.name not in RESNETS:
+            raise ValueError(
+                f"neck {self.neck.name!r} needs the maps of several stages, which {', '.join(RESNETS)} have; set "
+                f"neck.name to none, or name to one of them, not {self.name}"
+            )
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Overlap = Annotated[float, Field(gt=0, le=1)]
@@ -29,3 +31,15 @@ class Section(BaseModel):
     """A block of params.yaml; every key must be known and present."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Keys of earlier versions, and what they are called now: older params.yaml and bundles have them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_earlier_names(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        # Given under both names the earlier one is left, and refused as unknown.
+        now = {key: name for key, name in cls.renamed.items() if name not in content}
+        return {now.get(key, key): value for key, value in content.items()}

@@ -75,9 +75,7 @@ class Placement:
         lengths."""
         half, stride, border = lengths / 2, level.stride, self.allowed_border
         first = np.zeros(len(lengths), np.int64)
-        last = np.broadcast_to(
-            level.cells(np.maximum(side, self.layout.least_side))[:, None] - 1, (len(low), len(lengths))
-        )
+        last = np.broadcast_to(level.cells(self.layout.padded(side))[:, None] - 1, (len(low), len(lengths)))
         if border is not None:
             # One beyond what exact arithmetic gives; then `inside`'s own comparison decides, as rounding may differ.
             first = np.maximum(np.ceil((half - border) / stride - 0.5).astype(np.int64) - 1, 0)

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 
 def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.optim.SGD:
-    """The paper's SGD: biases learn `bias_lr_factor` times as fast and do not decay; the trunk learns
-    `trunk_lr_factor` times as fast as the layers on top of it."""
+    """The paper's SGD: biases learn `bias_lr_factor` times as fast and do not decay; the backbone learns
+    `trunk_lr_factor` times as fast as the layers on top of it, its neck among them."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, weight in module.named_parameters():
         if weight.requires_grad:
-            groups.setdefault((name.startswith("trunk."), name.endswith("bias")), []).append(weight)
+            of_trunk = name.startswith("trunk.") and not name.startswith("trunk.neck.")
+            groups.setdefault((of_trunk, name.endswith("bias")), []).append(weight)
     return torch.optim.SGD(
         [
             {

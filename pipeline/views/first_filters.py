@@ -12,7 +12,7 @@ from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.views.encoding import Picture, encode_png
 
-_FIRST_CONV = "trunk.layers.0.weight"
+_FIRST_CONVS = ("trunk.layers.0.weight", "trunk.layers.conv1.weight")  # VGG's, ResNet's
 _FILTER_SIDE = 48
 _FILTER_GAP = 6
 
@@ -22,9 +22,10 @@ def filters_picture(command: StageCommand, root: Path) -> Picture | None:
     path = root / command.out / "model.safetensors"
     try:
         with safe_open(path, "numpy") as file:
-            if _FIRST_CONV not in file.keys():  # noqa: SIM118
+            name = next((name for name in _FIRST_CONVS if name in file.keys()), None)  # noqa: SIM118
+            if name is None:
                 return None
-            filters = file.get_tensor(_FIRST_CONV)
+            filters = file.get_tensor(name)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); dvc repro {path.parent.name}") from error
     if filters.ndim != 4 or filters.shape[1] != 3:

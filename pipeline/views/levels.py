@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.building.layout import map_layout
 from pipeline.families.registry import declared
-from pipeline.geometry.backbones import layout_of
 from pipeline.geometry.layout import MapLayout
 from pipeline.geometry.points import Locations
 from pipeline.params.reading import Params
@@ -13,7 +13,7 @@ from pipeline.params.reading import Params
 
 def trunk_layout(params: Params) -> MapLayout:
     """The levels of the trunk's maps."""
-    return layout_of(params.backbone.name, ceil_pool=params.backbone.ceil_pool)
+    return map_layout(params.backbone)
 
 
 def head_layout(params: Params) -> MapLayout:

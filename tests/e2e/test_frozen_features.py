@@ -15,7 +15,7 @@ from tests.e2e.stand_in import stand_in
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage
 
-KEPT = {"features": {"keep_frozen_blocks": True}}
+KEPT = {"features": {"keep_frozen_stages": True}}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,6 @@ def test_they_give_the_same_maps_and_proposals(
 def test_dvc_runs_what_reads_them_anew(tiny_run: Project, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.root, tmp_path / "copy", symlinks=True)
     copy = Project(tmp_path / "copy")
-    copy.set_params({"features": {"keep_frozen_blocks": True}})
+    copy.set_params({"features": {"keep_frozen_stages": True}})
     ran = copy.repro("proposals_step1", programs=stand_in(tmp_path / "bin", tiny_run))
     assert ran == ["frozen_features", "train_rpn_step1", "proposals_step1"]

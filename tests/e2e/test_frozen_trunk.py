@@ -56,7 +56,7 @@ def test_a_training_stage_writes_only_the_parts_it_trained(tiny_run: Project) ->
     }
 
 
-def test_frozen_blocks_never_change_and_later_ones_do(tiny_run: Project) -> None:
+def test_frozen_stages_never_change_and_later_ones_do(tiny_run: Project) -> None:
     before = load_part(tiny_run.data / "backbone", "trunk")
     for stage in ("train_rpn_step1", "train_head_step2", "finetune_joint"):
         after = load_part(tiny_run.data / stage, "trunk")

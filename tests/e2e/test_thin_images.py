@@ -54,7 +54,7 @@ def project_of(root: Path, changes: dict[str, Any], ordinary: int) -> Project:
 def test_thin_images_are_ordinary_in_every_stage(
     tmp_path: Path, border: float | None, kept: bool, ordinary: int
 ) -> None:
-    changes = {"anchor_targets": {"allowed_border": border}, "features": {"keep_frozen_blocks": kept}}
+    changes = {"anchor_targets": {"allowed_border": border}, "features": {"keep_frozen_stages": kept}}
     project = project_of(tmp_path / "project", changes, ordinary)
     run_stages(project.root, *TRAIN, *JUDGE)
     anchors = read_columns(project.data / "anchor_targets/images.parquet", ANCHOR_IMAGES)

@@ -87,7 +87,7 @@ def test_targets_normalised_let_all_four_deltas_be_learned_alike(errata: Page) -
 def test_gt_appended_gives_an_image_whose_proposals_all_miss_something_to_learn(errata: Page) -> None:
     """Anchors of 16 px and an RPN that moves none of them; the gt box is 60 x 90."""
     size, gt = (64, 96), GtBoxes(torch.tensor([[3.0, 2, 93, 62]]), torch.tensor([1]))
-    trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False)
     rpn, head = (
         RPNHead(trunk.layout.channels, 4, 1),
         RoIHead(trunk.layout, 2, pool="roi_pool", output_size=2, hidden=4, dropout=0.0),

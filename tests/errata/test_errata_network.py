@@ -124,7 +124,7 @@ def test_init_std_of_001_moves_boxes_ten_times_as_far_before_any_training(errata
 
 
 def test_to_tensor_only_gives_inputs_of_another_mean_and_a_quarter_of_the_contrast(errata: Page) -> None:
-    trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False)
     noise = torch.randn(1, 3, 128, 128, generator=generator(8))
     photo = noise * trunk.pixel_std.reshape(1, 3, 1, 1) + trunk.pixel_mean.reshape(1, 3, 1, 1)
     images = (photo * 255).round().clamp(0, 255).to(torch.uint8)

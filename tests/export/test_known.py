@@ -75,7 +75,7 @@ def refusal(bundle: Bundle, form: str, folder: Path) -> str:
     [
         ("roi_head.pool", "deform_pool"),
         ("roi_head.pool", "roi_align_v1"),
-        ("backbone.name", "resnet50"),
+        ("backbone.name", "darknet53"),
         ("resize.rule", "letterbox"),
     ],
 )

@@ -26,6 +26,7 @@ from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.building.trunk import new_trunk
 from pipeline.geometry.backbones import VGGShape
+from pipeline.geometry.trunk_settings import TrunkSettings
 from pipeline.nn import roi_pooling
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
@@ -192,7 +193,9 @@ def test_800_x_600_is_pooled_to_37_or_38_rows_by_a_forward_pass_through_five_blo
     ceil_pool: bool, size: tuple[int, int], anchors: int
 ) -> None:
     """Caffe's pooling layers, one channel wide: 600, 300, 150, 75, then 37 or 38; the last row is the 75th's own."""
-    trunk = VGGTrunk(VGGShape(((1,),) * 5, batch_norm=False), frozen_blocks=2, ceil_pool=ceil_pool).eval()
+    trunk = VGGTrunk(
+        VGGShape(((1,),) * 5, batch_norm=False), TrunkSettings(frozen_stages=2, ceil_pool=ceil_pool)
+    ).eval()
     with torch.no_grad():
         for name, weight in trunk.named_parameters():
             weight.zero_()
@@ -213,6 +216,6 @@ def test_800_x_600_is_pooled_to_37_or_38_rows_by_a_forward_pass_through_vgg16(
     ceil_pool: bool, size: tuple[int, int]
 ) -> None:
     """The same through all of VGG16: 16,650 or 17,100 anchors."""
-    trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=ceil_pool).eval()
+    trunk = build_trunk("vgg16", frozen_stages=2, ceil_pool=ceil_pool).eval()
     with torch.inference_mode():
         assert trunk(torch.zeros(1, 3, 600, 800))[0].shape == (1, 512, *size)

@@ -227,7 +227,7 @@ def test_smooth_l1_has_the_slope_sigma_squared_x_up_to_its_knee_and_one_beyond(s
 def test_joint_step_has_the_losses_of_both_heads_on_the_rois_that_it_drew(low: float) -> None:
     """Authority: Faster R-CNN, section 3.2 (approximate joint training): the four losses, labels by Fast R-CNN, 2.3."""
     draw = torch.Generator().manual_seed(5)
-    trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False)
     trunk.initialise(draw)
     grid = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0,), trunk.layout)
     rpn = with_random_weights(RPNHead(trunk.layout.channels, 6, PER_LOCATION))

@@ -76,7 +76,7 @@ def scene(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("size", [(5, 100), (100, 23), (24, 24), (7, 13), (47, 50)])
 def test_a_layout_has_the_sizes_of_the_maps_also_of_what_is_thinner_than_a_stride(size: tuple[int, int]) -> None:
-    trunk = ToyTrunk(frozen_blocks=0, ceil_pool=False)
+    trunk = ToyTrunk()
     maps = trunk(torch.zeros(1, 3, *size))
     assert tuple(tuple(level.shape[2:]) for level in maps) == TOY.sizes(*size)
 
@@ -88,7 +88,7 @@ def test_a_layout_of_no_levels_or_of_strides_that_do_not_ascend_is_refused() -> 
 
 
 def test_a_trunk_whose_maps_are_not_those_of_its_layout_is_refused() -> None:
-    trunk, views = ToyTrunk(frozen_blocks=0, ceil_pool=False), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
+    trunk, views = ToyTrunk(), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
     assert len(maps_of(trunk, views)) == 3
     for levels in ((Level(6, 4), Level(12, 4)), (*TOY.levels[:2], Level(48, 4)), (*TOY.levels[:2], Level(24, 8))):
         trunk.layout = MapLayout(levels)
@@ -282,7 +282,7 @@ def test_levels_of_different_depths_are_refused_by_heads_that_run_on_all_of_them
 
 
 def test_a_trunk_of_levels_of_different_depths_gives_its_maps() -> None:
-    trunk, views = ToyTrunk(frozen_blocks=0, ceil_pool=False), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
+    trunk, views = ToyTrunk(), Views([], [(48, 48)], torch.zeros(1, 3, 48, 48))
     trunk.layers[2] = nn.Conv2d(4, 8, 2, stride=2)
     trunk.layout = MapLayout((*TOY.levels[:2], Level(24, 8)))
     assert [level.shape[1] for level in maps_of(trunk, views)] == [4, 4, 8]

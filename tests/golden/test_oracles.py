@@ -62,7 +62,7 @@ NMS_SCORES = torch.tensor([0.6, 0.7, 0.9, 0.7, 0.8])
 def vgg16_without_memory(ceil_pool: bool = False) -> Trunk:
     """A VGG16 trunk that knows its shapes alone."""
     with torch.device("meta"):
-        return build_trunk("vgg16", frozen_blocks=2, ceil_pool=ceil_pool)
+        return build_trunk("vgg16", frozen_stages=2, ceil_pool=ceil_pool)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_vgg16_trunk_without_its_last_pool_has_30_layers_and_these_shapes() -> N
 
 
 def test_vgg16_trunk_of_a_small_image_gives_512_maps_of_a_sixteenth() -> None:
-    trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("vgg16", frozen_stages=2, ceil_pool=False)
     assert trunk(torch.zeros(1, 3, 40, 64))[0].shape == (1, 512, 2, 4)
 
 

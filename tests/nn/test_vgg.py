@@ -11,8 +11,8 @@ from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.backbones.trunk import IMAGENET_MEAN, IMAGENET_STD, Trunk
 
 
-def tiny_trunk(frozen_blocks: int = 2, ceil_pool: bool = False) -> Trunk:
-    trunk = build_trunk("tiny", frozen_blocks=frozen_blocks, ceil_pool=ceil_pool)
+def tiny_trunk(frozen_stages: int = 2, ceil_pool: bool = False) -> Trunk:
+    trunk = build_trunk("tiny", frozen_stages=frozen_stages, ceil_pool=ceil_pool)
     trunk.initialise(torch.Generator().manual_seed(0))
     return trunk
 
@@ -27,7 +27,7 @@ def block_of(trunk: Trunk, name: str) -> int:
 
 
 def test_layers_are_torchvisions_features_without_the_last_pool_by_name_shape_and_result() -> None:
-    trunk = build_trunk("vgg16", frozen_blocks=2, ceil_pool=False).eval()
+    trunk = build_trunk("vgg16", frozen_stages=2, ceil_pool=False).eval()
     with torch.device("meta"):
         features = torchvision.models.vgg16(weights=None).features[:-1]
     own = {name: value.shape for name, value in trunk.layers.state_dict().items()}
@@ -40,26 +40,26 @@ def test_layers_are_torchvisions_features_without_the_last_pool_by_name_shape_an
         torch.testing.assert_close(maps, features.eval()(images.clone()))
 
 
-@pytest.mark.parametrize("frozen_blocks", range(6))
-def test_frozen_blocks_get_no_gradient_and_all_others_do(frozen_blocks: int) -> None:
-    trunk = tiny_trunk(frozen_blocks)
+@pytest.mark.parametrize("frozen_stages", range(6))
+def test_frozen_stages_get_no_gradient_and_all_others_do(frozen_stages: int) -> None:
+    trunk = tiny_trunk(frozen_stages)
     (maps,) = trunk(random_images(2, 3, 32, 32))
     if maps.requires_grad:
         (maps * random_images(*maps.shape)).sum().backward()
     for name, weight in trunk.named_parameters():
-        trained = block_of(trunk, name) >= frozen_blocks
+        trained = block_of(trunk, name) >= frozen_stages
         assert (weight.grad is not None, weight.requires_grad) == (trained, trained), name
 
 
-@pytest.mark.parametrize(("frozen_blocks", "passes"), [(0, True), (1, False)])
-def test_no_gradient_passes_the_frozen_blocks_to_what_lies_before_them(frozen_blocks: int, passes: bool) -> None:
+@pytest.mark.parametrize(("frozen_stages", "passes"), [(0, True), (1, False)])
+def test_no_gradient_passes_the_frozen_stages_to_what_lies_before_them(frozen_stages: int, passes: bool) -> None:
     images = random_images(2, 3, 32, 32).requires_grad_()
-    tiny_trunk(frozen_blocks)(images)[0].sum().backward()
+    tiny_trunk(frozen_stages)(images)[0].sum().backward()
     assert (images.grad is not None) == passes
 
 
-def test_nothing_of_the_frozen_blocks_changes_in_training_mode() -> None:
-    trunk = tiny_trunk(frozen_blocks=2).train()
+def test_nothing_of_the_frozen_stages_changes_in_training_mode() -> None:
+    trunk = tiny_trunk(frozen_stages=2).train()
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     trunk(random_images(2, 3, 32, 32) + 3)
     for name, value in trunk.state_dict().items():
@@ -103,8 +103,8 @@ def test_an_image_thinner_than_a_stride_has_the_map_of_its_pixels_among_zeros(si
     """As in a batch with a larger image, whether or not the maps of the frozen blocks lie in between."""
     height, width = size
     pixels = random_images(1, 3, height, width)
-    for frozen_blocks in (0, 2, 4):
-        trunk = tiny_trunk(frozen_blocks=frozen_blocks).eval()
+    for frozen_stages in (0, 2, 4):
+        trunk = tiny_trunk(frozen_stages=frozen_stages).eval()
         padded = torch.zeros(1, 3, *(max(side, trunk.layout.least_side) for side in (height, width)))
         padded[:, :, :height, :width] = pixels
         with torch.no_grad():
@@ -116,7 +116,7 @@ def test_an_image_thinner_than_a_stride_has_the_map_of_its_pixels_among_zeros(si
 @pytest.mark.parametrize("name", ["tiny", "vgg16"])
 def test_stride_is_what_a_side_is_divided_by_and_ceil_pool_rounds_odd_sides_up(name: str) -> None:
     with torch.device("meta"):
-        floor, ceil = (build_trunk(name, frozen_blocks=2, ceil_pool=ceil_pool) for ceil_pool in (False, True))
+        floor, ceil = (build_trunk(name, frozen_stages=2, ceil_pool=ceil_pool) for ceil_pool in (False, True))
     (stride,) = floor.layout.strides
     assert floor.layout.sizes(3 * stride, 5 * stride) == ceil.layout.sizes(3 * stride, 5 * stride) == ((3, 5),)
     assert floor.layout.sizes(3 * stride + 1, 6 * stride - 1) == ((3, 5),)

@@ -116,7 +116,7 @@ def small_params(monkeypatch: pytest.MonkeyPatch, overlay: dict[str, Any]) -> Pa
 
 def small_network(params: Params, seed: int = 0) -> tuple[Any, TorchvisionFasterRCNN]:
     """Ours and the exported one, of random weights."""
-    trunk = backbone.build_trunk("vgg16", frozen_blocks=2, ceil_pool=params.backbone.ceil_pool)
+    trunk = backbone.build_trunk("vgg16", frozen_stages=2, ceil_pool=params.backbone.ceil_pool)
     trunk.initialise(torch.Generator().manual_seed(seed))
     trunk.pixel_mean.copy_(torch.tensor([0.4, 0.5, 0.6]))
     trunk.pixel_std.copy_(torch.tensor([0.3, 0.2, 0.1]))

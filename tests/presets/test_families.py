@@ -150,11 +150,11 @@ def test_a_family_may_give_other_values_to_some_keys_of_a_common_section(
     family, common = family_of("points"), yaml.safe_load(default_text(family_of("points")))
     text = (FILES / "points/params.yaml").read_text()
     monkeypatch.setattr("pipeline.presets.defaults.folder_of", lambda _: tmp_path)
-    (tmp_path / "params.yaml").write_text(f"{text}\nbackbone:\n  frozen_blocks: 1\n  pretrain: {{iterations: 7}}\n")
-    common["backbone"]["frozen_blocks"] = 1
+    (tmp_path / "params.yaml").write_text(f"{text}\nbackbone:\n  frozen_stages: 1\n  pretrain: {{iterations: 7}}\n")
+    common["backbone"]["frozen_stages"] = 1
     common["backbone"]["pretrain"]["iterations"] = 7
     made = default_text(family)
-    assert yaml.safe_load(made) == common and "frozen_blocks: 1 # conv1 and conv2" in made
+    assert yaml.safe_load(made) == common and "frozen_stages: 1 # conv1 and conv2" in made
     for more, said in {
         "\nbackbone:\n  frozen: 1\n": r"params\.yaml: unknown parameter backbone\.frozen; docs/parameters\.md lists",
         "\nbackbone: 3\n": r"params\.yaml: must hold sections with their parameters",

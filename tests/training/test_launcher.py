@@ -71,7 +71,7 @@ def test_maps_are_those_of_unrounded_weights_under_autocast(precision: str) -> N
     images = torch.randn(1, 3, 32, 40, generator=torch.Generator().manual_seed(1))
     found = []
     for ready in (lambda trunk: trunk, lambda trunk: for_inference(trunk, accelerator)):
-        trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False).eval()
+        trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False).eval()
         trunk.initialise(torch.Generator().manual_seed(0))
         with torch.inference_mode(), accelerator.autocast():
             found.append(ready(trunk)(images)[0])

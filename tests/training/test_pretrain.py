@@ -25,7 +25,7 @@ class Killed(BaseException):
 
 
 def fresh_trunk() -> Trunk:
-    trunk = new_trunk(BackboneParams(name="tiny", weights="pretrain", frozen_blocks=2, ceil_pool=False, pretrain=PLAN))
+    trunk = new_trunk(BackboneParams(name="tiny", weights="pretrain", frozen_stages=2, ceil_pool=False, pretrain=PLAN))
     trunk.initialise(torch.Generator().manual_seed(1))
     return trunk
 

@@ -176,7 +176,7 @@ def test_head_step_without_any_roi_has_losses_of_0_and_can_be_trained_on() -> No
 
 
 def joint_step(targets: ProposalTargetParams = TARGETS) -> JointStep:
-    trunk = build_trunk("tiny", frozen_blocks=2, ceil_pool=False)
+    trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False)
     trunk.initialise(DRAW)
     grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.0,), trunk.layout)
     rule = ProposalRule(pre_nms=200, nms_iou=0.7, post_nms=50, min_size=4)
@@ -201,7 +201,7 @@ ONE_GT = GtBoxes(torch.tensor([[20.0, 5, 60, 45]]), torch.tensor([2]))
 
 
 @pytest.mark.parametrize("gt", [ONE_GT, NO_GT], ids=["with gt", "without gt"])
-def test_joint_step_gives_four_finite_losses_that_train_every_part_but_the_frozen_blocks(gt: GtBoxes) -> None:
+def test_joint_step_gives_four_finite_losses_that_train_every_part_but_the_frozen_stages(gt: GtBoxes) -> None:
     step = joint_step()
     losses, _ = gradients(step, joint_batch(gt))
     assert set(losses) == {"rpn_objectness", "rpn_box", "roi_class", "roi_box"}

@@ -1,4 +1,4 @@
-"""What every backbone offers: from images to feature maps, and what the stages need to know about them.
+"""What every trunk offers: from images to the feature maps that heads see, and what the stages need to know about them.
 
 Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width. Maps are tuples, one tensor a
 level.
@@ -6,8 +6,10 @@ level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,40 +23,71 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class Trunk(nn.Module):
-    """The convolutions that all heads of a detector share.
-
-    The pixel mean and std belong to the weights and travel with them. A backbone implements `initialise`, `frozen` and
-    `trained`, and has weights of its own under `layers`, named as torchvision names them. A map has at least one cell,
-    however thin the image: `frozen` begins with `at_least_a_cell`.
+class Neck(nn.Module):
+    """What stands between a backbone and the heads: from the maps of the backbone's stages to those that heads see.
 
     Args:
-        layout: the levels of the maps.
+        layout: of the maps that it makes.
     """
-
-    layers: nn.Sequential
-    frozen_levels = 1
-    """How many maps `frozen` gives."""
 
     def __init__(self, layout: MapLayout) -> None:
         super().__init__()
         self.layout = layout
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw fresh weights."""
+        raise NotImplementedError
+
+    def forward(self, maps: Maps) -> Maps:
+        """The (B, D, Fh, Fw) maps of the backbone, one a stage, to those of each level."""
+        raise NotImplementedError
+
+
+class Trunk(nn.Module):
+    """The convolutions that all heads of a detector share: a backbone, and a neck where there is one.
+
+    The pixel mean and std belong to the weights and travel with them. A backbone implements `initialise`, `frozen` and
+    `rest`, and has weights of its own under `layers`, named as torchvision names them after `published_prefix`. A map
+    has at least one cell, however thin the image: `frozen` begins with `padded`.
+
+    Args:
+        layout: the levels of the backbone's own maps.
+        neck: None: heads see the backbone's own maps.
+    """
+
+    layers: nn.Module
+    published_prefix = ""
+    """What torchvision puts before the names of `layers`."""
+    published_head: Mapping[str, str] = MappingProxyType({})
+    """Which of a published network's further layers a RoI head starts from, by prefix: theirs to ours."""
+    frozen_levels = 1
+    """How many maps `frozen` gives."""
+
+    def __init__(self, layout: MapLayout, neck: Neck | None = None) -> None:
+        super().__init__()
+        self.layout = neck.layout if neck else layout
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN))
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD))
+        self.neck = neck
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw fresh weights."""
+        """Draw fresh weights of the backbone."""
         raise NotImplementedError
 
     def frozen(self, images: Tensor) -> Maps:
         """(B, 3, H, W) normalised images to the maps that the layers which are trained start from, without gradient."""
         raise NotImplementedError
 
+    def rest(self, maps: Maps) -> Maps:
+        """What `frozen` gave to the backbone's own maps."""
+        raise NotImplementedError
+
     def trained(self, maps: Maps) -> Maps:
         """What `frozen` gave to the (B, D, Fh, Fw) map of each level."""
-        raise NotImplementedError
+        own = self.rest(maps)
+        return self.neck(own) if self.neck else own
 
     def forward(self, images: Tensor) -> Maps:
         """(B, 3, H, W) normalised images to the (B, D, Fh, Fw) map of each level. No gradient passes frozen layers."""
@@ -71,13 +104,12 @@ class Trunk(nn.Module):
         return normalised
 
 
-def at_least_a_cell(images: Tensor, least_side: int) -> Tensor:
-    """(B, 3, H, W) normalised images, with zeros below and at the right where a side is shorter than `least_side`.
+def padded(images: Tensor, layout: MapLayout) -> Tensor:
+    """(B, 3, H, W) normalised images, with zeros below and at the right as the layout has images padded.
 
     So are smaller images of a batch padded. Without it a map of an image thinner than a stride would have no cell, and
     all that comes after the trunk would need a case of its own for such an image.
     """
-    height, width = images.shape[2:]
-    if height >= least_side and width >= least_side:
-        return images
-    return functional.pad(images, (0, max(0, least_side - width), 0, max(0, least_side - height)))
+    sides = np.array(images.shape[2:])
+    down, right = (layout.padded(sides) - sides).tolist()
+    return functional.pad(images, (0, right, 0, down)) if down or right else images

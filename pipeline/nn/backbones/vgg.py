@@ -5,11 +5,14 @@ Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map heigh
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.geometry.backbones import VGGShape
-from pipeline.nn.backbones.trunk import Maps, Trunk, at_least_a_cell
+from pipeline.geometry.trunk_settings import TrunkSettings
+from pipeline.nn.backbones.trunk import Maps, Trunk, padded
 from pipeline.nn.convolution import conv3x3, max_pool
 
 
@@ -17,28 +20,31 @@ class VGGTrunk(Trunk):
     """The convolutions of a VGG network without the last pooling.
 
     `layers` counts as torchvision's `vgg16().features[:-1]` does (`vgg16_bn` with batch norm), so its weights load by
-    name. The first `frozen_blocks` blocks are never trained.
+    name. The blocks are its stages.
 
     Args:
         shape: VGG16 or TINY.
-        frozen_blocks: 2 in the paper (conv1 and conv2).
-        ceil_pool: round odd sides up when pooling, as Caffe does.
+        settings: 2 frozen stages in the paper (conv1 and conv2); `ceil_pool` as in Caffe.
     """
 
-    def __init__(self, shape: VGGShape, frozen_blocks: int, ceil_pool: bool) -> None:
-        super().__init__(shape.layout(ceil_pool))
+    layers: nn.Sequential
+    published_prefix = "features."
+    published_head = MappingProxyType({"classifier.0.": "fc6.", "classifier.3.": "fc7."})
+
+    def __init__(self, shape: VGGShape, settings: TrunkSettings) -> None:
+        super().__init__(shape.layout(settings))
         layers: list[nn.Module] = []
         channels, frozen_layers = 3, 0
         for index, block in enumerate(shape.blocks):
             if index > 0:
-                layers.append(nn.MaxPool2d(2, ceil_mode=ceil_pool))
+                layers.append(nn.MaxPool2d(2, ceil_mode=settings.ceil_pool))
             for width in block:
                 layers.append(nn.Conv2d(channels, width, 3, padding=1))
                 if shape.batch_norm:
                     layers.append(nn.BatchNorm2d(width))
                 layers.append(nn.ReLU(inplace=True))
                 channels = width
-            if index < frozen_blocks:
+            if index < settings.frozen_stages:
                 frozen_layers = len(layers)
         if 0 < frozen_layers < len(layers):
             frozen_layers += 1  # the pooling, which makes the maps a quarter as large
@@ -62,9 +68,9 @@ class VGGTrunk(Trunk):
     def frozen(self, images: Tensor) -> Maps:
         """(B, 3, H, W) normalised images through the frozen blocks and the pooling after them."""
         with torch.no_grad():
-            return (_run(self.layers[: self._frozen_layers], at_least_a_cell(images, self.layout.least_side)),)
+            return (_run(self.layers[: self._frozen_layers], padded(images, self.layout)),)
 
-    def trained(self, maps: Maps) -> Maps:
+    def rest(self, maps: Maps) -> Maps:
         """What `frozen` gave to the one (B, D, Fh, Fw) map."""
         return (_run(self.layers[self._frozen_layers :], *maps),)
 

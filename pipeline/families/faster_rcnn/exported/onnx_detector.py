@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.building.anchors import anchor_grid
 from pipeline.bundle.contract import Parts
 from pipeline.bundle.file import Bundle
-from pipeline.export.onnx import TracedDetector, at_least, clip_to, limits_of, normalised, write_onnx
+from pipeline.export.onnx import TracedDetector, clip_to, limits_of, normalised, padded, write_onnx
 from pipeline.families.faster_rcnn.bundle import FasterRCNNParams, typed
 from pipeline.families.faster_rcnn.exported.known import refuse_unknown
 from pipeline.nn.anchors import joined
@@ -53,7 +53,7 @@ class OnnxDetector(TracedDetector):
         Returns:
             (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
         """
-        maps = self.trunk(at_least(normalised(image, self.trunk), self.trunk.layout.least_side))
+        maps = self.trunk(padded(normalised(image, self.trunk), self.trunk.layout))
         limits = limits_of(image)
         objectness, deltas = self.rpn(maps)
         anchors = self._grid([(own.shape[2], own.shape[3]) for own in maps])

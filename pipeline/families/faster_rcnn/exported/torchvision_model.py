@@ -166,7 +166,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
     """
     if settings.backbone not in BACKBONES:
         raise InputError(f"{source}: backbone {settings.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
-    trunk = build_trunk(settings.backbone, frozen_blocks=0, ceil_pool=settings.ceil_pool)
+    trunk = build_trunk(settings.backbone, frozen_stages=0, ceil_pool=settings.ceil_pool)
     layout = trunk.layout
     trunk.out_channels = layout.channels  # type: ignore[assignment]
     trunk.register_forward_hook(_by_name)

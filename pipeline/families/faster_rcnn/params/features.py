@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pipeline.params.section import Section
 
@@ -10,5 +10,7 @@ from pipeline.params.section import Section
 class FeatureParams(Section):
     """Which feature maps are stored, and how: float16, or float32 to keep them exact."""
 
+    renamed: ClassVar = {"keep_frozen_blocks": "keep_frozen_stages"}
+
     dtype: Literal["float16", "float32"]
-    keep_frozen_blocks: bool
+    keep_frozen_stages: bool

@@ -1,0 +1,39 @@
+"""What a trunk is made by besides its backbone's name; its layout follows from both. In params.yaml it is the section
+`backbone`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALL_STAGES = 5
+"""As many as a backbone has at most, conv1 to conv5; so many frozen stages freeze any whole."""
+
+
+@dataclass(frozen=True)
+class NeckSettings:
+    """A neck: its name in `pipeline.geometry.necks.NECKS`, the channels of its maps, and its norm, none or batch."""
+
+    name: str
+    channels: int = 256
+    norm: str = "none"
+
+
+@dataclass(frozen=True)
+class TrunkSettings:
+    """A backbone and its neck.
+
+    Attributes:
+        frozen_stages: stages that are never trained, from the first.
+        ceil_pool: VGG's poolings round odd sides up.
+        stride_in_1x1: a bottleneck that halves its maps does so in its first convolution, not in the 3x3.
+        norm_epsilon: of FrozenBatchNorm.
+        size_divisible: images are padded to a multiple of so many pixels.
+        neck: None: heads see the backbone's own map.
+    """
+
+    frozen_stages: int = 0
+    ceil_pool: bool = False
+    stride_in_1x1: bool = False
+    norm_epsilon: float = 1e-5
+    size_divisible: int = 1
+    neck: NeckSettings | None = None

@@ -1,0 +1,17 @@
+"""Necks by name. A new one is one file with a `Neck` and one line here and in `pipeline.geometry.necks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.trunk_settings import NeckSettings
+from pipeline.nn.backbones.trunk import Neck
+from pipeline.nn.necks.fpn import FPN
+
+NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {"fpn": FPN}
+
+
+def build_neck(settings: NeckSettings, backbone: MapLayout) -> Neck:
+    """A neck on the maps of all stages of a backbone, with weights yet to be loaded or drawn."""
+    return NECKS[settings.name](backbone, settings)
