@@ -21,7 +21,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from benchmarks.page import table, write_section
 from benchmarks.peer_run import measure_peer
 from benchmarks.pieces import Pieces, Record
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.stopping import Stopped, handle_signals
 
 NAME, DEFAULT = "equal_time", "voc6_vgg16"
 KEPT = ROOT / ".dvc" / "tmp"
@@ -80,7 +80,7 @@ def compare(
                     continue
                 try:
                     work(copy, comparison, seed)
-                except (InputError, BrokenProcessPool) as error:
+                except InputError as error:
                     failed.append(f"seed {seed}: {error}")
                     print(failed[-1], flush=True)
     return failed
@@ -182,10 +182,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    handle_signals()
     try:
         failed = run(parser().parse_args())
     except InputError as error:
         sys.exit(f"{NAME}: {error}")
+    except Stopped as stopped:
+        print(f"{NAME}: {stopped}; what is finished is kept, start again for the rest", file=sys.stderr)
+        sys.exit(stopped.status)
     sys.exit(f"{NAME}: not finished: {'; '.join(failed)}" if failed else 0)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.guarded_run import run_module
 from benchmarks.pieces import Record
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import read_runs
@@ -46,17 +45,12 @@ class Scratch:
         self.frcnn("preset", self.preset, *self.settings)
 
     def frcnn(self, *command: str) -> None:
-        """Run a command of the copy's own `frcnn`; what stages say goes to the terminal.
+        """Run a command of the copy's own `frcnn`.
 
         Raises:
             InputError: it has failed; it has said why.
         """
-        bin_folder = Path(sys.executable).parent
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-        words = [sys.executable, "-m", "pipeline.cli", *command]
-        ended = subprocess.run(words, cwd=self.root, env=environment, check=False, stdout=subprocess.DEVNULL)
-        if ended.returncode:
-            raise InputError(f"frcnn {' '.join(command)} in {self.root} ended with status {ended.returncode}")
+        run_module("pipeline.cli", command, cwd=self.root, code=self.root)
 
     def run(self) -> Record:
         """Seconds of the training, and mAP50 and AP of both networks.

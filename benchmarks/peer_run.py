@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
 
+from benchmarks.guarded_run import run_module
+from benchmarks.our_run import ROOT
 from benchmarks.peer_training import Budget, Diverged, Recipe, evaluate, our_recipe, torchvision_recipe, train
 from benchmarks.pieces import Record
 from benchmarks.resnet_peer import build_resnet_peer
@@ -16,13 +19,21 @@ from benchmarks.torchvision_joint import build
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
-from pipeline.runtime.stopping import end_with_parent
+from pipeline.runtime.errors import InputError
 
 
 def measure_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Record:
-    """`run_peer` in a process of its own, as a training takes gigabytes that malloc does not give back."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent) as process:
-        return process.submit(run_peer, root, kind, seconds, lr, seed).result()
+    """`run_peer` in a process of its own, as a training takes gigabytes that malloc does not give back.
+
+    Raises:
+        InputError: it has failed, as where memory runs out; it has said why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "record.json"
+        words = [str(root), kind, str(seconds), str(lr), str(seed), "--out", str(out)]
+        run_module("benchmarks.peer_run", words, cwd=ROOT, code=ROOT)
+        record: Record = json.loads(out.read_text(encoding="utf-8"))
+        return record
 
 
 def run_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Record:
@@ -49,3 +60,22 @@ def run_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Rec
 def _recipe(params: Params, data: Path, kind: str) -> Recipe:
     photos = len(ResizedImages(data / "resize", "train"))
     return torchvision_recipe(params.base, shipped=kind == "shipped", iterations_per_epoch=photos // 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("kind", choices=("shipped", "same"))
+    for name, kind in (("seconds", float), ("lr", float), ("seed", int)):
+        parser.add_argument(name, type=kind)
+    parser.add_argument("--out", type=Path, required=True, help="JSON of the record")
+    given = parser.parse_args()
+    try:
+        record = run_peer(given.root, given.kind, given.seconds, given.lr, given.seed)
+    except InputError as error:
+        sys.exit(f"peer_run: {error}")
+    given.out.write_text(json.dumps(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
