@@ -27,14 +27,14 @@ _STAGES = 5
 
 def build_resnet_peer(params: Params, data: Path, num_classes: int) -> FasterRCNN:
     """The detector for the images of params.yaml, with the weights in `data`/backbone and a fresh FPN."""
-    own, resize = params.backbone.model_dump(), params.resize
-    frozen = _STAGES if own["frozen_stages"] == "all" else own["frozen_stages"]
+    own, resize = params.backbone, params.resize
+    frozen = _STAGES if own.frozen_stages == "all" else min(own.frozen_stages, _STAGES)
     trunk = load_part(data / "backbone", "trunk")
     body = torchvision_resnet(
-        own["name"],
+        own.name,
         torchvision_names(trunk, load_part(data / "backbone", "classifier", optional=True)),
-        stride_in_1x1=own["stride_in_1x1"],
-        epsilon=own["norm_epsilon"],
+        stride_in_1x1=own.stride_in_1x1,
+        epsilon=own.norm_epsilon,
     )
     model = FasterRCNN(
         with_fpn(body, frozen),
