@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchor_matching import assign_anchors
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
@@ -52,15 +53,8 @@ class Network(nn.Module):
         self.grid = AnchorGrid(16, (0.5, 1.0, 2.0), setting.scales, self.trunk.layout)
         self.rpn = RPNHead(self.trunk.layout.channels, setting.channels, self.grid.per_location)
         self.rpn.initialise(draw)
-        self.head = RoIHead(
-            self.trunk.layout,
-            CLASSES,
-            pool=pool,
-            output_size=7,
-            hidden=setting.hidden,
-            dropout=0.0,
-        )
-        self.head.initialise_fc(draw)
+        self.head = FcHead(self.trunk.layout, CLASSES, Pooling(pool, 7), hidden=setting.hidden, dropout=0.0)
+        self.head.initialise_hidden(draw)
         self.head.initialise_outputs(draw)
         self.to(memory_format=torch.channels_last)
 

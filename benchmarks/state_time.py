@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.training.checkpoints import Checkpoints, TrainingState
 from pipeline.training.packing import pack
@@ -30,8 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trunk = build_trunk("vgg16", frozen_stages=2, ceil_pool=False)
-    sizes = {"pool": "roi_pool", "output_size": 7, "hidden": 4096, "dropout": 0.5}
-    head = RoIHead(trunk.layout, 21, **sizes)  # type: ignore[arg-type]
+    head = FcHead(trunk.layout, 21, Pooling("roi_pool", 7), hidden=4096, dropout=0.5)
     network = nn.ModuleDict({"trunk": trunk, "head": head}).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD([w for w in network.parameters() if w.requires_grad], 0.0, momentum=0.9, fused=True)
     for weight in network.parameters():

@@ -184,6 +184,23 @@ def test_values_that_contradict_each_other_are_named(
     assert told in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"roi_head": {"class_agnostic": True}, "proposal_targets": {"normalise": "measured"}},
+            "roi_head.class_agnostic predicts one box for all classes",
+        ),
+    ],
+)
+def test_sections_that_contradict_each_other_are_named(
+    content: Content, changes: dict[str, Content], told: str
+) -> None:
+    for section, values in changes.items():
+        content[section].update(values)
+    assert told in fault(content)
+
+
 @pytest.mark.parametrize("value", [None, [], "text", 3])
 def test_content_that_is_no_mapping_is_refused(value: object) -> None:
     assert "must hold one block per stage" in fault(value)

@@ -7,7 +7,7 @@ of params.yaml, and a graph, `graphs/NAME.yaml`. Other modules of the folder, it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.params.section import Section
@@ -29,6 +29,11 @@ class Network:
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
+Check = Callable[[Mapping[str, Section]], str | None]
+"""From all sections of a params.yaml, by name, to what is wrong between them, or None: a line that names a parameter
+and says what to do."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of detectors.
@@ -40,6 +45,7 @@ class Family:
         networks: by name, in the order of the training.
         judged: the network whose figures decide unless another is named.
         training: each stage that trains, to what it trains, in the order of the training.
+        checks: of what sections say together, made when params.yaml is read.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Family:
     networks: Mapping[str, Network]
     judged: str
     training: Mapping[str, str]
+    checks: Sequence[Check] = ()
 
     @property
     def bundled(self) -> tuple[str, ...]:

@@ -1,18 +1,37 @@
 """RoIPool and RoIAlign in NumPy, for pictures of a few RoIs; equal to the detector's operators.
 
-Shapes: L levels; D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
+Shapes: D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from pipeline.geometry.layout import MapLayout
 
 CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
 """A RoI as large as an image of ImageNet is pooled from a map of stride 16, as from VGG16's and ResNet's (FPN, section
 4.2)."""
-_SAMPLES = 2  # on each axis of a bin, as the detector's RoIAlign takes
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How RoIs are pooled.
+
+    Attributes:
+        kind: roi_pool (Fast R-CNN, section 2.1) or roi_align (Mask R-CNN, section 3).
+        size: S.
+        samples: RoIAlign's, on each axis of a bin; 0: one a cell that the RoI has there, rounded up.
+        aligned: whether RoIAlign shifts by half a cell, so that a cell's centre lies half a cell from its corner.
+    """
+
+    kind: str
+    size: int
+    samples: int = 2
+    aligned: bool = True
 
 
 def roi_levels(rois: np.ndarray, strides: Sequence[int]) -> np.ndarray:
@@ -26,30 +45,28 @@ def roi_levels(rois: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     return np.clip(np.floor(wanted + 1e-6), 0, len(strides) - 1).astype(np.int64)
 
 
-def pool_rois(maps: Sequence[np.ndarray], rois: np.ndarray, strides: Sequence[int], size: int, kind: str) -> np.ndarray:
+def pool_rois(maps: Sequence[np.ndarray], rois: np.ndarray, layout: MapLayout, pooling: Pooling) -> np.ndarray:
     """Pool RoIs, each from the map of its level.
 
     Args:
-        maps: L arrays of (D, Fh, Fw) floats.
+        maps: (D, Fh, Fw) floats of each level of `layout`.
         rois: (R, 4) xyxy, px.
-        strides: of the L levels, px.
-        size: S.
-        kind: roi_pool (Fast R-CNN, section 2.1) or roi_align (Mask R-CNN, section 3).
 
     Returns:
         (R, D, S, S) float32.
     """
-    pool = {"roi_pool": _max_pool, "roi_align": _align}[kind]
-    maps = [feature_map.astype(np.float32) for feature_map in maps]
+    pool = {"roi_pool": _max_pool, "roi_align": _align}[pooling.kind]
+    maps = [own.astype(np.float32) for own, level in zip(maps, layout.levels, strict=True) if level.pooled]
+    strides = layout.pooled.strides
     pooled = [
-        pool(maps[level], roi.astype(np.float32), np.float32(1 / strides[level]), size)
+        pool(maps[level], roi.astype(np.float32), np.float32(1 / strides[level]), pooling)
         for level, roi in zip(roi_levels(rois, strides), rois, strict=True)
     ]
-    return np.stack(pooled) if pooled else np.zeros((0, len(maps[0]), size, size), np.float32)
+    return np.stack(pooled) if pooled else np.zeros((0, len(maps[0]), pooling.size, pooling.size), np.float32)
 
 
-def _max_pool(feature_map: np.ndarray, roi: np.ndarray, scale: np.float32, size: int) -> np.ndarray:
-    depth, height, width = feature_map.shape
+def _max_pool(feature_map: np.ndarray, roi: np.ndarray, scale: np.float32, pooling: Pooling) -> np.ndarray:
+    (depth, height, width), size = feature_map.shape, pooling.size
     # Halves are rounded away from zero, as in C.
     x1, y1, x2, y2 = (int(np.copysign(np.floor(np.abs(value) + np.float32(0.5)), value)) for value in roi * scale)
     rows, columns = _bins(y1, y2, height, size), _bins(x1, x2, width, size)
@@ -70,21 +87,30 @@ def _bins(first: int, last: int, cells: int, size: int) -> list[tuple[int, int]]
     return list(zip(np.clip(starts, 0, cells).tolist(), np.clip(ends, 0, cells).tolist(), strict=True))
 
 
-def _align(feature_map: np.ndarray, roi: np.ndarray, scale: np.float32, size: int) -> np.ndarray:
-    corners = roi * scale - np.float32(0.5)
-    of_rows = _weights(corners[1], corners[3], feature_map.shape[1], size)
-    of_columns = _weights(corners[0], corners[2], feature_map.shape[2], size)
+def _align(feature_map: np.ndarray, roi: np.ndarray, scale: np.float32, pooling: Pooling) -> np.ndarray:
+    corners = roi * scale
+    if pooling.aligned:
+        corners = corners - np.float32(0.5)
+    lengths = corners[2:] - corners[:2]
+    if not pooling.aligned:
+        lengths = np.maximum(lengths, 1)  # no RoI is shorter than a cell
+    of_rows = _weights(corners[1], lengths[1], feature_map.shape[1], pooling)
+    of_columns = _weights(corners[0], lengths[0], feature_map.shape[2], pooling)
     pooled: np.ndarray = of_rows @ feature_map @ of_columns.T
     return pooled
 
 
-def _weights(start: np.float32, end: np.float32, cells: int, size: int) -> np.ndarray:
+def _weights(start: np.float32, length: np.float32, cells: int, pooling: Pooling) -> np.ndarray:
     """(S, cells) float32: how much each cell of an axis counts in each bin."""
-    steps = (np.arange(size * _SAMPLES, dtype=np.float32) + np.float32(0.5)) / np.float32(size * _SAMPLES)
-    places = start + (end - start) * steps
+    size = pooling.size
+    samples = pooling.samples or int(np.ceil(length / size))
+    if samples < 1:
+        return np.zeros((size, cells), np.float32)
+    steps = (np.arange(size * samples, dtype=np.float32) + np.float32(0.5)) / np.float32(size * samples)
+    places = start + length * steps
     # A sample up to one cell outside takes the border's value, one further out counts 0.
     outside = (places < -1) | (places > cells)
     distance = np.clip(places, 0, cells - 1)[:, None] - np.arange(cells, dtype=np.float32)
     weights = np.where(outside[:, None], 0, np.maximum(1 - np.abs(distance), 0)).astype(np.float32)
-    mean: np.ndarray = weights.reshape(size, _SAMPLES, cells).mean(axis=1)
+    mean: np.ndarray = weights.reshape(size, samples, cells).mean(axis=1)
     return mean

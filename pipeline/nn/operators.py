@@ -44,6 +44,8 @@ def roi_pool(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int) ->
     return torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
 
 
-def compiled_roi_align(maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int, samples: int) -> torch.Tensor:
-    """RoIAlign (half-pixel aligned) of (R, 5) rois to (R, D, size, size); see `roi_align`."""
-    return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, samples, True)
+def compiled_roi_align(
+    maps: torch.Tensor, rois: torch.Tensor, scale: float, size: int, samples: int, aligned: bool = True
+) -> torch.Tensor:
+    """RoIAlign of (R, 5) rois to (R, D, size, size); see `roi_align`."""
+    return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, samples, aligned)

@@ -91,6 +91,10 @@ def check_params(content: object, source: Path | str, limits: bool = True) -> di
         checked = {name: check_section(name, model, content, source) for name, model in models.items()}
     except MissingParameter as missing:
         raise _with_its_default(missing, family_in(content, source)) from None
+    for check in family_in(content, source).checks:
+        fault = check(checked)
+        if fault is not None:
+            raise InputError(f"{source}: {fault}")
     judged = checked["evaluate"]
     assert isinstance(judged, EvaluateParams)
     if limits:

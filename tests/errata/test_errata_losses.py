@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, make_proposals
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
 from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes, normalise_deltas
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
@@ -21,6 +21,7 @@ from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.feeding.views import Views
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.boxes import encode, pairwise_iou
@@ -90,7 +91,7 @@ def test_gt_appended_gives_an_image_whose_proposals_all_miss_something_to_learn(
     trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False)
     rpn, head = (
         RPNHead(trunk.layout.channels, 4, 1),
-        RoIHead(trunk.layout, 2, pool="roi_pool", output_size=2, hidden=4, dropout=0.0),
+        FcHead(trunk.layout, 2, Pooling("roi_pool", 2), hidden=4, dropout=0.0),
     )
     for weight in rpn.parameters():
         weight.requires_grad_(False).zero_()

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_fc_layers
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_classifier
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.backbones.build import build_trunk
 from tests.errata.conftest import Page
 from tests.layouts import one_level
@@ -29,8 +31,8 @@ def fresh_linear(inputs: int, outputs: int) -> nn.Linear:
 
 def small_head(dropout: float = 0.0, hidden: int = 256) -> RoIHead:
     """Fresh weights; 8 maps pooled to 2 x 2 make 32 features."""
-    head = RoIHead(one_level(16, 8), 3, pool="roi_pool", output_size=2, hidden=hidden, dropout=dropout)
-    head.initialise_fc(generator())
+    head = FcHead(one_level(16, 8), 3, Pooling("roi_pool", 2), hidden=hidden, dropout=dropout)
+    head.initialise_hidden(generator())
     head.initialise_outputs(generator(1))
     return head
 
@@ -95,8 +97,8 @@ def test_fc_random_features_have_nothing_of_the_pretrained_ones(errata: Page) ->
     """Cosine between fc6's answers and those of the classifier that the trunk was trained with."""
     classifier, maps = small_head(), torch.randn(64, 32, generator=generator(5))
     fresh = fresh_linear(32, 256)
-    head = RoIHead(one_level(16, 8), 3, pool="roi_pool", output_size=2, hidden=256, dropout=0.0)
-    assert take_fc_layers(head, classifier.state_dict())
+    head = FcHead(one_level(16, 8), 3, Pooling("roi_pool", 2), hidden=256, dropout=0.0)
+    assert take_classifier(head, classifier.state_dict())
     wanted = classifier.fc6(maps).detach().flatten()
     wrong, right = (
         float(functional.cosine_similarity(layer(maps).detach().flatten(), wanted, dim=0))

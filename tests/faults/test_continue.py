@@ -106,7 +106,7 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     generator = torch.Generator().manual_seed(0)
     trunk.initialise(generator)
     rpn.initialise(generator)
-    head.initialise_fc(generator)
+    head.initialise_hidden(generator)
     head.initialise_outputs(generator)
     for name in ("train_rpn_step1", "train_head_step2", "train_rpn_step3"):
         (project.data / name).mkdir()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes
@@ -24,6 +25,7 @@ from pipeline.families.faster_rcnn.training.joint_step import JointStep
 from pipeline.families.faster_rcnn.training.roi_samples import RoISample
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.views import Views
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.smooth_l1 import smooth_l1
@@ -56,7 +58,7 @@ def with_random_weights(module: nn.Module) -> nn.Module:
 
 
 def new_head(pool: str, channels: int = DEPTH, stride: int = STRIDE) -> RoIHead:
-    head = RoIHead(one_level(stride, channels), CLASSES, pool=pool, output_size=3, hidden=8, dropout=0.0)
+    head = FcHead(one_level(stride, channels), CLASSES, Pooling(pool, 3), hidden=8, dropout=0.0)
     return with_random_weights(head)  # type: ignore[return-value]
 
 

@@ -35,6 +35,7 @@ from pipeline.feeding.views import ImageViews, MapViews, Views
 from pipeline.geometry import pooling
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid, KeptAnchors
 from pipeline.nn.roi_pooling import POOLS, pool_levels, roi_levels
 from pipeline.params.file import load_params
@@ -146,9 +147,9 @@ def test_each_roi_is_pooled_from_the_map_of_its_level_in_torch_and_numpy_alike(p
     maps = [torch.randn(2, 3, 400 // stride, 400 // stride, generator=draw) for stride in TOY.strides]
     sides = torch.tensor([20.0, 90, 170, 380])
     rois = [torch.stack([sides * 0, sides * 0 + 3, sides, sides], dim=1), torch.zeros(0, 4), sides.new_ones(0, 4)][:2]
-    found = pool_levels(pool, maps, rois, TOY.strides, 3)
+    found = pool_levels(maps, rois, TOY, Pooling(pool, 3))
     own = [own_map[0].numpy() for own_map in maps]
-    expected = pooling.pool_rois(own, rois[0].numpy(), TOY.strides, 3, pool)
+    expected = pooling.pool_rois(own, rois[0].numpy(), TOY, Pooling(pool, 3))
     assert pooling.roi_levels(rois[0].numpy(), TOY.strides).tolist() == [0, 0, 1, 2]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
     single = torch.cat([torch.zeros(1, 1), rois[0][3:]], dim=1)

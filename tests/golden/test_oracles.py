@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchor_matching import match_anchors
 from pipeline.nn.anchors import AnchorGrid, inside
 from pipeline.nn.backbones.build import build_trunk
@@ -221,7 +222,7 @@ def test_128_rois_pool_to_25088_features_each() -> None:
 
 def test_voc_head_has_21_scores_and_84_deltas() -> None:
     with torch.device("meta"):
-        head = RoIHead(one_level(16, 512), 21, pool="roi_pool", output_size=7, hidden=4096, dropout=0.5)
+        head = FcHead(one_level(16, 512), 21, Pooling("roi_pool", 7), hidden=4096, dropout=0.5)
     assert head.fc6.in_features == 25_088
     assert head.cls_score.out_features == 21
     assert head.bbox_pred.out_features == 84

@@ -78,7 +78,7 @@ def random_parts(trunk: Trunk, params: Params, num_classes: int, seed: int) -> P
     rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
     rpn.initialise(draw)
     head = new_head(trunk.layout, num_classes, params.roi_head)
-    head.initialise_fc(draw)
+    head.initialise_hidden(draw)
     with torch.no_grad():
         for layer, std in (
             (rpn.cls_score, 0.15),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -316,15 +315,22 @@ def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> 
     assert not total.unpaired
 
 
-@pytest.mark.parametrize("cut_first", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("cut_first", "roi_head"),
+    [
+        (True, {"pool": "roi_align", "samples": 0, "aligned": False, "class_agnostic": True}),
+        pytest.param(False, {}, marks=pytest.mark.long),
+        pytest.param(False, {"pool": "roi_align", "samples": 0, "aligned": True}, marks=pytest.mark.long),
+        pytest.param(True, {"pool": "roi_align", "samples": 2, "aligned": False}, marks=pytest.mark.long),
+    ],
+)
 def test_a_trunk_of_three_levels_detects_the_same(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut_first: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut_first: bool, roi_head: dict[str, Any]
 ) -> None:
     register_toy(monkeypatch)
     changed = {"resize": {"shorter_side": 150, "longer_side": 400}, "detect": {"cut_first": cut_first}}
-    changed["rpn"] = {"depth": 2}
-    small = apply_overlay(copy.deepcopy(SMALL), changed)
-    params = comparison.params_of(small, {"backbone": {"name": "tiny", "weights": "random"}})
+    changed |= {"rpn": {"depth": 2}, "roi_head": roi_head}
+    params = comparison.params_of(SMALL, changed, {"backbone": {"name": "tiny", "weights": "random"}})
     bundle = random_bundle(params, 4, seed=0)
     session, total = exported(bundle, tmp_path), Differences()
     for seed, size in enumerate([(150, 200), (331, 150), (20, 150), (1, 1)]):

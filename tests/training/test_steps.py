@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.image_views import Entry
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes
@@ -22,6 +23,7 @@ from pipeline.families.faster_rcnn.training.roi_samples import RoISample
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.views import Views
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.boxes import intersection_over_own_area, pairwise_iou
@@ -77,7 +79,7 @@ def random_rpn(channels: int = CHANNELS, per_location: int = 3) -> RPNHead:
 
 
 def random_head(layout: MapLayout = LAYOUT) -> RoIHead:
-    head = RoIHead(layout, CLASSES, pool="roi_pool", output_size=3, hidden=16, dropout=0.5)
+    head = FcHead(layout, CLASSES, Pooling("roi_pool", 3), hidden=16, dropout=0.5)
     with_random_weights(head).get_buffer("delta_std").fill_(0.1)
     return head
 

@@ -8,6 +8,7 @@ from pipeline.families.faster_rcnn.params.detect import DetectParams
 from pipeline.families.faster_rcnn.params.evaluate import RecallParams
 from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.finetune_joint import JointParams
+from pipeline.families.faster_rcnn.params.head_checks import check_head
 from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
 from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
@@ -57,4 +58,5 @@ FAMILY = Family(
         "train_head_step4": "Step 4: the RoI head again, on the same maps",
         "finetune_joint": "Joint: trunk, RPN and head together",
     },
+    checks=(check_head,),
 )

@@ -64,14 +64,22 @@ def test_rpn_box_loss_of_an_image_without_fg_is_0() -> None:
     assert float(box) == 0
 
 
-@pytest.mark.parametrize("sigma", [1.0, 2.0])
-def test_roi_losses_are_the_papers_over_the_number_of_rois_with_the_labels_deltas_alone(sigma: float) -> None:
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("sigma", [1.0, 2.0, None])
+def test_roi_losses_are_the_papers_over_the_number_of_rois_with_the_labels_deltas_alone(
+    sigma: float | None, agnostic: bool
+) -> None:
+    """No sigma is L1; a class-agnostic head predicts the same deltas for every label."""
     draw = numpy_generator(0, "roi losses")
     logits, deltas, wanted = draw.normal(size=(6, 4)), draw.normal(size=(6, 4, 4)), draw.normal(size=(6, 4))
     labels = np.array([3, 0, 1, 0, 0, 3])
     wanted[labels == 0] = np.nan  # not to be read
     expected = -reference_log_softmax(logits)[np.arange(6), labels].mean()
-    expected_box = sum(reference_smooth_l1(deltas[i, labels[i]] - wanted[i], sigma).sum() for i in (0, 2, 5)) / 6
+    if agnostic:
+        deltas = deltas[:, :1]
+    differences = [deltas[i, 0 if agnostic else labels[i]] - wanted[i] for i in (0, 2, 5)]
+    of_each = [np.abs(own) if sigma is None else reference_smooth_l1(own, sigma) for own in differences]
+    expected_box = sum(own.sum() for own in of_each) / 6
     classification, box = roi_losses(
         torch.from_numpy(logits),
         torch.from_numpy(labels),

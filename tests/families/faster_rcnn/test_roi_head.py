@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.families.faster_rcnn.nn.roi_head import Dropout, RoIHead, take_fc_layers
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_classifier
 from pipeline.families.faster_rcnn.nn.roi_targets import normalise_deltas
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.boxes import decode
+from pipeline.nn.dropout import Dropout
 from pipeline.nn.operators import roi_pool
 from pipeline.nn.roi_align import roi_align
 from tests.layouts import one_level
@@ -19,7 +22,7 @@ ROIS = torch.tensor([[0.0, 0, 40, 40], [16, 16, 90, 60], [5, 30, 64, 96]])
 
 def small_head(dropout: float = 0.5, pool: str = "roi_pool", hidden: int = 16) -> RoIHead:
     """Four maps in, three classes out, with weights that matter."""
-    head = RoIHead(one_level(16, 4), 3, pool=pool, output_size=2, hidden=hidden, dropout=dropout)
+    head = FcHead(one_level(16, 4), 3, Pooling(pool, 2), hidden=hidden, dropout=dropout)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in head.parameters():
@@ -68,6 +71,25 @@ def test_another_normalisation_changes_the_outputs_but_not_the_decoded_boxes() -
             torch.testing.assert_close(decode(ROIS, head.decode_deltas(after)), boxes, rtol=1e-4, atol=1e-2)
     assert torch.equal(head.state_dict()["delta_mean"], mean)
     assert torch.equal(head.state_dict()["delta_std"], std)
+
+
+def test_a_class_agnostic_head_gives_every_class_the_same_box_and_keeps_it_under_another_normalisation() -> None:
+    head = FcHead(one_level(16, 4), 3, Pooling("roi_pool", 2), hidden=8, dropout=0.0, class_agnostic=True).eval()
+    head.initialise_hidden(torch.Generator().manual_seed(0))
+    nn.init.normal_(head.bbox_pred.weight, generator=torch.Generator().manual_seed(1))
+    maps = random_maps()
+    boxes = []
+    with torch.no_grad():
+        for mean, std in ((0.0, 1.0), (0.1, 0.2), (-0.3, 0.5)):
+            head.set_normalisation(torch.full((3, 4), mean), torch.full((3, 4), std))
+            logits, deltas = head([maps], [ROIS])
+            assert logits.shape == (3, 3) and deltas.shape == (3, 1, 4)
+            decoded = head.decode_deltas(deltas)
+            assert decoded.shape == (3, 3, 4) and torch.equal(decoded[:, 1], decoded[:, 2])
+            boxes.append(decode(ROIS, decoded))
+    assert (boxes[0] - ROIS[:, None]).abs().max() > 1
+    for other in boxes[1:]:
+        torch.testing.assert_close(other, boxes[0], rtol=1e-4, atol=1e-2)
 
 
 def test_normalised_deltas_decode_to_themselves_and_background_rows_are_0() -> None:
@@ -128,7 +150,7 @@ def test_fc6_and_fc7_of_a_classifier_of_the_same_shape_are_taken_and_nothing_els
         nn.init.constant_(layer.weight, 5)
         nn.init.constant_(layer.bias, 6)
     before = head.cls_score.weight.clone()
-    assert take_fc_layers(head, other.state_dict())
+    assert take_classifier(head, other.state_dict())
     for name in ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias"):
         assert torch.equal(head.state_dict()[name], other.state_dict()[name])
     assert torch.equal(head.cls_score.weight, before)
@@ -145,7 +167,7 @@ def test_a_classifier_that_does_not_fit_leaves_the_head_as_it_was(fault: str) ->
         del state["fc7.bias"]
     else:
         state = {}
-    assert not take_fc_layers(head, state)
+    assert not take_classifier(head, state)
     assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
 
 
@@ -158,8 +180,8 @@ def test_fresh_outputs_have_the_papers_deviations() -> None:
 
 
 def test_images_of_many_numbers_of_rois_meet_few_sizes_of_products_and_get_the_same_figures() -> None:
-    head = RoIHead(one_level(16, 8), 3, pool="roi_align", output_size=3, hidden=16, dropout=0.5).eval()
-    head.initialise_fc(torch.Generator().manual_seed(0))
+    head = FcHead(one_level(16, 8), 3, Pooling("roi_align", 3), hidden=16, dropout=0.5).eval()
+    head.initialise_hidden(torch.Generator().manual_seed(0))
     head.initialise_outputs(torch.Generator().manual_seed(1))
     draw = torch.Generator().manual_seed(2)
     maps = torch.randn(1, 8, 10, 10, generator=draw)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import load_part, restore
 from pipeline.building.layout import one_depth
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_fc_layers
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
+from pipeline.families.faster_rcnn.nn.roi_head import RoIHead, take_classifier
 
 if TYPE_CHECKING:
     import torch
@@ -23,14 +24,14 @@ def new_head(layout: MapLayout, num_classes: int, params: RoIHeadParams) -> RoIH
     Raises:
         InputError: the levels are not of one depth.
     """
-    one_depth(layout, "RoI head")
-    return RoIHead(
+    one_depth(layout.pooled, "RoI head")
+    return FcHead(
         layout,
         num_classes,
-        pool=params.pool,
-        output_size=params.output_size,
+        params.pooling,
         hidden=params.hidden,
         dropout=params.dropout,
+        class_agnostic=params.class_agnostic,
     )
 
 
@@ -47,8 +48,8 @@ def pretrained_head(
 ) -> RoIHead:
     """A head with the pre-trained classifier's fc6 and fc7 where `backbone` has them in this shape, the rest fresh."""
     head = new_head(layout, num_classes, params)
-    if not take_fc_layers(head, load_part(backbone, "classifier", optional=True)):
-        head.initialise_fc(generator)
+    if not take_classifier(head, load_part(backbone, "classifier", optional=True)):
+        head.initialise_hidden(generator)
     head.initialise_outputs(generator)
     return head
 

@@ -6,7 +6,7 @@ from pipeline.bundle.file import Bundle
 from pipeline.export.known import ONNX_BACKBONES, RESIZE_RULES, Value
 from pipeline.export.known import refuse_unknown as refuse
 from pipeline.families.faster_rcnn.bundle import typed
-from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.nn.backbones.build import BACKBONES
 
@@ -31,6 +31,6 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
         ("backbone.name", params.backbone.name, backbones),
         ("resize.rule", params.resize.rule, RESIZE_RULES),
         ("the RPN", type(rpn), (RPNHead,)),
-        ("the RoI head", type(head), (RoIHead,)),
+        ("the RoI head", type(head), (FcHead,)),
     )
     refuse(bundle, form, asked)

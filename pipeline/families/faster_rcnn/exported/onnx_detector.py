@@ -40,7 +40,7 @@ class OnnxDetector(TracedDetector):
     def __init__(self, parts: Parts, params: FasterRCNNParams) -> None:
         super().__init__()
         self.trunk, self.rpn, self.head = typed(parts)
-        self._rule, self._roi = params.detect, params.roi_head
+        self._rule = params.detect
         self._grid = anchor_grid(params.anchors, self.trunk.layout)
 
     def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,19 +92,19 @@ class OnnxDetector(TracedDetector):
     def _pool(self, maps: Tensor, proposals: Tensor, scale: float) -> Tensor:
         """All proposals pooled from the map of one level: which are to be is not known while tracing."""
         rois = torch.cat([torch.zeros_like(proposals[:, :1]), proposals], dim=1)
-        size = self._roi.output_size
-        if self._roi.pool == "roi_pool":
-            pooled: Tensor = torch.ops.torchvision.roi_pool(maps, rois, scale, size, size)[0]
+        own = self.head.pooling
+        if own.kind == "roi_pool":
+            pooled: Tensor = torch.ops.torchvision.roi_pool(maps, rois, scale, own.size, own.size)[0]
             return pooled
-        return torch.ops.torchvision.roi_align(maps, rois, scale, size, size, 2, True)
+        return torch.ops.torchvision.roi_align(maps, rois, scale, own.size, own.size, own.samples, own.aligned)
 
     def _classify(self, maps: Maps, proposals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        strides = self.trunk.layout.strides
-        of_levels = [self._pool(own, proposals, 1.0 / stride) for own, stride in zip(maps, strides, strict=True)]
-        pooled, level = of_levels[0], roi_levels(proposals, strides)
+        levels = zip(maps, self.trunk.layout.levels, strict=True)
+        of_levels = [self._pool(own, proposals, 1.0 / level.stride) for own, level in levels if level.pooled]
+        pooled, level = of_levels[0], roi_levels(proposals, self.trunk.layout.pooled.strides)
         for index, own in enumerate(of_levels[1:], start=1):
             pooled = torch.where((level == index)[:, None, None, None], own, pooled)
-        hidden = torch.relu(self.head.fc7(torch.relu(self.head.fc6(pooled.flatten(1)))))
+        hidden = self.head.features(pooled)
         deltas = self.head.decode_deltas(self.head.bbox_pred(hidden).unflatten(1, (-1, 4)))
         every = torch.softmax(self.head.cls_score(hidden), dim=1)[:, 1:]
         boxes = clip_to(decode(proposals, deltas[:, 1:]), limits)

@@ -30,6 +30,7 @@ from pipeline.bundle.contract import BundleParams
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import BACKBONES, build_trunk
 from pipeline.nn.backbones.trunk import Trunk
@@ -37,7 +38,7 @@ from pipeline.nn.roi_pooling import pool_levels
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
-from pipeline.params.section import Count, Fraction, PreNms, Section
+from pipeline.params.section import Count, Fraction, Natural, PreNms, Section
 from pipeline.runtime.errors import InputError
 
 _ALL = 2**31 - 1
@@ -62,6 +63,8 @@ class ExportSettings(Section):
     rpn_depth: Count = 1
     pool: Literal["roi_pool", "roi_align"]
     output_size: Count
+    samples: Natural = 2
+    aligned: bool = True
     hidden: Count
     pre_nms: PreNms
     proposal_nms_iou: Fraction
@@ -69,6 +72,11 @@ class ExportSettings(Section):
     score_threshold: Fraction
     nms_iou: Fraction
     per_image: Count
+
+    @property
+    def pooling(self) -> Pooling:
+        """How RoIs are pooled."""
+        return Pooling(self.pool, self.output_size, self.samples, self.aligned)
 
 
 class ExactAnchors(AnchorGenerator):
@@ -90,21 +98,21 @@ class ExactAnchors(AnchorGenerator):
 
 
 class RoIPooling(nn.Module):
-    """RoIPool or aligned RoIAlign where torchvision's `MultiScaleRoIAlign` is asked for.
+    """This project's RoIPool or RoIAlign where torchvision's `MultiScaleRoIAlign` is asked for.
 
     Args:
-        pool: roi_pool or roi_align. output_size: cells of a side. layout: of the trunk's maps.
+        pooling: how. layout: of the trunk's maps.
     """
 
-    def __init__(self, pool: str, output_size: int, layout: MapLayout) -> None:
+    def __init__(self, pooling: Pooling, layout: MapLayout) -> None:
         super().__init__()
-        self._pool, self._output_size, self._strides = pool, output_size, layout.strides
+        self._pooling, self._layout = pooling, layout
 
     def forward(
         self, features: Mapping[str, Tensor], boxes: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]
     ) -> Tensor:
         """The (R_b, 4) boxes of each image, in pixels, to (R, D, output_size, output_size); shapes are not needed."""
-        return pool_levels(self._pool, list(features.values()), boxes, self._strides, self._output_size)
+        return pool_levels(list(features.values()), boxes, self._layout, self._pooling)
 
 
 def _by_name(trunk: nn.Module, images: tuple[Tensor], maps: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -125,7 +133,7 @@ def settings_of(params: Params | BundleParams, network: str, classes: Sequence[s
             "anchors": params.anchors,
             "rpn_channels": params.rpn.channels,
             "rpn_depth": params.rpn.depth,
-            **params.roi_head.model_dump(include={"pool", "output_size", "hidden"}),
+            **params.roi_head.model_dump(include={"pool", "output_size", "samples", "aligned", "hidden"}),
             **params.detect.model_dump(exclude={"min_size", "cut_first", "recall_ranks"}),
         }
     )
@@ -139,6 +147,10 @@ def torchvision_state(trunk: Trunk, rpn: RPNHead, head: RoIHead) -> State:
     """
     proposes, classifies = rpn.state_dict(), head.state_dict()
     std, mean = (classifies[name].double().reshape(-1) for name in ("delta_std", "delta_mean"))
+    for kind in ("weight", "bias"):
+        # Theirs has a box for each class: where ours has one for all, the same.
+        own = classifies[f"bbox_pred.{kind}"]
+        classifies[f"bbox_pred.{kind}"] = own.repeat(len(std) // len(own), *[1] * (own.dim() - 1))
     state = {f"backbone.{name}": value for name, value in trunk.state_dict().items()}
     for kind in ("weight", "bias"):
         background, foreground = proposes[f"cls_score.{kind}"].chunk(2)
@@ -188,7 +200,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
         **_sizes(settings.resize),
     )
     # The constructor takes no other pooling than MultiScaleRoIAlign.
-    model.roi_heads.box_roi_pool = RoIPooling(settings.pool, settings.output_size, layout)
+    model.roi_heads.box_roi_pool = RoIPooling(settings.pooling, layout)
     restore(model, state, source)
     model.transform.image_mean, model.transform.image_std = trunk.pixel_mean.tolist(), trunk.pixel_std.tolist()
     for part in (model.backbone, model.rpn):

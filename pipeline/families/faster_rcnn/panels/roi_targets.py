@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.artifacts.proposal_targets import ProposalAssignment, ProposalTargets, read_normalisation
-from pipeline.geometry.pooling import pool_rois
+from pipeline.geometry.pooling import pool_rois, roi_levels
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import GAP, Key, Tile
@@ -131,13 +131,16 @@ def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray,
         return []
     head = request.params.roi_head
     few = shown[np.unique(np.linspace(0, len(shown) - 1, _SHOWN_POOLED).round().astype(int))]
-    pooled = pool_rois(own_maps, boxes[few], request.layout.strides, head.output_size, head.pool)
+    pooled = pool_rois(own_maps, boxes[few], request.layout, head.pooling)
     name = head.pool.replace("roi_pool", "RoIPool").replace("roi_align", "RoIAlign")
     strip = np.concatenate(
         [_pooled_row(pixels, box, own, 2 * request.side + GAP) for box, own in zip(boxes[few], pooled, strict=True)]
     )
-    side = head.output_size
-    caption = f"{name} of {len(few)} fg RoIs, {side} x {side} of {len(own_maps[0])} channels; beside each RoI the "
+    side, layout = head.output_size, request.layout.pooled
+    of_levels = [f"level {own} (stride {layout.strides[own]})" for own in roi_levels(boxes[few], layout.strides)]
+    taken = f" from {', '.join(of_levels)}" if len(layout.levels) > 1 else ""
+    depth = layout.channels
+    caption = f"{name} of {len(few)} fg RoIs{taken}, {side} x {side} of {depth} channels; beside each RoI the "
     return [Tile(strip, f"{caption}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
 
 

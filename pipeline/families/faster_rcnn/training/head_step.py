@@ -39,5 +39,6 @@ def head_step_losses(head: RoIHead, maps: Maps, drawn: DrawnRoIs, dropout_seed: 
     """RoI losses on the RoIs drawn from all images."""
     head.seed_dropout(torch.Generator(device=maps[0].device).manual_seed(dropout_seed))
     class_logits, class_deltas = head(maps, drawn.rois)
-    classification, box = roi_losses(class_logits, drawn.labels, class_deltas, drawn.deltas, params.sigma, drawn.fg)
+    sigma = params.sigma if params.box_loss == "smooth_l1" else None
+    classification, box = roi_losses(class_logits, drawn.labels, class_deltas, drawn.deltas, sigma, drawn.fg)
     return {"roi_class": classification, "roi_box": params.box_loss_weight * box}
