@@ -149,14 +149,14 @@ def run(arguments: argparse.Namespace) -> list[str]:
 
 def _report(task: Task, comparison: Comparison) -> None:
     rows = bars(comparison, task.preset)
-    if not rows:
-        return
     torch.set_num_threads(task.params.base.threads)
     data = "the generated shapes" if task.photos is None else task.photos.name
     own = " ".join([task.preset, *task.settings])
     text = f"{about(comparison, task.params, own, data).strip()}\n\n{tables(comparison)}"
-    if task.dry:
-        print(f"{text}\n\n{table(rows)}", flush=True)
+    if task.dry or not comparison.pairs(comparison.kinds[0]):
+        print(f"\n{text}\n\n{table(rows)}", flush=True)
+        if not task.dry:
+            print(f"no section is written yet: no seed has both ours and {TITLES[comparison.kinds[0]]}", flush=True)
         return
     words = [f"--preset {task.preset}", *(["--set", *task.settings] if task.settings else [])]
     options = "" if own == DEFAULT else " ".join(words)

@@ -155,11 +155,13 @@ def test_what_was_finished_before_a_kill_is_kept(calls: list[str], monkeypatch: 
     assert calls == ["copy", "prepare", "same 0.02 100 0", "section"]
 
 
-def test_each_side_can_be_run_alone(calls: list[str]) -> None:
+def test_each_side_can_be_run_alone(calls: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     failed = start("--seeds", "0", "--only", "peers")
     assert len(failed) == 1 and "--seconds" in failed[0] and calls == []
     start("--seeds", "0", "--only", "ours")
-    assert calls == ["copy", "ours base.seed=0", "section"]
+    assert calls == ["copy", "ours base.seed=0"]
+    said = capsys.readouterr().out
+    assert "| 0 | ours, joint |" in said and "no section is written yet" in said
     calls.clear()
     assert start("--seeds", "0", "--only", "peers", "--seconds", "5") == []
     assert calls == ["copy", "prepare", "same 0.01 5 0", "same 0.02 5 0", "section"]
