@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchvision.models import detection
 
 from benchmarks.guarded_run import run_module
@@ -90,9 +93,19 @@ def random_weights(version: str, folder: Path) -> Path:
         model.roi_heads.box_predictor.cls_score.weight.data.mul_(100)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".partial")
-        torch.save(model.state_dict(), temporary)
+        state = dict(model.state_dict())
+        torch.save(with_first_names(state) if version == V1 else state, temporary)
         temporary.rename(file)
     return file
+
+
+def with_first_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As in the published file of v1, which is older than torchvision's present names of FPN and RPN."""
+    changes = ((r"(backbone\.fpn\.\w+\.\d+)\.0\.", r"\1."), (r"rpn\.head\.conv\.0\.0\.", "rpn.head.conv."))
+    renamed = dict(state)
+    for pattern, name in changes:
+        renamed = {re.sub(pattern, name, old): value for old, value in renamed.items()}
+    return {old: value for old, value in renamed.items() if not old.endswith("num_batches_tracked")}
 
 
 def evaluated(version: str, weights: Path, coco: Path, work: Path) -> dict[str, float]:

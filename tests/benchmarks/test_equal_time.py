@@ -226,17 +226,27 @@ def test_there_is_no_peer_as_shipped_of_another_trunk(calls: list[str]) -> None:
         start("--peers", "shipped")
 
 
+RESNET = ("backbone.name=resnet18", "backbone.weights=random", "backbone.neck.name=fpn", "anchors.scales=[2.0]")
+
+
 @pytest.mark.long
-def test_the_whole_way_on_a_few_shapes() -> None:
-    command = [sys.executable, "-m", "benchmarks.equal_time", "--preset", "default", "--dry-run"]
+@pytest.mark.parametrize(
+    ("settings", "peers"),
+    [((), ["same precision"]), (("--set", *RESNET), ["as shipped", "same precision"])],
+    ids=["tiny", "resnet18_fpn"],
+)
+def test_the_whole_way_on_a_few_shapes(settings: tuple[str, ...], peers: list[str]) -> None:
+    command = [sys.executable, "-m", "benchmarks.equal_time", "--preset", "default", "--dry-run", *settings]
     kept_file = ROOT / ".dvc/tmp/equal_time-default.json"
     before = kept_file.read_text() if kept_file.exists() else None
+    kept_file.unlink(missing_ok=True)
     try:
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        ended = subprocess.run([*command, "--lrs", "0.01"], cwd=ROOT, capture_output=True, text=True, check=False)
     finally:
-        if before is None:
-            kept_file.unlink(missing_ok=True)
-        else:
+        kept_file.unlink(missing_ok=True)
+        if before is not None:
             kept_file.write_text(before)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    assert "| 0 | ours, step 4 |" in ended.stdout and "| 0 | torchvision, same precision |" in ended.stdout
+    assert "| 0 | ours, step 4 |" in ended.stdout
+    for peer in peers:
+        assert f"| 0 | torchvision{',' if peer == 'same precision' else ''} {peer} |" in ended.stdout

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork
 
-from benchmarks.published import V1, V2, verdict, version_of
+from benchmarks.published import V1, V2, verdict, version_of, with_first_names
 from benchmarks.published_project import graph, link_images
 from pipeline.runtime.errors import InputError
 
@@ -87,3 +90,15 @@ def test_a_file_says_which_detector_it_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no file of weights") as error:
         version_of(file)
     assert "\n" not in str(error.value)
+
+
+def test_the_first_names_are_those_that_torchvision_still_reads() -> None:
+    def parts() -> nn.Module:
+        fpn, head = FeaturePyramidNetwork([4, 8], 4), RPNHead(4, 3)
+        return nn.ModuleDict({"backbone": nn.ModuleDict({"fpn": fpn}), "rpn": nn.ModuleDict({"head": head})})
+
+    own, other = parts(), parts()
+    state = with_first_names(own.state_dict())
+    assert {"backbone.fpn.inner_blocks.1.weight", "rpn.head.conv.bias"} <= state.keys()
+    other.load_state_dict(state)
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in own.state_dict().items())
