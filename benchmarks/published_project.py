@@ -20,6 +20,9 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import EditedYaml, parse_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+NUMBERS = 90
+"""COCO's largest number of a category, of which there are 80."""
+
 ANNOTATIONS = "annotations/instances_{split}2017.json"
 STAGES = {"dataset": "dataset", "backbone": "backbone", "resize": "resize", "detect_joint": "detect"}
 STAGES |= {"evaluate_joint": "evaluate"}
@@ -111,10 +114,14 @@ def _stage(stage: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
 
 
 def link_images(coco: Path, folder: Path) -> None:
-    """Link the images and annotations of val2017 into a folder, with a blank image to train on, as a data set has one.
+    """Link the images of val2017 into a folder, with its annotations and a blank image to train on, which a data set
+    needs.
+
+    torchvision's detectors number their classes as COCO does, up to 90, of which ten stand for no category. Here they
+    do, so that the data set's classes are the detectors'. They have no gt box, and so no part in AP.
 
     Raises:
-        InputError: `coco` lacks one of them.
+        InputError: `coco` lacks one of them, or the annotations are damaged.
     """
     annotations = coco / ANNOTATIONS.format(split="val")
     images = next((place for place in (coco / "val2017", coco / "images/val2017") if place.is_dir()), None)
@@ -123,13 +130,19 @@ def link_images(coco: Path, folder: Path) -> None:
         raise InputError(
             f"--coco {coco}: has no {missing.relative_to(coco)}; give the folder that holds COCO's val2017"
         )
+    try:
+        own = json.loads(annotations.read_text(encoding="utf-8"))
+        named = {category["id"]: category for category in own["categories"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{annotations}: is no instances file of COCO's ({error}); fetch it again") from error
+    categories = [named.get(number, {"id": number, "name": f"none {number}"}) for number in range(1, NUMBERS + 1)]
     for name in ("val2017", "train2017", "annotations"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for image in images.iterdir():
         _link(image, folder / "val2017" / image.name)
-    _link(annotations, folder / ANNOTATIONS.format(split="val"))
+    content = {**own, "categories": categories}
+    write_text(folder / ANNOTATIONS.format(split="val"), json.dumps(content) + "\n")
     blank = {"id": 1, "file_name": "blank.png", "width": 640, "height": 480}
-    categories = json.loads(annotations.read_text(encoding="utf-8"))["categories"]
     box = {"id": 1, "image_id": 1, "category_id": categories[0]["id"], "bbox": [0, 0, 640, 480], "area": 307200}
     content = {"images": [blank], "annotations": [{**box, "iscrowd": 0}], "categories": categories}
     write_text(folder / ANNOTATIONS.format(split="train"), json.dumps(content) + "\n")

@@ -66,13 +66,21 @@ def test_the_images_are_linked_beside_one_to_train_on(coco: Path, tmp_path: Path
     assert (tmp_path / "images/val2017/1.jpg").read_bytes() == b"jpeg"
     train = json.loads((tmp_path / "images/annotations/instances_train2017.json").read_text())
     assert [image["file_name"] for image in train["images"]] == ["blank.png"]
-    assert train["annotations"][0]["category_id"] == 3 and (tmp_path / "images/train2017/blank.png").stat().st_size
+    val = json.loads((tmp_path / "images/annotations/instances_val2017.json").read_text())
+    names = {category["id"]: category["name"] for category in val["categories"]}
+    assert train["categories"] == val["categories"] and list(names) == list(range(1, 91))  # as torchvision's rows
+    assert (names[3], names[12]) == ("car", "none 12")
+    assert (tmp_path / "images/train2017/blank.png").stat().st_size
 
 
 def test_what_lacks_is_named_in_one_line(coco: Path, tmp_path: Path) -> None:
     (coco / "annotations/instances_val2017.json").unlink()
     with pytest.raises(InputError, match=r"has no annotations/instances_val2017\.json; give the folder"):
         link_images(coco, tmp_path / "images")
+    (coco / "annotations/instances_val2017.json").write_text("[]")
+    with pytest.raises(InputError, match=r"instances_val2017\.json: is no instances file") as error:
+        link_images(coco, tmp_path / "images")
+    assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="has no val2017; give the folder"):
         link_images(tmp_path, tmp_path / "images")
 
