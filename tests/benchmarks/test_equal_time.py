@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import equal_time
 from benchmarks.equal_time_page import Comparison, bars, mean_and_error, ours_name, peer_name, tables
-from benchmarks.equal_time_task import task_of
+from benchmarks.equal_time_task import FEW, task_of
 from benchmarks.our_run import Scratch
 from benchmarks.pieces import Pieces, digest
 from pipeline.runtime.errors import InputError
@@ -195,6 +195,35 @@ def test_the_digest_is_of_parameters_and_not_of_the_seed() -> None:
 
     assert task() == task("--set", "base.seed=5") != task("--set", "rpn.sigma=2.0")
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_a_dry_run_takes_the_first_photos_of_a_voc_tree(tmp_path: Path) -> None:
+    tree, weights = tmp_path / "tree", tmp_path / "vgg16.pth"
+    weights.touch()
+    for part in ("ImageSets/Main", "Annotations", "JPEGImages"):
+        (tree / part).mkdir(parents=True)
+    for split in ("train", "test"):
+        names = [f"{split}{index:02d}" for index in range(FEW + 2)]
+        (tree / f"ImageSets/Main/{split}.txt").write_text("\n".join(names) + "\n")
+        for name in names:
+            (tree / f"Annotations/{name}.xml").touch()
+            (tree / f"JPEGImages/{name}.jpg").touch()
+    words = ["--photos", str(tree), "--weights", str(weights)]
+    for dry, root in (([], tree), (["--dry-run"], tmp_path / "out/photos")):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        scratch = task_of(equal_time.parser().parse_args([*words, *dry])).scratch(tmp_path / "out", 3)
+        assert scratch.settings[-3:] == (f"dataset.root={root}", f"backbone.weights={weights}", "base.seed=3")
+    photos = sorted(path.name for path in (tmp_path / "out/photos/JPEGImages").iterdir())
+    assert len(photos) == 2 * FEW and photos[FEW] == "train00.jpg"
+    assert not any(path.is_symlink() for path in (tmp_path / "out/photos").rglob("*"))  # DVC hashes what is there
+
+
+def test_without_photos_it_is_skipped_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, option in ((["--photos", "absent"], "--photos"), (["--preset", "voc07_vgg16"], "--photos")):
+        with pytest.raises(SystemExit) as end:
+            task_of(equal_time.parser().parse_args(words))
+        said = capsys.readouterr().out
+        assert end.value.code == 0 and option in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"settings": 1}', '{"settings": {"ours": 1}}'])

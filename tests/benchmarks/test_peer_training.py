@@ -9,11 +9,13 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from benchmarks.guarded_run import run_module
 from benchmarks.peer_run import run_peer
 from benchmarks.peer_training import Budget, Diverged, Recipe, torchvision_factor, torchvision_recipe, train
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
-from tests.conftest import TINY, apply_overlay, made_once
+from pipeline.runtime.errors import InputError
+from tests.conftest import ROOT, TINY, apply_overlay, made_once
 from tests.defaults import default_content
 from tests.in_process import run_stages
 
@@ -98,3 +100,9 @@ def test_a_run_that_diverges_is_recorded_with_a_map_of_0(project: Path) -> None:
     # It ends where the loss is not finite, long before its ten minutes.
     record = run_peer(project, "same", seconds=600.0, lr=1e9, seed=0)
     assert (record["mAP50"], record["AP"]) == (0.0, 0.0) and "not finite" in record["diverged"]
+
+
+def test_a_command_that_fails_is_named_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"json\.tool absent\.json in .* ended with status 1") as error:
+        run_module("json.tool", ["absent.json"], cwd=tmp_path, code=ROOT)
+    assert "\n" not in str(error.value) and "absent.json" in capfd.readouterr().err
