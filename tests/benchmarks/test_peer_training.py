@@ -103,6 +103,6 @@ def test_a_run_that_diverges_is_recorded_with_a_map_of_0(project: Path) -> None:
 
 
 def test_a_command_that_fails_is_named_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match=r"json\.tool absent\.json in .* ended with status 1") as error:
+    with pytest.raises(InputError, match=r"json\.tool absent\.json in .* ended with status [12]") as error:
         run_module("json.tool", ["absent.json"], cwd=tmp_path, code=ROOT)
     assert "\n" not in str(error.value) and "absent.json" in capfd.readouterr().err
