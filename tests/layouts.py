@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.geometry.backbones import LAYOUTS
+from pipeline.geometry.backbones import LAYOUTS, layout_of
 from pipeline.geometry.layout import Level, MapLayout
-from pipeline.geometry.trunk_settings import TrunkSettings
+from pipeline.geometry.trunk_settings import NeckSettings, TrunkSettings
 from pipeline.nn.backbones.build import BACKBONES
 from pipeline.nn.backbones.trunk import Maps, Trunk, padded
 
@@ -19,10 +19,8 @@ def one_level(stride: int, channels: int = 1, *, round_up: bool = False) -> MapL
 
 
 TOY = MapLayout((Level(6, 4), Level(12, 4), Level(24, 4)))
-
-
-PYRAMID = MapLayout(tuple(Level(stride, 256, round_up=True) for stride in (4, 8, 16, 32, 64)))
-"""P2 to P6 of a feature pyramid network, of images padded to multiples of 32: P6 of an odd P5 is rounded up."""
+PYRAMID = layout_of("resnet50", size_divisible=32, neck=NeckSettings("fpn", channels=256))
+"""P2 to P6, of strides 4 to 64, of images padded to multiples of 32: P6 of an odd P5 is rounded up."""
 
 
 class ToyTrunk(Trunk):

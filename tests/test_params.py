@@ -116,6 +116,11 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("resize.shorter_side", 0),
         ("resize.extra_sides", list(range(300, 351))),
         ("anchors.scales", []),
+        ("anchors.placement", "corners"),
+        ("proposals.cut_first", 1),
+        ("rpn.depth", 0),
+        ("rpn.box_loss", "l2"),
+        ("rpn.normaliser", "sum"),
         ("anchor_targets.fg_iou", 1.01),
         ("proposals.pre_nms", -2),
         ("proposals.pre_nms", 0),
@@ -137,6 +142,18 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
 )
 def test_impossible_value_is_named(content: Content, where: str, value: object) -> None:
     assert f"parameter {where}: " in fault(put(content, where, value))
+
+
+@pytest.mark.parametrize(("base_size", "refused"), [(1.13, True), (1.14, False)])
+def test_anchors_that_would_be_rounded_to_nothing_are_refused(
+    content: Content, base_size: float, refused: bool
+) -> None:
+    """Of ratio 2 and scale 1.25 they are 0.88 times as wide as the base."""
+    content["anchors"] |= {"base_size": base_size, "placement": "torchvision"}
+    if refused:
+        assert "parameter anchors: placement torchvision rounds anchors to whole pixels" in fault(content)
+    else:
+        assert "anchors" in check_params(content, "test")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pipeline.geometry.anchors import AnchorPlacement, first_location, level_steps
 from pipeline.geometry.layout import MapLayout
 
 Sizes = Sequence[tuple[int, int]]
@@ -37,12 +38,22 @@ class AnchorGrid:
             stride is.
         ratios, scales: heights over widths, and multiples of `base_size`.
         layout: the levels of the maps that the anchors lie on.
+        placement: how they lie on the cells, see `pipeline.geometry.anchors`.
     """
 
-    def __init__(self, base_size: float, ratios: Sequence[float], scales: Sequence[float], layout: MapLayout) -> None:
-        self.layout = layout
+    def __init__(
+        self,
+        base_size: float,
+        ratios: Sequence[float],
+        scales: Sequence[float],
+        layout: MapLayout,
+        placement: AnchorPlacement = "centred",
+    ) -> None:
+        self.layout, self._placement = layout, placement
         base = base_anchors(base_size, ratios, scales)
         self._bases = [base * scale for scale in layout.scales]
+        if placement == "torchvision":
+            self._bases = [own.float().round().double() for own in self._bases]
 
     @property
     def per_location(self) -> int:
@@ -55,12 +66,27 @@ class AnchorGrid:
 
     def exact(self, sizes: Sizes) -> Tensor:
         """The (K, 4) anchors in float64, which matching needs to find equal IoUs equal."""
-        return joined([self.of_level(level, *size) for level, size in enumerate(sizes)])
+        levels = enumerate(zip(sizes, self.steps(sizes), strict=True))
+        return joined([self.of_level(level, *size, steps) for level, (size, steps) in levels])
 
-    def of_level(self, level: int, feature_height: int, feature_width: int) -> Tensor:
-        """The (Fh * Fw * A, 4) exact anchors of one level's map; sizes may be symbols of a trace."""
-        cells = (feature_height, feature_width)
-        y, x = ((torch.arange(count, dtype=torch.float64) + 0.5) * self.layout.strides[level] for count in cells)
+    def steps(self, sizes: Sizes) -> list[tuple[int, int]]:
+        """Pixels from one location to the next below and to the next at the right, of each level of maps of these
+        (Fh, Fw); sizes may be symbols of a trace."""
+        down, right = zip(*sizes, strict=True)
+        levels = range(len(sizes))
+        return [
+            (
+                level_steps(self.layout, down, level, self._placement),
+                level_steps(self.layout, right, level, self._placement),
+            )
+            for level in levels
+        ]
+
+    def of_level(self, level: int, feature_height: int, feature_width: int, steps: tuple[int, int]) -> Tensor:
+        """The (Fh * Fw * A, 4) exact anchors of one level's map; sizes and steps may be symbols of a trace."""
+        cells = zip((feature_height, feature_width), steps, strict=True)
+        first = first_location(self._placement)
+        y, x = ((torch.arange(count, dtype=torch.float64) + first) * step for count, step in cells)
         rows, columns = y[:, None].expand(-1, feature_width), x[None].expand(feature_height, -1)
         centres = torch.stack([columns, rows, columns, rows], dim=-1)
         return (centres[:, :, None] + self._bases[level]).reshape(-1, 4)
@@ -71,19 +97,23 @@ class KeptAnchors:
 
     def __init__(self, grid: AnchorGrid) -> None:
         self._grid = grid
-        self._kept = [torch.empty(0, 0, grid.per_location, 4) for _ in grid.layout.levels]
+        self._kept: dict[tuple[int, tuple[int, int]], Tensor] = {}
 
     def __call__(self, sizes: Sizes, device: torch.device) -> Tensor:
         """The (K, 4) float32 anchors of maps of these (Fh, Fw), as the grid makes them."""
-        return joined([self._of_level(level, *size, device) for level, size in enumerate(sizes)])
+        levels = enumerate(zip(sizes, self._grid.steps(sizes), strict=True))
+        return joined([self._of_level(level, *size, steps, device) for level, (size, steps) in levels])
 
-    def _of_level(self, level: int, feature_height: int, feature_width: int, device: torch.device) -> Tensor:
-        kept = self._kept[level]
-        height, width = kept.shape[:2]
-        if feature_height > height or feature_width > width or kept.device != device:
+    def _of_level(
+        self, level: int, feature_height: int, feature_width: int, steps: tuple[int, int], device: torch.device
+    ) -> Tensor:
+        kept = self._kept.get((level, steps))
+        height, width = (0, 0) if kept is None else kept.shape[:2]
+        if kept is None or feature_height > height or feature_width > width or kept.device != device:
             height, width = max(height, feature_height), max(width, feature_width)
-            kept = self._grid.of_level(level, height, width).float().to(device).reshape(height, width, -1, 4)
-            self._kept[level] = kept
+            own = self._grid.of_level(level, height, width, steps)
+            kept = own.float().to(device).reshape(height, width, -1, 4)
+            self._kept[level, steps] = kept
         return kept[:feature_height, :feature_width].reshape(-1, 4)
 
 

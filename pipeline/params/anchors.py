@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.params.section import Positive, Section
 
@@ -15,3 +16,14 @@ class AnchorParams(Section):
     base_size: Positive
     ratios: Annotated[list[Positive], Field(min_length=1)]
     scales: Annotated[list[Positive], Field(min_length=1)]
+    placement: Literal["centred", "detectron2", "torchvision"] = "centred"
+
+    @model_validator(mode="after")
+    def _none_is_rounded_to_nothing(self) -> AnchorParams:
+        shortest = self.base_size * min(self.scales) * min(math.sqrt(min(self.ratios)), 1 / math.sqrt(max(self.ratios)))
+        if self.placement == "torchvision" and shortest <= 1:
+            raise ValueError(
+                f"placement torchvision rounds anchors to whole pixels, and a side of {shortest:.2g} px to none; "
+                "raise base_size or the smallest of scales"
+            )
+        return self

@@ -1,8 +1,8 @@
 """How well anchors fit gt boxes: the IoU of each box with the best of all anchors of its image.
 
 Shapes: N boxes; A anchors per location. An anchor shape is its (width, height), a gt
-box is xyxy, both in pixels of the resized image. Anchors lie as `pipeline.nn.anchors` places them (Faster R-CNN,
-section 3.1.1), computed here in NumPy, without torch.
+box is xyxy, both in pixels of the resized image. Anchors lie as `pipeline.geometry.anchors` says (Faster R-CNN, section
+3.1.1).
 
 No IoU of every anchor is needed. For anchors of one shape, IoU grows with the product of the overlaps along x and y,
 and x and y of a location are chosen independently, so each axis has its own best location. Along an axis the overlap
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry.anchors import Floats
-from pipeline.geometry.layout import Integers, Level, MapLayout
+from pipeline.geometry.anchors import AnchorPlacement, Floats, first_location, level_shapes, level_steps
+from pipeline.geometry.layout import Integers, MapLayout
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.reading import Params
 from pipeline.views.levels import head_layout
@@ -40,11 +40,13 @@ class Placement:
         layout: the levels that anchors lie on.
         allowed_border: px that an anchor may stick out of the image on any side; None: any.
         border_key: the parameter that says so, in params.yaml; empty where none does.
+        on_cells: how anchors lie on the cells.
     """
 
     layout: MapLayout
     allowed_border: float | None
     border_key: str = ""
+    on_cells: AnchorPlacement = "centred"
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
@@ -62,30 +64,32 @@ class Placement:
             rows = slice(start, start + _BLOCK)
             own, size = boxes[rows].astype(np.float64), sizes[rows].astype(np.int64)
             areas = (own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1])
-            for level, scale in zip(self.layout.levels, self.layout.scales, strict=True):
-                sides = shapes * scale
+            for level, scale in enumerate(self.layout.scales):
+                sides = level_shapes(shapes, scale, self.on_cells)
                 overlap = self._overlap(level, own[:, 0], own[:, 2], size[:, 1], sides[:, 0])
                 overlap *= self._overlap(level, own[:, 1], own[:, 3], size[:, 0], sides[:, 1])
                 union = areas[:, None] + sides.prod(axis=1) - overlap
                 best[rows] = np.maximum(best[rows], (overlap / union).max(axis=1, initial=0))
         return best
 
-    def _overlap(self, level: Level, low: Floats, high: Floats, side: Integers, lengths: Floats) -> Floats:
+    def _overlap(self, level: int, low: Floats, high: Floats, side: Integers, lengths: Floats) -> Floats:
         """(N, A) px: the largest overlap along an axis of N intervals in images of (N,) sides with anchors of (A,)
         lengths."""
-        half, stride, border = lengths / 2, level.stride, self.allowed_border
+        half, border, offset = lengths / 2, self.allowed_border, first_location(self.on_cells)
+        cells = [own.cells(self.layout.padded(side))[:, None] for own in self.layout.levels]
+        stride = level_steps(self.layout, cells, level, self.on_cells)
         first = np.zeros(len(lengths), np.int64)
-        last = np.broadcast_to(level.cells(self.layout.padded(side))[:, None] - 1, (len(low), len(lengths)))
+        last = np.broadcast_to(cells[level] - 1, (len(low), len(lengths)))
         if border is not None:
             # One beyond what exact arithmetic gives; then `inside`'s own comparison decides, as rounding may differ.
-            first = np.maximum(np.ceil((half - border) / stride - 0.5).astype(np.int64) - 1, 0)
+            first = np.maximum(np.ceil((half - border) / stride - offset).astype(np.int64) - 1, 0)
             limit = side[:, None] + border
-            last = np.minimum(np.floor((limit - half) / stride - 0.5).astype(np.int64) + 1, last)
+            last = np.minimum(np.floor((limit - half) / stride - offset).astype(np.int64) + 1, last)
             for _ in range(2):
-                first = first + ((first + 0.5) * stride - half < -border)
-                last = last - ((last + 0.5) * stride + half > limit)
-        nearest = np.rint((low + high)[:, None] / 2 / stride - 0.5)
-        centre = (np.clip(nearest, first, np.maximum(last, first)) + 0.5) * stride
+                first = first + ((first + offset) * stride - half < -border)
+                last = last - ((last + offset) * stride + half > limit)
+        nearest = np.rint((low + high)[:, None] / 2 / stride - offset)
+        centre = (np.clip(nearest, first, np.maximum(last, first)) + offset) * stride
         overlap = np.minimum(centre + half, high[:, None]) - np.maximum(centre - half, low[:, None])
         return np.where(last >= first, np.maximum(overlap, 0.0), 0.0)
 
@@ -97,7 +101,10 @@ def has_anchors(params: Params) -> bool:
 
 def placement_of(params: Params) -> Placement:
     """Where the anchors of params.yaml lie; those that no section has an `allowed_border` for may all be used."""
+    anchors = params.sections().get("anchors")
+    on_cells = anchors.placement if isinstance(anchors, AnchorParams) else "centred"
     for name, section in params.sections().items():
         if "allowed_border" in type(section).model_fields:
-            return Placement(head_layout(params), getattr(section, "allowed_border"), f"{name}.allowed_border")  # noqa: B009
-    return Placement(head_layout(params), None)
+            border: float | None = getattr(section, "allowed_border")  # noqa: B009
+            return Placement(head_layout(params), border, f"{name}.allowed_border", on_cells)
+    return Placement(head_layout(params), None, on_cells=on_cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -94,7 +94,7 @@ def judge_anchors(gt: DatasetBoxes, anchors: AnchorParams, placement: Placement,
     count = len(own.ratios) * len(own.scales)
     clusters = cluster_shapes(sizes[some], count, numpy_generator(seed, "check_data", "k_means"))
     configured, proposed = (fit_of(gt, placement, shapes_of(each)) for each in (own, grid))
-    anywhere = Placement(placement.layout, None)
+    anywhere = replace(placement, allowed_border=None, border_key="")
     return Verdict(
         _kind(configured, proposed),
         configured,

@@ -33,7 +33,7 @@ from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
 from pipeline.geometry import pooling
-from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
+from pipeline.geometry.anchors import AnchorPlacement, grid_anchors, grid_centres, grid_shapes, level_shapes
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.geometry.pooling import Pooling
 from pipeline.nn.anchors import AnchorGrid, KeptAnchors
@@ -49,7 +49,7 @@ from tests.conftest import apply_overlay
 from tests.defaults import default_content
 from tests.faults.trees import plant
 from tests.in_process import run_stage
-from tests.layouts import TOY, ToyTrunk, register_toy
+from tests.layouts import PYRAMID, TOY, ToyTrunk, register_toy
 from tests.views.scene import HEIGHT, WIDTH, gt_boxes, write_scene
 
 RATIOS, SCALES = (0.5, 1.0), (1.0, 1.5)
@@ -97,6 +97,17 @@ def test_a_trunk_whose_maps_are_not_those_of_its_layout_is_refused() -> None:
             maps_of(trunk, views)
 
 
+def numpy_anchors(layout: MapLayout, sizes: tuple[tuple[int, int], ...], placement: AnchorPlacement) -> np.ndarray:
+    """All anchors of 16 px, as what is shown has them."""
+    shapes = grid_shapes(16, RATIOS, SCALES)
+    return np.concatenate(
+        [
+            grid_anchors(grid_centres(sizes, level, layout, placement), level_shapes(shapes, scale, placement))
+            for level, scale in enumerate(layout.scales)
+        ]
+    )
+
+
 def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_numpy_alike() -> None:
     assert TOY.sizes(HEIGHT, WIDTH) == SIZES
     assert TOY.sizes(5, 100) == ((4, 16), (2, 8), (1, 4))  # padded to the coarsest stride, as a trunk pads it
@@ -110,15 +121,36 @@ def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_num
     sides, centres = anchors[:, 2:] - anchors[:, :2], (anchors[:, 2:] + anchors[:, :2]) / 2
     found = np.stack([*centres.T, sides[:, 1] / sides[:, 0], sides.prod(axis=1)], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    shapes = grid_shapes(16, RATIOS, SCALES)
-    own = [
-        grid_anchors(grid_centres(*size, stride), shapes * scale)
-        for size, stride, scale in zip(SIZES, TOY.strides, TOY.scales, strict=True)
-    ]
-    np.testing.assert_array_equal(np.concatenate(own), grid(SIZES).numpy())
+    np.testing.assert_array_equal(numpy_anchors(TOY, SIZES, "centred"), grid(SIZES).numpy())
+
+
+@pytest.mark.parametrize("placement", ["centred", "detectron2", "torchvision"])
+def test_each_placement_is_the_same_in_torch_and_numpy_and_where_anchors_are_kept(placement: AnchorPlacement) -> None:
+    grid = AnchorGrid(16, RATIOS, SCALES, PYRAMID, placement)
     kept = KeptAnchors(grid)
-    for sizes in (((3, 2), (1, 1), (1, 1)), SIZES, ((4, 16), (2, 8), (1, 4))):
+    for size in ((96, 160), (64, 64), (352, 96), (96, 352), (96, 160)):
+        sizes = PYRAMID.sizes(*size)
         assert torch.equal(kept(sizes, torch.device("cpu")), grid(sizes))
+        np.testing.assert_array_equal(numpy_anchors(PYRAMID, sizes, placement), grid(sizes).numpy())
+
+
+def test_placements_lie_on_centres_or_on_corners_of_cells_and_torchvisions_is_rounded() -> None:
+    """The first anchors of a pyramid's first level, and how far apart those of its last are in an image whose P5 has 25
+    rows and 10 columns."""
+    sizes = PYRAMID.sizes(800, 320)
+    first = sum(high * wide for high, wide in sizes[:4]) * len(RATIOS)
+    found, apart = {}, {}
+    for placement in ("centred", "detectron2", "torchvision"):
+        anchors = AnchorGrid(32, RATIOS, (1.0,), PYRAMID, placement).exact(sizes)  # type: ignore[arg-type]
+        found[placement] = np.round(anchors[:2].numpy(), 3).tolist()
+        last = anchors[first:].reshape(13, 5, len(RATIOS), 4)
+        apart[placement] = ((last[1, 0] - last[0, 0])[0, 1].item(), (last[0, 1] - last[0, 0])[0, 0].item())
+    assert found == {
+        "centred": [[-20.627, -9.314, 24.627, 13.314], [-14, -14, 18, 18]],
+        "detectron2": [[-22.627, -11.314, 22.627, 11.314], [-16, -16, 16, 16]],
+        "torchvision": [[-23, -11, 23, 11], [-16, -16, 16, 16]],
+    }
+    assert apart == {"centred": (64, 64), "detectron2": (64, 64), "torchvision": (800 // 13, 64)}
 
 
 boxes_of_any_size = st.lists(st.tuples(*[st.floats(0, 1500, width=32)] * 4), min_size=1, max_size=8)
@@ -165,9 +197,8 @@ def test_targets_of_the_stage_are_those_of_all_levels_anchors(scene: Path) -> No
         assert own.anchors == first + second + third
         # Of 16 px on the first level, 32 px on the second, 64 px on the third; gt boxes have 32 and 36 px.
         assert len(own.fg) and ((own.fg >= first) & (own.fg < first + second)).all()
-        anchors = grid_anchors(grid_centres(*SIZES[1], 12), grid_shapes(32, params.anchors.ratios, [1.0]))[
-            own.fg - first
-        ]
+        shapes = grid_shapes(32, params.anchors.ratios, [1.0])
+        anchors = grid_anchors(grid_centres(SIZES, 1, TOY), shapes)[own.fg - first]
         np.testing.assert_allclose(decode_anchors(own.deltas, gt[own.matched_gt]), anchors, atol=1e-3)
         assert own.bg.min() < first <= own.bg.max() < first + second, "those of 64 px stick out of the image"
 

@@ -59,7 +59,7 @@ def test_inside_counts_anchors_that_touch_the_border_and_takes_the_border_on_all
 def test_kept_anchors_are_the_grids_whatever_was_asked_for_before_and_are_made_once() -> None:
     grid = AnchorGrid(16, (0.5, 1.0, 2.0), (1.25, 8.0), one_level(16))
     kept, made = KeptAnchors(grid), []
-    grid.of_level = lambda *key, of=grid.of_level: (made.append(key[1:]), of(*key))[1]  # type: ignore[method-assign]
+    grid.of_level = lambda *key, of=grid.of_level: (made.append(key[1:3]), of(*key))[1]  # type: ignore[method-assign]
     cpu = torch.device("cpu")
     for size in ((3, 7), (5, 2), (5, 7), (1, 1), (4, 6)):
         own = kept([size], cpu)

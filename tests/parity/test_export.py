@@ -165,14 +165,17 @@ def test_all_candidates_and_a_fixed_size_detect_the_same(
     assert found.pairs > 20
 
 
-@pytest.mark.parametrize("pre_nms", [60, -1])
-def test_a_trunk_of_three_levels_detects_the_same(monkeypatch: pytest.MonkeyPatch, pre_nms: int) -> None:
+@pytest.mark.parametrize(("pre_nms", "placement"), [(60, "centred"), (-1, "torchvision")])
+def test_a_trunk_of_three_levels_detects_the_same(
+    monkeypatch: pytest.MonkeyPatch, pre_nms: int, placement: str
+) -> None:
     """Each level gives at most 60 candidates, of the 1,368 of the first level."""
     register_toy(monkeypatch)
     detect = {"pre_nms": pre_nms, "proposals": 150, "cut_first": True}
     changed = {"backbone": {"name": "tiny", "weights": "random"}, "detect": detect, "rpn": {"depth": 2}}
+    changed["anchors"] = {"placement": placement}
     params = params_of(SMALL, changed)
-    trunk = backbone.build_trunk("tiny", frozen_blocks=0, ceil_pool=False)
+    trunk = backbone.build_trunk("tiny", frozen_stages=0, ceil_pool=False)
     trunk.initialise(torch.Generator().manual_seed(0))
     parts = random_parts(trunk, params, 4, 0)
     network, model = ours(parts, params), exported(parts, params)

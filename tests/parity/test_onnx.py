@@ -329,7 +329,8 @@ def test_a_trunk_of_three_levels_detects_the_same(
 ) -> None:
     register_toy(monkeypatch)
     changed = {"resize": {"shorter_side": 150, "longer_side": 400}, "detect": {"cut_first": cut_first}}
-    changed |= {"rpn": {"depth": 2}, "roi_head": roi_head}
+    placement = "torchvision" if cut_first else "centred"
+    changed |= {"rpn": {"depth": 2}, "roi_head": roi_head, "anchors": {"placement": placement}}
     params = comparison.params_of(SMALL, changed, {"backbone": {"name": "tiny", "weights": "random"}})
     bundle = random_bundle(params, 4, seed=0)
     session, total = exported(bundle, tmp_path), Differences()

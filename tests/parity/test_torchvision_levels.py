@@ -5,10 +5,15 @@ Authority: torchvision's RegionProposalNetwork and AnchorGenerator, on images pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, candidate_proposals, make_proposals, of_image
@@ -17,18 +22,21 @@ from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.rpn_step import rpn_step_losses
 from pipeline.feeding.views import Views
+from pipeline.nn.anchor_matching import assign_anchors
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.boxes import encode
+from pipeline.nn.matching import FG
 from tests.layouts import PYRAMID
 
 pytestmark = pytest.mark.authority("torchvision")
 
 RATIOS = (0.5, 1.0, 2.0)
+SEEDS = st.integers(0, 2**31)
 
 
 def grid_of() -> AnchorGrid:
     """A square of 32 px on the first level, and so on up to 512 px, and its two neighbours of the same area."""
-    return AnchorGrid(32, RATIOS, (1.0,), PYRAMID)
+    return AnchorGrid(32, RATIOS, (1.0,), PYRAMID, "torchvision")
 
 
 def draw_of(seed: int) -> torch.Generator:
@@ -50,6 +58,38 @@ def random_levels(draw: torch.Generator, images: int, height: int, width: int) -
     levels = torch.stack(rows).split(counts, dim=1)
     logits = [own.reshape(shape) for own, shape in zip(levels, shapes, strict=True)]
     return logits, [torch.randn(*shape, 4, generator=draw) * torch.tensor([1, 1, 0.5, 0.5]) for shape in shapes]
+
+
+@given(
+    size=st.tuples(*[st.integers(2, 44).map(lambda half: 32 * half)] * 2),
+    base=st.sampled_from([32.0, 20.0, 33.0]),
+    ratios=st.sampled_from([RATIOS, (1.0,), (0.3, 1.0, 3.0)]),
+    scales=st.sampled_from([(1.0,), (1.0, 2 ** (1 / 3), 2 ** (2 / 3))]),
+)
+@settings(max_examples=60)
+def test_anchors_of_five_levels_are_those_of_anchor_generator(
+    size: tuple[int, int], base: float, ratios: tuple[float, ...], scales: tuple[float, ...]
+) -> None:
+    """torchvision's AnchorGenerator, where P6 of an odd P5 has a step of less than 64 px.
+
+    Its anchors depend on the batch, to whose largest sides it pads; ours on the image alone.
+    """
+    sizes = tuple(tuple(base * stride / 4 * scale for scale in scales) for stride in PYRAMID.strides)
+    cells = PYRAMID.sizes(*size)
+    (theirs,) = AnchorGenerator(sizes, (ratios,) * 5)(
+        ImageList(torch.zeros(1, 3, 1, 1).expand(1, 3, *size), [size]), [torch.zeros(1, 1, *own) for own in cells]
+    )
+    assert torch.equal(AnchorGrid(base, ratios, scales, PYRAMID, "torchvision")(cells), theirs)
+    exact = AnchorGrid(base, ratios, scales, PYRAMID, "detectron2")
+    halves = exact.exact([(1, 1)] * 5)[:, 2:]
+    assert torch.equal(halves.float().round(), theirs[_first_of_levels(cells, len(halves) // 5), 2:])
+
+
+def _first_of_levels(cells: Sequence[tuple[int, int]], per_location: int) -> Tensor:
+    """Indices of the anchors of the first location of each level."""
+    counts = [high * wide * per_location for high, wide in cells]
+    starts = [sum(counts[:level]) for level in range(len(counts))]
+    return torch.cat([torch.arange(start, start + per_location) for start in starts])
 
 
 @pytest.mark.parametrize(
@@ -94,6 +134,27 @@ def gt_boxes_of(draw: torch.Generator, count: int, height: int, width: int) -> T
     sides = torch.exp(torch.rand(count, 2, generator=draw) * torch.log(limits / 10)) * 8
     corners = torch.rand(count, 2, generator=draw) * (limits - sides)
     return (torch.cat([corners, corners + sides], dim=1) * 4).round() / 4
+
+
+@given(seed=SEEDS, count=st.integers(1, 12), size=st.sampled_from([(256, 320), (160, 96), (512, 352)]))
+@settings(max_examples=25)
+def test_anchors_of_five_levels_are_assigned_as_in_region_proposal_network(
+    seed: int, count: int, size: tuple[int, int]
+) -> None:
+    """torchvision's assign_targets_to_anchors, which uses anchors that stick out of the image too.
+
+    Of anchors on whole pixels and boxes on quarters of one, both find the same IoUs, to the bit.
+    """
+    gt_boxes, cells = gt_boxes_of(draw_of(seed), count, *size), PYRAMID.sizes(*size)
+    anchors = grid_of().exact(cells)
+    (labels,), (matched,) = rpn_of_torchvision().assign_targets_to_anchors([anchors.float()], [{"boxes": gt_boxes}])
+    ours = assign_anchors(
+        anchors, size, gt_boxes, torch.zeros(0, 4), fg_iou=0.7, bg_iou=0.3, allowed_border=None, ignore_ioa=0.5
+    )
+    assert torch.equal(ours.labels, labels.to(torch.int8))
+    fg = ours.labels == FG
+    assert int(fg.sum()) >= 1
+    assert torch.equal(gt_boxes[ours.matched_gt[fg]], matched[fg])
 
 
 @pytest.mark.parametrize("drawn", [[(20, 100)], [(20, 100), (3, 41)], [(0, 7), (5, 0)]])

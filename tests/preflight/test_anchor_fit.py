@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.geometry.anchors import grid_shapes
+from pipeline.geometry.anchors import AnchorPlacement, grid_shapes, level_shapes
 from pipeline.geometry.backbones import LAYOUTS, VGG16, layout_of
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.geometry.trunk_settings import TrunkSettings
@@ -18,6 +18,7 @@ from pipeline.nn.boxes import pairwise_iou
 from pipeline.params.backbone import BackboneParams
 from pipeline.preflight.anchor_fit import Placement, shape_iou
 from tests.defaults import default_content
+from tests.layouts import PYRAMID
 
 lengths = st.lists(st.floats(0.1, 8), min_size=1, max_size=3)
 sides = st.integers(1, 90)
@@ -25,13 +26,19 @@ levels = st.builds(Level, stride=st.sampled_from([2, 6, 8, 12, 16, 24]), channel
 by_stride = st.lists(levels, min_size=1, max_size=3, unique_by=lambda level: level.stride).map(
     lambda own: tuple(sorted(own, key=lambda level: level.stride))
 )
-layouts = st.builds(MapLayout, by_stride)
+layouts = st.builds(MapLayout, by_stride, st.sampled_from([1, 32]))
 
 
 def every_anchor(
-    layout: MapLayout, base_size: float, ratios: list[float], scales: list[float], height: int, width: int
+    layout: MapLayout,
+    base_size: float,
+    ratios: list[float],
+    scales: list[float],
+    height: int,
+    width: int,
+    on_cells: AnchorPlacement = "centred",
 ) -> torch.Tensor:
-    return AnchorGrid(base_size, ratios, scales, layout).exact(layout.sizes(height, width))
+    return AnchorGrid(base_size, ratios, scales, layout, on_cells).exact(layout.sizes(height, width))
 
 
 @st.composite
@@ -52,7 +59,7 @@ def brute_force(height: int, width: int, boxes: np.ndarray, anchors: torch.Tenso
     return pairwise_iou(torch.from_numpy(boxes).double(), anchors).amax(dim=1).numpy()
 
 
-@given(images(), lengths, lengths, st.sampled_from([1.0, 8.0, 16.0]), layouts, st.data())
+@given(images(), lengths, lengths, st.sampled_from([1.0, 8.0, 16.0]), layouts | st.just(PYRAMID), st.data())
 def test_the_best_iou_is_that_of_all_anchors(
     image: tuple[int, int, np.ndarray],
     ratios: list[float],
@@ -63,9 +70,11 @@ def test_the_best_iou_is_that_of_all_anchors(
 ) -> None:
     height, width, boxes = image
     border = data.draw(st.none() | st.sampled_from([0.0, 4.0, -3.0]) | st.floats(-5, 40))
-    placement = Placement(layout, border)
-    anchors = every_anchor(layout, base_size, ratios, scales, height, width)
+    on_cells = data.draw(st.sampled_from(["centred", "detectron2", "torchvision"]))
     shapes = grid_shapes(base_size, ratios, scales)
+    assume(on_cells != "torchvision" or level_shapes(shapes, 1, on_cells).min() > 0)
+    placement = Placement(layout, border, on_cells=on_cells)
+    anchors = every_anchor(layout, base_size, ratios, scales, height, width, on_cells)
     found = placement.best_iou(boxes, np.full((len(boxes), 2), (height, width), np.int32), shapes)
     assert found == pytest.approx(brute_force(height, width, boxes, anchors, border), abs=1e-12)
 

@@ -27,6 +27,7 @@ from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou
 from tests.defaults import default_content
+from tests.layouts import one_level
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, STRIDE = 96, 64, 8
@@ -130,7 +131,7 @@ def _write_images(data: Path) -> None:
 
 def anchors() -> np.ndarray:
     shapes = grid_shapes(ANCHORS["base_size"], ANCHORS["ratios"], ANCHORS["scales"])
-    return grid_anchors(grid_centres(HEIGHT // STRIDE, WIDTH // STRIDE, STRIDE), shapes)
+    return grid_anchors(grid_centres([(HEIGHT // STRIDE, WIDTH // STRIDE)], 0, one_level(STRIDE)), shapes)
 
 
 def _write_anchor_targets(data: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry.anchors import Floats, grid_anchors, grid_centres, grid_shapes
+from pipeline.geometry.anchors import Floats, grid_anchors, grid_centres, grid_shapes, level_shapes, level_steps
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
@@ -37,11 +37,11 @@ _MARGIN = 4  # px around the anchors of a location
 
 @dataclass(frozen=True)
 class _Level:
-    """One level's anchors: `prefix` of captions; `stride`, px; `size`, Fh, Fw; `centres` (Fh * Fw, 2), `shapes`
-    (A, 2); and `labels` (Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored."""
+    """One level's anchors: `prefix` of captions; `steps`, px from one location to the next, x, y; `size`, Fh, Fw;
+    `centres` (Fh * Fw, 2), `shapes` (A, 2); and `labels` (Fh * Fw, A) int8: 1 fg, 0 bg, -1 ignored."""
 
     prefix: str
-    stride: int
+    steps: tuple[int, int]
     size: tuple[int, int]
     centres: Floats
     shapes: Floats
@@ -81,11 +81,10 @@ def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> li
     """The anchors of an image of (H, W), level by level; the stored anchors must be those of params.yaml."""
     layout, anchors = request.layout, request.params.anchors
     shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
-    sizes = layout.sizes(*size)
-    centres = [grid_centres(*own_size, stride) for own_size, stride in zip(sizes, layout.strides, strict=True)]
-    every = np.concatenate(
-        [grid_anchors(places, shapes * scale) for places, scale in zip(centres, layout.scales, strict=True)]
-    )
+    sizes, placement = layout.sizes(*size), anchors.placement
+    centres = [grid_centres(sizes, level, layout, placement) for level in range(len(sizes))]
+    of_levels = [level_shapes(shapes, scale, placement) for scale in layout.scales]
+    every = np.concatenate([grid_anchors(*own) for own in zip(centres, of_levels, strict=True)])
     labels = np.where(own.is_bg, 0, -1).astype(np.int8)
     fits = len(labels) == len(every)
     if fits and len(own.fg):
@@ -94,15 +93,16 @@ def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> li
         raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
     labels[own.fg] = 1
     ends = np.cumsum([len(places) * len(shapes) for places in centres])
-    of_levels = np.split(labels, ends[:-1])
+    split = np.split(labels, ends[:-1])
+    down, right = zip(*sizes, strict=True)
     return [
         _Level(
             layout.prefix(index),
-            layout.strides[index],
+            (level_steps(layout, right, index, placement), level_steps(layout, down, index, placement)),
             sizes[index],
             centres[index],
-            shapes * layout.scales[index],
-            of_levels[index].reshape(len(centres[index]), len(shapes)),
+            of_levels[index],
+            split[index].reshape(len(centres[index]), len(shapes)),
         )
         for index in range(len(sizes))
     ]
@@ -120,10 +120,11 @@ def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -
 def _centres_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, place: int) -> Tile:
     canvas, _ = enlarged(dimmed(pixels), request.side)
     zoom = zoom_of(canvas, pixels)
-    draw_dots(canvas, level.centres * zoom, SKY_BLUE, 2 if level.stride * zoom[0] >= 12 else 1)
+    draw_dots(canvas, level.centres * zoom, SKY_BLUE, 2 if level.steps[0] * zoom[0] >= 12 else 1)
     draw_dots(canvas, level.centres[place : place + 1] * zoom, VERMILLION, 6)
     height, width = level.size
-    where = f"{width} x {height} locations, {level.stride} px apart"
+    apart = " x ".join(map(str, dict.fromkeys(level.steps)))
+    where = f"{width} x {height} locations, {apart} px apart"
     caption = f"{request.name}: {level.prefix}{where}; {level.labels.size:,} anchors"
     return Tile(canvas, caption, [Key(SKY_BLUE, "centres", "dot"), Key(VERMILLION, "shown beside", "dot")])
 

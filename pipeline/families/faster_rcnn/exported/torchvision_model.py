@@ -1,7 +1,7 @@
 """From the trunk, the RPN and the RoI head to a torchvision FasterRCNN with equal detections.
 
-What is not torchvision's: the trunk, which is this project's; the anchors, which are exact and centred at half a
-stride; and the RoI pooling, which is RoIPool or half-pixel aligned RoIAlign. What torchvision cannot express: the least
+What is not torchvision's: the trunk, which is this project's; the anchors, which lie as `anchors.placement` says; and
+the RoI pooling, which is RoIPool or half-pixel aligned RoIAlign. What torchvision cannot express: the least
 size of a proposal in pixels of the original image (`detect.min_size`), and a cut to the best candidates after boxes
 without area are dropped (`detect.cut_first: false`). The exported network has no least size, and cuts first.
 
