@@ -13,7 +13,9 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from benchmarks.published import V1, V2, verdict, version_of, with_first_names
-from benchmarks.published_project import graph, link_images
+from benchmarks.published_project import graph, link_images, settings_of
+from pipeline.building.layout import map_layout
+from pipeline.params.backbone import BackboneParams
 from pipeline.runtime.errors import InputError
 
 
@@ -110,3 +112,11 @@ def test_the_first_names_are_those_that_torchvision_still_reads() -> None:
     assert {"backbone.fpn.inner_blocks.1.weight", "rpn.head.conv.bias"} <= state.keys()
     other.load_state_dict(state)
     assert all(torch.equal(other.state_dict()[name], value) for name, value in own.state_dict().items())
+
+
+def test_the_settings_of_v1_are_torchvisions() -> None:
+    content = yaml.safe_load(settings_of(is_v2=False))
+    layout = map_layout(BackboneParams(**content["backbone"]))
+    assert [level.stride for level in layout.levels] == [4, 8, 16, 32, 64]
+    assert (content["backbone"]["norm_epsilon"], content["backbone"]["size_divisible"]) == (0.0, 32)
+    assert content["anchors"]["placement"] == "torchvision" and content["init"]["detector"] == "file"
