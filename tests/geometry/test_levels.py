@@ -284,6 +284,57 @@ def test_inspect_shows_the_anchors_of_each_level(scene: Path) -> None:
         assert f"{wide} x {high} locations, {stride} px apart" in own[0]
 
 
+@pytest.fixture
+def pyramid(tmp_path: Path) -> Path:
+    """A project folder of a ResNet-18 with a feature pyramid, of five levels, and torchvision's anchors."""
+    root = write_scene(tmp_path)
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    network = {"name": "resnet18", "weights": "random", "size_divisible": 32, "neck": {"name": "fpn"}}
+    changed = {"backbone": network, "anchors": {"scales": [1.0], "placement": "torchvision"}}
+    (root / "params.yaml").write_text(yaml.safe_dump(apply_overlay(content, changed)))
+    write_manifest(root / "data/resize", "resize")
+    return root
+
+
+def captions_of(root: Path, stage: str, image_id: str) -> list[str]:
+    graph = read_declared_graph(root)
+    command = graph.commands[stage]
+    return [
+        tile.caption for tile in panels_of(command, root, entry_of(command, root, image_id), score=0.5, graph=graph)
+    ]
+
+
+@pytest.mark.parametrize(("stage", "image_id"), [("proposals_step3", "a"), ("detect_step4", "t")])
+def test_inspect_shows_the_objectness_of_each_of_five_levels(pyramid: Path, stage: str, image_id: str) -> None:
+    folder, sizes = pyramid / "data" / stage, PYRAMID.sizes(HEIGHT, WIDTH)
+    (folder / "images.parquet").unlink()
+    with ChunkedWork(folder, [image_id]) as work:
+        writer = MapWriter(work, "objectness", len(sizes))
+        for _ in work.through(work.missing):
+            maps = [np.full(size, 0.1 * (level + 1), np.float16) for level, size in enumerate(sizes)]
+            writer.add({Entry(image_id): maps}, (HEIGHT, WIDTH))
+    captions = [caption for caption in captions_of(pyramid, stage, image_id) if "objectness" in caption]
+    assert len(captions) == 5
+    for level, (caption, (high, wide)) in enumerate(zip(captions, sizes, strict=True)):
+        assert f"level {level}, stride {4 * 2**level}: objectness" in caption
+        assert f"of each of {wide} x {high} locations; highest 0.{level + 1}0" in caption
+
+
+def test_inspect_shows_the_anchors_of_each_of_five_levels_as_the_stage_has_placed_them(pyramid: Path) -> None:
+    shutil.rmtree(pyramid / "data/anchor_targets")
+    run_stage("anchor_targets", pyramid)
+    captions = captions_of(pyramid, "anchor_targets", "a")
+    for level, (high, wide) in enumerate(PYRAMID.sizes(HEIGHT, WIDTH)):
+        own = [caption for caption in captions if f"level {level}, stride {4 * 2**level}: " in caption]
+        # 96 px are padded to 96, of which P6 has two cells.
+        apart = "48 x 64" if level == 4 else 4 * 2**level
+        assert len(own) == 5 and f"{wide} x {high} locations, {apart} px apart" in own[0]
+    content = yaml.safe_load((pyramid / "params.yaml").read_text())
+    (pyramid / "params.yaml").write_text(yaml.safe_dump(apply_overlay(content, {"anchors": {"placement": "centred"}})))
+    with pytest.raises(InputError, match=r"is of other anchors than params\.yaml's"):
+        captions_of(pyramid, "anchor_targets", "a")
+
+
 def test_check_data_judges_the_anchors_of_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     params = default_content()
