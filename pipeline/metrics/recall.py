@@ -12,13 +12,15 @@ from pipeline.metrics.rows import pair_iou
 DEFAULT_BUDGETS = (1, 3, 10, 30, 100, 300, 1000, 2000)
 # Divided, so that each is the float nearest to .5, .55, ..., 1.
 IOU_LEVELS = np.arange(50, 101, 5) / 100
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
+"""COCO's sizes of gt boxes: least area, and the first that is too large, square pixels of the original image."""
 
 
 class RecallCounter:
     """Collects images one by one and keeps, for each gt box, its largest IoU within each budget of proposals.
 
     One proposal may recall several gt boxes (some tools match one to one, which counts a little lower where gt boxes
-    overlap much). Memory: 8 bytes a gt box and budget, however many proposals are added.
+    overlap much). Memory: 8 bytes a gt box and budget, and 8 a gt box, however many proposals are added.
 
     Args:
         budgets: numbers of proposals an image, ascending; a budget takes the best-ranked ones, or all where an image
@@ -35,13 +37,15 @@ class RecallCounter:
             raise ValueError(f"budgets are {tuple(budgets)}, expected ascending numbers from 1")
         self.budgets = tuple(budgets)
         self._max_iou: list[np.ndarray] = []
+        self._areas: list[np.ndarray] = []
 
-    def add(self, proposals: np.ndarray, gt_boxes: np.ndarray) -> None:
+    def add(self, proposals: np.ndarray, gt_boxes: np.ndarray, scale: tuple[float, float] = (1.0, 1.0)) -> None:
         """Add one image.
 
         Args:
             proposals: (P, 4) float32 xyxy, pixels, the best-ranked first; P may be 0.
             gt_boxes: (G, 4) float32 xyxy, same pixels, without difficult and crowd boxes; G may be 0.
+            scale: x, y: these pixels per pixel of the original image, for the sizes of gt boxes.
         """
         for name, boxes in (("proposals", proposals), ("gt_boxes", gt_boxes)):
             if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -54,6 +58,9 @@ class RecallCounter:
             iou = pair_iou(proposals[:, None], gt_boxes)
             max_iou[: len(starts)] = np.maximum.reduceat(iou, starts, axis=0)
         self._max_iou.append(np.maximum.accumulate(max_iou, axis=0).T)
+        sides = (gt_boxes[:, 2:].astype(np.float64) - gt_boxes[:, :2]) / scale
+        # To a tenth: a box of 32 x 32 stays one after it was scaled in float32.
+        self._areas.append(sides.prod(axis=1).round(1))
 
     @property
     def num_gt(self) -> int:
@@ -70,6 +77,12 @@ class RecallCounter:
             ValueError: `budget` is none of `budgets`.
         """
         return _share(self._of_budget(budget) >= iou)
+
+    def recall_of_size(self, budget: int, iou: float, size: str) -> float:
+        """`recall` of the gt boxes of one of SIZES; NaN without any."""
+        least, limit = SIZES[size]
+        areas = np.concatenate([np.zeros(0), *self._areas])
+        return _share(self._of_budget(budget)[(areas >= least) & (areas < limit)] >= iou)
 
     def curve_by_budget(self, iou: float) -> np.ndarray:
         """Recall at IoU >= `iou` for each of `budgets`: (len(budgets),) float64, 0..1, NaN without gt boxes."""

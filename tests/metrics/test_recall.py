@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.metrics.recall import IOU_LEVELS, RecallCounter
+from pipeline.metrics.recall import IOU_LEVELS, SIZES, RecallCounter
 
 
 def iou_of(box: list[float], other: list[float]) -> float:
@@ -45,6 +45,20 @@ def test_agrees_with_plain_loops() -> None:
     for iou, column in ((0.5, 0), (0.7, 4)):
         assert counter.curve_by_budget(iou) == pytest.approx(expected[:, column], abs=1e-12)
     assert 0 < expected[0, 0] < expected[-1, 0] < 1
+
+
+def test_recall_of_each_of_cocos_sizes_counts_pixels_of_the_original_image() -> None:
+    counter = RecallCounter((1, 10))
+    sides, scale = np.array([31.0, 32, 95, 96, 300]), (0.37, 0.41)
+    original = np.stack([sides * 0 + 7, sides * 0 + 3, sides + 7, sides + 3], axis=1)
+    gt = (original * np.tile(scale, 2)).astype(np.float32)
+    assert all(math.isnan(counter.recall_of_size(10, 0.5, size)) for size in SIZES)
+    counter.add(gt[[4, 0, 3]], gt, scale)
+    found = {size: [counter.recall_of_size(budget, 0.99, size) for budget in (1, 10)] for size in SIZES}
+    assert found == {"small": [0, 1], "medium": [0, 0], "large": [0.5, 1]}
+    alike = RecallCounter((10,))
+    alike.add(gt[[4, 0, 3]], gt)  # as if these were the original's own pixels, of which 39 is a third of 95
+    assert alike.recall_of_size(10, 0.99, "small") == pytest.approx(1 / 2)
 
 
 def test_rank_decides_which_budget_recalls_and_iou_equal_to_the_level_counts() -> None:

@@ -31,10 +31,14 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
     assert preset_names() == [
         "bccd_tiny",
         "default",
+        "kitti_tiny_resnet18_fpn",
         "kitti_tiny_vgg16",
         "tinycoco",
         "voc07_vgg16",
         "voc07_vgg16_fast",
+        "voc6_resnet18_fpn",
+        "voc6_resnet50_c4",
+        "voc6_resnet50_fpn",
         "voc6_vgg16",
     ]
     for name in preset_names():
@@ -134,8 +138,7 @@ def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
         (
             "voc5",
             None,
-            "no preset 'voc5'; there are bccd_tiny, default, kitti_tiny_vgg16, tinycoco, voc07_vgg16, "
-            "voc07_vgg16_fast, voc6_vgg16",
+            f"no preset 'voc5'; there are {', '.join(preset_names())}",
         ),
         ("default", "base.sead=1", "unknown parameter base.sead"),
         ("default", "seed=1", "unknown parameter seed"),

@@ -2,6 +2,7 @@
 
 from pipeline.families.faster_rcnn.report.journey import before_detection
 from pipeline.families.faster_rcnn.report.proposals_section import proposals_section
+from pipeline.metrics.recall import SIZES
 from pipeline.report.family_report import FamilyReport, OwnSection
 
 _TRAINING_STAGES = {
@@ -25,7 +26,10 @@ REPORT = FamilyReport(
         "detections": "Better proposals help against missed boxes, too.",
         "images": "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals.",
     },
-    figures={"proposal_recall50": "recall of the proposals at IoU .5"},
+    figures={
+        "proposal_recall50": "recall of the proposals at IoU .5",
+        **{f"proposal_recall50_{size}": f"the same, {size} boxes" for size in SIZES},
+    },
     losses={
         "rpn_objectness": "objectness (object or not, of anchors)",
         "rpn_box": "anchor deltas",
