@@ -52,7 +52,7 @@ def our_network(params: Params, stages: Mapping[str, str]) -> FasterRCNN:
     return FasterRCNN(
         loaded,
         load_rpn(rpn, loaded.layout, params.anchors, params.rpn),
-        load_head(head, loaded.layout, params.roi_head),
+        load_head(head, loaded.layout, params.roi_head, params.backbone),
         anchor_grid(params.anchors, loaded.layout),
         test_proposal_rule(detect, detect.proposals),
         detection_rule(detect),

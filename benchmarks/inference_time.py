@@ -88,7 +88,7 @@ def parts_of(photos: Photos, trained: Path | None) -> Parts:
     folder = trained / "finetune_joint"
     trunk = load_trunk(folder, params.backbone)
     rpn = load_rpn(folder, trunk.layout, params.anchors, params.rpn)
-    return trunk, rpn, load_head(folder, trunk.layout, params.roi_head)
+    return trunk, rpn, load_head(folder, trunk.layout, params.roi_head, params.backbone)
 
 
 @contextlib.contextmanager

@@ -96,7 +96,7 @@ def step_of(photos: Photos, stage: str) -> RPNStep | HeadStep | JointStep:
     if stage == "train_rpn_step1":
         rpn = initial_rpn(source, trunk.layout, params.anchors, params.rpn, generator)
         return RPNStep(rpn, params.rpn, trunk, trunk.layout)
-    head = pretrained_head(source, trunk.layout, CLASSES, params.roi_head, generator)
+    head = pretrained_head(source, trunk.layout, CLASSES, params.roi_head, params.backbone, generator)
     head.delta_std.copy_(torch.tensor([0.1, 0.1, 0.2, 0.2]).expand(CLASSES, 4))
     if stage == "train_head_step2":
         return HeadStep(head, params.roi_head, trunk)

@@ -52,7 +52,7 @@ def detect(stage: Stage) -> None:
     if not shared:
         rpn_trunk = for_inference(load_trunk(stage.input("rpn_trunk"), params.backbone), accelerator)
     rpn = load_rpn(stage.input("rpn"), trunk.layout, params.anchors, params.rpn)
-    head = load_head(stage.input("head"), trunk.layout, params.roi_head)
+    head = load_head(stage.input("head"), trunk.layout, params.roi_head, params.backbone)
     rpn, head = for_inference(rpn, accelerator), for_inference(head, accelerator)
     rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
     propose = Proposer(rpn, anchor_grid(params.anchors, trunk.layout), rule)

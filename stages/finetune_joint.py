@@ -46,14 +46,16 @@ def finetune_joint(stage: Stage) -> None:
     accelerator = launch(params.base, params.roi_head.pool)
     images = ResizedImages(stage.input("resize"), "train")
     trunk = load_trunk(_trunk_folder(stage), params.backbone)
-    head = load_head(stage.input("head"), trunk.layout, params.roi_head)
+    head = load_head(stage.input("head"), trunk.layout, params.roi_head, params.backbone)
     if schedule.init == "step4":
         rpn = load_rpn(stage.input("rpn"), trunk.layout, params.anchors, params.rpn)
     else:
         generator = torch_generator(seed, stage.name, "rpn")
         rpn = initial_rpn(stage.input("backbone"), trunk.layout, params.anchors, params.rpn, generator)
         trained, generator = head, torch_generator(seed, stage.name, "head")
-        head = pretrained_head(stage.input("backbone"), trunk.layout, trained.num_classes, params.roi_head, generator)
+        head = pretrained_head(
+            stage.input("backbone"), trunk.layout, trained.num_classes, params.roi_head, params.backbone, generator
+        )
         head.delta_mean.copy_(trained.delta_mean)
         head.delta_std.copy_(trained.delta_std)
     grid = anchor_grid(params.anchors, trunk.layout)

@@ -68,12 +68,12 @@ def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
     layout = map_layout(params.backbone)
     generator = torch_generator(seed, stage.name, "head")
     if on_maps:
-        head = load_head(stage.input("head"), layout, params.roi_head)
+        head = load_head(stage.input("head"), layout, params.roi_head, params.backbone)
         head.set_normalisation(mean, std)
         if params.train_head_step4.init == "fresh":
             head.initialise_outputs(generator)
         return head
-    head = pretrained_head(stage.input("backbone"), layout, len(mean), params.roi_head, generator)
+    head = pretrained_head(stage.input("backbone"), layout, len(mean), params.roi_head, params.backbone, generator)
     head.delta_mean.copy_(mean)
     head.delta_std.copy_(std)
     return head

@@ -208,6 +208,14 @@ def test_values_that_contradict_each_other_are_named(
             {"roi_head": {"class_agnostic": True}, "proposal_targets": {"normalise": "measured"}},
             "roi_head.class_agnostic predicts one box for all classes",
         ),
+        ({"roi_head": {"kind": "res5"}}, "roi_head.kind res5 is the last stage of a ResNet, and backbone.name is tiny"),
+        (
+            {
+                "roi_head": {"kind": "res5"},
+                "backbone": {"name": "resnet50", "weights": "file", "neck": {"name": "fpn"}},
+            },
+            "backbone.neck.name fpn has used res5 for its own; choose kind fc or convs, or neck.name none",
+        ),
     ],
 )
 def test_sections_that_contradict_each_other_are_named(

@@ -99,10 +99,10 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
 
 
 def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
-    """Load a trained detector's trunk; return its RPN as `rpn` and its fc6 and fc7 as `classifier`, where it has them.
-    A detector of another family than Faster R-CNN gives its trunk alone.
+    """Load a trained detector's trunk; return its RPN as `rpn` and the hidden layers of its RoI head as `classifier`,
+    where it has them. A detector of another family than Faster R-CNN gives its trunk alone.
 
-    The layers on top of fc7 are left behind: what they distinguish are the classes of another data set.
+    The layers on top of those are left behind: what they distinguish are the classes of another data set.
 
     Raises:
         InputError: the file does not hold all parts of a detector, or its trunk is another network.
@@ -120,5 +120,6 @@ def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
     restore(trunk, parts["trunk"], source)
     if not of_rois:
         return {}
-    classifier = {name: value for name, value in parts["head"].items() if name.startswith(("fc6.", "fc7."))}
+    outputs = ("cls_score.", "bbox_pred.", "delta_")
+    classifier = {name: value for name, value in parts["head"].items() if not name.startswith(outputs)}
     return {"rpn": parts["rpn"], "classifier": classifier}

@@ -102,7 +102,7 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     params = load_params(project.root / "params.yaml")
     trunk = new_trunk(params.backbone)
     rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
-    head = new_head(trunk.layout, 4, params.roi_head)
+    head = new_head(trunk.layout, 4, params.roi_head, params.backbone)
     generator = torch.Generator().manual_seed(0)
     trunk.initialise(generator)
     rpn.initialise(generator)

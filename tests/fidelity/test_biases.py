@@ -29,7 +29,7 @@ pytestmark = pytest.mark.authority("the papers and Caffe's solver")
 def step_of(run: Project, params: Params, kind: str) -> nn.Module:
     trunk = load_trunk(run.data / "backbone", params.backbone)
     rpn = load_rpn(run.data / "train_rpn_step1", trunk.layout, params.anchors, params.rpn)
-    head = load_head(run.data / "train_head_step2", trunk.layout, params.roi_head)
+    head = load_head(run.data / "train_head_step2", trunk.layout, params.roi_head, params.backbone)
     if kind == "rpn":
         return RPNStep(rpn, params.rpn, trunk, trunk.layout)
     if kind == "head":

@@ -186,8 +186,9 @@ def test_a_head_takes_over_the_measured_normalisation_of_the_targets_that_it_lea
     draw = torch.Generator().manual_seed(0)
     maps, rois = torch.rand(1, 96, 24, 24, generator=draw), [torch.tensor([[0.0, 0, 100, 100], [50, 20, 90, 180]])]
     decoded = []
+    own = load_params(tiny_run.root / "params.yaml")
     for stage in (tiny_run.data / "train_head_step2", folder):
-        head = load_head(stage, one_level(8, 96), load_params(tiny_run.root / "params.yaml").roi_head)
+        head = load_head(stage, one_level(8, 96), own.roi_head, own.backbone)
         with torch.inference_mode():
             decoded.append(head.decode_deltas(head([maps], rois)[1]))
     assert torch.allclose(*decoded, rtol=1e-3, atol=1e-5) == (init == "step2")

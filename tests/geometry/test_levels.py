@@ -348,7 +348,7 @@ def test_check_data_judges_the_anchors_of_all_levels(tmp_path: Path, monkeypatch
 
 def test_a_head_of_levels_takes_their_common_depth(scene: Path) -> None:
     params = load_params(scene / "params.yaml")
-    head = new_head(TOY, 3, params.roi_head).eval()
+    head = new_head(TOY, 3, params.roi_head, params.backbone).eval()
     assert head.fc6.in_features == 4 * params.roi_head.output_size**2
 
 
@@ -357,7 +357,7 @@ def test_levels_of_different_depths_are_refused_by_heads_that_run_on_all_of_them
     assert layout.sizes(48, 48) == ((8, 8), (4, 4))
     made = {
         "RPN": lambda: new_rpn(layout, params.anchors, params.rpn),
-        "RoI head": lambda: new_head(layout, 3, params.roi_head),
+        "RoI head": lambda: new_head(layout, 3, params.roi_head, params.backbone),
     }
     for head, make in made.items():
         with pytest.raises(InputError, match=rf"^backbone\.name: .* levels have 4, 8 channels, and the {head} runs on"):

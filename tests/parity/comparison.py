@@ -77,7 +77,7 @@ def random_parts(trunk: Trunk, params: Params, num_classes: int, seed: int) -> P
     draw = torch.Generator().manual_seed(seed)
     rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
     rpn.initialise(draw)
-    head = new_head(trunk.layout, num_classes, params.roi_head)
+    head = new_head(trunk.layout, num_classes, params.roi_head, params.backbone)
     head.initialise_hidden(draw)
     with torch.no_grad():
         for layer, std in (

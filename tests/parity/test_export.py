@@ -72,7 +72,7 @@ def test_a_trained_network_detects_the_same_when_exported(tiny_run: Project, tin
     params, folders = params_of(TINY), [tiny_run.data / trained_by[part] for part in ("trunk", "rpn", "head")]
     trunk = load_trunk(folders[0], params.backbone)
     rpn = load_rpn(folders[1], trunk.layout, params.anchors, params.rpn)
-    network = ours((trunk, rpn, load_head(folders[2], trunk.layout, params.roi_head)), params)
+    network = ours((trunk, rpn, load_head(folders[2], trunk.layout, params.roi_head, params.backbone)), params)
     model, images, total = load_exported(tiny_export), ResizedImages(tiny_run.data / "resize", "test"), Differences()
     for info in images:
         pixels = torch.from_numpy(images.pixels(Entry(info.image_id)).copy()).permute(2, 0, 1)

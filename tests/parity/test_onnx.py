@@ -107,7 +107,7 @@ def with_changes(bundle: Bundle, **sections: dict[str, Any]) -> Bundle:
     changed = {name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
     params = params.model_copy(update=changed)
     trunk, rpn, head = typed(bundle.parts)
-    other = new_head(trunk.layout, head.num_classes, params.roi_head)
+    other = new_head(trunk.layout, head.num_classes, params.roi_head, params.backbone)
     other.load_state_dict(head.state_dict())
     return Bundle(
         bundle.folder, bundle.settings.model_copy(update={"params": params}), named((trunk, rpn, other.eval()))
@@ -322,6 +322,7 @@ def test_vgg16_of_random_weights_detects_the_same(tmp_path: Path, pool: str) -> 
         pytest.param(False, {}, marks=pytest.mark.long),
         pytest.param(False, {"pool": "roi_align", "samples": 0, "aligned": True}, marks=pytest.mark.long),
         pytest.param(True, {"pool": "roi_align", "samples": 2, "aligned": False}, marks=pytest.mark.long),
+        pytest.param(True, {"kind": "convs", "pool": "roi_align"}, marks=pytest.mark.long),
     ],
 )
 def test_a_trunk_of_three_levels_detects_the_same(

@@ -37,7 +37,7 @@ def typed(parts: Parts) -> tuple[Trunk, RPNHead, RoIHead]:
 def _new_parts(params: FasterRCNNParams, num_classes: int) -> Parts:
     trunk = new_trunk(params.backbone)
     rpn = new_rpn(trunk.layout, params.anchors, params.rpn)
-    return {"trunk": trunk, "rpn": rpn, "head": new_head(trunk.layout, num_classes, params.roi_head)}
+    return {"trunk": trunk, "rpn": rpn, "head": new_head(trunk.layout, num_classes, params.roi_head, params.backbone)}
 
 
 def _network(parts: Parts, params: FasterRCNNParams) -> FasterRCNN:

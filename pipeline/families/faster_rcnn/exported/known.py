@@ -6,7 +6,9 @@ from pipeline.bundle.file import Bundle
 from pipeline.export.known import ONNX_BACKBONES, RESIZE_RULES, Value
 from pipeline.export.known import refuse_unknown as refuse
 from pipeline.families.faster_rcnn.bundle import typed
+from pipeline.families.faster_rcnn.nn.convs_head import ConvsHead
 from pipeline.families.faster_rcnn.nn.fc_head import FcHead
+from pipeline.families.faster_rcnn.nn.res5_head import Res5Head
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.nn.backbones.build import BACKBONES
 
@@ -31,6 +33,6 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
         ("backbone.name", params.backbone.name, backbones),
         ("resize.rule", params.resize.rule, RESIZE_RULES),
         ("the RPN", type(rpn), (RPNHead,)),
-        ("the RoI head", type(head), (FcHead,)),
+        ("the RoI head", type(head), (FcHead, Res5Head, ConvsHead) if form == "onnx" else (FcHead,)),
     )
     refuse(bundle, form, asked)

@@ -7,6 +7,8 @@ from typing import cast
 
 from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
+from pipeline.geometry.backbones import RESNETS
+from pipeline.params.backbone import BackboneParams
 from pipeline.params.section import Section
 
 
@@ -18,5 +20,22 @@ def check_head(sections: Mapping[str, Section]) -> str | None:
         return (
             "roi_head.class_agnostic predicts one box for all classes, and proposal_targets.normalise measured gives "
             "each class a scale of its own; choose normalise fixed, or class_agnostic false"
+        )
+    return trunk_fault(head, cast(BackboneParams, sections["backbone"]))
+
+
+def trunk_fault(head: RoIHeadParams, backbone: BackboneParams) -> str | None:
+    """What keeps a head from standing on a trunk, and what to do."""
+    if head.kind != "res5":
+        return None
+    if backbone.name not in RESNETS:
+        return (
+            f"roi_head.kind res5 is the last stage of a ResNet, and backbone.name is {backbone.name}; choose kind fc, "
+            f"or a backbone of {', '.join(RESNETS)}"
+        )
+    if backbone.neck.name != "none":
+        return (
+            f"roi_head.kind res5 stands on the maps of res4, and backbone.neck.name {backbone.neck.name} has used res5 "
+            "for its own; choose kind fc or convs, or neck.name none"
         )
     return None

@@ -13,6 +13,7 @@ from pipeline.params.section import Count, Fraction, Natural, NonNegative, Posit
 class RoIHeadParams(Section):
     """The RoI head, its sampling and its loss."""
 
+    kind: Literal["fc", "res5", "convs"] = "fc"
     pool: Literal["roi_pool", "roi_align"]
     output_size: Count
     samples: Natural = 2
