@@ -51,6 +51,9 @@ BUNDLE = FamilyBundle(
     params=FasterRCNNParams,
     new_parts=_new_parts,
     network=_network,
-    trained_with={"anchors": ("base_size", "ratios", "scales", "placement"), "roi_head": ("pool", "output_size")},
+    trained_with={
+        "anchors": ("base_size", "ratios", "scales", "placement"),
+        "roi_head": ("pool", "output_size", "samples", "aligned"),
+    },
     num_classes=lambda states: num_classes_of(states["head"]),
 )
