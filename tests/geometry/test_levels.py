@@ -29,7 +29,7 @@ from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.proposer import Proposer
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
-from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
+from pipeline.families.faster_rcnn.training.rpn_step import RPNStep, rpn_losses_at_cells, rpn_step_losses
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews, MapViews, Views
 from pipeline.geometry import pooling
@@ -229,6 +229,28 @@ def test_anchors_drawn_from_images_of_two_sizes_meet_their_own_outputs_in_padded
     both, first, second = (gradients(step, batch(which)) for which in ([0, 1], [0], [1]))
     for whole, one, other in zip(both, first, second, strict=True):
         torch.testing.assert_close(whole, (one + other) / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_losses_at_the_cells_of_the_drawn_anchors_are_those_of_whole_maps(scene: Path, depth: int) -> None:
+    params, draw = load_params(scene / "params.yaml"), torch.Generator().manual_seed(0)
+    own_params = params.rpn.model_copy(update={"depth": depth})
+    rpn = new_rpn(TOY, params.anchors, own_params)
+    rpn.initialise(draw)
+    cells, found = TOY.sizes(HEIGHT, WIDTH), []
+    maps = tuple(torch.randn(2, 4, *size, generator=draw).requires_grad_() for size in cells)
+    # None of the last level, whose map has a gradient all the same.
+    count = sum(high * wide for high, wide in cells[:-1]) * rpn.per_location
+    chosen = [torch.randperm(count, generator=draw)[:40] for _ in range(2)]
+    samples = [AnchorSample(own[:15], own[15:], torch.randn(15, 4, generator=draw)) for own in chosen]
+    batch = Batch(Views([], [(HEIGHT, WIDTH)] * 2), samples, [], [], [], [])
+    leaves = [*maps, *rpn.parameters()]
+    for losses in (
+        rpn_losses_at_cells(rpn, maps, batch, own_params, TOY),
+        rpn_step_losses(*rpn(maps), batch, params=own_params, layout=TOY),
+    ):
+        found.append([*losses.values(), *torch.autograd.grad(sum(losses.values()), leaves)])  # type: ignore[arg-type]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
 def stacked(maps: list[list[np.ndarray]]) -> tuple[Tensor, ...]:

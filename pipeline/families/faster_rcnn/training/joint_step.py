@@ -14,7 +14,7 @@ from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, candidate_p
 from pipeline.families.faster_rcnn.nn.roi_targets import assign_rois, find_candidates, normalise_deltas
 from pipeline.families.faster_rcnn.training.head_step import head_step_losses
 from pipeline.families.faster_rcnn.training.roi_samples import DrawnRoIs
-from pipeline.families.faster_rcnn.training.rpn_step import rpn_step_losses
+from pipeline.families.faster_rcnn.training.rpn_step import at_cells, rpn_losses_at_cells, rpn_step_losses
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import pinned, to_device
 from pipeline.nn.anchors import AnchorGrid, KeptAnchors
@@ -56,11 +56,17 @@ class JointStep(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         """The two RPN and the two RoI losses."""
         maps = maps_of(self.trunk, batch.views)
-        objectness, deltas = self.rpn(maps)
+        few, params = at_cells(maps), self._rpn_params
+        with torch.set_grad_enabled(not few):
+            objectness, deltas = self.rpn(maps)
         with torch.no_grad():
             rois = self._draw_rois(_detached(objectness), _detached(deltas), batch)
+        if few:
+            losses = rpn_losses_at_cells(self.rpn, maps, batch, params, self.trunk.layout)
+        else:
+            losses = rpn_step_losses(objectness, deltas, batch, params, self.trunk.layout)
         return {
-            **rpn_step_losses(objectness, deltas, batch, self._rpn_params, self.trunk.layout),
+            **losses,
             **head_step_losses(self.head, maps, rois, batch.seeds[-1], self._head_params),
         }
 

@@ -1,6 +1,6 @@
 """Steps 1 and 3: the RPN from a batch to its two losses.
 
-Shapes: B images; A anchors per location.
+Shapes: B images; D channels; Fh, Fw feature map height, width; A anchors per location; S drawn anchors; F fg of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
-from pipeline.families.faster_rcnn.training.anchor_samples import put_anchors_together
+from pipeline.families.faster_rcnn.training.anchor_samples import DrawnAnchors, put_anchors_together
 from pipeline.feeding.maps import maps_of
 from pipeline.nn.anchors import joined
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.params.rpn import RPNParams
     from pipeline.families.faster_rcnn.training.batches import Batch
     from pipeline.geometry.layout import MapLayout
-    from pipeline.nn.backbones.trunk import Trunk
+    from pipeline.nn.backbones.trunk import Maps, Trunk
 
 Losses = dict[str, Tensor]
 
@@ -34,19 +34,43 @@ class RPNStep(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """The two RPN losses."""
-        objectness, deltas = self.rpn(maps_of(self.trunk, batch.views))
+        maps = maps_of(self.trunk, batch.views)
+        if at_cells(maps):
+            return rpn_losses_at_cells(self.rpn, maps, batch, self._params, self._layout)
+        objectness, deltas = self.rpn(maps)
         return rpn_step_losses(objectness, deltas, batch, self._params, self._layout)
+
+
+def at_cells(maps: Maps) -> bool:
+    """Whether losses take the RPN's outputs at the cells of the drawn anchors alone: on a CPU, of a pyramid, whose maps
+    have many times as many cells."""
+    return len(maps) > 1 and maps[0].device.type == "cpu"
+
+
+def rpn_losses_at_cells(rpn: RPNHead, maps: Maps, batch: Batch, params: RPNParams, layout: MapLayout) -> Losses:
+    """`rpn_step_losses` of what the RPN makes of (B, D, Fh, Fw) maps, to rounding."""
+    drawn = _drawn_anchors(batch, params, layout, rpn.per_location)
+    objectness, deltas = rpn.at(maps, drawn.places)
+    return _losses(objectness, deltas[: len(drawn.deltas)], drawn, params)
 
 
 def rpn_step_losses(objectness: Levels, deltas: Levels, batch: Batch, params: RPNParams, layout: MapLayout) -> Losses:
     """RPN losses of (B, Fh, Fw, A) objectness and (B, Fh, Fw, A, 4) deltas of each level on the batch's anchors."""
-    drawn = batch.drawn_anchors or put_anchors_together(
-        batch.anchors, batch.views.sizes, layout, objectness[0].shape[3], params.normaliser
-    )
+    drawn = _drawn_anchors(batch, params, layout, objectness[0].shape[3])
     fg = drawn.places[: len(drawn.deltas)]
     logits = joined([level.reshape(-1) for level in objectness])[drawn.places]
-    predicted = joined([level.reshape(-1, 4) for level in deltas])[fg]
+    return _losses(logits, joined([level.reshape(-1, 4) for level in deltas])[fg], drawn, params)
+
+
+def _drawn_anchors(batch: Batch, params: RPNParams, layout: MapLayout, per_location: int) -> DrawnAnchors:
+    return batch.drawn_anchors or put_anchors_together(
+        batch.anchors, batch.views.sizes, layout, per_location, params.normaliser
+    )
+
+
+def _losses(objectness: Tensor, deltas: Tensor, drawn: DrawnAnchors, params: RPNParams) -> Losses:
+    """Of (S,) objectness of the drawn anchors and (F, 4) deltas of the fg among them."""
     classification, box = rpn_losses(
-        logits, drawn.is_fg, predicted, drawn.deltas, drawn.weight, params.sigma, params.box_loss
+        objectness, drawn.is_fg, deltas, drawn.deltas, drawn.weight, params.sigma, params.box_loss
     )
     return {"rpn_objectness": classification, "rpn_box": params.box_loss_weight * box}
