@@ -2,15 +2,18 @@
 trunk pre-trained on generated crops.
 
 Writes model.safetensors with the trunk, what a RoI head starts from where the weights have it (fc6 and fc7, ResNet's
-res5), and a detector's RPN. A neck is part of the trunk; it starts random.
+res5), and a detector's RPN. A neck is part of the trunk; it starts random, or from a detector's. Where a detector's
+classes are known its whole RoI head is there too, and detector_classes.json, their names.
 """
 
 from __future__ import annotations
 
 import torch
 
-from pipeline.artifacts.weights import save_parts
-from pipeline.building.pretrained import download_weights, load_detector, load_pretrained, read_weights_folder
+from pipeline.artifacts.classes import write_detector_classes
+from pipeline.artifacts.weights import State, save_parts
+from pipeline.building.initial_detector import load_detector
+from pipeline.building.pretrained import download_weights, load_pretrained, read_weights_folder
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.nn.backbones.trunk import Trunk
@@ -25,19 +28,15 @@ from pipeline.training.resumable import resumable
 
 
 def backbone(stage: Stage) -> None:
-    """Write the part `trunk`, and the parts `classifier` (fc6, fc7 or res5) and `rpn` where there are some."""
+    """Write the part `trunk`, and the parts `classifier` (fc6, fc7 or res5), `rpn` and `head` where there are some."""
     params = stage.params.backbone
     trunk = new_trunk(params)
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
     if trunk.neck:
         trunk.neck.initialise(torch_generator(stage.params.base.seed, stage.name, "neck"))
-    parts: dict[str, torch.nn.Module | dict[str, torch.Tensor]] = {"trunk": trunk}
+    parts: dict[str, torch.nn.Module | State] = {"trunk": trunk}
     if stage.params.init.detector == "file":
-        state, source = read_weights_folder(stage.linked("detector"), "init.detector")
-        others = load_detector(trunk, state, source)
-        parts |= others
-        taken = "trunk, RPN, fc6 and fc7 of the detector" if others else "trunk of the detector"
-        stage.log(f"{taken} {source}; all other layers start fresh")
+        parts |= _of_detector(trunk, stage)
     elif params.weights in ("file", "torchvision"):
         if params.weights == "file":
             state, source = read_weights_folder(stage.linked("weights"), "backbone.weights")
@@ -51,6 +50,21 @@ def backbone(stage: Stage) -> None:
     elif params.weights == "pretrain":
         _pretrain(trunk, stage)
     save_parts(stage.out, parts)
+
+
+def _of_detector(trunk: Trunk, stage: Stage) -> dict[str, State]:
+    """Load the trunk of the linked detector; its other parts."""
+    init = stage.params.init
+    found = load_detector(trunk, stage.params.backbone, stage.linked("detector"), init.classes)
+    taken = "trunk, RPN and RoI head" if found.parts else "trunk"
+    stage.log(f"{taken} of {found.title}; all other layers start fresh")
+    for line in found.notes:
+        stage.log(line)
+    if found.classes is not None:
+        write_detector_classes(stage.out, found.classes)
+    elif found.parts:
+        stage.log("nothing says the detector's classes, so class layers start fresh; init.classes can name them")
+    return found.parts
 
 
 def _pretrain(trunk: Trunk, stage: Stage) -> None:

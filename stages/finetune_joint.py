@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.anchor_targets import AnchorTargets
+from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import load_trunk
+from pipeline.families.faster_rcnn.building.class_rows import take_class_rows
 from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
 from pipeline.families.faster_rcnn.building.rpn import initial_rpn, load_rpn
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
@@ -58,6 +60,9 @@ def finetune_joint(stage: Stage) -> None:
         )
         head.delta_mean.copy_(trained.delta_mean)
         head.delta_std.copy_(trained.delta_std)
+        line = take_class_rows(head, stage.input("backbone"), read_classes(stage.input("resize")))
+        if line is not None:
+            stage.log(line)
     grid = anchor_grid(params.anchors, trunk.layout)
     proposals = params.proposals
     rule = ProposalRule(schedule.pre_nms, proposals.nms_iou, schedule.post_nms, proposals.min_size, proposals.cut_first)

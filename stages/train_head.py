@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisation
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
+from pipeline.families.faster_rcnn.building.class_rows import take_class_rows
 from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
@@ -60,7 +62,8 @@ def train_head(stage: Stage) -> None:
 
 
 def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
-    """Step 2: fc6 and fc7 of the pre-trained classifier, the rest fresh. Step 4: of step 2, cls_score and bbox_pred as
+    """Step 2: fc6 and fc7 of the pre-trained classifier, and of a detector the rows of the classes that it has too; the
+    rest fresh. Step 4: of step 2, cls_score and bbox_pred as
     `train_head_step4.init` says. A head takes over the normalisation of the targets it is to learn."""
     params, seed = typed(stage.params), stage.params.base.seed
     content = read_normalisation(stage.input("proposal_targets"))
@@ -76,6 +79,9 @@ def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
     head = pretrained_head(stage.input("backbone"), layout, len(mean), params.roi_head, params.backbone, generator)
     head.delta_mean.copy_(mean)
     head.delta_std.copy_(std)
+    line = take_class_rows(head, stage.input("backbone"), read_classes(stage.input("resize")))
+    if line is not None:
+        stage.log(line)
     return head
 
 

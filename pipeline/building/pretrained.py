@@ -1,4 +1,4 @@
-"""First weights: ImageNet's in torchvision's layout, from a file or its hub, or those of a detector trained here."""
+"""First weights: ImageNet's in torchvision's layout, from a file or its hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.artifacts.weights import State, restore, select_part
+from pipeline.artifacts.weights import State
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
@@ -18,7 +18,7 @@ def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
     """The state dict of the one file in a linked folder, .safetensors or .pth, and the file's name.
 
     Args:
-        folder: data/weights or data/initial_detector.
+        folder: data/weights.
         option: what `frcnn preset` links it by.
 
     Raises:
@@ -29,7 +29,15 @@ def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
         raise InputError(
             f"{folder}: holds {len(files)} files where one weights file is needed; give {option}=PATH to frcnn preset"
         )
-    path = files[0]
+    return read_state(files[0], option), files[0].name
+
+
+def read_state(path: Path, option: str) -> State:
+    """The state dict of a .safetensors or .pth file.
+
+    Raises:
+        InputError: it is no state dict of tensors. Pickled code is never run.
+    """
     try:
         state = (
             load_file(path)
@@ -42,7 +50,7 @@ def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: is not a state dict of tensors; save the model's state_dict() instead")
-    return state, path.name
+    return dict(state)
 
 
 def _first_line(error: BaseException) -> str:
@@ -96,30 +104,3 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
         for name, value in state.items()
         if name.startswith(theirs) and not name.endswith("num_batches_tracked")
     }
-
-
-def load_detector(trunk: Trunk, state: State, source: str) -> dict[str, State]:
-    """Load a trained detector's trunk; return its RPN as `rpn` and the hidden layers of its RoI head as `classifier`,
-    where it has them. A detector of another family than Faster R-CNN gives its trunk alone.
-
-    The layers on top of those are left behind: what they distinguish are the classes of another data set.
-
-    Raises:
-        InputError: the file does not hold all parts of a detector, or its trunk is another network.
-    """
-    parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
-    # Another family's head may have layers of these names too, as SSD's convolutions; a RoI head has its deltas' mean.
-    of_rois = bool(parts["rpn"]) or "delta_mean" in parts["head"]
-    needed = ("trunk", "rpn", "head") if of_rois else ("trunk", "head")
-    missing = [part for part in needed if not parts[part]]
-    if missing:
-        raise InputError(
-            f"{source}: holds no weights of the {' and '.join(missing)}; give init.detector=PATH to frcnn preset, a "
-            "bundle or the model.safetensors of a stage that trained a whole detector"
-        )
-    restore(trunk, parts["trunk"], source)
-    if not of_rois:
-        return {}
-    outputs = ("cls_score.", "bbox_pred.", "delta_")
-    classifier = {name: value for name, value in parts["head"].items() if not name.startswith(outputs)}
-    return {"rpn": parts["rpn"], "classifier": classifier}

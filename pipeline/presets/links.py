@@ -27,10 +27,15 @@ _SETS = {
     "init.detector": ("init.detector", ("file", "none")),
     "proposals.file": ("proposals.source", ()),
 }
+# As pipeline.building.initial_detector and pipeline.artifacts.weights call them; torch is not loaded here.
+BUNDLE_SETTINGS, MODEL_FILE = "bundle.json", "model.safetensors"
 _WANTED = {
     "dataset.root": "folder; give the folder that holds the data set",
     "backbone.weights": "file; give a weights file, or torchvision to download it",
-    "init.detector": "file; give a bundle, or the model.safetensors of a stage that trained a whole detector",
+    "init.detector": (
+        "file; give a bundle, the model.safetensors of a stage that trained a whole detector, or a state dict of "
+        "torchvision's fasterrcnn_resnet50_fpn"
+    ),
     "proposals.file": "file; give a proposal file of detectron2 or mmdetection",
 }
 
@@ -58,7 +63,7 @@ def existing(root: Path, key: str, value: str) -> Path:
     """
     path = Path(os.path.realpath(root / os.path.expanduser(value)))
     if key == "init.detector" and os.path.isdir(path):
-        path /= "model.safetensors"
+        path /= MODEL_FILE
     if not (os.path.isdir(path) if key == "dataset.root" else os.path.isfile(path)):
         raise InputError(f"{key}={value}: no such {_WANTED[key]}")
     if key == "dataset.root":
@@ -94,9 +99,22 @@ def link(root: Path, key: str, target: Path | None) -> str:
         return f"{LINKED[key]}: {printable(str(target))}"
     place.mkdir()
     if target is not None:
-        (place / target.name).symlink_to(os.path.relpath(target, os.path.join(parent, place.name)))
+        for own in (target, *_beside(key, target)):
+            (place / own.name).symlink_to(os.path.relpath(own, os.path.join(parent, place.name)))
         return f"{LINKED[key]}: {target}"
     return f"{LINKED[key]}: empty"
+
+
+def _beside(key: str, target: Path) -> list[Path]:
+    """What is linked with a file: a bundle's settings, which name its classes."""
+    settings = target.with_name(BUNDLE_SETTINGS)
+    return [settings] if key == "init.detector" and target.name == MODEL_FILE and settings.is_file() else []
+
+
+def linked_file(place: Path) -> Path | None:
+    """The file that is linked into a folder, not what is linked with it; None where there is none."""
+    targets = [path.resolve() for path in place.iterdir() if path.is_file() and path.name != BUNDLE_SETTINGS]
+    return targets[0] if targets else None
 
 
 def what_is_needed(key: str, params: Mapping[str, Any]) -> str:

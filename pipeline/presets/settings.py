@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.params.reading import Params
 from pipeline.params.section import Section
 from pipeline.presets.apply import preset_names, preset_params
-from pipeline.presets.links import LINKED, links_of, parameter_set_by
+from pipeline.presets.links import LINKED, linked_file, links_of, parameter_set_by
 
 
 def leaves(params: Params) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def _linked(root: Path, params: Params) -> dict[str, Path]:
     found = {}
     for key, needed in wanted.items():
         place = root / LINKED[key]
-        targets = [path.resolve() for path in place.iterdir() if path.is_file()] if needed and place.is_dir() else []
-        if targets:
+        target = linked_file(place) if needed and place.is_dir() else None
+        if target is not None:
             here = root.resolve()
-            found[key] = targets[0].relative_to(here) if targets[0].is_relative_to(here) else targets[0]
+            found[key] = target.relative_to(here) if target.is_relative_to(here) else target
     return found

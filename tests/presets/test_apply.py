@@ -124,7 +124,7 @@ def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(
 def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
     (project.parent / "bundle").mkdir()
     weights = project.parent / "bundle/model.safetensors"
-    with pytest.raises(InputError, match=r"no such file; give a bundle, or the model\.safetensors"):
+    with pytest.raises(InputError, match=r"no such file; give a bundle, the model\.safetensors"):
         apply_preset(project, "default", [f"init.detector={weights.parent}"])
     weights.write_bytes(b"")
     apply_preset(project, "default", [f"init.detector={weights.parent}"])

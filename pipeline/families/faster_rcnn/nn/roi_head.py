@@ -46,6 +46,11 @@ class RoIHead(nn.Module):
         self.register_buffer("delta_mean", torch.zeros(num_classes, 4))
         self.register_buffer("delta_std", torch.ones(num_classes, 4))
 
+    @property
+    def class_agnostic(self) -> bool:
+        """Whether bbox_pred gives one box for all classes."""
+        return self._boxes < self.num_classes
+
     def add_outputs(self, features: int) -> None:
         """Make cls_score and bbox_pred on top of E features."""
         self.cls_score = nn.Linear(features, self.num_classes)
@@ -118,9 +123,17 @@ def _in_full_steps(pooled: Tensor, rows_at_once: int, memory_format: torch.memor
 def take_classifier(head: RoIHead, state: Mapping[str, Tensor]) -> bool:
     """Load the hidden layers of a pre-trained classifier where all are there and their shapes match; False where they
     do not."""
-    own = head.state_dict()
-    wanted = [name for name in own if not name.startswith(_OUTPUTS)]
-    if any(name not in state or state[name].shape != own[name].shape for name in wanted):
+    if not hidden_layers_fit(head, state):
         return False
-    head.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    head.load_state_dict({name: state[name] for name in _hidden_names(head)}, strict=False)
     return True
+
+
+def hidden_layers_fit(head: RoIHead, state: Mapping[str, Tensor]) -> bool:
+    """Whether a state has all hidden layers of the head, in their shapes."""
+    own = head.state_dict()
+    return all(name in state and state[name].shape == own[name].shape for name in _hidden_names(head))
+
+
+def _hidden_names(head: RoIHead) -> list[str]:
+    return [name for name in head.state_dict() if not name.startswith(_OUTPUTS)]
