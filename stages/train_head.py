@@ -30,6 +30,7 @@ from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.schedule import Schedule
 from pipeline.params.solver import SolverParams
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.torch_seeding import torch_generator
@@ -62,11 +63,17 @@ def train_head(stage: Stage) -> None:
 
 
 def _initial_head(stage: Stage, on_maps: bool) -> RoIHead:
-    """Step 2: fc6 and fc7 of the pre-trained classifier, and of a detector the rows of the classes that it has too; the
-    rest fresh. Step 4: of step 2, cls_score and bbox_pred as
-    `train_head_step4.init` says. A head takes over the normalisation of the targets it is to learn."""
+    """Step 2: the hidden layers of the pre-trained classifier, and of a detector the rows of the classes that it has
+    too; the rest fresh. Step 4: of step 2, cls_score and bbox_pred as `train_head_step4.init` says. A head takes over
+    the normalisation of the targets it is to learn."""
     params, seed = typed(stage.params), stage.params.base.seed
-    content = read_normalisation(stage.input("proposal_targets"))
+    folder = stage.input("proposal_targets")
+    content = read_normalisation(folder)
+    if params.roi_head.class_agnostic and ((content.mean != content.mean[:1]) | (content.std != content.std[:1])).any():
+        raise InputError(
+            f"{folder}: each class has a normalisation of its own, and roi_head.class_agnostic predicts one box for "
+            "all; rerun it with proposal_targets.normalise fixed"
+        )
     mean, std = torch.from_numpy(content.mean).float(), torch.from_numpy(content.std).float()
     layout = map_layout(params.backbone)
     generator = torch_generator(seed, stage.name, "head")

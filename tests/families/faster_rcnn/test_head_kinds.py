@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from pipeline.artifacts.proposal_targets import Normalisation, write_normalisation
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import new_trunk
 from pipeline.families.faster_rcnn.building.roi_head import load_head, new_head, pretrained_head
 from pipeline.families.faster_rcnn.nn.convs_head import ConvsHead
+from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
 from pipeline.families.faster_rcnn.nn.fc_head import FcHead
 from pipeline.families.faster_rcnn.nn.res5_head import Res5Head
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.training.head_step import head_step_losses
+from pipeline.families.faster_rcnn.training.roi_samples import DrawnRoIs
+from pipeline.nn.postprocess import DetectionRule
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.stage import Stage
+from stages import train_head
 from tests.parity.comparison import params_of
 
 C4 = {"backbone": {"name": "resnet18", "weights": "random", "frozen_stages": "all"}, "roi_head": {"output_size": 4}}
@@ -121,3 +130,40 @@ def test_a_head_that_the_trunk_cannot_carry_is_refused_in_a_line() -> None:
     wrong = params.roi_head.model_copy(update={"kind": "res5"})
     with pytest.raises(InputError, match=r"^roi_head\.kind res5 is the last stage of a ResNet, .* choose kind fc, or"):
         new_head(map_layout(params.backbone), 3, wrong, params.backbone)
+
+
+@pytest.mark.parametrize("kind", ["fc", "res5", "convs"])
+def test_a_class_agnostic_head_learns_by_l1_and_detects(kind: str) -> None:
+    """All classes of a RoI are given one box, and its gradient comes from every fg RoI, whatever its label."""
+    params = params_for(kind, class_agnostic=True, box_loss="l1", samples=0, aligned=False)
+    head, maps = made(params), torch.randn(1, 256, 7, 8, generator=torch.Generator().manual_seed(2))
+    head.set_normalisation(torch.zeros(3, 4), torch.full((3, 4), 0.1))
+    targets, fg = torch.full((3, 4), 0.5), torch.tensor([0, 2])
+    drawn = DrawnRoIs([ROIS], torch.tensor([1, 0, 2]), targets, fg)
+    box = head_step_losses(head.train(), (maps,), drawn, 0, params.roi_head)["roi_box"]
+    deltas = head.eval()([maps], [ROIS])[1]
+    assert deltas.shape == (3, 1, 4)
+    torch.testing.assert_close(box, (deltas[fg, 0] - 0.5).abs().sum() / 3, rtol=1e-4, atol=1e-5)
+    with torch.inference_mode():
+        (found,) = detect_in_maps(head, (maps,), [ROIS], [(96, 112)], DetectionRule(0.0, 1.0, 100))
+    assert len(found.boxes) == 6
+    first, second = (found.boxes[found.labels == label] for label in (1, 2))
+    assert {tuple(box) for box in first.tolist()} == {tuple(box) for box in second.tolist()}
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_targets_with_a_normalisation_for_each_class_are_refused_by_a_class_agnostic_head_alone(
+    agnostic: bool, tmp_path: Path
+) -> None:
+    params = params_for("fc", class_agnostic=agnostic)
+    std = np.array([[0.1] * 4, [0.1] * 4, [0.3] * 4])
+    write_normalisation(tmp_path, Normalisation(["background", "a", "b"], np.zeros((3, 4)), std))
+    save_parts(tmp_path, {"trunk": new_trunk(params.backbone)})
+    (tmp_path / "classes.json").write_text('["background", "a", "b"]')
+    stage = SimpleNamespace(params=params, name="train_head_step2", input=lambda name: tmp_path, log=print)
+    if agnostic:
+        with pytest.raises(InputError, match=r"one box for all; rerun it with proposal_targets\.normalise fixed$"):
+            train_head._initial_head(cast(Stage, stage), on_maps=False)
+    else:
+        head = train_head._initial_head(cast(Stage, stage), on_maps=False)
+        np.testing.assert_allclose(head.delta_std, std)
