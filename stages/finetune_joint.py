@@ -6,15 +6,9 @@ all three parts and history.csv.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from pipeline.artifacts.anchor_targets import AnchorTargets
 from pipeline.artifacts.classes import read_classes
-from pipeline.artifacts.ground_truth import GroundTruth
-from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.artifacts.weights import save_parts
-from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.class_rows import take_class_rows
 from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
@@ -26,12 +20,7 @@ from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.typed import typed
-from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler, put_anchors_together
-from pipeline.families.faster_rcnn.training.batches import BatchLoader
-from pipeline.families.faster_rcnn.training.gt_source import GtSource
-from pipeline.families.faster_rcnn.training.joint_step import JointStep
-from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
-from pipeline.feeding.sources import trunk_source
+from pipeline.families.faster_rcnn.training.joint_run import train_jointly
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
@@ -39,14 +28,12 @@ from pipeline.params.solver import SolverParams
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.torch_seeding import torch_generator
-from pipeline.training.run import entries_of, epoch_order, run_training
 
 
 def finetune_joint(stage: Stage) -> None:
     """Joint ("end to end") training as in py-faster-rcnn: no gradient passes through the proposals' coordinates."""
     params, schedule, seed = typed(stage.params), typed(stage.params).finetune_joint, stage.params.base.seed
     accelerator = launch(params.base, params.roi_head.pool)
-    images = ResizedImages(stage.input("resize"), "train")
     trunk = load_trunk(_trunk_folder(stage), params.backbone)
     head = load_head(stage.input("head"), trunk.layout, params.roi_head, params.backbone)
     if schedule.init == "step4":
@@ -54,6 +41,7 @@ def finetune_joint(stage: Stage) -> None:
     else:
         generator = torch_generator(seed, stage.name, "rpn")
         rpn = initial_rpn(stage.input("backbone"), trunk.layout, params.anchors, params.rpn, generator)
+        # Of step 4's head the normalisation alone is taken: it may be measured of these classes.
         trained, generator = head, torch_generator(seed, stage.name, "head")
         head = pretrained_head(
             stage.input("backbone"), trunk.layout, trained.num_classes, params.roi_head, params.backbone, generator
@@ -63,23 +51,9 @@ def finetune_joint(stage: Stage) -> None:
         line = take_class_rows(head, stage.input("backbone"), read_classes(stage.input("resize")))
         if line is not None:
             stage.log(line)
-    grid = anchor_grid(params.anchors, trunk.layout)
     proposals = params.proposals
     rule = ProposalRule(schedule.pre_nms, proposals.nms_iou, schedule.post_nms, proposals.min_size, proposals.cut_first)
-    step = JointStep(trunk, rpn, head, grid, rule, params.rpn, params.proposal_targets, params.roi_head)
-    sizes = entries_of(images, params.base.mirror)
-    targets = AnchorTargets(stage.input("anchor_targets"))
-    sizes = entries_with_gt(sizes, targets, params.rpn, schedule, stage.name)
-    sampler = AnchorSampler(targets, params.rpn.anchors_per_image, params.rpn.fg_fraction, seed, stage.name)
-    order = epoch_order(sizes, schedule, seed, stage.name)
-    source = trunk_source(stage, images)
-    together = partial(
-        put_anchors_together, layout=trunk.layout, per_location=rpn.per_location, normaliser=params.rpn.normaliser
-    )
-    gt = GtSource(GroundTruth(stage.input("resize")), images)
-    loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together, gt=gt)
-    run_training(step, loader, schedule, params.solver, accelerator, stage)
-    save_parts(stage.out, {"trunk": trunk, "rpn": rpn, "head": head})
+    train_jointly(stage, (trunk, rpn, head), rule, schedule, accelerator)
 
 
 def _trunk_folder(stage: Stage) -> Path:

@@ -108,11 +108,12 @@ def rows(markdown: str) -> list[list[str]]:
 
 def sections_of_docs() -> dict[tuple[str, str], dict[str, Any]]:
     """By family, empty for what all have, and section: the keys that are documented there, with their defaults. Of a
-    common section a family has those alone that others do not have, or with other values."""
+    common section, or of one of the family whose defaults it takes, a family has those alone that others do not have,
+    or with other values."""
     found = {("", section): dict(flat(values)) for section, values in COMMON_DEFAULTS.items()}
-    for family, content in DEFAULTS.items():
+    for family, content in sorted(DEFAULTS.items(), key=lambda item: bool(family_of(item[0]).defaults_of)):
         for section, values in content.items():
-            common = found.get(("", section), {})
+            common = found.get(("", section), {}) | found.get((family_of(family).defaults_of, section), {})
             own = {} if section == "family" else dict(flat(values))
             if own := {key: value for key, value in own.items() if key not in common or common[key] != value}:
                 found[family, section] = own
@@ -123,7 +124,7 @@ SECTIONS = sections_of_docs()
 
 
 def readers_line(family: str, section: str) -> str:
-    graphs = [GRAPHS[family]] if family else GRAPHS.values()
+    graphs = [GRAPHS[name] for name in GRAPHS if family in ("", name, family_of(name).defaults_of)]
     readers = dict.fromkeys(
         name for graph in graphs for name, stage in graph.items() if section in stage.get("params", ())
     )
@@ -180,7 +181,7 @@ def test_columns_and_types_are_documented(stage: str, file: str) -> None:
 
 def test_every_stage_has_its_part_in_artifacts() -> None:
     assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted(
-        [*STAGES, "code", *DENSE]
+        {*(name for graph in GRAPHS.values() for name in graph), *DENSE}
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from types import ModuleType
 
 from pipeline.families.family import Family, Network
@@ -30,6 +31,8 @@ def declared_family(name: str, module: ModuleType) -> Family:
     for network, own in found.networks.items():
         if not isinstance(own, Network):
             raise InputError(f"{file}: networks: {network} is a {_type(own)}; write Network(...)")
+    if found.defaults_of and importlib.util.find_spec(f"pipeline.families.{found.defaults_of}") is None:
+        raise InputError(f"{file}: defaults_of is {found.defaults_of!r}, and there is no such family")
     if found.judged not in found.networks:
         raise InputError(
             f"{file}: judged is {found.judged!r}, which is none of its networks ({', '.join(found.networks)})"

@@ -46,6 +46,7 @@ class Family:
         judged: the network whose figures decide unless another is named.
         training: each stage that trains, to what it trains, in the order of the training.
         checks: of what sections say together, made when params.yaml is read.
+        defaults_of: another family, whose params.yaml gives the defaults of those sections that its own has not.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Family:
     judged: str
     training: Mapping[str, str]
     checks: Sequence[Check] = ()
+    defaults_of: str = ""
 
     @property
     def bundled(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ GRAPHS = Path("graphs")
 
 COMMON = "common"
 _TO_FILL_IN = "    outs: []"
+_NOT_RUN = {"desc", "meta"}  # keys of a stage that say nothing of what it computes
 
 
 def graph_path(root: Path, name: str) -> Path:
@@ -32,9 +33,9 @@ def composed(root: Path, family: str) -> str:
     The common stages come first. Stage `code` gets as outputs the locks of the code that the commands run.
 
     Raises:
-        InputError: a graph file is missing or no YAML, declares no stages, or a stage that the other or another family
-            has too, or one that writes what another family's does, whose command is of another form or names another
-            family, or that does not depend on the lock of its code.
+        InputError: a graph file is missing or no YAML, declares no stages, or a stage that the common one has too, or
+            another family's of the same name that runs otherwise, or one that writes what another family's does, whose
+            command is of another form or names another family, or that does not depend on the lock of its code.
     """
     common, own = graph_path(root, COMMON), graph_path(root, family)
     texts = {file: _text(file) for file in (common, own)}
@@ -80,6 +81,7 @@ def _content(text: str, file: Path) -> dict[str, Any]:
 def _check_own_names(root: Path, own: Path, stages: Mapping[str, Any]) -> None:
     """Whether a family's stages and outputs are its own: dvc.lock and data/ keep those of all families side by side.
 
+    Two families may share a stage that runs in one way: what one of them has run is then up to date for the other.
     Graph files of other families that are wrong are passed over.
     """
     outs = {out: stage for stage, declared in stages.items() for out in _outs(declared)}
@@ -91,12 +93,30 @@ def _check_own_names(root: Path, own: Path, stages: Mapping[str, Any]) -> None:
         except (InputError, OSError):
             continue
         for stage in sorted(stages.keys() & theirs.keys()):
-            raise InputError(f"{own}: stage {stage} is one of {other} too; give it another name")
+            if key := _difference(stages[stage], theirs[stage]):
+                raise InputError(
+                    f"{own}: stage {stage} is one of {other} too, with another {key}; give it another name, or the "
+                    f"same {key} to share it"
+                )
         for stage, declared in theirs.items():
             for out in sorted(_outs(declared) & outs.keys()):
-                raise InputError(
-                    f"{own}: stage {outs[out]} writes {out}, as stage {stage} of {other} does; write elsewhere"
-                )
+                if outs[out] != stage:
+                    raise InputError(
+                        f"{own}: stage {outs[out]} writes {out}, as stage {stage} of {other} does; write elsewhere"
+                    )
+
+
+def _difference(one: Any, other: Any) -> str | None:
+    """The first key in which two stages run otherwise; None where DVC takes a run of one for a run of the other."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return "form"
+    keys = sorted({*one, *other} - _NOT_RUN, key=lambda key: (key != "cmd", key))
+    return next((key for key in keys if _in_no_order(one.get(key)) != _in_no_order(other.get(key))), None)
+
+
+def _in_no_order(value: Any) -> Any:
+    """A list as DVC compares it."""
+    return sorted(map(str, value)) if isinstance(value, list) else value
 
 
 def _outs(stage: Any) -> set[str]:

@@ -74,7 +74,8 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
         if is_link(key, value):
             if key not in links_of(params):
                 section = key.partition(".")[0]
-                raise InputError(f"{override}: family {params['family']} has no section {section}; leave it out")
+                what = f"parameter {parameter_set_by(key)}" if section in params else f"section {section}"
+                raise InputError(f"{override}: family {params['family']} has no {what}; leave it out")
             links[key] = existing(root, key, value)
             if parameter := parameter_set_by(key):
                 set_parameter(params, parameter, "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import params as params_package
 from pipeline.families.family import Family
@@ -10,7 +11,7 @@ from pipeline.families.registry import folder_of
 from pipeline.params.file import COMMON, sections_of
 from pipeline.presets.overlay import apply_overlay
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_blocks import yaml_blocks
+from pipeline.runtime.yaml_blocks import YamlBlocks, yaml_blocks
 from pipeline.runtime.yaml_files import EditedYaml, YamlError, parse_yaml
 
 _COMMON = Path(params_package.__path__[0]) / "common.yaml"
@@ -21,18 +22,19 @@ def default_text(family: Family) -> str:
     """The text of a family's params.yaml with its default values.
 
     A common section that the family's file has in full takes the common one's place; of one with only some of the keys
-    the values are taken over.
+    the values are taken over. Sections that it lacks are those of the family that it names for that (`defaults_of`).
 
     Raises:
         InputError: the family's file is missing or no YAML, or gives a value to a key that its common section
             does not have.
     """
     file = folder_of(family.name) / "params.yaml"
-    texts = {path: _text(path) for path in (_COMMON, file)}
-    common, own = (yaml_blocks(text) for text in texts.values())
-    values = parse_yaml(texts[file], file) or {}
-    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
-        raise InputError(f"{file}: must hold sections with their parameters; see pipeline/params/common.yaml")
+    common, own, values = yaml_blocks(_text(_COMMON)), *_own_blocks(file)
+    if family.defaults_of:
+        others, other_values = _own_blocks(folder_of(family.defaults_of) / "params.yaml")
+        lacking = [name for name in family.sections if name in others.blocks and name not in own.blocks]
+        own = YamlBlocks(own.header, {**{name: others.blocks[name] for name in lacking}, **own.blocks})
+        values = {**{name: other_values[name] for name in lacking}, **values}
     partly = {
         name for name in COMMON.keys() & values.keys() if not COMMON[name].model_fields.keys() <= values[name].keys()
     }
@@ -47,6 +49,15 @@ def default_text(family: Family) -> str:
     edited = EditedYaml(text, file)
     apply_overlay(edited.content, {name: values[name] for name in values if name in partly}, file)
     return edited.text()
+
+
+def _own_blocks(file: Path) -> tuple[YamlBlocks, dict[str, dict[str, Any]]]:
+    """The sections in a family's file, as text and as values."""
+    text = _text(file)
+    values = parse_yaml(text, file) or {}
+    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+        raise InputError(f"{file}: must hold sections with their parameters; see pipeline/params/common.yaml")
+    return yaml_blocks(text), values
 
 
 def _text(file: Path) -> str:

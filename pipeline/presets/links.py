@@ -18,8 +18,8 @@ LINKED = {
     "init.detector": "data/initial_detector",
     "proposals.file": "data/external_proposals",
 }
-"""What a user links with `key=PATH`, to the folder that stages read it from. A family without the key's section has no
-use for it."""
+"""What a user links with `key=PATH`, to the folder that stages read it from. A family without the key's section, or
+without the parameter that it sets, has no use for it."""
 
 # Parameters that such a key sets, and the values that are no path.
 _SETS = {
@@ -41,8 +41,15 @@ _WANTED = {
 
 
 def links_of(params: Mapping[str, Any]) -> list[str]:
-    """The keys that a params.yaml has a use for, as its family has their sections."""
-    return [key for key in LINKED if key.partition(".")[0] in params]
+    """The keys that a params.yaml has a use for, as its family has what they set."""
+    return [key for key in LINKED if _has(params, parameter_set_by(key) or key.partition(".")[0])]
+
+
+def _has(params: Mapping[str, Any], name: str) -> bool:
+    """Whether there is a section, or a parameter of one; sections are as in the file or checked."""
+    section, _, key = name.partition(".")
+    own = params.get(section)
+    return section in params and (not key or (key in own if isinstance(own, Mapping) else hasattr(own, key)))
 
 
 def is_link(key: str, value: str) -> bool:

@@ -114,7 +114,8 @@ def test_a_graph_file_that_is_wrong_is_one_line(tmp_path: Path, edit: Callable[[
     [
         (
             replaced("  toy:\n", "  train_rpn_step1:\n"),
-            "stage train_rpn_step1 is one of {other} too; give it another name",
+            "stage train_rpn_step1 is one of {other} too, with another cmd; give it another name, or the same cmd to "
+            "share it",
         ),
         (
             replaced("outs: [data/toy]", "outs: [data/features]"),
@@ -134,6 +135,34 @@ def test_what_another_family_has_is_told_with_both_files(tmp_path: Path, edit: C
     assert str(error.value) == f"{root}/graphs/toy.yaml: {said.format(other=other)}"
     other.write_text("stages: [\n")
     composed(root, "toy")  # what is wrong with another family's file is no matter of this one
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("desc: Assign", "desc: We assign", None),
+        ("gpu: 0, cores: 1, timeout_minutes: 480", "gpu: 0, cores: 2, timeout_minutes: 90", None),
+        ("      - data/resize\n      - data/code", "      - data/code", "deps"),
+        ("params: [base, backbone", "params: [backbone, base", None),
+        ("params: [base, backbone, anchors", "params: [base, anchors", "params"),
+        ("    outs:\n", "    frozen: true\n    outs:\n", "frozen"),
+        ("      - data/anchor_targets\n", "      - data/anchor_targets: {persist: true}\n", "outs"),
+    ],
+)  # fmt: skip
+def test_two_families_share_a_stage_that_runs_in_one_way(tmp_path: Path, old: str, new: str, key: str | None) -> None:
+    rcnn = (ROOT / "graphs/faster_rcnn.yaml").read_text(encoding="utf-8")
+    start = rcnn.index("  anchor_targets:\n")
+    shared = rcnn[start : rcnn.index("\n\n", start) + 1]
+    root = graph(tmp_path, f"stages:\n{shared}\n{STAGE}")
+    made = yaml.safe_load(composed(root, "toy"))["stages"]
+    assert made["anchor_targets"] == yaml.safe_load(rcnn)["stages"]["anchor_targets"] and "toy" in made
+    assert old in shared
+    (root / "graphs/toy.yaml").write_text(f"stages:\n{shared.replace(old, new)}\n{STAGE}")
+    if key is None:
+        composed(root, "toy")
+        return
+    with pytest.raises(InputError, match=rf"stage anchor_targets is one of .*, with another {key}; give it another"):
+        composed(root, "toy")
 
 
 def test_a_graph_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
         "default",
         "kitti_tiny_resnet18_fpn",
         "kitti_tiny_vgg16",
+        "shapes_joint",
         "tinycoco",
         "voc07_vgg16",
         "voc07_vgg16_fast",

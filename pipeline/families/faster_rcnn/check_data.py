@@ -1,6 +1,8 @@
-"""What Faster R-CNN's stages ask of a data set: `CHECKS`."""
+"""What Faster R-CNN's stages ask of a data set: `CHECKS`, and what those of every family that trains an RPN ask."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 
@@ -13,13 +15,20 @@ from pipeline.preflight.collecting import Checked
 from pipeline.preflight.family_checks import FamilyChecks
 from pipeline.preflight.requirements import views_of_image
 
-_TRAIN_THE_RPN = ("train_rpn_step1", "train_rpn_step3", "finetune_joint")
+
+def checks(train_the_rpn: Collection[str]) -> FamilyChecks:
+    """What the stages of a family ask, of which some train an RPN."""
+
+    def images(checked: Checked, params: Params, stage: str) -> int:
+        return training_images(checked, params, stage) if stage in train_the_rpn else checked.images["train"]
+
+    return FamilyChecks(prepares=("anchor_targets",), training_images=images, trainable=_trainable)
 
 
 def training_images(checked: Checked, params: Params, stage: str) -> int:
-    """All, or those with a gt box where the RPN leaves the others out."""
+    """Of a stage that trains the RPN: all, or those with a gt box where it leaves the others out."""
     total = checked.images["train"]
-    if stage not in _TRAIN_THE_RPN or params.rpn.images_without_gt != "drop":
+    if params.rpn.images_without_gt != "drop":
         return total
     left, batch = total - checked.without_objects["train"], getattr(params, stage).images_per_iteration
     check_enough_with_gt(left, total, left * views_of_image(params), batch, stage)
@@ -41,4 +50,4 @@ def _trainable(checked: Checked, params: Params) -> None:
     check_anchors(any_anchor(checked, params))
 
 
-CHECKS = FamilyChecks(prepares=("anchor_targets",), training_images=training_images, trainable=_trainable)
+CHECKS = checks(("train_rpn_step1", "train_rpn_step3", "finetune_joint"))

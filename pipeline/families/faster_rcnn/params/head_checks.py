@@ -21,7 +21,12 @@ def check_head(sections: Mapping[str, Section]) -> str | None:
             "roi_head.class_agnostic predicts one box for all classes, and proposal_targets.normalise measured gives "
             "each class a scale of its own; choose normalise fixed, or class_agnostic false"
         )
-    return trunk_fault(head, cast(BackboneParams, sections["backbone"]))
+    return check_head_on_trunk(sections)
+
+
+def check_head_on_trunk(sections: Mapping[str, Section]) -> str | None:
+    """What keeps the RoI head from standing on the trunk, and what to do."""
+    return trunk_fault(cast(RoIHeadParams, sections["roi_head"]), cast(BackboneParams, sections["backbone"]))
 
 
 def trunk_fault(head: RoIHeadParams, backbone: BackboneParams) -> str | None:

@@ -7,13 +7,18 @@ from typing import Literal
 from pipeline.params.section import Count, Fraction, NonNegative, PreNms, Section
 
 
-class ProposalParams(Section):
-    """Proposals for training the RoI head: the RPN's, or those in a file of another codebase."""
+class ProposalRuleParams(Section):
+    """Which of the RPN's boxes become proposals."""
 
-    source: Literal["rpn", "file"]
     pre_nms: PreNms
     nms_iou: Fraction
     post_nms: Count
     min_size: NonNegative
     cut_first: bool = False
+
+
+class ProposalParams(ProposalRuleParams):
+    """Proposals for training the RoI head: the RPN's, or those in a file of another codebase."""
+
+    source: Literal["rpn", "file"]
     mirrored: Literal["recomputed", "mirrored"]

@@ -5,17 +5,35 @@ from pipeline.families.faster_rcnn.report.proposals_section import proposals_sec
 from pipeline.metrics.recall import SIZES
 from pipeline.report.family_report import FamilyReport, OwnSection
 
-_TRAINING_STAGES = {
+TARGETS = {
     "resize": "What the network sees.",
     "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it learns to say object and to move onto the "
     "box; one far from all boxes learns to say no object; the rest are ignored.",
+}
+"""What is drawn of training images, to a sentence: what all trainings start from."""
+
+SECTIONS = (OwnSection("proposals", "Proposals", proposals_section),)
+BEFORE_DETECTION = "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals."
+FIGURES = {
+    "proposal_recall50": "recall of the proposals at IoU .5",
+    **{f"proposal_recall50_{size}": f"the same, {size} boxes" for size in SIZES},
+}
+LOSSES = {
+    "rpn_objectness": "objectness (object or not, of anchors)",
+    "rpn_box": "anchor deltas",
+    "roi_class": "class of RoIs",
+    "roi_box": "RoI deltas",
+}
+
+_TRAINING_STAGES = {
+    **TARGETS,
     "features": "The feature maps of the trunk, which RPN and head both read.",
     "proposals_step3": "Where the RPN sees objects, and its best proposals.",
     "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
 }
 
 REPORT = FamilyReport(
-    sections=(OwnSection("proposals", "Proposals", proposals_section),),
+    sections=SECTIONS,
     leads={
         "summary": "Step 2 classifies step 1's proposals with a trunk of its own; step 4 shares one trunk between the "
         "RPN and the head; joint trains on from there with all losses at once.",
@@ -24,18 +42,10 @@ REPORT = FamilyReport(
         "training": "Box losses count fg anchors and fg RoIs only. In steps 3 and 4 the trunk rests, so that an "
         "iteration takes a fraction of the time.",
         "detections": "Better proposals help against missed boxes, too.",
-        "images": "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals.",
+        "images": BEFORE_DETECTION,
     },
-    figures={
-        "proposal_recall50": "recall of the proposals at IoU .5",
-        **{f"proposal_recall50_{size}": f"the same, {size} boxes" for size in SIZES},
-    },
-    losses={
-        "rpn_objectness": "objectness (object or not, of anchors)",
-        "rpn_box": "anchor deltas",
-        "roi_class": "class of RoIs",
-        "roi_box": "RoI deltas",
-    },
+    figures=FIGURES,
+    losses=LOSSES,
     training_stages=_TRAINING_STAGES,
-    before_detection=before_detection,
+    before_detection=before_detection("train_head_step2"),  # which step 4 shares
 )

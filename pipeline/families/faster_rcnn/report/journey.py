@@ -11,23 +11,27 @@ from pipeline.views.panels.maps import channel_panels
 from pipeline.views.panels.request import PanelRequest
 
 
-def before_detection(run: Run) -> Callable[[PanelRequest], Pictures]:
-    """Both are computed, as no stage stores them of test images, with the trunk of step 2, which step 4 shares."""
-    # Imported here: torch takes longer than all other pages.
-    from pipeline.families.faster_rcnn.report.recomputed import Recomputed
+def before_detection(trunk_stage: str) -> Callable[[Run], Callable[[PanelRequest], Pictures]]:
+    """Both are computed, as no stage stores them of test images, with the trunk that a stage trained."""
 
-    recomputed = Recomputed(run, "train_head_step2")
+    def of_run(run: Run) -> Callable[[PanelRequest], Pictures]:
+        # Imported here: torch takes longer than all other pages.
+        from pipeline.families.faster_rcnn.report.recomputed import Recomputed
 
-    def pictures(request: PanelRequest) -> Pictures:
-        return [
-            (
-                "Anchors, and which of them would be fg if this were a training image.",
-                assignment_panels(request, recomputed.assignment(request.entry), counts=False),
-            ),
-            (
-                "The feature maps of the trunk, which RPN and head both read.",
-                channel_panels(request, recomputed.feature_maps(request.entry)),
-            ),
-        ]
+        recomputed = Recomputed(run, trunk_stage)
 
-    return pictures
+        def pictures(request: PanelRequest) -> Pictures:
+            return [
+                (
+                    "Anchors, and which of them would be fg if this were a training image.",
+                    assignment_panels(request, recomputed.assignment(request.entry), counts=False),
+                ),
+                (
+                    "The feature maps of the trunk, which RPN and head both read.",
+                    channel_panels(request, recomputed.feature_maps(request.entry)),
+                ),
+            ]
+
+        return pictures
+
+    return of_run

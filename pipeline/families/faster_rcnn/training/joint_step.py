@@ -24,7 +24,7 @@ from pipeline.nn.sampling import sample_fg_bg
 if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
     from pipeline.families.faster_rcnn.nn.rpn import Levels, RPNHead
-    from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
+    from pipeline.families.faster_rcnn.params.proposal_targets import RoITargetParams
     from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
     from pipeline.families.faster_rcnn.params.rpn import RPNParams
     from pipeline.families.faster_rcnn.training.batches import Batch
@@ -44,7 +44,7 @@ class JointStep(nn.Module):
         grid: AnchorGrid,
         rule: ProposalRule,
         rpn_params: RPNParams,
-        target_params: ProposalTargetParams,
+        target_params: RoITargetParams,
         head_params: RoIHeadParams,
     ) -> None:
         super().__init__()

@@ -1,0 +1,5 @@
+"""Bundles are Faster R-CNN's."""
+
+from pipeline.families.faster_rcnn.bundle import BUNDLE
+
+__all__ = ["BUNDLE"]

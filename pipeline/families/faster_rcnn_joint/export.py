@@ -1,0 +1,5 @@
+"""Formats are Faster R-CNN's."""
+
+from pipeline.families.faster_rcnn.export import FORMATS
+
+__all__ = ["FORMATS"]

@@ -1,0 +1,8 @@
+"""Figures and pictures of finished stages: Faster R-CNN's, of the stages that are here too."""
+
+from pipeline.families.faster_rcnn.figures import FIGURES as _ALL
+from pipeline.families.faster_rcnn.figures import PICTURES
+
+__all__ = ["FIGURES", "PICTURES"]
+
+FIGURES = {module: _ALL[module] for module in ("anchor_targets", "detect")}
