@@ -45,8 +45,8 @@ def train_end_to_end(stage: Stage) -> None:
 
 
 def _head(stage: Stage, layout: MapLayout) -> RoIHead:
-    """A head of the data set's classes, its deltas normalised by the mean and std of params.yaml; of a detector the rows
-    of the classes that it has too."""
+    """A head of the data set's classes, its deltas normalised by mean and std of params.yaml; of a detector it takes
+    the rows of the classes that it has too."""
     params = typed(stage.params)
     classes, backbone = read_classes(stage.input("resize")), stage.input("backbone")
     generator = torch_generator(params.base.seed, stage.name, "head")
