@@ -38,6 +38,48 @@ def conv3x3(layer: nn.Conv2d, maps: Tensor, *, relu: bool = False) -> Tensor:
     return layer(maps).relu_() if relu else layer(maps)
 
 
+def convolve(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    layer: nn.Conv2d,
+    *,
+    relu: bool,
+    onto: Tensor | None = None,
+) -> Tensor:
+    """(B, D, H, W) maps through a convolution of the stride and padding of `layer`, with further maps added and a ReLU
+    if wanted; without a gradient, on a CPU, in one pass over the output.
+
+    Args:
+        weight, bias: in place of the layer's own. onto: (B, E, H', W') maps that are added before the ReLU.
+    """
+    low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
+    # In another layout torch would add the maps in a pass of its own, and not in bf16.
+    can_add = onto is None or all(own.is_contiguous(memory_format=torch.channels_last) for own in (maps, onto))
+    if not (relu or onto is not None) or not can_add or not _in_one_pass(low, maps, weight, onto):
+        out = torch.conv2d(maps, weight, bias, layer.stride, layer.padding)
+        # In place: memory that comes anew from the kernel costs more than the sum.
+        out = out if onto is None else out.add_(onto)
+        return out.relu_() if relu else out
+    maps, weight, bias = maps.to(low), weight.to(low), None if bias is None else bias.to(low)
+    sides = [list(layer.padding), list(layer.stride), [1, 1], 1]
+    if onto is None:
+        return torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, *sides, "relu", [], "")
+    return torch.ops.mkldnn._convolution_pointwise.binary(
+        maps, onto.to(low), weight, bias, *sides, "add", 1.0, "relu" if relu else None, [], None
+    )
+
+
+def _in_one_pass(dtype: torch.dtype, maps: Tensor, *others: Tensor | None) -> bool:
+    return (
+        maps.device.type == "cpu"
+        and not any(_needs_gradient(own) for own in (maps, *others) if own is not None)
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_compiling()
+        and (dtype == torch.float32 or (dtype == torch.bfloat16 and _onednn_takes_bf16()))
+    )
+
+
 def weight_gradient_by(low_precision: bool, device: str) -> str:
     """What computes the gradient of wide 3x3 convolutions' weights: `products` or `layer`, torch's own."""
     return "products" if low_precision and device == "cpu" and has_amx() else "layer"

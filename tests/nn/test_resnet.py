@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import pytest
@@ -159,3 +160,50 @@ def test_a_folded_norm_passes_the_convolutions_gradient_on() -> None:
         expected = peer.get_parameter(name).grad
         assert weight.grad is not None and expected is not None
         torch.testing.assert_close(weight.grad, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_maps_without_a_gradient_are_those_with_one(name: str) -> None:
+    trunk, batch = drawn(name, frozen_stages=0), images(96, 130, 2)
+    with torch.inference_mode():
+        alone = trunk(batch)
+    # In the other layout sums take no pass of their own.
+    trunk, batch = trunk.to(memory_format=torch.channels_last), batch.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        last = trunk(batch)
+    for own, other, expected in zip(alone, last, trunk(batch), strict=True):
+        torch.testing.assert_close(other, own, rtol=0, atol=1e-5 * float(own.abs().max()))
+        torch.testing.assert_close(own, expected.detach(), rtol=0, atol=1e-5 * float(own.abs().max()))
+
+
+def test_folded_weights_are_not_kept_past_a_change_of_what_they_are_made_of() -> None:
+    trunk, batch = drawn("resnet18", neck=False), images(64, 64)
+
+    def maps() -> Tensor:
+        with torch.inference_mode():
+            return trunk(batch)[0].clone()
+
+    before = maps()
+    weight = cast(nn.Conv2d, trunk.layers["conv1"]).weight
+    norm = cast(FrozenBatchNorm, trunk.layers["bn1"])
+    assert copy.deepcopy(norm)._kept is None
+    with torch.no_grad():
+        weight.mul_(2)
+    assert not torch.allclose(maps(), before)
+    with torch.no_grad():
+        weight.div_(2)
+    torch.testing.assert_close(maps(), before)
+    norm.running_mean.add_(0.5)
+    assert not torch.allclose(maps(), before)
+    norm.running_mean.sub_(0.5)
+    maps()
+    weight.data.mul_(2)  # which no version counts
+    trunk.train()
+    trunk.eval()
+    assert not torch.allclose(maps(), before)
+    after = maps()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            low = trunk(batch.contiguous(memory_format=layout))[0]
+        assert low.dtype == torch.bfloat16
+        torch.testing.assert_close(low.float(), after, rtol=0, atol=0.05 * float(after.abs().max()))

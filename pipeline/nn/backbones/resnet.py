@@ -61,11 +61,11 @@ class Block(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, D, Fh, Fw) maps to those of the block's depth and stride."""
         out = maps
-        for index in range(1, self.depth + 1):
-            out = conv_norm(*self.layer(index), out, relu=index < self.depth)
+        for index in range(1, self.depth):
+            out = conv_norm(*self.layer(index), out, relu=True)
         if self.downsample:
             maps = conv_norm(*cast(tuple[nn.Conv2d, FrozenBatchNorm], tuple(self.downsample)), maps, relu=False)
-        return (out + maps).relu_()
+        return conv_norm(*self.layer(self.depth), out, relu=True, onto=maps)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights: He's normal."""

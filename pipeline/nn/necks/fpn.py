@@ -51,7 +51,7 @@ class FPN(Neck):
         merged = [inner[-1]]
         for lateral in reversed(inner[:-1]):
             above = functional.interpolate(merged[-1], size=lateral.shape[2:], mode="nearest")
-            merged.append(lateral + above)
+            merged.append(lateral.add_(above))
         levels = [_run(block, own) for block, own in zip(self.layer_blocks, reversed(merged), strict=True)]
         return (*levels, levels[-1][:, :, ::2, ::2])
 
