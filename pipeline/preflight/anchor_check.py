@@ -50,4 +50,6 @@ class AnchorCheck:
         """Sizes, ratios and the best anchor of each box."""
         from pipeline.preflight.anchor_picture import anchor_panels  # Altair takes a second to import
 
-        return anchor_panels(self._train.shapes, self._params.anchors, self._verdict) if self._verdict else []
+        if self._verdict is None:
+            return []
+        return anchor_panels(self._train.shapes, self._params.anchors, self._verdict, self._placement)

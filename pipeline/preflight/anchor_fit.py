@@ -48,6 +48,10 @@ class Placement:
     border_key: str = ""
     on_cells: AnchorPlacement = "centred"
 
+    def of_levels(self, shapes: Floats) -> list[Floats]:
+        """(A, 2) widths and heights, px, of each level, of those of the first."""
+        return [level_shapes(shapes, scale, self.on_cells) for scale in self.layout.scales]
+
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
 
@@ -64,8 +68,7 @@ class Placement:
             rows = slice(start, start + _BLOCK)
             own, size = boxes[rows].astype(np.float64), sizes[rows].astype(np.int64)
             areas = (own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1])
-            for level, scale in enumerate(self.layout.scales):
-                sides = level_shapes(shapes, scale, self.on_cells)
+            for level, sides in enumerate(self.of_levels(shapes)):
                 overlap = self._overlap(level, own[:, 0], own[:, 2], size[:, 1], sides[:, 0])
                 overlap *= self._overlap(level, own[:, 1], own[:, 3], size[:, 0], sides[:, 1])
                 union = areas[:, None] + sides.prod(axis=1) - overlap

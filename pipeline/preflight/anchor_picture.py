@@ -10,33 +10,36 @@ import pandas as pd
 
 from pipeline.geometry.anchors import Floats
 from pipeline.params.anchors import AnchorParams
+from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.histograms import bars, room_above, some_boxes
 from pipeline.preflight.size_check import Panel
 from pipeline.preflight.verdict import Verdict
 from pipeline.views.charts import KINDS, AnyChart, box_cloud, kind_colour
 
 
-def anchor_panels(shapes: Floats, anchors: AnchorParams, verdict: Verdict) -> list[Panel]:
+def anchor_panels(shapes: Floats, anchors: AnchorParams, verdict: Verdict, placement: Placement) -> list[Panel]:
     """Widths and heights, ratios, and the distribution of the best IoU.
 
     Args:
         shapes: (N, 2) widths and heights of the boxes of train.
         anchors: the configured ones.
-        verdict: on these boxes.
+        verdict: on these boxes. placement: where anchors lie.
     """
     return [
-        Panel("Sizes", _sizes(shapes, verdict)),
+        Panel("Sizes", _sizes(shapes, verdict, placement)),
         Panel("Ratios", _ratios(shapes, anchors, verdict)),
         Panel("Best anchor of each box", _best_iou(verdict)),
     ]
 
 
-def _sizes(shapes: Floats, verdict: Verdict) -> AnyChart:
+def _sizes(shapes: Floats, verdict: Verdict, placement: Placement) -> AnyChart:
     fits = {"anchors": verdict.configured.shapes}
     if verdict.kind == "propose":
         fits["proposed"] = verdict.proposed.shapes
     marks = [
-        pd.DataFrame({"width": own[:, 0], "height": own[:, 1], "anchor": "", "kind": k}) for k, own in fits.items()
+        pd.DataFrame({"width": own[:, 0], "height": own[:, 1], "anchor": "", "kind": k})
+        for k, first in fits.items()
+        for own in placement.of_levels(first)
     ]
     return box_cloud(some_boxes(shapes), pd.concat(marks))
 

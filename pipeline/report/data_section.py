@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -114,18 +116,25 @@ def _against_anchors(
     best = placement.best_iou(corners, hw, shapes)
     few = _few(sizes)
     cloud = _cloud(boxes, sizes, train, classes)
+    of_levels, names = placement.of_levels(shapes), list(itertools.product(params.ratios, params.scales))
     anchors = pd.DataFrame(
         {
-            "width": shapes[:, 0],
-            "height": shapes[:, 1],
-            "anchor": [f"ratio {ratio:g}, scale {scale:g}" for ratio in params.ratios for scale in params.scales],
+            "width": np.concatenate(of_levels)[:, 0],
+            "height": np.concatenate(of_levels)[:, 1],
+            "anchor": [
+                f"{placement.layout.prefix(level)}ratio {ratio:g}, scale {scale:g}"
+                for level in range(len(of_levels))
+                for ratio, scale in names
+            ],
         }
     ).round(1)
+    levels = f" on each of {len(of_levels)} levels" if len(of_levels) > 1 else ""
     below = {iou: float((best < iou).mean()) for iou in (0.5, 0.7)}
     return [
         Chart(
             charts.box_sizes(cloud, anchors),
-            f"{len(cloud):,} of {len(sizes):,} training boxes (dots), {len(shapes)} anchors of a location (squares).",
+            f"{len(cloud):,} of {len(sizes):,} training boxes (dots), {len(shapes)} anchors of a location{levels} "
+            "(squares).",
         ),
         Chart(
             charts.histogram(pd.DataFrame({"iou": best[few].round(3)}), "iou", title="IoU", marks=(0.5, 0.7)),

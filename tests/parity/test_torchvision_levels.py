@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule, candidate_proposals, make_proposals, of_image
+from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.nn.rpn import RPNHead as OurRPNHead
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
@@ -206,3 +208,40 @@ def of_own_cells(own: tuple[int, int], padded: tuple[int, int]) -> Tensor:
     inside = torch.zeros(*padded, len(RATIOS), dtype=torch.bool)
     inside[: own[0], : own[1]] = True
     return inside.flatten()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_whole_rpn_with_torchvisions_weights_proposes_as_region_proposal_network(depth: int) -> None:
+    """torchvision's AnchorGenerator, RPNHead and RegionProposalNetwork together, on maps of five levels of an image
+    whose P5 has 11 rows."""
+    draw, size = draw_of(0), (340, 250)
+    cells = PYRAMID.sizes(*size)
+    maps = tuple(torch.randn(1, 16, *own, generator=draw) for own in cells)
+    sizes = tuple((8.0 * stride,) for stride in PYRAMID.strides)
+    theirs = rpn_of_torchvision(pre_nms=500, post_nms=300)
+    theirs.anchor_generator, theirs.head = AnchorGenerator(sizes, (RATIOS,) * 5), RPNHead(16, 3, conv_depth=depth)
+    for weight in theirs.head.parameters():
+        weight.data.normal_(std=0.1, generator=draw)
+    named = dict(zip("01234", maps, strict=True))
+    images = ImageList(torch.zeros(1, 3, 1, 1).expand(1, 3, 352, 256), [size])
+    with torch.inference_mode():
+        (their_boxes,), _ = theirs(images, named)
+        head = OurRPNHead(16, 16, 3, depth)
+        head.load_state_dict(as_ours(theirs.head.state_dict()))
+        (found,) = Proposer(head, grid_of(), ProposalRule(500, 0.7, 300, 0.0, True))(maps, [size], [(1.0, 1.0)])
+    assert len(their_boxes) == 300
+    torch.testing.assert_close(found.boxes, their_boxes, rtol=0, atol=1e-3)
+
+
+def as_ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An RPN head's weights under our names: its one logit is fg's over a bg of 0."""
+    own = {}
+    for kind in ("weight", "bias"):
+        for name, value in state.items():
+            if name.startswith("conv.") and name.endswith(kind):
+                place = int(name.split(".")[1])
+                own[f"more.{place - 1}.{kind}" if place else f"conv.{kind}"] = value
+        logit = state[f"cls_logits.{kind}"]
+        own[f"cls_score.{kind}"] = torch.cat([torch.zeros_like(logit), logit])
+        own[f"bbox_pred.{kind}"] = state[f"bbox_pred.{kind}"]
+    return own

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.families.faster_rcnn.check_data import any_anchor
 from pipeline.geometry.backbones import VGG16
+from pipeline.geometry.trunk_settings import TrunkSettings
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.file import load_params
 from pipeline.preflight.anchor_fit import Placement
@@ -24,7 +25,7 @@ ANCHORS = AnchorParams(base_size=16.0, ratios=[1.0], scales=[2.0])
 def lines(sizes: dict[tuple[Split, int, int], int], border: float | None) -> list[str]:
     nothing = DatasetBoxes(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0, bool))  # type: ignore[arg-type]
     checked = Checked((), {"train": 14}, {}, nothing, [], {}, {}, [], [], True, sizes=sizes)
-    return list(without_anchors(checked, ANCHORS, Placement(VGG16.layout(False), border)))
+    return list(without_anchors(checked, ANCHORS, Placement(VGG16.layout(TrunkSettings()), border)))
 
 
 def test_images_thinner_than_a_stride_and_without_anchors_are_counted() -> None:

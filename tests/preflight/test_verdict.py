@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
+from pipeline.preflight.anchor_picture import anchor_panels
 from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.preflight.verdict import judge_anchors
-from tests.layouts import one_level
+from tests.layouts import PYRAMID, one_level
 
 PLACEMENT = Placement(one_level(8), None)
 
@@ -62,3 +63,12 @@ def test_equal_arguments_give_equal_verdicts_where_boxes_are_sampled() -> None:
     assert first.grid == second.grid
     assert np.array_equal(first.clustered.shapes, second.clustered.shapes)
     assert len(first.proposed.best_iou) == 2_500
+
+
+def test_anchors_of_all_levels_are_judged_and_drawn() -> None:
+    placement, gt = Placement(PYRAMID, None, on_cells="torchvision"), squares(32, 64, 128)
+    verdict = judge_anchors(gt, anchors(2.0), placement, 0)
+    assert verdict.kind == "fit" and verdict.configured.below(0.7) == 0
+    sizes = anchor_panels(gt.shapes, anchors(2.0), verdict, placement)[0].chart.to_dict()
+    marks = [row for rows in sizes["datasets"].values() for row in rows if row.get("kind") == "anchors"]
+    assert [(row["width"], row["height"]) for row in marks] == [(side, side) for side in (32, 64, 128, 256, 512)]
