@@ -139,7 +139,7 @@ def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray,
     side, layout = head.output_size, request.layout.pooled
     of_levels = [f"level {own} (stride {layout.strides[own]})" for own in roi_levels(boxes[few], layout.strides)]
     taken = f" from {', '.join(of_levels)}" if len(layout.levels) > 1 else ""
-    depth = layout.channels
+    depth = pooled.shape[1]
     caption = f"{name} of {len(few)} fg RoIs{taken}, {side} x {side} of {depth} channels; beside each RoI the "
     return [Tile(strip, f"{caption}{_SHOWN_CHANNELS} channels with the largest mean, one scale a RoI", wide=True)]
 
