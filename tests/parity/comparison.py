@@ -14,7 +14,8 @@ from pipeline.building.memory_format import channels_last
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
 from pipeline.families.faster_rcnn.building.roi_head import new_head
 from pipeline.families.faster_rcnn.building.rpn import new_rpn
-from pipeline.families.faster_rcnn.exported.torchvision_model import build_torchvision, settings_of, torchvision_state
+from pipeline.families.faster_rcnn.exported.settings import settings_of
+from pipeline.families.faster_rcnn.exported.torchvision_model import build_torchvision, torchvision_state
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
@@ -107,7 +108,9 @@ def ours(parts: Parts, params: Params) -> FasterRCNN:
 def exported(parts: Parts, params: Params) -> TorchvisionFasterRCNN:
     """torchvision's network of the parts."""
     classes = ["background", *(f"class {label}" for label in range(1, parts[2].num_classes))]
-    return build_torchvision(settings_of(params, "joint", classes), torchvision_state(*parts), "test")
+    return build_torchvision(
+        settings_of(params, "joint", classes, parts[0], parts[2]), torchvision_state(*parts), "test"
+    )
 
 
 def detect_with_ours(network: FasterRCNN, pixels: Tensor) -> DetectedBoxes:

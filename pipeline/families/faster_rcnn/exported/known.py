@@ -33,6 +33,6 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
         ("backbone.name", params.backbone.name, backbones),
         ("resize.rule", params.resize.rule, RESIZE_RULES),
         ("the RPN", type(rpn), (RPNHead,)),
-        ("the RoI head", type(head), (FcHead, Res5Head, ConvsHead) if form == "onnx" else (FcHead,)),
+        ("the RoI head", type(head), (FcHead, Res5Head, ConvsHead)),
     )
     refuse(bundle, form, asked)

@@ -13,12 +13,8 @@ from pipeline.bundle.file import Bundle
 from pipeline.export.files import AGAIN, write_tensors
 from pipeline.families.faster_rcnn.bundle import typed
 from pipeline.families.faster_rcnn.exported.known import refuse_unknown
-from pipeline.families.faster_rcnn.exported.torchvision_model import (
-    ExportSettings,
-    build_torchvision,
-    settings_of,
-    torchvision_state,
-)
+from pipeline.families.faster_rcnn.exported.settings import ExportSettings, settings_of
+from pipeline.families.faster_rcnn.exported.torchvision_model import build_torchvision, torchvision_state
 from pipeline.runtime.errors import InputError
 
 
@@ -33,9 +29,10 @@ def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
     """
     refuse_unknown(bundle, "torchvision")
     own = bundle.settings
-    settings = settings_of(own.params, own.network, own.classes)
+    trunk, rpn, head = typed(bundle.parts)
+    settings = settings_of(own.params, own.network, own.classes, trunk, head)
     text = settings.model_dump_json(indent=1) + "\n"
-    return write_tensors(bundle, out, torchvision_state(*typed(bundle.parts)), text)
+    return write_tensors(bundle, out, torchvision_state(trunk, rpn, head), text)
 
 
 def rebuild_torchvision(text: str, state: Mapping[str, Tensor], source: Path) -> FasterRCNN:
