@@ -23,6 +23,7 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
 from pipeline.feeding.views import MapViews
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.schedule import Schedule
 from stages.features import features
 
@@ -46,7 +47,7 @@ def loop(photos: Photos, stage: str, schedule: Schedule, *, on_maps: bool) -> Ca
     """The training loop of step 3 or 4, from stored maps or with the frozen trunk."""
     step = step_of(photos, _TRAINED_LIKE[stage])
     trunk = step.trunk
-    assert trunk is not None
+    assert isinstance(trunk, Trunk)
     for weight in trunk.parameters():
         weight.requires_grad_(False)
     source = MapViews(FeatureMaps(photos.data / "features")) if on_maps else None

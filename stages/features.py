@@ -1,30 +1,35 @@
 """Run step 2's trunk once over every view of the training images; steps 3 and 4 read the maps in place of images.
 
-Writes the maps as npz shards and images.parquet, the index.
+Where `features.keep` is none nothing is kept, and steps 3 and 4 run the trunk themselves. Writes the maps as npz shards
+and images.parquet, the index.
 """
 
 from __future__ import annotations
 
+from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.params.features import FeatureParams
-from pipeline.feeding.maps import maps_of
-from pipeline.feeding.sources import trunk_source
-from pipeline.feeding.writing_maps import write_maps
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
-from pipeline.runtime.inference import for_inference
-from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage, run_stage
 
 
 def features(stage: Stage) -> None:
     """The whole trunk."""
+    if typed(stage.params).features.keep == "none":
+        keep_no_maps(stage, "features.keep")
+        return
+    # torch takes seconds to import, and is not needed where nothing is kept.
+    from pipeline.building.layout import map_layout
+    from pipeline.feeding.frozen_trunk import frozen_source, frozen_trunk
+    from pipeline.feeding.writing_maps import write_maps
+    from pipeline.runtime.launcher import launch
+
     accelerator = launch(stage.params.base)
-    trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
-    levels = len(trunk.layout.levels)
-    images = ResizedImages(stage.input("resize"), "train")
-    write_maps(stage, images, trunk_source(stage, images), lambda views: maps_of(trunk, views), accelerator, levels)
+    images, trunk = ResizedImages(stage.input("resize"), "train"), frozen_trunk(stage, accelerator)
+    levels = len(map_layout(stage.params.backbone).levels)
+    write_maps(stage, images, frozen_source(stage, images), trunk.stored, accelerator, levels)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.maps import MapWriter
+from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.typed import typed
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
 def frozen_features(stage: Stage) -> None:
     """The trunk's frozen blocks and the pooling after them."""
     if not (typed(stage.params).features.keep_frozen_stages and stage.params.backbone.frozen_stages):
-        with ChunkedWork(stage.out, [], stage.log) as work:
-            MapWriter(work, "maps")
-        stage.log("keeps no maps (features.keep_frozen_stages)")
+        keep_no_maps(stage, "features.keep_frozen_stages")
         return
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.trunk import load_trunk

@@ -1,4 +1,5 @@
-"""Let a trained RPN propose boxes for every training image: after step 1 from images, after step 3 from cached maps.
+"""Let a trained RPN propose boxes for every training image: after step 1 from images, after step 3 from the maps of
+step 2's trunk, which are cached, or where `features.keep` is none computed again.
 
 Where `proposals.source` is `file`, another codebase's proposals take their place, and the RPN is not used. Writes
 proposals.parquet, in pixels of the resized image, best first, and the RPN's objectness maps with images.parquet, their
@@ -14,7 +15,7 @@ import torch
 
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.maps import FeatureMaps, MapWriter
+from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.anchors import anchor_grid
@@ -24,14 +25,17 @@ from pipeline.exchange.importing import read_external_proposals, to_resized
 from pipeline.families.faster_rcnn.building.rpn import load_rpn
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.feeding.by_scale import views_by_scale
+from pipeline.feeding.frozen_trunk import FrozenTrunk, SharedMaps
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.sources import trunk_source
-from pipeline.feeding.views import MapViews
+from pipeline.feeding.views import ViewSource
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.nn.boxes import mirror
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
@@ -64,15 +68,18 @@ def proposals(stage: Stage) -> None:
 def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
     params = typed(stage.params).proposals
     accelerator = launch(stage.params.base)
-    on_maps = stage.inputs["features"] is not None
-    trunk = None
-    if not on_maps:
+    trunk: Trunk | FrozenTrunk | None
+    source: ViewSource
+    if stage.inputs["features"] is not None:
+        shared = SharedMaps(stage, accelerator)
+        source, trunk = shared.source, shared.trunk
+    else:
+        source = trunk_source(stage, images)
         trunk = for_inference(load_trunk(stage.input("trunk"), stage.params.backbone), accelerator)
     layout = map_layout(stage.params.backbone)
     rpn = load_rpn(stage.input("rpn"), layout, typed(stage.params).anchors, typed(stage.params).rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size, params.cut_first)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(typed(stage.params).anchors, layout), rule)
-    source = MapViews(FeatureMaps(stage.input("features"))) if on_maps else trunk_source(stage, images)
     proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
     batches = views_by_scale(source, work.missing, proposed_on)
     for scales in track(batches, stage.name, len(images), done=work.found):
@@ -127,11 +134,12 @@ if __name__ == "__main__":
             "anchors": AnchorParams,
             "rpn": RPNParams,
             "proposals": ProposalParams,
+            "features": FeatureParams,
         },
         inputs={"resize": "folder of the resize stage", "rpn": "folder of the stage that trained the RPN"},
         optional={
-            "trunk": "after step 1: folder of the stage that trained the trunk",
-            "frozen_features": "after step 1: folder of the frozen_features stage",
+            "trunk": "folder of the stage that trained the trunk; after step 3 for features.keep none",
+            "frozen_features": "folder of the frozen_features stage; after step 3 for features.keep none",
             "features": "after step 3: folder of the features stage",
             "dataset": "folder of the dataset stage, for proposals from a file",
             "external": "linked folder of that file (data/external_proposals); may be empty",

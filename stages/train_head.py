@@ -1,7 +1,8 @@
-"""Train the RoI head: step 2 with a trunk of its own, on images; step 4 alone, on cached feature maps.
+"""Train the RoI head: step 2 with a trunk of its own, on images; step 4 alone, on the maps of step 2's trunk.
 
-Step 2's trunk starts from the pre-trained weights again, not from step 1. Writes model.safetensors with the parts it
-trained (step 2: trunk and head; step 4: head) and history.csv.
+Those are cached, or where `features.keep` is none computed in every iteration. Step 2's trunk starts from the
+pre-trained weights again, not from step 1. Writes model.safetensors with the parts it trained (step 2: trunk and head;
+step 4: head) and history.csv.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import torch
 
 from pipeline.artifacts.classes import read_classes
-from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import ProposalTargets, read_normalisation
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
@@ -18,14 +18,17 @@ from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.class_rows import take_class_rows
 from pipeline.families.faster_rcnn.building.roi_head import load_head, pretrained_head
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
+from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
 from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
+from pipeline.feeding.frozen_trunk import FrozenTrunk, SharedMaps
 from pipeline.feeding.sources import trunk_source
-from pipeline.feeding.views import MapViews, ViewSource
+from pipeline.feeding.views import ViewSource
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.schedule import Schedule
@@ -44,10 +47,11 @@ def train_head(stage: Stage) -> None:
     on_maps = stage.inputs["features"] is not None
     schedule: Schedule = params.train_head_step4 if on_maps else params.train_head_step2
     source: ViewSource
+    trunk: Trunk | None = None
+    frozen: FrozenTrunk | None = None
     if on_maps:
-        maps = FeatureMaps(stage.input("features"))
-        source, sizes = MapViews(maps), {entry: maps.size(entry) for entry in maps}
-        trunk = None
+        maps = SharedMaps(stage, accelerator)
+        source, sizes, frozen = maps.source, maps.sizes, maps.trunk
     else:
         images = ResizedImages(stage.input("resize"), "train")
         source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
@@ -56,7 +60,7 @@ def train_head(stage: Stage) -> None:
     targets = ProposalTargets(stage.input("proposal_targets"))
     sampler = RoISampler(targets, params.roi_head.rois_per_image, params.roi_head.fg_fraction, seed, stage.name)
     loader = BatchLoader(epoch_order(sizes, schedule, seed, stage.name), source, seed, stage.name, rois=sampler)
-    step = HeadStep(head, params.roi_head, trunk)
+    step = HeadStep(head, params.roi_head, trunk or frozen)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"head": head} if trunk is None else {"trunk": trunk, "head": head}
     save_parts(stage.out, parts)
@@ -102,14 +106,16 @@ if __name__ == "__main__":
             "roi_head": RoIHeadParams,
             "solver": SolverParams,
             "train_head_step2": Schedule,
+            "features": FeatureParams,
             "train_head_step4": HeadStep4,
         },
         inputs={"proposal_targets": "folder of a proposal_targets stage"},
         optional={
-            "resize": "step 2: folder of the resize stage",
-            "frozen_features": "step 2: folder of the frozen_features stage",
+            "resize": "folder of the resize stage; in step 4 for features.keep none",
+            "frozen_features": "folder of the frozen_features stage; in step 4 for features.keep none",
             "backbone": "step 2: folder of the backbone stage",
             "features": "step 4: folder of the features stage",
+            "trunk": "step 4: folder of train_head_step2, for features.keep none",
             "head": "step 4: folder of train_head_step2, which the head starts from",
         },
     )

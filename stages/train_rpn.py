@@ -1,4 +1,6 @@
-"""Train the region proposal network: step 1 with the trunk, on images; step 3 alone, on cached feature maps.
+"""Train the region proposal network: step 1 with the trunk, on images; step 3 alone, on the maps of step 2's trunk.
+
+Those are cached, or where `features.keep` is none computed in every iteration.
 
 Writes model.safetensors with the parts it trained (step 1: trunk and rpn; step 3: rpn) and history.csv.
 """
@@ -10,12 +12,12 @@ from functools import partial
 import torch
 
 from pipeline.artifacts.anchor_targets import AnchorTargets
-from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.rpn import initial_rpn, load_rpn
+from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
 from pipeline.families.faster_rcnn.params.typed import typed
@@ -24,8 +26,10 @@ from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors
 from pipeline.families.faster_rcnn.training.rpn_entries import entries_with_gt
 from pipeline.families.faster_rcnn.training.rpn_step import RPNStep
+from pipeline.feeding.frozen_trunk import FrozenTrunk, SharedMaps
 from pipeline.feeding.sources import trunk_source
-from pipeline.feeding.views import MapViews, ViewSource
+from pipeline.feeding.views import ViewSource
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
@@ -44,10 +48,11 @@ def train_rpn(stage: Stage) -> None:
     on_maps = stage.inputs["features"] is not None
     schedule: Schedule = params.train_rpn_step3 if on_maps else params.train_rpn_step1
     source: ViewSource
+    trunk: Trunk | None = None
+    frozen: FrozenTrunk | None = None
     if on_maps:
-        maps = FeatureMaps(stage.input("features"))
-        source, sizes = MapViews(maps), {entry: maps.size(entry) for entry in maps}
-        trunk = None
+        maps = SharedMaps(stage, accelerator)
+        source, sizes, frozen = maps.source, maps.sizes, maps.trunk
     else:
         images = ResizedImages(stage.input("resize"), "train")
         source, sizes = trunk_source(stage, images), entries_of(images, params.base.mirror)
@@ -67,7 +72,7 @@ def train_rpn(stage: Stage) -> None:
         put_anchors_together, layout=layout, per_location=rpn.per_location, normaliser=params.rpn.normaliser
     )
     loader = BatchLoader(order, source, seed, stage.name, anchors=sampler, put_together=together)
-    step = RPNStep(rpn, params.rpn, trunk, layout)
+    step = RPNStep(rpn, params.rpn, trunk or frozen, layout)
     run_training(step, loader, schedule, params.solver, accelerator, stage)
     parts: dict[str, torch.nn.Module] = {"rpn": rpn} if trunk is None else {"trunk": trunk, "rpn": rpn}
     save_parts(stage.out, parts)
@@ -84,6 +89,7 @@ if __name__ == "__main__":
             "rpn": RPNParams,
             "solver": SolverParams,
             "train_rpn_step1": Schedule,
+            "features": FeatureParams,
             "train_rpn_step3": RPNStep3,
         },
         inputs={
@@ -91,9 +97,10 @@ if __name__ == "__main__":
             "backbone": "folder of the backbone stage",
         },
         optional={
-            "resize": "step 1: folder of the resize stage",
-            "frozen_features": "step 1: folder of the frozen_features stage",
+            "resize": "folder of the resize stage; in step 3 for features.keep none",
+            "frozen_features": "folder of the frozen_features stage; in step 3 for features.keep none",
             "features": "step 3: folder of the features stage",
+            "trunk": "step 3: folder of train_head_step2, for features.keep none",
             "rpn": "step 3: folder of train_rpn_step1, which the RPN may start from",
         },
     )

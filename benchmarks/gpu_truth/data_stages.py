@@ -15,8 +15,8 @@ from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
+from pipeline.feeding.stored_maps import as_stored, is_finite
 from pipeline.feeding.views import ImageViews
-from pipeline.feeding.writing_maps import as_stored, is_finite
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.stage import Stage

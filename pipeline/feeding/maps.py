@@ -5,7 +5,7 @@ Shapes: B images; D channels; Fh, Fw feature map height, width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -13,13 +13,17 @@ from torch import Tensor
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from pipeline.feeding.frozen_trunk import FrozenTrunk
     from pipeline.feeding.views import Views
     from pipeline.nn.backbones.trunk import Maps, Trunk
 
 
-def maps_of(trunk: Trunk | None, views: Views) -> Maps:
+def maps_of(trunk: Trunk | FrozenTrunk | None, views: Views) -> Maps:
     """Feature maps of a batch, one a level: computed by the trunk from images or from the maps of its frozen blocks,
-    or, without a trunk, as cached."""
+    or, without a trunk, as cached; by a frozen trunk as they would be cached."""
+    if views.each is not None:
+        return cast("FrozenTrunk", trunk)(views)
+    trunk = cast("Trunk | None", trunk)
     if views.maps is not None:
         kind = views.maps[0].device.type
         dtype = torch.get_autocast_dtype(kind) if trunk and torch.is_autocast_enabled(kind) else torch.float32

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Views:
     """What the network sees of B images: `images` (B, 3, H, W) uint8 or `maps`, (B, D, Fh, Fw) of each level,
-    padded with zeros.
+    padded with zeros, or `each` of them alone.
 
     `sizes` are the images' own (H, W); `entries` name them.
     """
@@ -32,6 +32,7 @@ class Views:
     sizes: list[tuple[int, int]]
     images: Tensor | None = None
     maps: tuple[Tensor, ...] | None = None
+    each: list[Views] | None = None
 
 
 class ViewSource(Protocol):
@@ -64,6 +65,18 @@ class MapViews:
         sizes = [self._maps.size(entry) for entry in entries]
         of_levels = zip(*(self._maps[entry] for entry in entries), strict=True)
         return Views(list(entries), sizes, maps=tuple(_stack(level) for level in of_levels))
+
+
+class SingleViews:
+    """Views of another source, each loaded alone, without padding."""
+
+    def __init__(self, source: ViewSource) -> None:
+        self._source = source
+
+    def load(self, entries: Sequence[Entry]) -> Views:
+        """The views of some entries in `Views.each`."""
+        each = [self._source.load([entry]) for entry in entries]
+        return Views(list(entries), [size for own in each for size in own.sizes], each=each)
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.maps import MapWriter
 from pipeline.feeding.by_scale import views_by_scale
 from pipeline.feeding.prefetching import to_device
-from pipeline.runtime.errors import InputError
+from pipeline.feeding.stored_maps import as_stored, check_finite, stored_dtype
 from pipeline.runtime.progress import track
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def write_maps(
     """
     ids = [image.image_id for image in images]
     name = stage.params.features.dtype
-    dtype = {"float16": torch.float16, "float32": torch.float32}[name]
+    dtype = stored_dtype(name)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         writer = MapWriter(work, "maps", levels)
         batches = views_by_scale(source, work.missing, images.views(stage.params.base.mirror))
@@ -55,20 +54,7 @@ def write_maps(
                 with accelerator.autocast():
                     maps = compute(to_device(views, accelerator.device))
                 stored = [as_stored(level, dtype) for level in maps]
-                if not all(map(is_finite, stored)):
-                    raise InputError(
-                        f"features of image {views.entries[0].image_id} overflow {name}; set features.dtype to float32"
-                    )
+                check_finite(stored, views.entries[0], name)
                 of_entries = zip(*(level.cpu().numpy() for level in stored), strict=True)
                 writer.add(dict(zip(views.entries, of_entries, strict=True)), views.sizes[0])
     stage.log(f"maps of {images.described(stage.params.base.mirror)}")
-
-
-def as_stored(maps: Tensor, dtype: torch.dtype) -> Tensor:
-    """Maps in the dtype of their file, still on their device."""
-    return maps.float().to(dtype)
-
-
-def is_finite(maps: Tensor) -> bool:
-    """Whether all of them are; a NaN is the largest of all numbers here."""
-    return bool(torch.isfinite(maps.abs().amax()))

@@ -6,11 +6,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.nn.backbones.vgg import VGGTrunk
-from tests.conftest import Project
+from tests.conftest import TINY, Project
 from tests.e2e.stand_in import stand_in
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage
@@ -59,6 +60,13 @@ def test_they_give_the_same_maps_and_proposals(
 ) -> None:
     monkeypatch.setattr(VGGTrunk, "frozen", None)
     run_stage(name, tiny_run.root, tmp_path / name, KEPT, frozen_features=maps)
+    if name == "features" and TINY["base"].get("precision") == "float32":
+        # An image and its mirror go through the frozen stages together, through the trunk one by one: in float32 sums
+        # are taken in another order.
+        own, other = FeatureMaps(tmp_path / name), FeatureMaps(tiny_run.data / name)
+        for entry in other:
+            np.testing.assert_allclose(own[entry][0], other[entry][0], rtol=1e-3, atol=1e-3)
+        return
     assert files_of(tmp_path / name) == files_of(tiny_run.data / name)
 
 

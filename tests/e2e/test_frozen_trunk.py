@@ -1,4 +1,4 @@
-"""Steps 3 and 4 read cached maps: no trunk is run, and none could be changed."""
+"""Steps 3 and 4 read cached maps by default: no trunk is run, and none could be changed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def test_steps_3_and_4_complete_without_running_a_trunk(tiny_run: Project, tmp_p
         assert files_of(tmp_path / stage) == files_of(tiny_run.data / stage), stage
 
 
-def test_no_stage_of_steps_3_and_4_is_given_a_trunk_to_run() -> None:
+def test_steps_3_and_4_are_given_step_2s_trunk_and_no_other() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for name in STEPS_3_AND_4:
-        assert "--trunk" not in stages[name]["cmd"]
-    # Step 3 is given it for the RPN of an initial detector; the test above proves that no trunk runs.
+    given = {name: stages[name]["cmd"].partition("--trunk ")[2].split(" ")[0] for name in STEPS_3_AND_4}
+    # For features.keep none; the test above proves that without it no trunk runs.
+    assert given == {**dict.fromkeys(STEPS_3_AND_4, "data/train_head_step2"), "proposal_targets_step4": ""}
+    # Step 3 is given it for the RPN of an initial detector.
     assert [name for name in STEPS_3_AND_4 if "--backbone" in stages[name]["cmd"]] == ["train_rpn_step3"]
 
 

@@ -8,9 +8,12 @@ from pipeline.params.section import Section
 
 
 class FeatureParams(Section):
-    """Which feature maps are stored, and how: float16, or float32 to keep them exact."""
+    """Which feature maps are stored, and how: float16, or float32 to keep them exact.
+
+    `keep`: those of step 2's trunk, which steps 3 and 4 read; none: they run it in every iteration."""
 
     renamed: ClassVar = {"keep_frozen_blocks": "keep_frozen_stages"}
 
     dtype: Literal["float16", "float32"]
+    keep: Literal["maps", "none"] = "maps"  # earlier parameters lack it
     keep_frozen_stages: bool

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
     from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
     from pipeline.families.faster_rcnn.training.batches import Batch
+    from pipeline.feeding.frozen_trunk import FrozenTrunk
     from pipeline.nn.backbones.trunk import Maps, Trunk
 
 Losses = dict[str, Tensor]
 
 
 class HeadStep(nn.Module):
-    """Steps 2 and 4: the RoI head on stored proposal targets."""
+    """Steps 2 and 4: the RoI head on stored proposal targets; without a trunk, or with a frozen one, which is no
+    part of the module, the head alone."""
 
-    def __init__(self, head: RoIHead, params: RoIHeadParams, trunk: Trunk | None) -> None:
+    def __init__(self, head: RoIHead, params: RoIHeadParams, trunk: Trunk | FrozenTrunk | None) -> None:
         super().__init__()
         self.head, self.trunk = head, trunk
         self._params = params

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.rpn import Levels, RPNHead
     from pipeline.families.faster_rcnn.params.rpn import RPNParams
     from pipeline.families.faster_rcnn.training.batches import Batch
+    from pipeline.feeding.frozen_trunk import FrozenTrunk
     from pipeline.geometry.layout import MapLayout
     from pipeline.nn.backbones.trunk import Maps, Trunk
 
@@ -25,9 +26,10 @@ Losses = dict[str, Tensor]
 
 
 class RPNStep(nn.Module):
-    """Steps 1 and 3. With a trunk it trains on images; without one, on cached maps, where no trunk exists."""
+    """Steps 1 and 3. With a trunk it trains on images; without one, or with a frozen one, which is no part of the
+    module, the RPN alone."""
 
-    def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | None, layout: MapLayout) -> None:
+    def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | FrozenTrunk | None, layout: MapLayout) -> None:
         super().__init__()
         self.rpn, self.trunk = rpn, trunk
         self._params, self._layout = params, layout
