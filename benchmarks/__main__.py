@@ -15,6 +15,7 @@ SCRIPTS = (
     "training_time",
     "cached_maps",
     "inference_time",
+    "resnet_time",
     "targets",
     "coco_evaluation",
     "start_up",

@@ -102,13 +102,14 @@ def _to(device: torch.device, batch: PeerBatch) -> PeerBatch:
 
 
 def peer_loop(
-    module: PeerRPN | PeerHead,
+    module: nn.Module,
     batches: Sequence[PeerBatch],
     lr: float,
     *,
     bf16: bool,
 ) -> Callable[[], None]:
-    """A training of one iteration a batch. With `bf16`: the same autocast, layout, fused SGD and clipping as ours."""
+    """A training of one iteration a batch, of a module from a batch to losses. With `bf16`: the same autocast, layout,
+    fused SGD and clipping as ours."""
     if bf16:
         module.to(memory_format=torch.channels_last)
     device = gpu_or_cpu()
