@@ -1,4 +1,5 @@
-"""Detect objects in the images of val and test with one of the networks: of step 2 (unshared), of step 4, or joint.
+"""Detect objects in the images of val and test with a network: of step 2 (unshared), of step 4, joint, or the detector
+that training starts from, whose detections of classes that the data set has are kept.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
 test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals` were
@@ -7,10 +8,14 @@ classified; and objectness maps with images.parquet, their index.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from pipeline.artifacts.absent import write_absent
 from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.classes import read_classes, read_detector_classes
 from pipeline.artifacts.detections import DetectionWriter
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
@@ -19,6 +24,7 @@ from pipeline.artifacts.resized_images import held_out_images
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
+from pipeline.families.faster_rcnn.building.known_classes import KnownClasses
 from pipeline.families.faster_rcnn.building.roi_head import load_head
 from pipeline.families.faster_rcnn.building.rpn import load_rpn
 from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
@@ -34,6 +40,7 @@ from pipeline.nn.postprocess import to_original
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.params.initial import InitParams
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.progress import track
@@ -44,6 +51,10 @@ from pipeline.runtime.words import count_text
 def detect(stage: Stage) -> None:
     """Propose and classify, image by image. The RPN and the head may have trunks of their own."""
     params = typed(stage.params)
+    missing = _why_missing(stage)
+    if missing is not None:
+        _write_nothing(stage, missing)
+        return
     accelerator = launch(params.base)
     device = accelerator.device
     trunk = for_inference(load_trunk(stage.input("trunk"), params.backbone), accelerator)
@@ -54,8 +65,11 @@ def detect(stage: Stage) -> None:
     rpn = load_rpn(stage.input("rpn"), trunk.layout, params.anchors, params.rpn)
     head = load_head(stage.input("head"), trunk.layout, params.roi_head, params.backbone)
     rpn, head = for_inference(rpn, accelerator), for_inference(head, accelerator)
-    rule = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
-    propose = Proposer(rpn, anchor_grid(params.anchors, trunk.layout), rule)
+    proposed = test_proposal_rule(params.detect, max(params.detect.recall_ranks, params.detect.proposals))
+    propose = Proposer(rpn, anchor_grid(params.anchors, trunk.layout), proposed)
+    known, rule = _known_classes(stage), detection_rule(params.detect)
+    if known is not None:  # what the data set lacks must not take the places of what it has
+        rule = replace(rule, per_image=params.detect.proposals * head.num_classes)
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
@@ -71,7 +85,9 @@ def detect(stage: Stage) -> None:
                 rpn_maps = maps if shared else maps_of(rpn_trunk, views)
                 boxes, scores, objectness = propose(rpn_maps, views.sizes, [info.scale])[0]
                 classified = boxes[: params.detect.proposals]
-                found = detect_in_maps(head, maps, [classified], views.sizes, detection_rule(params.detect))[0]
+                found = detect_in_maps(head, maps, [classified], views.sizes, rule)[0]
+                if known is not None:
+                    found = known.of_data_set(found, params.detect.per_image)
             entry = Entry(info.image_id)
             stored = [level.cpu().numpy().astype(np.float16) for level in objectness]
             maps_of_objectness.add({entry: stored}, info.size)
@@ -82,6 +98,39 @@ def detect(stage: Stage) -> None:
     stage.log(f"{count_text(detections.count, 'detection')} in {count_text(len(ids), 'image')}")
 
 
+def _why_missing(stage: Stage) -> str | None:
+    """Why the detector that training starts from, where the stage is to run that, cannot be run."""
+    init = stage.params.sections().get("init")
+    if not isinstance(init, InitParams):
+        return None
+    if init.detector == "none":
+        return "training starts from no detector (init.detector: none)"
+    if read_detector_classes(stage.input("head")) is None:
+        return "data/initial_detector has no RoI head whose classes are known (init.classes can name them)"
+    return None
+
+
+def _write_nothing(stage: Stage, why: str) -> None:
+    with ChunkedWork(stage.out, [], stage.log) as work:
+        detections = DetectionWriter(work, [])
+        ProposalWriter(work)
+        MapWriter(work, "objectness")
+    detections.write_coco(stage.out)
+    write_absent(stage.out, why)
+    stage.log(f"no detections, as {why}")
+
+
+def _known_classes(stage: Stage) -> KnownClasses | None:
+    """The classes in common of a detector that was trained on its own; None where it was trained on these."""
+    own = read_detector_classes(stage.input("head"))
+    if own is None:
+        return None
+    known = KnownClasses(own, read_classes(stage.input("resize")))
+    if known.unknown:
+        stage.log(f"the detector does not know {', '.join(known.unknown)}, whose AP is 0")
+    return known
+
+
 if __name__ == "__main__":
     run_stage(
         detect,
@@ -89,6 +138,7 @@ if __name__ == "__main__":
         sections={
             "base": Base,
             "backbone": BackboneParams,
+            "init": InitParams,
             "anchors": AnchorParams,
             "rpn": RPNParams,
             "roi_head": RoIHeadParams,

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from pipeline.artifacts.absent import why_absent
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.dataset_tables import DATASET_BOXES
@@ -51,6 +52,11 @@ def evaluate(stage: Stage) -> None:
     common = detection_figures(found, truth, voc, judgement, classes, params.confusion_score)
     own = _figures_of_family(stage, images, common)
     metrics = {**common, **own, **dict(zip(COUNTS, (len(index_of), len(found.score)), strict=True))}
+    absent = why_absent(stage.input("detections"))
+    if absent is not None:
+        write_text(stage.out / "metrics.json", "{}\n")
+        stage.log(f"nothing to judge, as {absent}")
+        return
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
     said = "".join(f", {name} {value if isinstance(value, int) else f'{value:.4f}'}" for name, value in own.items())
     stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}{said}")

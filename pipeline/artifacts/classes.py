@@ -17,6 +17,11 @@ def read_classes(folder: Path) -> list[str]:
     return names
 
 
+def detector_classes_file(folder: Path) -> Path:
+    """The file of the classes of the RoI head in data/backbone."""
+    return Path(folder) / _OF_DETECTOR
+
+
 def write_detector_classes(folder: Path, names: Sequence[str]) -> None:
     """Write the names of the classes of the RoI head in data/backbone, the background first."""
     write_text(Path(folder) / _OF_DETECTOR, json.dumps(list(names), indent=1, ensure_ascii=False) + "\n")

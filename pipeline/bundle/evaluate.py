@@ -1,8 +1,8 @@
 """A bundle judged on a data set of any format that the project reads.
 
-Classes are matched by name. Objects of classes that the bundle lacks are left out, as are detections of classes that
-the data set lacks. Of each image those detections count that the evaluate stages would count, by the same threshold and
-limit for bundles of all families.
+Classes are matched by name, however each writes it (`pipeline.datasets.same_class`). Objects of classes that the bundle
+lacks are left out, as are detections of classes that the data set lacks. Of each image those detections count that the
+evaluate stages would count, by the same threshold and limit for bundles of all families.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle.detector import Detector
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
+from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.findings import summary
 from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.same_class import rows_of_classes
 from pipeline.metrics.error_kinds import judge
 from pipeline.metrics.figures import detection_figures, rounded
 from pipeline.metrics.rows import DetectionRows, GtRows
@@ -76,15 +78,16 @@ def evaluate(
         raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
     check_limits(detector.settings.params.own_sections(), judged_by, "the bundle", with_option=True)
     data = open_dataset(root, params)
-    judged = [name for name in detector.classes[1:] if name in data.classes]
-    if not judged:
+    pairs = sorted((own, theirs) for theirs, own in rows_of_classes([BACKGROUND, *data.classes], detector.classes)[1:])
+    if not pairs:
         raise InputError(
             f"{root}: has none of the bundle's classes ({_listed(detector.classes[1:])}) but {_listed(data.classes)}; "
             "give data of the same class names"
         )
-    label_of = {data.classes.index(name) + 1: label for label, name in enumerate(judged, start=1)}
+    judged = [data.classes[theirs - 1] for _, theirs in pairs]
+    label_of = {theirs: label for label, (_, theirs) in enumerate(pairs, start=1)}
     own = np.zeros(len(detector.classes), np.int64)
-    own[[detector.classes.index(name) for name in judged]] = np.arange(1, len(judged) + 1)
+    own[[label for label, _ in pairs]] = np.arange(1, len(pairs) + 1)
     images = [image for image in data.images if image.split == split]
     found, truth = _Rows(), _Rows()
     for index, image in enumerate(track(images, "evaluate", total=len(images))):
@@ -106,7 +109,7 @@ def evaluate(
         "images": len(images),
         "detections": len(results),
     }
-    return Evaluation(cast(dict[str, object], rounded(metrics)), judged_by, _remarks(detector, data, judged))
+    return Evaluation(cast(dict[str, object], rounded(metrics)), judged_by, _remarks(detector, data, pairs))
 
 
 def report(evaluation: Evaluation) -> list[str]:
@@ -187,9 +190,11 @@ def _path_of(root: Path, image: AnnotatedImage) -> Path:
     return root / rest
 
 
-def _remarks(detector: Detector, data: Dataset, judged: Sequence[str]) -> list[str]:
-    unknown = [name for name in data.classes if name not in judged]
-    absent = [name for name in detector.classes[1:] if name not in judged]
+def _remarks(detector: Detector, data: Dataset, pairs: Sequence[tuple[int, int]]) -> list[str]:
+    """`pairs`: the labels of each class that is judged, in the bundle and in the data set."""
+    own, theirs = ({pair[side] for pair in pairs} for side in (0, 1))
+    unknown = [name for label, name in enumerate(data.classes, start=1) if label not in theirs]
+    absent = [name for label, name in enumerate(detector.classes[1:], start=1) if label not in own]
     lines = [*data.remarks, *(f"findings: {line}" for line in summary(data.findings))]
     if unknown:
         lines.append(f"classes that the bundle lacks, whose objects are left out: {_listed(unknown)}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from pipeline.artifacts.absent import why_absent
 from pipeline.artifacts.atomic import atomic_folder, write_text
+from pipeline.artifacts.classes import detector_classes_file
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
 from pipeline.bundle.contract import BundleParams, Computation, family_bundle
 from pipeline.bundle.file import BUNDLE_FILE, SCHEMA, build_parts, file_sha256, is_bundle, settings_text
@@ -56,6 +58,9 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
         )
     if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):
         raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
+    absent = why_absent(root / "data" / f"detect_{network}")
+    if absent is not None:
+        raise InputError(f"--network {network}: there is none, as {absent}")
     params = load_params(root / "params.yaml")
     recorded = _recorded(root / "dvc.lock")
     _check_trained_with(
@@ -63,7 +68,7 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     )
     parts = {part: load_part(root / "data" / stage, part) for part, stage in trained_by.items()}
     used = _used(own.params, params)
-    classes = _read_classes(root / "data/resize/classes.json", own.num_classes(parts))
+    classes = _read_classes(_classes_file(root, trained_by.values()), own.num_classes(parts))
     trunk = build_parts(family.name, used, len(classes), _joined(parts), root / "data")["trunk"].state_dict()
     try:
         lock = file_sha256(root / "dvc.lock") if recorded else None
@@ -91,6 +96,14 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     ]
 
 
+def _classes_file(root: Path, stages: Iterable[str]) -> Path:
+    """Where the classes of a network stand: beside the weights of a detector that was trained on classes of its own,
+    else the data set's."""
+    folders = {root / "data" / stage for stage in stages}
+    own = [detector_classes_file(folder) for folder in folders]
+    return own[0] if len(own) == 1 and own[0].is_file() else root / "data/resize/classes.json"
+
+
 def _joined(parts: Mapping[str, State]) -> State:
     return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
 
@@ -101,7 +114,7 @@ def _used(model: type[BundleParams], params: Params) -> BundleParams:
 
 
 def _read_classes(path: Path, trained: int | None) -> list[str]:
-    rerun = "rerun the stage that writes it (dvc repro resize)"
+    rerun = f"rerun the stage that writes it (dvc repro {path.parent.name})"
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

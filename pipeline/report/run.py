@@ -15,6 +15,7 @@ from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import RunTime, read_runs
+from pipeline.views.json_files import read_metrics
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class Run:
         return StageCommand.parse(self.graph.nodes[stage].command)
 
     def networks(self) -> dict[str, str]:
-        """The titles of the networks that have been evaluated, by name."""
+        """The titles of the networks that have been evaluated, by name; without those that do not exist."""
         networks = self.family.networks
-        return {name: network.title for name, network in networks.items() if self.has(f"evaluate_{name}")}
+        return {name: network.title for name, network in networks.items() if self._is_judged(f"evaluate_{name}")}
+
+    def _is_judged(self, stage: str) -> bool:
+        return self.has(stage) and bool(read_metrics(self.folder(stage)))

@@ -27,7 +27,8 @@ def read_json(path: Path, kind: type[Content], what: str) -> Content:
 
 
 def read_metrics(folder: Path) -> dict[str, object]:
-    """The figures of an evaluate stage by name; one of them, `class_AP50`, is a dict itself.
+    """The figures of an evaluate stage by name; one of them, `class_AP50`, is a dict itself. Empty where the
+    network that it is to judge does not exist (`pipeline.artifacts.absent`).
 
     Raises:
         InputError: the file is missing or holds something else.

@@ -29,6 +29,8 @@ def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
         folder = Path(data) / f"evaluate_{name}"
         if (folder / "metrics.json").is_file():
             metrics = read_metrics(folder)
+            if not metrics:
+                continue  # the network does not exist
             if absent := [key for key in _COLUMNS if key not in metrics]:
                 raise InputError(f"{folder / 'metrics.json'}: has no {absent[0]}; dvc repro evaluate_{name}")
             rows[network.title] = {title: metrics[key] for key, title in _COLUMNS.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,27 @@ import pytest
 import torch
 import yaml
 
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.artifacts.weights import load_part
+from pipeline.bundle.file import read_bundle
+from pipeline.bundle.writing import write_bundle
+from pipeline.families.faster_rcnn.building.known_classes import KnownClasses
 from pipeline.families.registry import family_of
 from pipeline.graphs.composing import composed
+from pipeline.nn.postprocess import DetectedBoxes
 from pipeline.params.file import check_params, sections_of
 from pipeline.presets.apply import apply_preset
 from pipeline.presets.defaults import default_text
 from pipeline.runtime.errors import InputError
+from pipeline.views.results import results_frame
 from tests.conftest import ROOT, apply_overlay, made_once
 from tests.defaults import copy_graphs, default_content
 from tests.families.joint_project import FAMILY, JOINT_TINY, write_project
 from tests.in_process import run_stages
 
 PREPARED = ("dataset", "backbone", "resize", "frozen_features", "anchor_targets")
+JUDGED = ("detect_end_to_end", "evaluate_end_to_end", "detect_initial", "evaluate_initial")
 SMALL: dict[str, Any] = {"dataset": {"shapes": {"train": 4, "test": 2}}, "train_end_to_end": {"iterations": 2}}
 
 
@@ -41,8 +50,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole graph on a few images; do not change it."""
 
     def make(root: Path) -> None:
-        write_project(root, apply_overlay(yaml.safe_load(yaml.safe_dump(JOINT_TINY)), SMALL))
-        run_stages(root, *PREPARED, "train_end_to_end", "detect_end_to_end", "evaluate_end_to_end")
+        write_project(root, apply_overlay(copy.deepcopy(JOINT_TINY), SMALL))
+        run_stages(root, *PREPARED, "train_end_to_end", *JUDGED)
 
     return made_once(tmp_path_factory, "joint_run", make)
 
@@ -101,3 +110,71 @@ def test_a_head_that_cannot_stand_on_the_trunk_is_refused() -> None:
     content = apply_overlay(defaults(), {"roi_head": {"kind": "res5"}})
     with pytest.raises(InputError, match=r"^params\.yaml: roi_head\.kind res5 is the last stage of a ResNet"):
         check_params(content, "params.yaml")
+
+
+OF_DETECTOR = ["Triangle", "un known", "ELLIPSE"]
+"""What ellipse, rectangle and triangle are called where the trained network is the initial detector."""
+
+
+@pytest.fixture(scope="module")
+def started(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stages before training, with the trained network as the initial detector; do not change it."""
+
+    def make(root: Path) -> None:
+        overlay = apply_overlay(copy.deepcopy(JOINT_TINY), SMALL)
+        overlay["init"] = {"detector": "file", "classes": OF_DETECTOR}
+        write_project(root, overlay)
+        weights = root / "data/initial_detector/model.safetensors"
+        weights.symlink_to(trained / "data/train_end_to_end/model.safetensors")
+        run_stages(root, *PREPARED[:3], "detect_initial", "evaluate_initial")
+
+    return made_once(tmp_path_factory, "joint_started", make)
+
+
+def detections(folder: Path, image_id: str, label_of: dict[int, int]) -> list[tuple[int, float, list[float]]]:
+    """(label, score, box) of an image's detections of some labels, with others in their place."""
+    rows = read_columns(folder / "detections.parquet", DETECTIONS)
+    own = [i for i, name in enumerate(rows["image_id"]) if name == image_id and int(rows["label"][i]) in label_of]
+    return [(label_of[int(rows["label"][i])], float(rows["score"][i]), boxes_of(rows)[i].tolist()) for i in own]
+
+
+def test_the_initial_detector_is_judged_before_training_in_the_classes_that_both_name(
+    trained: Path, started: Path
+) -> None:
+    same = {label: label for label in range(4)}
+    for image_id in ("test_00000", "test_00001"):
+        found = detections(started / "data/detect_initial", image_id, same)
+        wanted = detections(trained / "data/detect_end_to_end", image_id, {1: 3, 3: 1})
+        assert wanted and found[: len(wanted)] == wanted and {label for label, *_ in found} <= {1, 3}
+    metrics = json.loads((started / "data/evaluate_initial/metrics.json").read_text())
+    assert (
+        metrics["class_AP50"].keys() == {"ellipse", "rectangle", "triangle"} and not metrics["class_AP50"]["rectangle"]
+    )
+    assert list(results_frame(started / "data", family_of(FAMILY)).index) == ["initial detector"]
+    assert KnownClasses(["background", *OF_DETECTOR], ["background", "ellipse", "rectangle"]).unknown == ["rectangle"]
+
+
+def test_what_the_data_set_lacks_takes_no_place_of_what_it_has() -> None:
+    known = KnownClasses(["background", "cat", "dining table"], ["background", "diningtable"])
+    found = DetectedBoxes(torch.zeros(4, 4), torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([1, 2, 1, 2]))
+    kept = known.of_data_set(found, 1)
+    assert (kept.scores.tolist(), kept.labels.tolist()) == ([pytest.approx(0.8)], [1])
+
+
+def test_a_bundle_of_the_initial_detector_keeps_its_own_classes(started: Path, tmp_path: Path) -> None:
+    (line,) = write_bundle(started, "initial", tmp_path / "bundle")
+    assert "the initial network, 3 classes" in line
+    assert read_bundle(tmp_path / "bundle").settings.classes == ["background", *OF_DETECTOR]
+
+
+def test_without_an_initial_detector_nothing_is_detected_and_no_table_has_it(trained: Path, tmp_path: Path) -> None:
+    assert json.loads((trained / "data/evaluate_initial/metrics.json").read_text()) == {}
+    assert json.loads((trained / "data/detect_initial/detections.json").read_text()) == []
+    declared = graph()["evaluate_initial"]
+    for path in (*declared["outs"], *declared["metrics"]):
+        assert (trained / path).is_file()
+    assert list(results_frame(trained / "data", family_of(FAMILY)).index) == ["end to end"]
+    with pytest.raises(InputError) as error:
+        write_bundle(trained, "initial", tmp_path / "bundle")
+    said = "--network initial: there is none, as training starts from no detector (init.detector: none)"
+    assert str(error.value) == said

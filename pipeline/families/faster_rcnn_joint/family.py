@@ -31,6 +31,11 @@ FAMILY = Family(
         "evaluate": RecallParams,
     },
     networks={
+        "initial": Network(
+            "initial detector",
+            "Initial: the detector that training starts from, before any training.",
+            {"trunk": "backbone", "rpn": "backbone", "head": "backbone"},
+        ),
         "end_to_end": Network(
             "end to end",
             "End to end: trunk, RPN and head trained together.",
