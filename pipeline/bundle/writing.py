@@ -178,8 +178,12 @@ def _metrics(root: Path, network: str, recorded: Mapping[str, Any], used: Bundle
     read = {dep["path"]: dep.get("md5") for stage in (detect, evaluate) for dep in stage.get("deps", [])}
     current = all(read[path] == made[path] for path in read.keys() & made.keys())
     read_by_detect = detect.get("params", {}).get("params.yaml", {})
-    own = {name: section.model_dump() for name, section in used.own_sections().items()}
-    as_now = all(read_by_detect[name] == own[name] for name in read_by_detect.keys() & own.keys())
+    own = used.own_sections()
+    stage = f"detect_{network}"
+    as_now = all(
+        _made_with(type(own[name]), stage, name, read_by_detect[name]) == own[name].model_dump()
+        for name in read_by_detect.keys() & own.keys()
+    )
     text = path.read_bytes()
     same_file = hashlib.md5(text, usedforsecurity=False).hexdigest() == made.get(path.relative_to(root).as_posix())
     return json.loads(text) if current and same_file and as_now else None

@@ -1,19 +1,36 @@
-"""The levels that a family's detector predicts on, without torch."""
+"""The levels that a family's detector predicts on and pools from, without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from pipeline.building.layout import map_layout
 from pipeline.families.registry import declared
 from pipeline.geometry.layout import MapLayout
 from pipeline.geometry.points import Locations
+from pipeline.geometry.pooling import roi_levels
 from pipeline.params.reading import Params
 
 
 def trunk_layout(params: Params) -> MapLayout:
     """The levels of the trunk's maps."""
     return map_layout(params.backbone)
+
+
+def pooled_from(boxes: np.ndarray, layout: MapLayout) -> str:
+    """How many of (N, 4) RoIs, px, are pooled from each level, as "level 0 (stride 4) 12"; nothing where there is one
+    level."""
+    layout = layout.pooled
+    if len(layout.levels) == 1:
+        return ""
+    counts = np.bincount(roi_levels(boxes, layout.strides), minlength=len(layout.levels))
+    return ", ".join(
+        f"level {level} (stride {stride}) {count}"
+        for level, (stride, count) in enumerate(zip(layout.strides, counts, strict=True))
+        if count
+    )
 
 
 def head_layout(params: Params) -> MapLayout:

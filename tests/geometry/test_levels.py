@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from pipeline.params.file import load_params
 from pipeline.preflight.command import check_data
 from pipeline.runtime.errors import InputError
 from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.levels import pooled_from
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of
 from pipeline.views.stored_anchors import decode_anchors
@@ -49,7 +51,7 @@ from tests.conftest import apply_overlay
 from tests.defaults import default_content
 from tests.faults.trees import plant
 from tests.in_process import run_stage
-from tests.layouts import PYRAMID, TOY, ToyTrunk, register_toy
+from tests.layouts import PYRAMID, TOY, ToyTrunk, one_level, register_toy
 from tests.views.scene import HEIGHT, WIDTH, gt_boxes, write_scene
 
 RATIOS, SCALES = (0.5, 1.0), (1.0, 1.5)
@@ -302,8 +304,25 @@ def test_inspect_shows_the_anchors_of_each_level(scene: Path) -> None:
     for level, stride in enumerate((6, 12, 24)):
         high, wide = SIZES[level]
         own = [caption for caption in captions if f"level {level}, stride {stride}: " in caption]
-        assert len(own) == 5, "centres, a location, fg, ignored and bg"
         assert f"{wide} x {high} locations, {stride} px apart" in own[0]
+        # Centres and a location; a level has panels of the kinds that it has some of, but not all are bg.
+        kinds = [kind for kind in ("fg", "ignored", "bg") if any(f"{stride}: {kind}: " in each for each in own)]
+        assert kinds == (["fg", "ignored", "bg"] if level == 1 else ["ignored", "bg"]), own
+    fg = AnchorTargets(scene / "data/anchor_targets")[Entry("a")]
+    (caption,) = [caption for caption in captions if "fg anchors of 2 gt boxes" in caption]
+    assert f"; level 1, stride 12: {len(fg.fg)} fg anchors of gt 0, 1" in caption
+
+
+def test_captions_say_from_which_levels_rois_are_pooled() -> None:
+    sides = np.array([30.0, 100, 200, 800, 2000], np.float32)
+    boxes = np.stack([sides * 0, sides * 0, sides, sides], axis=1)
+    assert pooled_from(boxes, PYRAMID) == "level 0 (stride 4) 2, level 1 (stride 8) 1, level 3 (stride 32) 1, " + (
+        "level 4 (stride 64) 1"
+    )
+    assert pooled_from(
+        boxes, replace(PYRAMID, levels=(*PYRAMID.levels[:4], replace(PYRAMID.levels[4], pooled=False)))
+    ) == ("level 0 (stride 4) 2, level 1 (stride 8) 1, level 3 (stride 32) 2")
+    assert pooled_from(boxes, one_level(16)) == ""
 
 
 @pytest.fixture
@@ -350,7 +369,7 @@ def test_inspect_shows_the_anchors_of_each_of_five_levels_as_the_stage_has_place
         own = [caption for caption in captions if f"level {level}, stride {4 * 2**level}: " in caption]
         # 96 px are padded to 96, of which P6 has two cells.
         apart = "48 x 64" if level == 4 else 4 * 2**level
-        assert len(own) == 5 and f"{wide} x {high} locations, {apart} px apart" in own[0]
+        assert len(own) >= 2 and f"{wide} x {high} locations, {apart} px apart" in own[0]
     content = yaml.safe_load((pyramid / "params.yaml").read_text())
     (pyramid / "params.yaml").write_text(yaml.safe_dump(apply_overlay(content, {"anchors": {"placement": "centred"}})))
     with pytest.raises(InputError, match=r"is of other anchors than params\.yaml's"):

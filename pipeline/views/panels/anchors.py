@@ -49,8 +49,8 @@ class _Level:
 
 
 def anchor_panels(request: PanelRequest) -> list[Tile]:
-    """Centres; the anchors of one location; fg anchors with their gt boxes; fg, ignored and bg of each location. In
-    brief the fg anchors."""
+    """Centres; the anchors of one location; fg anchors with their gt boxes, and which level took which; fg, ignored and
+    bg of each location. In brief the fg anchors."""
     gt = request.images.gt_of(request.entry).trainable
     own = assignment_of(request.folder, request.entry, gt.boxes)
     if request.brief:
@@ -73,8 +73,13 @@ def assignment_panels(request: PanelRequest, own: Assignment, counts: bool = Tru
     return [
         *tiles,
         _fg_panel(request, pixels, own, gt.boxes),
-        *(_count_panel(request, pixels, level, kind) for level in levels for kind in kinds),
+        *(_count_panel(request, pixels, own, kind) for own in levels for kind in kinds if _tells(own, kind, levels)),
     ]
+
+
+def _tells(level: _Level, kind: int, levels: list[_Level]) -> bool:
+    """Whether how many anchors are of a kind is worth a panel: of several levels, most have nothing but bg."""
+    return len(levels) == 1 or not np.isin(level.labels == kind, kind == 0).all()
 
 
 def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> list[_Level]:
@@ -157,19 +162,44 @@ def _location_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, pl
 
 def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
     """fg anchors in the colour of their gt box, which a number names."""
-    layers = []
+    layers, levels = [], _levels_of_fg(request, own, pixels.shape[:2])
     for index in range(len(gt_boxes)):
         colour = GT_COLOURS[index % len(GT_COLOURS)]
         layers.append(BoxLayer(own.fg_anchors[own.matched_gt == index], colour, thickness=1))
     for index in range(len(gt_boxes)):
         colour = GT_COLOURS[index % len(GT_COLOURS)]
-        text = f"{index}: {int((own.matched_gt == index).sum())}"
+        is_its = own.matched_gt == index
+        text = f"{index}: {int(is_its.sum())}"
+        if len(request.layout.levels) > 1 and is_its.any():
+            text += f", level {' '.join(map(str, np.unique(levels[is_its])))}"
         layers.append(BoxLayer(gt_boxes[index : index + 1], colour, [text], thickness=3, dash="dashed"))
     iou = f", IoU {own.max_iou.min():.2f} to {own.max_iou.max():.2f}" if len(own.fg) else ""
     counts = f"{count_text(len(own.fg), 'fg anchor')} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}{iou}"
     caption = f"{request.name}: {counts}; {int(own.is_bg.sum()):,} bg of {len(own.is_bg):,} anchors"
+    caption += _by_level(request, levels, own.matched_gt)
     keys = [Key(ORANGE, "gt box with its number: fg anchors", "dashed"), Key(ORANGE, "its fg anchors", "solid")]
     return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
+
+
+def _levels_of_fg(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> np.ndarray:
+    """(F,) the level that each fg anchor lies on, of an image of (H, W)."""
+    anchors = request.params.anchors
+    per_location = len(anchors.ratios) * len(anchors.scales)
+    ends = np.cumsum([height * width * per_location for height, width in request.layout.sizes(*size)])
+    levels: np.ndarray = np.searchsorted(ends[:-1], own.fg, side="right")
+    return levels
+
+
+def _by_level(request: PanelRequest, levels: np.ndarray, matched_gt: np.ndarray) -> str:
+    """Which levels have fg anchors, and of which gt boxes; nothing where there is one level."""
+    if len(request.layout.levels) == 1:
+        return ""
+    parts = []
+    for level in np.unique(levels):
+        own = levels == level
+        boxes = ", ".join(map(str, np.unique(matched_gt[own])))
+        parts.append(f"; {request.layout.prefix(int(level))}{count_text(int(own.sum()), 'fg anchor')} of gt {boxes}")
+    return "".join(parts)
 
 
 def _count_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, kind: int) -> Tile:

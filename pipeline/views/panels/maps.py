@@ -26,22 +26,46 @@ _GAP = 4
 def features_panels(request: PanelRequest) -> list[Tile]:
     """The image, the mean over the channels, and the channels that vary most over this image, in brief without these;
     the image and word of it where the stage keeps no maps."""
+    maps = _maps_of(request)
+    return channel_panels(request, maps) if maps else [_without_maps(request)]
+
+
+def frozen_panels(request: PanelRequest) -> list[Tile]:
+    """The same of the maps that the trunk's frozen stages gave, which need not be of the levels of the trunk's."""
+    maps = _maps_of(request)
+    if not maps:
+        return [_without_maps(request)]
+    width = request.layout.padded(np.array(request.images.pixels(request.entry).shape[1]))
+    strides = [2 ** round(float(np.log2(width / own.shape[-1]))) for own in maps]
+    return _map_panels(request, maps, [f"stride {stride}: " if len(maps) > 1 else "" for stride in strides])
+
+
+def _maps_of(request: PanelRequest) -> tuple[np.ndarray, ...]:
+    """What the stage stored of the image; nothing where it keeps no maps."""
     maps = FeatureMaps(request.folder)
     if request.entry in maps:
-        return channel_panels(request, maps[request.entry])
+        return maps[request.entry]
     if len(maps):
         raise InputError(f"{request.folder}: has no map of {request.entry.name}; dvc repro {request.command.stage}")
+    return ()
+
+
+def _without_maps(request: PanelRequest) -> Tile:
     image, _ = enlarged(request.images.pixels(request.entry), request.side)
-    return [Tile(image, f"{request.name}: {request.command.stage} keeps no maps, images are read")]
+    return Tile(image, f"{request.name}: {request.command.stage} keeps no maps, images are read")
 
 
 def channel_panels(request: PanelRequest, maps: Sequence[np.ndarray]) -> list[Tile]:
-    """The same of maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
+    """The same of the trunk's maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
+    _check_levels(request, maps, request.layout)
+    return _map_panels(request, maps, [request.layout.prefix(level) for level in range(len(maps))])
+
+
+def _map_panels(request: PanelRequest, maps: Sequence[np.ndarray], prefixes: Sequence[str]) -> list[Tile]:
     pixels = request.images.pixels(request.entry)
     tiles = [Tile(enlarged(pixels, request.side)[0], request.name)]
-    _check_levels(request, maps, request.layout)
-    for level, feature_map in enumerate(maps):
-        tiles += _level_panels(request, pixels, feature_map, request.layout.prefix(level))
+    for feature_map, prefix in zip(maps, prefixes, strict=True):
+        tiles += _level_panels(request, pixels, feature_map, prefix)
     return tiles
 
 

@@ -21,14 +21,14 @@ from pipeline.views.panels.dense import dense_target_panels, detect_dense_panels
 from pipeline.views.panels.detections import evaluate_panels
 from pipeline.views.panels.gt import dataset_panels, resize_panels
 from pipeline.views.panels.image_panels import HELD_OUT, ImagePanels
-from pipeline.views.panels.maps import features_panels
+from pipeline.views.panels.maps import features_panels, frozen_panels
 from pipeline.views.panels.request import PanelRequest
 
 _COMMON = {
     "dataset": ImagePanels(dataset_panels, SPLITS, plain=True),
     "resize": ImagePanels(resize_panels, SPLITS),
     "features": ImagePanels(features_panels),
-    "frozen_features": ImagePanels(features_panels),
+    "frozen_features": ImagePanels(frozen_panels),
     "dense_targets": ImagePanels(dense_target_panels),
     "detect_dense": ImagePanels(detect_dense_panels, HELD_OUT, plain=True),
     "evaluate": ImagePanels(evaluate_panels, HELD_OUT, plain=True),

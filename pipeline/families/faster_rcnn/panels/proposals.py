@@ -10,6 +10,7 @@ from pipeline.metrics.recall import RecallCounter
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.levels import pooled_from
 from pipeline.views.marks import colour_ramp
 from pipeline.views.panels.request import PanelRequest
 
@@ -52,6 +53,8 @@ def rank_panel(
         f"{reached.mean():.2f} ({int(reached.sum())} of {len(reached)})" if len(reached) else "undefined, no gt box"
     )
     caption = f"the best {len(shown)} of {count_text(len(own), 'proposal')}{span}; recall at IoU .5 {recall}"
+    levels = pooled_from(shown, request.layout)
+    caption += f"; pooled from {levels}" if levels else ""
     keys = (
         [Key(colours[0], "rank 1", "solid"), Key(colours[-1], f"rank {len(shown)}", "solid")] if len(shown) > 1 else []
     )

@@ -21,6 +21,7 @@ from pipeline.views.drawing import (
     draw_boxes,
     enlarged,
 )
+from pipeline.views.levels import pooled_from
 from pipeline.views.marks import draw_arrows, heat_map, zoom_of
 from pipeline.views.panels.maps import stored_maps
 from pipeline.views.panels.request import PanelRequest
@@ -49,6 +50,8 @@ def target_panels(request: PanelRequest) -> list[Tile]:
         f"{request.name}: {len(shown)} of {counts[1]} fg RoIs with their deltas; {counts[0]} bg, {counts[-1]} ignored, "
         f"{count_text(appended, 'appended gt box', 'appended gt boxes')}"
     )
+    levels = pooled_from(boxes[fg], request.layout)
+    caption += f"; fg RoIs are pooled from {levels}" if levels else ""
     return [
         _fg_panel(request, pixels, gt.boxes, boxes[shown], targets, caption),
         _bg_panel(request, pixels, gt.boxes, own),
