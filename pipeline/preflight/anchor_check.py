@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import placement_of
-from pipeline.preflight.anchor_report import advice, anchor_lines
+from pipeline.preflight.anchor_report import advice, anchor_lines, level_lines
 from pipeline.preflight.anchorless import without_anchors
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_check import LineFor, Panel
@@ -38,6 +38,9 @@ class AnchorCheck:
         boxes = {split: self._checked.gt.of(split) for split in ("val", "test")}
         fits = {split: fit_of(own, placement, shapes) for split, own in boxes.items() if len(own)}
         yield from anchor_lines(verdict, fits, placement)
+        if len(placement.layout.levels) > 1:
+            own = placement.best_of_levels(self._train.boxes, self._train.sizes, verdict.configured.shapes)
+            yield from level_lines(own, verdict.configured.shapes, placement)
         larger = line = None
         if verdict.configured.below(0.5) > MOST_UNREACHED:
             larger = larger_size(self._train, self._params.resize, placement, shapes, MOST_UNREACHED)

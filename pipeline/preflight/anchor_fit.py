@@ -53,7 +53,15 @@ class Placement:
         return [level_shapes(shapes, scale, self.on_cells) for scale in self.layout.scales]
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
-        """The largest IoU of each box with any anchor, of any shape at any location, that may be used.
+        """The largest IoU of each box with any anchor, of any level and shape at any location, that may be used.
+
+        Arguments as in `best_of_levels`; (N,) float64, 0..1; 0 where no anchor may be used.
+        """
+        best: Floats = self.best_of_levels(boxes, sizes, shapes).max(axis=1, initial=0)
+        return best
+
+    def best_of_levels(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
+        """The same with the anchors of each level.
 
         Args:
             boxes: (N, 4) xyxy, px of the resized image.
@@ -61,9 +69,9 @@ class Placement:
             shapes: (A, 2) widths and heights of the anchors of a location of the first level.
 
         Returns:
-            (N,) float64, 0..1; 0 where no anchor may be used.
+            (N, levels) float64, 0..1; 0 where no anchor may be used.
         """
-        best = np.zeros(len(boxes))
+        best = np.zeros((len(boxes), len(self.layout.levels)))
         for start in range(0, len(boxes), _BLOCK):
             rows = slice(start, start + _BLOCK)
             own, size = boxes[rows].astype(np.float64), sizes[rows].astype(np.int64)
@@ -72,7 +80,7 @@ class Placement:
                 overlap = self._overlap(level, own[:, 0], own[:, 2], size[:, 1], sides[:, 0])
                 overlap *= self._overlap(level, own[:, 1], own[:, 3], size[:, 0], sides[:, 1])
                 union = areas[:, None] + sides.prod(axis=1) - overlap
-                best[rows] = np.maximum(best[rows], (overlap / union).max(axis=1, initial=0))
+                best[rows, level] = (overlap / union).max(axis=1, initial=0)
         return best
 
     def _overlap(self, level: int, low: Floats, high: Floats, side: Integers, lengths: Floats) -> Floats:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
+from pipeline.geometry.anchors import Floats
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.report import table_lines
 from pipeline.preflight.size_search import LargerSize
@@ -39,6 +42,25 @@ def anchor_lines(verdict: Verdict, fits: Mapping[str, Fit], placement: Placement
     yield from table_lines(["boxes", "mean", "below .5", "below .7"], rows)
 
 
+def level_lines(best: Floats, shapes: Floats, placement: Placement) -> Iterator[str]:
+    """How many boxes of train each level's anchors come nearest to, and how near.
+
+    Args:
+        best: (N, levels) largest IoU of each box with the anchors of each level.
+        shapes: (A, 2) of the anchors of the first level, px.
+    """
+    sides, nearest, rows = np.sqrt(shapes.prod(axis=1)), best.argmax(axis=1), []
+    for level, scale in enumerate(placement.layout.scales):
+        own = best[nearest == level, level]
+        low, high = sides.min() * scale, sides.max() * scale
+        size = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+        mean = f"{own.mean():.3f}" if len(own) else "-"
+        name = f"  {placement.layout.prefix(level)}anchors of {size} px"
+        rows.append((name, (len(own), f"{len(own) / len(best):.1%}", mean, int((own < 0.5).sum()))))
+    yield "  by the level whose anchors come nearest, train"
+    yield from table_lines(["boxes", "share", "mean", "below .5"], rows)
+
+
 def _figures(fit: Fit) -> Sequence[object]:
     return len(fit.best_iou), f"{fit.mean:.3f}", f"{fit.below(0.5):.1%}", f"{fit.below(0.7):.1%}"
 
@@ -63,7 +85,8 @@ def advice(
     reasons += [f"another grid raises the mean by {gain:.3f}, over {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)
     yield f"  they do not fit: {'; '.join(reasons)}"
     shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in verdict.clustered.shapes)
-    yield f"  shapes by k-means under 1 - IoU: {shapes}"
+    levels = ", of the first level" if len(placement.layout.levels) > 1 else ""
+    yield f"  shapes by k-means under 1 - IoU{levels}: {shapes}"
     if verdict.kind == "no_better":
         border = "" if placement.allowed_border is None else f"set {placement.border_key} to null, "
         yield f"  as many ratios and scales do no better: {border}or give more ratios and scales"

@@ -17,7 +17,7 @@ from pipeline.runtime.words import count_text
 def without_anchors(checked: Checked, anchors: AnchorParams, placement: Placement) -> Iterator[str]:
     """Lines on training images that nothing is learnt from, and on images of any split thinner than a stride."""
     shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
-    yield from thin_images(checked, placement.layout.least_side)
+    yield from thin_images(checked, placement.layout.strides[0])
     train = [(key[1:], count) for key, count in checked.sizes.items() if key[0] == "train"]
     if not train:
         return

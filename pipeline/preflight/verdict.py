@@ -17,6 +17,7 @@ from pipeline.runtime.seeding import numpy_generator
 MOST_UNREACHED = 0.05  # anchors do not fit where this share of boxes or more is below IoU .5
 LEAST_GAIN = 0.05  # of mean best IoU; with this gain or more another grid is proposed anyway
 _WORTH = 0.01  # of the score, for another grid to be proposed where too many boxes are unreached
+_MOST_STRIDES = 12  # a side of an anchor on one of several levels; 8 in FPN, whose cells see little of a larger box
 _GRID_SAMPLE = 2_000  # boxes that ratios and scales are searched on
 _CLUSTER_SAMPLE = 20_000
 
@@ -83,11 +84,16 @@ def judge_anchors(gt: DatasetBoxes, anchors: AnchorParams, placement: Placement,
     def shapes_of(grid: Grid) -> Floats:
         return grid_shapes(anchors.base_size, grid.ratios, grid.scales)
 
+    longest = max(_MOST_STRIDES * placement.layout.strides[0], anchors.base_size * max(anchors.scales))
+
     def score(grid: Grid) -> float:
+        if len(placement.layout.levels) > 1 and anchors.base_size * max(grid.scales) > longest:
+            return -1.0  # the least that there is
         shapes = shapes_of(grid)
         return Fit(shapes, placement.best_iou(gt.boxes[few], gt.sizes[few], shapes)).score
 
     own = Grid(tuple(anchors.ratios), tuple(anchors.scales))
+    sizes = on_first_level(sizes, shapes_of(own), placement.layout.scales)
     start = quantile_grid(sizes, anchors.base_size, len(own.ratios), len(own.scales))
     grid = fit_grid(score, [own, start])
     some = _sample(gt, _CLUSTER_SAMPLE, seed, "clusters")
@@ -103,6 +109,19 @@ def judge_anchors(gt: DatasetBoxes, anchors: AnchorParams, placement: Placement,
         fit_of(gt, anywhere, configured.shapes),
         grid,
     )
+
+
+def on_first_level(sizes: Floats, shapes: Floats, scales: tuple[float, ...]) -> Floats:
+    """(N, 2) sizes of boxes brought to the first level: divided by the scale of the level whose anchors are nearest.
+
+    Args:
+        shapes: (A, 2) of the anchors of the first level, px.
+        scales: of each level, as in `MapLayout.scales`.
+    """
+    typical = float(np.exp(np.log(shapes).mean()))
+    sides = np.sqrt(sizes.prod(axis=1))
+    nearest = np.abs(np.log(sides[:, None] / (typical * np.array(scales)))).argmin(axis=1)
+    return sizes / np.array(scales)[nearest, None]
 
 
 def _kind(configured: Fit, proposed: Fit) -> Literal["fit", "propose", "no_better"]:

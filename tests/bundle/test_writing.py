@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import load_part
@@ -130,6 +131,14 @@ def test_thresholds_may_be_changed_after_training_and_then_the_metrics_are_left_
     settings = read_bundle(finished_run.root / "out").settings
     assert (settings.params.detect.score_threshold, settings.params.detect.per_image) == (0.3, 7)
     assert settings.metrics is None
+
+
+def test_metrics_of_a_run_before_a_parameter_was_there_are_kept(finished_run: Project) -> None:
+    lock = finished_run.lock()
+    del lock["detect_joint"]["params"]["params.yaml"]["detect"]["cut_first"]
+    (finished_run.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    write_bundle(finished_run.root, "joint", finished_run.root / "out")
+    assert read_bundle(finished_run.root / "out").settings.metrics is not None
 
 
 def test_without_dvc_there_is_neither_a_hash_of_its_lock_nor_a_trust_in_the_metrics(finished_run: Project) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pipeline.params.anchors import AnchorParams
 from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.anchor_picture import anchor_panels
+from pipeline.preflight.anchor_report import level_lines
 from pipeline.preflight.collecting import DatasetBoxes
 from pipeline.preflight.verdict import judge_anchors
 from tests.layouts import PYRAMID, one_level
@@ -72,3 +73,21 @@ def test_anchors_of_all_levels_are_judged_and_drawn() -> None:
     sizes = anchor_panels(gt.shapes, anchors(2.0), verdict, placement)[0].chart.to_dict()
     marks = [row for rows in sizes["datasets"].values() for row in rows if row.get("kind") == "anchors"]
     assert [(row["width"], row["height"]) for row in marks] == [(side, side) for side in (32, 64, 128, 256, 512)]
+
+
+def test_scales_for_several_levels_leave_large_boxes_to_the_coarse_ones() -> None:
+    placement, gt = Placement(PYRAMID, None), squares(100, 200)
+    verdict = judge_anchors(gt, anchors(0.3), placement, 0)
+    assert verdict.kind == "propose" and verdict.proposed.below(0.5) == 0
+    assert max(verdict.grid.scales) * 16 <= 12 * 4, "anchors of 100 px on the first level would be 25 strides"
+    assert verdict.clustered.shapes.max() <= 48, "brought to the first level"
+    first = np.full((1, 2), 25.0)
+    best = placement.best_of_levels(gt.boxes, gt.sizes, first)
+    assert best.shape == (60, 5) and np.array_equal(best.max(axis=1), placement.best_iou(gt.boxes, gt.sizes, first))
+    lines = list(level_lines(best, first, placement))
+    assert [line.split()[:8] for line in lines[-3:]] == [
+        ["level", "2,", "stride", "16:", "anchors", "of", "100", "px"],
+        ["level", "3,", "stride", "32:", "anchors", "of", "200", "px"],
+        ["level", "4,", "stride", "64:", "anchors", "of", "400", "px"],
+    ]
+    assert [line.split()[8:10] for line in lines[-3:]] == [["30", "50.0%"], ["30", "50.0%"], ["0", "0.0%"]]
