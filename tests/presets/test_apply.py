@@ -30,11 +30,13 @@ def project(tmp_path: Path) -> Path:
 def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:
     assert preset_names() == [
         "bccd_tiny",
+        "coco_resnet50_fpn",
         "default",
         "kitti_tiny_resnet18_fpn",
         "kitti_tiny_vgg16",
         "shapes_joint",
         "tinycoco",
+        "voc0712_resnet50_c4",
         "voc07_vgg16",
         "voc07_vgg16_fast",
         "voc6_resnet18_fpn",
