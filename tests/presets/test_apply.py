@@ -11,8 +11,9 @@ from dvc.utils.serialize import load_yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.geometry.backbones import RESNETS
 from pipeline.params.file import load_params
-from pipeline.presets.apply import apply_preset, preset_names
+from pipeline.presets.apply import apply_preset, preset_names, preset_params
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.defaults import DEFAULT_TEXT, copy_graphs
@@ -47,6 +48,18 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
     for name in preset_names():
         apply_preset(project, name, [])
         load_params(project / "params.yaml")
+
+
+def test_a_preset_of_a_resnet_without_a_neck_has_its_last_stage_as_head() -> None:
+    """C4: detectron2 pools 14 x 14 for res5, which halves them."""
+    c4 = {
+        name: params.roi_head
+        for name in preset_names("faster_rcnn")
+        if (params := preset_params(name)).backbone.name in RESNETS and params.backbone.neck.name == "none"
+    }
+    assert "voc6_resnet50_c4" in c4
+    for name, head in c4.items():
+        assert (head.kind, head.pool, head.output_size) == ("res5", "roi_align", 14), name
 
 
 def test_default_restores_the_committed_text_to_the_letter(project: Path) -> None:
