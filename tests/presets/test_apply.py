@@ -14,6 +14,7 @@ from pipeline.cli import app
 from pipeline.geometry.backbones import RESNETS
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names, preset_params
+from pipeline.presets.settings import leaves
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.defaults import DEFAULT_TEXT, copy_graphs
@@ -60,6 +61,76 @@ def test_a_preset_of_a_resnet_without_a_neck_has_its_last_stage_as_head() -> Non
     assert "voc6_resnet50_c4" in c4
     for name, head in c4.items():
         assert (head.kind, head.pool, head.output_size) == ("res5", "roi_align", 14), name
+
+
+DETECTRON2 = {
+    "anchors.placement": "detectron2",
+    "anchors.ratios": [0.5, 1.0, 2.0],
+    "anchor_targets.allowed_border": None,
+    "rpn.anchors_per_image": 256,
+    "rpn.box_loss": "l1",
+    "rpn.normaliser": "batch",
+    "proposals.nms_iou": 0.7,
+    "proposals.min_size": 0.0,
+    "proposals.cut_first": True,
+    "proposal_targets.fg_iou": 0.5,
+    "proposal_targets.bg_iou_low": 0.0,
+    "proposal_targets.std": [0.1, 0.1, 0.2, 0.2],
+    "roi_head.pool": "roi_align",
+    "roi_head.samples": 0,
+    "roi_head.aligned": True,
+    "roi_head.rois_per_image": 512,
+    "roi_head.fg_fraction": 0.25,
+    "roi_head.box_loss": "l1",
+    "solver.momentum": 0.9,
+    "solver.weight_decay": 0.0001,
+    "detect.proposals": 1000,
+    "detect.cut_first": True,
+    "detect.score_threshold": 0.05,
+    "detect.nms_iou": 0.5,
+    "detect.per_image": 100,
+}
+"""What Base-RCNN-FPN.yaml and Base-RCNN-C4.yaml have in common, by this project's parameters."""
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        (
+            "coco_resnet50_fpn",
+            {
+                "backbone.neck.name": "fpn",
+                "backbone.size_divisible": 32,
+                "anchors.scales": [2.0],
+                "rpn.channels": 256,
+                "proposals.pre_nms": 2000,
+                "proposals.post_nms": 1000,
+                "roi_head.kind": "fc",
+                "roi_head.output_size": 7,
+                "roi_head.hidden": 1024,
+                "detect.pre_nms": 1000,
+            },
+        ),
+        (
+            "voc0712_resnet50_c4",
+            {
+                "backbone.neck.name": "none",
+                "backbone.size_divisible": 1,  # its ResNet without FPN asks for none
+                "anchors.scales": [2.0, 4.0, 8.0, 16.0, 32.0],
+                "rpn.channels": 1024,
+                "proposals.pre_nms": 12000,
+                "proposals.post_nms": 2000,
+                "roi_head.kind": "res5",
+                "roi_head.output_size": 14,
+                "detect.pre_nms": 6000,
+            },
+        ),
+    ],
+)
+def test_the_recipes_of_detectron2_have_its_settings(name: str, own: dict[str, object]) -> None:
+    have = leaves(preset_params(name))
+    wanted = {**DETECTRON2, **own, "anchors.base_size": 16, "backbone.frozen_stages": 2}
+    assert {key: have[key] for key in wanted} == wanted
 
 
 def test_default_restores_the_committed_text_to_the_letter(project: Path) -> None:
