@@ -21,12 +21,14 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import held_out_images
+from pipeline.artifacts.weights import load_part, misfit
 from pipeline.building.anchors import anchor_grid
+from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
 from pipeline.families.faster_rcnn.building.known_classes import KnownClasses
-from pipeline.families.faster_rcnn.building.roi_head import load_head
-from pipeline.families.faster_rcnn.building.rpn import load_rpn
+from pipeline.families.faster_rcnn.building.roi_head import load_head, new_head, num_classes_of
+from pipeline.families.faster_rcnn.building.rpn import load_rpn, new_rpn
 from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
 from pipeline.families.faster_rcnn.nn.proposer import Proposer
 from pipeline.families.faster_rcnn.params.detect import DetectParams
@@ -107,6 +109,15 @@ def _why_missing(stage: Stage) -> str | None:
         return "training starts from no detector (init.detector: none)"
     if read_detector_classes(stage.input("head")) is None:
         return "data/initial_detector has no RoI head whose classes are known (init.classes can name them)"
+    # Training takes what fits, and draws the rest.
+    params, folder = typed(stage.params), stage.input("head")
+    layout, state = map_layout(params.backbone), load_part(folder, "head")
+    head = new_head(layout, num_classes_of(state), params.roi_head, params.backbone)
+    rpn = new_rpn(layout, params.anchors, params.rpn)
+    for name, module, weights in (("RPN", rpn, load_part(folder, "rpn")), ("RoI head", head, state)):
+        fault = misfit(module, weights)
+        if fault is not None:
+            return f"data/initial_detector has another {name} than params.yaml: {fault}"
     return None
 
 

@@ -59,23 +59,32 @@ def select_part(tensors: Mapping[str, torch.Tensor], part: str) -> State:
     return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
 
+def misfit(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
+    """The first weight, by name, that is missing in `state`, unknown or of another shape, and how; None where all
+    fit."""
+    own = module.state_dict()
+    for name in sorted(own.keys() | state.keys()):
+        if name not in state:
+            return f"weight {name!r} is missing; use weights of the configured network"
+        if name not in own:
+            return f"weight {name!r} is not part of the configured network"
+        if own[name].shape != state[name].shape:
+            return (
+                f"weight {name!r} has shape {tuple(state[name].shape)}, "
+                f"the configured network needs {tuple(own[name].shape)}"
+            )
+    return None
+
+
 def restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor], source: Path | str) -> None:
     """Load `state` into `module`, every name and shape checked.
 
     Raises:
         InputError: a weight is missing, unknown or of another shape; the first one is named with both shapes.
     """
-    own = module.state_dict()
-    for name in sorted(own.keys() | state.keys()):
-        if name not in state:
-            raise InputError(f"{source}: weight {name!r} is missing; use weights of the configured network")
-        if name not in own:
-            raise InputError(f"{source}: weight {name!r} is not part of the configured network")
-        if own[name].shape != state[name].shape:
-            raise InputError(
-                f"{source}: weight {name!r} has shape {tuple(state[name].shape)}, "
-                f"the configured network needs {tuple(own[name].shape)}"
-            )
+    fault = misfit(module, state)
+    if fault is not None:
+        raise InputError(f"{source}: {fault}")
     module.load_state_dict(dict(state))
 
 

@@ -16,9 +16,10 @@ def for_inference(module: Module, accelerator: Accelerator) -> Module:
     """The module on its device, where nothing is to be trained.
 
     Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
+    Not those of a convolution without bias: its frozen norm is multiplied into them, and the product is rounded.
     """
     if accelerator.mixed_precision == "bf16":
         for layer in module.modules():
-            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) and layer.bias is not None:
                 layer.to(torch.bfloat16)
     return module.to(accelerator.device)

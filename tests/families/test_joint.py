@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from pipeline.artifacts.absent import why_absent
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.artifacts.weights import load_part
@@ -152,6 +153,31 @@ def test_the_initial_detector_is_judged_before_training_in_the_classes_that_both
     )
     assert list(results_frame(started / "data", family_of(FAMILY)).index) == ["initial detector"]
     assert KnownClasses(["background", *OF_DETECTOR], ["background", "ellipse", "rectangle"]).unknown == ["rectangle"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"anchors": {"ratios": [1.0]}}, "another RPN than params.yaml: weight 'bbox_pred.bias' has shape"),
+        ({"roi_head": {"hidden": 40}}, "another RoI head than params.yaml: weight 'bbox_pred.weight' has shape"),
+        (
+            {"roi_head": {"class_agnostic": True}},
+            "another RoI head than params.yaml: weight 'bbox_pred.bias' has shape",
+        ),
+    ],
+)
+def test_heads_that_do_not_fit_start_fresh_and_are_not_judged(
+    started: Path, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("dataset", "resize", "backbone"):
+        (tmp_path / "data" / name).symlink_to(started / "data" / name)
+    (tmp_path / "dvc.yaml").write_text((started / "dvc.yaml").read_text())
+    params = apply_overlay(yaml.safe_load((started / "params.yaml").read_text()), changed)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    run_stages(tmp_path, "detect_initial", "evaluate_initial")
+    assert json.loads((tmp_path / "data/evaluate_initial/metrics.json").read_text()) == {}
+    assert said in (why_absent(tmp_path / "data/detect_initial") or "")
 
 
 def test_what_the_data_set_lacks_takes_no_place_of_what_it_has() -> None:

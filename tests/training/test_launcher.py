@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
+from pipeline.geometry.trunk_settings import NeckSettings
 from pipeline.nn.arithmetic import set_determinism
 from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.frozen_norm import FrozenBatchNorm
 from pipeline.params.base import Base
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.inference import for_inference
@@ -66,16 +69,26 @@ def test_determinism_is_switched_on_and_off() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "float32"])
-def test_maps_are_those_of_unrounded_weights_under_autocast(precision: str) -> None:
+@pytest.mark.parametrize("name", ["tiny", "resnet18"])
+def test_maps_are_those_of_unrounded_weights_under_autocast(name: str, precision: str) -> None:
     accelerator = launch(base(False, precision))
-    images = torch.randn(1, 3, 32, 40, generator=torch.Generator().manual_seed(1))
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randn(1, 3, 32, 40, generator=draw)
+    trunk = build_trunk(name, frozen_stages=2, neck=None if name == "tiny" else NeckSettings("fpn", 16, "batch")).eval()
+    trunk.initialise(draw)
+    if trunk.neck:
+        trunk.neck.initialise(draw)
+    for module in trunk.modules():
+        if isinstance(module, FrozenBatchNorm):
+            module.weight.uniform_(0.5, 1.5, generator=draw)
     found = []
     for ready in (lambda trunk: trunk, lambda trunk: for_inference(trunk, accelerator)):
-        trunk = build_trunk("tiny", frozen_stages=2, ceil_pool=False).eval()
-        trunk.initialise(torch.Generator().manual_seed(0))
         with torch.inference_mode(), accelerator.autocast():
-            found.append(ready(trunk)(images)[0])
-    assert torch.equal(*found)
-    assert {weight.dtype for weight in trunk.layers[0].parameters()} == {
-        torch.bfloat16 if precision == "bf16" else torch.float32
-    }
+            found.append(ready(copy.deepcopy(trunk))(images))
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)])
+def test_weights_are_rounded_once_in_place(precision: str, dtype: torch.dtype) -> None:
+    trunk = for_inference(build_trunk("tiny"), launch(base(False, precision)))
+    assert {weight.dtype for weight in trunk.layers[0].parameters()} == {dtype}

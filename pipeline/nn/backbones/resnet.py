@@ -7,7 +7,6 @@ Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map heigh
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -121,7 +120,7 @@ class ResNetTrunk(Trunk):
                 **{name: residual_stage(shape, index, settings) for index, name in enumerate(STAGES[:stages])},
             }
         )
-        self.published_head = MappingProxyType({} if settings.neck else {"layer4.": "res5."})
+        self.published_head = {} if settings.neck else {"layer4.": "res5."}
         self._stages = stages
         self._frozen_stages = min(settings.frozen_stages, 1 + stages)
         for name in ("conv1", *STAGES)[: self._frozen_stages]:
