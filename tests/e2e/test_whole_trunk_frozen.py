@@ -16,8 +16,9 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.weights import load_part
 from pipeline.nn.backbones.resnet import ResNetTrunk
 from pipeline.nn.backbones.vgg import VGGTrunk
+from tests.conftest import TINY
 from tests.e2e.fresh_run import change_params, new_root
-from tests.in_process import run_stages
+from tests.in_process import run_stage, run_stages
 
 BEFORE = ("dataset", "backbone", "resize", "anchor_targets")
 STEPS_1_AND_2 = ("frozen_features", "train_rpn_step1", "proposals_step1", "proposal_targets_step2", "train_head_step2")
@@ -111,6 +112,17 @@ def test_maps_that_are_kept_train_what_images_train(kept: Path, tmp_path: Path) 
             own, other = (load_part(run / "data" / stage, part) for run in (root, kept))
             for name, value in own.items():
                 torch.testing.assert_close(value, other[name], rtol=1e-4, atol=1e-5, msg=f"{stage}: {part}.{name}")
+
+
+@pytest.mark.skipif(TINY["base"].get("precision") == "float32", reason="the processor is not to compute in bf16")
+def test_in_bf16_they_train_the_same_weights_bit_for_bit(kept: Path, tmp_path: Path) -> None:
+    models = []
+    for keep in (True, False):
+        changes = {"base": {"precision": "bf16"}, "features": {"dtype": "float16", "keep_frozen_stages": keep}}
+        maps = run_stage("frozen_features", kept, tmp_path / f"maps-{keep}", changes)
+        out = run_stage("train_rpn_step1", kept, tmp_path / f"rpn-{keep}", changes, frozen_features=maps)
+        models.append((out / "model.safetensors").read_bytes())
+    assert models[0] == models[1] != (kept / "data/train_rpn_step1/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("name", WITHOUT_NECK)
