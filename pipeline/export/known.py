@@ -9,7 +9,7 @@ from pipeline.runtime.errors import InputError
 
 Value = str | type
 
-ONNX_BACKBONES = ("vgg16", "tiny")
+ONNX_BACKBONES = ("vgg16", "tiny", "resnet18", "resnet34", "resnet50", "resnet101")
 """Backbones whose graph was compared with the network in images of many sizes, thinner than a stride too."""
 
 RESIZE_RULES = ("shorter_side", "fixed")

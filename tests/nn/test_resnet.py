@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import cast
 
 import pytest
@@ -17,7 +18,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from pipeline.geometry.backbones import RESNETS
 from pipeline.geometry.trunk_settings import ALL_STAGES, NeckSettings
-from pipeline.nn.backbones.build import build_trunk
+from pipeline.nn.backbones.build import BACKBONES, build_trunk
 from pipeline.nn.backbones.frozen_norm import FrozenBatchNorm
 from pipeline.nn.backbones.resnet import STAGES, ResNetTrunk
 
@@ -174,6 +175,14 @@ def test_maps_without_a_gradient_are_those_with_one(name: str) -> None:
     for own, other, expected in zip(alone, last, trunk(batch), strict=True):
         torch.testing.assert_close(other, own, rtol=0, atol=1e-5 * float(own.abs().max()))
         torch.testing.assert_close(own, expected.detach(), rtol=0, atol=1e-5 * float(own.abs().max()))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_trunk_can_be_copied_and_pickled(name: str) -> None:
+    with torch.device("meta"):
+        trunk = build_trunk(name)
+    for other in (copy.deepcopy(trunk), pickle.loads(pickle.dumps(trunk))):
+        assert other.published_head == trunk.published_head and other.layout == trunk.layout
 
 
 def test_folded_weights_are_not_kept_past_a_change_of_what_they_are_made_of() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from pipeline.families.faster_rcnn.building.roi_head import new_head
 from pipeline.families.faster_rcnn.bundle import FasterRCNNParams, typed
 from pipeline.families.faster_rcnn.exported.onnx_detector import export_onnx
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
-from pipeline.geometry.backbones import VGGShape
-from pipeline.nn.backbones import build as backbone
+from pipeline.geometry.backbones import RESNETS, VGGShape
+from pipeline.nn.backbones.build import BACKBONES
+from pipeline.nn.backbones.frozen_norm import FrozenBatchNorm
+from pipeline.nn.backbones.resnet import ResNetTrunk
 from pipeline.nn.backbones.vgg import VGGTrunk
 from pipeline.params.file import check_params
 from pipeline.params.reading import Params
@@ -52,6 +55,7 @@ pytestmark = pytest.mark.authority("onnxruntime")
 
 SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 1e-2
 SMALL_VGG = VGGShape(((8,), (16,), (16, 16), (24, 24), (24, 24)), batch_norm=False)
+FPN = {"name": "fpn", "channels": 24}
 SMALL = {
     "resize": {"shorter_side": 96, "longer_side": 150},
     "anchors": {"scales": [1.25, 3.0]},
@@ -94,7 +98,10 @@ def settings_of(params: FasterRCNNParams, classes: list[str]) -> BundleSettings:
 def random_bundle(params: Params, num_classes: int, seed: int) -> Bundle:
     """A bundle of random weights in memory."""
     trunk = new_trunk(params.backbone)
-    trunk.initialise(torch.Generator().manual_seed(seed))
+    draw = torch.Generator().manual_seed(seed)
+    trunk.initialise(draw)
+    if trunk.neck:
+        trunk.neck.initialise(draw)
     sections = {name: getattr(params, name) for name in FasterRCNNParams.model_fields if name != "base"}
     used = FasterRCNNParams(base=Computation(threads=2, precision="float32"), **sections)
     classes = ["background", *(f"class {label}" for label in range(1, num_classes))]
@@ -283,7 +290,7 @@ def test_what_keeps_onnx_from_being_written_is_told(
 def test_random_weights_of_vggs_form_detect_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str, ceil_pool: bool
 ) -> None:
-    monkeypatch.setitem(backbone.BACKBONES, "vgg16", partial(VGGTrunk, SMALL_VGG))
+    monkeypatch.setitem(BACKBONES, "vgg16", partial(VGGTrunk, SMALL_VGG))
     network = {"name": "vgg16", "weights": "random", "ceil_pool": ceil_pool}
     params = comparison.params_of(SMALL, {"backbone": network, "roi_head": {"pool": pool}})
     bundle = random_bundle(params, 4, seed=0)
@@ -297,6 +304,61 @@ def test_random_weights_of_vggs_form_detect_the_same(
         assert found.pairs > 0
         total.add(found)
     assert not total.unpaired
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "others"),
+    [
+        ("resnet18", {}, {"roi_head": {"kind": "res5", "output_size": 4}}),
+        pytest.param(
+            "resnet18",
+            {"size_divisible": 32, "neck": FPN},
+            {"anchors": {"placement": "torchvision"}},
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "resnet50",
+            {"size_divisible": 32, "neck": FPN | {"norm": "batch"}, "stride_in_1x1": True},
+            {"anchors": {"placement": "torchvision"}, "rpn": {"depth": 2}, "roi_head": {"kind": "convs"}},
+            marks=pytest.mark.long,
+        ),
+        pytest.param("resnet50", {}, {"roi_head": {"kind": "res5", "output_size": 4}}, marks=pytest.mark.long),
+        pytest.param("resnet18", {"neck": FPN}, {"detect": {"cut_first": True}}, marks=pytest.mark.long),
+    ],
+    ids=["c4", "fpn", "fpn_convs", "c4_of_bottlenecks", "fpn_of_any_size"],
+)
+def test_random_weights_of_a_resnet_detect_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    backbone: dict[str, Any],
+    others: dict[str, Any],
+) -> None:
+    # One block a stage: export takes longer the more nodes a graph has, and a stage's further blocks bring nothing new.
+    shape = replace(RESNETS[name], blocks=(1, 1, 1, 1))
+    monkeypatch.setitem(RESNETS, name, shape)
+    monkeypatch.setitem(BACKBONES, name, partial(ResNetTrunk, shape))
+    aligned = {"backbone": {"name": name, "weights": "random", **backbone}, "roi_head": {"pool": "roi_align"}}
+    bundle = random_bundle(comparison.params_of(SMALL, aligned, others), 4, seed=0)
+    for norm in norms_of(bundle):  # so that a norm left out would be seen
+        draw = torch.Generator().manual_seed(1)
+        norm.running_var.uniform_(0.7, 1.4, generator=draw)
+        norm.running_mean.normal_(std=0.1, generator=draw)
+    session, total = exported(bundle, tmp_path), Differences()
+    for seed, size in enumerate([(96, 96), (96, 131), (149, 96), (81, 150), (40, 150)]):
+        found = compared(bundle, session, textured(*size, seed))
+        assert found.pairs > 20
+        total.add(found)
+    for seed, size in enumerate([(3, 120), (120, 3), (1, 1)]):  # thinner than a stride
+        found = compared(bundle, session, textured(*size, seed))
+        assert found.pairs > 0
+        total.add(found)
+    print(f"{total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
+    assert not total.unpaired
+
+
+def norms_of(bundle: Bundle) -> list[FrozenBatchNorm]:
+    return [own for part in bundle.parts.values() for own in part.modules() if isinstance(own, FrozenBatchNorm)]
 
 
 @pytest.mark.long
