@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from defusedxml.ElementTree import parse
 
-from pipeline.geometry.backbones import layout_of
+from pipeline.geometry.backbones import LAYOUTS, trunk_layout
 from pipeline.geometry.layout import MapLayout
-from pipeline.geometry.trunk_settings import NeckSettings
+from pipeline.geometry.trunk_settings import NeckSettings, TrunkSettings
 
 FPN = NeckSettings("fpn")
 TRUNKS = {
-    "VGG16": layout_of("vgg16"),
-    "ResNet-50 C4": layout_of("resnet50", size_divisible=32),
-    "ResNet-18 FPN": layout_of("resnet18", size_divisible=32, neck=FPN),
-    "ResNet-50 FPN": layout_of("resnet50", size_divisible=32, neck=FPN),
+    "VGG16": ("vgg16", TrunkSettings()),
+    "ResNet-50 C4": ("resnet50", TrunkSettings(size_divisible=32)),
+    "ResNet-18 FPN": ("resnet18", TrunkSettings(size_divisible=32, neck=FPN)),
+    "ResNet-50 FPN": ("resnet50", TrunkSettings(size_divisible=32, neck=FPN)),
 }
 FROZEN = {
     "VGG16": (128, 4),
@@ -37,6 +37,12 @@ def view_bytes(layout: MapLayout, height: int, width: int, value_bytes: int = 2)
     """Bytes of all maps of a view of (H, W)."""
     cells = layout.sizes(height, width)
     return value_bytes * sum(level.channels * h * w for level, (h, w) in zip(layout.levels, cells, strict=True))
+
+
+def whole_layout(backbone: str, settings: TrunkSettings) -> MapLayout:
+    """The layout of what `frozen_features` keeps where `backbone.frozen_stages` is all: the backbone's own maps, of
+    every stage that a neck sees."""
+    return LAYOUTS[backbone](settings)
 
 
 def resized(root: Path, side: int) -> list[tuple[int, int]]:
@@ -58,15 +64,18 @@ def main() -> None:
     own.add_argument("--sides", type=int, nargs="+", default=[300, 600])
     arguments = own.parse_args()
     sizes = {side: resized(arguments.root, side) for side in arguments.sides}
-    print("| trunk | " + " | ".join(f"features, {side} px | two frozen stages, {side} px" for side in sizes) + " |")
-    print("|---|" + "---|---|" * len(sizes))
-    for name, layout in TRUNKS.items():
+    heads = ("features, {} px", "two frozen stages, {} px", "whole backbone frozen, {} px")
+    print("| trunk | " + " | ".join(head.format(side) for side in sizes for head in heads) + " |")
+    print("|---|" + "---|---|---|" * len(sizes))
+    for name, (backbone, settings) in TRUNKS.items():
+        layout, whole = trunk_layout(backbone, settings), whole_layout(backbone, settings)
         channels, stride = FROZEN[name]
         cells = []
         for images in sizes.values():
             padded = [layout.padded(np.array(size)) // stride for size in images]
             frozen = np.mean([2 * channels * int(high) * int(wide) for high, wide in padded])
-            cells += [np.mean([view_bytes(layout, *size) for size in images]), frozen]
+            features, own = (np.mean([view_bytes(kept, *size) for size in images]) for kept in (layout, whole))
+            cells += [features, frozen, own]
         print(f"| {name} | " + " | ".join(f"{value / 1e6:.2f} MB" for value in cells) + " |")
 
 

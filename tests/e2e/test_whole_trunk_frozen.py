@@ -12,10 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.kept_maps import view_bytes, whole_layout
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.weights import load_part
+from pipeline.building.layout import trunk_settings
 from pipeline.nn.backbones.resnet import ResNetTrunk
 from pipeline.nn.backbones.vgg import VGGTrunk
+from pipeline.params.file import load_params
 from tests.conftest import TINY
 from tests.e2e.fresh_run import change_params, new_root
 from tests.in_process import run_stage, run_stages
@@ -96,6 +99,9 @@ def test_the_map_of_every_stage_that_the_neck_sees_is_kept(kept: Path) -> None:
     assert len(frozen) == len(features) == 4
     for entry in frozen:
         assert [level.shape for level in frozen[entry]] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+        # What docs/scaling.md says of the disk.
+        layout = whole_layout("resnet18", trunk_settings(load_params(kept / "params.yaml").backbone))
+        assert sum(level.nbytes for level in frozen[entry]) == view_bytes(layout, *frozen.size(entry), 4)
         assert [level.shape for level in features[entry]] == [(16, side, side) for side in (32, 16, 8, 4, 2)]
 
 
