@@ -70,12 +70,12 @@ def main() -> None:
     for name, (backbone, settings) in TRUNKS.items():
         layout, whole = trunk_layout(backbone, settings), whole_layout(backbone, settings)
         channels, stride = FROZEN[name]
-        cells = []
+        cells: list[float] = []
         for images in sizes.values():
             padded = [layout.padded(np.array(size)) // stride for size in images]
-            frozen = np.mean([2 * channels * int(high) * int(wide) for high, wide in padded])
-            features, own = (np.mean([view_bytes(kept, *size) for size in images]) for kept in (layout, whole))
-            cells += [features, frozen, own]
+            of_two = [2 * channels * int(high) * int(wide) for high, wide in padded]
+            of_all, of_features = ([view_bytes(kept, *size) for size in images] for kept in (whole, layout))
+            cells += [sum(values) / len(images) for values in (of_features, of_two, of_all)]
         print(f"| {name} | " + " | ".join(f"{value / 1e6:.2f} MB" for value in cells) + " |")
 
 
