@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts.weights import State
+from pipeline.geometry.backbones import RESNETS
 from pipeline.nn.backbones.trunk import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.runtime.errors import InputError
 
@@ -178,8 +179,12 @@ def check_needs(needs: Needs, params: BackboneParams, source: str) -> None:
     """See that params.yaml has the trunk of a torchvision detector.
 
     Raises:
-        InputError: it has another; the parameters to set are named.
+        InputError: it has another; the parameters to set are named. Or no parameters describe it.
     """
+    if needs.backbone["name"] not in RESNETS:
+        raise InputError(
+            f"{source}: its backbone is none of {', '.join(RESNETS)}; give init.detector=PATH a detector on one of them"
+        )
     wrong = [f"backbone.{key} {value}" for key, value in needs.backbone.items() if _value(params, key) != value]
     if wrong:
         raise InputError(f"{source}: this is {needs.title}: set {', '.join(wrong)}; its heads need {needs.of_heads()}")

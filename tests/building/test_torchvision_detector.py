@@ -44,6 +44,11 @@ def v2() -> dict[str, Tensor]:
     return dict(small_torchvision("v2").state_dict())
 
 
+def on_mobilenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the backbone's layers named as in `fasterrcnn_mobilenet_v3_large_fpn`."""
+    return {name.replace("backbone.body.layer", "backbone.body."): value for name, value in state.items()}
+
+
 @pytest.mark.parametrize("first_names", [False, True])
 def test_all_parts_of_v1_come_in_from_new_and_old_names(
     tmp_path: Path, v1: dict[str, Tensor], first_names: bool, capsys: pytest.CaptureFixture[str]
@@ -134,6 +139,11 @@ def test_parameters_of_another_network_are_named_in_one_line(
         (lambda state: {k: v for k, v in state.items() if "cls_score" not in k}, None, "cls_score.weight' is missing"),
         (lambda state: {k: v for k, v in state.items() if "bbox_pred" not in k}, None, "bbox_pred.weight' is missing"),
         (lambda state: {k: v for k, v in state.items() if "layer2.1.bn1.bias" not in k}, None, "is missing"),
+        (
+            lambda state: on_mobilenet(state),
+            None,
+            "detector.pth: its backbone is none of resnet18, resnet34, resnet50, ",
+        ),
         (lambda state: state, ["a", "b"], "init.classes: names 2 classes, detector.pth has 3 beside the background"),
     ],
 )
