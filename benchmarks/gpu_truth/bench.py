@@ -84,8 +84,8 @@ class Bench:
 
         given = argparse.Namespace(photos=self.kit / "photos", weights=self.weights())
         side = 64 if self.small else 600
-        hidden = {"hidden": 32 if self.small else 4096, "pool": "roi_align"}
+        head = {"hidden": 32 if self.small else 4096, "pool": "roi_align", **changes.pop("roi_head", {})}
         if self.small:
             changes["base"] = {"threads": 1, **changes.get("base", {})}
-        with prepared("gpu_truth", given, side, 4 if self.small else train, 2, roi_head=hidden, **changes) as made:
+        with prepared("gpu_truth", given, side, 4 if self.small else train, 2, roi_head=head, **changes) as made:
             yield made

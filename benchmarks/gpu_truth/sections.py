@@ -89,6 +89,12 @@ SECTIONS = (
         {"bf16 or TF32 over float32": "4 to 6 times"},
     ),
     Section(
+        "pyramid",
+        240,
+        "the training loops of ResNet-50 with FPN, random weights, in bf16 and TF32: images/s of step 1, step 2, joint",
+        always=False,
+    ),
+    Section(
         "whole",
         330,
         "the whole graph once with the schedule of voc6_vgg16: seconds a stage, mAP, peak memory",
