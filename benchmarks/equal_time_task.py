@@ -28,6 +28,8 @@ WEIGHTS = {
 }
 """By backbone, in the same folder."""
 
+_STRIDE = "backbone.stride_in_1x1="
+
 FEW = 8
 """Images of either split in a dry run."""
 
@@ -97,7 +99,15 @@ def task_of(arguments: argparse.Namespace) -> Task:
         if weights.is_dir():
             files = sorted([*weights.glob("*.pth"), *weights.glob("*.safetensors")])
             weights = files[0] if files else skip("equal_time", f"no weights in {weights}; give --weights")
+        if _of_caffe(weights) and not any(setting.startswith(_STRIDE) for setting in settings):
+            settings = (*settings, f"{_STRIDE}true")
+            params = chosen_params(ROOT, name, settings)
     return Task(name, settings, params, photos, weights, dry)
+
+
+def _of_caffe(weights: Path) -> bool:
+    """Whether a file's name says that its ResNet has its stride of 2 in the 1x1: the weights themselves cannot."""
+    return "msra" in weights.name or "caffe" in weights.name
 
 
 def _source(given: Path | None, known: str | None, option: str) -> Path:

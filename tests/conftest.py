@@ -23,6 +23,7 @@ from pipeline.nn.processor import has_bf16
 from pipeline.params.file import sections_of
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED
+from pipeline.runtime.yaml_files import read_yaml
 from tests.portable import is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +104,8 @@ class Project:
         return [name for name in ran if name != "code"]  # which always runs
 
     def lock(self) -> dict[str, Any]:
-        return yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        stages: dict[str, Any] = read_yaml(self.root / "dvc.lock")["stages"]
+        return stages
 
 
 @functools.cache

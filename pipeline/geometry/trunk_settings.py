@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RESNET_NAMES = ("resnet18", "resnet34", "resnet50", "resnet101")
+BACKBONE_NAMES = ("tiny", "vgg16", *RESNET_NAMES)
+"""As params.yaml may name them; whoever checks it alone needs no NumPy."""
+
 ALL_STAGES = 5
 """As many as a backbone has at most, conv1 to conv5; so many frozen stages freeze any whole."""
 

@@ -6,17 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from pipeline.geometry.backbones import LAYOUTS, RESNETS
-from pipeline.geometry.trunk_settings import ALL_STAGES
+from pipeline.geometry.trunk_settings import ALL_STAGES, BACKBONE_NAMES, RESNET_NAMES
 from pipeline.params.section import Count, NonNegative, Positive, Section
 
-PRETRAINED = ("vgg16", *RESNETS)
+PRETRAINED = ("vgg16", *RESNET_NAMES)
 """Backbones whose ImageNet weights torchvision's hub has."""
 
 
 def _known(name: str) -> str:
-    if name not in LAYOUTS:
-        raise ValueError(f"input should be one of {', '.join(LAYOUTS)}")
+    if name not in BACKBONE_NAMES:
+        raise ValueError(f"input should be one of {', '.join(BACKBONE_NAMES)}")
     return name
 
 
@@ -72,9 +71,9 @@ class BackboneParams(Section):
 
     @model_validator(mode="after")
     def _neck_has_stages_to_stand_on(self) -> BackboneParams:
-        if self.neck.name != "none" and self.name not in RESNETS:
+        if self.neck.name != "none" and self.name not in RESNET_NAMES:
             raise ValueError(
-                f"neck {self.neck.name!r} needs the maps of several stages, which {', '.join(RESNETS)} have; set "
+                f"neck {self.neck.name!r} needs the maps of several stages, which {', '.join(RESNET_NAMES)} have; set "
                 f"neck.name to none, or name to one of them, not {self.name}"
             )
         return self

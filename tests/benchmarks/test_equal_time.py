@@ -279,3 +279,21 @@ def test_the_whole_way_on_a_few_shapes(settings: tuple[str, ...], peers: list[st
     assert "| 0 | ours, step 4 |" in ended.stdout
     for peer in peers:
         assert f"| 0 | torchvision{',' if peer == 'same precision' else ''} {peer} |" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("weights", "words", "in_1x1"),
+    [
+        ("resnet50_msra.safetensors", [], True),
+        ("resnet50_msra.safetensors", ["--set", "backbone.stride_in_1x1=false"], False),
+        ("resnet50-0676ba61.pth", [], False),
+    ],
+)
+def test_caffes_weights_have_their_stride_where_they_were_trained(
+    tmp_path: Path, weights: str, words: list[str], in_1x1: bool
+) -> None:
+    (tmp_path / weights).touch()
+    given = ["--photos", str(tmp_path), "--weights", str(tmp_path / weights), *words]
+    task = task_of(equal_time.parser().parse_args(["--preset", "voc6_resnet50_fpn", *given]))
+    assert task.params.backbone.stride_in_1x1 is in_1x1
+    assert any(setting.startswith("backbone.stride_in_1x1=") for setting in task.settings) is (in_1x1 or bool(words))

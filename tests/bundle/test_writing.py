@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import load_part
-from pipeline.building.pretrained import load_detector
+from pipeline.building.initial_detector import load_detector
 from pipeline.building.trunk import new_trunk
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
@@ -69,9 +68,11 @@ def test_writing_twice_gives_equal_bytes_and_replaces_the_first(
 
 
 def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path) -> None:
-    trunk = new_trunk(read_bundle(joint_bundle).settings.params.backbone)
-    parts = load_detector(trunk, load_file(joint_bundle / "model.safetensors"), "bundle")
-    assert set(parts) == {"rpn", "classifier"}
+    params = read_bundle(joint_bundle).settings.params.backbone
+    trunk = new_trunk(params)
+    found = load_detector(trunk, params, joint_bundle, None)
+    assert set(found.parts) == {"rpn", "classifier", "head"}
+    assert found.classes is not None and found.classes[0] == "background" and len(found.classes) > 1
     joint = load_part(tiny_run.data / "finetune_joint", "trunk")
     assert all(torch.equal(value, joint[name]) for name, value in trunk.state_dict().items())
 

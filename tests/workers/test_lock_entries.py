@@ -6,17 +6,17 @@ import copy
 from pathlib import Path
 
 import pytest
-import yaml
 from dvc.repo import Repo
 
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import read_yaml
 from pipeline.workers.lock_entries import declared_stages, differing_inputs, key_of, value_of
 from pipeline.workers.run_cache import results_of_cache
 from tests.conftest import TINY, Project, new_project
 
 
 def test_every_stages_key_and_result_are_those_in_dvcs_run_cache(tiny_run: Project) -> None:
-    lock, params = tiny_run.lock(), yaml.safe_load((tiny_run.root / "params.yaml").read_text())
+    lock, params = tiny_run.lock(), read_yaml(tiny_run.root / "params.yaml")
     with Repo(str(tiny_run.root)) as repo:
         declared, results = declared_stages(repo), results_of_cache(repo)
         for name, entry in lock.items():

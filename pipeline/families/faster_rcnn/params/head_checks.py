@@ -7,7 +7,7 @@ from typing import cast
 
 from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-from pipeline.geometry.backbones import RESNETS
+from pipeline.geometry.trunk_settings import RESNET_NAMES
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.section import Section
 
@@ -33,10 +33,10 @@ def trunk_fault(head: RoIHeadParams, backbone: BackboneParams) -> str | None:
     """What keeps a head from standing on a trunk, and what to do."""
     if head.kind != "res5":
         return None
-    if backbone.name not in RESNETS:
+    if backbone.name not in RESNET_NAMES:
         return (
             f"roi_head.kind res5 is the last stage of a ResNet, and backbone.name is {backbone.name}; choose kind fc, "
-            f"or a backbone of {', '.join(RESNETS)}"
+            f"or a backbone of {', '.join(RESNET_NAMES)}"
         )
     if backbone.neck.name != "none":
         return (
