@@ -120,3 +120,11 @@ def test_the_settings_of_v1_are_torchvisions() -> None:
     assert [level.stride for level in layout.levels] == [4, 8, 16, 32, 64]
     assert (content["backbone"]["norm_epsilon"], content["backbone"]["size_divisible"]) == (0.0, 32)
     assert content["anchors"]["placement"] == "torchvision" and content["init"]["detector"] == "file"
+
+
+def test_the_settings_of_v2_are_torchvisions() -> None:
+    """Norms in the neck, two convolutions in the RPN, and four in the RoI head before its one fc."""
+    content = yaml.safe_load(settings_of(is_v2=True))
+    assert content["backbone"]["neck"] == {"name": "fpn", "channels": 256, "norm": "batch"}
+    assert (content["rpn"]["depth"], content["roi_head"]["kind"]) == (2, "convs")
+    assert content["backbone"]["norm_epsilon"] == 1e-5
