@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.families.registry import family_names, family_of
+from pipeline.params.file import sections_of
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, in_one_line, parse_yaml
 
@@ -42,12 +44,22 @@ def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:
     *path, leaf = key.split(".")
     for part in path:
         node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict) and path:
+        leaf = _present_name(path[0], leaf, params.get("family")) if leaf not in node else leaf
     if not isinstance(node, dict) or leaf not in node or not path:
         family = params.get("family")
         if path and path[0] not in params:
             raise InputError(f"unknown parameter {key}: family {family} has no section {path[0]}; see params.yaml")
         raise InputError(f"unknown parameter {key}; docs/parameters.md lists them")
+    if isinstance(node[leaf], dict) and node[leaf] and not isinstance(value, dict):
+        raise InputError(f"{key} is a block; give one of {', '.join(f'{key}.{own}' for own in node[leaf])}")
     node[leaf] = in_one_line(value)
+
+
+def _present_name(section: str, key: str, family: Any) -> str:
+    """What a key of an earlier version is called now; others as they are."""
+    model = sections_of(family_of(family)).get(section) if family in family_names() else None
+    return model.renamed.get(key, key) if model else key
 
 
 def parse_value(override: str, value: str) -> Any:

@@ -350,3 +350,14 @@ def test_weights_whose_name_is_no_utf8_are_refused(project: Path) -> None:
     weights.touch()
     with pytest.raises(InputError, match=r"DVC stops at a name that is no UTF-8 text; rename the file"):
         apply_preset(project, "default", [f"backbone.weights={weights}"])
+
+
+def test_a_key_of_an_earlier_version_sets_what_it_is_called_now(project: Path) -> None:
+    apply_preset(project, "default", ["backbone.frozen_blocks=1", "features.keep_frozen_blocks=true"])
+    params = load_params(project / "params.yaml")
+    assert (params.backbone.frozen_stages, params.features.keep_frozen_stages) == (1, True)
+
+
+def test_a_value_in_the_place_of_a_block_is_refused_with_the_blocks_keys(project: Path) -> None:
+    with pytest.raises(InputError, match=r"backbone\.neck is a block; give one of backbone\.neck\.name, "):
+        apply_preset(project, "default", ["backbone.neck=fpn"])
