@@ -230,7 +230,9 @@ def test_a_whole_rpn_with_torchvisions_weights_proposes_as_region_proposal_netwo
         head.load_state_dict(as_ours(theirs.head.state_dict()))
         (found,) = Proposer(head, grid_of(), ProposalRule(500, 0.7, 300, 0.0, True))(maps, [size], [(1.0, 1.0)])
     assert len(their_boxes) == 300
-    torch.testing.assert_close(found.boxes, their_boxes, rtol=0, atol=1e-3)
+    # Scores that are equal but for the last bit may change places on another processor.
+    apart = (found.boxes[:, None] - their_boxes).abs().amax(dim=2)
+    assert len(found.boxes) == 300 and apart.amin(dim=0).max() < 1e-3 and apart.amin(dim=1).max() < 1e-3
 
 
 def as_ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
