@@ -331,6 +331,11 @@ def test_keys_of_earlier_versions_are_read_and_one_given_under_both_names_is_ref
     assert check_params(content, "params.yaml") == expected
 
 
+def test_torchvisions_weights_have_their_stride_in_the_3x3(content: Content) -> None:
+    content["backbone"] |= {"name": "resnet50", "weights": "torchvision", "stride_in_1x1": True}
+    assert "set stride_in_1x1 to false" in fault(content)
+
+
 def test_a_neck_needs_a_backbone_of_several_stages_and_all_stages_may_be_frozen(content: Content) -> None:
     content["backbone"]["frozen_stages"] = "all"
     check_params(content, "params.yaml")

@@ -70,6 +70,12 @@ class BackboneParams(Section):
         return self
 
     @model_validator(mode="after")
+    def _stride_is_where_the_weights_had_it(self) -> BackboneParams:
+        if self.weights == "torchvision" and self.stride_in_1x1:
+            raise ValueError("torchvision's weights have their stride in the 3x3; set stride_in_1x1 to false")
+        return self
+
+    @model_validator(mode="after")
     def _neck_has_stages_to_stand_on(self) -> BackboneParams:
         if self.neck.name != "none" and self.name not in RESNET_NAMES:
             raise ValueError(
