@@ -131,7 +131,7 @@ def test_in_bf16_they_train_the_same_weights_bit_for_bit(kept: Path, tmp_path: P
     assert models[0] == models[1] != (kept / "data/train_rpn_step1/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", WITHOUT_NECK)
+@pytest.mark.parametrize("name", [pytest.param("C4", marks=pytest.mark.long), "tiny"])
 def test_without_a_neck_the_heads_alone_are_trained_and_are_judged(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def test_names_and_shapes_are_torchvisions(name: str) -> None:
     assert {k: v.shape for k, v in trunk.layers.state_dict().items()} == published
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(1, 140), st.integers(1, 140), st.sampled_from([1, 32]), st.booleans())
 def test_maps_have_the_sizes_of_the_layout_however_thin_the_image(
     high: int, wide: int, multiple: int, neck: bool
