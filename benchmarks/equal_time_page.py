@@ -96,7 +96,7 @@ class Comparison:
         return None if lr is None else self.peer(kind, lr, seed)
 
     def seeds(self) -> list[int]:
-        """All seeds of which there is a piece."""
+        """All seeds that have a piece."""
         return sorted({record["seed"] for record in self.pieces.values()})
 
     def pairs(self, kind: str) -> list[tuple[Record, Record]]:

@@ -1,4 +1,4 @@
-"""A command of a benchmark, of which nothing outlives the benchmark: what went on alone would slow the next start's."""
+"""Commands of a benchmark. None outlives the benchmark: a process left running would slow the next start."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def version_of(file: Path) -> str:
     try:
         names = torch.load(file, map_location="cpu", weights_only=True, mmap=True).keys()
     except Exception as error:  # torch raises whatever its zip and pickle readers do
-        raise InputError(f"{file}: is no file of weights ({str(error).splitlines()[0][:100]})") from error
+        raise InputError(f"{file}: is not a weights file ({str(error).splitlines()[0][:100]})") from error
     if "roi_heads.box_predictor.cls_score.weight" not in names:
         raise InputError(f"{file}: holds no Faster R-CNN of torchvision's; give a fasterrcnn_resnet50_fpn")
     return V2 if "backbone.fpn.inner_blocks.0.1.weight" in names else V1

@@ -21,7 +21,7 @@ from pipeline.runtime.yaml_files import EditedYaml, parse_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = 90
-"""COCO's largest number of a category, of which there are 80."""
+"""COCO's largest category number; there are 80 categories."""
 
 ANNOTATIONS = "annotations/instances_{split}2017.json"
 STAGES = {"dataset": "dataset", "backbone": "backbone", "resize": "resize", "detect_joint": "detect"}

@@ -1,4 +1,4 @@
-"""Where anchors lie and of which shapes they are, and in NumPy the anchors themselves, for what is shown and checked
+"""Places and shapes of anchors, and the anchors themselves in NumPy, for what is shown and checked
 without torch; `pipeline.nn.anchors` makes them in torch.
 
 A placement is `centred`: exact boxes on the centres of cells; `detectron2`: exact boxes on the upper left corners of

@@ -72,7 +72,7 @@ def _check_stage(graph: PresentGraph, name: str, sections: Collection[str], wher
 
 
 def _check_same(where: str, key: str, listed: Iterable[str], place: str, given: Iterable[str]) -> None:
-    """Whether what DVC is told is what the command is told."""
+    """Whether DVC's entry and the command agree."""
     for one, other, has, lacks in ((given, listed, place, key), (listed, given, key, place)):
         if more := sorted(set(one) - set(other)):
             raise InputError(f"{where}: {has} has {more[0]}, and {lacks} has it not; write it in both")

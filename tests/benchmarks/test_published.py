@@ -97,7 +97,7 @@ def test_a_file_says_which_detector_it_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no Faster R-CNN of torchvision's"):
         version_of(file)
     file.write_bytes(b"no weights")
-    with pytest.raises(InputError, match="is no file of weights") as error:
+    with pytest.raises(InputError, match="is not a weights file") as error:
         version_of(file)
     assert "\n" not in str(error.value)
 

@@ -17,7 +17,7 @@ from pipeline.preflight.requirements import views_of_image
 
 
 def checks(train_the_rpn: Collection[str]) -> FamilyChecks:
-    """What the stages of a family ask, of which some train an RPN."""
+    """What the stages of a family require; some of them train an RPN."""
 
     def images(checked: Checked, params: Params, stage: str) -> int:
         return training_images(checked, params, stage) if stage in train_the_rpn else checked.images["train"]
