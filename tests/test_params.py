@@ -344,3 +344,9 @@ def test_a_neck_needs_a_backbone_of_several_stages_and_all_stages_may_be_frozen(
     )
     content["backbone"] |= {"name": "resnet50", "weights": "torchvision"}
     check_params(content, "params.yaml")
+
+
+def test_a_neck_of_an_earlier_version_says_nothing_of_p6(content: Content) -> None:
+    del content["backbone"]["neck"]["p6_from"]
+    assert check_params(content, "params.yaml")["backbone"].neck.p6_from == "p5"
+    assert "backbone.neck.p6_from" in fault(put(content, "backbone.neck.p6_from", "p4"))

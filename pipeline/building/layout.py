@@ -22,7 +22,7 @@ def trunk_settings(params: BackboneParams) -> TrunkSettings:
         stride_in_1x1=params.stride_in_1x1,
         norm_epsilon=params.norm_epsilon,
         size_divisible=params.size_divisible,
-        neck=None if neck.name == "none" else NeckSettings(neck.name, neck.channels, neck.norm),
+        neck=None if neck.name == "none" else NeckSettings(**neck.model_dump()),
     )
 
 

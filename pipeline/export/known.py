@@ -12,6 +12,9 @@ Value = str | type
 ONNX_BACKBONES = ("vgg16", "tiny", "resnet18", "resnet34", "resnet50", "resnet101")
 """Backbones whose graph was compared with the network in images of many sizes, thinner than a stride too."""
 
+ONNX_NECKS = ("none", "fpn", "fpn_p3_p7")
+"""Necks of the same, as `backbone.neck.name`."""
+
 RESIZE_RULES = ("shorter_side", "fixed")
 """Values of `resize.rule` that the files tell a user how to follow."""
 

@@ -17,6 +17,15 @@ def fpn_layout(backbone: MapLayout, neck: NeckSettings) -> MapLayout:
     return replace(backbone, levels=(*own, Level(2 * last.stride, neck.channels, round_up=last.round_up, pooled=False)))
 
 
-NECKS: dict[str, Callable[[MapLayout, NeckSettings], MapLayout]] = {"fpn": fpn_layout}
+def fpn_p3_p7_layout(backbone: MapLayout, neck: NeckSettings) -> MapLayout:
+    """P3 to P7: a level for each of the backbone's but the finest, and two coarser ones, each made by a convolution of
+    stride 2, which rounds odd sides up (RetinaNet, section 4)."""
+    own = [replace(level, channels=neck.channels) for level in backbone.levels[1:]]
+    stride = own[-1].stride
+    coarser = (Level(stride * times, neck.channels, round_up=True, pooled=False) for times in (2, 4))
+    return replace(backbone, levels=(*own, *coarser))
+
+
+NECKS: dict[str, Callable[[MapLayout, NeckSettings], MapLayout]] = {"fpn": fpn_layout, "fpn_p3_p7": fpn_p3_p7_layout}
 """From the layout of all stages of a backbone to that of the neck's maps, for each name in
 `pipeline.nn.necks.build.NECKS`."""

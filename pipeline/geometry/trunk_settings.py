@@ -15,11 +15,19 @@ ALL_STAGES = 5
 
 @dataclass(frozen=True)
 class NeckSettings:
-    """A neck: its name in `pipeline.geometry.necks.NECKS`, the channels of its maps, and its norm, none or batch."""
+    """A neck.
+
+    Attributes:
+        name: in `pipeline.geometry.necks.NECKS`.
+        channels: of its maps.
+        norm: of its laterals and outputs, none or batch.
+        p6_from: of `fpn_p3_p7`, what P6 is made of, p5 or c5.
+    """
 
     name: str
     channels: int = 256
     norm: str = "none"
+    p6_from: str = "p5"
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ class Pretrain(Section):
 class NeckParams(Section):
     """What stands between the backbone and the heads."""
 
-    name: Literal["none", "fpn"] = "none"
+    name: Literal["none", "fpn", "fpn_p3_p7"] = "none"
     channels: Count = 256
     norm: Literal["none", "batch"] = "none"
+    p6_from: Literal["p5", "c5"] = "p5"
 
 
 class BackboneParams(Section):

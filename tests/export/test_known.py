@@ -52,7 +52,7 @@ def bundle() -> Bundle:
     return Bundle(Path("memory"), settings, named(random_parts(trunk, params, 2, seed=0)))
 
 
-def with_value(bundle: Bundle, key: str, value: str) -> Bundle:
+def with_value(bundle: Bundle, key: str, value: object) -> Bundle:
     """The bundle with a parameter that this version has no such value of."""
     section, name = key.split(".")
     params = bundle.settings.params
@@ -93,6 +93,20 @@ def test_a_head_of_another_kind_is_refused(bundle: Bundle, form: str, tmp_path: 
     head.__class__ = RoIHead
     rpn.__class__ = CentredRPN
     assert "the RPN is CentredRPN" in refusal(bundle, form, tmp_path)
+
+
+def test_torchvisions_format_refuses_a_neck_that_its_frame_has_not(bundle: Bundle, tmp_path: Path) -> None:
+    neck = bundle.settings.params.backbone.neck
+    told = refusal(
+        with_value(bundle, "backbone.neck", neck.model_copy(update={"name": "fpn_p3_p7"})), "torchvision", tmp_path
+    )
+    assert "backbone.neck.name is fpn_p3_p7, which --format torchvision does not export (it does none, fpn)" in told
+
+
+def test_a_neck_that_is_added_is_not_exported_before_its_graph_was_compared(bundle: Bundle, tmp_path: Path) -> None:
+    neck = bundle.settings.params.backbone.neck
+    told = refusal(with_value(bundle, "backbone.neck", neck.model_copy(update={"name": "bifpn"})), "onnx", tmp_path)
+    assert "backbone.neck.name is bifpn, which --format onnx does not export (it does none, fpn, fpn_p3_p7)" in told
 
 
 def test_a_backbone_that_is_added_is_not_exported_before_its_graph_was_compared(

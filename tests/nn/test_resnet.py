@@ -12,9 +12,10 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, _resnet_fpn_extractor
 from torchvision.models.resnet import ResNet
 from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from pipeline.geometry.backbones import RESNETS
 from pipeline.geometry.trunk_settings import ALL_STAGES, NeckSettings
@@ -25,9 +26,12 @@ from pipeline.nn.backbones.resnet import STAGES, ResNetTrunk
 FPN = NeckSettings("fpn")
 
 
-def drawn(name: str, *, norm: str = "none", neck: bool = True, **own: object) -> ResNetTrunk:
+P3_P7 = NeckSettings("fpn_p3_p7")
+
+
+def drawn(name: str, *, neck: NeckSettings | None = FPN, **own: object) -> ResNetTrunk:
     """A trunk whose weights, statistics among them, are random and keep its maps of ordinary size."""
-    trunk = cast(ResNetTrunk, build_trunk(name, neck=NeckSettings("fpn", norm=norm) if neck else None, **own))
+    trunk = cast(ResNetTrunk, build_trunk(name, neck=neck, **own))
     generator = torch.Generator().manual_seed(0)
     trunk.initialise(generator)
     if trunk.neck:
@@ -69,7 +73,7 @@ def renamed(trunk: ResNetTrunk) -> dict[str, Tensor]:
     ("name", "norm", "epsilon"), [("resnet18", "none", 1e-5), ("resnet50", "none", 0.0), ("resnet50", "batch", 1e-5)]
 )
 def test_maps_of_every_level_are_torchvisions(name: str, norm: str, epsilon: float) -> None:
-    trunk, peer = drawn(name, norm=norm, norm_epsilon=epsilon), theirs(name, norm, epsilon)
+    trunk, peer = drawn(name, neck=NeckSettings("fpn", norm=norm), norm_epsilon=epsilon), theirs(name, norm, epsilon)
     peer.load_state_dict(renamed(trunk))
     batch = images(160, 224, 2)
     for own, expected in zip(trunk(batch), peer(batch).values(), strict=True):
@@ -78,7 +82,7 @@ def test_maps_of_every_level_are_torchvisions(name: str, norm: str, epsilon: flo
 
 @torch.inference_mode()
 def test_c4_is_torchvisions_layer3_and_what_follows_belongs_to_the_head() -> None:
-    trunk, peer = drawn("resnet18", neck=False), cast(ResNet, torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d))
+    trunk, peer = drawn("resnet18", neck=None), cast(ResNet, torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d))
     left = peer.load_state_dict(
         {name[7:]: own for name, own in trunk.state_dict().items() if name[:6] == "layers"}, False
     )
@@ -98,11 +102,11 @@ def test_names_and_shapes_are_torchvisions(name: str) -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(1, 140), st.integers(1, 140), st.sampled_from([1, 32]), st.booleans())
+@given(st.integers(1, 140), st.integers(1, 140), st.sampled_from([1, 32]), st.sampled_from([None, FPN, P3_P7]))
 def test_maps_have_the_sizes_of_the_layout_however_thin_the_image(
-    high: int, wide: int, multiple: int, neck: bool
+    high: int, wide: int, multiple: int, neck: NeckSettings | None
 ) -> None:
-    trunk = build_trunk("resnet18", size_divisible=multiple, neck=FPN if neck else None)
+    trunk = build_trunk("resnet18", size_divisible=multiple, neck=neck)
     with torch.inference_mode():
         maps = trunk(images(high, wide))
     assert tuple(tuple(own.shape[2:]) for own in maps) == trunk.layout.sizes(high, wide)
@@ -116,12 +120,47 @@ def test_the_levels_of_an_fpn() -> None:
     assert layout.pooled.multiple == 32
 
 
-@pytest.mark.parametrize("neck", [None, FPN])
+def test_the_levels_of_p3_to_p7() -> None:
+    layout = build_trunk("resnet18", neck=P3_P7, size_divisible=32).layout
+    assert layout.strides == (8, 16, 32, 64, 128) and layout.pooled.strides == (8, 16, 32)
+    assert all(level.round_up for level in layout.levels)
+    assert layout.sizes(300, 401) == ((40, 52), (20, 26), (10, 13), (5, 7), (3, 4))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("p6_from", "norm"), [("p5", "none"), ("c5", "none"), ("c5", "batch")])
+def test_p3_to_p7_are_torchvisions(p6_from: str, norm: str) -> None:
+    """Its backbone of RetinaNet and FCOS, in images of odd sides."""
+    trunk = drawn("resnet18", neck=NeckSettings("fpn_p3_p7", norm=norm, p6_from=p6_from))
+    assert trunk.neck is not None and trunk.neck.state_dict()["extra_blocks.p7.bias"].count_nonzero() == 0
+    draw = torch.Generator().manual_seed(2)
+    for name, weight in trunk.neck.named_parameters():
+        if name.endswith("bias"):
+            weight.normal_(std=0.1, generator=draw)
+    peer = _resnet_fpn_extractor(
+        cast(ResNet, torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d)),
+        0,
+        [2, 3, 4],
+        LastLevelP6P7(256 if p6_from == "p5" else 512, 256),
+        FrozenBatchNorm2d if norm == "batch" else None,
+    )
+    own_names, names = renamed(trunk), peer.state_dict()
+    assert own_names.keys() == names.keys()
+    peer.eval().load_state_dict(own_names)
+    for size in ((161, 223), (321, 130)):
+        expected = peer(images(*size))
+        assert list(expected) == ["0", "1", "2", "p6", "p7"]
+        assert tuple(tuple(own.shape[2:]) for own in expected.values()) == trunk.layout.sizes(*size)
+        for own, level in zip(trunk(images(*size)), expected.values(), strict=True):
+            torch.testing.assert_close(own, level, rtol=0, atol=1e-5 * float(level.abs().max()))
+
+
+@pytest.mark.parametrize("neck", [None, FPN, P3_P7])
 @pytest.mark.parametrize("frozen", range(ALL_STAGES + 1))
 def test_frozen_stages_keep_their_weights_and_the_others_start_from_their_maps(
     frozen: int, neck: NeckSettings | None
 ) -> None:
-    trunk = drawn("resnet18", neck=neck is not None, frozen_stages=frozen).train()
+    trunk = drawn("resnet18", neck=neck, frozen_stages=frozen).train()
     batch = images(96, 64)
     maps = trunk.frozen(batch)
     assert len(maps) == trunk.frozen_levels and not any(own.requires_grad for own in maps)
@@ -138,7 +177,7 @@ def test_frozen_stages_keep_their_weights_and_the_others_start_from_their_maps(
 
 @torch.inference_mode()
 def test_the_stride_of_a_bottleneck_is_in_its_3x3_or_in_its_1x1() -> None:
-    trunk, caffe = drawn("resnet50", neck=False), drawn("resnet50", neck=False, stride_in_1x1=True)
+    trunk, caffe = drawn("resnet50", neck=None), drawn("resnet50", neck=None, stride_in_1x1=True)
     peer = cast(ResNet, torchvision.models.resnet50(norm_layer=FrozenBatchNorm2d))
     peer.load_state_dict({name[7:]: own for name, own in trunk.state_dict().items() if name[:6] == "layers"}, False)
     for layer in (peer.layer2, peer.layer3):
@@ -151,7 +190,7 @@ def test_the_stride_of_a_bottleneck_is_in_its_3x3_or_in_its_1x1() -> None:
 
 
 def test_a_folded_norm_passes_the_convolutions_gradient_on() -> None:
-    trunk = drawn("resnet18", neck=False)
+    trunk = drawn("resnet18", neck=None)
     peer = cast(ResNet, torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d))
     peer.load_state_dict({name[7:]: own for name, own in trunk.state_dict().items() if name[:6] == "layers"}, False)
     trunk(images(64, 64))[0].square().mean().backward()
@@ -186,7 +225,7 @@ def test_a_trunk_can_be_copied_and_pickled(name: str) -> None:
 
 
 def test_folded_weights_are_not_kept_past_a_change_of_what_they_are_made_of() -> None:
-    trunk, batch = drawn("resnet18", neck=False), images(64, 64)
+    trunk, batch = drawn("resnet18", neck=None), images(64, 64)
 
     def maps() -> Tensor:
         with torch.inference_mode():

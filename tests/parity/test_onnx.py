@@ -324,8 +324,9 @@ def test_random_weights_of_vggs_form_detect_the_same(
         ),
         pytest.param("resnet50", {}, {"roi_head": {"kind": "res5", "output_size": 4}}, marks=pytest.mark.long),
         pytest.param("resnet18", {"neck": FPN}, {"detect": {"cut_first": True}}, marks=pytest.mark.long),
+        pytest.param("resnet18", {"neck": FPN | {"name": "fpn_p3_p7"}}, {}, marks=pytest.mark.long),
     ],
-    ids=["c4", "fpn", "fpn_convs", "c4_of_bottlenecks", "fpn_of_any_size"],
+    ids=["c4", "fpn", "fpn_convs", "c4_of_bottlenecks", "fpn_of_any_size", "p3_to_p7"],
 )
 def test_random_weights_of_a_resnet_detect_the_same(
     monkeypatch: pytest.MonkeyPatch,

@@ -8,8 +8,9 @@ from pipeline.geometry.layout import MapLayout
 from pipeline.geometry.trunk_settings import NeckSettings
 from pipeline.nn.backbones.trunk import Neck
 from pipeline.nn.necks.fpn import FPN
+from pipeline.nn.necks.fpn_p3_p7 import FPNP3P7
 
-NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {"fpn": FPN}
+NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {"fpn": FPN, "fpn_p3_p7": FPNP3P7}
 
 
 def build_neck(settings: NeckSettings, backbone: MapLayout) -> Neck:

@@ -5,65 +5,24 @@ Shapes: B images; D channels; Fh, Fw feature map height, width.
 
 from __future__ import annotations
 
-from typing import cast
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from pipeline.geometry.layout import MapLayout
 from pipeline.geometry.necks import fpn_layout
 from pipeline.geometry.trunk_settings import NeckSettings
-from pipeline.nn.backbones.frozen_norm import FrozenBatchNorm, conv_norm
-from pipeline.nn.backbones.trunk import Maps, Neck
-from pipeline.nn.convolution import conv3x3
+from pipeline.nn.backbones.trunk import Maps
+from pipeline.nn.necks.pyramid import Pyramid
 
 
-class FPN(Neck):
-    """1x1 convolutions to one depth, from the coarsest map down each added to the one below it, enlarged to its size by
-    nearest neighbours; a 3x3 convolution on each; and every other cell of the coarsest as a further level.
+class FPN(Pyramid):
+    """A level for each of the backbone's maps, and every other cell of the coarsest as a further one.
 
     Args:
-        backbone: the layout of the maps that come in.
-        settings: `norm` batch: frozen batch norm after every convolution, which then has no bias (torchvision's v2).
+        backbone: the layout of the maps that come in. settings: see `Pyramid`.
     """
 
     def __init__(self, backbone: MapLayout, settings: NeckSettings) -> None:
-        super().__init__(fpn_layout(backbone, settings))
-        self.inner_blocks = nn.ModuleList(
-            _layer(level.channels, settings.channels, 1, settings.norm) for level in backbone.levels
-        )
-        self.layer_blocks = nn.ModuleList(
-            _layer(settings.channels, settings.channels, 3, settings.norm) for _ in backbone.levels
-        )
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw fresh weights as the references do: uniform, Caffe2's Xavier; biases 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=1, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        super().__init__(fpn_layout(backbone, settings), backbone.levels, settings)
 
     def forward(self, maps: Maps) -> Maps:
         """The (B, D, Fh, Fw) maps of the backbone's stages to those of each level, the finest first."""
-        inner = [_run(block, own) for block, own in zip(self.inner_blocks, maps, strict=True)]
-        merged = [inner[-1]]
-        for lateral in reversed(inner[:-1]):
-            above = functional.interpolate(merged[-1], size=lateral.shape[2:], mode="nearest")
-            merged.append(lateral.add_(above))
-        levels = [_run(block, own) for block, own in zip(self.layer_blocks, reversed(merged), strict=True)]
+        levels = self.merge(maps)
         return (*levels, levels[-1][:, :, ::2, ::2])
-
-
-def _layer(channels_in: int, channels_out: int, side: int, norm: str) -> nn.Sequential:
-    layer = nn.Conv2d(channels_in, channels_out, side, padding=side // 2, bias=norm == "none")
-    return nn.Sequential(layer) if norm == "none" else nn.Sequential(layer, FrozenBatchNorm(channels_out, 1e-5))
-
-
-def _run(block: nn.Module, maps: Tensor) -> Tensor:
-    layer, *norm = cast(nn.Sequential, block)
-    assert isinstance(layer, nn.Conv2d)
-    if norm:
-        return conv_norm(layer, cast(FrozenBatchNorm, norm[0]), maps, relu=False)
-    return conv3x3(layer, maps) if layer.kernel_size == (3, 3) else layer(maps)

@@ -76,7 +76,7 @@ class ExportSettings(Section):
             stride_in_1x1=self.stride_in_1x1,
             norm_epsilon=self.norm_epsilon,
             size_divisible=self.size_divisible,
-            neck=None if neck.name == "none" else NeckSettings(neck.name, neck.channels, neck.norm),
+            neck=None if neck.name == "none" else NeckSettings(**neck.model_dump()),
         )
 
     @property
