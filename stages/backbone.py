@@ -3,7 +3,7 @@ trunk pre-trained on generated crops.
 
 Writes model.safetensors with the trunk, what a RoI head starts from where the weights have it (fc6 and fc7, ResNet's
 res5), and a detector's RPN. A neck is part of the trunk; it starts random, or from a detector's. Where a detector's
-classes are known its whole RoI head is there too, and detector_classes.json, their names.
+classes are known its whole head is there too, and detector_classes.json, their names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeline.training.resumable import resumable
 
 
 def backbone(stage: Stage) -> None:
-    """Write the part `trunk`, and the parts `classifier` (fc6, fc7 or res5), `rpn` and `head` where there are some."""
+    """Write the part `trunk`, and the parts `classifier` (what a head starts from), `rpn` and `head` where given."""
     params = stage.params.backbone
     trunk = new_trunk(params)
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
@@ -56,13 +56,13 @@ def _of_detector(trunk: Trunk, stage: Stage) -> dict[str, State]:
     """Load the trunk of the linked detector; its other parts."""
     init = stage.params.init
     found = load_detector(trunk, stage.params.backbone, stage.linked("detector"), init.classes)
-    taken = "trunk, RPN and RoI head" if found.parts else "trunk"
+    taken = "trunk, RPN and RoI head" if "rpn" in found.parts else "trunk and head"
     stage.log(f"{taken} of {found.title}; all other layers start fresh")
     for line in found.notes:
         stage.log(line)
     if found.classes is not None:
         write_detector_classes(stage.out, found.classes)
-    elif found.parts:
+    else:
         stage.log("nothing says the detector's classes, so class layers start fresh; init.classes can name them")
     return found.parts
 

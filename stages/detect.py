@@ -23,10 +23,10 @@ from pipeline.artifacts.proposals import ProposalWriter
 from pipeline.artifacts.resized_images import held_out_images
 from pipeline.artifacts.weights import load_part, misfit
 from pipeline.building.anchors import anchor_grid
+from pipeline.building.known_classes import KnownClasses
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
 from pipeline.families.faster_rcnn.building.detection import detection_rule, test_proposal_rule
-from pipeline.families.faster_rcnn.building.known_classes import KnownClasses
 from pipeline.families.faster_rcnn.building.roi_head import load_head, new_head, num_classes_of
 from pipeline.families.faster_rcnn.building.rpn import load_rpn, new_rpn
 from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
@@ -112,6 +112,8 @@ def _why_missing(stage: Stage) -> str | None:
     # Training takes what fits, and draws the rest.
     params, folder = typed(stage.params), stage.input("head")
     layout, state = map_layout(params.backbone), load_part(folder, "head")
+    if "delta_mean" not in state:
+        return "data/initial_detector is no Faster R-CNN"
     head = new_head(layout, num_classes_of(state), params.roi_head, params.backbone)
     rpn = new_rpn(layout, params.anchors, params.rpn)
     for name, module, weights in (("RPN", rpn, load_part(folder, "rpn")), ("RoI head", head, state)):

@@ -9,21 +9,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pipeline.artifacts.absent import write_absent
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.classes import read_classes
+from pipeline.artifacts.classes import read_classes, read_detector_classes
 from pipeline.artifacts.detections import DetectionWriter
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_images import held_out_images
+from pipeline.building.known_classes import KnownClasses
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.building import load_head
 from pipeline.dense.contract import detect_part
+from pipeline.dense.initial import why_absent, without_limit
 from pipeline.dense.network import DenseDetector
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
 from pipeline.nn.postprocess import to_original
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.params.initial import InitParams
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
 from pipeline.runtime.progress import track
@@ -37,8 +41,20 @@ def detect_dense(stage: Stage) -> None:
     accelerator = launch(params.base)
     resized = stage.input("resize")
     trunk = load_trunk(stage.input("trunk"), params.backbone)
-    num_classes = len(read_classes(resized))
-    head = load_head(stage.input("head"), part, trunk.layout, num_classes, params)
+    init = params.sections().get("init")
+    if isinstance(init, InitParams):
+        missing = why_absent(init, part, trunk.layout, params, stage.input("head"))
+        if missing is not None:
+            _write_nothing(stage, missing)
+            return
+    classes = read_classes(resized)
+    own_classes = read_detector_classes(stage.input("head"))  # those of one that was trained on others
+    head = load_head(stage.input("head"), part, trunk.layout, len(own_classes or classes), params)
+    known, limit = KnownClasses(own_classes, classes) if own_classes else None, None
+    if known is not None:
+        if known.unknown:
+            stage.log(f"the detector does not know {', '.join(known.unknown)}, whose AP is 0")
+        params, limit = without_limit(params, part)
     network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
     images = held_out_images(resized)
     ids, source = [image.image_id for image in images], ImageViews(images)
@@ -53,6 +69,8 @@ def detect_dense(stage: Stage) -> None:
             with accelerator.autocast():
                 (own,) = network.outputs(pixels, views.sizes)
                 found = network.decode(own, info.size)
+                if known is not None:
+                    found = known.of_data_set(found, limit)
                 best = network.best_scores(own)
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)
             boxes = to_original(found.boxes.cpu(), info.scale, info.original_size)
@@ -61,11 +79,20 @@ def detect_dense(stage: Stage) -> None:
     stage.log(f"{count_text(detections.count, 'detection')} in {count_text(len(ids), 'image')}")
 
 
+def _write_nothing(stage: Stage, why: str) -> None:
+    with ChunkedWork(stage.out, [], stage.log) as work:
+        detections = DetectionWriter(work, [])
+        MapWriter(work, "scores")
+    detections.write_coco(stage.out)
+    write_absent(stage.out, why)
+    stage.log(f"no detections, as {why}")
+
+
 if __name__ == "__main__":
     run_stage(
         detect_dense,
         about=__doc__,
-        sections={"base": Base, "backbone": BackboneParams},
+        sections={"base": Base, "backbone": BackboneParams, "init": InitParams},
         inputs={
             "resize": "folder of the resize stage",
             "trunk": "folder of the stage that trained the trunk",

@@ -1,6 +1,7 @@
 """Train the trunk and the head of a dense detector together, on images, with the family's losses.
 
-Starts from the pre-trained trunk and a fresh head. Writes model.safetensors with both parts and history.csv. The
+Starts from the pre-trained trunk and a fresh head, or from the detector of `init.detector`, in the classes that it and
+the data set both name. Writes model.safetensors with both parts and history.csv. The
 section of params.yaml of the stage's own name holds the schedule.
 """
 
@@ -17,6 +18,7 @@ from pipeline.building.trunk import load_trunk
 from pipeline.dense.batches import DenseLoader
 from pipeline.dense.building import fresh_head
 from pipeline.dense.contract import train_part
+from pipeline.dense.initial import take_head
 from pipeline.dense.step import DenseStep
 from pipeline.dense.targets import TargetSource
 from pipeline.feeding.views import ImageViews
@@ -41,7 +43,10 @@ def train_dense(stage: Stage) -> None:
     images = ResizedImages(resized, "train")
     trunk = load_trunk(stage.input("backbone"), params.backbone)
     generator = torch_generator(seed, stage.name, "head")
-    head = fresh_head(part, trunk.layout, len(read_classes(resized)), params, generator)
+    classes = read_classes(resized)
+    head = fresh_head(part, trunk.layout, len(classes), params, generator)
+    for line in take_head(head, stage.input("backbone"), classes):
+        stage.log(line)
     stored, sizes = DenseTargets(stage.input("targets")), entries_of(images, params.base.mirror)
     stored.check_has(sizes)
     targets = TargetSource(stored, GroundTruth(resized), head.locations)

@@ -1,4 +1,4 @@
-"""A trained detector that training starts from: one trained here, a bundle, or a Faster R-CNN of torchvision."""
+"""A trained detector that training starts from: one trained here, a bundle, or one of torchvision's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.weights import State, restore, select_part
+from pipeline.building.needs import check_needs
 from pipeline.building.pretrained import read_state
-from pipeline.building.torchvision_detector import check_needs, from_torchvision, is_torchvisions, needs_of
+from pipeline.building.published import published_detector
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.coco_numbers import COCO_NAMES
 from pipeline.runtime.errors import InputError
@@ -32,8 +33,8 @@ class InitialDetector:
 
     Attributes:
         title: what it is called in a log.
-        parts: `rpn`, `classifier` (the hidden layers of its RoI head) and, where its classes are known, `head`, the
-            whole RoI head; of another family than Faster R-CNN none.
+        parts: `classifier`, the layers of its head that do not depend on its classes, or all of a dense head; `head`,
+            the whole head, where its classes are known; and the `rpn` of a Faster R-CNN.
         classes: the names of the head's classes, the background first; None where nothing says them.
         notes: further lines for a log.
     """
@@ -45,8 +46,7 @@ class InitialDetector:
 
 
 def load_detector(trunk: Trunk, params: BackboneParams, folder: Path, names: Sequence[str] | None) -> InitialDetector:
-    """Load the trunk of the trained detector in a linked folder, and return the rest of it. A detector of another
-    family than Faster R-CNN gives its trunk alone.
+    """Load the trunk of the trained detector in a linked folder, and return the rest of it.
 
     Args:
         folder: data/initial_detector: a weights file, and the bundle.json beside it where it is a bundle's.
@@ -64,27 +64,23 @@ def load_detector(trunk: Trunk, params: BackboneParams, folder: Path, names: Seq
             "preset"
         )
     state, source = read_state(weights[0], _OPTION), weights[0].name
-    of_torchvision = is_torchvisions(state)
-    title, notes = f"the detector {source}", []
-    if of_torchvision:
-        state = from_torchvision(state, source)
-        needs = needs_of(state)
-        check_needs(needs, params, source)
-        title = f"{source}, {needs.title}"
-        notes.append(f"its heads need {needs.of_heads()}")
+    title, notes, rows = f"the detector {source}", [], None
+    published = published_detector(state, source)
+    if published is not None:
+        check_needs(published.needs, params, source)
+        state, rows, title = published.state, published.rows, f"{source}, {published.needs.title}"
+        notes.append(f"its heads need {published.needs.of_heads()}")
     parts = _parts(trunk, state, source)
-    if "rpn" not in parts:
-        return InitialDetector(title, {})
-    head = select_part(state, "head")
-    if "delta_mean" not in head:
-        raise InputError(f"{source}: weight 'head.delta_mean' is missing; use weights of a whole detector")
-    rows = len(head["delta_mean"])
+    if "rpn" in parts:
+        if "delta_mean" not in parts["head"]:
+            raise InputError(f"{source}: weight 'head.delta_mean' is missing; use weights of a whole detector")
+        rows = len(parts["head"]["delta_mean"])
     said = _said_by_bundle(folder, rows)
-    if said is None and of_torchvision and rows == len(COCO_NAMES):
+    if said is None and published is not None and rows == len(COCO_NAMES):
         said = list(COCO_NAMES)
     classes = _classes(names, said, rows, source)
-    if classes is not None:
-        parts["head"] = head
+    if classes is None:
+        del parts["head"]
     return InitialDetector(title, parts, classes, notes)
 
 
@@ -98,25 +94,23 @@ def _parts(trunk: Trunk, state: State, source: str) -> dict[str, State]:
     if missing:
         raise InputError(
             f"{source}: holds no weights of the {' and '.join(missing)}; give {_OPTION}=PATH to frcnn preset, a "
-            "bundle, the model.safetensors of a stage that trained a whole detector, or torchvision's "
-            "fasterrcnn_resnet50_fpn"
+            "bundle, the model.safetensors of a stage that trained a whole detector, or a detector of torchvision's"
         )
-    restore(trunk, parts["trunk"], source)
-    if not of_rois:
-        return {}
-    # A copy, as no tensor may be twice in a file.
-    hidden = {name: value.clone() for name, value in parts["head"].items() if not name.startswith(_OUTPUTS)}
-    return {"rpn": parts["rpn"], "classifier": hidden}
+    restore(trunk, parts.pop("trunk"), source)
+    # Copies, as no tensor may be twice in a file. Which layers of a dense head have rows of classes, its family knows.
+    outputs = _OUTPUTS if of_rois else ()
+    hidden = {name: value.clone() for name, value in parts["head"].items() if not name.startswith(outputs)}
+    return {**{part: own for part, own in parts.items() if own}, "classifier": hidden}
 
 
-def _said_by_bundle(folder: Path, rows: int) -> list[str] | None:
-    """The classes that the bundle.json beside the weights names, the background first."""
+def _said_by_bundle(folder: Path, rows: int | None) -> list[str] | None:
+    """The classes that the bundle.json beside the weights names, the background first; as many as rows, if known."""
     path = folder / BUNDLE_SETTINGS
     if not path.is_file():
         return None
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["classes"]
-        if not all(isinstance(name, str) for name in names) or len(names) != rows:
+        if not all(isinstance(name, str) for name in names) or len(names) != (rows or len(names)):
             raise ValueError(f"names {len(names)} classes, the weights have {rows}")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
@@ -126,10 +120,11 @@ def _said_by_bundle(folder: Path, rows: int) -> list[str] | None:
     return list(names)
 
 
-def _classes(names: Sequence[str] | None, said: list[str] | None, rows: int, source: str) -> list[str] | None:
+def _classes(names: Sequence[str] | None, said: list[str] | None, rows: int | None, source: str) -> list[str] | None:
     if names is None:
         return said
-    if len(names) != rows - 1:
+    rows = rows or (len(said) if said else None)
+    if rows is not None and len(names) != rows - 1:
         raise InputError(
             f"parameter init.classes: names {len(names)} classes, {source} has {rows - 1} beside the background; name "
             "each in its order, or set init.classes null"

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pipeline.artifacts.weights import State
-from pipeline.geometry.backbones import RESNETS
+from pipeline.building.needs import Needs, backbone_of
 from pipeline.nn.backbones.trunk import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.params.backbone import BackboneParams
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Of torchvision's box coder in a RoI head: deltas are divided by them, which is our `delta_std`."""
@@ -120,31 +115,9 @@ def torchvision_name(name: str, box_convolutions: int = 0) -> str:
     raise KeyError(name)
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What params.yaml must say for a detector's weights to fit.
-
-    Attributes:
-        title: what the detector is called.
-        backbone: keys of section `backbone`, dotted, that are checked when its trunk is loaded.
-        others: keys of other sections.
-        per_location: anchors of a location, `anchors.ratios` times `anchors.scales`.
-    """
-
-    title: str
-    backbone: Mapping[str, str | int]
-    others: Mapping[str, str | int]
-    per_location: int
-
-    def of_heads(self) -> str:
-        """What the heads need, in words."""
-        keys = ", ".join(f"{key} {value}" for key, value in self.others.items())
-        return f"{keys} and {self.per_location} anchors a location"
-
-
 def needs_of(state: Mapping[str, Tensor]) -> Needs:
     """What the weights, under our names, were made for."""
-    backbone: dict[str, str | int] = {"name": _backbone_of(state)}
+    backbone: dict[str, str | int] = {"name": backbone_of(state)}
     inner = state.get("trunk.neck.inner_blocks.0.0.weight")
     if inner is None:
         backbone["neck.name"] = "none"
@@ -166,32 +139,6 @@ def needs_of(state: Mapping[str, Tensor]) -> Needs:
     return Needs(title, backbone, others, len(state["rpn.bbox_pred.bias"]) // 4)
 
 
-def _backbone_of(state: Mapping[str, Tensor]) -> str:
-    def blocks(stage: int) -> int:
-        return len({name.split(".")[3] for name in state if name.startswith(f"trunk.layers.layer{stage}.")})
-
-    bottleneck = "trunk.layers.layer1.0.conv3.weight" in state
-    names = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
-    return names.get((bottleneck, blocks(3)), "another network")
-
-
-def check_needs(needs: Needs, params: BackboneParams, source: str) -> None:
-    """See that params.yaml has the trunk of a torchvision detector.
-
-    Raises:
-        InputError: it has another; the parameters to set are named. Or no parameters describe it.
-    """
-    if needs.backbone["name"] not in RESNETS:
-        raise InputError(
-            f"{source}: its backbone is none of {', '.join(RESNETS)}; give init.detector=PATH a detector on one of them"
-        )
-    wrong = [f"backbone.{key} {value}" for key, value in needs.backbone.items() if _value(params, key) != value]
-    if wrong:
-        raise InputError(f"{source}: this is {needs.title}: set {', '.join(wrong)}; its heads need {needs.of_heads()}")
-
-
-def _value(params: BackboneParams, key: str) -> object:
-    value: object = params
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
+def class_count(state: Mapping[str, Tensor]) -> int:
+    """C of weights under our names."""
+    return len(state["head.delta_mean"])

@@ -5,6 +5,8 @@ Shapes: B images; N locations of an image (`pipeline.geometry.points`); D channe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +34,12 @@ class DenseHead(nn.Module):
     """C, background included, noted by `pipeline.dense.building.new_head`."""
     generator: torch.Generator | None = None
     """What is drawn in training comes from it. It is seeded anew each iteration."""
+    class_layers: Mapping[str, int] = MappingProxyType({})
+    """Each layer whose output has a channel per class, by its name, to how many predictions of a cell it makes (A):
+    (A * K) channels, the classes of a prediction together. A class that a detector to start from has too takes its
+    weights; without an entry none does."""
+    background_row = False
+    """Whether K of `class_layers` is C, the background first, or C - 1."""
 
     def __init__(self, locations: Locations) -> None:
         super().__init__()

@@ -15,9 +15,9 @@ from pipeline.artifacts.absent import why_absent
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.artifacts.weights import load_part
+from pipeline.building.known_classes import KnownClasses
 from pipeline.bundle.file import read_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.families.faster_rcnn.building.known_classes import KnownClasses
 from pipeline.families.registry import family_of
 from pipeline.graphs.composing import composed
 from pipeline.nn.postprocess import DetectedBoxes

@@ -6,6 +6,7 @@ Shapes: B images; N points of an image, of all levels; C classes, background inc
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -26,6 +27,8 @@ _PRIOR = 0.01  # probability of every class at every point before training
 class PointsHead(DenseHead):
     """A convolution for each level, those of the coarser ones on the halved map before, and a shared one with two
     outputs, classes and edges."""
+
+    class_layers = MappingProxyType({"classes": 1})
 
     def __init__(self, trunk: MapLayout, num_classes: int, params: Params) -> None:
         super().__init__(locations(trunk, params))

@@ -27,8 +27,8 @@ class KnownClasses:
         for label, own in rows:
             self._label_of[own] = label
 
-    def of_data_set(self, found: DetectedBoxes, count: int) -> DetectedBoxes:
-        """The best `count` of the detections whose class the data set has, with its labels."""
+    def of_data_set(self, found: DetectedBoxes, count: int | None) -> DetectedBoxes:
+        """The best `count` of the detections whose class the data set has, None for all, with its labels."""
         labels: Tensor = self._label_of.to(found.labels.device)[found.labels]
         keep = torch.nonzero(labels > 0).squeeze(1)[:count]
         return DetectedBoxes(found.boxes[keep], found.scores[keep], labels[keep])

@@ -1,0 +1,43 @@
+"""A trained detector of torchvision's, whichever it is, under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.building import torchvision_dense, torchvision_detector
+from pipeline.building.needs import Needs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.artifacts.weights import State
+
+_KINDS = (torchvision_detector, torchvision_dense)
+"""Each knows the names of some: a new one is a module with these four functions."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Attributes:
+    state: its weights under our names. needs: what params.yaml must say for them.
+    rows: C, the classes that it was trained on and the background.
+    """
+
+    state: State
+    needs: Needs
+    rows: int
+
+
+def published_detector(state: Mapping[str, Tensor], source: str) -> Published | None:
+    """A state dict of torchvision's as ours; None where it is not theirs.
+
+    Raises:
+        InputError: it is theirs, and not whole, or has weights that have no place.
+    """
+    for kind in _KINDS:
+        if kind.is_torchvisions(state):
+            ours = kind.from_torchvision(state, source)
+            return Published(ours, kind.needs_of(ours), kind.class_count(ours))
+    return None
