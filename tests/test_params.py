@@ -117,6 +117,7 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("resize.extra_sides", list(range(300, 351))),
         ("anchors.scales", []),
         ("anchors.placement", "corners"),
+        ("anchors.whole_sizes", 1.5),
         ("proposals.cut_first", 1),
         ("rpn.depth", 0),
         ("rpn.box_loss", "l2"),
@@ -154,6 +155,16 @@ def test_anchors_that_would_be_rounded_to_nothing_are_refused(
         assert "parameter anchors: placement torchvision rounds anchors to whole pixels" in fault(content)
     else:
         assert "anchors" in check_params(content, "test")
+        # Truncated to 1 px they are 0.71 times as wide.
+        content["anchors"]["whole_sizes"] = True
+        assert "parameter anchors: placement torchvision rounds anchors to whole pixels" in fault(content)
+
+
+def test_anchors_that_would_be_truncated_to_nothing_are_refused(content: Content) -> None:
+    content["anchors"] |= {"base_size": 0.75, "whole_sizes": True}
+    assert "parameter anchors: whole_sizes truncates sizes to whole pixels, and 0.94 px to none" in fault(content)
+    del content["anchors"]["whole_sizes"]  # as in a file of an earlier version
+    assert not check_params(content, "test")["anchors"].whole_sizes
 
 
 @pytest.mark.parametrize(

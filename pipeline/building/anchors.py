@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def anchor_grid(params: AnchorParams, layout: MapLayout) -> AnchorGrid:
     """The anchors of params.yaml on a trunk's maps."""
-    return AnchorGrid(params.base_size, params.ratios, params.scales, layout, params.placement)
+    return AnchorGrid(params.base_size, params.ratios, params.scales, layout, params.placement, params.whole_sizes)

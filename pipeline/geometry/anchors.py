@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pipeline.geometry.layout import MapLayout
 
 Floats = npt.NDArray[np.float64]
+_ROUNDING = 1e-6  # px: more than the root of a product is off a whole size, and less than any size is short of one
 AnchorPlacement = Literal["centred", "detectron2", "torchvision"]
 
 
@@ -32,9 +33,17 @@ def grid_shapes(base_size: float, ratios: Sequence[float], scales: Sequence[floa
     return np.stack([side / np.sqrt(ratio), side * np.sqrt(ratio)], axis=1)
 
 
-def level_shapes(shapes: Floats, scale: float, placement: AnchorPlacement) -> Floats:
-    """(A, 2) widths and heights of a level that is so many times as coarse as the first (`MapLayout.scales`)."""
+def level_shapes(shapes: Floats, scale: float, placement: AnchorPlacement, whole_sizes: bool = False) -> Floats:
+    """(A, 2) widths and heights of a level that is so many times as coarse as the first (`MapLayout.scales`).
+
+    Args:
+        whole_sizes: an anchor's size, the root of its area, is truncated to whole pixels before it is given its ratio,
+            as torchvision's RetinaNet has it: 40 for 32 times the cube root of 2.
+    """
     own: Floats = shapes * scale
+    if whole_sizes:
+        size = np.sqrt(own.prod(axis=1, keepdims=True))
+        own = own * (np.floor(size + _ROUNDING) / size)
     if placement == "torchvision":
         own = 2.0 * np.round((own / 2).astype(np.float32)).astype(np.float64)
     return own

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.geometry.anchors import AnchorPlacement, first_location, level_steps
+from pipeline.geometry.anchors import AnchorPlacement, first_location, level_shapes, level_steps
 from pipeline.geometry.layout import MapLayout
 
 Sizes = Sequence[tuple[int, int]]
@@ -39,6 +40,7 @@ class AnchorGrid:
         ratios, scales: heights over widths, and multiples of `base_size`.
         layout: the levels of the maps that the anchors lie on.
         placement: how they lie on the cells, see `pipeline.geometry.anchors`.
+        whole_sizes: truncate sizes to whole pixels, see `pipeline.geometry.anchors.level_shapes`.
     """
 
     def __init__(
@@ -48,12 +50,12 @@ class AnchorGrid:
         scales: Sequence[float],
         layout: MapLayout,
         placement: AnchorPlacement = "centred",
+        whole_sizes: bool = False,
     ) -> None:
         self.layout, self._placement = layout, placement
-        base = base_anchors(base_size, ratios, scales)
-        self._bases = [base * scale for scale in layout.scales]
-        if placement == "torchvision":
-            self._bases = [own.float().round().double() for own in self._bases]
+        shapes = 2 * base_anchors(base_size, ratios, scales)[:, 2:].numpy()
+        of_levels = (level_shapes(shapes, scale, placement, whole_sizes) / 2 for scale in layout.scales)
+        self._bases = [torch.from_numpy(np.concatenate([-half, half], axis=1)) for half in of_levels]
 
     @property
     def per_location(self) -> int:
@@ -99,9 +101,14 @@ class KeptAnchors:
         self._grid = grid
         self._kept: dict[tuple[int, tuple[int, int]], Tensor] = {}
 
-    def __call__(self, sizes: Sizes, device: torch.device) -> Tensor:
-        """The (K, 4) float32 anchors of maps of these (Fh, Fw), as the grid makes them."""
-        levels = enumerate(zip(sizes, self._grid.steps(sizes), strict=True))
+    def __call__(self, sizes: Sizes, device: torch.device, steps: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """The (K, 4) float32 anchors of maps of these (Fh, Fw), as the grid makes them.
+
+        Args:
+            steps: of each level, as `AnchorGrid.steps` gives them; None: of maps of these sizes. An image in a batch
+                has its own in the maps that it is padded to.
+        """
+        levels = enumerate(zip(sizes, self._grid.steps(sizes) if steps is None else steps, strict=True))
         return joined([self._of_level(level, *size, steps, device) for level, (size, steps) in levels])
 
     def _of_level(

@@ -41,16 +41,18 @@ class Placement:
         allowed_border: px that an anchor may stick out of the image on any side; None: any.
         border_key: the parameter that says so, in params.yaml; empty where none does.
         on_cells: how anchors lie on the cells.
+        whole_sizes: whether their sizes are truncated to whole pixels.
     """
 
     layout: MapLayout
     allowed_border: float | None
     border_key: str = ""
     on_cells: AnchorPlacement = "centred"
+    whole_sizes: bool = False
 
     def of_levels(self, shapes: Floats) -> list[Floats]:
         """(A, 2) widths and heights, px, of each level, of those of the first."""
-        return [level_shapes(shapes, scale, self.on_cells) for scale in self.layout.scales]
+        return [level_shapes(shapes, scale, self.on_cells, self.whole_sizes) for scale in self.layout.scales]
 
     def best_iou(self, boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], shapes: Floats) -> Floats:
         """The largest IoU of each box with any anchor, of any level and shape at any location, that may be used.
@@ -113,9 +115,11 @@ def has_anchors(params: Params) -> bool:
 def placement_of(params: Params) -> Placement:
     """Where the anchors of params.yaml lie; those that no section has an `allowed_border` for may all be used."""
     anchors = params.sections().get("anchors")
-    on_cells = anchors.placement if isinstance(anchors, AnchorParams) else "centred"
+    lie: tuple[AnchorPlacement, bool] = ("centred", False)
+    if isinstance(anchors, AnchorParams):
+        lie = (anchors.placement, anchors.whole_sizes)
     for name, section in params.sections().items():
         if "allowed_border" in type(section).model_fields:
             border: float | None = getattr(section, "allowed_border")  # noqa: B009
-            return Placement(head_layout(params), border, f"{name}.allowed_border", on_cells)
-    return Placement(head_layout(params), None, on_cells=on_cells)
+            return Placement(head_layout(params), border, f"{name}.allowed_border", *lie)
+    return Placement(head_layout(params), None, "", *lie)

@@ -98,12 +98,16 @@ def test_a_trunk_whose_maps_are_not_those_of_its_layout_is_refused() -> None:
             maps_of(trunk, views)
 
 
-def numpy_anchors(layout: MapLayout, sizes: tuple[tuple[int, int], ...], placement: AnchorPlacement) -> np.ndarray:
+def numpy_anchors(
+    layout: MapLayout, sizes: tuple[tuple[int, int], ...], placement: AnchorPlacement, whole_sizes: bool = False
+) -> np.ndarray:
     """All anchors of 16 px, as what is shown has them."""
     shapes = grid_shapes(16, RATIOS, SCALES)
     return np.concatenate(
         [
-            grid_anchors(grid_centres(sizes, level, layout, placement), level_shapes(shapes, scale, placement))
+            grid_anchors(
+                grid_centres(sizes, level, layout, placement), level_shapes(shapes, scale, placement, whole_sizes)
+            )
             for level, scale in enumerate(layout.scales)
         ]
     )
@@ -125,14 +129,39 @@ def test_anchors_lie_level_after_level_and_grow_with_the_stride_in_torch_and_num
     np.testing.assert_array_equal(numpy_anchors(TOY, SIZES, "centred"), grid(SIZES).numpy())
 
 
+@pytest.mark.parametrize("whole_sizes", [False, True])
 @pytest.mark.parametrize("placement", ["centred", "detectron2", "torchvision"])
-def test_each_placement_is_the_same_in_torch_and_numpy_and_where_anchors_are_kept(placement: AnchorPlacement) -> None:
-    grid = AnchorGrid(16, RATIOS, SCALES, PYRAMID, placement)
+def test_each_placement_is_the_same_in_torch_and_numpy_and_where_anchors_are_kept(
+    placement: AnchorPlacement, whole_sizes: bool
+) -> None:
+    grid = AnchorGrid(16, RATIOS, SCALES, PYRAMID, placement, whole_sizes)
     kept = KeptAnchors(grid)
     for size in ((96, 160), (64, 64), (352, 96), (96, 352), (96, 160)):
         sizes = PYRAMID.sizes(*size)
         assert torch.equal(kept(sizes, torch.device("cpu")), grid(sizes))
-        np.testing.assert_array_equal(numpy_anchors(PYRAMID, sizes, placement), grid(sizes).numpy())
+        np.testing.assert_array_equal(numpy_anchors(PYRAMID, sizes, placement, whole_sizes), grid(sizes).numpy())
+
+
+def test_kept_anchors_of_larger_maps_have_the_steps_of_the_image_in_them() -> None:
+    grid, cpu = AnchorGrid(16, RATIOS, SCALES, PYRAMID, "torchvision"), torch.device("cpu")
+    own, padded = PYRAMID.sizes(96, 160), PYRAMID.sizes(352, 192)
+    found = KeptAnchors(grid)(padded, cpu, grid.steps(own))
+    levels = found.split([high * wide * grid.per_location for high, wide in padded])
+    inside = [
+        level.reshape(*cells, -1, 4)[:high, :wide].reshape(-1, 4)
+        for level, cells, (high, wide) in zip(levels, padded, own, strict=True)
+    ]
+    assert torch.equal(torch.cat(inside), grid(own)) and not torch.equal(found, grid(padded))
+
+
+def test_whole_sizes_are_truncated_level_by_level_whatever_the_ratio() -> None:
+    """Those of torchvision's RetinaNet: 32 x 2^(1/3) is 40.3, 64 x 2^(1/3) 80.6, 512 x 2^(2/3) 812.7."""
+    shapes = grid_shapes(32, RATIOS, [1.0, 2 ** (1 / 3), 2 ** (2 / 3)])
+    found = [np.sqrt(level_shapes(shapes, 2.0**level, "detectron2", True).prod(axis=1)) for level in range(5)]
+    expected = [[32, 40, 50], [64, 80, 101], [128, 161, 203], [256, 322, 406], [512, 645, 812]]
+    np.testing.assert_allclose(found, np.tile(expected, len(RATIOS)), rtol=1e-12)
+    ratios = level_shapes(shapes, 16.0, "detectron2", True)
+    np.testing.assert_allclose(ratios[:, 1] / ratios[:, 0], np.repeat(RATIOS, 3), rtol=1e-12)
 
 
 def test_placements_lie_on_centres_or_on_corners_of_cells_and_torchvisions_is_rounded() -> None:

@@ -37,8 +37,9 @@ def every_anchor(
     height: int,
     width: int,
     on_cells: AnchorPlacement = "centred",
+    whole_sizes: bool = False,
 ) -> torch.Tensor:
-    return AnchorGrid(base_size, ratios, scales, layout, on_cells).exact(layout.sizes(height, width))
+    return AnchorGrid(base_size, ratios, scales, layout, on_cells, whole_sizes).exact(layout.sizes(height, width))
 
 
 @st.composite
@@ -71,10 +72,11 @@ def test_the_best_iou_is_that_of_all_anchors(
     height, width, boxes = image
     border = data.draw(st.none() | st.sampled_from([0.0, 4.0, -3.0]) | st.floats(-5, 40))
     on_cells = data.draw(st.sampled_from(["centred", "detectron2", "torchvision"]))
+    whole_sizes = data.draw(st.booleans())
     shapes = grid_shapes(base_size, ratios, scales)
-    assume(on_cells != "torchvision" or level_shapes(shapes, 1, on_cells).min() > 0)
-    placement = Placement(layout, border, on_cells=on_cells)
-    anchors = every_anchor(layout, base_size, ratios, scales, height, width, on_cells)
+    assume(level_shapes(shapes, 1, on_cells, whole_sizes).min() > 0)
+    placement = Placement(layout, border, on_cells=on_cells, whole_sizes=whole_sizes)
+    anchors = every_anchor(layout, base_size, ratios, scales, height, width, on_cells, whole_sizes)
     found = placement.best_iou(boxes, np.full((len(boxes), 2), (height, width), np.int32), shapes)
     assert found == pytest.approx(brute_force(height, width, boxes, anchors, border), abs=1e-12)
 

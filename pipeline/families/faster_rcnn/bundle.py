@@ -52,7 +52,7 @@ BUNDLE = FamilyBundle(
     new_parts=_new_parts,
     network=_network,
     trained_with={
-        "anchors": ("base_size", "ratios", "scales", "placement"),
+        "anchors": ("base_size", "ratios", "scales", "placement", "whole_sizes"),
         "roi_head": ("pool", "output_size", "samples", "aligned"),
     },
     num_classes=lambda states: num_classes_of(states["head"]),

@@ -88,7 +88,7 @@ def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> li
     shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
     sizes, placement = layout.sizes(*size), anchors.placement
     centres = [grid_centres(sizes, level, layout, placement) for level in range(len(sizes))]
-    of_levels = [level_shapes(shapes, scale, placement) for scale in layout.scales]
+    of_levels = [level_shapes(shapes, scale, placement, anchors.whole_sizes) for scale in layout.scales]
     every = np.concatenate([grid_anchors(*own) for own in zip(centres, of_levels, strict=True)])
     labels = np.where(own.is_bg, 0, -1).astype(np.int8)
     fits = len(labels) == len(every)
