@@ -195,6 +195,22 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="projects' folders or experiments; this workspace without one")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("compare.html"),
+    all_networks: Annotated[
+        bool, typer.Option("--all-networks", help="every network of a family, not the judged one alone")
+    ] = False,
+) -> None:
+    """Compare detectors of all families on one data set: figures, time, size; a table, and a page with charts."""
+    from pipeline.compare.command import compare
+
+    compare(Path(), runs or [], out, all_networks, typer.echo)
+
+
+@app.command()
 def inspect(
     artifact: Annotated[str, typer.Argument(help="a stage, its folder in data/, or a file in it")],
     image: Annotated[str | None, typer.Option(help="draw this one: ID, ID.mirrored, ID.view2 ...")] = None,

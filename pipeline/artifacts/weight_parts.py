@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +46,21 @@ def hash_parts(path: Path, parts: tuple[str, ...] | None = None) -> Mapping[str,
                 file.seek(_LENGTH + length + start)
                 _feed(hashes.setdefault(part, hashlib.sha256()), file, end - start)
     return {part: own.hexdigest() for part, own in sorted(hashes.items())}
+
+
+def count_weights(path: Path, part: str) -> int:
+    """How many numbers the tensors of a part hold.
+
+    Raises:
+        ValueError: the header is none.
+    """
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        if length > path.stat().st_size:
+            raise ValueError("the header is cut off")
+        header = json.loads(file.read(length))
+    shapes = [tensor["shape"] for name, tensor in header.items() if part_of(name) == part and "shape" in tensor]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _places(header: bytes) -> list[tuple[int, int, str]]:

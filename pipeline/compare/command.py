@@ -1,0 +1,41 @@
+"""`frcnn compare`: read the results, print the table, write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.artifacts.atomic import write_text
+from pipeline.compare.page import as_text, compare_page, compare_table
+from pipeline.compare.rows import comparable, rows_of
+from pipeline.compare.sources import source_of, workspace
+from pipeline.runtime.errors import InputError
+
+
+def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, log: Callable[[str], None]) -> None:
+    """Compare what is judged in the workspace, of whatever families, or in the projects and experiments named.
+
+    What is judged on another data set than the first row, or by another rule, is left out, and a line says so.
+
+    Args:
+        out: the page.
+
+    Raises:
+        InputError: a name is no project and no experiment, nothing is judged, or the page cannot be written.
+    """
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: cannot be written (its folder does not exist); choose another place")
+    sources = [source_of(root, name) for name in names] if names else [workspace(root)]
+    rows = [row for source in sources for row in rows_of(source, every_network)]
+    if not rows:
+        raise InputError(f"{names[0] if names else root / 'data'}: nothing is judged yet; dvc repro")
+    kept, notes = comparable(rows)
+    log(as_text(compare_table(kept)))
+    for note in notes:
+        log(note)
+    page = compare_page(kept, notes, root)
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    log(f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser")

@@ -1,0 +1,134 @@
+"""What is compared of a network: how well it detects, how long it takes, how large it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.artifacts.weight_parts import count_weights
+from pipeline.compare.sources import Source
+from pipeline.compare.training_stages import stages_before
+from pipeline.families.family import Family, Network
+from pipeline.families.registry import family_names, family_of, present_family
+from pipeline.runtime.errors import InputError
+
+JUDGED_BY = ("split", "score_threshold", "per_image")
+"""Parameters of section `evaluate` that figures depend on."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network.
+
+    Attributes:
+        source: see `Source.title`. family, network: titles.
+        metrics: its metrics.json.
+        data: the digest of the data set that it is judged on. rule: the values of `JUDGED_BY`.
+        weights: how many numbers its parts hold, the statistics of their norms included.
+        training_seconds: of all stages between the resized images and its weights. detection_seconds: an image, with
+            the start of the stage. memory_mb: the most that one of these stages held. All as when the stages last ran
+            in the workspace.
+        None: not known.
+    """
+
+    source: str
+    family: str
+    network: str
+    metrics: Mapping[str, Any]
+    data: str
+    rule: tuple[object, ...]
+    weights: int | None = None
+    training_seconds: float | None = None
+    detection_seconds: float | None = None
+    memory_mb: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called among others."""
+        own = self.family if self.network.lower() == self.family.lower() else f"{self.family}: {self.network}"
+        return f"{self.source}, {own}" if self.source else own
+
+
+def rows_of(source: Source, every_network: bool = False) -> list[Row]:
+    """The networks of all families that are judged in a source, the present family's first.
+
+    Args:
+        every_network: not the judged one of each family alone.
+
+    Raises:
+        InputError: a metrics.json cannot be read.
+    """
+    names: Sequence[str] | None = source.families
+    if names is None:
+        present = present_family(source.root).name
+        names = [present, *(name for name in family_names() if name != present)]
+    return [row for name in names for row in _of_family(source, family_of(name), every_network)]
+
+
+def _of_family(source: Source, family: Family, every_network: bool) -> Iterator[Row]:
+    for name, network in family.networks.items():
+        entry = source.lock.get(f"evaluate_{name}")
+        if entry is None or not (every_network or name == family.judged):
+            continue
+        path = f"data/evaluate_{name}/metrics.json"
+        file = source.place(path)
+        if file is None:
+            continue
+        try:
+            metrics = json.loads(file.read_text(encoding="utf-8"))
+            data = {dep["path"]: dep.get("md5", "") for dep in entry["deps"]}["data/dataset"]
+            rule = tuple(next(iter(entry["params"].values()))["evaluate"][key] for key in JUDGED_BY)
+        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+            raise InputError(f"{path}: cannot be compared ({error!r}); dvc repro evaluate_{name}") from error
+        if metrics:  # else the network does not exist
+            yield Row(source.title, family.title, network.title, metrics, data, rule, **_costs(source, family, name))
+
+
+def _costs(source: Source, family: Family, name: str) -> dict[str, Any]:
+    network, detect = family.networks[name], f"detect_{name}"
+    trained = stages_before(source.root, family.name, detect)
+    runs = [source.times[stage] for stage in trained if stage in source.times]
+    detection, seconds = source.times.get(detect), None
+    if detection is not None and source.held_out:
+        seconds = detection.seconds / source.held_out
+    return {
+        "weights": _weights(source, network),
+        "training_seconds": sum(run.seconds for run in runs) if len(runs) == len(trained) > 0 else None,
+        "detection_seconds": seconds,
+        "memory_mb": max((run.peak_mb for run in runs), default=None),
+    }
+
+
+def _weights(source: Source, network: Network) -> int | None:
+    total = 0
+    for part, stage in network.parts.items():
+        file = source.place(f"data/{stage}/model.safetensors")
+        if file is None:
+            return None
+        try:
+            total += count_weights(file, part)
+        except (OSError, ValueError):
+            return None
+    return total or None
+
+
+def comparable(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Those that are judged as the first is, and a line on each other."""
+    kept, notes = [], []
+    for row in rows:
+        reasons = list(_differences(rows[0], row))
+        if reasons:
+            notes.append(f"{row.name}: left out, as it is judged by {' and '.join(reasons)} than {rows[0].name}")
+        else:
+            kept.append(row)
+    return kept, notes
+
+
+def _differences(one: Row, other: Row) -> Iterable[str]:
+    if one.data != other.data:
+        yield "another data set"
+    for key, mine, theirs in zip(JUDGED_BY, one.rule, other.rule, strict=True):
+        if mine != theirs:
+            yield f"another evaluate.{key} ({theirs}, not {mine})"

@@ -1,0 +1,101 @@
+"""Where results to compare lie: a project's workspace, or an experiment of DVC's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.resized_images import held_out_images
+from pipeline.families.registry import DEFAULT
+from pipeline.orchestrate.graph import LockFile, opened
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.run_times import RunTime, read_runs
+from pipeline.runtime.yaml_files import parse_yaml
+from pipeline.workers.git import git
+
+Lock = Mapping[str, Any]
+_EXPERIMENTS = "refs/exps"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Results of one project, of any families.
+
+    Attributes:
+        title: what its rows are called by, beside the network; empty for the workspace that the command runs in.
+        root: the project, whose graphs/ says which stages a family has. lock: the entries of its dvc.lock, by stage.
+        place: where a file that a stage wrote lies, by its path in the project; None where it is not to be had.
+        times: when stages last ran in the workspace, and what they took.
+        held_out: how many images stages detect on; None where that is not known.
+        families: those whose results are of interest, by name; None: all.
+    """
+
+    title: str
+    root: Path
+    lock: Lock
+    place: Callable[[str], Path | None] = field(repr=False)
+    times: Mapping[str, RunTime] = field(default_factory=dict, repr=False)
+    held_out: int | None = None
+    families: tuple[str, ...] | None = None
+
+
+def source_of(root: Path, name: str) -> Source:
+    """A project's folder, or an experiment of the project in `root`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    folder = Path(name)
+    if (folder / "dvc.yaml").is_file():
+        return workspace(folder, str(name))
+    revision = _experiments(root).get(name)
+    if revision is None:
+        raise InputError(f"{name}: is neither a project's folder nor an experiment here; dvc exp list names those")
+    return _experiment(root, name, revision)
+
+
+def workspace(root: Path, title: str = "") -> Source:
+    """What lies in a project's data/."""
+
+    def place(path: str) -> Path | None:
+        file = Path(root) / path
+        return file if file.is_file() else None
+
+    resized = Path(root) / "data/resize"
+    held_out = len(held_out_images(resized)) if (resized / "images.parquet").is_file() else None
+    return Source(title, Path(root), LockFile(root).stages(), place, read_runs(root), held_out)
+
+
+def _experiments(root: Path) -> dict[str, str]:
+    """The commit of each experiment of the project, by its name; of several of one name the newest."""
+    listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(refname) %(objectname)", _EXPERIMENTS)
+    pairs = (line.split() for line in listed.splitlines())
+    return {reference.rpartition("/")[2]: commit for reference, commit in pairs if reference.count("/") > 3}
+
+
+def _experiment(root: Path, name: str, revision: str) -> Source:
+    prefix = git(root, "rev-parse", "--show-prefix").strip()
+    lock: Lock = parse_yaml(git(root, "show", f"{revision}:{prefix}dvc.lock"), f"dvc.lock of {name}")["stages"]
+    with opened(root) as repo:
+        cache = repo.cache.local
+    digests = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", ()) if "md5" in out}
+
+    def stored(digest: str) -> Path | None:
+        file = Path(cache.oid_to_path(digest))
+        return file if file.is_file() else None
+
+    def place(path: str) -> Path | None:
+        if path in digests:
+            return stored(digests[path])
+        folder, _, inner = path.rpartition("/")
+        listing = stored(digests[folder]) if folder in digests else None
+        if listing is None:
+            return None
+        files = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text(encoding="utf-8"))}
+        return stored(files[inner]) if inner in files else None
+
+    params = parse_yaml(git(root, "show", f"{revision}:{prefix}params.yaml"), f"params.yaml of {name}")
+    return Source(name, root, lock, place, families=(str(params.get("family", DEFAULT)),))

@@ -1,0 +1,181 @@
+"""`frcnn compare`: detectors of several families, of one workspace, of several projects, of experiments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from pipeline.compare.command import compare
+from pipeline.compare.rows import Row, comparable, rows_of
+from pipeline.compare.sources import source_of, workspace
+from pipeline.compare.training_stages import stages_before
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.run_times import run_place
+from tests.defaults import copy_graphs
+from tests.families.joint_project import write_project
+
+RULE = {"split": "test", "score_threshold": 0.05, "per_image": 100, "confusion_score": 0.5}
+FIGURES = {"mAP50": 0.5, "AP": 0.25, "AP75": 0.125, "APs": -1.0, "APm": 0.2, "APl": 0.3, "AR100": 0.4, "images": 7}
+OF_JOINT = {"train_end_to_end": 120.0, "frozen_features": 30.0, "anchor_targets": 6.0, "detect_end_to_end": 50.0}
+
+
+def judged(network: str, data: str = "d" * 32, **rule: Any) -> dict[str, Any]:
+    """The lock entry of an evaluate stage."""
+    deps = [{"path": "data/dataset", "md5": data}, {"path": f"data/detect_{network}", "md5": "e" * 32}]
+    outs = [{"path": f"data/evaluate_{network}/metrics.json", "md5": ""}]
+    return {"cmd": "x", "deps": deps, "params": {"params.yaml": {"evaluate": {**RULE, **rule}}}, "outs": outs}
+
+
+def write_metrics(root: Path, network: str, **changes: Any) -> str:
+    """The figures of a network; their digest."""
+    text = json.dumps({**FIGURES, "class_AP50": {"cat": 0.5, "dog": 0.25}, **changes})
+    folder = root / f"data/evaluate_{network}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(text)
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def lock(root: Path, **entries: dict[str, Any]) -> None:
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": entries}))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two families were judged in it: the joint one, which params.yaml names, and before it the four steps."""
+    root = write_project(tmp_path / "run", {})
+    copy_graphs(root)
+    for network, mean in (("end_to_end", 0.5), ("joint", 0.75), ("step4", 0.25)):
+        write_metrics(root, network, mAP50=mean)
+    (root / "data/train_end_to_end").mkdir()
+    weights = {
+        "trunk.a": torch.zeros(2, 3),
+        "rpn.b": torch.zeros(5),
+        "head.c": torch.zeros(4),
+        "other.d": torch.zeros(9),
+    }
+    save_file(weights, root / "data/train_end_to_end/model.safetensors")
+    for stage, seconds in OF_JOINT.items():
+        place = run_place(root, stage)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps({"started": 0.0, "seconds": seconds, "peak_mb": 10 * seconds, "version": "1"}))
+    lock(root, **{f"evaluate_{name}": judged(name) for name in ("end_to_end", "joint", "step4")})
+    return root
+
+
+def test_the_judged_network_of_each_family_is_a_row_the_present_familys_first(project: Path) -> None:
+    rows = rows_of(workspace(project))
+    assert [row.name for row in rows] == [
+        "Faster R-CNN, trained end to end: end to end",
+        "Faster R-CNN: step 4 (shared)",
+    ]
+    assert [row.metrics["mAP50"] for row in rows] == [0.5, 0.25]
+    everything = rows_of(workspace(project), every_network=True)
+    assert [row.network for row in everything] == ["end to end", "step 4 (shared)", "joint"]
+
+
+def test_costs_are_those_of_the_stages_that_the_network_came_from(project: Path) -> None:
+    source = workspace(project)
+    row = rows_of(type(source)("", project, source.lock, source.place, source.times, held_out=10))[0]
+    assert row.weights == 2 * 3 + 5 + 4
+    assert row.training_seconds == 120 + 30 + 6 and row.detection_seconds == 5.0 and row.memory_mb == 1200.0
+
+
+def test_a_stage_whose_time_is_not_known_leaves_the_training_without_one(project: Path) -> None:
+    run_place(project, "anchor_targets").unlink()
+    row, other = rows_of(workspace(project))
+    assert row.training_seconds is None and other.training_seconds is other.weights is None
+
+
+def test_stages_before_are_the_familys_own(project: Path) -> None:
+    assert stages_before(project, "faster_rcnn_joint", "detect_end_to_end") == [
+        "frozen_features",
+        "anchor_targets",
+        "train_end_to_end",
+    ]
+    of_step4 = stages_before(project, "faster_rcnn", "detect_step4")
+    assert "train_head_step4" in of_step4 and "finetune_joint" not in of_step4 and "resize" not in of_step4
+    assert stages_before(project, "faster_rcnn", "detect_of_none") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"data": "f" * 32}, "another data set"), ({"per_image": 50}, "another evaluate.per_image (50, not 100)")],
+)
+def test_what_is_judged_otherwise_is_left_out_with_a_line(
+    project: Path, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    lock(project, evaluate_end_to_end=judged("end_to_end"), evaluate_step4=judged("step4", **change))
+    said: list[str] = []
+    compare(project, [], tmp_path / "page.html", False, said.append)
+    assert "Faster R-CNN: step 4" not in said[0] and words in said[1] and "left out" in said[1]
+
+
+def test_other_keys_of_the_rule_do_not_count(project: Path) -> None:
+    lock(project, evaluate_end_to_end=judged("end_to_end"), evaluate_step4=judged("step4", recall_proposals=1))
+    kept, notes = comparable(rows_of(workspace(project)))
+    assert len(kept) == 2 and not notes
+
+
+def test_the_table_and_the_page_have_every_detector(project: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    compare(project, [], tmp_path / "page.html", True, said.append)
+    table, page = said[0].splitlines(), (tmp_path / "page.html").read_text()
+    assert len(table) == 4 and "mAP@.5" in table[0] and "2.6 min" in table[1] and "-1" not in said[0]
+    for name in ("end to end", "step 4", "joint"):
+        assert name in said[0] and name in page
+    assert page.count('class="chart"') == 2 and "http-equiv" in page
+
+
+def test_projects_are_named_in_their_rows(project: Path, tmp_path: Path) -> None:
+    rows = rows_of(source_of(tmp_path, str(project)))
+    assert rows[0].name == f"{project}, Faster R-CNN, trained end to end: end to end"
+
+
+def test_a_network_of_its_familys_name_is_not_named_twice() -> None:
+    assert Row("", "RetinaNet", "RetinaNet", {}, "", ()).name == "RetinaNet"
+
+
+def test_an_experiment_is_read_from_the_cache(project: Path, tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(project), "-c", "user.name=n", "-c", "user.email=e", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    for folder in (".dvc", ".dvc/cache"):
+        (project / folder).mkdir(exist_ok=True)
+    (project / ".dvc/config").write_text("")
+    (project / "params.yaml").write_text("family: faster_rcnn\n")
+    entry, file = judged("step4"), project / "data/evaluate_step4/metrics.json"
+    digest = hashlib.md5(file.read_bytes()).hexdigest()
+    entry["outs"][0]["md5"] = digest
+    lock(project, evaluate_step4=entry, evaluate_end_to_end=judged("end_to_end"))
+    git("add", "--force", "dvc.lock", "params.yaml"), git("commit", "--quiet", "-m", "x")
+    git("update-ref", "refs/exps/ab/" + "c" * 38 + "/tried", git("rev-parse", "HEAD"))
+    lock(project)
+    place = project / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    place.parent.mkdir(parents=True)
+    file.rename(place)
+    rows = rows_of(source_of(project, "tried"))
+    assert [row.name for row in rows] == ["tried, Faster R-CNN: step 4 (shared)"] and rows[0].metrics["mAP50"] == 0.25
+
+
+def test_what_cannot_be_compared_ends_in_a_line(project: Path, tmp_path: Path) -> None:
+    def fails(words: str, names: list[str], out: Path) -> None:
+        with pytest.raises(InputError, match=words):
+            compare(project, names, out, False, lambda _: None)
+
+    fails("its folder does not exist", [], tmp_path / "none/page.html")
+    subprocess.run(["git", "init", "--quiet", str(project)], check=True)
+    fails("neither a project's folder nor an experiment", ["nothing"], tmp_path / "page.html")
+    (project / "data/evaluate_end_to_end/metrics.json").write_text("{")
+    fails("metrics.json: cannot be compared", [], tmp_path / "page.html")
+    lock(project)
+    fails("nothing is judged yet", [], tmp_path / "page.html")
