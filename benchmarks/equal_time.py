@@ -1,13 +1,14 @@
-"""Whose detector is better after the same wall time? Ours by a preset, torchvision's FasterRCNN beside it.
+"""Whose detector is better after the same wall time? Ours by a preset, torchvision's of the same kind beside it.
 
     python -m benchmarks.equal_time --preset voc6_resnet50_fpn --seeds 0 1 2
+    python -m benchmarks.equal_time --preset voc6_retinanet_resnet18 --seeds 0 1 2
 
 For each seed the preset runs in a scratch copy of the project's last commit, and then torchvision's trains as long as
 ours took, on the same resized images, from the same weights, with the same layers frozen. Both are judged by the same
-evaluation. Of a ResNet the peer has an FPN and is trained twice: `shipped`, as torchvision's references train it, and
-`same`, in our precision and layout. Of VGG16 and the tiny trunk it is one network on our trunk, in our precision, with
-our anchors (`same`). At the first seed each peer is trained with all learning rates, at the others with the best of
-them by mAP50.
+evaluation. The peer is torchvision's own class, of Faster R-CNN that on a ResNet with FPN, and is trained twice:
+`shipped`, as torchvision's references train it, and `same`, in our precision and layout. Of Faster R-CNN on VGG16 and
+on the tiny trunk it is one network on our trunk, in our precision, with our anchors (`same`). At the first seed each
+peer is trained with all learning rates, at the others with the best of them by mAP50.
 
 Nothing needs attention, and any number of starts add up: each finished run is written at once to
 .dvc/tmp/equal_time-PRESET.json and not repeated. Our run that was cut short starts anew, as its time would be wrong. At
@@ -38,8 +39,16 @@ from pipeline.runtime.stopping import Stopped, handle_signals
 
 NAME, DEFAULT = "equal_time", "voc6_vgg16"
 KEPT = ROOT / ".dvc" / "tmp"
-LRS = {True: (0.0025, 0.005, 0.01), False: (0.008,)}
-"""Of the peers, by whether they are of a ResNet."""
+LRS = {
+    "faster_rcnn": (0.0025, 0.005, 0.01),
+    "retinanet": (0.00125, 0.0025, 0.005),
+    "fcos": (0.00125, 0.0025, 0.005),
+    "ssd": (0.0005, 0.001, 0.002),
+}
+"""Of torchvision's classes, by our family: its references' for two images, and what lies around it."""
+
+OTHER_LRS = (0.008,)
+"""Of the peer on our trunk."""
 
 _DRY_SECONDS = 3.0
 
@@ -133,22 +142,26 @@ def run(arguments: argparse.Namespace) -> list[str]:
         InputError: the command line asks for what there is not, or the file of finished pieces is damaged.
     """
     task = task_of(arguments)
-    kinds = arguments.peers or (["shipped", "same"] if task.is_resnet else ["same"])
-    if "shipped" in kinds and not task.is_resnet:
+    kinds = arguments.peers or (["shipped", "same"] if task.is_torchvisions else ["same"])
+    if "shipped" in kinds and not task.is_torchvisions:
         raise InputError(f"--peers shipped: there is none of {task.params.backbone.name}; leave --peers out")
     seeds = arguments.seeds if arguments.seeds is not None else [0] if task.dry else [0, 1, 2]
     pieces = Pieces(KEPT / f"{NAME}-{task.preset}.json", task.digest)
     if pieces.of_others and not pieces:
         print(f"{pieces.path}: all in it is of other parameters, data or another machine; starting anew", flush=True)
     seconds = arguments.seconds or (_DRY_SECONDS if task.dry else None)
-    comparison = Comparison(pieces, kinds, arguments.lrs or LRS[task.is_resnet], seconds)
+    comparison = Comparison(pieces, kinds, arguments.lrs or _lrs(task), seconds)
     failed = compare(task, comparison, seeds, arguments.only, arguments.keep)
     _report(task, comparison)
     return failed
 
 
+def _lrs(task: Task) -> Sequence[float]:
+    return LRS[task.params.family] if task.is_torchvisions else OTHER_LRS
+
+
 def _report(task: Task, comparison: Comparison) -> None:
-    rows = bars(comparison, task.preset)
+    rows = bars(comparison, task.preset, task.params.family)
     torch.set_num_threads(task.params.base.threads)
     data = "the generated shapes" if task.photos is None else task.photos.name
     own = " ".join([task.preset, *task.settings])
@@ -167,10 +180,10 @@ def _report(task: Task, comparison: Comparison) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    own.add_argument("--preset", default=DEFAULT, help="of Faster R-CNN; default: %(default)s")
+    own.add_argument("--preset", default=DEFAULT, help="of a family that torchvision has; default: %(default)s")
     own.add_argument("--seeds", type=int, nargs="*", help="default: 0 1 2; none: only write the section anew")
     own.add_argument("--peers", nargs="+", choices=list(TITLES), help="default: all that the backbone has")
-    own.add_argument("--lrs", type=float, nargs="+", help="of the peers; default: .0025 .005 .01, of no ResNet .008")
+    own.add_argument("--lrs", type=float, nargs="+", help="of the peers; default: three by the family")
     own.add_argument("--seconds", type=float, help="wall time of a peer's training; default: what ours took")
     own.add_argument("--only", choices=("ours", "peers"), help="run one side only")
     own.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="changes to the preset")

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.dense_peer import TITLES as KINDS
 from benchmarks.page import Row
 from benchmarks.pieces import Pieces, Record
 from pipeline.params.reading import Params
 
-MARGIN, LONGEST = 0.03, 720.0
-"""How far our mAP50 is to lie above the peer's, and how many seconds ours may take."""
+MARGINS, LONGEST = {"faster_rcnn": 0.03}, 720.0
+"""How far our mAP50 is to lie above the peer's, 0 of other families, and how many seconds ours may take."""
 
 MISSED = {"voc6_vgg16": 0.38}
 """How much of the mAP50 ours may miss in the mean, by preset."""
@@ -22,13 +23,15 @@ TITLES = {"shipped": "torchvision as shipped", "same": "torchvision, same precis
 _FIGURES = ("mAP50", "AP")
 _ABOUT = """
 mAP at IoU .5 and COCO's AP on the {split} images of {data} after the same wall time (preset `{preset}`,
-{threads} threads). Ours: the four steps and the joint one with all stages between, and the maps of the frozen layers;
-of its two networks the better by mAP50 counts. Peer: torchvision's FasterRCNN, trained jointly from the same weights
-on the same resized images, with the same layers frozen, for {seconds}.
+{threads} threads). {ours} Peer: torchvision's {kind}, trained from the same weights on the same resized images,
+with the same layers frozen, for {seconds}.
 {peer}
 """
-_OF_RESNET = """
-It is torchvision's own in all else: FPN, anchors of 32 to 512 px, heads, samples, SGD with momentum .9 and weight decay
+_OURS_STEPS = """Ours: the four steps and the joint one with all stages between them, targets and the maps of the frozen
+layers included; of its two networks the better by mAP50 counts. The peer is trained jointly."""
+_OURS_DENSE = "Ours: targets and training."
+_OF_TORCHVISION = """
+It is torchvision's own in all else: neck, anchors or points, heads, matching, SGD with momentum .9 and weight decay
 .0001, two images an iteration, mirrored by chance, warm-up as in its references but over a tenth of the time at most.
 The learning rate falls linearly to 0 at the end of the time, as ours does, for each candidate alike. *As shipped* is
 float32; *same precision* has our {precision}, channels_last and fused SGD, its boxes being kept in float32. Of each the
@@ -117,8 +120,13 @@ def peer_name(kind: str, lr: float, seed: int, seconds: float) -> str:
 
 def better(ours: Record) -> dict[str, Any]:
     """The figures of our better network by mAP50, and its name."""
-    name = max(("step4", "joint"), key=lambda network: ours[network]["mAP50"])
+    name = max(networks_of(ours), key=lambda network: ours[network]["mAP50"])
     return {"network": name, **ours[name]}
+
+
+def networks_of(ours: Record) -> list[str]:
+    """The networks that a record of ours has figures of."""
+    return [name for name, value in ours.items() if isinstance(value, dict)]
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
@@ -137,7 +145,8 @@ def _runs(comparison: Comparison) -> list[list[str]]:
     lines = [["seed", "network", "mAP50", "AP", "learning rate", "seconds", "images"], ["---"] * 7]
     for seed in comparison.seeds():
         if ours := comparison.ours(seed):
-            for name, title in (("step4", "ours, step 4"), ("joint", "ours, joint")):
+            for name in networks_of(ours):
+                title = "ours, step 4" if name == "step4" else f"ours, {name}"
                 lines.append([str(seed), title, *_figures(ours[name]), "", f"{ours['seconds']:.0f}", ""])
         for kind in comparison.kinds:
             if peer := comparison.chosen(kind, seed):
@@ -176,13 +185,15 @@ def _figures(run: Record) -> list[str]:
     return [f"{run[name]:.3f}" if name in run else "" for name in _FIGURES]
 
 
-def bars(comparison: Comparison, preset: str) -> list[Row]:
-    """The bars, held against the first kind of peer. A figure of the peer's less ours, as smaller is better there."""
+def bars(comparison: Comparison, preset: str, family: str = "faster_rcnn") -> list[Row]:
+    """The bars of a preset of our `family`, held against the first kind of peer. A figure of the peer's less ours, as
+    smaller is better there.
+    """
     rows = []
     longest = [ours["seconds"] for seed in comparison.seeds() if (ours := comparison.ours(seed))]
     if pairs := comparison.pairs(comparison.kinds[0]):
         title = TITLES[comparison.kinds[0]]
-        for name, bar in (("mAP50", -MARGIN), ("AP", 0.0)):
+        for name, bar in (("mAP50", -MARGINS.get(family, 0.0)), ("AP", 0.0)):
             lead = statistics.mean(ours[name] - peer[name] for ours, peer in pairs)
             rows.append(Row(f"mean {name} of {title}, less ours", [-lead], bar=bar, unit=""))
     if longest and preset in MISSED:
@@ -200,12 +211,15 @@ def about(comparison: Comparison, params: Params, preset: str, data: str) -> str
         params: of our side. preset: its name and changes. data: name of the data set.
     """
     lrs = ", ".join(f"{lr:g}" for lr in comparison.lrs)
-    of_peer = _OF_RESNET if params.backbone.name.startswith("resnet") else _OF_OTHERS
+    is_dense = params.family in KINDS
+    of_peer = _OF_TORCHVISION if is_dense or params.backbone.name.startswith("resnet") else _OF_OTHERS
     return _ABOUT.format(
         split=params.evaluate.split,
         data=data,
         preset=preset,
         threads=params.base.threads,
+        ours=_OURS_DENSE if is_dense else _OURS_STEPS,
+        kind=KINDS.get(params.family, "FasterRCNN"),
         seconds="as long as ours took" if comparison.seconds is None else f"{comparison.seconds:g} seconds",
         peer=of_peer.format(lrs=lrs, precision=params.base.precision).strip(),
     )

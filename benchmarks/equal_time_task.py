@@ -8,10 +8,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.our_run import ROOT, TRAININGS, Scratch
+from benchmarks.dense_peer import PEERS
+from benchmarks.our_run import ROOT, Scratch
 from benchmarks.page import processor, skip
 from benchmarks.photos import link_some
 from benchmarks.pieces import digest
+from pipeline.families.family import Family
+from pipeline.families.registry import family_of
 from pipeline.params.reading import Params
 from pipeline.presets.apply import chosen_params
 from pipeline.presets.settings import leaves
@@ -33,10 +36,6 @@ _STRIDE = "backbone.stride_in_1x1="
 FEW = 8
 """Images of either split in a dry run."""
 
-_DRY = (
-    "solver.log_every=2",
-    *(f"{stage}.{change}" for stage in TRAININGS for change in ("iterations=4", "lr_drop_at=[3]")),
-)
 _DRY_SHAPES = (f"dataset.shapes.train={FEW}", f"dataset.shapes.test={FEW}", "backbone.pretrain.iterations=4")
 
 
@@ -58,9 +57,14 @@ class Task:
     dry: bool = False
 
     @property
-    def is_resnet(self) -> bool:
-        """Whether the peers are torchvision's own network with FPN."""
-        return self.params.backbone.name.startswith("resnet")
+    def is_torchvisions(self) -> bool:
+        """Whether the peers are torchvision's own network, not one with our trunk and anchors."""
+        return self.params.family in PEERS or self.params.backbone.name.startswith("resnet")
+
+    @property
+    def family(self) -> Family:
+        """The preset's."""
+        return family_of(self.params.family)
 
     @property
     def digest(self) -> str:
@@ -74,7 +78,12 @@ class Task:
         photos = _few(self.photos, folder) if self.photos is not None and self.dry else self.photos
         paths = {"dataset.root": photos, "backbone.weights": self.weights}
         given = [f"{key}={path}" for key, path in paths.items() if path is not None]
-        return Scratch(folder / f"{self.preset}-seed{seed}", self.preset, (*self.settings, *given, f"base.seed={seed}"))
+        return Scratch(
+            folder / f"{self.preset}-seed{seed}",
+            self.preset,
+            (*self.settings, *given, f"base.seed={seed}"),
+            self.family,
+        )
 
 
 def task_of(arguments: argparse.Namespace) -> Task:
@@ -84,10 +93,13 @@ def task_of(arguments: argparse.Namespace) -> Task:
         InputError: no such preset or setting, or one that cannot be compared.
     """
     name, dry = arguments.preset, arguments.dry_run
-    settings = (*arguments.set, *(_DRY if dry else ()))
+    settings = tuple(arguments.set)
     params = chosen_params(ROOT, name, settings)
-    if params.family != "faster_rcnn":
-        raise InputError(f"--preset {name}: is of family {params.family}, and the peer is Faster R-CNN; choose another")
+    if params.family not in ("faster_rcnn", *PEERS):
+        raise InputError(f"--preset {name}: is of family {params.family}, which has no peer here; choose another")
+    if dry:
+        settings = (*settings, *_dry(family_of(params.family)))
+        params = chosen_params(ROOT, name, settings)
     photos = weights = None
     if params.dataset.reader != "shapes":
         photos = _source(arguments.photos, PHOTOS.get(name.partition("_")[0]), "--photos")
@@ -103,6 +115,11 @@ def task_of(arguments: argparse.Namespace) -> Task:
             settings = (*settings, f"{_STRIDE}true")
             params = chosen_params(ROOT, name, settings)
     return Task(name, settings, params, photos, weights, dry)
+
+
+def _dry(family: Family) -> list[str]:
+    changes = (f"{stage}.{change}" for stage in family.training for change in ("iterations=4", "lr_drop_at=[3]"))
+    return ["solver.log_every=2", *changes]
 
 
 def _of_caffe(weights: Path) -> bool:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from benchmarks.guarded_run import run_module
 from benchmarks.pieces import Record
+from pipeline.compare.training_stages import stages_before
+from pipeline.families.family import Family
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAININGS = ("train_rpn_step1", "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
-NETWORKS = ("step4", "joint")
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,13 @@ class Scratch:
     """A copy of the project's last commit with a preset, in the folder `root`.
 
     Attributes:
-        preset, settings: what `frcnn preset` is given.
+        preset, settings: what `frcnn preset` is given. family: the preset's.
     """
 
     root: Path
     preset: str
     settings: Sequence[str]
+    family: Family
 
     def make(self) -> None:
         """A fresh copy; one that is there is removed, as the time of a run that was cut short means nothing.
@@ -53,20 +54,21 @@ class Scratch:
         run_module("pipeline.cli", command, cwd=self.root, code=self.root)
 
     def run(self) -> Record:
-        """Seconds of the training, and mAP50 and AP of both networks.
+        """Seconds of the training, and mAP50 and AP of each network.
 
-        The clock runs from the start of the first training stage to the end of the last, with all that runs between
-        them; the time of frozen_features, which runs before and does what the peer does in every iteration, is added.
+        The clock runs from the start of the first of the family's own stages that a network needs to the end of the
+        last, with all that runs between them: targets, kept maps and proposals are part of the training.
         """
-        self.frcnn("repro", "anchor_targets", "backbone")
-        # All of the training first; detection and evaluation are no part of the time.
-        self.frcnn("repro", "train_head_step4", "finetune_joint")
+        networks = trained_networks(self.family)
+        self.frcnn("repro", "resize", "backbone")
+        # All of the training first; the time has no detection and no evaluation in it.
+        stages = {stage for name in networks for stage in stages_before(self.root, self.family.name, f"detect_{name}")}
+        self.frcnn("repro", *sorted(stages))
         runs = read_runs(self.root)
-        began = min(runs[name].started for name in TRAININGS)
-        ended = max(runs[name].started + runs[name].seconds for name in TRAININGS)
-        self.frcnn("repro", *(f"evaluate_{name}" for name in NETWORKS))
-        seconds = ended - began + runs["frozen_features"].seconds
-        return {"seconds": round(seconds, 1), **{name: self._figures(name) for name in NETWORKS}}
+        began = min(runs[name].started for name in stages)
+        ended = max(runs[name].started + runs[name].seconds for name in stages)
+        self.frcnn("repro", *(f"evaluate_{name}" for name in networks))
+        return {"seconds": round(ended - began, 1), **{name: self._figures(name) for name in networks}}
 
     def prepare(self) -> None:
         """What a peer reads: the tables, the resized images and the first weights."""
@@ -75,6 +77,13 @@ class Scratch:
     def _figures(self, network: str) -> dict[str, float]:
         metrics = json.loads((self.root / f"data/evaluate_{network}/metrics.json").read_text(encoding="utf-8"))
         return {name: metrics[name] for name in ("mAP50", "AP")}
+
+
+def trained_networks(family: Family) -> list[str]:
+    """The networks of a family that its training makes and that are one network each."""
+    return [
+        name for name in family.bundled if not family.training.keys().isdisjoint(family.networks[name].parts.values())
+    ]
 
 
 def commit() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.dense_peer import PEERS
 from benchmarks.guarded_run import run_module
 from benchmarks.our_run import ROOT
 from benchmarks.peer_training import Budget, Diverged, Recipe, evaluate, our_recipe, torchvision_recipe, train
@@ -46,9 +47,10 @@ def run_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Rec
     params, data = load_params(root / "params.yaml"), root / "data"
     torch.manual_seed(seed)
     classes = json.loads((data / "resize" / "classes.json").read_text(encoding="utf-8"))
-    is_resnet = params.backbone.name.startswith("resnet")
-    model = (build_resnet_peer if is_resnet else build)(params, data, len(classes))
-    recipe = _recipe(params, data, kind) if is_resnet else our_recipe(params)
+    own_class = build_resnet_peer if params.backbone.name.startswith("resnet") else None
+    own_class = PEERS.get(params.family, own_class)
+    model = (own_class or build)(params, data, len(classes))
+    recipe = our_recipe(params) if own_class is None else _recipe(params, data, kind)
     try:
         iterations, took = train(model, data, recipe, Budget(seconds, None), lr)
     except Diverged as reason:

@@ -21,23 +21,16 @@ from pipeline.artifacts.weights import load_part
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 
-_STAGES = 5
+STAGES = 5
 """What can be frozen: the stem and the four stages of blocks."""
 
 
 def build_resnet_peer(params: Params, data: Path, num_classes: int) -> FasterRCNN:
     """The detector for the images of params.yaml, with the weights in `data`/backbone and a fresh FPN."""
-    own, resize = params.backbone, params.resize
-    frozen = _STAGES if own.frozen_stages == "all" else min(own.frozen_stages, _STAGES)
-    trunk = load_part(data / "backbone", "trunk")
-    body = torchvision_resnet(
-        own.name,
-        torchvision_names(trunk, load_part(data / "backbone", "classifier", optional=True)),
-        stride_in_1x1=own.stride_in_1x1,
-        epsilon=own.norm_epsilon,
-    )
+    resize = params.resize
+    trunk, body = resnet_body(params, data)
     model = FasterRCNN(
-        with_fpn(body, frozen),
+        with_fpn(body, frozen_stages(params)),
         num_classes,
         min_size=resize.shorter_side,
         max_size=resize.longer_side,
@@ -46,6 +39,24 @@ def build_resnet_peer(params: Params, data: Path, num_classes: int) -> FasterRCN
     )
     keep_boxes_exact(model)
     return model
+
+
+def frozen_stages(params: Params) -> int:
+    """How many of the stem and the stages after it are frozen."""
+    own = params.backbone.frozen_stages
+    return STAGES if own == "all" else min(own, STAGES)
+
+
+def resnet_body(params: Params, data: Path) -> tuple[dict[str, Tensor], resnet.ResNet]:
+    """The part `trunk` in `data`/backbone, and torchvision's ResNet with its weights."""
+    own, trunk = params.backbone, load_part(data / "backbone", "trunk")
+    body = torchvision_resnet(
+        own.name,
+        torchvision_names(trunk, load_part(data / "backbone", "classifier", optional=True)),
+        stride_in_1x1=own.stride_in_1x1,
+        epsilon=own.norm_epsilon,
+    )
+    return trunk, body
 
 
 def keep_boxes_exact(model: FasterRCNN) -> None:
@@ -102,5 +113,5 @@ def put_stride_in_1x1(model: resnet.ResNet) -> None:
 
 def with_fpn(body: resnet.ResNet, frozen: int) -> BackboneWithFPN:
     """As torchvision's `resnet_fpn_backbone`, with the stem and further stages frozen, `frozen` in all."""
-    backbone: nn.Module = _resnet_fpn_extractor(body, trainable_layers=_STAGES - frozen)
+    backbone: nn.Module = _resnet_fpn_extractor(body, trainable_layers=STAGES - frozen)
     return backbone

@@ -15,6 +15,7 @@ from benchmarks.equal_time_page import Comparison, bars, mean_and_error, ours_na
 from benchmarks.equal_time_task import FEW, task_of
 from benchmarks.our_run import Scratch
 from benchmarks.pieces import Pieces, digest
+from pipeline.families.registry import family_of
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 
@@ -246,7 +247,7 @@ def test_pieces_that_another_start_finished_meanwhile_stay(tmp_path: Path) -> No
 def test_a_folder_of_anything_else_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("mine")
     with pytest.raises(InputError, match="holds no copy of the project"):
-        Scratch(tmp_path, "default", ()).make()
+        Scratch(tmp_path, "default", (), family_of("faster_rcnn")).make()
     assert (tmp_path / "own.txt").read_text() == "mine"
 
 
