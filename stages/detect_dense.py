@@ -22,6 +22,7 @@ from pipeline.dense.building import load_head
 from pipeline.dense.contract import detect_part
 from pipeline.dense.initial import why_absent, without_limit
 from pipeline.dense.network import DenseDetector
+from pipeline.feeding.originals import ORIGINALS, originals_of
 from pipeline.feeding.prefetching import prefetch, to_device
 from pipeline.feeding.views import ImageViews
 from pipeline.nn.postprocess import to_original
@@ -56,7 +57,7 @@ def detect_dense(stage: Stage) -> None:
             stage.log(f"the detector does not know {', '.join(known.unknown)}, whose AP is 0")
         params, limit = without_limit(params, part)
     network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
-    images = held_out_images(resized)
+    images = held_out_images(resized, originals_of(stage))
     ids, source = [image.image_id for image in images], ImageViews(images)
     with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
@@ -98,6 +99,7 @@ if __name__ == "__main__":
             "trunk": "folder of the stage that trained the trunk",
             "head": "folder of the stage that trained the head",
         },
+        optional=ORIGINALS,
         resumable=True,
         of_family="detect_dense",
     )

@@ -1,4 +1,4 @@
-"""Resize every image and scale its boxes: pixels in npz shards, images.parquet, boxes.parquet."""
+"""Resize every image and scale its boxes: pixels in npz shards where they are kept, images.parquet, boxes.parquet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry, check_names
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns
-from pipeline.datasets.originals import read_original
-from pipeline.datasets.resizing import resize_rgb, scales_of
+from pipeline.datasets.originals import file_of, read_original
+from pipeline.datasets.resizing import resized_size, scales_of, to_size
 from pipeline.params.base import Base
 from pipeline.params.resize import ResizeParams
 from pipeline.runtime.progress import track
@@ -23,7 +23,8 @@ from pipeline.runtime.words import count_text
 
 
 def resize(stage: Stage) -> None:
-    """Write each image once, a training image once at each scale; mirrors are made at load time."""
+    """Write each image once, a training image once at each scale; mirrors are made at load time, and where no pixels
+    are kept all others too."""
     cv2.setNumThreads(stage.params.base.threads)
     source = stage.input("dataset")
     roots = {"raw": stage.linked("raw"), "dataset": source}
@@ -32,32 +33,32 @@ def resize(stage: Stage) -> None:
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
     check_names(rows, 2 * len(scales_of(stage.params.resize)))
     with ChunkedWork(stage.out, list(rows), stage.log) as work:
-        shards = work.shards("pixels")
+        shards = work.shards("pixels") if stage.params.resize.keep == "pixels" else None
         image_table = work.table("images.parquet", RESIZED_IMAGES)
         box_table = work.table("boxes.parquet", RESIZED_BOXES)
         for image_id in work.through(track(work.missing, stage.name, len(rows), done=work.found)):
             row = rows[image_id]
-            root, _, rest = str(row["file"]).partition("/")
-            original = read_original(roots[root] / rest, row["width"], row["height"])
+            high, wide = int(row["height"]), int(row["width"])
+            original = read_original(file_of(str(row["file"]), roots), wide, high) if shards else None
             boxes = all_boxes[image_id, 0]
             flags = {name: boxes[name] for name in ("label", "difficult", "iscrowd")}
             sides = scales_of(stage.params.resize) if row["split"] == "train" else [stage.params.resize]
             for scale, params in enumerate(sides):
                 entry = Entry(image_id, 2 * scale)
-                pixels = resize_rgb(original, params)
-                height, width = pixels.shape[:2]
-                scale_x, scale_y = width / original.shape[1], height / original.shape[0]
+                height, width = size = resized_size(high, wide, params)
+                scale_x, scale_y = width / wide, height / high
+                pixels = {} if original is None else {entry.name: to_size(original, size)}
                 image_table.write(
                     {
                         **entry.columns,
                         "split": row["split"],
                         "width": width,
                         "height": height,
-                        "original_width": original.shape[1],
-                        "original_height": original.shape[0],
+                        "original_width": wide,
+                        "original_height": high,
                         "scale_x": scale_x,
                         "scale_y": scale_y,
-                        "shard": shards.add({entry.name: pixels}),
+                        "shard": shards.add(pixels) if shards else "",
                     }
                 )
                 scaled = boxes_of(boxes) * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)

@@ -115,6 +115,7 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("backbone.frozen_stages", 6),
         ("resize.shorter_side", 0),
         ("resize.extra_sides", list(range(300, 351))),
+        ("resize.keep", "maps"),
         ("anchors.scales", []),
         ("anchors.placement", "corners"),
         ("anchors.whole_sizes", 1.5),
@@ -361,3 +362,12 @@ def test_a_neck_of_an_earlier_version_says_nothing_of_p6(content: Content) -> No
     del content["backbone"]["neck"]["p6_from"]
     assert check_params(content, "params.yaml")["backbone"].neck.p6_from == "p5"
     assert "backbone.neck.p6_from" in fault(put(content, "backbone.neck.p6_from", "p4"))
+
+
+def test_pixels_that_are_not_kept_are_for_families_whose_stages_can_make_them(content: Content) -> None:
+    message = fault(put(content, "resize.keep", "none"))
+    assert message.endswith(
+        "resize.keep none is for dense detectors: stages of this family read stored pixels; set it to pixels"
+    )
+    del content["resize"]["keep"]
+    assert check_params(content, "params.yaml")["resize"].keep == "pixels"  # type: ignore[attr-defined]

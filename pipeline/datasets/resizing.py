@@ -29,6 +29,10 @@ def scales_of(params: ResizeParams) -> list[ResizeParams]:
 
 
 def resize_rgb(pixels: npt.NDArray[np.uint8], params: ResizeParams) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 pixels resized by the rule: bilinear (OpenCV's INTER_LINEAR), rounded to uint8."""
-    height, width = resized_size(pixels.shape[0], pixels.shape[1], params)
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    """(H, W, 3) uint8 pixels resized by the rule."""
+    return to_size(pixels, resized_size(pixels.shape[0], pixels.shape[1], params))
+
+
+def to_size(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 pixels resized to (H, W) `size`: bilinear (OpenCV's INTER_LINEAR), rounded to uint8."""
+    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

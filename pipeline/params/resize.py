@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ class ResizeParams(Section):
     fixed_height: Count
     # At most so many, as a view is stored in a byte. Parameters and bundles of 0.1.0 lack the key.
     extra_sides: Annotated[list[Count], Field(max_length=50)] = Field(default_factory=list)
+    keep: Literal["pixels", "none"] = "pixels"  # earlier parameters and bundles lack it, too
 
     @model_validator(mode="after")
     def _each_scale_once(self) -> ResizeParams:
@@ -27,3 +29,12 @@ class ResizeParams(Section):
         if len({self.shorter_side, *self.extra_sides}) <= len(self.extra_sides):
             raise ValueError(f"extra_sides {self.extra_sides} and shorter_side {self.shorter_side} name a side twice")
         return self
+
+
+def check_pixels_are_kept(sections: Mapping[str, Section]) -> str | None:
+    """What is wrong where stages of a family read stored pixels alone, as a check of the family has it."""
+    resize = sections["resize"]
+    assert isinstance(resize, ResizeParams)
+    if resize.keep == "pixels":
+        return None
+    return "resize.keep none is for dense detectors: stages of this family read stored pixels; set it to pixels"

@@ -85,7 +85,8 @@ def _backbone(command: StageCommand, root: Path) -> dict[str, float]:
 def _resize(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
     images = _count_plain(folder / "images.parquet", RESIZED_IMAGES)
-    return {"images": images, "MB": _megabytes(folder, "pixels-*.npz")}
+    kept = any(read_columns(folder / "images.parquet", RESIZED_IMAGES, ["shard"])["shard"])
+    return {"images": images, "MB": _megabytes(folder, "pixels-*.npz") if kept else 0.0}
 
 
 def training_figures(command: StageCommand, root: Path) -> dict[str, float]:

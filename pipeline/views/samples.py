@@ -6,8 +6,9 @@ weigh.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
+from pipeline.datasets.resizing import to_size
 from pipeline.runtime.errors import InputError
 from pipeline.views.json_files import read_json
 
@@ -133,16 +135,50 @@ class OriginalImages(ImageIndex):
 
 
 class NetworkImages(ImageIndex):
-    """The resize stage's images, as the network sees them."""
+    """The resize stage's images, as the network sees them.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        originals: makes the reader of the originals, which pixels that are not stored come from.
+    """
+
+    def __init__(self, folder: Path, originals: Callable[[], OriginalImages] | None = None) -> None:
         super().__init__(folder, RESIZED_IMAGES, RESIZED_BOXES)
         self._shards = ShardReader(self.folder, open_shards=2)
+        self._make_originals = originals
 
     def pixels(self, entry: Entry) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, as the entry sees it."""
-        pixels = self._shards.read(str(self.row(*entry.stored)["shard"]), entry.stored.name)
+        """(H, W, 3) uint8 RGB, as the entry sees it, which is not drawn.
+
+        Raises:
+            InputError: they are not stored, and their original cannot be decoded or is not known.
+        """
+        row, stored = self.row(*entry.stored), entry.stored
+        if row["shard"]:
+            pixels = self._shards.read(str(row["shard"]), stored.name)
+        else:
+            pixels = to_size(self.source(stored.image_id), self.size(stored))
         return pixels[:, ::-1] if entry.mirrored else pixels
+
+    def source(self, image_id: str) -> np.ndarray:
+        """(H, W, 3) uint8 RGB that views of an image are drawn from: the original, or where pixels are stored those in
+        view 0."""
+        if self.row(image_id)["shard"]:
+            return self.pixels(Entry(image_id))
+        return self._originals.pixels(image_id)
+
+    @cached_property
+    def _originals(self) -> OriginalImages:
+        if self._make_originals is None:
+            raise InputError(
+                f"{self.folder}: holds no pixels (resize.keep none), and dvc.yaml has no stage that says where the "
+                "originals are; run frcnn graph, or set resize.keep to pixels"
+            )
+        return self._make_originals()
+
+    def size(self, entry: Entry) -> tuple[int, int]:
+        """(H, W) of the image as the entry sees it."""
+        row = self.row(*entry.stored)
+        return int(row["height"]), int(row["width"])  # type: ignore[call-overload]
 
     def gt_of(self, entry: Entry) -> FlaggedGtBoxes:
         """Its gt boxes, as the entry sees it."""

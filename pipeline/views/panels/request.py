@@ -12,7 +12,7 @@ from pipeline.graphs.command import StageCommand
 from pipeline.params.reading import Params
 from pipeline.views.declared_graph import DeclaredGraph
 from pipeline.views.levels import trunk_layout
-from pipeline.views.samples import NetworkImages
+from pipeline.views.samples import NetworkImages, OriginalImages
 
 _SIDE, _BRIEF_SIDE = 560, 440
 
@@ -38,7 +38,15 @@ class PanelRequest:
     @cached_property
     def images(self) -> NetworkImages:
         """The resize stage's images."""
-        return NetworkImages(images_folder(self.command, self.root))
+        folder = images_folder(self.command, self.root)
+        makers = (
+            own for own in self.graph.commands.values() if own.module == "resize" and self.root / own.out == folder
+        )
+        resize = next(makers, None)
+        if resize is None:
+            return NetworkImages(folder)
+        places = (self.root / resize.input(option) for option in ("dataset", "raw"))
+        return NetworkImages(folder, lambda: OriginalImages(*places))
 
     @property
     def layout(self) -> MapLayout:
