@@ -213,7 +213,7 @@ def compare(
 @app.command()
 def inspect(
     artifact: Annotated[str, typer.Argument(help="a stage, its folder in data/, or a file in it")],
-    image: Annotated[str | None, typer.Option(help="draw this one: ID, ID.mirrored, ID.view2 ...")] = None,
+    image: Annotated[str | None, typer.Option(help="draw this one: ID, ID.mirrored, ID.view2 ..., ID.drawn")] = None,
     out: Annotated[Path | None, typer.Option(help="where to put the picture, a .png")] = None,
     score: Annotated[float, typer.Option(help="least score of the detections shown")] = 0.5,
     first: Annotated[int | None, typer.Option(help="of an evaluate stage: list so many of the worst images")] = None,

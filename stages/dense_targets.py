@@ -1,23 +1,27 @@
 """Assign each training image's locations to gt boxes, for a dense detector: which class each is to predict, which are
 background and which ignored.
 
+Where the family has a section `augment` that draws training images anew in each epoch, the view that the first epoch
+draws of each image is one of its views, and draws.parquet says what was drawn.
+
 Writes fg_locations.parquet, one row a location with a class; the ignored as packed bits in npz shards; images.parquet,
 the index, one row a level. Each view of an image has its own. The family says how (pipeline/families/NAME).
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.artifacts.chunks import ChunkedWork
-from pipeline.artifacts.dense_targets import DenseTargetWriter, StoredAssignment
+from pipeline.artifacts.dense_targets import DenseTargetWriter
+from pipeline.artifacts.draws import DRAWS, DRAWS_FILE, draw_columns
 from pipeline.artifacts.ground_truth import GroundTruth
-from pipeline.artifacts.image_views import Entry
+from pipeline.artifacts.image_views import DRAWN, Entry, check_names
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.building.layout import map_layout
-from pipeline.dense.assignment import assign, truth_of
+from pipeline.dense.assignment import as_stored, assign, truth_of
 from pipeline.dense.contract import targets_part
+from pipeline.dense.drawn import DrawnViews
 from pipeline.dense.level_checks import levels_told
+from pipeline.params.augment import augmentation
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.runtime.progress import track
@@ -26,31 +30,36 @@ from pipeline.runtime.words import count_text
 
 
 def dense_targets(stage: Stage) -> None:
-    """Assign the locations of every training image, and of its mirror."""
+    """Assign the locations of every view of every training image."""
     part, params = targets_part(stage.part), stage.params
     images = ResizedImages(stage.input("resize"), "train")
     gt = GroundTruth(stage.input("resize"))
     with levels_told(part.__name__):
         locations = part.locations(map_layout(params.backbone), params)
-    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
+    augment, seed = augmentation(params), params.base.seed
+    drawn = DrawnViews(augment, images, gt, seed, stage.name) if augment else None
+    ids = [image.image_id for image in images]
+    if drawn:
+        check_names(ids, DRAWN + 1)
+    with ChunkedWork(stage.out, ids, stage.log) as work:
         writer = DenseTargetWriter(work)
+        draws = work.table(DRAWS_FILE, DRAWS) if drawn else None
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
-            assigned = {}
+            truths = {}
             for entry in (Entry(image_id, view) for view in images.views(params.base.mirror)):
+                truths[entry] = truth_of(gt, entry, images.seen(entry).size[1])
+            if drawn and draws:
+                draw = drawn.draw(image_id, epoch=0)
+                truth = truths[Entry(image_id, DRAWN)] = drawn.truth(image_id, draw)
+                draws.write(draw_columns(image_id, draw, len(truth.boxes)))
+            assigned = {}
+            for entry, truth in truths.items():
                 size = images.seen(entry).size
                 grid = locations.of(*size)
-                own = assign(part, truth_of(gt, entry, size[1]), grid, size, params)
-                fg = np.flatnonzero(own.labels > 0)
-                assigned[entry] = StoredAssignment(
-                    fg,
-                    own.labels[fg],
-                    own.matched_gt[fg],
-                    own.quality[fg],
-                    np.packbits(own.labels < 0),
-                    grid,
-                )
+                assigned[entry] = as_stored(assign(part, truth, grid, size, params), grid)
             writer.add(assigned, len(gt[image_id][0]))
-    stage.log(f"{count_text(writer.fg_count, 'location')} with a class in {images.described(params.base.mirror)}")
+    what = images.described(params.base.mirror) + (", and as the first epoch draws them" if drawn else "")
+    stage.log(f"{count_text(writer.fg_count, 'location')} with a class in {what}")
 
 
 if __name__ == "__main__":

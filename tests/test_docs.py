@@ -22,6 +22,7 @@ from pipeline.artifacts.anchor_targets import ANCHOR_IMAGES, FG_ANCHORS
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.dense_targets import FG_LOCATIONS, LEVEL_IMAGES
 from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.draws import DRAWS
 from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.matches import MATCHES
@@ -65,6 +66,7 @@ TABLES = {
     ("evaluate_step2", "matches.parquet"): MATCHES,
     ("NAME_targets", "fg_locations.parquet"): FG_LOCATIONS,
     ("NAME_targets", "images.parquet"): LEVEL_IMAGES,
+    ("NAME_targets", "draws.parquet"): DRAWS,
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts.fields import ID, MATCHED_GT, VIEW, table_schema
+from pipeline.artifacts.fields import ID, MATCHED_GT, table_schema
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.shards import ShardReader
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 FG_FILE, IMAGES_FILE = "fg_locations.parquet", "images.parquet"
 
+_VIEW = ("view", pa.int8(), "0 plain, 1 mirrored left to right, then other scales, 127 drawn")
 FG_LOCATIONS = table_schema(
     ID,
-    VIEW,
+    _VIEW,
     ("location", pa.int32(), "index, level outer, then y, x, anchor"),
     ("level", pa.int8(), "0 is the finest"),
     ("y", pa.int32(), "cells"),
@@ -41,7 +42,7 @@ FG_LOCATIONS = table_schema(
 )
 LEVEL_IMAGES = table_schema(
     ID,
-    VIEW,
+    _VIEW,
     ("level", pa.int8(), "0 is the finest"),
     ("stride", pa.int32(), "px of the resized image"),
     ("feature_height", pa.int32(), "cells"),

@@ -6,10 +6,11 @@
 | 1 | ID.mirrored | mirrored left to right |
 | 2, 3 | ID.view2, ID.view3 | at the first of `resize.extra_sides`, and that mirrored |
 | 4, 5, ... | ID.view4, ... | at the others, likewise |
+| 127 | ID.drawn | as the first epoch draws it, where training draws its images anew (`pipeline.augment`) |
 
 Pixels and gt boxes of the even views are stored; an odd view is the mirror of the one before it. Which views of
 training images there are follows from `base.mirror` and from the scales that resize wrote; of the others there is
-view 0.
+view 0. A drawn view is made of the plain one's image and of what was drawn.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ import numpy as np
 
 from pipeline.runtime.errors import InputError
 
-_NAME = re.compile(r"(?P<image_id>.+)\.(?:mirrored|view(?P<view>[2-9]|[1-9]\d+))", re.DOTALL)
+_NAME = re.compile(r"(?P<image_id>.+)\.(?:mirrored|(?P<drawn>drawn)|view(?P<view>[2-9]|[1-9]\d+))", re.DOTALL)
+
+DRAWN = 127
+"""The view that an epoch draws: the last that a table can name."""
 
 
 class Entry(NamedTuple):
@@ -34,16 +38,24 @@ class Entry(NamedTuple):
     @property
     def mirrored(self) -> bool:
         """Whether it is seen mirrored left to right."""
-        return self.view % 2 == 1
+        return self.view % 2 == 1 and not self.drawn
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is seen as an epoch draws it."""
+        return self.view == DRAWN
 
     @property
     def scale(self) -> int:
         """Which scale of the resize stage it is seen at: 0 its shorter side, then its extra sides."""
-        return self.view // 2
+        return 0 if self.drawn else self.view // 2
 
     @property
     def stored(self) -> Entry:
-        """The entry whose pixels and gt boxes are stored: itself, or where it is mirrored the one before it."""
+        """The entry whose pixels and gt boxes are stored: itself, where it is mirrored the one before it, where it is
+        drawn the plain one."""
+        if self.drawn:
+            return Entry(self.image_id)
         return Entry(self.image_id, self.view - self.view % 2)
 
     @property
@@ -61,6 +73,8 @@ class Entry(NamedTuple):
         """Its name as people type it and as shards have their members."""
         if self.view == 0:
             return self.image_id
+        if self.drawn:
+            return f"{self.image_id}.drawn"
         return f"{self.image_id}.mirrored" if self.view == 1 else f"{self.image_id}.view{self.view}"
 
     @property
@@ -77,7 +91,9 @@ class Entry(NamedTuple):
 def entry_named(name: str) -> Entry:
     """The entry of a name; an image whose id ends like the name of a view is the caller's to know."""
     found = _NAME.fullmatch(name)
-    return Entry(found["image_id"], int(found["view"] or 1)) if found else Entry(name)
+    if found is None:
+        return Entry(name)
+    return Entry(found["image_id"], DRAWN if found["drawn"] else int(found["view"] or 1))
 
 
 def check_names(image_ids: Iterable[str], views: int) -> None:

@@ -92,6 +92,18 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
+def writer_of(folder: Path) -> str:
+    """The stage that wrote a folder.
+
+    Raises:
+        InputError: its manifest is missing, damaged or of another format.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(f"{folder / MANIFEST}: is missing; {_remedy(folder.name)}")
+    return manifest.stage
+
+
 def check_folder(folder: Path) -> Manifest:
     """Check that a folder is as a stage left it: its list of files, their sizes, and the checksums of all but weights,
     whose reader compares them, and members of shards, whose reader does.

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.artifacts.dense_targets import StoredAssignment
 from pipeline.geometry.points import on_grid
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.artifacts.ground_truth import GroundTruth
     from pipeline.artifacts.image_views import Entry
-    from pipeline.dense.contract import TargetsPart
+    from pipeline.dense.contract import TargetsPart, TrainPart
     from pipeline.geometry.points import Grid
     from pipeline.params.reading import Params
 
@@ -65,7 +66,9 @@ def truth_of(gt: GroundTruth, entry: Entry, width: int) -> Truth:
     return Truth(boxes, gt[entry.image_id][1], regions)
 
 
-def assign(part: TargetsPart, truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
+def assign(
+    part: TargetsPart | TrainPart, truth: Truth, grid: Grid, size: tuple[int, int], params: Params
+) -> Assignment:
     """The family's assignment of an image of (H, W) `size`, which is checked.
 
     Raises:
@@ -76,6 +79,19 @@ def assign(part: TargetsPart, truth: Truth, grid: Grid, size: tuple[int, int], p
     if fault:
         raise InputError(f"{part.__name__}: assign gave {fault}; correct it")
     return own
+
+
+def as_stored(own: Assignment, grid: Grid) -> StoredAssignment:
+    """What is stored of an assignment of a grid's N locations, and what training reads, whoever computed it."""
+    fg = np.flatnonzero(own.labels > 0)
+    return StoredAssignment(
+        fg,
+        own.labels[fg],
+        own.matched_gt[fg],
+        own.quality[fg],
+        np.packbits(own.labels < 0),
+        grid,
+    )
 
 
 def _fault(own: Any, truth: Truth, count: int) -> str:

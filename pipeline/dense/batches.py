@@ -53,5 +53,10 @@ class DenseLoader:
         """The batch of an iteration."""
         _, entries = self._order(iteration)
         views = self._source.load(entries)
-        seed = derive_seed(self._seed, self._stage, "batch", iteration)
+        seed = batch_seed(self._seed, self._stage, iteration)
         return DenseBatch(views, self._targets.of(entries, views.sizes), [seed])
+
+
+def batch_seed(seed: int, stage: str, iteration: int) -> int:
+    """Of what is drawn inside the step of an iteration."""
+    return derive_seed(seed, stage, "batch", iteration)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipeline.params.augment import SECTION
 from pipeline.runtime.family_part import check_part
 
 if TYPE_CHECKING:
@@ -35,18 +36,27 @@ class Part(Protocol):
     SECTIONS: Mapping[str, type[Section]]
 
 
+class Assign(Protocol):
+    """`assign` of a part."""
+
+    def __call__(self, truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
+        """What each location of an image of (H, W) `size` is to predict."""
+
+
 class TargetsPart(Part, Protocol):
     """`dense_targets.py`: needs no torch."""
 
     def locations(self, trunk: MapLayout, params: Params) -> Locations:
         """Where the head predicts, given the levels that it gets: those of the trunk, or of a neck."""
 
-    def assign(self, truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
-        """What each location of an image of (H, W) `size` is to predict."""
+    assign: Assign
 
 
 class TrainPart(Part, Protocol):
-    """`train_dense.py`."""
+    """`train_dense.py`. Where its `SECTIONS` have `augment`, it has `assign` too, the function of `TargetsPart`, which
+    is called as images are drawn."""
+
+    assign: Assign
 
     def build_head(self, trunk: MapLayout, num_classes: int, params: Params) -> DenseHead:
         """A head on the trunk's maps, for C classes; its weights are drawn or loaded later."""
@@ -92,7 +102,8 @@ def train_part(part: ModuleType | None) -> TrainPart:
     Raises:
         InputError: it lacks a function.
     """
-    return cast(TrainPart, _checked(part, "build_head", "losses"))
+    draws = SECTION in getattr(part, "SECTIONS", ())
+    return cast(TrainPart, _checked(part, "build_head", "losses", *(("assign",) if draws else ())))
 
 
 def detect_part(part: ModuleType | None) -> DetectPart:

@@ -42,6 +42,12 @@ class ViewSource(Protocol):
         """The views of some entries, padded to a common size."""
 
 
+def image_views(entries: Sequence[Entry], pixels: Sequence[np.ndarray]) -> Views:
+    """Views of entries whose pixels are (H, W, 3) uint8 RGB."""
+    arrays = [own.transpose(2, 0, 1) for own in pixels]
+    return Views(list(entries), [array.shape[1:] for array in arrays], images=_stack(arrays))
+
+
 class ImageViews:
     """Views of resized images, mirrored at load time."""
 
@@ -50,8 +56,7 @@ class ImageViews:
 
     def load(self, entries: Sequence[Entry]) -> Views:
         """The pixels of some entries."""
-        arrays = [self._images.pixels(entry).transpose(2, 0, 1) for entry in entries]
-        return Views(list(entries), [array.shape[1:] for array in arrays], images=_stack(arrays))
+        return image_views(entries, [self._images.pixels(entry) for entry in entries])
 
 
 class MapViews:

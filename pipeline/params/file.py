@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.families.family import Family
 from pipeline.families.registry import DEFAULT, family_names, family_of
+from pipeline.params.augment import check_drawn
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
@@ -91,7 +92,7 @@ def check_params(content: object, source: Path | str, limits: bool = True) -> di
         checked = {name: check_section(name, model, content, source) for name, model in models.items()}
     except MissingParameter as missing:
         raise _with_its_default(missing, family_in(content, source)) from None
-    for check in family_in(content, source).checks:
+    for check in (check_drawn, *family_in(content, source).checks):
         fault = check(checked)
         if fault is not None:
             raise InputError(f"{source}: {fault}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.artifacts.image_views import Entry, check_names, count_views, entry_named, seen_boxes, views_of
+from pipeline.artifacts.image_views import DRAWN, Entry, check_names, count_views, entry_named, seen_boxes, views_of
 from pipeline.runtime.errors import InputError
 
 
@@ -17,6 +17,7 @@ from pipeline.runtime.errors import InputError
         (2, "a.view2", "a view 2", False, 1, 2),
         (3, "a.view3", "a view 3", True, 1, 2),
         (10, "a.view10", "a view 10", False, 5, 10),
+        (DRAWN, "a.drawn", "a drawn", False, 0, 0),
     ],
 )
 def test_each_view_has_a_name_and_tells_what_is_seen(
@@ -52,11 +53,11 @@ def test_views_follow_from_scales_and_mirrors(scales: int, mirror: bool, views: 
     assert len({Entry("a", view).name for view in views}) == len(views)
 
 
-@pytest.mark.parametrize("name", ["a.mirrored", "a.view2", "a.view30"])
+@pytest.mark.parametrize("name", ["a.mirrored", "a.view2", "a.view30", "a.drawn"])
 def test_an_image_that_is_named_as_a_view_of_another_is_refused(name: str) -> None:
     check_names([name, "b", "b.jpg", "c.view1"], 99)
     with pytest.raises(InputError, match=f"image '{name}' has the name of view .* of image 'a'; rename its file"):
-        check_names(["b", name, "a"], 99)
+        check_names(["b", name, "a"], DRAWN + 1)
 
 
 def test_boxes_are_seen_mirrored_in_the_odd_views_alone() -> None:

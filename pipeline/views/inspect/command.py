@@ -33,7 +33,7 @@ def inspect_artifact(
     Args:
         root: the project's folder.
         name: a stage, its folder, or a file in it.
-        image: `ID`, `ID.mirrored` or `ID.view2` and so on; None for the text.
+        image: `ID`, `ID.mirrored`, `ID.view2` and so on, or `ID.drawn`; None for the text.
         out: the PNG file to write; None for inspect-STAGE-ID.png in the working directory.
         score: least score of the detections shown, 0..1.
         first: so many of the images with most errors are listed, of an evaluate stage.

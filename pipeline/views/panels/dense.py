@@ -3,9 +3,12 @@ objects, and what it detects."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.artifacts.dense_targets import DenseTargets, StoredAssignment
+from pipeline.artifacts.image_views import DRAWN, Entry
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
@@ -13,6 +16,7 @@ from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, Colour, dimmed, draw
 from pipeline.views.levels import head_layout
 from pipeline.views.marks import draw_dots, zoom_of
 from pipeline.views.panels.detections import error_panels
+from pipeline.views.panels.drawn import drawn_view
 from pipeline.views.panels.gt import GT_COLOURS
 from pipeline.views.panels.judged import judged_detections
 from pipeline.views.panels.maps import location_map_panels, location_maps
@@ -25,19 +29,31 @@ _SMALLEST, _LARGEST = 2, 9  # px, radius of a dot
 
 def dense_target_panels(request: PanelRequest) -> list[Tile]:
     """The gt boxes with how many locations are to find each; then, of each level that has any, its locations with a
-    class in the colour of their gt box, and the ignored ones. In brief the first, with the locations of all levels."""
-    targets, gt = DenseTargets(request.folder), request.images.gt_of(request.entry).trainable
-    if request.entry not in targets:
-        raise _of_other_images(request)
-    own = targets[request.entry]
-    if np.max(own.matched_gt, initial=-1) >= len(gt):
-        raise _of_other_images(request)
-    pixels = request.images.pixels(request.entry)
-    levels = range(len(own.grid.strides))
-    gt_panel = _gt_panel(request, pixels, own, gt.boxes)
+    class in the colour of their gt box, and the ignored ones. Where training draws its images, the plain image is
+    followed by the first of these panels of what the first epoch draws of it. In brief the first, with the locations of
+    all levels."""
+    targets = DenseTargets(request.folder)
+    gt_panel, own, pixels, gt_boxes = _seen(request, targets)
     if request.brief:
         return [gt_panel]
-    return [gt_panel, *(_level_panel(request, pixels, own, gt.boxes, level) for level in levels if _any(own, level))]
+    levels = range(len(own.grid.strides))
+    tiles = [gt_panel, *(_level_panel(request, pixels, own, gt_boxes, level) for level in levels if _any(own, level))]
+    drawn = replace(request, entry=Entry(request.entry.image_id, DRAWN))
+    return [*tiles, _seen(drawn, targets)[0]] if request.entry.view == 0 and drawn.entry in targets else tiles
+
+
+def _seen(request: PanelRequest, targets: DenseTargets) -> tuple[Tile, StoredAssignment, np.ndarray, np.ndarray]:
+    """The panel of the gt boxes of an entry, its assignment, its pixels and its gt boxes."""
+    if request.entry not in targets:
+        raise _of_other_images(request)
+    own, note = targets[request.entry], ""
+    if request.entry.drawn:
+        pixels, boxes, note = drawn_view(request)
+    else:
+        pixels, boxes = request.images.pixels(request.entry), request.images.gt_of(request.entry).trainable.boxes
+    if np.max(own.matched_gt, initial=-1) >= len(boxes):
+        raise _of_other_images(request)
+    return _gt_panel(request, pixels, own, boxes, note), own, pixels, boxes
 
 
 def detect_dense_panels(request: PanelRequest) -> list[Tile]:
@@ -65,7 +81,9 @@ def _any(own: StoredAssignment, level: int) -> bool:
     return bool((own.grid.split(own.dense_labels)[level] != 0).any())
 
 
-def _gt_panel(request: PanelRequest, pixels: np.ndarray, own: StoredAssignment, gt_boxes: np.ndarray) -> Tile:
+def _gt_panel(
+    request: PanelRequest, pixels: np.ndarray, own: StoredAssignment, gt_boxes: np.ndarray, note: str
+) -> Tile:
     levels = own.grid.levels()
     canvas = _drawn(request, pixels, own, gt_boxes, np.arange(len(own.grid)), ignored=False)
     per_level = [int((levels[own.fg] == level).sum()) for level in range(len(own.grid.strides))]
@@ -74,7 +92,7 @@ def _gt_panel(request: PanelRequest, pixels: np.ndarray, own: StoredAssignment, 
     found = f"{count_text(len(own.fg), 'fg location')}{split if len(per_level) > 1 and len(own.fg) else ''}"
     counts = f"{found} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}{quality}"
     others = f"{int(own.ignored.sum()):,} ignored and {int((own.dense_labels == 0).sum()):,} bg of {len(own.grid):,}"
-    return Tile(canvas, f"{request.name}: {counts}; {others}", _keys(ignored=False))
+    return Tile(canvas, f"{request.name}: {note}{counts}; {others}", _keys(ignored=False))
 
 
 def _level_panel(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
+from pipeline.artifacts.draws import has_draws
 from pipeline.artifacts.image_views import Entry, entry_named
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import read_columns
@@ -22,7 +23,7 @@ _NEAR = 4
 
 
 def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
-    """The image of a name, `ID`, `ID.mirrored` or `ID.view2` ..., where the stage has it.
+    """The image of a name, `ID`, `ID.mirrored`, `ID.view2` ... or `ID.drawn`, where the stage has it.
 
     Raises:
         InputError: there is no such image, or none of the splits that the stage works on, or it has no such view;
@@ -44,6 +45,8 @@ def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
         )
     if entry.view and panels.plain:
         raise InputError(f"{command.stage} has no mirrors and no further scales; name it {image_id}")
+    if entry.drawn and not has_draws(root / command.out):
+        raise InputError(f"{command.stage} has no drawn views of its images; name it {image_id}")
     if entry.scale and entry.stored.view not in columns["view"][columns["image_id"] == image_id]:
         raise InputError(f"image {image_id!r} is not stored at so many scales; resize.extra_sides are the further ones")
     return entry

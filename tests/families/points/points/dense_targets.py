@@ -8,11 +8,12 @@ from pipeline.families.points.params import PointsParams
 
 from pipeline.dense.assignment import Assignment, Truth
 from pipeline.geometry.points import Grid, edge_distances, inside_any
+from pipeline.params.augment import AugmentParams
 from pipeline.params.reading import Params
 
 __all__ = ["SECTIONS", "assign", "locations"]
 
-SECTIONS = {"points": PointsParams}
+SECTIONS = {"points": PointsParams, "augment": AugmentParams}
 
 
 def assign(truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pipeline.families.points.dense_targets import assign
 from pipeline.families.points.head import boxes_at, build_head
 from pipeline.families.points.params import PointsParams
 from torch import Tensor
@@ -11,12 +12,13 @@ from pipeline.dense.head import DenseHead, Outputs
 from pipeline.dense.targets import BatchTargets
 from pipeline.nn.focal_loss import sigmoid_focal_loss
 from pipeline.nn.points import centres_and_strides
+from pipeline.params.augment import AugmentParams
 from pipeline.params.reading import Params
 from pipeline.params.schedule import Schedule
 
-__all__ = ["SECTIONS", "build_head", "losses"]
+__all__ = ["SECTIONS", "assign", "build_head", "losses"]
 
-SECTIONS = {"points": PointsParams, "train_points": Schedule}
+SECTIONS = {"points": PointsParams, "augment": AugmentParams, "train_points": Schedule}
 
 
 def losses(head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Params) -> dict[str, Tensor]:

@@ -1,0 +1,100 @@
+"""The block `augment` of params.yaml, which a dense family may have: how training images are drawn anew each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.params.base import Base
+from pipeline.params.reading import Params
+from pipeline.params.resize import ResizeParams
+from pipeline.params.section import Count, Fraction, NonNegative, Overlap, Positive, Section
+
+SECTION = "augment"
+
+_Level = Annotated[int, Field(ge=0, le=255)]
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if values[0] > values[1]:
+        raise ValueError("write the lower end first")
+    return values
+
+
+Factors = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+"""The lower and the upper end of what is drawn evenly."""
+
+
+class PhotometricParams(Section):
+    """Changes of light and colour, each made with `probability`; 0: none."""
+
+    probability: Fraction
+    brightness: NonNegative
+    contrast: Factors
+    saturation: Factors
+    hue: Annotated[float, Field(ge=0, le=180)]
+
+
+class ExpandParams(Section):
+    """The image on a larger canvas of one colour, with `probability`; 0: never."""
+
+    probability: Fraction
+    largest: Annotated[float, Field(ge=1)]
+    colour: Annotated[list[_Level], Field(min_length=3, max_length=3)]
+
+
+class CropParams(Section):
+    """A part of the image in its place; `min_iou` of `whole` alone: never."""
+
+    min_iou: Annotated[list[Literal["whole", "any"] | Overlap], Field(min_length=1)]
+    side: Annotated[list[Overlap], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+    ratio: Annotated[list[Positive], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+    trials: Count
+
+    @model_validator(mode="after")
+    def _an_image_always_has_a_view(self) -> CropParams:
+        if "whole" not in self.min_iou:
+            raise ValueError("min_iou lacks whole, which an image without a gt box gets; add it")
+        return self
+
+
+class AugmentParams(Section):
+    """What is drawn of each training image in each epoch."""
+
+    photometric: PhotometricParams
+    expand: ExpandParams
+    crop: CropParams
+    flip: Fraction
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn."""
+        crops = any(own != "whole" for own in self.crop.min_iou)
+        return crops or self.photometric.probability > 0 or self.expand.probability > 0 or self.flip > 0
+
+
+def augmentation(params: Params) -> AugmentParams | None:
+    """What is drawn of training images; None where nothing is, or the stage has no such section."""
+    own = params.sections().get(SECTION)
+    return own if isinstance(own, AugmentParams) and own.draws else None
+
+
+def check_drawn(sections: Mapping[str, Section]) -> str | None:
+    """What is wrong between drawn views and the other views of an image, as a check of a family has it."""
+    if augmentation(Params(sections)) is None:
+        return None
+    base, resize = sections["base"], sections["resize"]
+    assert isinstance(base, Base) and isinstance(resize, ResizeParams)
+    if base.mirror:
+        return (
+            "base.mirror doubles the training images, and augment draws each of them anew in each epoch; set "
+            "base.mirror to false, and augment.flip to how often an image is mirrored"
+        )
+    if resize.extra_sides:
+        return (
+            f"resize.extra_sides {resize.extra_sides} are views of their own, and augment draws the scale in each "
+            "epoch; empty them"
+        )
+    return None
