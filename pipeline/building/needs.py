@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.geometry.backbones import RESNETS
+from pipeline.params.backbone import PRETRAINED
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def check_needs(needs: Needs, params: BackboneParams, source: str) -> None:
     Raises:
         InputError: it has another; the parameters to set are named. Or no parameters describe it.
     """
-    if needs.backbone["name"] not in RESNETS:
+    if needs.backbone["name"] not in PRETRAINED:
         raise InputError(
-            f"{source}: its backbone is none of {', '.join(RESNETS)}; give init.detector=PATH a detector on one of them"
+            f"{source}: its backbone is none of {', '.join(PRETRAINED)}; give init.detector=PATH a detector on one "
+            "of them"
         )
     wrong = [f"backbone.{key} {value}" for key, value in needs.backbone.items() if _value(params, key) != value]
     if wrong:

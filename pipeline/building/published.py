@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.building import torchvision_dense, torchvision_detector
+from pipeline.building import torchvision_dense, torchvision_detector, torchvision_ssd
 from pipeline.building.needs import Needs
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipeline.artifacts.weights import State
 
-_KINDS = (torchvision_detector, torchvision_dense)
+_KINDS = (torchvision_detector, torchvision_dense, torchvision_ssd)
 """Each knows the names of some: a new one is a module with these four functions."""
 
 

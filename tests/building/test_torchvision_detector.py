@@ -142,7 +142,7 @@ def test_parameters_of_another_network_are_named_in_one_line(
         (
             lambda state: on_mobilenet(state),
             None,
-            "detector.pth: its backbone is none of resnet18, resnet34, resnet50, ",
+            "detector.pth: its backbone is none of vgg16, resnet18, resnet34, resnet50, ",
         ),
         (lambda state: state, ["a", "b"], "init.classes: names 2 classes, detector.pth has 3 beside the background"),
     ],
