@@ -182,9 +182,8 @@ def test_columns_and_types_are_documented(stage: str, file: str) -> None:
 
 
 def test_every_stage_has_its_part_in_artifacts() -> None:
-    assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted(
-        {*(name for graph in GRAPHS.values() for name in graph), *DENSE}
-    )
+    own = {name for family, graph in GRAPHS.items() for name in graph if name.replace(family, "NAME") not in DENSE}
+    assert sorted(name for names, _ in parts(text("artifacts.md"), 2) for name in names) == sorted({*own, *DENSE})
 
 
 def stages_of(graph: Path) -> list[str]:

@@ -96,7 +96,7 @@ class Grid:
 _GRID = 64.0  # per px; a power of two
 
 
-def on_grid(boxes: npt.NDArray[np.float32]) -> Floats:
+def on_grid(boxes: npt.NDArray[np.floating]) -> Floats:
     """Coordinates as float64, to the nearest 1/64 px; any shape.
 
     Resized and mirrored boxes carry float32's rounding: what is equal by arithmetic differs by 1e-4 px or less. On the

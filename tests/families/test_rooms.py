@@ -20,6 +20,7 @@ IMPORTS: dict[str, str] = {}
 """Modules that import a family by its name, and why they may."""
 
 NAMES: dict[str, str] = {
+    "pipeline/building/torchvision_dense.py": "torchvision's own detectors, of the same names",
     "pipeline/exchange/commands.py": "proposals are exported of families that have them; the default folder is one",
     "pipeline/families/registry.py": "a params.yaml of before there were families names none",
 }

@@ -33,10 +33,12 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
     assert preset_names() == [
         "bccd_tiny",
         "coco_resnet50_fpn",
+        "coco_retinanet_resnet50",
         "default",
         "kitti_tiny_resnet18_fpn",
         "kitti_tiny_vgg16",
         "shapes_joint",
+        "shapes_retinanet",
         "tinycoco",
         "voc0712_resnet50_c4",
         "voc07_vgg16",
@@ -44,6 +46,7 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
         "voc6_resnet18_fpn",
         "voc6_resnet50_c4",
         "voc6_resnet50_fpn",
+        "voc6_retinanet_resnet18",
         "voc6_vgg16",
     ]
     for name in preset_names():

@@ -1,0 +1,28 @@
+"""What RetinaNet declares."""
+
+from __future__ import annotations
+
+from pipeline.families.family import Family, Network
+from pipeline.families.retinanet.params import DetectRetinaNetParams, RetinaNetParams
+from pipeline.params.anchors import AnchorParams
+from pipeline.params.schedule import Schedule
+
+FAMILY = Family(
+    name="retinanet",
+    title="RetinaNet",
+    sections={
+        "anchors": AnchorParams,
+        "retinanet": RetinaNetParams,
+        "train_retinanet": Schedule,
+        "detect_retinanet": DetectRetinaNetParams,
+    },
+    networks={
+        "retinanet": Network(
+            "RetinaNet",
+            "Trunk and head trained together.",
+            {"trunk": "train_retinanet", "head": "train_retinanet"},
+        )
+    },
+    judged="retinanet",
+    training={"train_retinanet": "Trunk and head together"},
+)
