@@ -31,16 +31,16 @@ from torchvision.ops.misc import Conv2dNormActivation, FrozenBatchNorm2d
 from pipeline.artifacts.weights import State, restore
 from pipeline.building.memory_format import channels_last
 from pipeline.building.torchvision_detector import COUNTER, torchvision_name
+from pipeline.export.torchvision_parts import ExactAnchors, pad_as, resnet_body, sizes_of
 from pipeline.families.faster_rcnn.exported.settings import ExportSettings, has_box_weights
-from pipeline.families.faster_rcnn.exported.stand_ins import ExactAnchors, RoIPooling
+from pipeline.families.faster_rcnn.exported.stand_ins import RoIPooling
 from pipeline.families.faster_rcnn.nn.convs_head import ConvsHead
 from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.geometry.layout import MapLayout
 from pipeline.nn.backbones.build import BACKBONES
 from pipeline.nn.backbones.resnet import ResNetTrunk
-from pipeline.nn.backbones.trunk import Trunk, padded
-from pipeline.params.resize import ResizeParams
+from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
 _ALL = 2**31 - 1
@@ -120,7 +120,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
         box_detections_per_img=settings.per_image,
         bbox_reg_weights=tuple(settings.box_weights),
         size_divisible=settings.size_divisible,
-        **_sizes(settings.resize),
+        **sizes_of(settings.resize),
     )
     # The constructor takes no other pooling than MultiScaleRoIAlign.
     model.roi_heads.box_roi_pool = RoIPooling(settings.pooling, layout)
@@ -141,12 +141,7 @@ def _by_name(trunk: nn.Module, images: tuple[Tensor], maps: tuple[Tensor, ...]) 
 def _resnet(settings: ExportSettings, layout: MapLayout) -> tuple[nn.Module, nn.Module]:
     """torchvision's backbone, which pads images as ours does, and its layer4, which is part of it where there is a
     neck."""
-    norm = partial(FrozenBatchNorm2d, eps=settings.norm_epsilon)
-    body = getattr(resnet, settings.backbone)(weights=None, norm_layer=norm)
-    if settings.stride_in_1x1:
-        for stage in (body.layer2, body.layer3, body.layer4):
-            if isinstance(stage[0], resnet.Bottleneck):
-                stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    body = resnet_body(settings.backbone, stride_in_1x1=settings.stride_in_1x1, norm_epsilon=settings.norm_epsilon)
     res5 = body.layer4
     backbone: nn.Module
     if settings.neck.name == "none":
@@ -161,7 +156,7 @@ def _resnet(settings: ExportSettings, layout: MapLayout) -> tuple[nn.Module, nn.
             settings.neck.channels,
             norm_layer=FrozenBatchNorm2d if settings.neck.norm == "batch" else None,
         )
-    backbone.register_forward_pre_hook(lambda _, images: (padded(images[0], layout),))
+    pad_as(backbone, layout)
     return backbone, res5
 
 
@@ -185,9 +180,3 @@ def _rpn_head(in_channels: int, settings: ExportSettings, per_location: int) -> 
     # Theirs is as wide as the trunk.
     head.conv[0] = Conv2dNormActivation(in_channels, channels, kernel_size=3, norm_layer=None)
     return head
-
-
-def _sizes(resize: ResizeParams) -> dict[str, object]:
-    if resize.rule == "fixed":
-        return {"fixed_size": (resize.fixed_width, resize.fixed_height)}
-    return {"min_size": resize.shorter_side, "max_size": resize.longer_side}

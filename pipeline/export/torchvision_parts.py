@@ -1,0 +1,64 @@
+"""What torchvision networks of several families are made of: a ResNet, anchors, sizes of images.
+
+Shapes: B images; K anchors of one image; D channels of the maps; Fh, Fw feature map height, width.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torchvision.models import resnet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from pipeline.building.anchors import anchor_grid
+from pipeline.geometry.layout import MapLayout
+from pipeline.nn.anchors import AnchorGrid
+from pipeline.nn.backbones.trunk import padded
+from pipeline.params.anchors import AnchorParams
+
+if TYPE_CHECKING:
+    from pipeline.params.resize import ResizeParams
+
+
+def resnet_body(name: str, *, stride_in_1x1: bool, norm_epsilon: float) -> resnet.ResNet:
+    """torchvision's ResNet with frozen batch norm, its weights to be loaded."""
+    body: resnet.ResNet = getattr(resnet, name)(weights=None, norm_layer=partial(FrozenBatchNorm2d, eps=norm_epsilon))
+    if stride_in_1x1:
+        for stage in (body.layer2, body.layer3, body.layer4):
+            if isinstance(stage[0], resnet.Bottleneck):
+                stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return body
+
+
+def pad_as(backbone: nn.Module, layout: MapLayout) -> None:
+    """Have a backbone pad its images as the layout says."""
+    backbone.register_forward_pre_hook(lambda _, images: (padded(images[0], layout),))
+
+
+def sizes_of(resize: ResizeParams) -> dict[str, object]:
+    """What a torchvision detector is to resize images to."""
+    if resize.rule == "fixed":
+        return {"fixed_size": (resize.fixed_width, resize.fixed_height)}
+    return {"min_size": resize.shorter_side, "max_size": resize.longer_side}
+
+
+class ExactAnchors(AnchorGenerator):
+    """This project's anchors where torchvision's are asked for; its own rounded `cell_anchors` are not used.
+
+    Args:
+        params: base size, ratios and scales. layout: of the trunk's maps.
+    """
+
+    def __init__(self, params: AnchorParams, layout: MapLayout) -> None:
+        sizes = tuple(tuple(params.base_size * scale * own for scale in params.scales) for own in layout.scales)
+        super().__init__(sizes=sizes, aspect_ratios=(tuple(params.ratios),) * len(sizes))
+        self._grid: AnchorGrid = anchor_grid(params, layout)
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """For each of B images the (K, 4) float32 anchors of the (B, D, Fh, Fw) map of each level."""
+        anchors = self._grid([(maps.shape[2], maps.shape[3]) for maps in feature_maps])
+        return [anchors.to(feature_maps[0].device)] * len(image_list.image_sizes)
