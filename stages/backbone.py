@@ -45,7 +45,9 @@ def backbone(stage: Stage) -> None:
         classifier = load_pretrained(trunk, state, source)
         if classifier:
             parts["classifier"] = classifier
-        starts_random = [*(["neck"] if trunk.neck else []), *([] if classifier else ["head"])]
+        of_neck = trunk.neck.take_published(state) if trunk.neck else ()
+        neck = "the neck but for " + " and ".join(of_neck) if of_neck else "neck"
+        starts_random = [*([neck] if trunk.neck else []), *([] if classifier else ["head"])]
         stage.log(f"weights of {source}" + (f"; {' and '.join(starts_random)} start random" if starts_random else ""))
     elif params.weights == "pretrain":
         _pretrain(trunk, stage)

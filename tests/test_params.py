@@ -351,9 +351,7 @@ def test_torchvisions_weights_have_their_stride_in_the_3x3(content: Content) -> 
 def test_a_neck_needs_a_backbone_of_several_stages_and_all_stages_may_be_frozen(content: Content) -> None:
     content["backbone"]["frozen_stages"] = "all"
     check_params(content, "params.yaml")
-    assert "neck 'fpn' needs the maps of several stages, which resnet18" in fault(
-        put(content, "backbone.neck.name", "fpn")
-    )
+    assert "neck 'fpn' stands on the maps of resnet18, " in fault(put(content, "backbone.neck.name", "fpn"))
     content["backbone"] |= {"name": "resnet50", "weights": "torchvision"}
     check_params(content, "params.yaml")
 

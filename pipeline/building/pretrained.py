@@ -77,7 +77,8 @@ def download_weights(name: str) -> tuple[State, str]:
 
 def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
     """Load a published network's layers into the trunk's backbone, and return those that a RoI head starts from (VGG's
-    fc6 and fc7, ResNet's res5 without a neck): an empty state where there are none.
+    fc6 and fc7, ResNet's res5 without a neck): an empty state where there are none. See `Neck.take_published` for a
+    neck's.
 
     Raises:
         InputError: a layer is missing or of another shape.

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.geometry.layout import Level, MapLayout
 from pipeline.geometry.necks import NECKS
-from pipeline.geometry.trunk_settings import TrunkSettings
+from pipeline.geometry.trunk_settings import FINEST_STRIDE, TrunkSettings
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,19 @@ class VGGShape:
     batch_norm: bool
 
     def layout(self, settings: TrunkSettings) -> MapLayout:
-        """One map; each of the 2x2 poolings between blocks halves it, rounding down, or up with `ceil_pool`."""
-        level = Level(2 ** (len(self.blocks) - 1), self.blocks[-1][-1], round_up=settings.ceil_pool)
-        return MapLayout((level,), settings.size_divisible)
+        """One map, the last block's; with a neck the maps of the blocks that it reads. Each of the 2x2 poolings between
+        blocks halves the map, rounding down, or up with `ceil_pool`."""
+        levels = tuple(
+            Level(2**block, self.blocks[block][-1], round_up=settings.ceil_pool) for block in self.kept(settings)
+        )
+        return MapLayout(levels, settings.size_divisible)
+
+    def kept(self, settings: TrunkSettings) -> range:
+        """The blocks, counted from 0, whose maps leave the backbone."""
+        last = len(self.blocks) - 1
+        if settings.neck is None:
+            return range(last, last + 1)
+        return range(FINEST_STRIDE[settings.neck.name].bit_length() - 1, last + 1)
 
 
 @dataclass(frozen=True)

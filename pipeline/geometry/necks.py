@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.ssd_necks import SSD_SHAPES, ssd_layout
 from pipeline.geometry.trunk_settings import NeckSettings
 
 
@@ -26,6 +27,10 @@ def fpn_p3_p7_layout(backbone: MapLayout, neck: NeckSettings) -> MapLayout:
     return replace(backbone, levels=(*own, *coarser))
 
 
-NECKS: dict[str, Callable[[MapLayout, NeckSettings], MapLayout]] = {"fpn": fpn_layout, "fpn_p3_p7": fpn_p3_p7_layout}
+NECKS: dict[str, Callable[[MapLayout, NeckSettings], MapLayout]] = {
+    "fpn": fpn_layout,
+    "fpn_p3_p7": fpn_p3_p7_layout,
+    **dict.fromkeys(SSD_SHAPES, ssd_layout),
+}
 """From the layout of all stages of a backbone to that of the neck's maps, for each name in
 `pipeline.nn.necks.build.NECKS`."""

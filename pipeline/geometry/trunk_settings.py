@@ -9,6 +9,21 @@ RESNET_NAMES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BACKBONE_NAMES = ("tiny", "vgg16", *RESNET_NAMES)
 """As params.yaml may name them; whoever checks it alone needs no NumPy."""
 
+NECK_BACKBONES = {
+    "fpn": RESNET_NAMES,
+    "fpn_p3_p7": RESNET_NAMES,
+    "ssd300": ("vgg16",),
+    "ssd512": ("vgg16",),
+    "ssd_tiny": ("tiny",),
+}
+"""The backbones that a neck stands on, by its name."""
+
+FINEST_STRIDE = {"ssd300": 8, "ssd512": 8, "ssd_tiny": 8}
+"""Stride of the finest map that a neck reads of a VGG, by its name."""
+
+NECK_SIDES = {"ssd300": 300, "ssd512": 512}
+"""Sides of the only images, px, square ones, that a neck makes the maps of its layout of; other necks take any."""
+
 ALL_STAGES = 5
 """As many as a backbone has at most, conv1 to conv5; so many frozen stages freeze any whole."""
 

@@ -6,7 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from pipeline.geometry.trunk_settings import ALL_STAGES, BACKBONE_NAMES, RESNET_NAMES
+from pipeline.geometry.trunk_settings import (
+    ALL_STAGES,
+    BACKBONE_NAMES,
+    FINEST_STRIDE,
+    NECK_BACKBONES,
+    NECK_SIDES,
+    RESNET_NAMES,
+)
 from pipeline.params.section import Count, NonNegative, Positive, Section
 
 PRETRAINED = ("vgg16", *RESNET_NAMES)
@@ -38,7 +45,7 @@ class Pretrain(Section):
 class NeckParams(Section):
     """What stands between the backbone and the heads."""
 
-    name: Literal["none", "fpn", "fpn_p3_p7"] = "none"
+    name: Literal["none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny"] = "none"
     channels: Count = 256
     norm: Literal["none", "batch"] = "none"
     p6_from: Literal["p5", "c5"] = "p5"
@@ -77,10 +84,23 @@ class BackboneParams(Section):
         return self
 
     @model_validator(mode="after")
-    def _neck_has_stages_to_stand_on(self) -> BackboneParams:
-        if self.neck.name != "none" and self.name not in RESNET_NAMES:
+    def _neck_has_maps_to_stand_on(self) -> BackboneParams:
+        own = self.neck.name
+        backbones = NECK_BACKBONES.get(own, BACKBONE_NAMES)
+        if self.name not in backbones:
             raise ValueError(
-                f"neck {self.neck.name!r} needs the maps of several stages, which {', '.join(RESNET_NAMES)} have; set "
-                f"neck.name to none, or name to one of them, not {self.name}"
+                f"neck {own!r} stands on the maps of {', '.join(backbones)}; set neck.name to none, or name to one of "
+                f"them, not {self.name}"
+            )
+        if own in FINEST_STRIDE:  # of a VGG
+            if not self.ceil_pool:
+                raise ValueError(f"neck {own!r} has its levels where poolings round up; set ceil_pool to true")
+            if self.neck.norm != "none":
+                raise ValueError(f"neck {own!r} has no batch norm; set neck.norm to none")
+        side = NECK_SIDES.get(own)
+        if side is not None and side % self.size_divisible:
+            raise ValueError(
+                f"neck {own!r} takes images of {side} x {side} px alone, and size_divisible {self.size_divisible} pads "
+                "them; set size_divisible to 1"
             )
         return self

@@ -52,8 +52,7 @@ def pretrain_trunk(
     layers = trunk.layers.train().requires_grad_(True)
     trunk.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     classes = int(labels.max()) + 1
-    (level,) = trunk.layout.levels
-    classifier = nn.Linear(level.channels, classes).to(accelerator.device)
+    classifier = nn.Linear(trunk.backbone_layout.levels[-1].channels, classes).to(accelerator.device)
     generator = torch_generator(seed, "pretrain", "classifier")
     nn.init.zeros_(classifier.bias)
     with torch.no_grad():

@@ -38,6 +38,11 @@ class Neck(nn.Module):
         """Draw fresh weights."""
         raise NotImplementedError
 
+    def take_published(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Start layers from those that a published network has after the backbone's, by its names; what those layers
+        are called, none where it has none."""
+        return ()
+
     def forward(self, maps: Maps) -> Maps:
         """The (B, D, Fh, Fw) maps of the backbone, one a stage, to those of each level."""
         raise NotImplementedError
@@ -53,6 +58,9 @@ class Trunk(nn.Module):
     Args:
         layout: the levels of the backbone's own maps.
         neck: None: heads see the backbone's own maps.
+
+    Attributes:
+        layout: the levels of the maps that heads see. backbone_layout: those of the backbone's own maps.
     """
 
     layers: nn.Module
@@ -66,6 +74,7 @@ class Trunk(nn.Module):
     def __init__(self, layout: MapLayout, neck: Neck | None = None) -> None:
         super().__init__()
         self.layout = neck.layout if neck else layout
+        self.backbone_layout = layout
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN))

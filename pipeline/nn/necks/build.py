@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.ssd_necks import SSD_SHAPES
 from pipeline.geometry.trunk_settings import NeckSettings
 from pipeline.nn.backbones.trunk import Neck
 from pipeline.nn.necks.fpn import FPN
 from pipeline.nn.necks.fpn_p3_p7 import FPNP3P7
+from pipeline.nn.necks.ssd import SSDNeck
 
-NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {"fpn": FPN, "fpn_p3_p7": FPNP3P7}
+NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {
+    "fpn": FPN,
+    "fpn_p3_p7": FPNP3P7,
+    **dict.fromkeys(SSD_SHAPES, SSDNeck),
+}
 
 
 def build_neck(settings: NeckSettings, backbone: MapLayout) -> Neck:
