@@ -42,6 +42,23 @@ def candidates(scores: Tensor, grid: Grid, threshold: float, per_level: int) -> 
     return Candidates(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
+def candidates_by_class(scores: Tensor, threshold: float, per_class: int) -> Candidates:
+    """Pairs of location and class that score more than `threshold`, the best `per_class` of each class, of all levels;
+    class by class, of equal scores the first location's, on every device.
+
+    Args:
+        scores: (N, C - 1).
+    """
+    rows = scores.t()
+    if torch.compiler.is_exporting():  # ONNX's TopK takes the first of equals
+        score, location = torch.topk(rows, _least(per_class, rows.shape[1]), dim=1)
+    else:
+        score, location = (own[:, :per_class] for own in torch.sort(rows, dim=1, descending=True, stable=True))
+    column = torch.arange(rows.shape[0], device=rows.device)[:, None].expand_as(location)
+    found = torch.nonzero(score.reshape(-1) > threshold).squeeze(1)
+    return Candidates(*(own.reshape(-1)[found] for own in (location, column + 1, score)))
+
+
 def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: float, per_image: int) -> DetectedBoxes:
     """The detections among candidates with (M, 4) boxes: clipped to an image of (H, W) `size`, not empty, after NMS
     within each class, the best `per_image`."""
