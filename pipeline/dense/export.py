@@ -19,6 +19,7 @@ from pipeline.dense.bundle import as_params, dense_part, typed
 from pipeline.export.contract import Format
 from pipeline.export.known import ONNX_BACKBONES, ONNX_NECKS, RESIZE_RULES, refuse_unknown
 from pipeline.export.onnx import TracedDetector, normalised, padded, write_onnx
+from pipeline.geometry.trunk_settings import NECK_SIDES
 
 if TYPE_CHECKING:
     from pipeline.dense.contract import DetectPart
@@ -100,7 +101,10 @@ def export_onnx(bundle: Bundle, out: Path) -> list[str]:
         ],
     )
     trunk, head = typed(copy.deepcopy(bundle.parts))
-    return write_onnx(bundle, OnnxDense(trunk, head, dense_part(bundle.settings.family), as_params(params)), out)
+    network = OnnxDense(trunk, head, dense_part(bundle.settings.family), as_params(params))
+    side = NECK_SIDES.get(params.backbone.neck.name)
+    network.size = None if side is None else (side, side)
+    return write_onnx(bundle, network, out)
 
 
 FORMATS = {"onnx": Format(".onnx", export_onnx)}

@@ -12,7 +12,7 @@ Value = str | type
 ONNX_BACKBONES = ("vgg16", "tiny", "resnet18", "resnet34", "resnet50", "resnet101")
 """Backbones whose graph was compared with the network in images of many sizes, thinner than a stride too."""
 
-ONNX_NECKS = ("none", "fpn", "fpn_p3_p7")
+ONNX_NECKS = ("none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny")
 """Necks of the same, as `backbone.neck.name`."""
 
 RESIZE_RULES = ("shorter_side", "fixed")

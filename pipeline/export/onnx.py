@@ -34,7 +34,13 @@ _EXAMPLE = (160, 192)  # height, width, px; any other size runs too
 class TracedDetector(nn.Module):
     """A network that can be traced: from `image` (1, 3, H, W) float32 RGB in 0..1, of the resized image, and `scale`
     (2,) float32 x, y resized pixels per original pixel to (N, 4) float32 boxes in resized pixels, (N,) int64 labels
-    1..C-1 and (N,) float32 scores, by falling score. A family writes it so that H and W may be symbols."""
+    1..C-1 and (N,) float32 scores, by falling score. A family writes it so that H and W may be symbols.
+
+    Attributes:
+        size: (H, W) of the only images that it takes; None: any.
+    """
+
+    size: tuple[int, int] | None = None
 
     def forward(self, image: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detections of one image."""
@@ -107,7 +113,7 @@ def write_onnx(
 
 def _traced(
     bundle: Bundle,
-    network: nn.Module,
+    network: TracedDetector,
     metadata: Mapping[str, str],
     operators: Mapping[Any, Callable[..., Any]],
 ) -> Any:
@@ -116,7 +122,7 @@ def _traced(
     import torchvision  # noqa: F401  (tells torch.export the shapes that its operators give)
 
     settings = bundle.settings
-    example = (torch.zeros(1, 3, *_EXAMPLE), torch.ones(2))
+    example = (torch.zeros(1, 3, *(network.size or _EXAMPLE)), torch.ones(2))
     log = logging.getLogger("torch.onnx")
     level = log.level
     try:
@@ -131,7 +137,7 @@ def _traced(
                 opset_version=_OPSET,
                 input_names=["image", "scale"],
                 output_names=["boxes", "labels", "scores"],
-                dynamic_shapes=({2: "height", 3: "width"}, None),
+                dynamic_shapes=None if network.size else ({2: "height", 3: "width"}, None),
                 custom_translation_table=dict(operators),
             )
     except torch.onnx.OnnxExporterError as error:
