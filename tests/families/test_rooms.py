@@ -21,6 +21,7 @@ IMPORTS: dict[str, str] = {}
 
 NAMES: dict[str, str] = {
     "pipeline/building/torchvision_dense.py": "torchvision's own detectors, of the same names",
+    "pipeline/building/torchvision_ssd.py": "the same",
     "pipeline/exchange/commands.py": "proposals are exported of families that have them; the default folder is one",
     "pipeline/families/registry.py": "a params.yaml of before there were families names none",
 }

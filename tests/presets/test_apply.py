@@ -39,14 +39,17 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
         "kitti_tiny_vgg16",
         "shapes_joint",
         "shapes_retinanet",
+        "shapes_ssd",
         "tinycoco",
         "voc0712_resnet50_c4",
+        "voc0712_ssd300",
         "voc07_vgg16",
         "voc07_vgg16_fast",
         "voc6_resnet18_fpn",
         "voc6_resnet50_c4",
         "voc6_resnet50_fpn",
         "voc6_retinanet_resnet18",
+        "voc6_ssd300",
         "voc6_vgg16",
     ]
     for name in preset_names():
