@@ -25,16 +25,20 @@ class Candidates(NamedTuple):
     score: Tensor
 
 
-def candidates(scores: Tensor, grid: Grid, threshold: float, per_level: int) -> Candidates:
+def candidates(
+    scores: Tensor, grid: Grid, threshold: float, per_level: int, compared: Tensor | None = None
+) -> Candidates:
     """Pairs of location and class that score more than `threshold`, the best `per_level` of each level; of equal scores
     the first location's, then the lower class's, on every device.
 
     Args:
-        scores: (N, C - 1).
+        scores: (N, C - 1), by which candidates are ranked.
+        compared: (N, C - 1) other scores, to which the threshold applies; None: to `scores`.
     """
     found, first = [], 0
-    for count, level in zip(grid.counts, scores.split(grid.counts), strict=True):
-        location, column = torch.nonzero(level > threshold, as_tuple=True)
+    levels = [own.split(grid.counts) for own in (scores, scores if compared is None else compared)]
+    for count, level, passing in zip(grid.counts, *levels, strict=True):
+        location, column = torch.nonzero(passing > threshold, as_tuple=True)
         score = level[location, column]
         order = _best(score, per_level)
         found.append(Candidates(location[order] + first, column[order] + 1, score[order]))

@@ -112,6 +112,14 @@ def test_candidates_score_more_than_the_threshold_and_are_the_best_of_each_level
     assert [len(part) for part in candidates(scores, GRID, threshold=0.9, per_level=2)] == [0, 0, 0]
 
 
+def test_a_second_score_is_compared_with_the_threshold_and_the_first_ranks() -> None:
+    scores = torch.tensor([[0.5, 0.75], [0.25, 0.9], [0.8, 0.0], [0.3, 0.6]])
+    compared = torch.tensor([[0.6, 0.1], [0.6, 0.6], [0.5, 0.6], [0.6, 0.1]])
+    found = candidates(scores, GRID, threshold=0.5, per_level=2, compared=compared)
+    assert found.location.tolist() == [1, 0, 3] and found.label.tolist() == [2, 1, 1]
+    torch.testing.assert_close(found.score, torch.tensor([0.9, 0.5, 0.3]))
+
+
 @pytest.mark.parametrize("per_level", [1, 700, 1000, 5000])
 def test_of_equal_scores_the_first_candidates_are_taken_in_their_order(per_level: int) -> None:
     """Two scores by turns, as bf16 gives many equal ones."""
