@@ -32,11 +32,13 @@ def project(tmp_path: Path) -> Path:
 def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:
     assert preset_names() == [
         "bccd_tiny",
+        "coco_fcos_resnet50",
         "coco_resnet50_fpn",
         "coco_retinanet_resnet50",
         "default",
         "kitti_tiny_resnet18_fpn",
         "kitti_tiny_vgg16",
+        "shapes_fcos",
         "shapes_joint",
         "shapes_retinanet",
         "shapes_ssd",
@@ -45,6 +47,7 @@ def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) 
         "voc0712_ssd300",
         "voc07_vgg16",
         "voc07_vgg16_fast",
+        "voc6_fcos_resnet18",
         "voc6_resnet18_fpn",
         "voc6_resnet50_c4",
         "voc6_resnet50_fpn",

@@ -1,0 +1,20 @@
+"""What FCOS declares."""
+
+from __future__ import annotations
+
+from pipeline.families.family import Family, Network
+from pipeline.families.fcos.params import DetectFcosParams, FcosParams
+from pipeline.families.fcos.ranges import check_ranges
+from pipeline.params.schedule import Schedule
+
+FAMILY = Family(
+    name="fcos",
+    title="FCOS",
+    sections={"fcos": FcosParams, "train_fcos": Schedule, "detect_fcos": DetectFcosParams},
+    networks={
+        "fcos": Network("FCOS", "Trunk and head trained together.", {"trunk": "train_fcos", "head": "train_fcos"})
+    },
+    judged="fcos",
+    training={"train_fcos": "Trunk and head together"},
+    checks=(check_ranges,),
+)
