@@ -21,6 +21,7 @@ from pipeline.artifacts.ground_truth import GroundTruth
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.resized_images import ResizedImages, evaluated_images
 from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.datasets.originals import Originals
 from pipeline.metrics.coco_ap import coco_metrics
 from pipeline.metrics.rows import DetectionRows, GtRows
 from pipeline.metrics.voc_ap import voc_ap
@@ -137,7 +138,7 @@ def train(model: nn.Module, data: Path, recipe: Recipe, budget: Budget, lr: floa
         Diverged: a loss is not finite.
     """
     accelerator = launch(recipe.base)
-    images, gt = ResizedImages(data / "resize", "train"), GroundTruth(data / "resize")
+    images, gt = ResizedImages(data / "resize", "train", originals=originals_in(data)), GroundTruth(data / "resize")
     seed = recipe.base.seed
     sizes = entries_of(images, recipe.base.mirror and not recipe.by_chance)
     landscape = [width >= height for height, width in sizes.values()]
@@ -171,6 +172,11 @@ def train(model: nn.Module, data: Path, recipe: Recipe, budget: Budget, lr: floa
     return iteration, time.monotonic() - started
 
 
+def originals_in(data: Path) -> Callable[[], Originals]:
+    """The reader of the originals in a project's data/, for presets that store no resized pixels."""
+    return lambda: Originals(data / "dataset", data / "raw")
+
+
 def as_input(images: ResizedImages, entry: Entry) -> Tensor:
     """(3, H, W) float32 in 0..1."""
     return torch.from_numpy(images.pixels(entry).copy()).permute(2, 0, 1).float() / 255
@@ -191,7 +197,7 @@ def targets_of(images: ResizedImages, gt: GroundTruth, entries: list[Entry]) -> 
 def evaluate(model: nn.Module, data: Path, base: Base, num_classes: int, split: str = "test") -> dict[str, float]:
     """VOC mAP at .5 and COCO AP on the images of a split, judged as our stage `evaluate` judges."""
     accelerator = launch(base)
-    images = evaluated_images(data / "resize", split)
+    images = evaluated_images(data / "resize", split, originals_in(data))
     model.eval()
     columns: list[tuple[np.ndarray, ...]] = []
     for index, info in enumerate(images):

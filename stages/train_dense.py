@@ -16,6 +16,7 @@ from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.draws import Draws
 from pipeline.artifacts.ground_truth import GroundTruth
+from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.manifest import writer_of
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.weights import save_parts
@@ -60,10 +61,11 @@ def train_dense(stage: Stage) -> None:
     for line in take_head(head, stage.input("backbone"), classes):
         stage.log(line)
     stored, gt = DenseTargets(stage.input("targets")), GroundTruth(resized)
-    sizes = entries_of(images, params.base.mirror)
+    augment = augmentation(params)
+    # Drawn views take the place of all others: an image has one entry, whatever else is stored of it.
+    sizes = {Entry(own.image_id): own.size for own in images} if augment else entries_of(images, params.base.mirror)
     stored.check_has(sizes)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    augment = augmentation(params)
     check_draws(stored.folder, augment is not None, stage.name)
     loader: Callable[[int], DenseBatch]
     if augment:

@@ -143,13 +143,13 @@ def held_out_images(folder: Path, originals: Callable[[], Originals] | None = No
     return ResizedImages(folder, "val", "test", originals=originals)
 
 
-def evaluated_images(folder: Path, split: str) -> ResizedImages:
+def evaluated_images(folder: Path, split: str, originals: Callable[[], Originals] | None = None) -> ResizedImages:
     """The images of `evaluate.split`.
 
     Raises:
         InputError: the data set has none.
     """
-    images = ResizedImages(folder, split)
+    images = ResizedImages(folder, split, originals=originals)
     if len(images) == 0:
         raise InputError(f"{Path(folder) / 'images.parquet'}: has no {split} images; change evaluate.split or dataset")
     return images

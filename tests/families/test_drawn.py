@@ -24,6 +24,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.inspect.command import inspect_artifact
 from pipeline.views.metrics import metrics_of
 from pipeline.views.panels.drawn import drawn_view
 from pipeline.views.panels.entries import entry_of
@@ -220,5 +221,9 @@ def test_a_drawn_view_is_drawn_with_what_was_drawn(run: Path) -> None:
     commands = read_declared_graph(run).commands
     with pytest.raises(InputError, match=r"^resize has no drawn views of its images; name it train_00000"):
         entry_of(commands["resize"], run, "train_00000.drawn")
+    lines: list[str] = []
+    inspect_artifact(run, "points_targets", None, None, 0.5, None, lines.append)
+    assert any(line.startswith("draws.parquet: 12 rows") for line in lines)
+    assert any("expand" in line and "sides of the canvas" in line for line in lines)
     resized = panels_of(commands["resize"], run, Entry("train_00000"))
     assert "192 x 192 -> 128 x 128 px" in resized[0].caption

@@ -41,7 +41,7 @@ def test_it_runs_from_its_preset_and_then_has_nothing_to_run(points_run: Project
         ("evaluate.py", ["evaluate_points"]),
         ("detect_dense.py", ["detect_points"]),
         ("train_dense.py", ["train_points"]),
-        ("dense_targets.py", ["points_targets"]),
+        ("dense_targets.py", ["points_targets", "train_points"]),  # which has its assign
     ],
 )
 def test_an_edit_of_a_part_reruns_its_stage_alone_where_it_changes_no_result(
