@@ -5,22 +5,30 @@ Shapes: B images; K anchors of one image; D channels of the maps; Fh, Fw feature
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.building.anchors import anchor_grid
+from pipeline.building.layout import map_layout
+from pipeline.export.known import Value
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.trunk_settings import RESNET_NAMES
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.trunk import padded
 from pipeline.params.anchors import AnchorParams
 
 if TYPE_CHECKING:
+    from pipeline.params.backbone import BackboneParams
+    from pipeline.params.reading import Params
     from pipeline.params.resize import ResizeParams
 
 
@@ -32,6 +40,28 @@ def resnet_body(name: str, *, stride_in_1x1: bool, norm_epsilon: float) -> resne
             if isinstance(stage[0], resnet.Bottleneck):
                 stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
     return body
+
+
+def resnet_asked(params: Params) -> Sequence[tuple[str, Value, Sequence[Value]]]:
+    """What a network on `pyramid` asks of the parameters."""
+    own = params.backbone
+    return [("backbone.name", own.name, RESNET_NAMES), ("backbone.neck.name", own.neck.name, ("fpn_p3_p7",))]
+
+
+def pyramid(params: BackboneParams) -> BackboneWithFPN:
+    """torchvision's ResNet with the levels P3 to P7, its weights to be loaded; it pads images as ours does."""
+    body = resnet_body(params.name, stride_in_1x1=params.stride_in_1x1, norm_epsilon=params.norm_epsilon)
+    depths, channels = [body.inplanes // 2**stage for stage in (2, 1, 0)], params.neck.channels
+    backbone = BackboneWithFPN(
+        body,
+        {f"layer{stage}": str(stage - 2) for stage in (2, 3, 4)},
+        depths,
+        channels,
+        extra_blocks=LastLevelP6P7(channels if params.neck.p6_from == "p5" else depths[-1], channels),
+        norm_layer=FrozenBatchNorm2d if params.neck.norm == "batch" else None,
+    )
+    pad_as(backbone, map_layout(params))
+    return backbone
 
 
 def pad_as(backbone: nn.Module, layout: MapLayout) -> None:
