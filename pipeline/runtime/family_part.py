@@ -18,6 +18,12 @@ def part_module(family: str, kind: str) -> str:
     return f"pipeline.families.{family}.{kind}"
 
 
+def locked_part(family: str, part: ModuleType | None) -> str:
+    """The name of what stage `code` locks of a family for a stage: its part, or where it has none its package, which is
+    loaded to find that out."""
+    return f"pipeline.families.{family}" if part is None else part.__name__
+
+
 def family_part(family: str, kind: str, optional: bool = False) -> ModuleType | None:
     """A family's part of a stage; None where it has none and `optional`.
 

@@ -74,7 +74,8 @@ def is_family(name: str, tree: SourceTree | None = None) -> bool:
 
 
 def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str, ...]:
-    """What the lock of a module of stages/ is of: that module, and the family's part of it where it has one.
+    """What the lock of a module of stages/ is of: that module, and the family's part of it, or its package where it has
+    none (`pipeline.runtime.family_part.locked_part`).
 
     Raises:
         CodeError: there is no such family.
@@ -84,7 +85,7 @@ def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str
     if not is_family(family, tree):
         raise CodeError(f"pipeline/families/{family}: no such family, and stages.{module} is to run a part of it")
     part = part_module(family, module)
-    return (f"stages.{module}", *((part,) if tree.has(part) else ()))
+    return (f"stages.{module}", part if tree.has(part) else f"pipeline.families.{family}")
 
 
 def stage_locks(

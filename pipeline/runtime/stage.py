@@ -17,7 +17,7 @@ from pipeline.params.changes import RunningParams
 from pipeline.params.reading import Params
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.family_part import family_part
+from pipeline.runtime.family_part import family_part, locked_part
 from pipeline.runtime.own_code import MEMO, running_code
 from pipeline.runtime.run_key import run_key
 from pipeline.runtime.run_times import record_run
@@ -117,7 +117,8 @@ def run_stage(
     process = StageProcess(name, arguments.out)
     with process.until_end():
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None
-        code = running_code(arguments.code, process.notes / MEMO, [part.__name__] if part is not None else ())
+        loaded = [locked_part(arguments.family, part)] if of_family is not None else []
+        code = running_code(arguments.code, process.notes / MEMO, loaded)
         models = {**sections, **part.SECTIONS} if part is not None else sections
         given = RunningParams(arguments.params_file, models, arguments.params.split(","))
         params = given.params

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,6 +12,7 @@ import pytest
 from pipeline import families
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.family_part import family_part
+from tests.conftest import ROOT
 from tests.in_process import run_command
 
 
@@ -27,6 +30,22 @@ def test_a_part_that_is_not_there_is_named_with_its_file_unless_it_may_be_missin
             InputError, match=r"--family bare: has no part .*; write pipeline/families/bare/evaluate\.py"
         ):
             family_part("bare", "evaluate")
+
+
+def test_all_that_is_loaded_where_a_family_has_no_part_is_in_the_lock() -> None:
+    """In a process of its own, as a stage is."""
+    lines = (
+        "from pipeline.runtime.family_part import family_part, locked_part",
+        "from pipeline.runtime.own_code import locked_modules, own_code",
+        "part = family_part('ssd', 'evaluate', optional=True)",
+        "tree = own_code()",
+        "module, *parts = locked_modules(tree, 'evaluate', 'ssd')",
+        "print(part, parts == [locked_part('ssd', part)], tree.unlocked(tree.lock(module, parts)))",
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", ";".join(lines)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "None True []\n"
 
 
 @pytest.mark.parametrize("name", ["fastr_rcnn", "", "..", "faster_rcnn.nn", "a/b"])
