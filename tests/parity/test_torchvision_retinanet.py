@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection._utils import Matcher
-from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead, _default_anchorgen
 from torchvision.ops import FrozenBatchNorm2d, box_iou
@@ -40,10 +40,11 @@ from tests.parity.comparison import differences
 
 pytestmark = pytest.mark.authority("torchvision")
 
-NUM_CLASSES, SIZE = 4, (160, 192)
+NUM_CLASSES, SIZE, CHANNELS = 4, (160, 192), 64
 TORCHVISION: dict[str, Any] = {
+    "backbone": {"neck": {"channels": CHANNELS}},
     "anchors": {"placement": "torchvision", "whole_sizes": True},
-    "retinanet": {"normaliser": "image"},
+    "retinanet": {"channels": CHANNELS, "normaliser": "image"},
     "detect_retinanet": {"per_image": 10_000},
 }
 VERSIONS: dict[str, dict[str, Any]] = {
@@ -62,10 +63,11 @@ class Pair(NamedTuple):
 def torchvisions(version: str) -> RetinaNet:
     """Its class, built as `retinanet_resnet50_fpn` and its `_v2` are, on ResNet-18."""
     is_v2 = version == "v2"
-    body = cast(torchvision.models.ResNet, torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d))
-    extra = LastLevelP6P7(512 if is_v2 else 256, 256)
-    backbone = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=extra)
-    head = RetinaNetHead(256, 9, NUM_CLASSES, norm_layer=partial(nn.GroupNorm, 32) if is_v2 else None)
+    body = torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d)
+    levels = {f"layer{stage}": str(index) for index, stage in enumerate((2, 3, 4))}
+    extra = LastLevelP6P7(512 if is_v2 else CHANNELS, CHANNELS)
+    backbone = BackboneWithFPN(body, levels, [128, 256, 512], CHANNELS, extra)
+    head = RetinaNetHead(CHANNELS, 9, NUM_CLASSES, norm_layer=partial(nn.GroupNorm, 32) if is_v2 else None)
     if is_v2:
         head.regression_head._loss_type = "giou"
     rules = {"min_size": min(SIZE), "max_size": max(SIZE), "detections_per_img": 10_000}
@@ -90,7 +92,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
         for name, weight in head.named_parameters():
             if weight.ndim == 4:
                 last = "cls_logits" in name or "bbox_reg" in name
-                std = {True: 0.02, False: (2 / (9 * 256)) ** 0.5}[last]
+                std = 0.04 if last else (2 / (9 * CHANNELS)) ** 0.5
                 weight.normal_(std=std, generator=draw)
             elif "cls_logits" not in name:
                 weight.add_(torch.empty_like(weight).normal_(std=0.1, generator=draw))
@@ -182,7 +184,7 @@ def test_losses_are_torchvisions(pair: Pair, counts: tuple[int, ...]) -> None:
     assert (own["retinanet_box"] > 0) == any(counts)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_detections_are_torchvisions(pair: Pair, seed: int) -> None:
     """But those without an area, of boxes that lie outside the image: torchvision keeps them."""
     image = pixels(seed)
