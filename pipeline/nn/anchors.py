@@ -6,29 +6,37 @@ Order: level, then y, x, ratio, scale, as the RPN's outputs permuted to (Fh, Fw,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.geometry.anchors import AnchorPlacement, first_location, level_shapes, level_steps
+from pipeline.geometry.anchors import AnchorPlacement, first_location, grid_shapes, level_shapes, level_steps
 from pipeline.geometry.layout import MapLayout
 
 Sizes = Sequence[tuple[int, int]]
 
 
-def base_anchors(base_size: float, ratios: Sequence[float], scales: Sequence[float]) -> Tensor:
-    """The (A, 4) float64 anchors of one location of the first level, centred on the origin.
+def base_anchors(
+    base_size: float,
+    ratios: Sequence[float],
+    scales: Sequence[float],
+    level_scale: float = 1.0,
+    placement: AnchorPlacement = "centred",
+    whole_sizes: bool = False,
+) -> Tensor:
+    """The (A, 4) float64 anchors of one location, centred on the origin.
 
-    An anchor of ratio r (height over width) and scale s has the area (base_size * s) ** 2.
+    An anchor of ratio r (height over width) and scale s has the area (base_size * s) ** 2 on the first level.
+
+    Args:
+        level_scale, placement, whole_sizes: of a level, see `pipeline.geometry.anchors.level_shapes`.
     """
     # Not torch's sqrt: MKL computes it, whose last bit depends on the maker of the processor.
-    root = torch.tensor([math.sqrt(ratio) for ratio in ratios], dtype=torch.float64).repeat_interleave(len(scales))
-    side = base_size * torch.tensor(scales, dtype=torch.float64).repeat(len(ratios))
-    half = torch.stack([side / root, side * root], dim=1) / 2
-    return torch.cat([-half, half], dim=1)
+    half = level_shapes(grid_shapes(base_size, ratios, scales), level_scale, placement, whole_sizes) / 2
+    # By way of a list, which can be traced.
+    return torch.tensor(np.concatenate([-half, half], axis=1).tolist(), dtype=torch.float64)
 
 
 class AnchorGrid:
@@ -53,9 +61,9 @@ class AnchorGrid:
         whole_sizes: bool = False,
     ) -> None:
         self.layout, self._placement = layout, placement
-        shapes = 2 * base_anchors(base_size, ratios, scales)[:, 2:].numpy()
-        of_levels = (level_shapes(shapes, scale, placement, whole_sizes) / 2 for scale in layout.scales)
-        self._bases = [torch.from_numpy(np.concatenate([-half, half], axis=1)) for half in of_levels]
+        self._bases = [
+            base_anchors(base_size, ratios, scales, scale, placement, whole_sizes) for scale in layout.scales
+        ]
 
     @property
     def per_location(self) -> int:

@@ -85,13 +85,18 @@ class _Tower(nn.Module):
             layer, *norm = cast(nn.Sequential, block)
             maps = conv3x3(cast(nn.Conv2d, layer), maps, relu=not norm)
             if norm:
-                maps = norm[0](maps).relu()
+                maps = _normalised(cast(nn.GroupNorm, norm[0]), maps).relu()
         return conv3x3(cast(nn.Conv2d, getattr(self, self._last)), maps)
 
 
 def _block(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
     layer = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=norm == "none")
     return nn.Sequential(layer) if norm == "none" else nn.Sequential(layer, nn.GroupNorm(GROUPS, channels_out))
+
+
+def _normalised(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
+    # The module refuses groups of one value, of one channel in a map of one cell, which become the bias.
+    return torch.group_norm(maps, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
 def build_head(trunk: MapLayout, num_classes: int, params: Params) -> RetinaNetHead:

@@ -81,7 +81,8 @@ def test_the_running_normaliser_is_of_detectron2_and_part_of_the_training_state(
     params = params_of({"retinanet": {"normaliser": "ema"}})
     head = head_of(params)
     expected = 100.0
-    for fg in (FG, [[], []], [[3], []]):
+    batches: list[list[list[int]]] = [FG, [[], []], [[3], []]]
+    for fg in batches:
         targets = batch_of(head, fg)
         train_dense.losses(head, outputs_of(head, targets), targets, params)
         expected = expected * 0.9 + max(sum(map(len, fg)), 1) * 0.1
@@ -153,6 +154,15 @@ def test_a_head_starts_with_its_prior_on_every_class_of_nine_anchors() -> None:
         "regression_head.bbox_reg.bias",
     } < names
     assert sum(value.numel() for value in head.state_dict().values()) == 2 * 4 * 590_080 + 2305 * 9 * (6 + 4)
+
+
+def test_a_group_of_one_value_becomes_the_norms_bias() -> None:
+    """Of one channel in the map of one cell that a thin image has; torch's module refuses it."""
+    params = params_of({"retinanet": {"norm": "group", "channels": 32}})
+    head = head_of(params)
+    found = head((torch.randn(1, 96, 1, 1, generator=torch.Generator().manual_seed(0)),))
+    assert found["class_logits"].shape == (1, 12, 3)
+    torch.testing.assert_close(found["class_logits"], torch.full((1, 12, 3), -4.595), rtol=0, atol=1e-3)
 
 
 def test_a_trunk_of_several_depths_is_refused_in_one_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.manifest import write_manifest
+from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import boxes_of
 from pipeline.building.trunk import new_trunk
@@ -147,6 +149,21 @@ def test_panels_show_the_best_anchor_of_each_box_where_anchors_lie_and_what_each
     assert f"{len(own.fg)} fg anchor" in fg.caption and f"{own.quality.max():.2f}" in fg.caption
     assert [tile.caption.partition(":")[0] for tile in counts] == ["fg", "ignored", "bg"]
     assert f"ignored: {int(own.ignored.sum()):,} anchors" in counts[1].caption
+
+
+def test_the_last_panels_of_a_detection_weigh_background_as_the_focal_loss_does(run: Path) -> None:
+    command = read_declared_graph(run).commands["detect_retinanet"]
+    entry = entry_of(command, run, "test_00000")
+    *_, weights = panels_of(command, run, entry)
+    (scores,) = FeatureMaps(run / "data/detect_retinanet")[entry]
+    p = scores.astype(np.float64)
+    assert f"highest {0.75 * p.max() ** 2:.3f}" in weights.caption
+    half, losses = re.search(r"([\d,]+) of 576 cells make half", weights.caption), 0.75 * p**2 * -np.log1p(-p)
+    assert half is not None
+    falling = np.sort(losses.ravel())[::-1].cumsum()
+    count = int(half[1])
+    assert falling[count - 1] >= falling[-1] * 0.499 and (count == 1 or falling[count - 2] < falling[-1] * 0.501)
+    assert len(panels_of(command, run, entry, brief=True)) == len(panels_of(command, run, entry)) - 2
 
 
 def test_panels_of_other_anchors_than_params_yamls_are_told(run: Path) -> None:

@@ -17,7 +17,6 @@ from pipeline.views.drawing import ORANGE, BoxLayer, dimmed, draw_boxes
 from pipeline.views.panels.anchors import assignment_panels
 from pipeline.views.panels.dense import dense_target_panels
 from pipeline.views.panels.gt import GT_COLOURS
-from pipeline.views.panels.image_panels import ImagePanels
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment
 
@@ -77,6 +76,3 @@ def _best_panel(request: PanelRequest, own: Assignment) -> Tile:
     canvas = draw_boxes(dimmed(request.images.pixels(request.entry)), layers, request.side)
     keys = [Key(ORANGE, "gt box with its number and IoU", "dashed"), Key(ORANGE, "its best anchor", "solid")]
     return Tile(canvas, caption, keys)
-
-
-PANELS = {"dense_targets": ImagePanels(target_panels)}
