@@ -95,6 +95,8 @@ def needs_of(state: Mapping[str, Tensor]) -> Needs:
     others: dict[str, str | int] = {f"{family}.norm": "group" if norms else "none", f"{family}.depth": len(convs)}
     if convs:
         others[f"{family}.channels"] = len(next(iter(convs.values())))
+    if is_fcos:
+        others |= {"fcos.placement": "torchvision", "fcos.regression": "relu", "fcos.centreness_on": "box"}
     title = f"a torchvision {kind} on {name}"
     if name == "resnet50":
         title = f"torchvision's {family}_resnet50_fpn{'_v2' if norms and not is_fcos else ''}"

@@ -49,7 +49,8 @@ def test_each_is_recognised_with_what_it_needs(given: tuple[str, dict[str, Tenso
         norm = "none" if builder == "retinanet_resnet50_fpn" else "group"
         family = builder.partition("_")[0]
         heads = f"{family}.norm {norm}, {family}.depth 4, {family}.channels 256"
-        assert found.needs.of_heads() == heads + (" and 9 anchors a location" if family == "retinanet" else "")
+        own = ", fcos.placement torchvision, fcos.regression relu, fcos.centreness_on box"
+        assert found.needs.of_heads() == heads + {"retinanet": " and 9 anchors a location", "fcos": own}[family]
 
 
 def test_every_weight_comes_back_but_for_the_backgrounds_rows(given: tuple[str, dict[str, Tensor]]) -> None:

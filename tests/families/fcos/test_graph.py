@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,19 @@ from pipeline.bundle.detector import Detector
 from pipeline.bundle.file import Bundle, read_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.dense.export import FORMATS
+from pipeline.families.fcos.panels import _WORDS
 from pipeline.families.registry import family_of, part_of
 from pipeline.graphs.command import StageCommand
 from pipeline.params.file import sections_of
+from pipeline.params.reading import Params
+from pipeline.runtime.errors import InputError
+from pipeline.views.contact_sheet import Tile
+from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.registry import panels_of
 from tests.conftest import ROOT, TINY, made_once
-from tests.families.family_project import write_family_project
+from tests.families.family_project import family_params, write_family_project
+from tests.families.fcos.scene import PYRAMID
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage, run_stages
 from tests.parity.comparison import Differences, differences
@@ -82,6 +91,37 @@ def test_a_command_names_the_parameters_and_inputs_that_dvc_knows(name: str) -> 
     assert needed <= set(stage["params"]) <= set(sections_of(family))
     lock = f"data/code/{command.module}-fcos.json"
     assert {*map(str, command.options.values()), lock} == set(stage["deps"])
+
+
+def panels(run: Path, name: str, params: Params, brief: bool = False) -> list[Tile]:
+    command = read_declared_graph(run).commands["fcos_targets"]
+    return panels_of(command, run, entry_of(command, run, name), brief=brief, params=params)
+
+
+def test_panels_tell_why_locations_find_a_box(run: Path) -> None:
+    params, targets = family_params("fcos", SMALL), DenseTargets(run / "data/fcos_targets")
+    entry = max(targets, key=lambda own: len(targets[own].fg))
+    fg = len(targets[entry].fg)
+    first, why, level = panels(run, entry.name, params)
+    assert f"{fg} fg locations of " in first.caption and ", centre-ness 0." in first.caption
+    assert f"locations inside each of {len(set(targets[entry].matched_gt.tolist()))} gt boxes, near" in why.caption
+    assert level.caption.startswith(f"level 0, stride 8: {fg} fg locations of ")
+    (brief,) = panels(run, entry.name, params, brief=True)
+    assert brief.caption == first.caption
+    other = family_params("fcos", SMALL, PYRAMID)
+    with pytest.raises(
+        InputError, match=r"fcos_targets: is of other levels than params\.yaml's; dvc repro fcos_targets"
+    ):
+        panels(run, entry.name, other)
+
+
+def test_levels_are_told_with_their_ranges() -> None:
+    request: Any = SimpleNamespace(params=family_params("fcos", PYRAMID))
+    assert [_WORDS.of_level(request, level) for level in (0, 1, 4)] == [
+        ", edges 0 to 64 px away",
+        ", edges 64 to 128 px away",
+        ", edges 512 px away and more",
+    ]
 
 
 def test_a_bundle_finds_what_the_stage_found(run: Path, bundle: Path) -> None:
