@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,12 +23,16 @@ from pipeline.dense.building import fresh_head
 from pipeline.dense.network import DenseDetector
 from pipeline.export.contract import formats_of
 from pipeline.export.files import load_exported
-from pipeline.families.registry import part_of
+from pipeline.families.registry import family_of, part_of
+from pipeline.params.file import check_params
 from pipeline.params.reading import Params
+from pipeline.presets.defaults import default_text
 from pipeline.runtime.errors import InputError
+from tests.conftest import apply_overlay
 from tests.families.retinanet_project import PYRAMID
 from tests.families.retinanet_project import params_of as retinanet_params
 from tests.parity.comparison import differences
+from tests.ssd_models import VOC
 
 pytestmark = pytest.mark.authority("torchvision")
 
@@ -41,7 +46,27 @@ def retinanet(**changes: Any) -> Params:
     return retinanet_params(PYRAMID, ON_32, FIXED, own, changes)
 
 
+def of_family(family: str, *overlays: dict[str, Any]) -> Params:
+    content = yaml.safe_load(default_text(family_of(family)))
+    for overlay in overlays:
+        apply_overlay(content, overlay)
+    return Params(check_params(content, "test"), family)
+
+
+def fcos(**changes: Any) -> Params:
+    pyramid = {"backbone": PYRAMID["backbone"], "fcos": {"depth": 4, "channels": 256, "placement": "torchvision"}}
+    own = {"detect_fcos": {"score_threshold": 0.2, "per_image": 10_000}, "evaluate": {"score_threshold": 0.2}}
+    return of_family("fcos", pyramid, ON_32, FIXED, own, changes)
+
+
+def ssd() -> Params:
+    return of_family("ssd", VOC, {"backbone": {"weights": "random"}, "detect_ssd": {"per_image": 10_000}})
+
+
 NETWORKS = {
+    "ssd": lambda: ssd(),
+    "fcos": lambda: fcos(),
+    "fcos_centred": lambda: fcos(fcos={"placement": "centred"}),
     "retinanet": lambda: retinanet(),
     "retinanet_v2": lambda: retinanet(backbone={"neck": {"p6_from": "c5"}}, retinanet={"norm": "group"}),
     "retinanet_centred": lambda: retinanet(anchors={"placement": "centred"}, backbone={"norm_epsilon": 1e-4}),
@@ -58,8 +83,8 @@ def drawn(head: torch.nn.Module, generator: torch.Generator) -> None:
                 of_output = [std for part, std in outputs.items() if name.startswith(part)]
                 std = of_output[0] if of_output else (2 / weight[0].numel()) ** 0.5
                 weight.normal_(std=std, generator=generator)
-            elif name.endswith("bias") and "cls_logits" not in name:
-                weight.normal_(std=0.1, generator=generator)
+            elif name.endswith("bias"):
+                weight.normal_(-2.0 if "cls_logits" in name else 0.0, 0.1, generator=generator)
 
 
 def bundle_of(params: Params) -> Bundle:
@@ -80,7 +105,9 @@ def bundle_of(params: Params) -> Bundle:
     return Bundle(Path("bundle"), settings, {"trunk": trunk, "head": head})
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "ssd" else name for name in NETWORKS]
+)
 @torch.inference_mode()
 def test_the_exported_network_detects_the_same(name: str, tmp_path: Path) -> None:
     params = NETWORKS[name]()
@@ -88,10 +115,11 @@ def test_the_exported_network_detects_the_same(name: str, tmp_path: Path) -> Non
     lines = formats_of(params.family)["torchvision"].write(bundle, tmp_path / "net.safetensors")
     assert len(lines) == 2 and json.loads((tmp_path / "net.json").read_text())["classes"] == CLASSES
     model = load_exported(tmp_path / "net.safetensors")
-    pixels = torch.randint(0, 256, (1, 3, *SIZE), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    size = (300, 300) if name == "ssd" else SIZE
+    pixels = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     trunk, head = bundle.parts["trunk"], bundle.parts["head"]
     network = DenseDetector(trunk, head, part_of(params.family, "detect_dense"), params)  # type: ignore[arg-type]
-    (ours,) = network(pixels, [SIZE], [(1.0, 1.0)])
+    (ours,) = network(pixels, [size], [(1.0, 1.0)])
     theirs = model([pixels[0] / 255])[0]
     # Theirs keeps boxes without area, which clipping makes; they suppress none.
     filled = (theirs["boxes"][:, 2:] > theirs["boxes"][:, :2]).all(dim=1)
