@@ -25,6 +25,10 @@ from pipeline.families.registry import family_of
 from pipeline.graphs.composing import composed
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED, links_of
+from pipeline.views.contact_sheet import Tile
+from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.registry import panels_of
 from tests.conftest import TINY, apply_overlay, made_once
 from tests.defaults import copy_graphs
 from tests.families.drawn_project import SSD as DRAWN
@@ -139,3 +143,17 @@ def test_that_of_ssd300_takes_images_of_its_size_alone(
     FORMATS["onnx"].write(bundle, tmp_path / "net.onnx")
     assert session_of(tmp_path / "net.onnx").get_inputs()[0].shape == [1, 3, 300, 300]
     check_graph(bundle, tmp_path / "net.onnx", (300, 300))
+
+
+def test_inspect_draws_the_default_boxes_of_each_level(run: Path) -> None:
+    command = read_declared_graph(run).commands["ssd_targets"]
+
+    def tiles(image: str, brief: bool = False) -> list[Tile]:
+        return panels_of(command, run, entry_of(command, run, image), brief=brief)
+
+    first, best, *levels = tiles("train_00000")[:6]
+    assert "fg locations" in first.caption and "the best default box of" in best.caption
+    for stride, (low, high), own in zip((8, 16, 32, 64), ((11, 16), (22, 31), (44, 57), (72, 87)), levels, strict=True):
+        assert f"stride {stride}: 4 default boxes a cell of {low} to {high} px" in own.caption
+    assert tiles("train_00000", brief=True)[0].caption == first.caption
+    assert "the best default box of" in tiles("train_00000.drawn")[1].caption

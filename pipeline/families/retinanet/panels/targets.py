@@ -11,12 +11,10 @@ from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.families.retinanet.locations import locations
 from pipeline.geometry.anchors import grid_anchors, grid_centres, grid_shapes, level_shapes
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.words import count_text
-from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.contact_sheet import Tile
 from pipeline.views.panels.anchors import assignment_panels
+from pipeline.views.panels.best_boxes import Matched, best_box_panel
 from pipeline.views.panels.dense import dense_target_panels
-from pipeline.views.panels.gt import GT_COLOURS
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment
 
@@ -27,8 +25,10 @@ def target_panels(request: PanelRequest) -> list[Tile]:
     first, *_ = dense_target_panels(request)
     if request.brief:
         return [first]
-    own = _assignment(request)
-    return [first, _best_panel(request, own), *assignment_panels(request, own)]
+    own, pixels = _assignment(request), request.images.pixels(request.entry)
+    gt_boxes = request.images.gt_of(request.entry).trainable.boxes
+    matched = Matched(own.fg_anchors, own.matched_gt, own.max_iou, request.params.retinanet.fg_iou, "anchor")
+    return [first, best_box_panel(request, pixels, gt_boxes, matched), *assignment_panels(request, own)]
 
 
 def _assignment(request: PanelRequest) -> Assignment:
@@ -54,25 +54,3 @@ def _assignment(request: PanelRequest) -> Assignment:
     is_bg[within] = own.dense_labels == 0
     fg = within[own.fg]
     return Assignment(fg, own.matched_gt, own.quality, every[fg], is_bg)
-
-
-def _best_panel(request: PanelRequest, own: Assignment) -> Tile:
-    """Each gt box, the anchor that it suits best of those that are to find it, and their IoU."""
-    gt_boxes, least = request.images.gt_of(request.entry).trainable.boxes, request.params.retinanet.fg_iou
-    layers, best = [], []
-    for gt, box in enumerate(gt_boxes):
-        colour, of_gt = GT_COLOURS[gt % len(GT_COLOURS)], np.flatnonzero(own.matched_gt == gt)
-        text = f"{gt}: none"
-        if len(of_gt):
-            chosen = of_gt[own.max_iou[of_gt].argmax()]
-            best.append(float(own.max_iou[chosen]))
-            text = f"{gt}: IoU {best[-1]:.2f}"
-            layers.append(BoxLayer(own.fg_anchors[chosen : chosen + 1], colour, thickness=2))
-        layers.append(BoxLayer(box[None], colour, [text], thickness=3, dash="dashed"))
-    few, none = sum(iou < least for iou in best), len(gt_boxes) - len(best)
-    caption = f"{request.name}: the best anchor of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}"
-    caption += f"; {few} below {least:g}, found since no other is better" if few else ""
-    caption += f"; {none} without, as each of its anchors suits another box more" if none else ""
-    canvas = draw_boxes(dimmed(request.images.pixels(request.entry)), layers, request.side)
-    keys = [Key(ORANGE, "gt box with its number and IoU", "dashed"), Key(ORANGE, "its best anchor", "solid")]
-    return Tile(canvas, caption, keys)
