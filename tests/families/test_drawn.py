@@ -32,7 +32,7 @@ from pipeline.views.panels.registry import panels_of
 from pipeline.views.panels.request import PanelRequest
 from tests.conftest import made_once
 from tests.families.drawn_project import DRAWN_TINY
-from tests.families.points_project import visible, write_project
+from tests.families.points_project import new_points_project, visible, write_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_stage, run_stages
 
@@ -227,3 +227,16 @@ def test_a_drawn_view_is_drawn_with_what_was_drawn(run: Path) -> None:
     assert any("expand" in line and "sides of the canvas" in line for line in lines)
     resized = panels_of(commands["resize"], run, Entry("train_00000"))
     assert "192 x 192 -> 128 x 128 px" in resized[0].caption
+
+
+@pytest.mark.long
+def test_the_graph_runs_by_its_commands_and_is_shown(tmp_path: Path) -> None:
+    project = new_points_project(tmp_path / "project", TWO_EPOCHS)
+    assert sorted(project.repro()) == sorted((*PREPARED, "train_points", "detect_points", "evaluate_points"))
+    assert project.repro() == []
+    for words in (["report"], ["inspect", "points_targets", "--image", "train_00003.drawn", "--out", "drawn.png"]):
+        shown = project.run("frcnn", *words)
+        assert shown.returncode == 0, shown.stderr
+    assert (project.root / "drawn.png").is_file()
+    project.set_params({"augment": {"flip": 0.25}})
+    assert project.repro()[:2] == ["points_targets", "train_points"]
