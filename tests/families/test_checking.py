@@ -73,7 +73,7 @@ def test_a_stage_that_the_family_names_and_its_graph_has_not(tmp_path: Path, cha
     [
         ("points", "points,augment,solver", "pionts,augment,solver", "stage train_points: no section pionts"),
         ("points", "params: [evaluate]", "params: [evaluat]", "stage evaluate_points: no section evaluat; there are "),
-        ("points", "[base, backbone, points, augment]", "[base, points, augment]", "--params has backbone, and params "),
+        ("points", "[base, backbone, points, augment]", "[base, points, augment]", "--params has backbone, and params"),
         ("points", "params: [evaluate]", "params: [evaluate, base]", "params has base, and --params has it not; "),
         ("points", "      - data/resize\n      - data/points_targets\n", "      - data/resize\n", "cmd has data/po"),
         ("points", "    deps:\n", "    deps:\n      - data/raw\n", "deps has data/raw, and cmd has it not; write"),
