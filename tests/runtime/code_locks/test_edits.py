@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from pipeline.families.registry import family_of
+from pipeline.families.registry import DEFAULT, family_names, family_of
 from pipeline.graphs.command import StageCommand
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import sections_of
@@ -57,6 +57,8 @@ RPN_TRAININGS = {"train_rpn_step1", "train_rpn_step3", "finetune_joint"}
 HEAD_TRAININGS = {"train_head_step2", "train_head_step4", "finetune_joint"}
 OWN_TRAININGS = RPN_TRAININGS | HEAD_TRAININGS
 TRAININGS = OWN_TRAININGS | {"train_points"}
+OF_ORIGINALS = {"train_points", "detect_points"}
+"""Which decode images where `resize.keep` is none."""
 PROPOSALS = {"proposals_step1", "proposals_step3"}
 DATA = {"dataset", "resize"} | EVALUATIONS
 
@@ -166,6 +168,7 @@ OUTSIDE = (
     *(f"pipeline/families/{name}.py" for name in ("family", "registry", "checking", "*/family")),
     *(f"pipeline/families/*/{part}.py" for part in ("bundle", "export", "exported/*", "ablations", "figures")),
     *(f"pipeline/families/*/{part}.py" for part in ("panels/*", "report/*", "check_data")),
+    *("pipeline/compare/*.py", "pipeline/dense/torchvision_export.py"),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
     *("pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
@@ -180,7 +183,10 @@ def test_what_tells_a_person_something_or_starts_stages_reruns_nothing(sources: 
 
 def test_no_other_modules_but_these_are_run_by_no_stage(sources: Sources) -> None:
     inside = {path for lock in sources.locks.values() for path in lock.modules}
-    of_another_graph = sources.matching("pipeline/families/faster_rcnn_joint/*.py", "stages/train_end_to_end.py")
+    others = set(family_names()) - {stage.family or DEFAULT for stage in GRAPH.values()} - {DEFAULT}
+    of_another_graph = sources.matching(
+        *(f"pipeline/families/{name}/**/*.py" for name in others), "stages/train_end_to_end.py"
+    )
     beside = set(sources.paths) - inside - set(sources.matching(*OUTSIDE)) - set(of_another_graph)
     assert beside == {
         "pipeline/datasets/fetching.py",  # for `frcnn preset`
@@ -195,8 +201,8 @@ EDITS = {
     # What is read.
     **{f"pipeline/datasets/{name}.py": {"dataset"} for name in ("voc", "coco", "kitti", "yolo", "table", "shapes")},
     "pipeline/datasets/shape_drawing.py": {"dataset", "backbone"},  # which pre-trains on such shapes
-    "pipeline/datasets/image_headers.py": {"dataset", "resize"},
-    "pipeline/datasets/resizing.py": {"resize"},
+    "pipeline/datasets/image_headers.py": {"dataset", "resize"} | OF_ORIGINALS,
+    "pipeline/datasets/resizing.py": {"resize"} | OF_ORIGINALS,
     "pipeline/exchange/importing.py": PROPOSALS,
     # The network.
     "pipeline/nn/anchor_matching.py": {"anchor_targets"},
@@ -232,8 +238,9 @@ EDITS = {
     # Figures.
     **{
         f"pipeline/metrics/{name}.py": EVALUATIONS
-        for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "rows", "voc_ap")
+        for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "voc_ap")
     },
+    "pipeline/metrics/rows.py": EVALUATIONS | {"points_targets", "train_points"},  # which crop by IoU
     "pipeline/metrics/recall.py": OWN_EVALUATIONS,
     "pipeline/artifacts/matches.py": EVALUATIONS,
     "pipeline/artifacts/detections.py": EVALUATIONS | DETECTIONS | {"detect_points"},
@@ -278,7 +285,10 @@ def _files_of_sections() -> dict[str, set[str]]:
 def test_a_new_key_reruns_the_stages_that_have_the_section(sources: Sources, path: str) -> None:
     modules = {module_of(name) for name, stage in GRAPH.items() if _files_of_sections()[path] & set(stage.params)}
     if path.endswith("initial.py"):
-        modules.add("stages.detect")  # which faster_rcnn_joint's graph gives the section
+        # Which faster_rcnn_joint's graph gives the section, and those of a detector that starts from another.
+        modules |= {"stages.detect", "stages.detect_dense", "stages.train_dense"}
+    if path.endswith(("augment.py", "resize.py")):  # what is drawn must fit how images are resized
+        modules |= {"stages.dense_targets", "stages.detect_dense", "stages.train_dense"}
     assert sources.rerun_by_editing([path], lambda text: text.rstrip("\n") + "\n    added: Count\n") == {
         stage for stage in GRAPH if module_of(stage) in modules
     }
@@ -305,7 +315,7 @@ def test_the_network_is_reached_by_no_stage_of_data_or_figures(sources: Sources)
     ("path", "stages"),
     {
         f"{POINTS}/__init__.py": {"points_targets", "train_points", "detect_points", "evaluate_points"},
-        f"{POINTS}/dense_targets.py": {"points_targets"},
+        f"{POINTS}/dense_targets.py": {"points_targets", "train_points"},
         f"{POINTS}/train_dense.py": {"train_points"},
         f"{POINTS}/detect_dense.py": {"detect_points"},
         f"{POINTS}/evaluate.py": {"evaluate_points"},
@@ -331,5 +341,5 @@ def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_wha
         {path: text + "\ndef late():\n    from pipeline.runtime import yaml_blocks\n"},
         {imported: with_a_line(other)},
     )
-    assert sources.rerun_by(new) == {"resize"} and sources.rerun_by(edited) == set()
-    assert sources.rerun_by(edited, after=new) == {"resize"}
+    assert sources.rerun_by(new) == {"resize"} | OF_ORIGINALS and sources.rerun_by(edited) == set()
+    assert sources.rerun_by(edited, after=new) == {"resize"} | OF_ORIGINALS
