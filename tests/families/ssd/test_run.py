@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of
-from tests.conftest import TINY, apply_overlay, made_once
+from tests.conftest import ROOT, TINY, apply_overlay, made_once
 from tests.defaults import copy_graphs
 from tests.families.drawn_project import SSD as DRAWN
 from tests.in_process import run_stages
@@ -157,3 +158,17 @@ def test_inspect_draws_the_default_boxes_of_each_level(run: Path) -> None:
         assert f"stride {stride}: 4 default boxes a cell of {low} to {high} px" in own.caption
     assert tiles("train_00000", brief=True)[0].caption == first.caption
     assert "the best default box of" in tiles("train_00000.drawn")[1].caption
+
+
+def test_the_page_draws_the_graph() -> None:
+    stages = yaml.safe_load(composed(ROOT, "ssd"))["stages"]
+    wired = {
+        (dep.removeprefix("data/"), name)
+        for name, stage in stages.items()
+        for dep in stage.get("deps", ())
+        if "ssd" in name and "/code/" not in dep and dep != "data/raw"
+    }
+    page = (ROOT / "docs/ssd.md").read_text(encoding="utf-8").partition("```mermaid\n")[2].partition("```")[0]
+    chains = [line.split(" --> ") for line in page.splitlines() if "-->" in line]
+    drawn = {(one.strip(), other.strip()) for chain in chains for one, other in itertools.pairwise(chain)}
+    assert drawn == wired
