@@ -24,7 +24,7 @@ from pipeline.artifacts.shards import ShardReader, write_shard
 from pipeline.augment.drawing import draw, generators
 from pipeline.augment.pixels import view_pixels
 from pipeline.datasets.images import read_rgb
-from pipeline.datasets.resizing import to_size
+from pipeline.datasets.interpolation import to_size
 from pipeline.params.augment import AugmentParams
 
 SSD = AugmentParams.model_validate(

@@ -13,8 +13,9 @@ from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry, check_names
 from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.tables import box_columns, boxes_of, read_columns
+from pipeline.datasets.interpolation import to_size
 from pipeline.datasets.originals import file_of, read_original
-from pipeline.datasets.resizing import resized_size, scales_of, to_size
+from pipeline.datasets.resizing import resized_size, scales_of
 from pipeline.params.base import Base
 from pipeline.params.resize import ResizeParams
 from pipeline.runtime.progress import track

@@ -66,7 +66,7 @@ def train_dense(stage: Stage) -> None:
     sizes = {Entry(own.image_id): own.size for own in images} if augment else entries_of(images, params.base.mirror)
     stored.check_has(sizes)
     order = epoch_order(sizes, schedule, seed, stage.name)
-    check_draws(stored.folder, augment is not None, stage.name)
+    check_draws(stored.folder, part, augment is not None, stage.name)
     loader: Callable[[int], DenseBatch]
     if augment:
         views = DrawnViews(augment, images, gt, seed, writer_of(stored.folder))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline.augment.light import Pixels, lit
-from pipeline.datasets.resizing import to_size
+from pipeline.datasets.interpolation import to_size
 
 if TYPE_CHECKING:
     from pipeline.augment.draw import Draw

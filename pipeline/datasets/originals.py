@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.tables import read_columns
 from pipeline.datasets.images import read_rgb
-from pipeline.datasets.resizing import to_size
+from pipeline.datasets.interpolation import to_size
 from pipeline.runtime.errors import InputError
 
 

@@ -1,11 +1,11 @@
-"""Resizing: the size, and the one interpolation that the project uses."""
+"""Resizing by the rule of params.yaml."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.datasets.interpolation import to_size
 from pipeline.params.resize import ResizeParams
 
 
@@ -31,8 +31,3 @@ def scales_of(params: ResizeParams) -> list[ResizeParams]:
 def resize_rgb(pixels: npt.NDArray[np.uint8], params: ResizeParams) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 pixels resized by the rule."""
     return to_size(pixels, resized_size(pixels.shape[0], pixels.shape[1], params))
-
-
-def to_size(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 pixels resized to (H, W) `size`: bilinear (OpenCV's INTER_LINEAR), rounded to uint8."""
-    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pipeline.params.augment import SECTION
 from pipeline.runtime.family_part import check_part
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ class TargetsPart(Part, Protocol):
 
 
 class TrainPart(Part, Protocol):
-    """`train_dense.py`. Where its `SECTIONS` have `augment`, it has `assign` too, the function of `TargetsPart`, which
-    is called as images are drawn."""
+    """`train_dense.py`. Where images are drawn it has `assign` too, that of `TargetsPart`."""
 
     assign: Assign
 
@@ -102,8 +100,7 @@ def train_part(part: ModuleType | None) -> TrainPart:
     Raises:
         InputError: it lacks a function.
     """
-    draws = SECTION in getattr(part, "SECTIONS", ())
-    return cast(TrainPart, _checked(part, "build_head", "losses", *(("assign",) if draws else ())))
+    return cast(TrainPart, _checked(part, "build_head", "losses"))
 
 
 def detect_part(part: ModuleType | None) -> DetectPart:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from pipeline.artifacts.draws import has_draws
 from pipeline.artifacts.image_views import DRAWN, Entry
@@ -15,6 +16,7 @@ from pipeline.dense.targets import put_together
 from pipeline.feeding.views import image_views
 from pipeline.params.augment import SECTION
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.family_part import check_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,12 +87,15 @@ class DrawnLoader:
         return pixels, truth, as_stored(assign(self._part, truth, grid, size, self._params), grid)
 
 
-def check_draws(folder: Path, draws: bool, stage: str) -> None:
+def check_draws(folder: Path, part: TrainPart, draws: bool, stage: str) -> None:
     """Whether the folder of the targets stage has draws where the training draws, and none where it does not.
 
     Raises:
-        InputError: one stage of the two reads a section `augment` that draws, the other does not.
+        InputError: one stage of the two reads a section `augment` that draws, the other does not; or the training
+            draws, and the family's part of it has no `assign`.
     """
+    if draws:
+        check_part(cast(ModuleType, part), "assign")
     if has_draws(folder) == draws:
         return
     what = f"has no drawn views, and {stage} draws some" if draws else f"has drawn views, and {stage} draws none"

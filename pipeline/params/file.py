@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.families.family import Family
 from pipeline.families.registry import DEFAULT, family_names, family_of
-from pipeline.params.augment import check_drawn
+from pipeline.params.augment_checks import check_drawn
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams

@@ -21,7 +21,7 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import boxes_of, iterate_groups
 from pipeline.datasets.images import read_rgb
-from pipeline.datasets.resizing import to_size
+from pipeline.datasets.interpolation import to_size
 from pipeline.runtime.errors import InputError
 from pipeline.views.json_files import read_json
 

@@ -240,3 +240,13 @@ def test_the_graph_runs_by_its_commands_and_is_shown(tmp_path: Path) -> None:
     assert (project.root / "drawn.png").is_file()
     project.set_params({"augment": {"flip": 0.25}})
     assert project.repro()[:2] == ["points_targets", "train_points"]
+
+
+def test_a_training_that_draws_without_the_function_of_the_targets_is_told(run: Path, tmp_path: Path) -> None:
+    work, stage = prepared("train_points", run, tmp_path / "out")
+    with (
+        patch.object(stage.part, "assign"),
+        pytest.raises(InputError, match=r"points/train_dense\.py: has no assign, which the stage asks for"),
+    ):
+        del stage.part.assign  # type: ignore[union-attr]
+        work(stage)

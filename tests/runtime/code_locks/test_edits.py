@@ -170,6 +170,7 @@ OUTSIDE = (
     *(f"pipeline/families/*/{part}.py" for part in ("panels/*", "report/*", "check_data")),
     *("pipeline/compare/*.py", "pipeline/dense/torchvision_export.py"),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
+    "pipeline/params/augment_checks.py",
     *("pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )
@@ -202,7 +203,8 @@ EDITS = {
     **{f"pipeline/datasets/{name}.py": {"dataset"} for name in ("voc", "coco", "kitti", "yolo", "table", "shapes")},
     "pipeline/datasets/shape_drawing.py": {"dataset", "backbone"},  # which pre-trains on such shapes
     "pipeline/datasets/image_headers.py": {"dataset", "resize"} | OF_ORIGINALS,
-    "pipeline/datasets/resizing.py": {"resize"} | OF_ORIGINALS,
+    "pipeline/datasets/interpolation.py": {"resize"} | OF_ORIGINALS,
+    "pipeline/datasets/resizing.py": {"resize"},
     "pipeline/exchange/importing.py": PROPOSALS,
     # The network.
     "pipeline/nn/anchor_matching.py": {"anchor_targets"},
@@ -241,6 +243,10 @@ EDITS = {
         for name in ("coco_ap", "detection_matching", "error_kinds", "figures", "voc_ap")
     },
     "pipeline/metrics/rows.py": EVALUATIONS | {"points_targets", "train_points"},  # which crop by IoU
+    # Drawn views.
+    "pipeline/augment/drawing.py": {"points_targets", "train_points"},
+    "pipeline/augment/pixels.py": {"train_points"},
+    "pipeline/dense/drawn.py": {"points_targets", "train_points"},
     "pipeline/metrics/recall.py": OWN_EVALUATIONS,
     "pipeline/artifacts/matches.py": EVALUATIONS,
     "pipeline/artifacts/detections.py": EVALUATIONS | DETECTIONS | {"detect_points"},
@@ -287,8 +293,6 @@ def test_a_new_key_reruns_the_stages_that_have_the_section(sources: Sources, pat
     if path.endswith("initial.py"):
         # Which faster_rcnn_joint's graph gives the section, and those of a detector that starts from another.
         modules |= {"stages.detect", "stages.detect_dense", "stages.train_dense"}
-    if path.endswith(("augment.py", "resize.py")):  # what is drawn must fit how images are resized
-        modules |= {"stages.dense_targets", "stages.detect_dense", "stages.train_dense"}
     assert sources.rerun_by_editing([path], lambda text: text.rstrip("\n") + "\n    added: Count\n") == {
         stage for stage in GRAPH if module_of(stage) in modules
     }
@@ -341,5 +345,5 @@ def test_a_new_import_reruns_what_imports_the_module_and_then_so_do_edits_of_wha
         {path: text + "\ndef late():\n    from pipeline.runtime import yaml_blocks\n"},
         {imported: with_a_line(other)},
     )
-    assert sources.rerun_by(new) == {"resize"} | OF_ORIGINALS and sources.rerun_by(edited) == set()
-    assert sources.rerun_by(edited, after=new) == {"resize"} | OF_ORIGINALS
+    assert sources.rerun_by(new) == {"resize"} and sources.rerun_by(edited) == set()
+    assert sources.rerun_by(edited, after=new) == {"resize"}
