@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.dense.initial_network import INITIAL
 from pipeline.families.family import Family, Network
 from pipeline.families.retinanet.params import DetectRetinaNetParams, RetinaNetParams
 from pipeline.params.anchors import AnchorParams
@@ -17,11 +18,12 @@ FAMILY = Family(
         "detect_retinanet": DetectRetinaNetParams,
     },
     networks={
+        "retinanet_initial": INITIAL,
         "retinanet": Network(
             "RetinaNet",
             "Trunk and head trained together.",
             {"trunk": "train_retinanet", "head": "train_retinanet"},
-        )
+        ),
     },
     judged="retinanet",
     training={"train_retinanet": "Trunk and head together"},
