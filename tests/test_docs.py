@@ -48,7 +48,7 @@ GRAPHS = {family: yaml.safe_load(composed(ROOT, family))["stages"] for family in
 DEFAULTS = {family: yaml.safe_load(default_text(family_of(family))) for family in family_names()}
 COMMON_DEFAULTS = yaml.safe_load((ROOT / "pipeline/params/common.yaml").read_text(encoding="utf-8"))
 MAPPINGS = {"merge"}  # parameters whose value is a mapping of the user's own
-DENSE = ("NAME_targets", "train_NAME", "detect_NAME", "evaluate_NAME")
+DENSE = ("NAME_targets", "train_NAME", "detect_NAME", "evaluate_NAME", "detect_NAME_initial", "evaluate_NAME_initial")
 """The stages of a dense family, NAME."""
 TABLES = {
     ("dataset", "images.parquet"): DATASET_IMAGES,
