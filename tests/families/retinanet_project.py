@@ -20,7 +20,7 @@ FAMILY = "retinanet"
 RETINANET_TINY: dict[str, Any] = {
     **{section: TINY[section] for section in ("base", "dataset", "resize", "solver", "evaluate")},
     "backbone": {"weights": "random"},
-    "retinanet": {"channels": 32, "norm": "group", "normaliser": "ema"},
+    "retinanet": {"channels": 32, "norm": "group", "box_loss": "l1", "normaliser": "ema"},
     "train_retinanet": {"iterations": 4, "images_per_iteration": 2, "lr_drop_at": [3], "warmup_iterations": 1},
     "detect_retinanet": {"score_threshold": 0.0, "per_level": 50},
 }
@@ -34,7 +34,7 @@ PYRAMID: dict[str, Any] = {
         "neck": {"name": "fpn_p3_p7", "channels": 256},
     },
     "anchors": {"base_size": 32, "scales": [1.0, 2 ** (1 / 3), 2 ** (2 / 3)]},
-    "retinanet": {"depth": 4, "channels": 256, "norm": "none"},
+    "retinanet": {"depth": 4, "channels": 256, "norm": "none", "box_loss": "l1"},
 }
 """The published head and anchors, on the smallest ResNet."""
 
