@@ -13,6 +13,7 @@ from pipeline.dense.level_checks import levels_told
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.artifacts.weights import State
     from pipeline.dense.contract import DetectPart, TrainPart
     from pipeline.dense.head import DenseHead
     from pipeline.geometry.layout import MapLayout
@@ -48,5 +49,11 @@ def load_head(folder: Path, part: DetectPart, layout: MapLayout, num_classes: in
         InputError: it is of other classes or parameters, or damaged.
     """
     head = new_head(part, layout, num_classes, params)
-    restore(head, load_part(folder, "head"), folder)
+    restore(head, with_training_state(head, load_part(folder, "head")), folder)
     return channels_last(head)
+
+
+def with_training_state(head: DenseHead, state: State) -> State:
+    """Weights with the head's own fresh values of what they may lack."""
+    own = head.state_dict()
+    return {**{name: own[name] for name in head.training_state}, **state}

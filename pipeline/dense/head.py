@@ -38,6 +38,9 @@ class DenseHead(nn.Module):
     """Each layer whose output has a channel per class, by its name, to how many predictions of a cell it makes (A):
     (A * K) channels, the classes of a prediction together. A class that a detector to start from has too takes its
     weights; without an entry none does."""
+    training_state: tuple[str, ...] = ()
+    """Names of buffers that training alone reads, such as a running normaliser: a detector from elsewhere may lack
+    them."""
     background_row = False
     """Whether K of `class_layers` is C, the background first, or C - 1."""
 

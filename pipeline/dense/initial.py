@@ -11,7 +11,7 @@ import torch
 from pipeline.artifacts.classes import read_detector_classes
 from pipeline.artifacts.weights import load_part, misfit, restore_fitting
 from pipeline.datasets.same_class import rows_of_classes
-from pipeline.dense.building import new_head
+from pipeline.dense.building import new_head, with_training_state
 from pipeline.params.initial import InitParams
 from pipeline.params.reading import Params
 
@@ -91,7 +91,8 @@ def why_absent(init: InitParams, part: DetectPart, layout: MapLayout, params: Pa
     if known is None:
         return "data/initial_detector has no head whose classes are known (init.classes can name them)"
     # Training takes what fits, and draws the rest.
-    fault = misfit(new_head(part, layout, len(known), params), load_part(folder, "head"))
+    head = new_head(part, layout, len(known), params)
+    fault = misfit(head, with_training_state(head, load_part(folder, "head")))
     return None if fault is None else f"data/initial_detector has another head than params.yaml: {fault}"
 
 

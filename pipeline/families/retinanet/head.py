@@ -48,6 +48,7 @@ class RetinaNetHead(DenseHead):
         self._prior = own.prior
         if own.normaliser == "ema":
             self.register_buffer("normaliser", torch.tensor(FIRST_NORMALISER))
+            self.training_state = ("normaliser",)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights; every class of every anchor has the probability `prior`."""
