@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import yaml
 
+from benchmarks.published_models import COMMON, Published
 from pipeline.artifacts.atomic import write_text
-from pipeline.families.registry import DEFAULT, family_of
+from pipeline.families.registry import family_of
 from pipeline.graphs.composing import composed
 from pipeline.params.file import check_params
 from pipeline.presets.defaults import default_text
@@ -24,101 +25,47 @@ NUMBERS = 90
 """COCO's largest category number; there are 80 categories."""
 
 ANNOTATIONS = "annotations/instances_{split}2017.json"
-STAGES = {"dataset": "dataset", "backbone": "backbone", "resize": "resize", "detect_joint": "detect"}
-STAGES |= {"evaluate_joint": "evaluate"}
-"""Of the default graph, and what they are called in the project. The network is data/backbone, which nothing trains."""
-
-COMMON: dict[str, Any] = {
-    "base.precision": "float32",
-    "base.mirror": False,
-    "dataset.reader": "coco",
-    "dataset.coco.train": [ANNOTATIONS.format(split="train")],
-    "dataset.coco.test": [ANNOTATIONS.format(split="val")],
-    "dataset.coco.images": "{name}",
-    "dataset.findings.image_without_annotation": "keep",
-    "backbone.name": "resnet50",
-    "backbone.weights": "random",
-    "backbone.size_divisible": 32,
-    "backbone.neck.name": "fpn",
-    "init.detector": "file",
-    "resize.shorter_side": 800,
-    "resize.longer_side": 1333,
-    "anchors.placement": "torchvision",
-    "anchors.base_size": 32,
-    "anchors.scales": [1.0],
-    "anchors.ratios": [0.5, 1.0, 2.0],
-    "rpn.channels": 256,
-    "roi_head.pool": "roi_align",
-    "roi_head.output_size": 7,
-    "roi_head.samples": 2,
-    "roi_head.aligned": False,
-    "roi_head.hidden": 1024,
-    "roi_head.dropout": 0.0,
-    "detect.cut_first": True,
-    "detect.pre_nms": 1000,
-    "detect.proposal_nms_iou": 0.7,
-    "detect.proposals": 1000,
-    "detect.recall_ranks": 1000,
-    "detect.min_size": 0.001,
-    "detect.score_threshold": 0.05,
-    "detect.nms_iou": 0.5,
-    "detect.per_image": 100,
-    "evaluate.score_threshold": 0.05,
-    "evaluate.per_image": 100,
-}
-"""What both detectors of torchvision's are, by our parameters."""
-
-OF_V1: dict[str, Any] = {"backbone.norm_epsilon": 0.0}
-OF_V2: dict[str, Any] = {"backbone.neck.norm": "batch", "rpn.depth": 2, "roi_head.kind": "convs"}
 
 
-def settings_of(is_v2: bool) -> str:
-    """The text of params.yaml for torchvision's fasterrcnn_resnet50_fpn, or its v2."""
-    edited = EditedYaml(default_text(family_of(DEFAULT)), "benchmarks.published")
-    for key, value in {**COMMON, **(OF_V2 if is_v2 else OF_V1)}.items():
+def settings_of(published: Published) -> str:
+    """The text of params.yaml for a detector of torchvision's.
+
+    Raises:
+        InputError: the settings are none of its family's.
+    """
+    edited = EditedYaml(default_text(family_of(published.family)), "benchmarks.published")
+    for key, value in {**COMMON, **published.settings}.items():
         set_parameter(edited.content, key, value)
     text = edited.text()
     check_params(parse_yaml(text, "benchmarks.published"), "benchmarks.published")
     return text
 
 
-def graph() -> str:
-    """The text of dvc.yaml: the stages of the default graph from data set to evaluation, without training.
+def graph(published: Published) -> str:
+    """The text of dvc.yaml: the stages of the family's graph from data set to evaluation, without training.
 
     DVC notices what has changed, but keeps no copy of what stages write, which is gigabytes.
     """
-    stages: dict[str, Any] = yaml.safe_load(composed(ROOT, DEFAULT))["stages"]
-    made = {
-        name: _stage(stages[old], {f"data/{o}": f"data/{n}" for o, n in STAGES.items()}) for old, name in STAGES.items()
-    }
+    stages: dict[str, Any] = yaml.safe_load(composed(ROOT, published.family))["stages"]
+    wanted = ("dataset", "backbone", "resize", f"detect_{published.network}", f"evaluate_{published.network}")
+    made = {name: _without_cache(stages[name]) for name in wanted}
     locks = sorted({dep for stage in made.values() for dep in stage["deps"] if dep.startswith("data/code/")})
     code = {**stages["code"], "outs": [{lock: {"cache": False}} for lock in locks]}
     return yaml.safe_dump({"stages": {"code": code, **made}}, sort_keys=False)
 
 
-def _stage(stage: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
-    """A stage of the default graph in other places; the joint network's is data/backbone."""
-    places = {**places, "data/finetune_joint": "data/backbone"}
-
-    def moved(path: str) -> str:
-        folder = "/".join(path.split("/")[:2])
-        return places.get(folder, folder) + path[len(folder) :]
-
-    outs = sorted({moved(path) for key in ("outs", "metrics") for path in stage.get(key, [])})
-    return {
-        "cmd": " ".join(moved(word) if word.startswith("data/") else word for word in stage["cmd"].split()),
-        "deps": sorted({moved(path) for path in stage["deps"]}),
-        "params": stage["params"],
-        "outs": [{path: {"cache": False}} for path in outs],
-    }
+def _without_cache(stage: dict[str, Any]) -> dict[str, Any]:
+    outs = sorted(path for key in ("outs", "metrics") for path in stage.get(key, []))
+    kept = {key: stage[key] for key in ("cmd", "deps", "params")}
+    return {**kept, "outs": [{path: {"cache": False}} for path in outs]}
 
 
 def link_images(coco: Path, folder: Path) -> None:
     """Link the images of val2017 into a folder, with its annotations and a blank image to train on, which a data set
     needs.
 
-    torchvision's detectors number their classes as COCO does, up to 90, of which ten stand for no category. Here they
-    do, so that the data set's classes are the detectors'. They have no gt box, and so no part in AP.
+    torchvision's detectors number their classes as COCO does, up to 90; ten numbers stand for no category. Here each
+    number is a class, so that the data set's classes are the detectors'. AP does not count classes without gt boxes.
 
     Raises:
         InputError: `coco` lacks one of them, or the annotations are damaged.

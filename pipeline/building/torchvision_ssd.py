@@ -32,8 +32,8 @@ _FEATURE = re.compile(r"^backbone\.features\.(\d+\.\w+)$")
 _IN_CONV5 = re.compile(r"^backbone\.extra\.0\.([135])\.(\w+)$")
 _FC = re.compile(r"^backbone\.extra\.0\.7\.([13]\.\w+)$")
 _EXTRA = re.compile(r"^backbone\.extra\.([1-9]\d*\.\d+\.\w+)$")
-_SIZES = {5: 300, 6: 512}
-"""The side of images by how many parts `extra` has."""
+_PARTS = 5
+"""Of `extra` for images of 300 px. torchvision's `highres` has six, and other levels than SSD512."""
 
 
 def is_torchvisions(state: Mapping[str, Tensor]) -> bool:
@@ -64,10 +64,10 @@ def to_torchvision(trunk: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> S
 def needs_of(state: Mapping[str, Tensor]) -> Needs:
     """What the weights, under our names, were made for."""
     parts = {name.split(".")[3] for name in state if name.startswith("trunk.neck.extra.")}
-    side = _SIZES.get(len(parts))
-    title = "torchvision's ssd300_vgg16" if side == 300 else "a torchvision SSD on VGG16"
-    backbone: dict[str, str | int] = {"name": "vgg16" if side else "another network", "neck.name": f"ssd{side}"}
-    return Needs(title, backbone, {"resize.fixed_width": side or 0, "resize.fixed_height": side or 0}, 0)
+    is_ssd300 = len(parts) == _PARTS
+    title = "torchvision's ssd300_vgg16" if is_ssd300 else "a torchvision SSD of other levels"
+    backbone: dict[str, str | int] = {"name": "vgg16" if is_ssd300 else "another network", "neck.name": "ssd300"}
+    return Needs(title, backbone, {"resize.fixed_width": 300, "resize.fixed_height": 300}, 0)
 
 
 def class_count(state: Mapping[str, Tensor]) -> int:

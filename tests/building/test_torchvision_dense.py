@@ -125,6 +125,13 @@ def test_what_is_not_whole_or_has_more_is_refused(
         published_detector(state, "x")
 
 
+def test_an_ssd_of_other_levels_fits_no_network_here() -> None:
+    """torchvision's `highres`."""
+    state = {**of_torchvision("ssd300_vgg16"), "backbone.extra.5.0.weight": torch.zeros(128, 256, 1, 1)}
+    found = published_detector(state, "x")
+    assert found is not None and found.needs.backbone["name"] == "another network"
+
+
 def test_other_state_dicts_are_none() -> None:
     assert published_detector({"conv1.weight": torch.zeros(1)}, "x") is None
     assert not torchvision_dense.is_torchvisions(of_torchvision("ssd300_vgg16"))

@@ -1,5 +1,7 @@
-"""torchvision's SSD on VGG16 with the weights and parameters of a bundle. For images of 300 x 300 px its weights are a
-state dict of torchvision's own `ssd300_vgg16`. It keeps detections without area, which ours drops.
+"""torchvision's SSD300 on VGG16 with the weights and parameters of a bundle. Its weights are a state dict of torchvision's
+own `ssd300_vgg16`. It keeps detections without area, which ours drops.
+
+torchvision has no SSD512: what it builds with `highres` has other levels.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def _asked(params: Params) -> Asked:
     own = params.backbone
     return [
         ("backbone.name", own.name, ("vgg16",)),
-        ("backbone.neck.name", own.neck.name, ("ssd300", "ssd512")),
+        ("backbone.neck.name", own.neck.name, ("ssd300",)),
         ("ssd.variances", ", ".join(f"{value:g}" for value in params.ssd.variances), (_VARIANCES,)),
     ]
 
@@ -35,7 +37,7 @@ def _asked(params: Params) -> Asked:
 def _build(params: Params, num_classes: int, pixels: Mapping[str, Any]) -> nn.Module:
     own, rule, resize = params.ssd, params.detect_ssd, params.resize
     with torch.device("meta"):  # drawing weights that are replaced takes seconds
-        features = _vgg_extractor(vgg16(), highres=params.backbone.neck.name == "ssd512", trainable_layers=5)
+        features = _vgg_extractor(vgg16(), highres=False, trainable_layers=5)
     boxes = DefaultBoxGenerator(
         own.ratios, scales=own.scales, steps=list(map_layout(params.backbone).strides), clip=own.clip == "sides"
     )
