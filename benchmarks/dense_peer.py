@@ -84,7 +84,7 @@ PEERS: dict[str, Callable[[Params, Path, int], nn.Module]] = {
 TITLES = {"retinanet": "RetinaNet", "fcos": "FCOS", "ssd": "SSD300"}
 
 
-def _on_resnet(kind: type[nn.Module], params: Params, data: Path, num_classes: int) -> nn.Module:
+def _on_resnet(kind: type[RetinaNet] | type[FCOS], params: Params, data: Path, num_classes: int) -> nn.Module:
     trunk, body = resnet_body(params, data)
     backbone = _resnet_fpn_extractor(
         body,
@@ -100,8 +100,7 @@ def _on_resnet(kind: type[nn.Module], params: Params, data: Path, num_classes: i
         image_mean=trunk["pixel_mean"].tolist(),
         image_std=trunk["pixel_std"].tolist(),
     )
-    head: nn.Module = model.head
-    _keep_outputs_exact(head)
+    _keep_outputs_exact(model.head)
     return model
 
 

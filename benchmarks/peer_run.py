@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from benchmarks.dense_peer import PEERS
 from benchmarks.guarded_run import run_module
@@ -47,8 +49,8 @@ def run_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Rec
     params, data = load_params(root / "params.yaml"), root / "data"
     torch.manual_seed(seed)
     classes = json.loads((data / "resize" / "classes.json").read_text(encoding="utf-8"))
-    own_class = build_resnet_peer if params.backbone.name.startswith("resnet") else None
-    own_class = PEERS.get(params.family, own_class)
+    on_resnet = build_resnet_peer if params.backbone.name.startswith("resnet") else None
+    own_class: Callable[[Params, Path, int], nn.Module] | None = PEERS.get(params.family, on_resnet)
     model = (own_class or build)(params, data, len(classes))
     recipe = our_recipe(params) if own_class is None else _recipe(params, data, kind)
     try:

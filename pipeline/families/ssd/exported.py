@@ -1,5 +1,5 @@
-"""torchvision's SSD300 on VGG16 with the weights and parameters of a bundle. Its weights are a state dict of torchvision's
-own `ssd300_vgg16`. It keeps detections without area, which ours drops.
+"""torchvision's SSD300 on VGG16 with the weights and parameters of a bundle. Its weights are a state dict of
+torchvision's own `ssd300_vgg16`. It keeps detections without area, which ours drops.
 
 torchvision has no SSD512: what it builds with `highres` has other levels.
 """
