@@ -5,9 +5,9 @@ Shapes: B images; K anchors of one image; D channels of the maps; Fh, Fw feature
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -62,6 +62,23 @@ def pyramid(params: BackboneParams) -> BackboneWithFPN:
     )
     pad_as(backbone, map_layout(params))
     return backbone
+
+
+def dense_options(params: Params, rule: Any, pixels: Mapping[str, Any]) -> dict[str, Any]:
+    """What torchvision's dense classes on `pyramid` take alike.
+
+    Args:
+        rule: the section that detects. pixels: `image_mean` and `image_std`.
+    """
+    return {
+        "score_thresh": rule.score_threshold,
+        "nms_thresh": rule.nms_iou,
+        "detections_per_img": rule.per_image,
+        "topk_candidates": rule.per_level,
+        "size_divisible": params.backbone.size_divisible,
+        **pixels,
+        **sizes_of(params.resize),
+    }
 
 
 def pad_as(backbone: nn.Module, layout: MapLayout) -> None:

@@ -20,7 +20,7 @@ from pipeline.artifacts.weights import State
 from pipeline.building.layout import map_layout
 from pipeline.building.torchvision_dense import to_torchvision
 from pipeline.dense.torchvision_export import Asked, TorchvisionKind
-from pipeline.export.torchvision_parts import pyramid, resnet_asked, sizes_of
+from pipeline.export.torchvision_parts import dense_options, pyramid, resnet_asked
 from pipeline.families.fcos.points import points_in_image
 from pipeline.geometry.points import Grid
 from pipeline.params.reading import Params
@@ -62,18 +62,11 @@ def _asked(params: Params) -> Asked:
 
 
 def _build(params: Params, num_classes: int, pixels: Mapping[str, Any]) -> nn.Module:
-    rule = params.detect_fcos
     return FCOS(
         pyramid(params.backbone),
         num_classes,
         anchor_generator=_Locations(params),
-        score_thresh=rule.score_threshold,
-        nms_thresh=rule.nms_iou,
-        detections_per_img=rule.per_image,
-        topk_candidates=rule.per_level,
-        size_divisible=params.backbone.size_divisible,
-        **pixels,
-        **sizes_of(params.resize),
+        **dense_options(params, params.detect_fcos, pixels),
     )
 
 

@@ -19,7 +19,7 @@ from pipeline.artifacts.weights import State
 from pipeline.building.layout import map_layout
 from pipeline.building.torchvision_dense import to_torchvision
 from pipeline.dense.torchvision_export import Asked, TorchvisionKind
-from pipeline.export.torchvision_parts import ExactAnchors, pyramid, resnet_asked, sizes_of
+from pipeline.export.torchvision_parts import ExactAnchors, dense_options, pyramid, resnet_asked
 from pipeline.families.retinanet.params import GROUPS
 from pipeline.params.reading import Params
 
@@ -37,7 +37,7 @@ def _asked(params: Params) -> Asked:
 
 
 def _build(params: Params, num_classes: int, pixels: Mapping[str, Any]) -> nn.Module:
-    backbone, rule = pyramid(params.backbone), params.detect_retinanet
+    backbone = pyramid(params.backbone)
     anchors = ExactAnchors(params.anchors, map_layout(params.backbone))
     norm = None if params.retinanet.norm == "none" else partial(nn.GroupNorm, GROUPS)
     per_cell = anchors.num_anchors_per_location()[0]
@@ -46,13 +46,7 @@ def _build(params: Params, num_classes: int, pixels: Mapping[str, Any]) -> nn.Mo
         num_classes,
         anchor_generator=anchors,
         head=RetinaNetHead(backbone.out_channels, per_cell, num_classes, norm_layer=norm),
-        score_thresh=rule.score_threshold,
-        nms_thresh=rule.nms_iou,
-        detections_per_img=rule.per_image,
-        topk_candidates=rule.per_level,
-        size_divisible=params.backbone.size_divisible,
-        **pixels,
-        **sizes_of(params.resize),
+        **dense_options(params, params.detect_retinanet, pixels),
     )
 
 
