@@ -16,6 +16,7 @@ from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.train_head_step4 import HeadStep4
 from pipeline.families.faster_rcnn.params.train_rpn_step3 import RPNStep3
 from pipeline.params.anchors import AnchorParams
+from pipeline.params.depth_checks import check_one_depth
 from pipeline.params.resize import check_pixels_are_kept
 from pipeline.params.schedule import Schedule
 
@@ -59,5 +60,5 @@ FAMILY = Family(
         "train_head_step4": "Step 4: the RoI head again, on the same maps",
         "finetune_joint": "Joint: trunk, RPN and head together",
     },
-    checks=(check_head, check_pixels_are_kept),
+    checks=(check_one_depth, check_head, check_pixels_are_kept),
 )

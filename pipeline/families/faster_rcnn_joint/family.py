@@ -13,6 +13,7 @@ from pipeline.families.faster_rcnn.params.proposals import ProposalRuleParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.params.anchors import AnchorParams
+from pipeline.params.depth_checks import check_one_depth
 from pipeline.params.resize import check_pixels_are_kept
 from pipeline.params.schedule import Schedule
 
@@ -45,6 +46,6 @@ FAMILY = Family(
     },
     judged="end_to_end",
     training={"train_end_to_end": "End to end: trunk, RPN and head together"},
-    checks=(check_head_on_trunk, check_pixels_are_kept),
+    checks=(check_one_depth, check_head_on_trunk, check_pixels_are_kept),
     defaults_of="faster_rcnn",
 )

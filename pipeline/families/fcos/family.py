@@ -6,6 +6,7 @@ from pipeline.dense.initial_network import INITIAL
 from pipeline.families.family import Family, Network
 from pipeline.families.fcos.params import DetectFcosParams, FcosParams
 from pipeline.families.fcos.ranges import check_ranges
+from pipeline.params.depth_checks import check_one_depth
 from pipeline.params.schedule import Schedule
 
 FAMILY = Family(
@@ -18,5 +19,5 @@ FAMILY = Family(
     },
     judged="fcos",
     training={"train_fcos": "Trunk and head together"},
-    checks=(check_ranges,),
+    checks=(check_one_depth, check_ranges),
 )

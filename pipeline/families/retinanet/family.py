@@ -6,6 +6,7 @@ from pipeline.dense.initial_network import INITIAL
 from pipeline.families.family import Family, Network
 from pipeline.families.retinanet.params import DetectRetinaNetParams, RetinaNetParams
 from pipeline.params.anchors import AnchorParams
+from pipeline.params.depth_checks import check_one_depth
 from pipeline.params.schedule import Schedule
 
 FAMILY = Family(
@@ -27,4 +28,5 @@ FAMILY = Family(
     },
     judged="retinanet",
     training={"train_retinanet": "Trunk and head together"},
+    checks=(check_one_depth,),
 )

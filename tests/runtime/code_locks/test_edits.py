@@ -170,7 +170,7 @@ OUTSIDE = (
     *(f"pipeline/families/*/{part}.py" for part in ("panels/*", "report/*", "check_data")),
     *("pipeline/compare/*.py", "pipeline/dense/torchvision_export.py"),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
-    "pipeline/params/augment_checks.py",
+    *("pipeline/params/augment_checks.py", "pipeline/params/depth_checks.py"),
     *("pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )

@@ -1,0 +1,24 @@
+"""Whether the trunk's levels suit heads that run on all of them with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.params.backbone import BackboneParams
+from pipeline.params.section import Section
+
+
+def check_one_depth(sections: Mapping[str, Section]) -> str | None:
+    """What is wrong where the levels have several depths, as a check of a family has it."""
+    from pipeline.building.layout import map_layout  # NumPy is not needed by all who import this
+
+    backbone = sections["backbone"]
+    assert isinstance(backbone, BackboneParams)
+    depths = [level.channels for level in map_layout(backbone).levels]
+    if len(set(depths)) == 1:
+        return None
+    return (
+        f"the trunk of backbone.name {backbone.name} and backbone.neck.name {backbone.neck.name} has levels of "
+        f"{', '.join(map(str, depths))} channels, and a head of this family runs on all levels with the same weights; "
+        "choose another neck"
+    )
