@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.params.reading import Params
-from pipeline.params.section import Count, Fraction, NonNegative, Overlap, Positive, Section
+from pipeline.params.section import Count, Fraction, Overlap, Positive, Section
 
 SECTION = "augment"
 
@@ -20,7 +20,8 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
-Factors = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+_Factor = Annotated[float, Field(ge=0, le=255)]
+Factors = Annotated[list[_Factor], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 """The lower and the upper end of what is drawn evenly."""
 
 
@@ -28,7 +29,7 @@ class PhotometricParams(Section):
     """Changes of light and colour, each made with `probability`; 0: none."""
 
     probability: Fraction
-    brightness: NonNegative
+    brightness: Annotated[float, Field(ge=0, le=255)]
     contrast: Factors
     saturation: Factors
     hue: Annotated[float, Field(ge=0, le=180)]
@@ -38,7 +39,7 @@ class ExpandParams(Section):
     """The image on a larger canvas of one colour, with `probability`; 0: never."""
 
     probability: Fraction
-    largest: Annotated[float, Field(ge=1)]
+    largest: Annotated[float, Field(ge=1, le=100)]
     colour: Annotated[list[_Level], Field(min_length=3, max_length=3)]
 
 
