@@ -14,10 +14,11 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.params.reading import Params
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.command import check_data
-from pipeline.preflight.family_checks import FamilyChecks
+from pipeline.preflight.family_checks import FamilyChecks, family_checks
 from pipeline.preflight.layouts import choose_reader
 from pipeline.runtime.errors import InputError
 from pipeline.training.order import EpochOrder
+from tests.families.family_project import family_params
 from tests.families.points_project import visible, write_project
 from tests.faults.trees import plant
 
@@ -119,3 +120,8 @@ def test_presets_of_another_family_are_not_offered(folder: Path) -> None:
     assert "frcnn preset default dataset.reader=voc" in choose_reader(Path("data/raw"))
     own = choose_reader(Path("data/raw"), "points")
     assert "frcnn preset PRESET dataset.reader=voc" in own and "default" not in own and "bccd" not in own
+
+
+@pytest.mark.parametrize("family", ["retinanet", "fcos", "ssd"])
+def test_the_targets_of_dense_families_are_among_what_runs_before_training(family: str) -> None:
+    assert family_checks(family_params(family)).prepares == (f"{family}_targets",)

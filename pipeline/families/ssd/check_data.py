@@ -62,4 +62,4 @@ def _figures(best: np.ndarray, count: int) -> tuple[object, ...]:
     return len(best), f"{len(best) / count:.1%}", mean, int((best < 0.5).sum())
 
 
-CHECKS = FamilyChecks(sizes=DefaultBoxCheck)
+CHECKS = FamilyChecks(prepares=("ssd_targets",), sizes=DefaultBoxCheck)
