@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from pipeline.params.reading import Params
 from pipeline.params.section import Count, Fraction, Overlap, Positive, Section
@@ -23,6 +23,17 @@ def _ascending(values: list[float]) -> list[float]:
 _Factor = Annotated[float, Field(ge=0, le=255)]
 Factors = Annotated[list[_Factor], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 """The lower and the upper end of what is drawn evenly."""
+
+
+def _rule(value: Any) -> str | float:
+    if value in ("whole", "any"):
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError("write whole, any, or a number above 0, up to 1")
+    return float(value)
+
+
+_Rule = Annotated[str | float, PlainValidator(_rule, json_schema_input_type=Literal["whole", "any"] | Overlap)]
 
 
 class PhotometricParams(Section):
@@ -46,7 +57,7 @@ class ExpandParams(Section):
 class CropParams(Section):
     """A part of the image in its place; `min_iou` of `whole` alone: never."""
 
-    min_iou: Annotated[list[Literal["whole", "any"] | Overlap], Field(min_length=1)]
+    min_iou: Annotated[list[_Rule], Field(min_length=1)]
     side: Annotated[list[Overlap], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
     ratio: Annotated[list[Positive], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
     trials: Count

@@ -31,7 +31,13 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     [
         ({"augment": {"crop": {"min_iou": [0.5]}}}, "min_iou lacks whole"),
         ({"augment": {"crop": {"min_iou": ["whole", 1.5]}}}, "parameter augment.crop.min_iou"),
-        ({"augment": {"crop": {"min_iou": ["whole", "some"]}}}, "parameter augment.crop.min_iou"),
+        *(
+            (
+                {"augment": {"crop": {"min_iou": ["whole", rule]}}},
+                "augment.crop.min_iou.1: write whole, any, or a number",
+            )
+            for rule in ("some", 0.0, True, "0.5", None, [0.5], float("nan"))
+        ),
         ({"augment": {"crop": {"side": [1.0, 0.3]}}}, "augment.crop.side: write the lower end first"),
         ({"augment": {"crop": {"ratio": [0.0, 2.0]}}}, "parameter augment.crop.ratio"),
         ({"augment": {"expand": {"largest": 0.5}}}, "parameter augment.expand.largest"),
