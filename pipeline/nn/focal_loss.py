@@ -16,4 +16,6 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: flo
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = torch.sigmoid(logits)
     missed = probability + targets - 2 * probability * targets
+    if 0 < gamma < 1:  # whose power has no slope at 0, where the sigmoid is exactly 0 or 1
+        missed = missed.clamp(min=torch.finfo(missed.dtype).tiny)
     return (alpha * targets + (1 - alpha) * (1 - targets)) * missed**gamma * entropy

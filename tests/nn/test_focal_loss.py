@@ -18,8 +18,10 @@ def test_it_is_torchvisions(alpha: float, gamma: float) -> None:
     torch.testing.assert_close(own, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_far_logits_leave_it_finite() -> None:
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("targets", [[1.0, 0.0], [0.0, 1.0]])
+def test_far_logits_leave_it_finite(gamma: float, targets: list[float]) -> None:
     logits = torch.tensor([-200.0, 200.0], requires_grad=True)
-    loss = sigmoid_focal_loss(logits, torch.tensor([1.0, 0.0]), 0.25, 2.0)
+    loss = sigmoid_focal_loss(logits, torch.tensor(targets), 0.25, gamma)
     loss.sum().backward()
     assert loss.isfinite().all() and logits.grad is not None and logits.grad.isfinite().all()
