@@ -35,15 +35,11 @@ def hash_parts(path: Path, parts: tuple[str, ...] | None = None) -> Mapping[str,
         ValueError: the header is none.
     """
     with open(path, "rb") as file:
-        header = file.read(_LENGTH)
-        length = int.from_bytes(header, "little")
-        if len(header) < _LENGTH or length > path.stat().st_size - _LENGTH:
-            raise ValueError("the header is cut off")
-        header += file.read(length)
+        header = _header(file, path)
         hashes = {HEADER: hashlib.sha256(header)}
         for start, end, part in _places(header[_LENGTH:]):
             if parts is None or part in parts:
-                file.seek(_LENGTH + length + start)
+                file.seek(len(header) + start)
                 _feed(hashes.setdefault(part, hashlib.sha256()), file, end - start)
     return {part: own.hexdigest() for part, own in sorted(hashes.items())}
 
@@ -55,12 +51,21 @@ def count_weights(path: Path, part: str) -> int:
         ValueError: the header is none.
     """
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(_LENGTH), "little")
-        if length > path.stat().st_size:
-            raise ValueError("the header is cut off")
-        header = json.loads(file.read(length))
-    shapes = [tensor["shape"] for name, tensor in header.items() if part_of(name) == part and "shape" in tensor]
-    return sum(math.prod(shape) for shape in shapes)
+        header = _header(file, path)[_LENGTH:]
+    try:
+        tensors = {name: tensor for name, tensor in json.loads(header).items() if part_of(name) == part}
+        return sum(math.prod(map(int, tensor["shape"])) for tensor in tensors.values())
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("the header gives no shapes") from error
+
+
+def _header(file: BinaryIO, path: Path) -> bytes:
+    """The header of an open file with its length before it."""
+    length = file.read(_LENGTH)
+    size = int.from_bytes(length, "little")
+    if len(length) < _LENGTH or size > path.stat().st_size - _LENGTH:
+        raise ValueError("the header is cut off")
+    return length + file.read(size)
 
 
 def _places(header: bytes) -> list[tuple[int, int, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.compare.page import as_text, compare_page, compare_table
-from pipeline.compare.rows import comparable, rows_of
+from pipeline.compare.rows import Row, comparable, rows_of
 from pipeline.compare.sources import source_of, workspace
 from pipeline.runtime.errors import InputError
 
@@ -21,14 +21,19 @@ def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, lo
         out: the page.
 
     Raises:
-        InputError: a name is no project and no experiment, nothing is judged, or the page cannot be written.
+        InputError: a name is no project and no experiment, in one of them nothing is judged, or the page cannot be
+            written.
     """
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: cannot be written (its folder does not exist); choose another place")
     sources = [source_of(root, name) for name in names] if names else [workspace(root)]
-    rows = [row for source in sources for row in rows_of(source, every_network)]
-    if not rows:
-        raise InputError(f"{names[0] if names else root / 'data'}: nothing is judged yet; dvc repro")
+    rows: list[Row] = []
+    for source in sources:
+        own = rows_of(source, every_network)
+        if not own:
+            gone = "" if source.families is None else ", or its results are no longer in DVC's cache"
+            raise InputError(f"{source.title or root / 'data'}: nothing is judged yet{gone}; dvc repro")
+        rows += own
     kept, notes = comparable(rows)
     log(as_text(compare_table(kept)))
     for note in notes:

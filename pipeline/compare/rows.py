@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.weight_parts import count_weights
@@ -77,25 +78,38 @@ def _of_family(source: Source, family: Family, every_network: bool) -> Iterator[
         if file is None:
             continue
         try:
-            metrics = json.loads(file.read_text(encoding="utf-8"))
-            data = {dep["path"]: dep.get("md5", "") for dep in entry["deps"]}["data/dataset"]
-            rule = tuple(next(iter(entry["params"].values()))["evaluate"][key] for key in JUDGED_BY)
-        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-            raise InputError(f"{path}: cannot be compared ({error!r}); dvc repro evaluate_{name}") from error
+            metrics, data, rule = _metrics_of(file), *_judged_by(entry)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            where = f"{source.title}: {path}" if source.title else path
+            raise InputError(f"{where}: cannot be compared ({error!r}); dvc repro evaluate_{name}") from error
         if metrics:  # else the network does not exist
             yield Row(source.title, family.title, network.title, metrics, data, rule, **_costs(source, family, name))
+
+
+def _metrics_of(file: Path) -> dict[str, Any]:
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("class_AP50") or {}, dict):
+        raise ValueError("it is no object with metrics by name")
+    return metrics
+
+
+def _judged_by(entry: Mapping[str, Any]) -> tuple[str, tuple[object, ...]]:
+    """The digest of the data set and the rule, as dvc.lock has them for an evaluate stage."""
+    data = {dep["path"]: dep.get("md5", "") for dep in entry["deps"]}["data/dataset"]
+    own = next(iter(entry["params"].values()), {})["evaluate"]
+    return data, tuple(own[key] for key in JUDGED_BY)
 
 
 def _costs(source: Source, family: Family, name: str) -> dict[str, Any]:
     network, detect = family.networks[name], f"detect_{name}"
     trained = stages_before(source.root, family.name, detect)
-    runs = [source.times[stage] for stage in trained if stage in source.times]
+    runs = [source.times[stage] for stage in trained] if source.times.keys() >= set(trained) else []
     detection, seconds = source.times.get(detect), None
     if detection is not None and source.held_out:
         seconds = detection.seconds / source.held_out
     return {
         "weights": _weights(source, network),
-        "training_seconds": sum(run.seconds for run in runs) if len(runs) == len(trained) > 0 else None,
+        "training_seconds": sum(run.seconds for run in runs) if runs else None,
         "detection_seconds": seconds,
         "memory_mb": max((run.peak_mb for run in runs), default=None),
     }

@@ -53,7 +53,10 @@ def source_of(root: Path, name: str) -> Source:
         return workspace(folder, str(name))
     revision = _experiments(root).get(name)
     if revision is None:
-        raise InputError(f"{name}: is neither a project's folder nor an experiment here; dvc exp list names those")
+        raise InputError(
+            f"{name}: is neither a project's folder, which has a dvc.yaml, nor an experiment here; dvc exp list names "
+            "those"
+        )
     return _experiment(root, name, revision)
 
 
@@ -71,17 +74,24 @@ def workspace(root: Path, title: str = "") -> Source:
 
 def _experiments(root: Path) -> dict[str, str]:
     """The commit of each experiment of the project, by its name; of several of one name the newest."""
-    listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(refname) %(objectname)", _EXPERIMENTS)
+    try:
+        listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(refname) %(objectname)", _EXPERIMENTS)
+    except InputError:  # no git repository, which has no experiments
+        return {}
     pairs = (line.split() for line in listed.splitlines())
     return {reference.rpartition("/")[2]: commit for reference, commit in pairs if reference.count("/") > 3}
 
 
 def _experiment(root: Path, name: str, revision: str) -> Source:
-    prefix = git(root, "rev-parse", "--show-prefix").strip()
-    lock: Lock = parse_yaml(git(root, "show", f"{revision}:{prefix}dvc.lock"), f"dvc.lock of {name}")["stages"]
+    lock: Lock = _stored_yaml(root, name, revision, "dvc.lock", "stages")
+    family = _stored_yaml(root, name, revision, "params.yaml").get("family", DEFAULT)
     with opened(root) as repo:
         cache = repo.cache.local
-    digests = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", ()) if "md5" in out}
+    try:
+        outs = [out for entry in lock.values() for out in entry.get("outs") or ()]
+        digests = {out["path"]: out["md5"] for out in outs if "md5" in out}
+    except (AttributeError, LookupError, TypeError) as error:
+        raise InputError(f"dvc.lock of {name}: is damaged ({error!r}); run the experiment again") from error
 
     def stored(digest: str) -> Path | None:
         file = Path(cache.oid_to_path(digest))
@@ -94,8 +104,21 @@ def _experiment(root: Path, name: str, revision: str) -> Source:
         listing = stored(digests[folder]) if folder in digests else None
         if listing is None:
             return None
-        files = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text(encoding="utf-8"))}
+        try:
+            files = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text(encoding="utf-8"))}
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{listing}: is damaged ({error!r}); remove it and run {name} again") from error
         return stored(files[inner]) if inner in files else None
 
-    params = parse_yaml(git(root, "show", f"{revision}:{prefix}params.yaml"), f"params.yaml of {name}")
-    return Source(name, root, lock, place, families=(str(params.get("family", DEFAULT)),))
+    return Source(name, root, lock, place, families=(str(family),))
+
+
+def _stored_yaml(root: Path, name: str, revision: str, file: str, *keys: str) -> Mapping[str, Any]:
+    """A file of the project as an experiment has it, or what is in it under a key."""
+    prefix = git(root, "rev-parse", "--show-prefix").strip()
+    content = parse_yaml(git(root, "show", f"{revision}:{prefix}{file}"), f"{file} of {name}")
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} of {name}: is no mapping{' of stages' if keys else ''}; run the experiment again")
+    return content

@@ -17,9 +17,12 @@ def stages_before(root: Path, family: str, detect: str) -> list[str]:
     Stages that all families have are not among them.
     """
     try:
-        stages: Mapping[str, Any] = read_yaml(graph_path(root, family))["stages"]
-    except (FileNotFoundError, InputError, KeyError, TypeError):
+        return _before(read_yaml(graph_path(root, family))["stages"], detect)
+    except (FileNotFoundError, InputError, LookupError, TypeError, AttributeError):
         return []
+
+
+def _before(stages: Mapping[str, Any], detect: str) -> list[str]:
     writer = {_folder(out): name for name, stage in stages.items() for out in stage.get("outs", ())}
     found: set[str] = set()
     left = [detect] if detect in stages else []

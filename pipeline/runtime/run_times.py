@@ -49,5 +49,7 @@ def read_runs(root: Path) -> dict[str, RunTime]:
     runs = {}
     for path in sorted((Path(root) / _FOLDER).glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            runs[path.stem] = RunTime(**json.loads(path.read_text(encoding="utf-8")))
+            run = RunTime(**json.loads(path.read_text(encoding="utf-8")))
+            if all(isinstance(own, float | int) for own in (run.started, run.seconds, run.peak_mb)):
+                runs[path.stem] = run
     return runs

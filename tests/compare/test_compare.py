@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import yaml
-from safetensors.torch import save_file
 
 from pipeline.compare.command import compare
 from pipeline.compare.rows import Row, comparable, rows_of
@@ -19,55 +15,13 @@ from pipeline.compare.sources import source_of, workspace
 from pipeline.compare.training_stages import stages_before
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import run_place
-from tests.defaults import copy_graphs
-from tests.families.joint_project import write_project
-
-RULE = {"split": "test", "score_threshold": 0.05, "per_image": 100, "confusion_score": 0.5}
-FIGURES = {"mAP50": 0.5, "AP": 0.25, "AP75": 0.125, "APs": -1.0, "APm": 0.2, "APl": 0.3, "AR100": 0.4, "images": 7}
-OF_JOINT = {"train_end_to_end": 120.0, "frozen_features": 30.0, "anchor_targets": 6.0, "detect_end_to_end": 50.0}
-
-
-def judged(network: str, data: str = "d" * 32, **rule: Any) -> dict[str, Any]:
-    """The lock entry of an evaluate stage."""
-    deps = [{"path": "data/dataset", "md5": data}, {"path": f"data/detect_{network}", "md5": "e" * 32}]
-    outs = [{"path": f"data/evaluate_{network}/metrics.json", "md5": ""}]
-    return {"cmd": "x", "deps": deps, "params": {"params.yaml": {"evaluate": {**RULE, **rule}}}, "outs": outs}
-
-
-def write_metrics(root: Path, network: str, **changes: Any) -> str:
-    """The figures of a network; their digest."""
-    text = json.dumps({**FIGURES, "class_AP50": {"cat": 0.5, "dog": 0.25}, **changes})
-    folder = root / f"data/evaluate_{network}"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(text)
-    return hashlib.md5(text.encode()).hexdigest()
-
-
-def lock(root: Path, **entries: dict[str, Any]) -> None:
-    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": entries}))
+from tests.compare.projects import commit_experiment, judged, judged_project, lock, stored
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Two families were judged in it: the joint one, which params.yaml names, and before it the four steps."""
-    root = write_project(tmp_path / "run", {})
-    copy_graphs(root)
-    for network, mean in (("end_to_end", 0.5), ("joint", 0.75), ("step4", 0.25)):
-        write_metrics(root, network, mAP50=mean)
-    (root / "data/train_end_to_end").mkdir()
-    weights = {
-        "trunk.a": torch.zeros(2, 3),
-        "rpn.b": torch.zeros(5),
-        "head.c": torch.zeros(4),
-        "other.d": torch.zeros(9),
-    }
-    save_file(weights, root / "data/train_end_to_end/model.safetensors")
-    for stage, seconds in OF_JOINT.items():
-        place = run_place(root, stage)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps({"started": 0.0, "seconds": seconds, "peak_mb": 10 * seconds, "version": "1"}))
-    lock(root, **{f"evaluate_{name}": judged(name) for name in ("end_to_end", "joint", "step4")})
-    return root
+    """See `judged_project`."""
+    return judged_project(tmp_path / "run")
 
 
 def test_the_judged_network_of_each_family_is_a_row_the_present_familys_first(project: Path) -> None:
@@ -91,7 +45,8 @@ def test_costs_are_those_of_the_stages_that_the_network_came_from(project: Path)
 def test_a_stage_whose_time_is_not_known_leaves_the_training_without_one(project: Path) -> None:
     run_place(project, "anchor_targets").unlink()
     row, other = rows_of(workspace(project))
-    assert row.training_seconds is None and other.training_seconds is other.weights is None
+    assert row.training_seconds is row.memory_mb is None
+    assert other.training_seconds is other.memory_mb is other.weights is None
 
 
 def test_stages_before_are_the_familys_own(project: Path) -> None:
@@ -110,8 +65,9 @@ def test_stages_before_are_the_familys_own(project: Path) -> None:
     [({"data": "f" * 32}, "another data set"), ({"per_image": 50}, "another evaluate.per_image (50, not 100)")],
 )
 def test_what_is_judged_otherwise_is_left_out_with_a_line(
-    project: Path, tmp_path: Path, change: dict[str, Any], words: str
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
 ) -> None:
+    monkeypatch.setattr("pipeline.compare.command.compare_page", lambda *_: "")  # takes seconds
     lock(project, evaluate_end_to_end=judged("end_to_end"), evaluate_step4=judged("step4", **change))
     said: list[str] = []
     compare(project, [], tmp_path / "page.html", False, said.append)
@@ -143,26 +99,15 @@ def test_a_network_of_its_familys_name_is_not_named_twice() -> None:
     assert Row("", "RetinaNet", "RetinaNet", {}, "", ()).name == "RetinaNet"
 
 
-def test_an_experiment_is_read_from_the_cache(project: Path, tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(project), "-c", "user.name=n", "-c", "user.email=e", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "--quiet")
-    for folder in (".dvc", ".dvc/cache"):
-        (project / folder).mkdir(exist_ok=True)
-    (project / ".dvc/config").write_text("")
+def test_an_experiment_is_read_from_the_cache(project: Path) -> None:
     (project / "params.yaml").write_text("family: faster_rcnn\n")
     entry, file = judged("step4"), project / "data/evaluate_step4/metrics.json"
     digest = hashlib.md5(file.read_bytes()).hexdigest()
     entry["outs"][0]["md5"] = digest
     lock(project, evaluate_step4=entry, evaluate_end_to_end=judged("end_to_end"))
-    git("add", "--force", "dvc.lock", "params.yaml"), git("commit", "--quiet", "-m", "x")
-    git("update-ref", "refs/exps/ab/" + "c" * 38 + "/tried", git("rev-parse", "HEAD"))
+    commit_experiment(project, "tried")
     lock(project)
-    place = project / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
-    place.parent.mkdir(parents=True)
-    file.rename(place)
+    file.rename(stored(project, digest))
     rows = rows_of(source_of(project, "tried"))
     assert [row.name for row in rows] == ["tried, Faster R-CNN: step 4 (shared)"] and rows[0].metrics["mAP50"] == 0.25
 
@@ -174,7 +119,7 @@ def test_what_cannot_be_compared_ends_in_a_line(project: Path, tmp_path: Path) -
 
     fails("its folder does not exist", [], tmp_path / "none/page.html")
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
-    fails("neither a project's folder nor an experiment", ["nothing"], tmp_path / "page.html")
+    fails("neither a project's folder", ["nothing"], tmp_path / "page.html")
     (project / "data/evaluate_end_to_end/metrics.json").write_text("{")
     fails("metrics.json: cannot be compared", [], tmp_path / "page.html")
     lock(project)
