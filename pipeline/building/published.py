@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.building import torchvision_dense, torchvision_detector, torchvision_ssd
 from pipeline.building.needs import Needs
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +35,17 @@ def published_detector(state: Mapping[str, Tensor], source: str) -> Published | 
     """A state dict of torchvision's as ours; None where it is not theirs.
 
     Raises:
-        InputError: it is theirs, and not whole, or has weights that have no place.
+        InputError: it is theirs, and not whole, or has weights that have no place, or of shapes that do not fit.
     """
     for kind in _KINDS:
         if kind.is_torchvisions(state):
-            ours = kind.from_torchvision(state, source)
-            return Published(ours, kind.needs_of(ours), kind.class_count(ours))
+            try:
+                ours = kind.from_torchvision(state, source)
+                return Published(ours, kind.needs_of(ours), kind.class_count(ours))
+            except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+                why = str(error).partition("\n")[0]
+                raise InputError(
+                    f"{source}: its weights have shapes that no detector of torchvision's has ({why}); give the file "
+                    "of a whole one"
+                ) from error
     return None

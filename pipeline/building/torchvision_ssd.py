@@ -71,8 +71,15 @@ def needs_of(state: Mapping[str, Tensor]) -> Needs:
 
 
 def class_count(state: Mapping[str, Tensor]) -> int:
-    """C of weights under our names."""
-    return 4 * len(state[_CLASSES]) // len(state[_BOXES])
+    """C of weights under our names.
+
+    Raises:
+        ValueError: the class layer has not as many outputs for each default box as for any other.
+    """
+    outputs, boxes = len(state[_CLASSES]), len(state[_BOXES]) // 4
+    if outputs % boxes:
+        raise ValueError(f"{outputs} class outputs of {boxes} default boxes")
+    return outputs // boxes
 
 
 def _our_name(name: str, source: str) -> str:

@@ -125,6 +125,24 @@ def test_what_is_not_whole_or_has_more_is_refused(
         published_detector(state, "x")
 
 
+@pytest.mark.parametrize(
+    ("builder", "name"),
+    [
+        ("retinanet_resnet50_fpn", "head.regression_head.bbox_reg.bias"),
+        ("retinanet_resnet50_fpn", "head.classification_head.cls_logits.bias"),
+        ("retinanet_resnet50_fpn", "backbone.fpn.extra_blocks.p6.weight"),
+        ("fcos_resnet50_fpn", "head.regression_head.bbox_reg.bias"),
+        ("ssd300_vgg16", "head.classification_head.module_list.0.bias"),
+        ("ssd300_vgg16", "head.regression_head.module_list.0.bias"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_shapes_that_do_not_fit_are_refused(builder: str, name: str, shape: tuple[int, ...]) -> None:
+    state = {**of_torchvision(builder), name: torch.zeros(shape)}
+    with pytest.raises(InputError, match="x: its weights have shapes that no detector of torchvision's has"):
+        published_detector(state, "x")
+
+
 def test_an_ssd_of_other_levels_fits_no_network_here() -> None:
     """torchvision's `highres`."""
     state = {**of_torchvision("ssd300_vgg16"), "backbone.extra.5.0.weight": torch.zeros(128, 256, 1, 1)}
