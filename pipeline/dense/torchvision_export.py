@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -97,7 +98,12 @@ def _settings(text: str, source: Path) -> tuple[BundleParams, list[str], dict[st
             raise ValueError(f"format is {content['format']!r}, not {_FORMAT!r}")
         model: type[BundleParams] = declared(content["family"], "bundle", "BUNDLE").params
         params = model.model_validate_json(json.dumps(content["params"]), strict=True)
-        classes, pixels = list(content["classes"]), {name: content[name] for name in ("image_mean", "image_std")}
+        classes, pixels = content["classes"], {name: content[name] for name in ("image_mean", "image_std")}
+        if not _is_list(classes, str) or not classes:
+            raise ValueError(f"classes are {classes!r}")
+        for name, own in pixels.items():  # torchvision takes ImageNet's where there are none
+            if not _is_list(own, float | int) or len(own) != 3:
+                raise ValueError(f"{name} is {own!r}")
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(["settings.params", *map(str, fault["loc"])])
@@ -105,3 +111,7 @@ def _settings(text: str, source: Path) -> tuple[BundleParams, list[str], dict[st
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{source}: the settings in its header are not whole ({error!r}); {AGAIN}") from error
     return params, classes, pixels
+
+
+def _is_list(value: object, of: type | UnionType) -> bool:
+    return isinstance(value, list) and all(isinstance(own, of) for own in value)

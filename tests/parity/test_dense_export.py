@@ -162,6 +162,9 @@ def test_what_torchvision_cannot_express_is_refused_before_anything_is_written(
         (lambda own: own["params"].pop("anchors"), "settings.params.anchors in its header"),
         (lambda own: own.pop("classes"), "are not whole"),
         (lambda own: own.update(format="other"), "format is 'other'"),
+        (lambda own: own.update(classes="ab"), "classes are 'ab'"),
+        (lambda own: own.update(image_std=None), "image_std is None"),
+        (lambda own: own.update(image_mean=[0.5]), r"image_mean is \[0.5\]"),
     ],
 )
 def test_damaged_settings_end_in_one_line(change: Any, words: str, tmp_path: Path) -> None:
