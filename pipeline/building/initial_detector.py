@@ -33,8 +33,8 @@ class InitialDetector:
 
     Attributes:
         title: what it is called in a log.
-        parts: `classifier`, the layers of its head that do not depend on its classes, or all of a dense head; `head`,
-            the whole head, where its classes are known; and the `rpn` of a Faster R-CNN.
+        parts: of a Faster R-CNN its `rpn`, `classifier`, the layers of its RoI head that do not depend on its classes,
+            and where these are known `head`, the whole RoI head; of another detector its `head`.
         classes: the names of the head's classes, the background first; None where nothing says them.
         notes: further lines for a log.
     """
@@ -79,7 +79,7 @@ def load_detector(trunk: Trunk, params: BackboneParams, folder: Path, names: Seq
     if said is None and published is not None and rows == len(COCO_NAMES):
         said = list(COCO_NAMES)
     classes = _classes(names, said, rows, source)
-    if classes is None:
+    if classes is None and "rpn" in parts:
         del parts["head"]
     return InitialDetector(title, parts, classes, notes)
 
@@ -97,10 +97,12 @@ def _parts(trunk: Trunk, state: State, source: str) -> dict[str, State]:
             "bundle, the model.safetensors of a stage that trained a whole detector, or a detector of torchvision's"
         )
     restore(trunk, parts.pop("trunk"), source)
-    # Copies, as no tensor may be twice in a file. Which layers of a dense head have rows of classes, its family knows.
-    outputs = _OUTPUTS if of_rois else ()
-    hidden = {name: value.clone() for name, value in parts["head"].items() if not name.startswith(outputs)}
-    return {**{part: own for part, own in parts.items() if own}, "classifier": hidden}
+    found = {part: own for part, own in parts.items() if own}
+    if of_rois:
+        # Copies, as no tensor may be twice in a file.
+        hidden = {name: value.clone() for name, value in parts["head"].items() if not name.startswith(_OUTPUTS)}
+        found["classifier"] = hidden
+    return found
 
 
 def _said_by_bundle(folder: Path, rows: int | None) -> list[str] | None:

@@ -38,16 +38,15 @@ def take_head(head: DenseHead, backbone: Path, classes: Sequence[str]) -> list[s
     Returns:
         Lines for a log; none where no detector is there.
     """
-    hidden = load_part(backbone, "classifier", optional=True)
-    if hidden.keys().isdisjoint(head.state_dict()):
+    theirs = load_part(backbone, "head", optional=True)
+    if theirs.keys().isdisjoint(head.state_dict()):
         return []
     # Class layers of equal shapes may be of other classes.
     of_classes = tuple(f"{layer}." for layer in head.class_layers)
-    restore_fitting(head, {name: own for name, own in hidden.items() if not name.startswith(of_classes)})
+    restore_fitting(head, {name: own for name, own in theirs.items() if not name.startswith(of_classes)})
     known = read_detector_classes(backbone)
     if known is None:
         return []
-    theirs = load_part(backbone, "head")
     rows = rows_of_classes(classes, known)
     fault = _take_rows(head, theirs, rows, len(known))
     if fault is not None:

@@ -36,8 +36,7 @@ def state_of(family: Family, classes: Sequence[str], value: float) -> dict[str, 
 
 def written(folder: Path, head: dict[str, Tensor], classes: Sequence[str] | None) -> Path:
     """What stage `backbone` leaves of it."""
-    parts: dict[str, Any] = {"classifier": {name: own.clone() for name, own in head.items()}}
-    save_parts(folder, parts if classes is None else {**parts, "head": head})
+    save_parts(folder, {"head": head})
     if classes is not None:
         write_detector_classes(folder, classes)
     return folder
