@@ -96,7 +96,8 @@ def _metrics_of(file: Path) -> dict[str, Any]:
 def _judged_by(entry: Mapping[str, Any]) -> tuple[str, tuple[object, ...]]:
     """The digest of the data set and the rule, as dvc.lock has them for an evaluate stage."""
     data = {dep["path"]: dep.get("md5", "") for dep in entry["deps"]}["data/dataset"]
-    own = next(iter(entry["params"].values()), {})["evaluate"]
+    of_files: list[Mapping[str, Any]] = [*entry["params"].values(), {}]
+    own = of_files[0]["evaluate"]
     return data, tuple(own[key] for key in JUDGED_BY)
 
 

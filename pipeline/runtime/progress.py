@@ -25,13 +25,14 @@ def parse_progress(line: str) -> tuple[float, str] | None:
 
 
 class Progress:
-    """Counts `total` units of work of `what`; use as a context manager and call `advance`."""
+    """Counts `total` units of work of `what`, 0 where it is not known how many there are; use as a context manager and
+    call `advance`."""
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._done = self._before = 0
         self._started = self._last_line = time.monotonic()
-        self._bar = tqdm(total=total, desc=what, unit=unit, leave=False) if sys.stderr.isatty() else None
+        self._bar = tqdm(total=total or None, desc=what, unit=unit, leave=False) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Progress:
         return self
@@ -52,10 +53,12 @@ class Progress:
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             speed = (self._done - self._before) / (self._last_line - self._started)
-            left = round((self._total - self._done) / speed)
+            done, left = f"{self._done}", ""
+            if self._total:
+                seconds = round((self._total - self._done) / speed)
+                done, left = f"{self._done}/{self._total}", f", {seconds // 60}:{seconds % 60:02d} left"
             print(
-                f"{self._what}: {self._done}/{self._total} {self._unit}, {speed:.1f} {self._unit}/s, "
-                f"{left // 60}:{left % 60:02d} left" + (f", {note}" if note else ""),
+                f"{self._what}: {done} {self._unit}, {speed:.1f} {self._unit}/s{left}" + (f", {note}" if note else ""),
                 file=sys.stderr,
                 flush=True,
             )

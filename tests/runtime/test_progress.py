@@ -33,6 +33,14 @@ def test_what_is_written_is_understood(
     assert parse_progress(line) == (0.25, text)
 
 
+def test_of_an_unknown_number_no_time_is_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("check-data", 0, "images") as bar:
+        clock[0] = 20.0
+        bar.advance(30)
+    line = capsys.readouterr().err.rstrip("\n")
+    assert line == "check-data: 30 images, 1.5 images/s" and parse_progress(line) is None
+
+
 def test_more_than_an_hour_left_is_understood(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("train", 1001, "iterations") as bar:
         clock[0] = 20.0
