@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from pipeline.artifacts.weight_parts import count_weights
 from pipeline.compare.sources import Source
 from pipeline.compare.training_stages import stages_before
@@ -105,15 +108,23 @@ def _costs(source: Source, family: Family, name: str) -> dict[str, Any]:
     network, detect = family.networks[name], f"detect_{name}"
     trained = stages_before(source.root, family.name, detect)
     runs = [source.times[stage] for stage in trained] if source.times.keys() >= set(trained) else []
-    detection, seconds = source.times.get(detect), None
-    if detection is not None and source.held_out:
-        seconds = detection.seconds / source.held_out
+    detection, images = source.times.get(detect), _images(source, detect)
+    seconds = detection.seconds / images if detection is not None and images else None
     return {
         "weights": _weights(source, network),
         "training_seconds": sum(run.seconds for run in runs) if runs else None,
         "detection_seconds": seconds,
         "memory_mb": max((run.peak_mb for run in runs), default=None),
     }
+
+
+def _images(source: Source, detect: str) -> int | None:
+    """How many images a detect stage has run on, by its own index."""
+    file = source.place(f"data/{detect}/images.parquet")
+    try:
+        return None if file is None else pc.count_distinct(pq.read_table(file, columns=["image_id"])[0]).as_py()
+    except (OSError, ValueError, IndexError):  # Arrow's errors are ValueErrors
+        return None
 
 
 def _weights(source: Source, network: Network) -> int | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.resized_images import held_out_images
 from pipeline.families.registry import DEFAULT
 from pipeline.orchestrate.graph import LockFile, opened
 from pipeline.runtime.errors import InputError
@@ -29,7 +28,6 @@ class Source:
         root: the project, whose graphs/ says which stages a family has. lock: the entries of its dvc.lock, by stage.
         place: where a file that a stage wrote lies, by its path in the project; None where it is not to be had.
         times: when stages last ran in the workspace, and what they took.
-        held_out: how many images stages detect on; None where that is not known.
         families: those whose results are of interest, by name; None: all.
     """
 
@@ -38,7 +36,6 @@ class Source:
     lock: Lock
     place: Callable[[str], Path | None] = field(repr=False)
     times: Mapping[str, RunTime] = field(default_factory=dict, repr=False)
-    held_out: int | None = None
     families: tuple[str, ...] | None = None
 
 
@@ -67,9 +64,7 @@ def workspace(root: Path, title: str = "") -> Source:
         file = Path(root) / path
         return file if file.is_file() else None
 
-    resized = Path(root) / "data/resize"
-    held_out = len(held_out_images(resized)) if (resized / "images.parquet").is_file() else None
-    return Source(title, Path(root), LockFile(root).stages(), place, read_runs(root), held_out)
+    return Source(title, Path(root), LockFile(root).stages(), place, read_runs(root))
 
 
 def _experiments(root: Path) -> dict[str, str]:

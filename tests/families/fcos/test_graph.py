@@ -135,14 +135,8 @@ SIZES = [(160, 192), (96, 131), (40, 150), (1, 1)]
 """Height, width; some are thinner than a stride."""
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"threshold_on": "class"},
-        pytest.param({"placement": "torchvision"}, marks=pytest.mark.long),
-        pytest.param({"norm": "none"}, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("changes", [{"threshold_on": "class"}, {"placement": "torchvision"}, {"norm": "none"}])
 def test_the_onnx_graph_detects_the_same_in_images_of_many_sizes(
     bundle: Path, tmp_path: Path, changes: dict[str, str]
 ) -> None:

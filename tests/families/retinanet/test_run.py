@@ -144,7 +144,7 @@ def test_panels_show_the_best_anchor_of_each_box_where_anchors_lie_and_what_each
     own = targets[entry]
     first, best, _, shapes, fg, *counts = tiles_of(run, entry.image_id)
     (brief,) = tiles_of(run, entry.image_id, brief=True)
-    assert brief.caption == first.caption and f"{len(own.fg)} fg location" in first.caption
+    assert brief.caption == first.caption and f"{len(own.fg)} fg location" in first.caption and "IoU" in first.caption
     assert "the best anchor of" in best.caption and "the 12 anchors of location" in shapes.caption
     assert f"{len(own.fg)} fg anchor" in fg.caption and f"{own.quality.max():.2f}" in fg.caption
     assert [tile.caption.partition(":")[0] for tile in counts] == ["fg", "ignored", "bg"]

@@ -14,7 +14,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.panels.anchors import assignment_panels
 from pipeline.views.panels.best_boxes import Matched, best_box_panel
-from pipeline.views.panels.dense import dense_target_panels
+from pipeline.views.panels.dense import TargetWords, dense_target_panels
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.stored_anchors import Assignment
 
@@ -22,7 +22,7 @@ from pipeline.views.stored_anchors import Assignment
 def target_panels(request: PanelRequest) -> list[Tile]:
     """The gt boxes with how many anchors are to find each; the best anchor of each; then, level by level, where anchors
     lie, which are fg, and how many of each cell are fg, ignored and bg. In brief the first."""
-    first, *_ = dense_target_panels(request)
+    first, *_ = dense_target_panels(request, TargetWords("IoU"))
     if request.brief:
         return [first]
     own, pixels = _assignment(request), request.images.pixels(request.entry)
