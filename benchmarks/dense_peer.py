@@ -59,9 +59,6 @@ def build_ssd(params: Params, data: Path, num_classes: int) -> nn.Module:
     backbone.features.load_state_dict({name: trunk[f"layers.{name}"] for name in own})
     backbone.features[: _STAGE_ENDS[frozen_stages(params)]].requires_grad_(False)
     features = _vgg_extractor(backbone, highres=False, trainable_layers=5)
-    for index, layer in enumerate(features.features):
-        if index < _STAGE_ENDS[frozen_stages(params)]:
-            layer.requires_grad_(False)
     model = SSD(
         features,
         DefaultBoxGenerator(_RATIOS, scales=_SCALES, steps=_STEPS),

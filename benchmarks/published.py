@@ -2,7 +2,7 @@
 
     python -m benchmarks.published --coco COCO                      # all, which torchvision downloads
     python -m benchmarks.published --coco COCO --detectors fcos ssd300
-    python -m benchmarks.published --coco COCO --weights FILE       # of whichever the file is
+    python -m benchmarks.published --coco COCO --weights FILE       # the detector in FILE
     python -m benchmarks.published --coco FEW_IMAGES --random       # does it run? random weights, nothing is compared
 
 COCO is a folder with `annotations/instances_val2017.json` and the images in `val2017` (or `images/val2017`). In a

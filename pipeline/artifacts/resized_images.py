@@ -43,8 +43,8 @@ class ResizedImages:
     """The resize stage's images of some splits, all without a name, in ascending order of image_id.
 
     Args:
-        originals: makes the reader of the originals, which pixels that are not stored come from; None: whoever asks for
-            them is told so.
+        originals: makes the reader of the originals, which pixels that are not stored come from; None: asking for
+            such pixels raises an InputError.
     """
 
     def __init__(self, folder: Path, *splits: str, originals: Callable[[], Originals] | None = None) -> None:

@@ -20,7 +20,7 @@ from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from tests.families.points_project import visible, write_project
 
-SIZE = (128, 192)  # of which the coarsest stride, 32, is a divisor
+SIZE = (128, 192)  # multiples of the coarsest stride, 32
 
 
 class Points(NamedTuple):

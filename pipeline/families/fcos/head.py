@@ -25,7 +25,7 @@ from pipeline.nn.points import in_one_row
 from pipeline.params.reading import Params
 
 _LARGEST = math.log(1e5)
-"""Of the logs of distances, of which no image has larger ones."""
+"""The largest log of a distance, px; no image has larger distances."""
 
 
 class Branch(nn.Module):

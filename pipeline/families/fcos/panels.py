@@ -1,5 +1,4 @@
-"""What is drawn of the targets: which locations are to find which gt box, on levels of which range, and why others are
-not."""
+"""Panels of the targets: the locations assigned to each gt box, the range of each level, and why others have none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which level finds objects of which size: the ranges of the longest distance from a location to an edge."""
+"""The range of each level: the longest distance from a location to an edge decides which level finds an object."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RetinaNetParams(Section):
     def _channels_make_groups(self) -> RetinaNetParams:
         if self.norm == "group" and self.channels % GROUPS:
             raise ValueError(
-                f"norm group has {GROUPS} groups, and channels {self.channels} is no multiple of that; take "
+                f"norm group has {GROUPS} groups; channels {self.channels} must be a multiple of that, such as "
                 f"{-(-self.channels // GROUPS) * GROUPS}"
             )
         return self

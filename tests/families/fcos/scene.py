@@ -19,7 +19,7 @@ PYRAMID: dict[str, Any] = {
     "backbone": {"name": "resnet18", "weights": "random", "size_divisible": 32, "neck": {"name": "fpn_p3_p7"}}
 }
 """Levels of strides 8 to 128."""
-SIZE = (768, 1280)  # of which the coarsest stride is a divisor
+SIZE = (768, 1280)  # multiples of the coarsest stride
 
 
 def truth(*boxes: list[float], regions: list[list[float]] | None = None) -> Truth:

@@ -175,6 +175,6 @@ def test_parameters_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(InputError, match=r"parameter retinanet: bg_iou 0\.6 is above fg_iou 0\.5"):
         params_of({"retinanet": {"bg_iou": 0.6}})
     with pytest.raises(
-        InputError, match=r"norm group has 32 groups, and channels 100 is no multiple of that; take 128"
+        InputError, match=r"norm group has 32 groups; channels 100 must be a multiple of that, such as 128"
     ):
         params_of({"retinanet": {"norm": "group", "channels": 100}})

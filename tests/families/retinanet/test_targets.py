@@ -164,7 +164,7 @@ def test_an_image_without_objects_is_background() -> None:
     assert own.labels.tolist() == [0] * len(grid)
 
 
-SIZE = (128, 256)  # of which the coarsest stride, 128, is a divisor
+SIZE = (128, 256)  # multiples of the coarsest stride, 128
 BOXES = st.lists(
     st.tuples(*[st.integers(0, 2 * side - 2) for side in SIZE[::-1]], st.integers(2, 500), st.integers(2, 500)),
     max_size=5,
