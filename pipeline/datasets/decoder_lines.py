@@ -1,12 +1,13 @@
 """Keeps to itself what image decoders write on the terminal: the caller's one line says all there is to say.
 
 OpenCV's own lines, libtiff's among them, are silenced by its log level. libjpeg and libpng always write to file
-descriptor 2, which leads to a file in memory while they decode. What other threads write meanwhile comes out again
+descriptor 2, which leads to a file in memory while they decode. What other threads write meanwhile comes out
 afterwards.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
@@ -19,6 +20,7 @@ import cv2
 
 _LOCK = threading.Lock()  # a process has one descriptor 2
 _STDERR = 2
+_MOST_BYTES = 1 << 20
 _OF_DECODERS = re.compile(  # libpng's lines, and all warnings of libjpeg's (JWRN_ in its jerror.h)
     rb"(libpng (warning|error): |Corrupt JPEG data: |Premature end of JPEG file|Invalid SOS parameters for sequential"
     rb"|Inconsistent progression sequence for component|Warning: unknown JFIF revision number"
@@ -28,7 +30,7 @@ _OF_DECODERS = re.compile(  # libpng's lines, and all warnings of libjpeg's (JWR
 
 @contextmanager
 def without_decoder_lines() -> Iterator[None]:
-    """Nothing that an image decoder writes inside comes out; all else does, at the end."""
+    """Nothing that an image decoder writes inside comes out; all else does, at the end or after the next image."""
     with _LOCK:
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
@@ -47,24 +49,66 @@ def _captured() -> Iterator[None]:
     except OSError:  # closed: nothing can come out
         yield
         return
-    file = os.memfd_create("decoder lines")
-    # Threads that write at once else start at one place: Linux guards the position of a memfd's writes by this alone.
-    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     try:
-        os.dup2(file, _STDERR)
+        os.dup2(_CAPTURED.descriptor(), _STDERR)
         try:
             yield
         finally:
             with suppress(OSError, ValueError, AttributeError):
                 sys.stderr.flush()
             os.dup2(own, _STDERR)
-            passed_on = 0
-            while (written := os.fstat(file).st_size) > passed_on:  # more may come of who began to write before
-                _write(own, _OF_DECODERS.sub(b"", os.pread(file, written - passed_on, passed_on)))
-                passed_on = written
+            _CAPTURED.pass_on()
     finally:
-        os.close(file)
         os.close(own)
+
+
+class _File:
+    """A file in memory, and how much of it has been passed on."""
+
+    def __init__(self) -> None:
+        self.descriptor, self.passed_on = os.memfd_create("decoder lines"), 0
+        # Without this, threads that write at once start at one place: nothing else guards a memfd's position.
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, os.O_APPEND)
+
+    def pass_on(self) -> None:
+        while (written := os.fstat(self.descriptor).st_size) > self.passed_on:
+            text = os.pread(self.descriptor, written - self.passed_on, self.passed_on)
+            _write(_STDERR, _OF_DECODERS.sub(b"", text))
+            self.passed_on = written
+
+
+class _Captured:
+    """What is written while images are decoded, kept open from one image to the next.
+
+    A thread inside `write` at the moment when descriptor 2 is given back writes its line into the file afterwards. The
+    line is passed on after the next image, or at exit; a file closed after each image would lose it. A file that has
+    grown is replaced, and closed only when the next one has grown too.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[_File] = []
+
+    def descriptor(self) -> int:
+        """Of the file to write into."""
+        if not self._files or self._files[-1].passed_on > _MOST_BYTES:
+            self._files.append(_File())
+        if len(self._files) > 2:
+            os.close(self._files.pop(0).descriptor)
+        return self._files[-1].descriptor
+
+    def pass_on(self) -> None:
+        """Write on the terminal what is new, without the decoders' lines."""
+        for file in self._files:
+            file.pass_on()
+
+    def forget(self) -> None:
+        """Leave the files to the process that this one was forked from."""
+        self._files = []
+
+
+_CAPTURED = _Captured()
+atexit.register(_CAPTURED.pass_on)
+os.register_at_fork(after_in_child=_CAPTURED.forget)
 
 
 def _write(descriptor: int, text: bytes) -> None:

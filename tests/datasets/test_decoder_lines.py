@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -66,6 +68,9 @@ def test_files_with_chunks_and_tags_of_which_decoders_would_complain_say_nothing
     assert capfd.readouterr() == ("", "")
 
 
+_NOISE = b"libpng warning: iCCP: too short\nCorrupt JPEG data: 4 extraneous bytes before marker 0xd9\n"
+
+
 def test_what_others_write_meanwhile_comes_out_whole(capfd: pytest.CaptureFixture[str]) -> None:
     lines = [f"\rline {number}\n" for number in range(5000)]
 
@@ -77,10 +82,62 @@ def test_what_others_write_meanwhile_comes_out_whole(capfd: pytest.CaptureFixtur
     writer.start()
     while writer.is_alive():
         with without_decoder_lines():
-            os.write(2, b"libpng warning: iCCP: too short\nCorrupt JPEG data: 4 extraneous bytes before marker 0xd9\n")
+            os.write(2, _NOISE)
     writer.join()
-    # A line that is written as a capture ends may pass the ones before it.
+    with without_decoder_lines():
+        pass  # passes on a line that was being written as the capture before it ended
+    # Such a line comes after the ones that were written next.
     assert sorted(capfd.readouterr().err.split("\r")) == sorted("".join(lines).split("\r"))
+
+
+@contextmanager
+def _late_writer() -> Iterator[int]:
+    """A descriptor of what descriptor 2 led to inside a capture, as a thread within `write` holds it afterwards."""
+    with without_decoder_lines():
+        late = os.dup(2)
+    try:
+        yield late
+    finally:
+        os.close(late)
+
+
+def test_a_line_written_late_comes_out_after_the_next_image(capfd: pytest.CaptureFixture[str]) -> None:
+    with _late_writer() as late:
+        os.write(late, b"late\n")
+        with without_decoder_lines():
+            os.write(2, _NOISE)
+    assert capfd.readouterr().err == "late\n"
+
+
+def test_a_line_written_late_comes_out_where_very_much_was_written_in_between(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with _late_writer() as late:
+        with without_decoder_lines():
+            os.write(2, _NOISE * 20_000)
+        os.write(late, b"late\n")
+        for _ in range(3):
+            with without_decoder_lines():
+                os.write(2, _NOISE)
+    assert capfd.readouterr().err == "late\n"
+
+
+def test_lines_written_late_come_out_at_exit_and_once_where_the_process_forks() -> None:
+    code = """
+import os
+from pipeline.datasets.decoder_lines import without_decoder_lines
+with without_decoder_lines():
+    late = os.dup(2)
+os.write(late, b"late\\n")
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    with without_decoder_lines():
+        pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "late\n"
 
 
 def test_an_error_inside_gives_the_terminal_back(capfd: pytest.CaptureFixture[str]) -> None:
