@@ -42,7 +42,7 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
     match own:
         case VocData():
-            return read_voc(root, splits, own.classes, faults)
+            return read_voc(root, splits, own.classes, faults, own.annotations, own.images)
         case CocoData():
             return read_coco(root, splits, own.images, own.classes, faults)
         case KittiData():

@@ -26,6 +26,8 @@ class VocData(Section):
     train: Names
     val: list[str]
     test: Names
+    annotations: str = "Annotations"  # earlier parameters and bundles lack both folders
+    images: str = "JPEGImages"
     classes: Names | None
 
 

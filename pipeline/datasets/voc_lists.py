@@ -1,0 +1,179 @@
+"""Which images the splits of a VOC tree list, and where their files and annotations lie.
+
+A split is a list in ImageSets/Main, or a folder: all XML files and images in it, as annotation tools export them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.datasets.base import Split
+from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import is_junk, is_plain
+from pipeline.datasets.image_lists import read_image_list
+from pipeline.datasets.image_suffixes import is_image_name, without_twins
+from pipeline.datasets.records import is_file, names_in
+from pipeline.runtime.errors import InputError
+
+LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
+LISTED_IN = "ImageSets/Main"
+
+
+class Entry(NamedTuple):
+    """An image that a split lists."""
+
+    image_id: str
+    file: str  # below the root, as is the annotation; both may be missing
+    annotation: str
+    split: Split
+    listed_in: str
+
+
+@dataclass
+class VocLists:
+    """The lists of a data root.
+
+    Attributes:
+        root: the data root.
+        annotations: folder of the XML files in the root or a sub-tree, "." for that itself. Where it holds {folder},
+            that stands for the sub-tree and the folder lies below the root: annotations/{folder}.
+        images: folder of the images, likewise.
+        faults: whether to continue after faulty lists.
+        junk: paths that were passed over.
+    """
+
+    root: Path
+    annotations: str
+    images: str
+    faults: Faults
+    junk: list[str] = field(default_factory=list)
+
+    def entries(self, splits: Mapping[Split, Sequence[str]]) -> list[Entry]:
+        """All images of all splits in ascending image_id, each once a split.
+
+        Two files of one name, such as a.png and a.jpeg, are two entries of one id.
+
+        Raises:
+            InputError: a split is empty, or its list or folder is missing or malformed.
+        """
+        listed: dict[Entry, None] = {}
+        for split, names in splits.items():
+            with self.faults.going_on():
+                if not names and split != "val":
+                    raise InputError(
+                        f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}"
+                    )
+            for name in names:
+                with self.faults.going_on():
+                    listed.update((entry, None) for entry in self._of(name, split))
+        return sorted(listed, key=lambda entry: entry.image_id)
+
+    def _of(self, split_name: str, split: Split) -> Iterator[Entry]:
+        is_folder = split_name.endswith("/")
+        parts = [part for part in split_name.split("/") if part != "."] if is_folder else split_name.split("/")
+        *trees, name = parts
+        if not all(map(is_plain, trees if is_folder else parts)):
+            raise InputError(
+                f"dataset.voc.{split}: {split_name!r} names no split in {self.root}; write e.g. VOC2007/trainval"
+            )
+        tree = _Tree(self.root, "/".join(trees), self.annotations, self.images)
+        if is_folder:
+            yield from self._of_folder(tree, split, split_name)
+        else:
+            yield from self._of_list(tree, split, name)
+
+    def _of_list(self, tree: _Tree, split: Split, name: str) -> Iterator[Entry]:
+        folder = self.root.joinpath(tree.name, "ImageSets", "Main")
+        path = folder / f"{name}.txt"
+        if not os.path.isdir(folder):
+            raise InputError(
+                f"{folder}: no such folder, so this is no VOC tree; give dataset.root=PATH to frcnn preset, "
+                f"a folder with {LAYOUT}"
+            )
+        if not is_file(path):
+            there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
+            raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
+        files = tree.images_by_name()
+
+        def is_there(image: str) -> bool:
+            return os.path.isfile(self.root / tree.annotation(image)) or image in files
+
+        listed = read_image_list(path, is_there, self.faults, with_flags=True)
+        self.junk += (tree.images + f"{image}.jpg" for image in listed.junk)
+        for image in listed.names:
+            yield from tree.entries(image, split, files, tree.annotation(image), LISTED_IN)
+
+    def _of_folder(self, tree: _Tree, split: Split, split_name: str) -> Iterator[Entry]:
+        place = self.root / tree.annotations
+        if not os.path.isdir(place):
+            raise InputError(
+                f"{place}: no such folder; set dataset.voc.annotations to the folder of the XML files, . where they "
+                f"lie in the folders that dataset.voc.{split} names"
+            )
+        names = names_in(place)
+        self.junk += (tree.annotations + name for name in names if is_junk(name))
+        files = tree.images_by_name()
+        annotations = {
+            name[:-4]: tree.annotations + name for name in names if name.lower().endswith(".xml") and not is_junk(name)
+        }
+        if not annotations:
+            raise InputError(f"{place}: holds no XML file; correct dataset.voc.{split} or dataset.voc.annotations")
+        for image in sorted({*annotations, *files}):
+            annotation = annotations.get(image) or tree.annotation(image)
+            if is_plain(image, ".xml"):
+                yield from tree.entries(image, split, files, annotation, split_name)
+                continue
+            with self.faults.going_on():
+                what = "a control character, a line break or a backslash in its name"
+                raise InputError(f"{place}: {image[:60]!r} has {what}; rename it")
+
+
+class _Tree:
+    """A sub-tree of the root, "" for the root itself, and where its XML files and images lie: "" or a path and "/"."""
+
+    def __init__(self, root: Path, name: str, annotations: str, images: str) -> None:
+        self.name = name
+        self.annotations = _folder(annotations, name, "dataset.voc.annotations")
+        self.images = _folder(images, name, "dataset.voc.images")
+        self._root = root
+
+    def annotation(self, image: str) -> str:
+        """Path below the root of an image's XML file, by its name."""
+        return f"{self.annotations}{image}.xml"
+
+    def images_by_name(self) -> dict[str, list[str]]:
+        """Paths below the root of the images, by their names without suffix.
+
+        Where a .jpg is among several of a name it alone counts, as VOC's own images are.
+        """
+        place = self._root / self.images
+        files: dict[str, list[str]] = {}
+        for name in sorted(without_twins(filter(is_image_name, names_in(place)))) if os.path.isdir(place) else ():
+            if not is_junk(name):
+                files.setdefault(name.rpartition(".")[0], []).append(self.images + name)
+        for stem, paths in files.items():
+            if len(paths) > 1 and f"{self.images}{stem}.jpg" in paths:
+                files[stem] = [f"{self.images}{stem}.jpg"]
+        return files
+
+    def entries(
+        self, image: str, split: Split, files: Mapping[str, Sequence[str]], annotation: str, listed_in: str
+    ) -> Iterator[Entry]:
+        """One a file of the image's name; one of NAME.jpg where there is none."""
+        image_id = f"{self.name.replace('/', '_')}_{image}" if self.name else image
+        for file in files.get(image) or [f"{self.images}{image}.jpg"]:
+            yield Entry(image_id, file, annotation, split, listed_in)
+
+
+@cache
+def _folder(pattern: str, tree: str, key: str) -> str:
+    path = pattern.replace("{folder}", tree) if "{folder}" in pattern else f"{tree}/{pattern}"
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not all(map(is_plain, parts)) or pattern.startswith("/") or not pattern:
+        raise InputError(f"{key}: {pattern[:60]!r} is no folder below the data root; write e.g. Annotations")
+    return "".join(f"{part}/" for part in parts)
