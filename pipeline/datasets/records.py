@@ -113,6 +113,7 @@ class RawRecord:
         non_numeric: row of `written` -> which number it is and what stands in its place.
         untagged: how many objects lack the format's tag for difficult.
         annotated: whether there is an annotation at all.
+        absent: the kind of finding where there is none.
         listed_in: where the image is listed, for what to do when it is at fault.
     """
 
@@ -130,6 +131,7 @@ class RawRecord:
     non_numeric: Mapping[int, str] = field(default_factory=dict)
     untagged: int = 0
     annotated: bool = True
+    absent: str = "image_without_annotation"
     listed_in: str = "the split's list"
 
 

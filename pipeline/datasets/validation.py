@@ -137,9 +137,9 @@ def _size_of(
     stem = record.file.rpartition("/")[2].rpartition(".")[0]
     remedy = f"add it or remove {stem} from {record.listed_in}"
     if not record.annotated:
-        keep = findings.action("image_without_annotation") == "keep"
+        keep = findings.action(record.absent) in ("keep", "allow")
         done = "kept" if keep else "dropped"
-        findings.add("image_without_annotation", record.annotation, -1, "no such annotation", done, remedy)
+        findings.add(record.absent, record.annotation, -1, "no such annotation", done, remedy)
         if not keep:
             return None
     path = data.root / record.file

@@ -1,9 +1,9 @@
-"""YOLO: a txt beside each image, one object a line: class index, x and y of the centre, width and height, all as shares
-of the image's sides. Labels of a/images/b.jpg stand in a/labels/b.txt; without a folder "images", beside the image."""
+"""YOLO: a txt an image, one object a line: class index, x and y of the centre, width and height, all as shares of the
+image's sides. Labels of a/images/b.jpg stand in a/labels/b.txt, or beside the image. An image without labels has no
+objects."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +12,7 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import check_classes
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.file_names import is_junk, is_plain, junk_remark, printable
-from pipeline.datasets.folders import look_below
-from pipeline.datasets.image_suffixes import READ, is_image_name, without_twins
+from pipeline.datasets.file_names import junk_remark
 from pipeline.datasets.records import (
     CENTRE,
     RawData,
@@ -26,11 +24,9 @@ from pipeline.datasets.records import (
     read_text,
     to_floats,
 )
+from pipeline.datasets.yolo_lists import Entry, YoloLists, label_files_of
+from pipeline.datasets.yolo_names import read_names
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import YamlError, parse_yaml
-
-_IMAGES, _LABELS = "images", "labels"  # folders side by side
-_MOST_NAMES = 1 << 20  # bytes of the file of names
 
 
 def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, faults: Faults | None = None) -> RawData:
@@ -38,7 +34,8 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
 
     Args:
         root: the data root.
-        splits: folders of images below the root, searched with their sub-folders, or .txt lists of image paths.
+        splits: folders of images below the root, "." for the root, searched with their sub-folders, or .txt lists of
+            image paths. Paths of another machine or tool are those of the files that their ends name.
         names: file below the root with the names of the classes: one a line, or a .yaml with `names`, a list or a
             mapping from 0, 1, ... to names.
         faults: whether to go on after lists, names and lines at fault.
@@ -53,133 +50,24 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
     classes: Sequence[str] = []
     names_file = root / below_root(names, "dataset.yolo.names")
     with faults.going_on():
-        classes = check_classes(_read_names(names_file), str(names_file))
-    listed: dict[tuple[str, Split], str] = {}
-    junk: list[str] = []
-    for split, places in splits.items():
-        for place in places:
-            with faults.going_on():
-                listed.update(((file, split), place) for file in _list_images(root, place, split, junk, faults))
-    entries = sorted((_image_id(file), file, split, place) for (file, split), place in listed.items())
+        classes = check_classes(read_names(names_file), str(names_file))
+    lists = YoloLists(root, faults)
+    entries = lists.entries(splits)
     records = _records(root, entries, classes, faults)
-    images = ((file, split) for _, file, split, _ in entries)
-    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(junk), images)
+    images = ((entry.file, entry.split) for entry in entries)
+    return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(lists.junk), images)
 
 
-def _image_id(file: str) -> str:
-    return file.rpartition(".")[0].replace("/", "_")
-
-
-def _list_images(root: Path, place: str, split: Split, junk: list[str], faults: Faults) -> list[str]:
-    place = below_root(place, f"dataset.yolo.{split}")
-    path = root / place
-    if os.path.isdir(path):
-        found = without_twins(filter(is_image_name, _files_below(root, place, junk, faults)))
-    else:
-        lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
-        found, before = [], len(faults.lines)
-        for index, line in enumerate(lines, 1):
-            if is_junk(line.strip().rpartition("/")[2]):
-                junk.append(line.strip())
-            elif line.strip():
-                with faults.going_on():
-                    found.append(_listed_image(line.strip(), path, index))
-        if not found and len(faults.lines) > before:
-            return []
-    if not found:
-        raise InputError(f"{path}: has no images ({', '.join(READ)}); correct dataset.yolo.{split}")
-    return [*found, *_missing_images(root, place, found)] if os.path.isdir(path) else found
-
-
-def _files_below(root: Path, place: str, junk: list[str], faults: Faults) -> list[str]:
-    """Paths below the root of a folder's files, those of linked folders included."""
-    path = root / place
-    below, start = look_below(path), len(os.fspath(path))
-    junk += (place + name[start:] for name in below.junk)
-    files = []
-    for folder, reason in below.unreadable:
-        with faults.going_on():
-            raise InputError(f"{folder}: cannot be read ({reason}); make it readable")
-    for name in below.files:
-        with faults.going_on():
-            file = place + name[start:]
-            if not all(map(is_plain, file.split("/"))):
-                what = "a control character, a line break or a backslash in its name"
-                raise InputError(f"{root}: {printable(file)!r} has {what}; rename it")
-            files.append(file)
-    return files
-
-
-def _missing_images(root: Path, place: str, found: Sequence[str]) -> list[str]:
-    """What the labels of a folder's images call images that are not there, such as "images/train/a.*"."""
-    labels = _in_labels(place.split("/"))
-    label_files = {_label_file(file) for file in found}
-    missing = []
-    folder = os.fspath(root / labels)
-    for path in look_below(folder).files if os.path.isdir(folder) else ():
-        label = labels + path[len(folder) :]
-        if (
-            label not in label_files
-            and label.endswith(".txt")
-            and "/." not in label
-            and _is_label_file(Path(path), label)
-        ):
-            missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
-    return missing
-
-
-def _is_label_file(path: Path, label: str) -> bool:
-    """Whether a text that belongs to no image is one of boxes; notes and lists of classes lie about too."""
-    if not os.path.isfile(path):  # a pipe would be waited for
-        return False
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            line = next((line for line in file if line.strip()), "")
-    except (OSError, UnicodeDecodeError):
-        return False
-    fields = line.split()
-    return (len(fields) >= 5 and not to_floats(fields)[1]) or (not fields and _LABELS in label.split("/"))
-
-
-def _listed_image(text: str, path: Path, index: int) -> str:
-    file = below_root(text, f"{path}: line {index}")
-    if not is_image_name(file):
-        raise InputError(f"{path}: {file[:60]!r} is no image file; write paths of images with their suffix")
-    return file
-
-
-def _read_names(path: Path) -> list[str]:
-    what = "set dataset.yolo.names to the file that names the classes"
-    if is_file(path) and path.stat().st_size > _MOST_NAMES:
-        raise InputError(f"{path}: is larger than a file of class names can be; {what}")
-    text = read_text(path, what)
-    if path.suffix not in (".yaml", ".yml"):
-        return text.rstrip().split("\n") if text.strip() else []  # a line is an index, so none is passed over
-    try:
-        content = parse_yaml(text, path, texts=True)  # every name as it is written: 1, yes and null are names too
-    except YamlError as error:
-        raise InputError(f"{error}; {what}") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict):
-        if set(names) != set(map(str, range(len(names)))):
-            raise InputError(f"{path}: the keys of names are not 0, 1, 2, ...; number the classes so")
-        names = [names[str(index)] for index in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: has no names, a list of texts; name each class")
-    return names
-
-
-def _records(
-    root: Path, entries: Sequence[tuple[str, str, Split, str]], classes: Sequence[str], faults: Faults
-) -> Iterator[RawRecord]:
+def _records(root: Path, entries: Sequence[Entry], classes: Sequence[str], faults: Faults) -> Iterator[RawRecord]:
     name_of = _Indices(classes)
-    for image_id, file, split, place in entries:
-        annotation = _label_file(file)
-        path = root / annotation
-        text, annotated = "", True
+    for image_id, file, split, place, _ in entries:
+        places = label_files_of(file)
+        annotation, text, annotated = places[0], "", True
         with faults.going_on():
-            annotated = is_file(path)
-            text = read_text(path, "replace it") if annotated else ""
+            annotation = next((place for place in places if is_file(root / place)), "")
+            annotated, annotation = annotation != "", annotation or places[0]
+            text = read_text(root / annotation, "replace it") if annotated else ""
+        path = root / annotation
         names, numbers, at = [], [], []
         for index, line in enumerate(text.split("\n")):
             fields = line.split()
@@ -212,7 +100,8 @@ def _records(
                 for i in reversed(wrong)
             },
             annotated=annotated,
-            listed_in=place,
+            absent="no_label_file",
+            listed_in=place or "the data root",
         )
 
 
@@ -228,24 +117,3 @@ class _Indices(dict[str, str]):
         known = 0 <= number < len(self._classes) and number.is_integer()
         self[written] = self._classes[int(number)] if known else f"index {written}"
         return self[written]
-
-
-def _label_file(file: str) -> str:
-    *folders, name = file.rpartition(".")[0].split("/")
-    return f"{_in_labels([*folders, ''])}{name}.txt"
-
-
-def _in_labels(parts: Sequence[str]) -> str:
-    """A path with the last folder "images" called "labels"."""
-    return _renamed(parts, _IMAGES, _LABELS)
-
-
-def _in_images(parts: Sequence[str]) -> str:
-    return _renamed(parts, _LABELS, _IMAGES)
-
-
-def _renamed(parts: Sequence[str], old: str, new: str) -> str:
-    parts = list(parts)
-    if old in parts:
-        parts[len(parts) - 1 - parts[::-1].index(old)] = new
-    return "/".join(parts)

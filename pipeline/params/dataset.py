@@ -99,6 +99,7 @@ class FindingPolicy(Section):
     missing_difficult: Literal["error", "keep", "allow"]
     annotation_without_image: Literal["error", "drop"]
     image_without_annotation: Literal["error", "drop", "keep"]
+    no_label_file: Literal["error", "drop", "keep", "allow"] = "keep"  # earlier parameters lack it
     size_differs: Literal["error", "fix", "drop"]
     undecodable: Literal["error", "drop"]
     truncated: Literal["error", "drop"]

@@ -49,11 +49,81 @@ def test_reads_boxes_as_shares_of_the_sides(root: Path, test: str, names: str) -
     assert [(finding.object, finding.kind) for finding in dataset.findings] == [(0, "unknown_class")]
 
 
-def test_an_image_without_a_label_file_may_be_kept(root: Path) -> None:
+@pytest.mark.parametrize(("action", "images", "findings"), [("keep", 3, 1), ("allow", 3, 0), ("drop", 2, 1)])
+def test_an_image_without_a_label_file_has_no_objects(root: Path, action: str, images: int, findings: int) -> None:
     (root / "labels/train/day/a.txt").unlink()
-    dataset = read(root, image_without_annotation="keep")
-    assert len(list(dataset.images)) == 3
-    assert [finding.kind for finding in dataset.findings] == ["image_without_annotation", "unknown_class"]
+    assert policy().no_label_file == "keep"
+    dataset = read(root, no_label_file=action, image_without_annotation="error")
+    found = list(dataset.images)
+    assert len(found) == images and all(len(image.boxes) == 0 for image in found if image.image_id.endswith("day_a"))
+    assert [finding.kind for finding in dataset.findings] == ["no_label_file"] * findings + ["unknown_class"]
+    assert {finding.action for finding in dataset.findings[:-1]} <= {"kept" if images == 3 else "dropped"}
+
+
+def test_a_policy_of_error_ends_at_an_image_without_a_label_file(root: Path) -> None:
+    (root / "labels/train/day/a.txt").unlink()
+    with pytest.raises(
+        InputError, match=r"labels/train/day/a\.txt: no such annotation; .*findings\.no_label_file to drop or"
+    ):
+        list(read(root, no_label_file="error").images)
+
+
+def test_labels_may_lie_beside_images_in_a_folder_called_images(root: Path) -> None:
+    (root / "labels/train/b.txt").rename(root / "images/train/b.txt")
+    dataset = read(root)
+    assert next(dataset.images).labels.tolist() == [2, 1]
+    (root / "labels/train/b.txt").write_text("0 .5 .5 .5 .5\n")  # which YOLO itself reads
+    assert next(read(root).images).labels.tolist() == [1]
+
+
+LISTS = {
+    "absolute": ("/home/other/set/images/val/c.jpg", "/home/other/set/images/val/d.jpg"),
+    "of darknet": ("data/images/val/c.jpg", "data/images/val/d.jpg"),
+    "of Windows": ("C:\\\\set\\images\\val\\c.jpg", "C:\\set\\images\\val\\d.jpg"),
+    "climbing": ("../images/val/c.jpg", "../../set/images/val/d.jpg"),
+    "mixed": ("images/val/c.jpg", "./images/val/d.jpg"),
+}
+
+
+@pytest.mark.parametrize("lines", LISTS.values(), ids=LISTS.keys())
+@pytest.mark.parametrize("name", ["val.txt", "lists/val.txt"])
+def test_a_list_of_another_machine_or_tool_means_the_files_that_are_here(
+    root: Path, lines: tuple[str, str], name: str
+) -> None:
+    cv2.imwrite(str(root / "images/val/d.jpg"), np.zeros((80, 100, 3), np.uint8))
+    (root / "lists").mkdir()
+    (root / name).write_text("\n".join(lines))
+    images = [image for image in read(root, name, unknown_class="ignore").images if image.split == "test"]
+    assert [image.file for image in images] == ["raw/images/val/c.jpg", "raw/images/val/d.jpg"]
+    assert [len(image.boxes) for image in images] == [1, 0]
+
+
+def test_a_list_may_name_files_from_its_own_folder(root: Path) -> None:
+    (root / "images/val/list.txt").write_text("./c.jpg\n")
+    assert [image.file for image in read(root, "images/val/list.txt").images][-1] == "raw/images/val/c.jpg"
+
+
+def test_a_listed_image_that_is_not_there_is_missed_where_the_others_are(root: Path) -> None:
+    (root / "val.txt").write_text("/set/images/val/c.jpg\n/set/images/val/gone.jpg\n")
+    with pytest.raises(InputError, match=r"images/val/gone\.jpg: no such image; add it or remove gone from val\.txt"):
+        list(read(root, "val.txt").images)
+    (root / "val.txt").write_text("/set/photos/gone.jpg\n")
+    with pytest.raises(InputError, match=r"line 1: '/set/photos/gone\.jpg' is no path below the data root"):
+        list(read(root, "val.txt").images)
+
+
+def test_the_data_root_itself_may_be_the_folder_of_a_split(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.full((80, 100, 3), ord(name), np.uint8))
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .5 .5\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (tmp_path / "test.txt").write_text("b.jpg\n")
+    data = read_yolo(tmp_path, {"train": ["."], "val": [], "test": ["test.txt"]}, "classes.txt")
+    dataset = validate(data, policy(same_image_in_train_and_test="drop"), image_size)
+    assert [(image.image_id, image.split, len(image.boxes)) for image in dataset.images] == [
+        ("a", "train", 1),
+        ("b", "test", 1),
+    ]
 
 
 @pytest.mark.parametrize("index", ["0", "0.0", "+0", "0e0", "00", " 0"])

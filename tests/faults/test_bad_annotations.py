@@ -176,7 +176,7 @@ KITTI_FAULTS: dict[str, tuple[Spoil, str]] = {
     ),
 }
 YOLO_FAULTS: dict[str, tuple[Spoil, str]] = {
-    "no label": (gone("labels/train/a.txt"), "labels/train/a.txt: no such annotation; add it or remove a from images/"),
+    "four fields": (shares(" 0.25\n", "\n"), "a.txt: line 1 has 4 fields, a box has 5"),
     "polygon": (shares("0.25\n", "0.25 0.1 0.1\n"), "a.txt: line 1 has 7 fields, a box has 5"),
     "words for numbers": (shares("0.375", "middle"), "a.txt: y_centre of line 1 is 'middle', not a number"),
     "no images": (gone("images/train/a.png"), "images/train: has no images"),
