@@ -1,18 +1,16 @@
 """COCO: one instances JSON a split, its images in a folder.
 
-Of an annotation the keys image_id, category_id, bbox [x, y, width, height] and iscrowd are read; segmentations are not.
-While the file is parsed each annotation becomes a row of numbers, so that memory holds the file's text and a table, not
-a dict an annotation.
+Of an annotation the keys image_id, category_id, bbox [x, y, width, height] and iscrowd are read, and where there is no
+bbox the segmentation. An image that has no file_name is named by its coco_url, as in LVIS.
 """
 
 from __future__ import annotations
 
-import json
-from array import array
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,71 +18,20 @@ import numpy.typing as npt
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND, clean_name
 from pipeline.datasets.coco_ids import Id, id_of, meant_by
+from pipeline.datasets.coco_table import AN_ID, Image, Row, Table, fault_text, is_number, parse_instances, to_double
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import XYWH, RawData, RawRecord, below_root, check_root, is_file, no_flags, one_line
+from pipeline.datasets.records import (
+    XYWH,
+    Change,
+    RawData,
+    RawRecord,
+    below_root,
+    check_root,
+    no_flags,
+)
+from pipeline.datasets.written_names import WrittenNames
 from pipeline.runtime.errors import InputError
-
-_AN_ID = "a whole number or a text"
-_LARGEST = 1 << 30  # bytes of a JSON file; COCO's own largest has 0.45 GB
-
-
-class _Row(int):
-    """The row of an annotation in the table, in its place in the JSON."""
-
-    __slots__ = ()
-
-
-class _Image(NamedTuple):
-    id: Any
-    file_name: Any
-    width: Any
-    height: Any
-
-
-@dataclass
-class _Table:
-    """The annotations of a file, as they are parsed."""
-
-    images: list[Any] = field(default_factory=list)  # ids, one object for equal ones
-    categories: list[Any] = field(default_factory=list)
-    boxes: array[float] = field(default_factory=lambda: array("d"))
-    crowd: bytearray = field(default_factory=bytearray)
-    non_numeric: dict[int, str] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
-    _known: dict[Any, Any] = field(default_factory=dict)
-
-    def take(self, item: dict[str, Any]) -> Any:
-        """An object of the JSON: images and annotations shrink, others pass."""
-        if "bbox" in item or "category_id" in item:
-            return self._take_annotation(item)
-        if "file_name" in item:
-            return _Image(item.get("id"), item["file_name"], item.get("width"), item.get("height"))
-        return item
-
-    def _take_annotation(self, item: dict[str, Any]) -> _Row:
-        row = len(self.images)
-        box = item.get("bbox")
-        if not isinstance(box, list) or len(box) != 4:
-            self.faults.setdefault(row, _fault_text(item, "bbox", "a list of 4 numbers"))
-            box = [0.0] * 4
-        for name, value in zip(XYWH.names, box, strict=True):
-            if not _is_number(value):
-                self.non_numeric.setdefault(row, f"{name} of the bbox is {str(value)[:40]!r}, not a number")
-                self.boxes.append(float("nan"))
-            else:
-                self.boxes.append(_float(value))
-        crowd = item.get("iscrowd")
-        if crowd is None or crowd != crowd:  # null, NaN and no word of it are 0, as pandas and most tools write it
-            crowd = 0
-        if crowd not in (0, 1, "0", "1"):
-            self.faults.setdefault(row, _fault_text(item, "iscrowd", "0 or 1"))
-        self.crowd.append(crowd in (1, "1"))
-        for column, key in ((self.images, "image_id"), (self.categories, "category_id")):
-            value = id_of(item.get(key))
-            if value is None:
-                self.faults.setdefault(row, _fault_text(item, key, _AN_ID))
-            column.append(self._known.setdefault(value, value))
-        return _Row(row)
+from pipeline.runtime.words import count_text
 
 
 @dataclass(frozen=True)
@@ -94,9 +41,9 @@ class _File:
     path: str
     split: Split
     folder: str
-    images: list[_Image]
+    images: list[Image]
     names: dict[Id, str]
-    table: _Table
+    table: Table
     rows: npt.NDArray[np.int64]
     spans: dict[Id, slice]
     whole: bool  # whether no image of its list was at fault
@@ -136,8 +83,23 @@ def read_coco(
         ids = {key for file in files for key in _classes_of(file)}
         ordered = sorted(ids, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(file.names[key] for key in ordered for file in files if key in file.names))
-    listed = ((_path(file, image), file.split) for file in files for image in file.images)
-    return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in, images=listed)
+    listed = ((image.path, file.split) for file in files for image in file.images)
+    changes = [(file.path, change) for file in files for change in _detections(file)]
+    return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in, _by_url(files), listed, changes)
+
+
+def _detections(file: _File) -> Iterator[Change]:
+    count, scores = len(file.table.images), file.table.scores
+    if scores:
+        detail = (
+            f"{scores} of {count_text(count, 'annotation')} have a score, as detections have and ground truth has not"
+        )
+        yield Change("scores", detail, "kept", "give annotations that people made, or delete their scores")
+
+
+def _by_url(files: Sequence[_File]) -> list[str]:
+    count = sum(image.by_url for file in files for image in file.images)
+    return [f"took the names of {count_text(count, 'image')} from coco_url, as there is no file_name"] if count else []
 
 
 def _classes_of(file: _File) -> set[Id]:
@@ -148,7 +110,7 @@ def _classes_of(file: _File) -> set[Id]:
 
 def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
     places = [
-        (_path(file, image), number, image)
+        (image.path, number, image)
         for number, file in enumerate(files)
         for image in [*file.images, *(_orphans(file) if file.whole else ())]
     ]
@@ -158,22 +120,19 @@ def _records(files: Sequence[_File]) -> Iterator[RawRecord]:
         yield _record(files[number], image, path)
 
 
-def _path(file: _File, image: _Image) -> str:
-    return f"{file.folder}/{image.file_name}".removeprefix("/")
-
-
 def _image_id(path: str) -> str:
     folder, _, name = path.rpartition("/")
     return f"{folder}/{name.rpartition('.')[0] or name}".removeprefix("/").replace("/", "_")
 
 
-def _orphans(file: _File) -> list[_Image]:
+def _orphans(file: _File) -> list[Image]:
     """What annotations call an image but the file does not list: images whose files cannot be there."""
     known = {image.id for image in file.images}
-    return [_Image(key, f"image id {key} of {Path(file.path).name}", 1, 1) for key in file.spans if key not in known]
+    orphans = ((key, f"image id {key} of {Path(file.path).name}") for key in file.spans if key not in known)
+    return [Image(key, name, 1, 1, path=f"{file.folder}/{name}".removeprefix("/")) for key, name in orphans]
 
 
-def _record(file: _File, image: _Image, path: str) -> RawRecord:
+def _record(file: _File, image: Image, path: str) -> RawRecord:
     rows = file.rows[file.spans.get(image.id, slice(0, 0))]
     table = file.table
     return RawRecord(
@@ -187,21 +146,31 @@ def _record(file: _File, image: _Image, path: str) -> RawRecord:
         iscrowd=np.frombuffer(table.crowd, np.uint8)[rows] != 0,
         ignore=no_flags(len(rows)),
         objects=rows,
-        size=None if image.width is None or image.height is None else (_float(image.width), _float(image.height)),
+        size=None if image.width is None or image.height is None else (to_double(image.width), to_double(image.height)),
         non_numeric={
             index: f"annotations[{row}]: {table.non_numeric[row]}"
             for index, row in enumerate(rows.tolist())
             if row in table.non_numeric
         },
         listed_in=f"images of {file.path}",
+        changes=[*image.changes, *_boxes_made(table, rows)],
     )
+
+
+def _boxes_made(table: Table, rows: npt.NDArray[np.int64]) -> Iterator[Change]:
+    if table.outlined:
+        for index, row in enumerate(rows.tolist()):
+            if row in table.outlined:
+                yield Change(
+                    "no_box", "no bbox, but a segmentation", "the box around its segmentation taken", row=index
+                )
 
 
 def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults) -> _File:
     name = below_root(name, f"dataset.coco.{split}")
     path = root / name
-    table = _Table()
-    content = _parse(path, table)
+    table = Table()
+    content = parse_instances(path, table)
     lists: dict[str, list[Any]] = {}
     for key in ("images", "annotations", "categories"):
         value = content.get(key)
@@ -212,30 +181,31 @@ def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults)
     sound = np.zeros(len(table.images), np.bool_)
     others = 0
     for index, row in enumerate(lists["annotations"]):
-        if isinstance(row, _Row) and row not in table.faults and row == index - others:
+        if isinstance(row, Row) and row not in table.faults and row == index - others:
             sound[row] = True
             continue
         with faults.going_on():
             where = f"{path}: annotations[{index}]"
-            if not isinstance(row, _Row):
+            if not isinstance(row, Row):
                 others += 1
                 raise InputError(f"{where} has no bbox; write one, [x, y, width, height]")
             if row in table.faults:
                 raise InputError(f"{where}{table.faults[row]}; correct it")
             others = index - row
             raise InputError(f"{where}: annotations stand elsewhere in the file too; move them into this list")
-    listed = _listed(lists["images"], path, faults)
+    folder = images.format(name=Path(name).stem.removeprefix("instances_"), folder=str(Path(name).parent))
+    folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
+    listed = _listed(lists["images"], path, faults, root, folder)
     names = _categories(lists["categories"], path, faults)
     table.images = _as_listed(table.images, (image.id for image in listed))
     table.categories = _as_listed(table.categories, names)
-    folder = images.format(name=Path(name).stem.removeprefix("instances_"), folder=str(Path(name).parent))
-    folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
+    _check_masks(table, listed, sound, path, faults)
     order, spans = _by_image(table, sound)
     whole = len(listed) == len(lists["images"])
     return _File(name, split, folder, listed, names, table, order, spans, whole)
 
 
-def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], dict[Id, slice]]:
+def _by_image(table: Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], dict[Id, slice]]:
     rows = np.flatnonzero(sound)
     codes: dict[Id, int] = {}
     code = np.array([codes.setdefault(table.images[row], len(codes)) for row in rows], np.int64)
@@ -245,35 +215,43 @@ def _by_image(table: _Table, sound: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[
     return order, {key: slice(ends[index], ends[index + 1]) for key, index in codes.items()}
 
 
-def _parse(path: Path, table: _Table) -> dict[str, Any]:
-    if not is_file(path):
-        raise InputError(f"{path}: no such annotation file; correct dataset.coco")
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path}: is larger than {_LARGEST >> 20} MiB; split it, or leave out the segmentations")
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            content = json.load(file, object_hook=table.take)
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply to be an instances file; replace it") from error
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object; give an instances file as COCO writes it")
-    return content
-
-
 def _as_listed(used: list[Any], listed: Iterable[Id]) -> list[Any]:
     meant = meant_by((key for key in dict.fromkeys(used) if key is not None), listed)
     return [meant.get(key, key) for key in used] if meant else used
 
 
-def _listed(items: list[Any], path: Path, faults: Faults) -> list[_Image]:
-    images: dict[Id, _Image] = {}
+def _check_masks(table: Table, listed: list[Image], sound: npt.NDArray[np.bool_], path: Path, faults: Faults) -> None:
+    """See that masks that boxes were made of are of their images' sizes; others are no longer `sound`."""
+    if not any(table.outlined.values()):
+        return
+    sizes = {image.id: (image.width, image.height) for image in listed}
+    for row, size in table.outlined.items():
+        own = sizes.get(table.images[row], (None, None))
+        if size is not None and sound[row] and None not in own and own != size:
+            sound[row] = False
+            with faults.going_on():
+                raise InputError(
+                    f"{path}: annotations[{row}] has no bbox, and its mask is of {size[0]} x {size[1]} px, its image "
+                    f"of {own[0]} x {own[1]}; correct it"
+                )
+
+
+def _listed(items: list[Any], path: Path, faults: Faults, root: Path, folder: str) -> list[Image]:
+    images: dict[Id, Image] = {}
     listed = []
+    names = WrittenNames(root, (item.file_name for item in items if isinstance(item, Image)))
+    has_folder = os.path.isdir(root / folder)
     for index, item in enumerate(items):
         with faults.going_on():
             where = f"{path}: images[{index}]"
             image = _checked(item, where)
+            if image.by_url:
+                own = folder if has_folder else ""
+                own = own.rpartition("/")[0] if own.rpartition("/")[2] == image.file_name.partition("/")[0] else own
+                image = image._replace(path=names.find(image.file_name, f"{where}.coco_url", own).path)
+            else:
+                found = names.find(image.file_name, f"{where}.file_name", folder)
+                image = image._replace(path=found.path, changes=found.changes(image.file_name))
             first = images.setdefault(image.id, image)
             if first.file_name != image.file_name:
                 raise InputError(
@@ -283,17 +261,17 @@ def _listed(items: list[Any], path: Path, faults: Faults) -> list[_Image]:
     return listed
 
 
-def _checked(item: Any, where: str) -> _Image:
-    if not isinstance(item, _Image):
-        raise InputError(f"{where} has no file_name; write the name of its image")
+def _checked(item: Any, where: str) -> Image:
+    if not isinstance(item, Image):
+        raise InputError(f"{where} has no file_name or coco_url; write the name of its image")
     key = id_of(item.id)
     if key is None:
-        raise InputError(f"{where}{_fault_text({'id': item.id}, 'id', _AN_ID)}; correct it")
+        raise InputError(f"{where}{fault_text({'id': item.id}, 'id', AN_ID)}; correct it")
     for side in ("width", "height"):
         value = getattr(item, side)
-        if value is not None and not _is_number(value):
-            raise InputError(f"{where}{_fault_text({side: value}, side, 'a number')}; correct it")
-    return item._replace(id=key, file_name=below_root(item.file_name, f"{where}.file_name"))
+        if value is not None and not is_number(value):
+            raise InputError(f"{where}{fault_text({side: value}, side, 'a number')}; correct it")
+    return item._replace(id=key)
 
 
 def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
@@ -305,11 +283,11 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
                 raise InputError(f"{where} is no object with id and name; correct it")
             key, name = id_of(item.get("id")), item.get("name")
             if key is None:
-                raise InputError(f"{where}{_fault_text(item, 'id', _AN_ID)}; correct it")
+                raise InputError(f"{where}{fault_text(item, 'id', AN_ID)}; correct it")
             if isinstance(name, int) and not isinstance(name, bool):
                 name = str(name)
             if not isinstance(name, str) or not name.strip():
-                raise InputError(f"{where}{_fault_text(item, 'name', 'a text')}; correct it")
+                raise InputError(f"{where}{fault_text(item, 'name', 'a text')}; correct it")
             if key in names:
                 raise InputError(
                     f"{where}.id is {item['id']!r} again, that of {names[key][:60]!r} too; "
@@ -317,19 +295,3 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
                 )
             names[key] = name
     return names
-
-
-def _fault_text(item: Mapping[str, Any], key: str, expected: str) -> str:
-    value = item.get(key)
-    return f".{key} is {'missing' if value is None else repr(value)[:40]}, expected {expected}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number beyond what a float holds
-        return float("inf")

@@ -18,6 +18,7 @@ _WORDS = {
     "subpixel": "the box is smaller than a pixel",
     "outside_image": "the box sticks out of the image",
     "duplicate_box": "the box is there twice",
+    "no_box": "it has no box",
 }
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,24 @@ def no_flags(count: int) -> Flags:
     return np.zeros(count, np.bool_)
 
 
+class Change(NamedTuple):
+    """What a reader read otherwise than it is written, subject to the policy of its kind.
+
+    Attributes:
+        kind: of `FindingPolicy`.
+        detail: what is written.
+        done: how it was read, in the past tense.
+        remedy: what to do, for a policy of error.
+        row: of `RawRecord.written`; -1 for the whole annotation or image.
+    """
+
+    kind: str
+    detail: str
+    done: str
+    remedy: str = "correct it"
+    row: int = -1
+
+
 @dataclass(frozen=True, eq=False)
 class RawRecord:
     """One image and the G objects of its annotation, unchecked.
@@ -115,6 +133,7 @@ class RawRecord:
         annotated: whether there is an annotation at all.
         absent: the kind of finding where there is none.
         listed_in: where the image is listed, for what to do when it is at fault.
+        changes: what was read otherwise than it is written.
     """
 
     image_id: str
@@ -133,6 +152,7 @@ class RawRecord:
     annotated: bool = True
     absent: str = "image_without_annotation"
     listed_in: str = "the split's list"
+    changes: Sequence[Change] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +170,7 @@ class RawData:
         remarks: lines for a person on what was passed over.
         images: path below the root and split of each image that is listed, to be iterated once, for what is to be known
             of all images before the first is taken.
+        changes: what was read of whole files otherwise than it is written: path below the root, and the change.
     """
 
     root: Path
@@ -160,6 +181,7 @@ class RawData:
     named_in: str | None = None
     remarks: Sequence[str] = ()
     images: Iterable[tuple[str, Split]] = ()
+    changes: Sequence[tuple[str, Change]] = ()
 
 
 def check_root(root: Path, layout: str) -> Path:

@@ -20,7 +20,7 @@ from pipeline.datasets.class_names import Labels, check_classes, distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
-from pipeline.datasets.records import Boxes, BoxFormat, Flags, RawData, RawRecord
+from pipeline.datasets.records import Boxes, BoxFormat, Change, Flags, RawData, RawRecord
 from pipeline.datasets.same_content import Listed, copies_in_later_splits
 from pipeline.datasets.tally import Tally
 from pipeline.params.dataset import FindingPolicy
@@ -91,6 +91,9 @@ def _check(
     labels = Labels(classes)
     is_reported = findings.action("same_content_in_train_and_test") != "allow"
     copies = copies_in_later_splits(data.root, data.images) if is_reported else {}
+    for file, change in data.changes:
+        with faults.going_on():
+            findings.add(change.kind, file, -1, change.detail, change.done, change.remedy)
     last = ""
     for image_id, claims in itertools.groupby(data.records, key=lambda record: record.image_id):
         if image_id <= last:
@@ -142,6 +145,9 @@ def _size_of(
         findings.add(record.absent, record.annotation, -1, "no such annotation", done, remedy)
         if not keep:
             return None
+    for change in record.changes:
+        if change.row < 0 and not _may_stay(change, record, findings):
+            return None
     path = data.root / record.file
     if not os.path.isfile(path):
         findings.add("annotation_without_image", record.file, -1, "no such image", "dropped", remedy)
@@ -180,6 +186,14 @@ def _size_of(
     return found
 
 
+def _may_stay(change: Change, record: RawRecord, findings: Findings) -> bool:
+    """Whether the image stays after what was changed in it; adds the finding."""
+    dropped = findings.action(change.kind) == "drop"
+    done = "dropped" if dropped else change.done
+    findings.add(change.kind, record.annotation, -1, change.detail, done, change.remedy)
+    return not dropped
+
+
 def _check_objects(
     form: BoxFormat, record: RawRecord, labels: Labels, size: tuple[int, int], findings: Findings, tally: Tally
 ) -> AnnotatedImage:
@@ -194,6 +208,10 @@ def _check_objects(
         ]
         label[made_regions] = IGNORE_LABEL
     boxes, sound = _boxes_inside(form, record, label, size, findings, faults)
+    for change in record.changes:
+        if change.row >= 0 and sound[change.row]:
+            sound[change.row] = findings.action(change.kind) != "drop"
+            faults.append((change.row, change.kind, change.detail, change.done if sound[change.row] else "dropped"))
     kept = sound.copy()
     for kind, found in (
         ("subpixel", sound & ((boxes[:, 2:] - boxes[:, :2]) < 1).any(axis=1)),

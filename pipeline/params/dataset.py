@@ -106,6 +106,10 @@ class FindingPolicy(Section):
     too_large: Literal["error", "drop"]
     exif_orientation: Literal["error", "fix", "drop"]
     mode: Literal["error", "fix", "drop"]
+    # Parameters of earlier versions lack the following.
+    no_box: Literal["error", "fix", "drop"] = "fix"
+    file_name: Literal["error", "fix", "drop"] = "fix"
+    scores: Literal["error", "keep", "allow"] = "keep"
 
     @classmethod
     def allowed(cls, kind: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.datasets import coco as coco_module
+from pipeline.datasets import coco_table
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.table import read_table
@@ -244,7 +244,7 @@ def test_there_are_sixty_distinct_bad_inputs() -> None:
 
 
 def test_a_json_beyond_all_use_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco_module, "_LARGEST", 100)
+    monkeypatch.setattr(coco_table, "_LARGEST", 100)
     with pytest.raises(InputError, match=r"train\.json: is larger than"):
         read("coco", plant("coco", tmp_path))
 
