@@ -150,7 +150,7 @@ SIZES = [(160, 192), (96, 131), (149, 96), (200, 333), (40, 150), (3, 120), (120
 
 def compared_in_all_sizes(bundle: Bundle, graph: Path) -> Differences:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
+    options.intra_op_num_threads = 1  # threads of two tests at once would wait for each other
     options.log_severity_level = 3  # it warns that `scale` may be fed
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     draw, total = np.random.default_rng(0), Differences()

@@ -41,8 +41,8 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
         return None
 
 
-def killed_run(project: Project, kills: int, seed: int, first_after: int = 14) -> list[str]:
-    """Run the graph, killed `kills` times at most; the stage each kill fell into, as far as the log tells.
+def killed_run(project: Project, kills: int, seed: int, first_after: int = 14, *stages: str) -> list[str]:
+    """Run the graph, or these stages and what they need, killed `kills` times at most; the stage each kill fell into, as far as the log tells.
 
     The first kill comes after some stages, fewer than `first_after`, other ones with each seed, so that all stages have
     their share.
@@ -61,7 +61,7 @@ def killed_run(project: Project, kills: int, seed: int, first_after: int = 14) -
         log = project.root.parent / "log"
         with open(log, "w") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", "repro"],
+                [sys.executable, "-m", "pipeline.cli", "repro", *stages],
                 cwd=project.root,
                 env=environment,
                 stdout=file,
@@ -90,6 +90,11 @@ def assert_as_undisturbed(project: Project, undisturbed: Project) -> None:
     assert project.lock() == undisturbed.lock()
     for stage in project.lock():
         assert files_of(project.data / stage) == files_of(undisturbed.data / stage), stage
+    assert_nothing_left(project)
+
+
+def assert_nothing_left(project: Project) -> None:
+    """No hidden folder of a stage, no state of a training."""
     hidden = [path.name for path in project.data.iterdir() if path.name.startswith(".") and path.name != ".gitignore"]
     assert hidden == []
     assert not list((project.root / ".dvc/tmp/frcnn/scratch").glob("*"))
@@ -103,9 +108,16 @@ def drill(project: Project, tiny_run: Project, kills: int, seed: int, first_afte
     return fell_into
 
 
-def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
-    project = that_forgot(tiny_run, "proposal_targets_step4", tmp_path / "drill" / "project")
-    assert len(drill(project, tiny_run, kills=2, seed=7)) == 2
+def test_a_stage_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
+    """One stage alone, for its time; the whole graph in the long tests."""
+    last = "finetune_joint"
+    project = that_forgot(tiny_run, last, tmp_path / "drill" / "project")
+    assert killed_run(project, 2, 13, 2, last) == [last, last]
+    assert last in project.lock()
+    for stage, lines in project.lock().items():
+        assert lines == tiny_run.lock()[stage]
+        assert files_of(project.data / stage) == files_of(tiny_run.data / stage), stage
+    assert_nothing_left(project)
 
 
 @pytest.mark.long

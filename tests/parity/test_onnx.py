@@ -135,7 +135,7 @@ def exported(bundle: Bundle, folder: Path) -> onnxruntime.InferenceSession:
 
 def opened(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
+    options.intra_op_num_threads = 1  # threads of two tests at once would wait for each other
     options.log_severity_level = 3  # it warns that `scale` may be fed
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
