@@ -42,10 +42,13 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def killed_run(project: Project, kills: int, seed: int, first_after: int = 14, *stages: str) -> list[str]:
-    """Run the graph, or these stages and what they need, killed `kills` times at most; the stage each kill fell into, as far as the log tells.
+    """Run the graph, or these stages and what they need, killed `kills` times at most.
 
     The first kill comes after some stages, fewer than `first_after`, other ones with each seed, so that all stages have
     their share.
+
+    Returns:
+        The stage each kill fell into, as far as the log tells.
     """
     draw = random.Random(seed)
     let_begin = draw.randrange(first_after)

@@ -75,6 +75,7 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
     workspace.until_nobody_is_left()
 
 
+@pytest.mark.long
 def test_kill_of_the_flow_ends_all_and_the_next_goes_on(workspace: Workspace, undisturbed: dict[str, bytes]) -> None:
     flow = workspace.start("flow", STAGE)
     until_training(workspace)

@@ -124,7 +124,8 @@ def _shell_that_stays(folder: Path) -> str:
     return str(shell)
 
 
-@pytest.mark.parametrize("stays", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stays", [True, False])
 def test_with_dvc_killed_the_stage_ends_too_and_the_next_goes_on(
     training: Project, trained: dict[str, bytes], tmp_path: Path, stays: bool
 ) -> None:

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.families.registry import family_names
 from pipeline.graphs.stamp import stamped, without_stamp
@@ -18,12 +17,10 @@ from pipeline.orchestrate import repro
 from pipeline.orchestrate.code_stage import current_locks, lock_code, write_locks
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT, TINY, Project, new_project
-from tests.defaults import default_content
 from tests.e2e.stand_in import stand_in
 from tests.in_process import run_command, run_frcnn
 
 READER = "pipeline/datasets/voc.py"
-SECTIONS = [name for name in default_content() if name != "family"]
 
 
 @pytest.fixture
@@ -111,18 +108,6 @@ def test_a_typo_ends_a_run_before_anything_else(project: Project) -> None:
     assert re.findall(r"Running stage '(\w+)'", result.stdout) == ["code"]
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("code: ")]
     assert re.fullmatch(r"code: error: \S*params\.yaml: unknown parameter finetune_joint\.iterationz; .*", line)
-
-
-def test_stage_code_checks_every_section(tmp_path: Path) -> None:
-    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
-    for section in SECTIONS:
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params[section]["no_such_key"] = 1
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-        ended = run_command(tmp_path, "stages.code", "--out", "data/code")
-        assert ended.returncode == 1
-        assert re.fullmatch(rf"code: error: params\.yaml: unknown parameter {section}\.no_such_key; .*\n", ended.stderr)
-        assert not (tmp_path / "data/code").exists()
 
 
 @pytest.fixture

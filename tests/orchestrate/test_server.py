@@ -176,6 +176,7 @@ def of_group(group: int) -> list[int]:
     return [process.pid for process in psutil.process_iter() if os.getpgid(process.pid) == group]
 
 
+@pytest.mark.long
 def test_an_own_server_that_is_killed_starts_again_and_nothing_is_left_of_it_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
