@@ -25,8 +25,7 @@ _LEAD = (
     "apart."
 )
 _ANCHORS_LEAD = (
-    "An anchor is a box of fixed shape at each cell, and a gt box can only be learnt if some anchor comes near it. "
-    "Boxes that no anchor reaches at an IoU of .7 are left to their best anchor; below .5 even that is a poor start."
+    "An anchor is a box of fixed shape at each cell, and a gt box can only be learnt if some anchor comes near it."
 )
 _MOST_POINTS = 2_000
 _MOST_CLASSES = 25

@@ -1,6 +1,6 @@
 """What is added to the report: Faster R-CNN's sections, and words on training end to end."""
 
-from pipeline.families.faster_rcnn.report import BEFORE_DETECTION, FIGURES, LOSSES, SECTIONS, TARGETS
+from pipeline.families.faster_rcnn.report import BEFORE_DETECTION, DATA, FIGURES, LOSSES, SECTIONS, TARGETS
 from pipeline.families.faster_rcnn.report.journey import before_detection
 from pipeline.report.family_report import FamilyReport
 
@@ -9,6 +9,7 @@ REPORT = FamilyReport(
     leads={
         "stages": "Trunk, region proposal network (RPN) and RoI head are trained together, from the first iteration.",
         "training": "All four losses are summed. Box losses count fg anchors and fg RoIs only.",
+        "data": DATA,
         "detections": "Better proposals help against missed boxes, too.",
         "images": BEFORE_DETECTION,
     },

@@ -12,6 +12,10 @@ TARGETS = {
 }
 """What is drawn of training images, to a sentence: what all trainings start from."""
 
+DATA = (
+    "A box that no anchor reaches at an IoU of anchor_targets.fg_iou is left to its best anchors; below .5 even "
+    "these are a poor start."
+)
 SECTIONS = (OwnSection("proposals", "Proposals", proposals_section),)
 BEFORE_DETECTION = "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals."
 FIGURES = {
@@ -41,6 +45,7 @@ REPORT = FamilyReport(
         "pre-trained trunk; steps 3 and 4 train both again on step 2's trunk, which they share.",
         "training": "Box losses count fg anchors and fg RoIs only. In steps 3 and 4 the trunk rests, so that an "
         "iteration takes a fraction of the time.",
+        "data": DATA,
         "detections": "Better proposals help against missed boxes, too.",
         "images": BEFORE_DETECTION,
     },
