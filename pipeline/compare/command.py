@@ -9,7 +9,9 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.compare.page import as_text, compare_page, compare_table
 from pipeline.compare.rows import Row, comparable, rows_of
 from pipeline.compare.sources import source_of, workspace
+from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
+from pipeline.views.results import outdated_notes
 
 
 def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, log: Callable[[str], None]) -> None:
@@ -35,6 +37,8 @@ def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, lo
             raise InputError(f"{source.title or root / 'data'}: nothing is judged yet{gone}; dvc repro")
         rows += own
     kept, notes = comparable(rows)
+    if not names:
+        notes += outdated_notes(root, present_family(root))
     log(as_text(compare_table(kept)))
     for note in notes:
         log(note)
