@@ -27,6 +27,7 @@ from pipeline.datasets.records import (
     RawRecord,
     below_root,
     check_root,
+    detections,
     no_flags,
 )
 from pipeline.datasets.written_names import WrittenNames
@@ -84,17 +85,9 @@ def read_coco(
         ordered = sorted(ids, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(file.names[key] for key in ordered for file in files if key in file.names))
     listed = ((image.path, file.split) for file in files for image in file.images)
-    changes = [(file.path, change) for file in files for change in _detections(file)]
+    tables = ((file.path, file.table) for file in files)
+    changes = [(path, detections(own.scores, len(own.images), "annotation")) for path, own in tables if own.scores]
     return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in, _by_url(files), listed, changes)
-
-
-def _detections(file: _File) -> Iterator[Change]:
-    count, scores = len(file.table.images), file.table.scores
-    if scores:
-        detail = (
-            f"{scores} of {count_text(count, 'annotation')} have a score, as detections have and ground truth has not"
-        )
-        yield Change("scores", detail, "kept", "give annotations that people made, or delete their scores")
 
 
 def _by_url(files: Sequence[_File]) -> list[str]:

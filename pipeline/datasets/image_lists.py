@@ -19,10 +19,14 @@ _SUFFIXES = (*ALL, ".xml", ".txt")
 
 
 class ImageList(NamedTuple):
-    """The names in a list, without suffixes, and what was passed over, such as `._a`."""
+    """The names in a list, without suffixes, and what was passed over, such as `._a`.
+
+    `folders` is what stood before every name and was taken off, such as "JPEGImages/".
+    """
 
     names: list[str]
     junk: list[str]
+    folders: str = ""
 
 
 def read_image_list(
@@ -31,6 +35,7 @@ def read_image_list(
     faults: Faults,
     remedy: str = "write one image name a line",
     with_flags: bool = False,
+    folder: str | None = None,
 ) -> ImageList:
     """Read a list.
 
@@ -42,6 +47,8 @@ def read_image_list(
             "my photo 1", that is a name.
         faults: whether to continue after lines that are not image names.
         remedy: what to do where there is no such list.
+        folder: the name of that in which the images lie. It may stand before the names, with others before it, which
+            must be the same in all lines.
         with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there.
 
     Raises:
@@ -51,6 +58,8 @@ def read_image_list(
     names = [line if line != line.strip() and is_there(line) else line.strip() for line in lines if line.strip()]
     if with_flags:
         names = _without_flags(names, is_there)
+    folders = _common_folders(names, folder) if folder else ""
+    names = [name[len(folders) :] for name in names]
     junk = [name for name in names if is_junk(name)]
     names = [_without_suffix(name, is_there) for name in names if not is_junk(name)]
     if not names:
@@ -61,7 +70,15 @@ def read_image_list(
             if not is_plain(name, ".xml"):
                 raise InputError(f"{path}: {name[:60]!r} is no image name; write it without folders")
             plain.append(name)
-    return ImageList(plain, junk)
+    return ImageList(plain, junk, folders)
+
+
+def _common_folders(names: Sequence[str], folder: str) -> str:
+    """What stands before every name and ends in this folder and a slash or backslash; "" where nothing is."""
+    ends = {name[: max(name.rfind("/"), name.rfind("\\")) + 1] for name in names}
+    common = ends.pop() if len(ends) == 1 else ""
+    parts = re.split(r"[/\\]", common)
+    return common if len(parts) > 1 and parts[-2] == folder and ".." not in parts else ""
 
 
 def _without_flags(names: Sequence[str], is_there: Callable[[str], bool]) -> list[str]:

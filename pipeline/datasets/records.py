@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pipeline.datasets.base import Split
 from pipeline.datasets.file_names import is_plain, printable
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 _LONGEST_PATH = 3000  # bytes below the root; Linux takes 4095 with what stands before it
 Boxes = npt.NDArray[np.float64]
@@ -112,6 +113,12 @@ class Change(NamedTuple):
     done: str
     remedy: str = "correct it"
     row: int = -1
+
+
+def detections(scored: int, count: int, what: str) -> Change:
+    """The finding that `scored` of `count` objects have a score; `what` the format calls an object."""
+    detail = f"{scored:,} of {count_text(count, what)} have a score, as detections have and ground truth has not"
+    return Change("scores", detail, "kept", "give annotations that people made, or delete their scores")
 
 
 @dataclass(frozen=True, eq=False)

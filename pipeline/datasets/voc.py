@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-import defusedxml
-import defusedxml.ElementTree
 import numpy as np
 
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import junk_remark
-from pipeline.datasets.records import INCLUSIVE, RawData, RawRecord, check_root, is_file, no_flags, one_line, to_float
+from pipeline.datasets.records import (
+    INCLUSIVE,
+    Change,
+    RawData,
+    RawRecord,
+    check_root,
+    detections,
+    is_file,
+    no_flags,
+    to_float,
+)
 from pipeline.datasets.voc_lists import LAYOUT, Entry, VocLists
+from pipeline.datasets.voc_xml import Parsed, parse_xml, size_of, text_of
 from pipeline.runtime.errors import InputError
 
 
@@ -64,24 +73,10 @@ def _collect_classes(root: Path, entries: Sequence[Entry], faults: Faults) -> li
     for entry in entries:
         where = root / entry.annotation
         with faults.going_on():
-            for item in _parse(where).findall("object") if is_file(where) else ():
+            for item in parse_xml(where).root.findall("object") if is_file(where) else ():
                 with faults.going_on():
-                    names.add(_text(item, "name", where))
+                    names.add(text_of(item, "name", where))
     return sorted(distinct_names(names))
-
-
-def _parse(path: Path) -> Element:
-    try:
-        root = defusedxml.ElementTree.parse(path).getroot()
-    except defusedxml.DefusedXmlException as error:
-        raise InputError(
-            f"{path}: refused, it declares XML entities ({one_line(error)}); remove its DOCTYPE"
-        ) from error
-    except (ParseError, ValueError, LookupError, OSError) as error:
-        raise InputError(f"{path}: malformed XML ({one_line(error)}); mend or replace the file") from error
-    if root is None:
-        raise InputError(f"{path}: holds no element; mend or replace the file")
-    return root
 
 
 def _read_all(root: Path, entries: Sequence[Entry], faults: Faults) -> Iterator[RawRecord]:
@@ -93,8 +88,11 @@ def _read_all(root: Path, entries: Sequence[Entry], faults: Faults) -> Iterator[
 def _read_image(root: Path, entry: Entry) -> RawRecord:
     where = root / entry.annotation
     annotated = is_file(where)
-    tree = _parse(where) if annotated else Element("annotation")
+    tree, encoding = parse_xml(where) if annotated else Parsed(Element("annotation"), "")
     items = tree.findall("object")
+    size = size_of(tree, where) if annotated else None
+    if not items and size is None and tree.tag != "annotation":
+        raise InputError(f"{where}: is a <{tree.tag[:40]}>, no <annotation> of VOC; replace it")
     written = np.full((len(items), 4), np.nan)
     difficult, non_numeric, untagged = no_flags(len(items)), {}, 0
     for index, item in enumerate(items):
@@ -102,7 +100,7 @@ def _read_image(root: Path, entry: Entry) -> RawRecord:
         tags += ["difficult"] if item.find("difficult") is not None else []
         untagged += len(tags) == 4
         for column, tag in enumerate(tags):
-            text = _text(item, tag, where)
+            text = text_of(item, tag, where)
             number = to_float(text)
             if number is None:
                 non_numeric[index] = f"{tag} of object {index} is {text[:40]!r}, not a number"
@@ -116,30 +114,27 @@ def _read_image(root: Path, entry: Entry) -> RawRecord:
         split=entry.split,
         file=entry.file,
         annotation=entry.annotation,
-        names=[_text(item, "name", where) for item in items],
+        names=[text_of(item, "name", where) for item in items],
         written=written,
         difficult=difficult,
         iscrowd=no_flags(len(items)),
         ignore=no_flags(len(items)),
         objects=np.arange(len(items)),
-        size=(_number(tree, "size/width", where), _number(tree, "size/height", where)) if annotated else None,
+        size=size,
         non_numeric=non_numeric,
         untagged=untagged,
         annotated=annotated,
         listed_in=entry.listed_in,
+        changes=[*entry.changes, *(_changes(items, size, encoding) if annotated else ())],
     )
 
 
-def _text(parent: Element, tag: str, where: Path) -> str:
-    text = (parent.findtext(tag) or "").strip()
-    if not text:
-        raise InputError(f"{where}: no <{'><'.join(tag.split('/'))}> in <{parent.tag}>; add the tag")
-    return text
-
-
-def _number(parent: Element, tag: str, where: Path) -> float:
-    text = _text(parent, tag, where)
-    number = to_float(text)
-    if number is None:
-        raise InputError(f"{where}: {tag} is {text[:40]!r}, not a number; correct it")
-    return number
+def _changes(items: Sequence[Element], size: tuple[float, float] | None, encoding: str) -> Iterator[Change]:
+    if encoding:
+        yield Change("encoding", f"the file {encoding}", "read as such", "save it as UTF-8")
+    if size is None:
+        yield Change("missing_size", "no size of the image", "the image's own size taken", "write it in <size>")
+    scores = (to_float(item.findtext("score") or item.findtext("confidence") or "1") for item in items)
+    count = sum(score not in (1, None) for score in scores)
+    if count:
+        yield detections(count, len(items), "object")

@@ -17,7 +17,9 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import is_junk, is_plain
 from pipeline.datasets.image_lists import read_image_list
 from pipeline.datasets.image_suffixes import is_image_name, without_twins
-from pipeline.datasets.records import is_file, names_in
+from pipeline.datasets.name_forms import by_form, in_other_form
+from pipeline.datasets.records import Change, is_file, names_in
+from pipeline.datasets.written_names import OTHER_FORM, renamed
 from pipeline.runtime.errors import InputError
 
 LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
@@ -32,6 +34,11 @@ class Entry(NamedTuple):
     annotation: str
     split: Split
     listed_in: str
+    changes: tuple[Change, ...] = ()
+
+    def written(self, text: str, ways: Sequence[str]) -> Entry:
+        """The same with the finding that its name is written as `text`, with `ways`; itself where there are none."""
+        return self._replace(changes=(renamed(text, " and ".join(ways), self.file),)) if ways else self
 
 
 @dataclass
@@ -103,10 +110,16 @@ class VocLists:
         def is_there(image: str) -> bool:
             return os.path.isfile(self.root / tree.annotation(image)) or image in files
 
-        listed = read_image_list(path, is_there, self.faults, with_flags=True)
+        images = tree.images.rstrip("/").rpartition("/")[2]
+        listed = read_image_list(path, is_there, self.faults, with_flags=True, folder=images)
         self.junk += (tree.images + f"{image}.jpg" for image in listed.junk)
+        forms = by_form(files)
         for image in listed.names:
-            yield from tree.entries(image, split, files, tree.annotation(image), LISTED_IN)
+            file, annotation = in_other_form(image, files, forms), tree.annotation(image)
+            for entry in tree.entries(image, split, files.get(file), annotation, LISTED_IN):
+                ways = ["its folder"] * bool(listed.folders)
+                ways += [OTHER_FORM] * (file != image or annotation != f"{tree.annotations}{image}.xml")
+                yield entry.written(listed.folders + image, ways)
 
     def _of_folder(self, tree: _Tree, split: Split, split_name: str) -> Iterator[Entry]:
         place = self.root / tree.annotations
@@ -123,10 +136,13 @@ class VocLists:
         }
         if not annotations:
             raise InputError(f"{place}: holds no XML file; correct dataset.voc.{split} or dataset.voc.annotations")
-        for image in sorted({*annotations, *files}):
-            annotation = annotations.get(image) or tree.annotation(image)
+        forms = by_form(files)
+        of_annotation = {image: in_other_form(image, files, forms) for image in annotations}
+        for image in sorted({*annotations, *files} - ({*of_annotation.values()} - {*annotations})):
+            file, annotation = of_annotation.get(image, image), annotations.get(image) or tree.annotation(image)
             if is_plain(image, ".xml"):
-                yield from tree.entries(image, split, files, annotation, split_name)
+                for entry in tree.entries(image, split, files.get(file), annotation, split_name):
+                    yield entry.written(image, [OTHER_FORM] * (file != image))
                 continue
             with self.faults.going_on():
                 what = "a control character, a line break or a backslash in its name"
@@ -141,10 +157,18 @@ class _Tree:
         self.annotations = _folder(annotations, name, "dataset.voc.annotations")
         self.images = _folder(images, name, "dataset.voc.images")
         self._root = root
+        self._annotations: tuple[set[str], dict[str, str]] | None = None  # names in the folder, and `by_form` of them
 
     def annotation(self, image: str) -> str:
-        """Path below the root of an image's XML file, by its name."""
-        return f"{self.annotations}{image}.xml"
+        """Path below the root of an image's XML file, by its name; accents may be in another form."""
+        path = f"{self.annotations}{image}.xml"
+        if path.isascii() or os.path.isfile(self._root / path):
+            return path
+        if self._annotations is None:
+            place = self._root / self.annotations
+            names = set(names_in(place)) if os.path.isdir(place) else set()
+            self._annotations = names, by_form(names)
+        return self.annotations + in_other_form(f"{image}.xml", *self._annotations)
 
     def images_by_name(self) -> dict[str, list[str]]:
         """Paths below the root of the images, by their names without suffix.
@@ -162,11 +186,11 @@ class _Tree:
         return files
 
     def entries(
-        self, image: str, split: Split, files: Mapping[str, Sequence[str]], annotation: str, listed_in: str
+        self, image: str, split: Split, files: Sequence[str] | None, annotation: str, listed_in: str
     ) -> Iterator[Entry]:
         """One a file of the image's name; one of NAME.jpg where there is none."""
         image_id = f"{self.name.replace('/', '_')}_{image}" if self.name else image
-        for file in files.get(image) or [f"{self.images}{image}.jpg"]:
+        for file in files or [f"{self.images}{image}.jpg"]:
             yield Entry(image_id, file, annotation, split, listed_in)
 
 

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.datasets.name_forms import by_form, in_other_form
 from pipeline.datasets.records import Change, below_root
 from pipeline.runtime.errors import InputError
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+OTHER_FORM = "its accents in another way"
+
+
+def renamed(text: str, ways: str, path: str) -> Change:
+    """The finding that a name means the file at `path`; `ways` says how else it is written, as "backslashes"."""
+    detail = f"{text[:200]!r} is written with {ways}"
+    return Change("file_name", detail, f"read as {path}", "write it as the path of its file, with /")
 
 
 class Found(NamedTuple):
@@ -27,10 +36,7 @@ class Found(NamedTuple):
 
     def changes(self, text: str) -> tuple[Change, ...]:
         """The finding that the name `text` was read otherwise than it is written; none where it was not."""
-        if not self.written:
-            return ()
-        detail = f"{text[:200]!r} is written with {self.written}"
-        return (Change("file_name", detail, f"read as {self.path}", "write it relative to the data root, with /"),)
+        return (renamed(text, self.written, self.path),) if self.written else ()
 
 
 class WrittenNames:
@@ -44,7 +50,7 @@ class WrittenNames:
 
     def __init__(self, root: Path, names: Iterable[Any]) -> None:
         self._root = root
-        self._forms: dict[str, dict[str, str]] = {}  # folder -> name in NFC -> name, "" where two are one
+        self._folders: dict[str, tuple[set[str], dict[str, str]]] = {}  # names in a folder, and `by_form` of them
         self._taken: dict[str, str] = {}  # path -> the absolute name that it was found by
         real = os.path.realpath(root)
         self._prefixes = [f"{os.path.abspath(root)}/", f"{real}/"]
@@ -85,9 +91,9 @@ class WrittenNames:
             path = f"{folder}/{path}" if folder else path
         if not (path.isascii() or self._is_there(path)):
             other = self._in_other_form(path)
-            if other is not None:
+            if other != path:
                 path = other
-                ways.append("its accents in another way")
+                ways.append(OTHER_FORM)
         return Found(path, " and ".join(ways))
 
     def _below(self, text: str, name: str, where: str) -> str:
@@ -101,34 +107,26 @@ class WrittenNames:
             )
         return path
 
-    def _in_other_form(self, path: str) -> str | None:
-        """The path that is there and differs from this in the form of its accents alone."""
-        known = ""
+    def _in_other_form(self, path: str) -> str:
+        """The path that is there and differs from this in the form of its accents alone; itself where none is."""
+        known: list[str] = []
         for part in path.split("/"):
-            own = f"{known}/{part}" if known else part
-            if not os.path.exists(self._root / own):
-                same = self._names_in(known).get(unicodedata.normalize("NFC", part))
-                if not same:
-                    return None
-                own = f"{known}/{same}" if known else same
-            known = own
-        return known
-
-    def _names_in(self, folder: str) -> dict[str, str]:
-        if folder not in self._forms:
-            forms: dict[str, str] = {}
-            try:
-                names = os.listdir(self._root / folder)
-            except OSError:
-                names = []
-            for name in names:
-                form = unicodedata.normalize("NFC", name)
-                forms[form] = "" if form in forms else name
-            self._forms[folder] = forms
-        return self._forms[folder]
+            folder = "/".join(known)
+            if not part.isascii() and folder not in self._folders:
+                names = set(_listing(self._root / folder))
+                self._folders[folder] = names, by_form(names)
+            known.append(part if part.isascii() else in_other_form(part, *self._folders[folder]))
+        return "/".join(known)
 
     def _is_there(self, path: str) -> bool:
         try:
             return os.path.isfile(self._root / path)
         except ValueError:  # a NUL, or half a character
             return False
+
+
+def _listing(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # no such folder, which readers report of each image in it
+        return []

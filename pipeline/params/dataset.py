@@ -110,6 +110,8 @@ class FindingPolicy(Section):
     no_box: Literal["error", "fix", "drop"] = "fix"
     file_name: Literal["error", "fix", "drop"] = "fix"
     scores: Literal["error", "keep", "allow"] = "keep"
+    missing_size: Literal["error", "fix", "drop"] = "fix"
+    encoding: Literal["error", "fix", "drop"] = "fix"
 
     @classmethod
     def allowed(cls, kind: str) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def test_a_name_of_another_system_is_the_file_that_is_meant(tmp_path: Path, kind
     assert (finding.kind, finding.file, finding.action) == ("file_name", "raw/train.json", f"read as {meant}")
     assert repr(written)[1:-1] in finding.detail
     dropped = read(tmp_path, file_name="drop")
-    with pytest.raises(InputError, match=r"train\.json: .* is written with .*; write it relative"):
+    with pytest.raises(InputError, match=r"train\.json: .* is written with .*; write it as the path of its file"):
         list(read(tmp_path, file_name="error").images)
     assert not list(dropped.images) and found(dropped) == [("file_name", -1, "dropped")]
 

@@ -18,7 +18,7 @@ from tests.faults.trees import KINDS, KITTI, TABLE, XML, YOLO, annotation_files,
 
 def _voc(root: Path) -> None:
     (root / "ImageSets/Main/train.txt").write_text("a/b\na\nc\n")
-    (root / "Annotations/a.xml").write_text(XML.replace("<width>100</width>", ""))
+    (root / "Annotations/a.xml").write_text(XML.replace("<width>100</width>", "<width>wide</width>"))
     (root / "Annotations/c.xml").write_text("<annotation>")
 
 
@@ -49,7 +49,7 @@ def _table(root: Path) -> None:
 
 
 SEVERAL: dict[str, tuple[Callable[[Path], None], list[str]]] = {
-    "voc": (_voc, ["'a/b' is no image name", "c.xml: malformed XML", "a.xml: no <size><width>"]),
+    "voc": (_voc, ["'a/b' is no image name", "c.xml: malformed XML", "a.xml: size/width is 'wide'"]),
     "coco": (
         _coco,
         [

@@ -134,7 +134,6 @@ def _write(text: str) -> Callable[[Path], object]:
 
 
 _BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]><annotation><object><name>&y;</name></object></annotation>'
-_NO_SIZE = f"<annotation>{_object()}</annotation>"
 _NO_NAME = "<annotation><object><bndbox/></object></annotation>"
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -148,9 +147,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "malformed": (_write("<annotation>\n<object>"), "a.xml: malformed XML"),
     "empty file": (_write(""), "a.xml: malformed XML"),
     "entity bomb": (_write(_BOMB), "a.xml: refused"),
-    "no size": (_write(_NO_SIZE), "a.xml: no <size><width>"),
     "no name": (_write(_NO_NAME), "a.xml: no <name> in <object>"),
     "zero size": (lambda tree: _add(tree, "a", _object(), size=(0, 80)), "is no image size"),
+    "another format": (_write("<annotations><image/></annotations>"), "a.xml: is a <annotations>, no <annotation>"),
     "size with an underscore": (lambda tree: _add(tree, "a", _object(), size=("1_00", 80)), "'1_00', not a number"),
     "size in words": (lambda tree: _add(tree, "a", _object(), size=("wide", 80)), "'wide', not a number"),
     "coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "x\ny", 3, 4))), "ymin of object 0 is"),

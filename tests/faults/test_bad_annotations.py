@@ -93,14 +93,20 @@ VOC: dict[str, tuple[Spoil, str]] = {
     "entity of a file": (write("Annotations/a.xml", OUTSIDE), "a.xml: refused, it declares XML entities"),
     "cut": (write("Annotations/a.xml", XML[:90]), "a.xml: malformed XML"),
     "binary": (write("Annotations/a.xml", b"\0\1\2\3"), "a.xml: malformed XML"),
-    "unknown encoding": (write("Annotations/a.xml", '<?xml version="1.0" encoding="x"?><a/>'), "malformed XML"),
+    "unknown encoding": (
+        write(
+            "Annotations/a.xml",
+            b'<?xml version="1.0" encoding="x"?>' + XML.replace("dog", "ch\xe9n").encode("latin-1"),
+        ),
+        "a.xml: is not in x as it says, and has class names that are not ASCII; save it as UTF-8, or declare",
+    ),
     "other size": (xml("<width>100", "<width>101"), "says 101 x 80 px, JPEGImages/a.jpg has 100 x 80; correct the"),
     "turned size": (
         write("Annotations/a.xml", XML.replace(">100<", ">8<").replace(">80<", ">100<").replace(">8<", ">80<")),
         "says 80 x 100 px, JPEGImages/a.jpg has 100 x 80",
     ),
     "size in words": (xml(">100<", ">wide<"), "size/width is 'wide', not a number"),
-    "no height": (xml("<height>80</height>", ""), "a.xml: no <size><height> in <annotation>; add the tag"),
+    "another format": (write("Annotations/a.xml", "<a/>"), "a.xml: is a <a>, no <annotation> of VOC; replace it"),
     "no box": (xml("bndbox", "polygon"), "no <bndbox><xmin> in <object>"),
     "no corner": (xml("<ymax>40</ymax>", ""), "no <bndbox><ymax> in <object>"),
     "corner in words": (xml(">21<", ">top<"), "a.xml: bndbox/ymin of object 0 is 'top', not a number; correct it, or"),

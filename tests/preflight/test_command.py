@@ -174,11 +174,11 @@ def test_all_that_cannot_be_read_is_told_at_once(folder: Path) -> None:
     (root / "ImageSets/Main/train.txt").write_text("a\nc\nd\ne\nf\n")
     for name in "cdef":
         shutil.copy(root / "JPEGImages/a.jpg", root / f"JPEGImages/{name}.jpg")
-        (root / f"Annotations/{name}.xml").write_text(sound.replace("<width>100</width>", ""))
+        (root / f"Annotations/{name}.xml").write_text(sound.replace("<name>dog</name>", ""))
     (root / "Annotations/b.xml").write_text("<annotation>")
     passed, text = report()
     assert not passed
-    assert text.count("no <size><width> in <annotation>; add the tag") == 3 and "and 1 more of this kind" in text
+    assert text.count("no <name> in <object>; add the tag") == 3 and "and 1 more of this kind" in text
     assert "Annotations/b.xml: malformed XML" in text
     assert text.endswith("5 findings would stop the run: mend what cannot be read")
 
