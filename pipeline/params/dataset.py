@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.params.section import Count, Names, Natural, Section
 
@@ -130,3 +130,10 @@ class DatasetParams(Section):
     yolo: YoloData
     table: TableData
     findings: FindingPolicy
+
+    @field_validator("reader", mode="before")
+    @classmethod
+    def _no_auto(cls, reader: object) -> object:
+        if reader == "auto":
+            raise ValueError("auto is for frcnn preset and check-data, which find the reader; frcnn preset writes it")
+        return reader

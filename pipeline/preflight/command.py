@@ -17,7 +17,7 @@ from pipeline.preflight.level_check import LevelCheck
 from pipeline.preflight.report import ending, report
 from pipeline.preflight.requirements import unmet, without_remedy
 from pipeline.preflight.size_check import SizeCheck
-from pipeline.presets.apply import chosen_params
+from pipeline.presets.apply import params_for_data
 from pipeline.presets.settings import preset_line
 from pipeline.runtime.errors import InputError
 
@@ -51,7 +51,9 @@ def check_data(
     if out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir():
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
     root = RAW if data is None else data
-    params = chosen_params(Path(), preset, settings)
+    params, data_line = params_for_data(Path(), preset, settings, root, own=data is None)
+    if data_line:
+        echo(data_line)
     checked = _read(root, params, decode)
     own = family_checks(params)
     anchorless = without_remedy(checked, params)

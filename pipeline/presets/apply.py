@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
 from pipeline.params.file import check_params, family_in, load_params
 from pipeline.params.reading import Params
+from pipeline.presets.data_layout import AUTO_READER, layout_settings, without_auto
 from pipeline.presets.default_checks import check_defaults
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import (
@@ -48,8 +49,8 @@ def family_of_preset(name: str) -> Family:
 
 
 def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
-    """Write `root`/dvc.yaml of the preset's family and `root`/params.yaml as its defaults, preset, overrides, and link
-    data, weights and proposals into data/.
+    """Write `root`/dvc.yaml of the preset's family and `root`/params.yaml as its defaults, preset, the layout of the
+    data root where the preset's own reader does not fit it, and overrides; link data, weights and proposals into data/.
 
     Nothing is kept of an earlier preset or of other edits of params.yaml. Nothing is written unless everything is
     valid. dvc.yaml is written first: stage `code` and `frcnn` tell where a kill left it with the parameters of another
@@ -60,27 +61,34 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
 
     Raises:
         InputError: no such preset or parameter, an impossible value, a path that does not exist, a data root that DVC
-            does not hash whole, a data/ where it stores nothing, a graph file that is wrong, or a dvc.yaml that was
-            edited by hand.
+            does not hash whole or whose layout no reader reads, a data/ where it stores nothing, a graph file that is
+            wrong, or a dvc.yaml that was edited by hand.
     """
     check_data_folder(root / "data", root)
     edited, before = _with_preset(name)
     params = edited.content
     links: dict[str, Path] = {}
+    values = []
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is no override; write section.key=value")
-        if is_link(key, value):
-            if key not in links_of(params):
-                section = key.partition(".")[0]
-                what = f"parameter {parameter_set_by(key)}" if section in params else f"section {section}"
-                raise InputError(f"{override}: family {params['family']} has no {what}; leave it out")
-            links[key] = existing(root, key, value)
-            if parameter := parameter_set_by(key):
-                set_parameter(params, parameter, "file")
-        else:
-            set_parameter(params, key, parse_value(override, value))
+        if not is_link(key, value):
+            values.append(override)
+            continue
+        if key not in links_of(params):
+            section = key.partition(".")[0]
+            what = f"parameter {parameter_set_by(key)}" if section in params else f"section {section}"
+            raise InputError(f"{override}: family {params['family']} has no {what}; leave it out")
+        links[key] = existing(root, key, value)
+        if parameter := parameter_set_by(key):
+            set_parameter(params, parameter, "file")
+    settings, data_line = layout_settings(params, values, links.get("dataset.root"), f"preset {name}")
+    for key, own in settings.items():
+        set_parameter(params, key, own)
+    for override in without_auto(values):
+        key, _, value = override.partition("=")
+        set_parameter(params, key, parse_value(override, value))
     text, plain = _text_to_write(edited, before)
     places = links_of(plain)
     for key in places:
@@ -89,6 +97,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     lines = [write_graph(root, graph)]
     write_text(root / "params.yaml", text)
     lines.append(f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else ""))
+    lines += [data_line] if data_line else []
     return lines + [
         link(root, key, links.get(key)) + ("" if key in links else what_is_needed(key, plain)) for key in places
     ]
@@ -137,16 +146,50 @@ def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = (),
     Raises:
         InputError: no such preset or parameter, no params.yaml, or an impossible value.
     """
+    return _chosen(root, preset, overrides, limits, lambda content: None)
+
+
+def params_for_data(
+    root: Path, preset: str | None, overrides: Sequence[str], data: Path, own: bool
+) -> tuple[Params, str | None]:
+    """As `chosen_params`, with the layout of a data root where the preset's reader does not fit it, as `apply_preset`
+    takes it; and a line on that.
+
+    Args:
+        data: the data root.
+        own: whether the data root is what params.yaml is about, so that without a preset its reader alone counts.
+
+    Raises:
+        InputError: as `chosen_params`, or no layout is recognised.
+    """
+    lines: list[str | None] = [None]
+    asked = any(override.replace(" ", "") == AUTO_READER for override in overrides)
+
+    def set_layout(content: dict[str, Any]) -> None:
+        if preset is not None or asked or (content["dataset"]["reader"] == "shapes" and not own):
+            settings, lines[0] = layout_settings(
+                content, overrides, data, f"preset {preset}" if preset else "params.yaml"
+            )
+            for key, value in settings.items():
+                set_parameter(content, key, value)
+
+    return _chosen(root, preset, without_auto(overrides), True, set_layout), lines[0]
+
+
+def _chosen(
+    root: Path,
+    preset: str | None,
+    overrides: Sequence[str],
+    limits: bool,
+    change: Callable[[dict[str, Any]], None],
+) -> Params:
     own = root / "params.yaml"
     if preset is None:
-        params = load_params(own)  # names what is wrong with the file
-        if not overrides:
-            return params
+        load_params(own)  # names what is wrong with the file
         edited = EditedYaml(own.read_text(encoding="utf-8"), own)
     else:
-        if not overrides:
-            return preset_params(preset)
         edited, _ = _with_preset(preset)
+    change(edited.content)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:

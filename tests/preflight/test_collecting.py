@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.data_layouts.recognising import layouts_of
 from pipeline.datasets.base import SPLITS
 from pipeline.params.dataset import DatasetParams, FindingPolicy
 from pipeline.params.resize import ResizeParams
 from pipeline.preflight.collecting import check_dataset, never_stopping
-from pipeline.preflight.layouts import choose_reader, guess_reader
+from pipeline.preflight.layouts import choose_reader
 from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 from tests.defaults import default_params
@@ -131,14 +132,14 @@ def test_a_layout_is_recognised_in_the_folder_and_one_above(tmp_path: Path, kind
     root = plant(kind, tmp_path / "above" / "data")
     if kind == "coco":
         (root / "train.json").rename(root / "instances_train.json")
-    assert guess_reader(root) == kind
+    assert [layout.reader for layout in layouts_of(root, PARAMS.dataset)] == [kind]
     assert f"dataset.reader={kind} dataset.root={root}" in choose_reader(root)
     assert f"{root} looks made for reader {kind}" in choose_reader(root.parent)
 
 
 def test_a_folder_of_nothing_known_gets_the_list_of_readers(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
-    assert guess_reader(tmp_path) is None
+    assert layouts_of(tmp_path, PARAMS.dataset) == []
     assert "READER one of voc, coco, kitti, yolo, table" in choose_reader(tmp_path)
 
 

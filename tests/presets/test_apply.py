@@ -18,6 +18,7 @@ from pipeline.presets.settings import leaves
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
 from tests.defaults import DEFAULT_TEXT, copy_graphs
+from tests.faults.trees import plant
 
 
 @pytest.fixture
@@ -200,7 +201,7 @@ def test_shorter_values_leave_nothing_of_the_defaults_behind(project: Path) -> N
 
 
 def test_data_and_weights_are_linked_and_no_absolute_path_enters_the_parameters(project: Path) -> None:
-    (project.parent / "tree").mkdir()
+    plant("voc", project.parent / "tree")
     weights = project.parent / "vgg16.pth"
     weights.write_bytes(b"")
     detector = project.parent / "model.safetensors"
@@ -300,9 +301,9 @@ def test_a_data_root_that_dvc_does_not_hash_whole_is_refused_before_anything_is_
     (root / "JPEGImages").unlink()
     (project.parent / "one").symlink_to("tree")
     (project.parent / "two").symlink_to("one")
-    apply_preset(project, "default", [f"dataset.root={project.parent / 'two'}"])
+    apply_preset(project, "default", [f"dataset.root={project.parent / 'two'}", "dataset.reader=shapes"])
     assert linked(project) == str(root)
-    apply_preset(project, "default", ["dataset.root=data/raw"])
+    apply_preset(project, "default", ["dataset.root=data/raw", "dataset.reader=shapes"])
     assert linked(project) == str(root)
 
 
@@ -321,7 +322,8 @@ def test_links_are_right_where_data_is_a_link_within_the_project(project: Path) 
     (project.parent / "tree").mkdir()
     weights = project.parent / "vgg16.pth"
     weights.write_bytes(b"")
-    apply_preset(project, "default", [f"dataset.root={project.parent / 'tree'}", f"backbone.weights={weights}"])
+    links = [f"dataset.root={project.parent / 'tree'}", f"backbone.weights={weights}"]
+    apply_preset(project, "default", [*links, "dataset.reader=shapes"])
     assert linked(project) == str(project.parent / "tree")
     assert (project / "data/weights/vgg16.pth").resolve() == weights
 

@@ -1,0 +1,163 @@
+"""The layout that a data root has, or one line that says what is there and what to do."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.data_layouts.coco import coco_layouts
+from pipeline.data_layouts.folders import folders_in
+from pipeline.data_layouts.kitti import kitti_layouts
+from pipeline.data_layouts.layout import Layout, Miss
+from pipeline.data_layouts.table import table_layouts
+from pipeline.data_layouts.voc import voc_layouts
+from pipeline.data_layouts.yolo import yolo_layouts
+from pipeline.datasets.base import SPLITS, Split
+from pipeline.datasets.faults import Faults
+from pipeline.datasets.image_suffixes import is_image_name
+from pipeline.datasets.reading import read_raw
+from pipeline.params.dataset import DatasetParams
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
+
+_LAYOUTS: dict[str, Callable[[Path], Iterator[Layout | Miss]]] = {
+    "voc": voc_layouts,
+    "coco": coco_layouts,
+    "kitti": kitti_layouts,
+    "yolo": yolo_layouts,
+    "table": table_layouts,
+}
+READERS = tuple(_LAYOUTS)
+_MOST_FOLDERS, _DEPTH = 300, 2  # looked into, and how far below the given one
+_MOST_COUNTED = 10_000  # names
+_LARGE = 1 << 26  # bytes of JSON files
+_DIVIDED_BY = "dataset.split={val: .1, test: .2}"
+
+
+def layouts_of(root: Path, defaults: DatasetParams, reader: str | None = None) -> list[Layout]:
+    """The first layout of each reader by which labelled images are found in the root; of one reader, where it is named.
+
+    Args:
+        root: the data root.
+        defaults: what a layout's settings leave as it is.
+    """
+    readers = READERS if reader is None else (reader,)
+    found = (_first(root, defaults, _LAYOUTS[name](root)) for name in readers)
+    return [layout for layout in found if layout is not None]
+
+
+def recognise(root: Path, defaults: DatasetParams, divides: bool = False) -> Layout:
+    """The one layout that the root has.
+
+    Args:
+        root: the data root.
+        defaults: what a layout's settings leave as it is.
+        divides: whether images are divided into splits by `dataset.split`, so that the data need none.
+
+    Raises:
+        InputError: there is none, several readers fit, or there is nothing to test on.
+    """
+    found = layouts_of(root, defaults)
+    if len(found) > 1:
+        readers = " or ".join(f"dataset.reader={layout.reader}" for layout in found)
+        what = "; ".join(f"{layout.reader} ({layout.what})" for layout in found)
+        raise InputError(f"{root}: several readers fit: {what}; choose one: {readers}")
+    if not found:
+        raise InputError(f"{root}: {_nothing(root, defaults)}")
+    if not found[0].is_divided and not divides:
+        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader)}")
+    return found[0]
+
+
+def divide_it(reader: str) -> str:
+    """What to do about data without splits."""
+    by_hand = f"divide it into folders or lists and name them in dataset.{reader}.train and dataset.{reader}.test"
+    return f"add '{_DIVIDED_BY}', or {by_hand}" if "split" in DatasetParams.model_fields else by_hand
+
+
+def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS) -> bool:
+    """Whether the reader finds a labelled image in the root of each of the splits for which it is given something.
+
+    Of large COCO files it is seen alone whether they are there.
+    """
+    splits = [split for split in splits if getattr(getattr(params, params.reader), split)]
+    if params.reader == "coco":
+        files = [root / name for split in splits for name in getattr(params.coco, split)]
+        if not all(map(os.path.isfile, files)) or sum(map(os.path.getsize, files)) > _LARGE:
+            return all(map(os.path.isfile, files))
+    return all(_has_label(root, params, split) for split in splits)
+
+
+def folders_below(root: Path) -> Iterator[Path]:
+    """The folder and those below it, the nearer ones first; hidden and linked ones are left out."""
+    level, left = [root] if os.path.isdir(root) else [], _MOST_FOLDERS
+    for _ in range(_DEPTH + 1):
+        yield from level
+        left -= len(level)
+        inside = (above / name for above in level for name in folders_in(above) if not (above / name).is_symlink())
+        level = list(itertools.islice(inside, max(left, 0)))
+
+
+def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]) -> Layout | None:
+    """The first whose splits to train and to test on have labelled images; else the first whose train has."""
+    trained: Layout | None = None
+    for layout in layouts:
+        if not isinstance(layout, Layout):
+            continue
+        for own in (layout, _without_test(layout)):
+            if own is None:
+                continue
+            splits: Sequence[Split] = ("train", "test") if own.is_divided else ("train",)
+            if layout.labelled or is_read(root, own.params(defaults), splits):
+                return own
+            if trained is None and is_read(root, own.params(defaults), ("train",)):
+                trained = own
+    return trained
+
+
+def _without_test(layout: Layout) -> Layout | None:
+    """The layout without a test split, whose images may lack labels; None where it has no val in its place."""
+    kept = {split: places for split, places in layout.splits.items() if split != "test"}
+    return replace(layout, splits=kept) if "val" in kept and "test" in layout.splits else None
+
+
+def _has_label(root: Path, params: DatasetParams, split: Split) -> bool:
+    """Whether the reader finds an image of a split that is there and has a label."""
+    own = getattr(params, params.reader)
+    places = getattr(own, split)
+    update: dict[str, list[str]] = {**{other: [] for other in SPLITS}, "train": places}  # one split at a time
+    if hasattr(own, "classes"):  # to be spared the collecting of their names
+        update["classes"] = ["object"]
+    faults = Faults(keep=True)
+    with faults.going_on():
+        alone = params.model_copy(update={params.reader: own.model_copy(update=update)})
+        for record in read_raw(root, alone, faults).records:
+            if len(record.names) and os.path.isfile(root / record.file):
+                return True
+    return False
+
+
+def _nothing(root: Path, defaults: DatasetParams) -> str:
+    """What is there instead of a layout that is known, and what to do."""
+    misses = [miss for layouts in _LAYOUTS.values() for miss in layouts(root) if isinstance(miss, Miss)]
+    if misses:
+        return f"no reader fits: {'; '.join(miss.why for miss in misses[:2])}"
+    for folder in itertools.islice(folders_below(root), 1, None):
+        inside = layouts_of(folder, defaults)
+        if inside:
+            return f"no reader fits, but {folder} is {inside[0].what}: give dataset.root={folder}"
+    return f"no reader fits what is there ({_counts(root)}); docs/data.md shows the layouts that are read"
+
+
+def _counts(root: Path) -> str:
+    """Files below a folder by their suffixes."""
+    names = (name for _, _, own in os.walk(root) for name in own if not name.startswith("."))
+    kinds = Counter(
+        "image" if is_image_name(name) else f"{os.path.splitext(name)[1] or 'other'} file"
+        for name in itertools.islice(names, _MOST_COUNTED)
+    )
+    return ", ".join(count_text(count, kind) for kind, count in kinds.most_common(4)) or "no file"

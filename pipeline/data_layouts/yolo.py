@@ -1,0 +1,140 @@
+"""YOLO: by its own settings file (data.yaml, or darknet's obj.data), or by its folders and a file of names."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.data_layouts.folders import called, files_in, folders_in, has_image
+from pipeline.data_layouts.layout import Layout, Miss, by_split
+from pipeline.datasets.base import SPLITS, Split
+from pipeline.datasets.listed_paths import ListedPaths
+from pipeline.datasets.yolo_names import read_names
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.yaml_files import YamlError, parse_yaml
+
+_KEYS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_MOST = 1 << 20  # bytes of a settings file
+_LIKELY = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+
+
+def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
+    """YOLO's layouts that the root may have, the likelier first; why there is none where labels look like it."""
+    yamls = sorted(files_in(root, ".yaml", ".yml"), key=lambda name: (name.lower() not in _LIKELY, name))
+    settings = {name: content for name in yamls if (content := _yaml(root / name))}
+    for name, content in settings.items():
+        splits = _places(root, content, content.get("path"))
+        if "train" in splits:
+            yield Layout("yolo", f"YOLO by its {name}", splits, {"names": name})
+    for name in files_in(root, ".data"):
+        content = _darknet(root / name)
+        names, splits = ListedPaths(root).find(content.get("names", "")), _places(root, content, None)
+        if "train" in splits and os.path.isfile(root / names):
+            yield Layout("yolo", f"YOLO by darknet's {name}", splits, {"names": names})
+    names_files = [*settings, *files_in(root, ".names"), *(n for n in files_in(root, ".txt") if _lists_names(root / n))]
+    for what, splits in _folders(root):
+        for name in names_files:
+            yield Layout("yolo", what, splits, {"names": name})
+        if not names_files and _has_labels(root, splits["train"]):
+            yield Miss(
+                "yolo", f"no file names the classes of the labels of {splits['train'][0]}; write data.yaml with names"
+            )
+
+
+def _folders(root: Path) -> Iterator[tuple[str, dict[Split, list[str]]]]:
+    """Folders of images by their names, as images/train or train/images; lists train.txt and so on; or all in one."""
+    images = called(root, ("images", "obj_train_data"))
+    for pattern, inside in (
+        ("images/{}", by_split(folders_in(root / "images"))),
+        (
+            "{}/images",
+            {
+                split: [n for n in own if os.path.isdir(root / n / "images")]
+                for split, own in by_split(folders_in(root)).items()
+            },
+        ),
+        ("{}", by_split(folders_in(root))),
+    ):
+        splits = {split: [pattern.format(name) for name in names] for split, names in inside.items()}
+        splits = {split: [p for p in own if has_image(root / p, deep=True)] for split, own in splits.items()}
+        splits = {split: own for split, own in splits.items() if own}
+        if "train" in splits:
+            yield f"YOLO with a folder of images a split ({pattern.format('SPLIT')})", splits
+    lists = by_split(files_in(root, ".txt"))
+    if "train" in lists:
+        yield "YOLO with a list of images a split", lists
+    if images and has_image(root / images, deep=True):
+        yield "YOLO without splits", {"train": [images]}
+    if has_image(root):
+        yield "YOLO without splits", {"train": ["."]}
+
+
+def _places(root: Path, content: Mapping[str, Any], base: Any) -> dict[Split, list[str]]:
+    """The folders and lists of a settings file that are there and hold images, without a split that repeats train."""
+    found: dict[Split, list[str]] = {}
+    for key, split in _KEYS.items():
+        value = content.get(key)
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
+        places = [place for text in texts if (place := _place(root, text, base)) is not None]
+        if places and places != found.get("train") and split not in found:
+            found[split] = places
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _place(root: Path, text: str, base: Any) -> str | None:
+    paths = ListedPaths(root)
+    for path in (posixpath.join(base, text), text) if isinstance(base, str) and base else (text,):
+        place = paths.find(path) or "."
+        if os.path.isfile(root / place) or (os.path.isdir(root / place) and has_image(root / place, deep=True)):
+            return place
+    return None
+
+
+def _yaml(path: Path) -> dict[str, Any] | None:
+    """The content of a YAML file that names classes, all values as texts; None of another."""
+    try:
+        if path.stat().st_size > _MOST:
+            return None
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path, texts=True)
+    except (OSError, UnicodeDecodeError, YamlError):
+        return None
+    return content if isinstance(content, dict) and content.get("names") else None
+
+
+def _darknet(path: Path) -> dict[str, str]:
+    """The lines `key = value` of a settings file of darknet."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.stat().st_size <= _MOST else []
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _lists_names(path: Path) -> bool:
+    """Whether a text is a list of class names by its own name, such as classes.txt or obj_names.txt."""
+    words = path.stem.lower().replace("_", " ").replace("-", " ").split()
+    if not {"classes", "names", "labels", "class", "predefined"} & set(words):
+        return False
+    try:
+        return bool(read_names(path))
+    except InputError:
+        return False
+
+
+def _has_labels(root: Path, places: list[str]) -> bool:
+    """Whether a text of numbers lies where the labels of a place would."""
+    place = root / places[0]
+    folders = [Path(*("labels" if part == "images" else part for part in place.relative_to(root).parts))]
+    for folder in (root / folders[0], place) if os.path.isdir(place) else ():
+        for name in files_in(folder, ".txt")[:3]:
+            try:
+                fields = (folder / name).read_text(encoding="utf-8-sig").split("\n")[0].split()
+                if len(fields) >= 5 and all(float(field) >= 0 for field in fields):
+                    return True
+            except (OSError, ValueError):
+                continue
+    return False

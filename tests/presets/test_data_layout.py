@@ -1,0 +1,190 @@
+"""Which reader and splits a preset takes: its own, those that are named, or those of the data root's layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.params.dataset import DatasetParams
+from pipeline.params.file import load_params
+from pipeline.presets.apply import apply_preset, params_for_data
+from pipeline.runtime.errors import InputError
+from tests.data_layouts.public import PHOTOS, PUBLIC, coco_json, put, put_photo, voc_xml, yolo_txt
+from tests.defaults import copy_graphs, write_default_params
+from tests.faults.trees import plant
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    copy_graphs(folder)
+    return folder
+
+
+def applied(project: Path, name: str, *overrides: str) -> DatasetParams:
+    apply_preset(project, name, [f"dataset.root={project.parent / 'set'}", *overrides])
+    return load_params(project / "params.yaml").dataset
+
+
+def test_a_preset_whose_reader_fits_keeps_its_splits(project: Path) -> None:
+    PUBLIC["VOC2007"].write(project.parent / "set")
+    own = applied(project, "voc6_vgg16", "backbone.weights=random").voc
+    assert (own.train, own.val, own.test) == (["train"], [], ["test"])
+    taken = applied(project, "default").voc
+    assert (taken.train, taken.test) == (["trainval"], ["test"])
+
+
+def test_a_preset_whose_reader_does_not_fit_takes_the_layout(project: Path) -> None:
+    PUBLIC["YOLO of Roboflow"].write(project.parent / "set")
+    params = applied(project, "voc6_vgg16", "backbone.weights=random")
+    assert params.reader == "yolo" and params.yolo.train == ["train/images"]
+
+
+def test_what_overrides_name_counts(project: Path) -> None:
+    root = project.parent / "set"
+    PUBLIC["YOLO of Roboflow"].write(root)
+    assert applied(project, "default", "dataset.reader=shapes").reader == "shapes"
+    own = applied(project, "default", "dataset.reader=yolo", "dataset.yolo.test=[valid/images]")
+    assert (own.yolo.train, own.yolo.test) == (["images/train"], ["valid/images"])
+    taken = applied(project, "default", "dataset.reader=auto", "dataset.yolo.val=[]")
+    assert taken.reader == "yolo" and taken.yolo.val == [] and taken.yolo.test == ["test/images"]
+    named = applied(project, "default", "dataset.reader=yolo", "dataset.findings.no_label_file=error")
+    assert named.yolo.train == ["train/images"] and named.findings.no_label_file == "error"
+    assert applied(project, "default", "dataset.reader=voc").voc.train == ["trainval"]  # none such: check-data says why
+
+
+def test_auto_is_no_reader_of_params_yaml_and_needs_a_root(project: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"dataset\.reader=auto: finds the reader of a data root; add dataset\.root=PATH"
+    ):
+        apply_preset(project, "default", ["dataset.reader=auto"])
+    write_default_params(project)
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("reader: shapes", "reader: auto"))
+    with pytest.raises(InputError, match=r"dataset\.reader: auto is for frcnn preset and check-data, which find the"):
+        load_params(project / "params.yaml")
+
+
+def test_check_data_takes_what_the_preset_would(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    write_default_params(project)
+    root = project.parent / "set"
+    PUBLIC["COCO of Roboflow"].write(root)
+    for preset, settings in (("default", []), ("tinycoco", []), (None, []), (None, ["dataset.reader=auto"])):
+        params, line = params_for_data(Path(), preset, settings, root, own=False)
+        assert params.dataset.coco == applied(project, "default").coco
+        assert line is not None and "COCO with a JSON file a split" in line
+        write_default_params(project)
+    assert params_for_data(Path(), None, [], root, own=True)[0].dataset.reader == "shapes"
+
+
+def test_a_group_of_all_classes_that_roboflow_adds_is_no_class(project: Path) -> None:
+    PUBLIC["COCO of Roboflow"].write(project.parent / "set")
+    assert applied(project, "default").coco.classes == ["apple", "pear"]
+
+
+def test_classes_of_a_labelmap_are_taken_in_its_order(project: Path) -> None:
+    PUBLIC["VOC of CVAT"].write(project.parent / "set")
+    assert applied(project, "default").voc.classes == ["pear", "apple"]
+
+
+def _label_studio(root: Path) -> None:
+    for photo in PHOTOS:
+        put_photo(root / f"images/{photo.name}.jpg")
+        put(root / f"labels/{photo.name}.txt", yolo_txt(photo))
+    put(root / "classes.txt", "apple\npear\n")
+    put(root / "notes.json", json.dumps({"categories": [{"id": 0, "name": "apple"}], "info": {}}))
+
+
+def _without_names(root: Path) -> None:
+    _label_studio(root)
+    (root / "classes.txt").unlink()
+
+
+def _kangaroos(root: Path) -> None:
+    for photo in PHOTOS:
+        put_photo(root / f"images/{photo.name}.JPG")
+        put(root / f"annots/{photo.name}.xml", voc_xml(photo, f"{photo.name}.JPG"))
+
+
+def _one_json(root: Path) -> None:
+    for photo in PHOTOS:
+        put_photo(root / f"images/{photo.name}.jpg")
+    put(root / "annotations/instances_default.json", coco_json(PHOTOS))
+
+
+def _two_json(root: Path) -> None:
+    _one_json(root)
+    put(root / "annotations/instances_other.json", coco_json(PHOTOS))
+
+
+def _images_elsewhere(root: Path) -> None:
+    put_photo(root / "a/b/c/a.jpg")
+    put(root / "train.json", coco_json(PHOTOS[:2]))
+
+
+def _two_kinds(root: Path) -> None:
+    plant("voc", root)
+    plant("yolo", root)
+
+
+def _nested(root: Path) -> None:
+    PUBLIC["VOC2007"].write(root / "VOCdevkit/VOC2007")
+
+
+def _photos(root: Path) -> None:
+    put_photo(root / "a.jpg")
+    put_photo(root / "b.jpg")
+    put(root / "notes.docx", "")
+
+
+def _csv(root: Path) -> None:
+    put_photo(root / "a.jpg")
+    put(root / "boxes.csv", "file,label,left,top,right,bottom\na.jpg,dog,1,2,3,4\n")
+
+
+def _coco128(root: Path) -> None:
+    _label_studio(root)
+    put(root / "coco128.yaml", "path: ../coco128\ntrain: images\nval: images\nnames: {0: apple, 1: pear}\n")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "YOLO of Label Studio": (_label_studio, "is YOLO without splits, with nothing to test on; "),
+    "coco128": (_coco128, "is YOLO by its coco128.yaml, with nothing to test on; "),
+    "VOC without lists": (_kangaroos, "is VOC without lists of splits, with nothing to test on; "),
+    "one JSON": (_one_json, "is COCO in one JSON file, with nothing to test on; "),
+    "two JSON": (
+        _two_json,
+        "2 JSON files may be train (annotations/instances_default.json, annotations/instances_other",
+    ),
+    "images elsewhere": (_images_elsewhere, "no folder holds the images of train.json (a.jpg); name it: dataset.coco."),
+    "YOLO without names": (_without_names, "no file names the classes of the labels of images; write data.yaml"),
+    "two kinds": (
+        _two_kinds,
+        "several readers fit: voc (VOC with lists in ImageSets/Main); yolo (YOLO with a folder of",
+    ),
+    "a folder above": (_nested, "VOCdevkit/VOC2007 is VOC with lists in ImageSets/Main: give dataset.root="),
+    "photos alone": (_photos, "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts"),
+    "another table": (_csv, "no reader fits: boxes.csv has no column class, x1, y1, x2, y2"),
+    "nothing": (lambda root: root.mkdir(), "no data set is linked (the folder is empty)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_taken_is_one_line_with_what_is_there_and_changes_nothing(name: str, project: Path) -> None:
+    write, expected = REFUSED[name]
+    write(project.parent / "set")
+    with pytest.raises(InputError) as caught:
+        applied(project, "default")
+    assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not (project / "params.yaml").exists() and not (project / "data/raw").exists()
+
+
+def test_several_readers_are_told_apart_by_name(project: Path) -> None:
+    _two_kinds(project.parent / "set")
+    assert applied(project, "default", "dataset.reader=voc").voc.train == ["train"]
+    assert applied(project, "default", "dataset.reader=yolo").yolo.test == ["images/test"]
