@@ -49,7 +49,7 @@ class Layout:
             as_declared: give each split what the data declare and no other; else val is also the test split of data
                 that have none.
         """
-        own = {split: list(self.splits.get(split, ())) for split in SPLITS}
+        own: dict[str, Any] = {split: list(self.splits.get(split, ())) for split in SPLITS}
         if not own["test"] and not as_declared:
             own["test"], own["val"] = own["val"], []
         if not own["test"]:

@@ -120,7 +120,7 @@ def _lists_names(path: Path) -> bool:
     if not {"classes", "names", "labels", "class", "predefined"} & set(words):
         return False
     try:
-        return bool(read_names(path))
+        return bool(read_names(path).names)
     except InputError:
         return False
 

@@ -1,6 +1,7 @@
-"""YOLO: a txt an image, one object a line: class index, x and y of the centre, width and height, all as shares of the
-image's sides. Labels of a/images/b.jpg stand in a/labels/b.txt, or beside the image. An image without labels has no
-objects."""
+"""YOLO: a txt an image, one object a line: class index, then a box or the corners of a polygon, as shares of the sides.
+
+Labels of a/images/b.jpg stand in a/labels/b.txt, or beside the image. An image without labels has no objects.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ from pipeline.datasets.records import (
     read_text,
     to_floats,
 )
+from pipeline.datasets.yolo_labels import parse_labels
 from pipeline.datasets.yolo_lists import Entry, YoloLists, label_files_of
 from pipeline.datasets.yolo_names import read_names
-from pipeline.runtime.errors import InputError
 
 
 def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, faults: Faults | None = None) -> RawData:
@@ -43,65 +44,52 @@ def read_yolo(root: Path, splits: Mapping[Split, Sequence[str]], names: str, fau
     An image's id is its path below the root without suffix, "_" for "/".
 
     Raises:
-        InputError: a folder, list or file of names is missing or malformed, or a line has no 5 fields.
+        InputError: a folder, list or file of names is missing or malformed, or a line is neither box nor polygon.
     """
     root = check_root(root, "images, labels and a file of class names")
     faults = faults or Faults()
     classes: Sequence[str] = []
+    keypoints = 0
     names_file = root / below_root(names, "dataset.yolo.names")
     with faults.going_on():
-        classes = check_classes(read_names(names_file), str(names_file))
+        written, keypoints = read_names(names_file)
+        classes = check_classes(written, str(names_file))
     lists = YoloLists(root, faults)
     entries = lists.entries(splits)
-    records = _records(root, entries, classes, faults)
+    records = _records(root, entries, classes, keypoints, faults)
     images = ((entry.file, entry.split) for entry in entries)
     return RawData(root, "dataset.yolo", CENTRE, classes, records, str(names_file), junk_remark(lists.junk), images)
 
 
-def _records(root: Path, entries: Sequence[Entry], classes: Sequence[str], faults: Faults) -> Iterator[RawRecord]:
+def _records(
+    root: Path, entries: Sequence[Entry], classes: Sequence[str], keypoints: int, faults: Faults
+) -> Iterator[RawRecord]:
     name_of = _Indices(classes)
-    for image_id, file, split, place, _ in entries:
+    for image_id, file, split, place, changes in entries:
         places = label_files_of(file)
         annotation, text, annotated = places[0], "", True
         with faults.going_on():
             annotation = next((place for place in places if is_file(root / place)), "")
             annotated, annotation = annotation != "", annotation or places[0]
             text = read_text(root / annotation, "replace it") if annotated else ""
-        path = root / annotation
-        names, numbers, at = [], [], []
-        for index, line in enumerate(text.split("\n")):
-            fields = line.split()
-            if not fields:
-                continue
-            if len(fields) != 5:
-                with faults.going_on():
-                    raise InputError(
-                        f"{path}: line {index + 1} has {len(fields)} fields, a box has 5 "
-                        "(class x y width height); correct it"
-                    )
-                continue
-            names.append(name_of[fields[0]])
-            numbers += fields[1:]
-            at.append(index)
-        written, wrong = to_floats(numbers)
+        labels = parse_labels(text, root / annotation, keypoints, faults)
+        count = len(labels.indices)
         yield RawRecord(
             image_id=image_id,
             split=split,
             file=file,
             annotation=annotation,
-            names=names,
-            written=written.reshape(-1, 4),
-            difficult=no_flags(len(names)),
-            iscrowd=no_flags(len(names)),
-            ignore=no_flags(len(names)),
-            objects=np.array(at, np.int64),
-            non_numeric={
-                i // 4: f"{CENTRE.names[i % 4]} of line {at[i // 4] + 1} is {numbers[i][:40]!r}, not a number"
-                for i in reversed(wrong)
-            },
+            names=[name_of[index] for index in labels.indices],
+            written=labels.written,
+            difficult=no_flags(count),
+            iscrowd=no_flags(count),
+            ignore=no_flags(count),
+            objects=np.array(labels.lines, np.int64),
+            non_numeric=labels.non_numeric,
             annotated=annotated,
             absent="no_label_file",
             listed_in=place or "the data root",
+            changes=(*changes, *labels.changes),
         )
 
 

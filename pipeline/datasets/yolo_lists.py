@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from pipeline.datasets.file_names import is_junk, is_plain, printable
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name, without_twins
 from pipeline.datasets.listed_paths import ListedPaths
-from pipeline.datasets.records import below_root, read_text, to_floats
+from pipeline.datasets.records import Change, below_root, read_text, to_floats
+from pipeline.datasets.written_names import WrittenNames, renamed
 from pipeline.runtime.errors import InputError
 
 _IMAGES, _LABELS = "images", "labels"  # folders side by side
@@ -27,7 +29,7 @@ class Entry(NamedTuple):
     file: str  # below the root
     split: Split
     place: str  # the folder or list
-    written: str = ""  # how a list names it, where that is not its path below the root, with list and line
+    changes: tuple[Change, ...] = ()  # where a list does not name it by its path below the root
 
 
 @dataclass
@@ -54,45 +56,54 @@ class YoloLists:
         for split, places in splits.items():
             for place in places:
                 with self.faults.going_on():
-                    for file, written in self._images(place, split):
-                        listed[file, split] = Entry(_image_id(file), file, split, place, written)
+                    for file, changes in self._images(place, split):
+                        listed[file, split] = Entry(_image_id(file), file, split, place, changes)
         return sorted(listed.values())
 
-    def _images(self, place: str, split: Split) -> Iterator[tuple[str, str]]:
-        """Each image of a folder or list, and how the list names it where that is not its path."""
+    def _images(self, place: str, split: Split) -> Iterator[tuple[str, tuple[Change, ...]]]:
+        """Each image of a folder or list, and what the list names otherwise than by its path."""
         place = "" if place in (".", "./") else below_root(place, f"dataset.yolo.{split}")
         path = self.root / place
         found: list[str] = []
         if os.path.isdir(path):
             found = without_twins(filter(is_image_name, self._files_below(place)))
-            yield from ((file, "") for file in found)
-            yield from ((file, "") for file in self._missing_images(place, found) if found)
+            yield from ((file, ()) for file in found)
+            yield from ((file, ()) for file in self._missing_images(place, found) if found)
         else:
             before = len(self.faults.lines)
-            for file, written in self._listed(place, split):
+            for file, changes in self._listed(place, split):
                 found.append(file)
-                yield file, written
+                yield file, changes
             if not found and len(self.faults.lines) > before:
                 return
         if not found:
             raise InputError(f"{path}: has no images ({', '.join(READ)}); correct dataset.yolo.{split}")
 
-    def _listed(self, place: str, split: Split) -> Iterator[tuple[str, str]]:
+    def _listed(self, place: str, split: Split) -> Iterator[tuple[str, tuple[Change, ...]]]:
         path = self.root / place
-        paths = ListedPaths(self.root, place.rpartition("/")[0])
+        paths, names = ListedPaths(self.root, place.rpartition("/")[0]), WrittenNames(self.root, ())
+        taken: dict[str, str] = {}
         lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
         for index, line in enumerate(map(str.strip, lines), 1):
             if is_junk(line.rpartition("/")[2]):
                 self.junk.append(line)
             elif line:
                 with self.faults.going_on():
-                    file = below_root(paths.find(line), f"{path}: line {index}")
-                    if not is_image_name(file):
+                    found = names.find(below_root(paths.find(line), f"{path}: line {index}"), str(path))
+                    if not is_image_name(found.path):
                         raise InputError(
-                            f"{path}: {file[:60]!r} is no image file; write paths of images with their suffix"
+                            f"{path}: {found.path[:60]!r} is no image file; write paths of images with their suffix"
                         )
-                    as_it_is = "/".join(part for part in line.split("/") if part != ".")
-                    yield file, "" if file == as_it_is else f"line {index} of {place}: {line[:200]!r}"
+                    first = taken.setdefault(found.path, line)
+                    if first.replace("\\", "/") != line.replace("\\", "/") and found.path not in (first, line):
+                        raise InputError(
+                            f"{path}: {first[-60:]!r} and {line[-60:]!r} would both be {found.path}; write them "
+                            "relative to the data root"
+                        )
+                    ways = found.written or _other_way(line, found.path, place.rpartition("/")[0])
+                    where = f"line {index} of {place}: "
+                    change = renamed(line, ways, found.path)
+                    yield found.path, (change._replace(detail=where + change.detail),) if ways else ()
 
     def _files_below(self, place: str) -> list[str]:
         """Paths below the root of a folder's files, those of linked folders included."""
@@ -137,6 +148,15 @@ def label_files_of(file: str) -> list[str]:
     beside = "/".join([*folders, f"{name}.txt"])
     labels = f"{_in_labels([*folders, ''])}{name}.txt"
     return [labels] if labels == beside else [labels, beside]
+
+
+def _other_way(line: str, file: str, folder: str) -> str:
+    """How a line is written that means a file, "" where it is its path from the root or from the list's folder."""
+    if file in (posixpath.normpath(line), posixpath.normpath(posixpath.join(folder, line))):
+        return ""
+    if "\\" in line:
+        return "backslashes"
+    return "an absolute path" if line.startswith("/") else "folders that are not in the data root"
 
 
 def _image_id(file: str) -> str:

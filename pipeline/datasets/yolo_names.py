@@ -1,19 +1,28 @@
-"""The names of YOLO's classes: a text with one a line, or `names` of a YAML file."""
+"""The names of YOLO's classes: a text with one a line, or `names` of a YAML file, which may declare keypoints too."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pipeline.datasets.records import is_file, read_text
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, parse_yaml
 
 _MOST_NAMES = 1 << 20  # bytes of the file of names
+_KEYPOINT_SIDES = 2
 _WHAT = "set dataset.yolo.names to the file that names the classes"
 
 
-def read_names(path: Path) -> list[str]:
-    """The names as they are written, by index.
+class YoloNames(NamedTuple):
+    """Names of the classes as they are written, by index, and how many numbers of keypoints follow each box."""
+
+    names: list[str]
+    keypoints: int = 0
+
+
+def read_names(path: Path) -> YoloNames:
+    """The classes that a file names.
 
     Raises:
         InputError: the file is missing or too large, or names no classes.
@@ -22,7 +31,9 @@ def read_names(path: Path) -> list[str]:
         raise InputError(f"{path}: is larger than a file of class names can be; {_WHAT}")
     text = read_text(path, _WHAT)
     if path.suffix not in (".yaml", ".yml"):
-        return text.rstrip().split("\n") if text.strip() else []  # a line is an index, so none is passed over
+        return YoloNames(
+            text.rstrip().split("\n") if text.strip() else []
+        )  # a line is an index, so none is passed over
     try:
         content = parse_yaml(text, path, texts=True)  # every name as it is written: 1, yes and null are names too
     except YamlError as error:
@@ -34,4 +45,14 @@ def read_names(path: Path) -> list[str]:
         names = [names[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: has no names, a list of texts; name each class")
-    return names
+    return YoloNames(names, _keypoints(content.get("kpt_shape"), path))
+
+
+def _keypoints(shape: Any, path: Path) -> int:
+    """How many numbers keypoints of a shape are, such as [17, 3]: a number of points, and of numbers for each."""
+    if shape is None:
+        return 0
+    sides = shape if isinstance(shape, list) and len(shape) == _KEYPOINT_SIDES else []
+    if not all(isinstance(side, str) and side.isascii() and side.isdigit() for side in sides) or not sides:
+        raise InputError(f"{path}: kpt_shape is {str(shape)[:40]!r}, not two whole numbers such as [17, 3]; correct it")
+    return int(sides[0]) * int(sides[1])

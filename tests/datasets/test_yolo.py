@@ -93,14 +93,113 @@ def test_a_list_of_another_machine_or_tool_means_the_files_that_are_here(
     cv2.imwrite(str(root / "images/val/d.jpg"), np.zeros((80, 100, 3), np.uint8))
     (root / "lists").mkdir()
     (root / name).write_text("\n".join(lines))
-    images = [image for image in read(root, name, unknown_class="ignore").images if image.split == "test"]
+    dataset = read(root, name, unknown_class="ignore")
+    images = [image for image in dataset.images if image.split == "test"]
+    told = [finding.detail for finding in dataset.findings if finding.kind == "file_name"]
+    from_its_folder = name == "lists/val.txt" and lines[0] == "../images/val/c.jpg"
+    assert len(told) == (0 if lines[0] == "images/val/c.jpg" else 2 - from_its_folder)
+    assert all(f"of {name}: " in text for text in told)
     assert [image.file for image in images] == ["raw/images/val/c.jpg", "raw/images/val/d.jpg"]
     assert [len(image.boxes) for image in images] == [1, 0]
 
 
 def test_a_list_may_name_files_from_its_own_folder(root: Path) -> None:
     (root / "images/val/list.txt").write_text("./c.jpg\n")
-    assert [image.file for image in read(root, "images/val/list.txt").images][-1] == "raw/images/val/c.jpg"
+    dataset = read(root, "images/val/list.txt")
+    assert [image.file for image in dataset.images][-1] == "raw/images/val/c.jpg"
+    assert [finding.kind for finding in dataset.findings] == ["unknown_class"]
+
+
+def test_two_listed_paths_are_never_silently_one_file(root: Path) -> None:
+    (root / "val.txt").write_text("/one/images/val/c.jpg\n/two/images/val/c.jpg\n")
+    with pytest.raises(
+        InputError, match=r"'/one/.*' and '/two/.*' would both be images/val/c\.jpg; write them relative"
+    ):
+        read(root, "val.txt")
+
+
+def test_a_listed_accent_may_be_one_character_or_two(root: Path) -> None:
+    (root / "images/val/c.jpg").rename(root / "images/val/caf\u00e9.jpg")
+    (root / "labels/val/c.txt").rename(root / "labels/val/caf\u00e9.txt")
+    (root / "val.txt").write_text("images/val/cafe\u0301.jpg\n", encoding="utf-8")
+    dataset = read(root, "val.txt")
+    assert [image.file for image in dataset.images][-1] == "raw/images/val/caf\u00e9.jpg"
+    assert "file_name" in {finding.kind for finding in dataset.findings}
+
+
+POLYGONS = {
+    "a segmentation": ("0 0.1 0.2 0.5 0.1 0.3 0.6", [10, 8, 50, 48]),
+    "an oriented box": ("0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5", [10, 8, 90, 72]),
+    "of many corners": ("0 " + "0.25 0.25 0.75 0.75 " * 50, [25, 20, 75, 60]),
+    "beyond the image": ("0 -0.2 0.5 0.5 0.5 0.5 1.5", [0, 40, 50, 80]),
+}
+
+
+@pytest.mark.parametrize(("line", "box"), POLYGONS.values(), ids=POLYGONS.keys())
+def test_a_polygon_is_the_box_around_it_and_a_finding(root: Path, line: str, box: list[float]) -> None:
+    (root / "labels/train/b.txt").write_text(f"1 0.2 0.375 0.2 0.25\n\n{line}\n")
+    dataset = read(root)
+    image = next(dataset.images)
+    assert np.allclose(image.boxes, [[10, 20, 30, 40], box]) and image.labels.tolist() == [2, 1]
+    told = next(finding for finding in dataset.findings if finding.kind == "no_box")
+    assert (told.file, told.object, told.action) == (
+        "raw/labels/train/b.txt",
+        2,
+        "the box around its polygon taken",
+    )
+    dropped = read(root, no_box="drop")
+    assert len(next(dropped.images).boxes) == 1 and dropped.findings[-1].action in ("dropped", "clipped")
+    with pytest.raises(
+        InputError, match=r"b\.txt: object 2: .* corners of a polygon, and no box.*no_box to fix or drop"
+    ):
+        list(read(root, no_box="error").images)
+
+
+@pytest.mark.parametrize("line", ["0 .1 .1 .5 .1 .9 .1", "0 .1 .1 nan .1 .9 .5", "0 .1 .1 inf .1 .9 .5"])
+def test_a_polygon_without_a_box_around_it_is_dropped_as_a_box_is(root: Path, line: str) -> None:
+    (root / "labels/train/b.txt").write_text(f"1 0.2 0.375 0.2 0.25\n{line}\n")
+    dataset = read(root)
+    assert len(next(dataset.images).boxes) == 1
+    assert next(finding.kind for finding in dataset.findings) in ("zero_area", "non_finite")
+
+
+def test_keypoints_that_the_names_declare_follow_the_box(root: Path) -> None:
+    (root / "data.yaml").write_text("names: [cat, dog]\nkpt_shape: [3, 2] # x, y\n")
+    (root / "labels/train/b.txt").write_text("1 0.2 0.375 0.2 0.25 .1 .1 .2 .2 .3 .3\n0 .5 .5 1 1\n")
+    dataset = read(root)
+    image = next(dataset.images)
+    assert np.allclose(image.boxes, [[10, 20, 30, 40], [0, 0, 100, 80]]) and not dataset.findings
+    (root / "labels/train/b.txt").write_text("1 0.2 0.375 0.2 0.25 .1 .1\n")
+    with pytest.raises(
+        InputError, match=r"b\.txt: line 1 has 7 fields, a box has 5 .* with keypoints 11, as kpt_shape"
+    ):
+        list(read(root).images)
+
+
+def test_scores_of_detections_are_told_once_a_file(root: Path) -> None:
+    (root / "labels/train/b.txt").write_text("1 0.2 0.375 0.2 0.25 0.93\n0 .5 .5 1 1 1\n")
+    dataset = read(root)
+    assert np.allclose(next(dataset.images).boxes, [[10, 20, 30, 40], [0, 0, 100, 80]])
+    (told,) = [finding for finding in dataset.findings if finding.kind == "scores"]
+    assert (told.detail, told.action) == ("2 of 2 lines have a sixth number, as detections have a score", "kept")
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "kind"),
+    [
+        ("yolo_polygon", ("images/train", "images/val"), "no_box"),
+        ("yolo_list_absolute", ("train.txt", "val.txt"), "file_name"),
+    ],
+)
+def test_reads_what_users_have(name: str, splits: tuple[str, str], kind: str) -> None:
+    trouble = Path(__file__).resolve().parents[2].parent / "shared/data/trouble"
+    if not trouble.is_dir():
+        pytest.skip("the odd data sets are not on this machine")
+    data = read_yolo(trouble / name, {"train": [splits[0]], "val": [], "test": [splits[1]]}, "data.yaml")
+    dataset = validate(data, policy(), image_size)
+    lines = sum(len(path.read_text().split("\n")) - 1 for path in (trouble / name / "labels").rglob("*.txt"))
+    assert sum(len(image.boxes) for image in dataset.images) == lines > 0
+    assert {finding.kind for finding in dataset.findings} == {kind}
 
 
 def test_a_listed_image_that_is_not_there_is_missed_where_the_others_are(root: Path) -> None:

@@ -183,7 +183,10 @@ KITTI_FAULTS: dict[str, tuple[Spoil, str]] = {
 }
 YOLO_FAULTS: dict[str, tuple[Spoil, str]] = {
     "four fields": (shares(" 0.25\n", "\n"), "a.txt: line 1 has 4 fields, a box has 5"),
-    "polygon": (shares("0.25\n", "0.25 0.1 0.1\n"), "a.txt: line 1 has 7 fields, a box has 5"),
+    "eight fields": (shares("0.25\n", "0.25 0.1 0.1 2\n"), "a.txt: line 1 has 8 fields, a box has 5"),
+    "an angle": (shares("0.25\n", "0.25 1.57\n"), "a.txt: line 1 has 6 fields, a box has 5"),
+    "corner in words": (shares("0.25\n", "0.25 0.1 top\n"), "a corner of line 1 is 'top', not a number"),
+    "keypoints of one side": (write("data.yaml", "names: [cat, dog]\nkpt_shape: [17]\n"), "data.yaml: kpt_shape is "),
     "words for numbers": (shares("0.375", "middle"), "a.txt: y_centre of line 1 is 'middle', not a number"),
     "no images": (gone("images/train/a.png"), "images/train: has no images"),
     "no names": (gone("data.yaml"), "data.yaml: no such file; set dataset.yolo.names"),
