@@ -66,6 +66,8 @@ class Layout:
         parts = [f"{name} {_shown(block[name])}" for name in (*SPLITS, *self.settings) if block.get(name)]
         if not self.splits.get("test") and block.get("test") == list(self.splits.get("val", ())):
             parts.append("no test split, so test is val")
+        if not block.get("test"):
+            parts.append("test by dataset.split")
         return f"dataset: reader {self.reader}, {self.what}: {', '.join(parts)}"
 
 

@@ -62,6 +62,7 @@ def recognise(root: Path, defaults: DatasetParams, divides: bool = False) -> Lay
         InputError: there is none, several readers fit, or there is nothing to test on.
     """
     found = layouts_of(root, defaults)
+    found = [layout for layout in found if layout.is_divided] or found
     if len(found) > 1:
         readers = " or ".join(f"dataset.reader={layout.reader}" for layout in found)
         what = "; ".join(f"{layout.reader} ({layout.what})" for layout in found)
@@ -121,7 +122,7 @@ def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]
 
 def _without_test(layout: Layout) -> Layout | None:
     """The layout without a test split, whose images may lack labels; None where it has no val in its place."""
-    kept = {split: places for split, places in layout.splits.items() if split != "test"}
+    kept: dict[Split, Sequence[str]] = {split: own for split, own in layout.splits.items() if split != "test"}
     return replace(layout, splits=kept) if "val" in kept and "test" in layout.splits else None
 
 

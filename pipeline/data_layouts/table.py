@@ -35,7 +35,7 @@ def table_layouts(root: Path) -> Iterator[Layout | Miss]:
         if "train" in splits:
             yield Layout("table", f"a table, {name}, with a column of splits", splits, settings)
         else:
-            whole = {"train": values or ["train"]}
+            whole: dict[Split, list[str]] = {"train": values or ["train"]}
             yield Layout("table", f"a table, {name}, without splits", whole, settings, labelled=True)
 
 

@@ -83,15 +83,14 @@ def _with_xml(root: Path, folders: dict[Split, list[str]], pattern: str) -> dict
 def _whole(root: Path) -> Iterator[Layout]:
     """All in one folder or in two, without lists."""
     what = "VOC without lists of splits"
+    images = called(root, _IMAGES)
     if _has_voc(root):
-        images = called(root, _IMAGES) or "."
-        yield Layout("voc", what, {"train": ["./"]}, {"annotations": ".", "images": "."})
-        yield Layout("voc", what, {"train": ["./"]}, {"annotations": ".", "images": images})
+        for photos in (".", *([images] if images else [])):
+            yield Layout("voc", what, {"train": ["./"]}, {"annotations": ".", "images": photos})
     annotations = called(root, _ANNOTATIONS)
     if annotations and _has_voc(root / annotations):
-        for images in (called(root, _IMAGES), annotations, "."):
-            if images:
-                yield Layout("voc", what, {"train": ["./"]}, {"annotations": annotations, "images": images})
+        for photos in (*([images] if images else []), annotations, "."):
+            yield Layout("voc", what, {"train": ["./"]}, {"annotations": annotations, "images": photos})
 
 
 def _has_voc(folder: Path) -> bool:

@@ -34,14 +34,24 @@ def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
         names, splits = ListedPaths(root).find(content.get("names", "")), _places(root, content, None)
         if "train" in splits and os.path.isfile(root / names):
             yield Layout("yolo", f"YOLO by darknet's {name}", splits, {"names": names})
-    names_files = [*settings, *files_in(root, ".names"), *(n for n in files_in(root, ".txt") if _lists_names(root / n))]
     for what, splits in _folders(root):
+        names_files = [*settings, *_names_files(root, splits["train"][0])]
         for name in names_files:
             yield Layout("yolo", what, splits, {"names": name})
         if not names_files and _has_labels(root, splits["train"]):
-            yield Miss(
-                "yolo", f"no file names the classes of the labels of {splits['train'][0]}; write data.yaml with names"
-            )
+            where = splits["train"][0]
+            yield Miss("yolo", f"no file names the classes of the labels of {where}; write data.yaml with names")
+
+
+def _names_files(root: Path, place: str) -> list[str]:
+    """Texts of class names in the root, and where images and labels of a place lie."""
+    labels = "/".join("labels" if part == "images" else part for part in place.split("/"))
+    found = []
+    for folder in ("", "labels", labels, place):
+        there = files_in(root / folder, ".names", ".labels")
+        there += [name for name in files_in(root / folder, ".txt") if _lists_names(root / folder / name)]
+        found += [posixpath.normpath(posixpath.join(folder, name)) for name in there]
+    return list(dict.fromkeys(found))
 
 
 def _folders(root: Path) -> Iterator[tuple[str, dict[Split, list[str]]]]:

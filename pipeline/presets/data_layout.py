@@ -15,6 +15,7 @@ from pipeline.datasets.base import SPLITS
 from pipeline.datasets.records import check_root
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.reading import check_section
+from pipeline.presets.overlay import parse_value
 from pipeline.runtime.errors import InputError
 
 _READER, _AUTO = "dataset.reader", "auto"
@@ -50,7 +51,7 @@ def layout_settings(
     reader = preset.reader if named in ("", _AUTO) else named
     if named not in ("", _AUTO, *READERS) or any(f"dataset.{reader}.{split}" in given for split in SPLITS):
         return ({_READER: preset.reader} if named == _AUTO else {}), None
-    divides = any(key == "dataset.split" or key.startswith("dataset.split.") for key in given)
+    divides = _gives_test(given)
     own = preset.model_copy(update={"reader": reader})
     if reader != "shapes" and named != _AUTO and not divides and is_read(root, own):
         return {}, f"dataset: reader {reader}, with {'the defaults' if named else 'the settings of the preset'}"
@@ -59,6 +60,13 @@ def layout_settings(
     check_root(root, "images and their annotations")
     layout = recognise(root, preset, divides)
     return _settings(layout, divides)
+
+
+def _gives_test(given: Mapping[str, str]) -> bool:
+    """Whether `dataset.split` takes the test split from the images of train."""
+    share = parse_value("dataset.split.test", given.get("dataset.split.test", ""))
+    shares = parse_value("dataset.split", given.get("dataset.split", ""))
+    return share is not None or (isinstance(shares, Mapping) and shares.get("test") is not None)
 
 
 def _of_reader(root: Path, preset: DatasetParams, reader: str, divides: bool) -> tuple[dict[str, Any], str | None]:

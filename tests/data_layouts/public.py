@@ -317,6 +317,14 @@ def _cvat_yolo(root: Path) -> None:
     put(root / "obj.data", "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\n")
 
 
+def _roboflow_darknet(root: Path) -> None:
+    for photo in PHOTOS:
+        folder = root / {"val": "valid"}.get(photo.split, photo.split)
+        put_photo(folder / f"{photo.name}.jpg")
+        put(folder / f"{photo.name}.txt", yolo_txt(photo))
+        put(folder / "_darknet.labels", "apple\npear\n")
+
+
 def _darknet(root: Path) -> None:
     for photo in PHOTOS:
         put_photo(root / f"obj/{photo.name}.jpg")
@@ -455,6 +463,11 @@ PUBLIC: dict[str, Public] = {
     ),
     "YOLO of CVAT, 1.1": Public(
         _cvat_yolo, lambda root: _read_lists(root, {"train": "train.txt", "test": "valid.txt"}, _beside), "yolo"
+    ),
+    "YOLO Darknet of Roboflow": Public(
+        _roboflow_darknet,
+        lambda root: _read_folders(root, {"train": "train", "val": "valid", "test": "test"}, _beside),
+        "yolo",
     ),
     "YOLO of darknet": Public(
         _darknet, lambda root: _read_lists(root, {"train": "train.txt", "test": "test.txt"}, _beside), "yolo"

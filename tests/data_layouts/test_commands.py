@@ -19,7 +19,6 @@ TAKEN = {
     "VOC of Roboflow": "reader voc, VOC with a folder a split: train train/, val valid/, test test/, annotations .",
     "COCO of Roboflow": "reader coco, COCO with a JSON file a split: train train/_annotations.coco.json, val valid/",
     "YOLO of Roboflow": "reader yolo, YOLO by its data.yaml: train train/images, val valid/images, test test/images",
-    "YOLO of Ultralytics, coco8": "test images/val, names coco8.yaml, no test split, so test is val",
     "CSV": "reader table, a table, labels.csv, with a column of splits: train train, val val, test test",
 }
 

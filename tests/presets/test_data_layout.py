@@ -11,9 +11,10 @@ import pytest
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, params_for_data
+from pipeline.presets.data_layout import layout_settings
 from pipeline.runtime.errors import InputError
 from tests.data_layouts.public import PHOTOS, PUBLIC, coco_json, put, put_photo, voc_xml, yolo_txt
-from tests.defaults import copy_graphs, write_default_params
+from tests.defaults import copy_graphs, default_params, write_default_params
 from tests.faults.trees import plant
 
 
@@ -178,9 +179,16 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_cannot_be_taken_is_one_line_with_what_is_there_and_changes_nothing(name: str, project: Path) -> None:
     write, expected = REFUSED[name]
     write(project.parent / "set")
+    content = {"dataset": default_params().dataset.model_dump()}
     with pytest.raises(InputError) as caught:
-        applied(project, "default")
+        layout_settings(content, [], project.parent / "set", "preset default")
     assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_nothing_is_written_for_data_of_no_layout(project: Path) -> None:
+    _photos(project.parent / "set")
+    with pytest.raises(InputError, match="no reader fits"):
+        applied(project, "default")
     assert not (project / "params.yaml").exists() and not (project / "data/raw").exists()
 
 
