@@ -14,6 +14,8 @@ from pipeline.artifacts.classes import write_detector_classes
 from pipeline.artifacts.weights import State, save_parts
 from pipeline.building.initial_detector import load_detector
 from pipeline.building.pretrained import download_weights, load_pretrained, read_weights_folder
+from pipeline.building.timm_model import timm_version
+from pipeline.building.timm_trunk import TimmTrunk
 from pipeline.building.trunk import new_trunk
 from pipeline.datasets.crops import shape_crops
 from pipeline.nn.backbones.trunk import Trunk
@@ -31,6 +33,9 @@ def backbone(stage: Stage) -> None:
     """Write the part `trunk`, and the parts `classifier` (what a head starts from), `rpn` and `head` where given."""
     params = stage.params.backbone
     trunk = new_trunk(params)
+    if isinstance(trunk, TimmTrunk):
+        stage.log(trunk.note)
+        stage.kernels["timm"] = timm_version()
     trunk.initialise(torch_generator(stage.params.base.seed, stage.name, "trunk"))
     if trunk.neck:
         trunk.neck.initialise(torch_generator(stage.params.base.seed, stage.name, "neck"))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
-from pipeline.graphs.present import DVC_YAML, PresentGraph, check_params_of_graph, present_graph
+from pipeline.graphs.present import DVC_YAML, PresentGraph, check_params_of_graph, extras_in, present_graph
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, is_family, stage_locks
 from pipeline.runtime.stage_process import StageProcess
@@ -24,7 +24,7 @@ def code(out: Path, params_file: Path, memo: Path) -> None:
     graph = present_graph(params_file.parent)
     # One of a family that there is not is named below, with what to write.
     stages = [(module, family) for module, family in graph.code() if not family or is_family(family)]
-    locks = stage_locks(stages, memo)
+    locks = stage_locks(stages, memo, extras=extras_in(params_file))
     # Not before: a module that is not valid Python is named by then, and this one imports a part of them.
     from pipeline.params.file import load_params
 

@@ -356,6 +356,33 @@ def test_a_neck_needs_a_backbone_of_several_stages_and_all_stages_may_be_frozen(
     check_params(content, "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"frozen_stages": 0, "weights": "file"}, None),
+        ({"neck.name": "fpn_p3_p7"}, None),
+        ({"frozen_stages": 2}, "a model of timm's is frozen whole or trained whole; set frozen_stages to all or 0"),
+        ({"weights": "torchvision"}, "only; use file or random"),
+        ({"weights": "pretrain"}, "exist for the tiny trunk only; use file or random"),
+        (
+            {"neck.name": "ssd300"},
+            "neck 'ssd300' stands on the maps of vgg16; set neck.name to none, or name to one of",
+        ),
+        ({"name": "timm/"}, "resnet101, or timm/MODEL"),
+        ({"name": "timm/hf-hub:a/b"}, "resnet101, or timm/MODEL"),
+    ],
+)
+def test_a_model_of_timms_is_a_backbone(content: Content, changes: dict[str, object], expected: str | None) -> None:
+    content["backbone"] |= {"name": "timm/resnet18.a1_in1k", "weights": "random", "frozen_stages": "all"}
+    for key, value in changes.items():
+        put(content, f"backbone.{key}", value)
+    if expected is None:
+        check_params(content, "params.yaml")
+    else:
+        assert expected in fault(content)
+
+
 def test_a_neck_of_an_earlier_version_says_nothing_of_p6(content: Content) -> None:
     del content["backbone"]["neck"]["p6_from"]
     assert check_params(content, "params.yaml")["backbone"].neck.p6_from == "p5"

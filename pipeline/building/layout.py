@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.geometry.backbones import trunk_layout
-from pipeline.geometry.trunk_settings import ALL_STAGES, NeckSettings, TrunkSettings
+from pipeline.geometry.backbones import neck_layout, trunk_layout
+from pipeline.geometry.trunk_settings import ALL_STAGES, TIMM, NeckSettings, TrunkSettings
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,13 @@ def trunk_settings(params: BackboneParams) -> TrunkSettings:
 
 def map_layout(params: BackboneParams) -> MapLayout:
     """The levels of the trunk's maps, without making one."""
-    return trunk_layout(params.name, trunk_settings(params))
+    settings = trunk_settings(params)
+    if not params.name.startswith(TIMM):
+        return trunk_layout(params.name, settings)
+    from pipeline.building.timm_model import timm_maps  # which loads torch
+
+    own = timm_maps(params.name, settings).layout
+    return neck_layout(own, settings)
 
 
 def one_depth(layout: MapLayout, head: str) -> int:

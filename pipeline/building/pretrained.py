@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.artifacts.weights import State
+from pipeline.building.timm_trunk import TimmTrunk
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
@@ -83,6 +84,9 @@ def load_pretrained(trunk: Trunk, state: State, source: str) -> State:
     Raises:
         InputError: a layer is missing or of another shape.
     """
+    if isinstance(trunk, TimmTrunk):
+        trunk.take_published_model(state, source)
+        return {}
     prefix = trunk.published_prefix
     if not any(name.startswith(prefix or "layer") for name in state):
         raise InputError(f"{source}: has no weights named {prefix or 'layer'}*; use torchvision's layout")

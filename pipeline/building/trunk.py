@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.weights import load_part, restore
 from pipeline.building.layout import trunk_settings
 from pipeline.building.memory_format import channels_last
+from pipeline.building.timm_trunk import TimmTrunk
+from pipeline.geometry.trunk_settings import TIMM
 from pipeline.nn.backbones.build import BACKBONES
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 def new_trunk(params: BackboneParams) -> Trunk:
     """A trunk without weights."""
-    return BACKBONES[params.name](trunk_settings(params))
+    settings = trunk_settings(params)
+    return TimmTrunk(params.name, settings) if params.name.startswith(TIMM) else BACKBONES[params.name](settings)
 
 
 def load_trunk(folder: Path, params: BackboneParams) -> Trunk:

@@ -47,7 +47,8 @@ class BundleSettings(Section):
     `format` is the schema's version. `network` is one of the networks of `family`. `classes` are the names of the
     labels, the background first. `params` are of the family's own class. `metrics` is the metrics.json of the network's
     evaluation, None where it has none of these weights and parameters. `dvc_lock_sha256` is None where the stages were
-    run without DVC. `settings_sha256` is of all other keys.
+    run without DVC. `timm` is the version of timm whose model the trunk is; only such a bundle has the key.
+    `settings_sha256` is of all other keys.
     """
 
     format: Literal["frcnn-bundle-1", "frcnn-bundle-2"]
@@ -59,6 +60,7 @@ class BundleSettings(Section):
     metrics: dict[str, Any] | None
     model_sha256: Sha256
     dvc_lock_sha256: Sha256 | None
+    timm: Annotated[str, Field(max_length=100)] | None = None
     settings_sha256: Sha256
 
 
@@ -104,7 +106,12 @@ def read_bundle(folder: Path) -> Bundle:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); {_AGAIN}") from error
-    parts = build_parts(settings.family, settings.params, len(settings.classes), tensors, path)
+    try:
+        parts = build_parts(settings.family, settings.params, len(settings.classes), tensors, path)
+    except InputError as error:
+        if settings.timm is None:
+            raise
+        raise InputError(f"{error}; {BUNDLE_FILE} was written with timm {settings.timm}") from error
     trunk = parts["trunk"].state_dict()
     for name in ("pixel_mean", "pixel_std"):
         if not torch.equal(trunk[name], torch.tensor(getattr(settings.normalisation, name))):

@@ -15,9 +15,11 @@ from pipeline.artifacts.absent import why_absent
 from pipeline.artifacts.atomic import atomic_folder, write_text
 from pipeline.artifacts.classes import detector_classes_file
 from pipeline.artifacts.weights import MODEL_FILE, State, load_part, save_parts
+from pipeline.building.timm_model import timm_version
 from pipeline.bundle.contract import BundleParams, Computation, family_bundle
 from pipeline.bundle.file import BUNDLE_FILE, SCHEMA, build_parts, file_sha256, is_bundle, settings_text
 from pipeline.families.registry import present_family
+from pipeline.geometry.trunk_settings import TIMM
 from pipeline.params.file import load_params, sections_of
 from pipeline.params.reading import Params
 from pipeline.params.resize import ResizeParams
@@ -84,6 +86,7 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
                 "metrics": _metrics(root, network, recorded, used),
                 "model_sha256": file_sha256(folder / MODEL_FILE),
                 "dvc_lock_sha256": lock,
+                **({"timm": timm_version()} if used.backbone.name.startswith(TIMM) else {}),
             }
             write_text(folder / BUNDLE_FILE, settings_text(content))
     except (OSError, SafetensorError) as error:

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.bundle.file import Bundle
 from pipeline.dense.bundle import as_params, dense_part, typed
 from pipeline.export.contract import Format
-from pipeline.export.known import ONNX_BACKBONES, ONNX_NECKS, RESIZE_RULES, refuse_unknown
+from pipeline.export.known import ONNX_NECKS, RESIZE_RULES, onnx_backbones, refuse_unknown
 from pipeline.export.onnx import TracedDetector, normalised, padded, write_onnx
 from pipeline.geometry.trunk_settings import NECK_SIDES
 
@@ -95,7 +95,7 @@ def export_onnx(bundle: Bundle, out: Path) -> list[str]:
         bundle,
         "onnx",
         [
-            ("backbone.name", params.backbone.name, ONNX_BACKBONES),
+            ("backbone.name", params.backbone.name, onnx_backbones(params.backbone.name)),
             ("backbone.neck.name", params.backbone.neck.name, ONNX_NECKS),
             ("resize.rule", params.resize.rule, RESIZE_RULES),
         ],

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.bundle.file import Bundle
+from pipeline.geometry.trunk_settings import TIMM
 from pipeline.runtime.errors import InputError
 
 Value = str | type
 
 ONNX_BACKBONES = ("vgg16", "tiny", "resnet18", "resnet34", "resnet50", "resnet101")
 """Backbones whose graph was compared with the network in images of many sizes, thinner than a stride too."""
+
+
+def onnx_backbones(name: str) -> tuple[str, ...]:
+    """The backbones that the format expresses, where `name` is the bundle's: a model of timm's is compared when it is
+    written (`pipeline.export.traced_trunk`)."""
+    return (*ONNX_BACKBONES, name) if name.startswith(TIMM) else ONNX_BACKBONES
+
 
 ONNX_NECKS = ("none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny")
 """Necks of the same, as `backbone.neck.name`."""

@@ -12,6 +12,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from torch.nn import functional
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.file import Bundle
+from pipeline.export.traced_trunk import check_traced_trunk
 from pipeline.geometry.layout import MapLayout
+from pipeline.geometry.trunk_settings import TIMM
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.runtime.errors import InputError
 
@@ -102,6 +105,8 @@ def write_onnx(
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise InputError(f"{missing[0]} is not installed; install this project with its extra: pip install '.[onnx]'")
+    if bundle.settings.params.backbone.name.startswith(TIMM):
+        check_traced_trunk(bundle, partial(_trunk_graph, bundle), padded)
     model = _traced(bundle, network.eval(), metadata or {}, operators or {})
     try:
         with atomic_file(out) as temporary:
@@ -123,36 +128,15 @@ def _traced(
 
     settings = bundle.settings
     example = (torch.zeros(1, 3, *(network.size or _EXAMPLE)), torch.ones(2))
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    try:
-        log.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                network,
-                example,
-                dynamo=True,
-                verbose=False,
-                opset_version=_OPSET,
-                input_names=["image", "scale"],
-                output_names=["boxes", "labels", "scores"],
-                dynamic_shapes=None if network.size else ({2: "height", 3: "width"}, None),
-                custom_translation_table=dict(operators),
-            )
-    except torch.onnx.OnnxExporterError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
-        raise InputError(
-            f"{bundle.folder}: the network cannot be traced for --format onnx ({reason}); use the bundle itself with "
-            "pipeline.bundle.Detector or frcnn predict, or write what is named so that sizes may vary"
-        ) from error
-    finally:
-        log.setLevel(level)
-    assert program is not None
-    model = program.model_proto
+    model = _graph(
+        bundle,
+        network,
+        example,
+        ["image", "scale"],
+        ["boxes", "labels", "scores"],
+        None if network.size else ({2: "height", 3: "width"}, None),
+        operators,
+    )
     # The exporter notes at each node the lines of code it comes from, with the paths of this machine.
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         part.doc_string = ""
@@ -174,3 +158,54 @@ def _traced(
     )
     onnx.checker.check_model(model)
     return model
+
+
+def _trunk_graph(bundle: Bundle, maps: nn.Module, size: tuple[int, int]) -> Any:
+    """The onnx.ModelProto from an `image` to the maps of the trunk."""
+    return _graph(bundle, maps, (torch.zeros(1, 3, *size),), ["image"], None, ({2: "height", 3: "width"},), {})
+
+
+def _graph(
+    bundle: Bundle,
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str] | None,
+    shapes: Any,
+    operators: Mapping[Any, Callable[..., Any]],
+) -> Any:
+    """The onnx.ModelProto of a module.
+
+    Raises:
+        InputError: it does what cannot be traced.
+    """
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    try:
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                example,
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=shapes,
+                custom_translation_table=dict(operators),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
+        raise InputError(
+            f"{bundle.folder}: the network cannot be traced for --format onnx ({reason}); use the bundle itself with "
+            "pipeline.bundle.Detector or frcnn predict, or write what is named so that sizes may vary"
+        ) from error
+    finally:
+        log.setLevel(level)
+    assert program is not None
+    return program.model_proto

@@ -72,7 +72,11 @@ LAYOUTS: dict[str, Callable[[TrunkSettings], MapLayout]] = {
 
 def trunk_layout(name: str, settings: TrunkSettings) -> MapLayout:
     """The layout of the maps that heads see, of a backbone and its neck."""
-    own = LAYOUTS[name](settings)
+    return neck_layout(LAYOUTS[name](settings), settings)
+
+
+def neck_layout(own: MapLayout, settings: TrunkSettings) -> MapLayout:
+    """The layout of the maps that heads see, from that of a backbone's own."""
     return NECKS[settings.neck.name](own, settings.neck) if settings.neck else own
 
 

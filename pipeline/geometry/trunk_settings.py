@@ -9,6 +9,9 @@ RESNET_NAMES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BACKBONE_NAMES = ("tiny", "vgg16", *RESNET_NAMES)
 """As params.yaml may name them; whoever checks it alone needs no NumPy."""
 
+TIMM = "timm/"
+"""What the name of a model of timm's begins with, which is a backbone too: `timm/resnet18.a1_in1k`."""
+
 NECK_BACKBONES = {
     "fpn": RESNET_NAMES,
     "fpn_p3_p7": RESNET_NAMES,
@@ -17,6 +20,9 @@ NECK_BACKBONES = {
     "ssd_tiny": ("tiny",),
 }
 """The backbones that a neck stands on, by its name."""
+
+NECKS_ON_TIMM = ("fpn", "fpn_p3_p7")
+"""The necks that stand on a model of timm's too, where it has the maps."""
 
 FINEST_STRIDE = {"ssd300": 8, "ssd512": 8, "ssd_tiny": 8}
 """Stride of the finest map that a neck reads of a VGG, by its name."""

@@ -12,7 +12,7 @@ from pipeline.graphs.command_family import check_command_family
 from pipeline.graphs.stamp import stamp_of
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, stage_locks
+from pipeline.runtime.own_code import CODE_STAGE, extras_of, stage_locks
 from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
 
 DVC_YAML = "dvc.yaml"
@@ -114,7 +114,15 @@ def graph_locks(root: Path, memo: Path | None = None) -> dict[str, CodeLock]:
     Raises:
         InputError: as `present_graph`. CodeError: as `stage_locks`.
     """
-    return stage_locks(present_graph(root).code(), memo, Path(root))
+    return stage_locks(present_graph(root).code(), memo, Path(root), extras_in(Path(root) / "params.yaml"))
+
+
+def extras_in(params_file: Path) -> tuple[str, ...]:
+    """The optional libraries that a params.yaml asks for; none where it cannot be read, which is told elsewhere."""
+    try:
+        return extras_of(read_yaml(params_file))
+    except (InputError, OSError):
+        return ()
 
 
 def check_same_family(root: Path) -> None:

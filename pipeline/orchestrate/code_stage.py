@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline.graphs.present import check_same_family, graph_in, graph_locks
+from pipeline.graphs.present import check_same_family, extras_in, graph_in, graph_locks
 from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.params.file import load_params
@@ -40,7 +40,9 @@ def locks_of_graphs(root: Path, graphs: Iterable[str]) -> dict[str, CodeLock]:
     """
     stages = {stage for graph in dict.fromkeys(graphs) for stage in graph_in(graph).code()}
     try:
-        locks = stage_locks(stages, Path(root) / ".dvc/tmp/frcnn" / MEMO, Path(root))
+        locks = stage_locks(
+            stages, Path(root) / ".dvc/tmp/frcnn" / MEMO, Path(root), extras_in(Path(root) / "params.yaml")
+        )
     except CodeError as error:
         raise InputError(str(error)) from None
     return {(LOCKS / f"{name}.json").as_posix(): lock for name, lock in locks.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
@@ -12,7 +13,9 @@ from pipeline.geometry.trunk_settings import (
     FINEST_STRIDE,
     NECK_BACKBONES,
     NECK_SIDES,
+    NECKS_ON_TIMM,
     RESNET_NAMES,
+    TIMM,
 )
 from pipeline.params.section import Count, NonNegative, Positive, Section
 
@@ -20,9 +23,12 @@ PRETRAINED = ("vgg16", *RESNET_NAMES)
 """Backbones whose ImageNet weights torchvision's hub has."""
 
 
+_TIMM_NAME = re.compile(re.escape(TIMM) + r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)?", re.ASCII)
+
+
 def _known(name: str) -> str:
-    if name not in BACKBONE_NAMES:
-        raise ValueError(f"input should be one of {', '.join(BACKBONE_NAMES)}")
+    if name not in BACKBONE_NAMES and not _TIMM_NAME.fullmatch(name):
+        raise ValueError(f"input should be one of {', '.join(BACKBONE_NAMES)}, or {TIMM}MODEL")
     return name
 
 
@@ -84,13 +90,21 @@ class BackboneParams(Section):
         return self
 
     @model_validator(mode="after")
+    def _timm_model_is_frozen_whole_or_trained_whole(self) -> BackboneParams:
+        if self.name.startswith(TIMM) and self.frozen_stages not in (0, "all"):
+            raise ValueError("a model of timm's is frozen whole or trained whole; set frozen_stages to all or 0")
+        return self
+
+    @model_validator(mode="after")
     def _neck_has_maps_to_stand_on(self) -> BackboneParams:
         own = self.neck.name
         backbones = NECK_BACKBONES.get(own, BACKBONE_NAMES)
-        if self.name not in backbones:
+        on_timm = own not in NECK_BACKBONES or own in NECKS_ON_TIMM
+        if not (on_timm if self.name.startswith(TIMM) else self.name in backbones):
+            also = f" or {TIMM}MODEL" if own in NECKS_ON_TIMM else ""
             raise ValueError(
-                f"neck {own!r} stands on the maps of {', '.join(backbones)}; set neck.name to none, or name to one of "
-                f"them, not {self.name}"
+                f"neck {own!r} stands on the maps of {', '.join(backbones)}{also}; set neck.name to none, or name to "
+                f"one of them, not {self.name}"
             )
         if own in FINEST_STRIDE:  # of a VGG
             if not self.ceil_pool:

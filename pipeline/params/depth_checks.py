@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.geometry.trunk_settings import TIMM
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.section import Section
 
@@ -14,6 +15,8 @@ def check_one_depth(sections: Mapping[str, Section]) -> str | None:
 
     backbone = sections["backbone"]
     assert isinstance(backbone, BackboneParams)
+    if backbone.name.startswith(TIMM):  # of one map, or under a neck of one depth; and timm takes seconds to load
+        return None
     depths = [level.channels for level in map_layout(backbone).levels]
     if len(set(depths)) == 1:
         return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from pipeline.runtime.code_locks.lock import CodeError, CodeLock
+from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
 from pipeline.runtime.code_locks.running import RunningCode, running_module
 from pipeline.runtime.code_locks.tree import SourceTree
 from pipeline.runtime.family_part import part_module
@@ -45,6 +46,10 @@ LIBRARIES = {
 """Libraries whose versions belong to locks, as results or their bytes differ: the names to import and to install them
 by."""
 
+EXTRAS = {"timm": ("timm",)}
+"""The same of optional libraries. Their versions belong to locks only where params.yaml names what is made with them,
+so that installing one reruns nothing."""
+
 LEFT_OUT = (
     "stages",  # finds the environment
     "pipeline.runtime.code_locks.*",
@@ -63,9 +68,21 @@ LEFT_OUT = (
 after the list."""
 
 
-def own_code(memo: Path | None = None, root: Path | None = None) -> SourceTree:
-    """The code in a project's folder; without one the code in use."""
-    return SourceTree(root or Path(__file__).parents[2], PACKAGES, LIBRARIES, LEFT_OUT, memo)
+def own_code(memo: Path | None = None, root: Path | None = None, extras: Iterable[str] = ()) -> SourceTree:
+    """The code in a project's folder; without one the code in use.
+
+    Args:
+        memo: see `SourceTree`. extras: those of `EXTRAS` whose versions belong to locks.
+    """
+    libraries = LIBRARIES | {name: EXTRAS[name] for name in extras}
+    return SourceTree(root or Path(__file__).parents[2], PACKAGES, libraries, LEFT_OUT, memo)
+
+
+def extras_of(params: Any) -> tuple[str, ...]:
+    """Which of `EXTRAS` the content of a params.yaml asks for; what is wrong with it is found elsewhere."""
+    backbone = params.get("backbone") if isinstance(params, Mapping) else None
+    name = backbone.get("name") if isinstance(backbone, Mapping) else None
+    return tuple(extra for extra in EXTRAS if str(name).startswith(f"{extra}/"))
 
 
 def is_family(name: str, tree: SourceTree | None = None) -> bool:
@@ -89,18 +106,21 @@ def locked_modules(tree: SourceTree, module: str, family: str = "") -> tuple[str
 
 
 def stage_locks(
-    stages: Iterable[tuple[str, str]], memo: Path | None = None, root: Path | None = None
+    stages: Iterable[tuple[str, str]],
+    memo: Path | None = None,
+    root: Path | None = None,
+    extras: Iterable[str] = (),
 ) -> dict[str, CodeLock]:
     """Locks by name (`lock_name`), from the sources as they are now.
 
     Args:
         stages: modules of stages/, each with the family whose part of it runs, or an empty text.
-        memo: see `SourceTree`. root: as in `own_code`.
+        memo: see `SourceTree`. root, extras: as in `own_code`.
 
     Raises:
         CodeError: a module is not there, although one of a closure imports it, or it is not valid Python.
     """
-    tree, locks = own_code(memo, root), dict[str, CodeLock]()
+    tree, locks = own_code(memo, root, extras), dict[str, CodeLock]()
     for module, family in sorted(stages):
         start, *parts = locked_modules(tree, module, family)
         lock = locks[lock_name(module, family)] = tree.lock(start, parts)
@@ -122,4 +142,13 @@ def running_code(lock_file: Path | None, memo: Path | None = None, parts: Iterab
     """
     # The first package that a stage imports notes when that was. It is looked up, as the library imports no stage.
     started = getattr(sys.modules.get("stages"), "STARTED", None)
-    return RunningCode(own_code(memo), lock_file, running_module(PACKAGES), started, parts=tuple(parts))
+    extras = _extras_in(lock_file) if lock_file is not None else ()
+    return RunningCode(own_code(memo, extras=extras), lock_file, running_module(PACKAGES), started, parts=tuple(parts))
+
+
+def _extras_in(lock_file: Path) -> list[str]:
+    """Those whose versions a lock holds."""
+    try:
+        return sorted(EXTRAS.keys() & read_lock(lock_file).libraries.keys())
+    except CodeError:
+        return []  # which `RunningCode` names

@@ -132,3 +132,11 @@ def test_no_folder_and_a_folder_of_something_else_are_told(tmp_path: Path) -> No
         read_bundle(tmp_path / "none")
     with pytest.raises(InputError, match="is no bundle"):
         read_bundle(tmp_path)
+
+
+def test_a_bundle_that_does_not_fit_says_the_version_of_timm_that_it_was_written_with(spoiled: Path) -> None:
+    edit(spoiled, lambda content: content.update(timm="1.0.0"), rehash=True)
+    Detector.load(spoiled)
+    replace_weights(spoiled, lambda state: state.pop("trunk.pixel_std"))
+    with pytest.raises(InputError, match=r"'pixel_std' is missing; .*; bundle\.json was written with timm 1\.0\.0$"):
+        read_bundle(spoiled)

@@ -32,10 +32,11 @@ def ranges_of(layout: MapLayout, params: FcosParams) -> list[tuple[float, float]
 
 def check_ranges(sections: Mapping[str, Section]) -> str | None:
     """What is wrong between the ranges and the trunk's levels, and what to do."""
-    layout = map_layout(cast(BackboneParams, sections["backbone"]))
     params = cast(FcosParams, sections["fcos"])
-    wrong = params.ranges is not None and len(params.ranges) != len(layout.levels) - 1
-    return _fault(layout, params) if wrong else None
+    if params.ranges is None:
+        return None
+    layout = map_layout(cast(BackboneParams, sections["backbone"]))
+    return _fault(layout, params) if len(params.ranges) != len(layout.levels) - 1 else None
 
 
 def _fault(layout: MapLayout, params: FcosParams) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.bundle.file import Bundle
-from pipeline.export.known import ONNX_BACKBONES, ONNX_NECKS, RESIZE_RULES, Value
+from pipeline.export.known import ONNX_NECKS, RESIZE_RULES, Value, onnx_backbones
 from pipeline.export.known import refuse_unknown as refuse
 from pipeline.families.faster_rcnn.bundle import typed
 from pipeline.families.faster_rcnn.nn.convs_head import ConvsHead
@@ -27,7 +27,7 @@ def refuse_unknown(bundle: Bundle, form: str) -> None:
     params = bundle.settings.params
     _, rpn, head = typed(bundle.parts)
     # The file for torchvision is read by this project, with any of its backbones.
-    backbones = ONNX_BACKBONES if form == "onnx" else tuple(BACKBONES)
+    backbones = onnx_backbones(params.backbone.name) if form == "onnx" else tuple(BACKBONES)
     necks = ONNX_NECKS if form == "onnx" else ("none", "fpn")
     asked: tuple[tuple[str, Value, tuple[Value, ...]], ...] = (
         ("roi_head.pool", params.roi_head.pool, _POOLINGS),
