@@ -14,6 +14,8 @@ from pipeline.data_layouts.folders import files_in, folders_in
 from pipeline.data_layouts.layout import Layout, Miss, split_in
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
+from pipeline.datasets.written_names import WrittenNames
+from pipeline.runtime.errors import InputError
 
 # Folders of a file's images, as dataset.coco.images names them, the likelier first.
 _IMAGES = (
@@ -114,15 +116,15 @@ def _read(root: Path, name: str) -> _File | None:
             if isinstance(item["category_id"], int | float | str):
                 used.add(item["category_id"])
             return None
-        if isinstance(item.get("file_name"), str):
+        name, url = item.get("file_name"), item.get("coco_url")
+        if isinstance(name, str) or isinstance(url, str):
             if len(images) < _TRIED:
-                images.append(item["file_name"])
+                images.append(name if isinstance(name, str) else "/".join(str(url).split("/")[-2:]))  # as LVIS's tools
             return None
         return item
 
     try:
-        with (root / name).open(encoding="utf-8-sig") as file:
-            content = json.load(file, object_hook=take)
+        content = json.loads((root / name).read_bytes(), object_hook=take)  # in UTF-8, 16 or 32
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or not all(
@@ -144,7 +146,15 @@ def _pattern(root: Path, files: Sequence[_File]) -> str | None:
 def _holds(root: Path, pattern: str, file: _File) -> bool:
     name = Path(file.path).stem.removeprefix("instances_")
     folder = pattern.format(name=name, folder=str(Path(file.path).parent))
-    return any(os.path.isfile(root / folder / image.replace("\\", "/")) for image in file.images)
+    names = WrittenNames(root, file.images)
+    for image in file.images:
+        try:
+            found = names.find(image, file.path, "" if folder == "." else folder)
+        except InputError:  # which reading will report
+            continue
+        if os.path.isfile(root / found.path):
+            return True
+    return False
 
 
 def _classes(files: Sequence[_File]) -> list[str] | None:

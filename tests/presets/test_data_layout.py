@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data_layouts.recognising import recognise
+from pipeline.datasets.reading import read_dataset
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, params_for_data
@@ -86,6 +88,19 @@ def test_check_data_takes_what_the_preset_would(project: Path, monkeypatch: pyte
 def test_a_group_of_all_classes_that_roboflow_adds_is_no_class(project: Path) -> None:
     PUBLIC["COCO of Roboflow"].write(project.parent / "set")
     assert applied(project, "default").coco.classes == ["apple", "pear"]
+
+
+@pytest.mark.parametrize("name", ["/home/me/set/photos/{}.jpg", "C:\\set\\photos\\{}.jpg", "photos\\{}.jpg"])
+def test_images_of_a_json_are_found_by_names_of_other_systems(project: Path, name: str) -> None:
+    root = project.parent / "set"
+    for photo in PHOTOS:
+        put_photo(root / f"photos/{photo.name}.jpg")
+    for split, own in (("train", PHOTOS[:2]), ("val", PHOTOS[2:])):
+        (root / f"{split}.json").write_text(coco_json(own, name.format), encoding="utf-16")
+    defaults = default_params().dataset
+    params = recognise(root, defaults).params(defaults)
+    files = {image.file for image in read_dataset(root, params).images}
+    assert files == {f"raw/photos/{photo.name}.jpg" for photo in PHOTOS}
 
 
 def test_classes_of_a_labelmap_are_taken_in_its_order(project: Path) -> None:
