@@ -107,15 +107,12 @@ def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]
     """The first whose splits to train and to test on have labelled images; else the first whose train has."""
     trained: Layout | None = None
     for layout in layouts:
-        if not isinstance(layout, Layout):
-            continue
-        for own in (layout, _without_test(layout)):
+        for own in (layout, _without_test(layout)) if isinstance(layout, Layout) else ():
             if own is None:
                 continue
-            splits: Sequence[Split] = ("train", "test") if own.is_divided else ("train",)
-            if layout.labelled or is_read(root, own.params(defaults), splits):
+            if own.is_divided and (own.labelled or is_read(root, own.params(defaults), ("train", "test"))):
                 return own
-            if trained is None and is_read(root, own.params(defaults), ("train",)):
+            if trained is None and (own.labelled or is_read(root, own.params(defaults), ("train",))):
                 trained = own
     return trained
 

@@ -55,27 +55,19 @@ def _names_files(root: Path, place: str) -> list[str]:
 
 
 def _folders(root: Path) -> Iterator[tuple[str, dict[Split, list[str]]]]:
-    """Folders of images by their names, as images/train or train/images; lists train.txt and so on; or all in one."""
+    """Lists of images, such as train.txt; folders of images by their names, as images/train or train/images; or all in
+    one."""
     images = called(root, ("images", "obj_train_data"))
-    for pattern, inside in (
-        ("images/{}", by_split(folders_in(root / "images"))),
-        (
-            "{}/images",
-            {
-                split: [n for n in own if os.path.isdir(root / n / "images")]
-                for split, own in by_split(folders_in(root)).items()
-            },
-        ),
-        ("{}", by_split(folders_in(root))),
-    ):
-        splits = {split: [pattern.format(name) for name in names] for split, names in inside.items()}
+    lists = by_split(files_in(root, ".txt"))
+    if "train" in lists:
+        yield "YOLO with a list of images a split", lists
+    for pattern, above in (("images/{}", "images"), ("{}/images", ""), ("{}", "")):
+        named = by_split(folders_in(root / above))
+        splits = {split: [pattern.format(name) for name in names] for split, names in named.items()}
         splits = {split: [p for p in own if has_image(root / p, deep=True)] for split, own in splits.items()}
         splits = {split: own for split, own in splits.items() if own}
         if "train" in splits:
             yield f"YOLO with a folder of images a split ({pattern.format('SPLIT')})", splits
-    lists = by_split(files_in(root, ".txt"))
-    if "train" in lists:
-        yield "YOLO with a list of images a split", lists
     if images and has_image(root / images, deep=True):
         yield "YOLO without splits", {"train": [images]}
     if has_image(root):

@@ -200,6 +200,18 @@ def test_what_cannot_be_taken_is_one_line_with_what_is_there_and_changes_nothing
     assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
+def test_lists_count_before_folders_and_what_is_divided_before_what_is_not(project: Path) -> None:
+    root = project.parent / "set"
+    PUBLIC["YOLO of Ultralytics, coco8"].write(root)
+    put(root / "train.txt", "/home/me/set/images/train/a.jpg\n")
+    defaults = default_params().dataset
+    (root / "coco8.yaml").rename(root / "coco8.txt")
+    put(root / "classes.txt", "apple\npear\n")
+    assert recognise(root, defaults).splits == {"train": ["images/train"], "val": ["images/val"]}
+    put(root / "val.txt", "/home/me/set/images/val/e.jpg\n")
+    assert recognise(root, defaults).splits == {"train": ["train.txt"], "val": ["val.txt"]}
+
+
 def test_nothing_is_written_for_data_of_no_layout(project: Path) -> None:
     _photos(project.parent / "set")
     with pytest.raises(InputError, match="no reader fits"):
