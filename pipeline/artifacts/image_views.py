@@ -89,7 +89,7 @@ class Entry(NamedTuple):
 
 
 def entry_named(name: str) -> Entry:
-    """The entry of a name; an image whose id ends like the name of a view is the caller's to know."""
+    """The entry of a name. Where an image's id may end like the name of a view, look for the id first."""
     found = _NAME.fullmatch(name)
     if found is None:
         return Entry(name)

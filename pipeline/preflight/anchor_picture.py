@@ -14,7 +14,7 @@ from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.histograms import bars, room_above, some_boxes
 from pipeline.preflight.size_check import Panel
 from pipeline.preflight.verdict import Verdict
-from pipeline.views.charts import KINDS, AnyChart, box_cloud, kind_colour
+from pipeline.views.charts import KINDS, AnyChart, box_cloud, kind_colour, kinds_of
 
 
 def anchor_panels(shapes: Floats, anchors: AnchorParams, verdict: Verdict, placement: Placement) -> list[Panel]:
@@ -58,8 +58,10 @@ def _ratios(shapes: Floats, anchors: AnchorParams, verdict: Verdict) -> AnyChart
 def _rules(kinds: Sequence[tuple[str, Sequence[float]]]) -> alt.Chart:
     """Vertical lines at the values of each kind."""
     table = pd.DataFrame([{"at": float(at), "kind": kind} for kind, places in kinds for at in places])
-    dashes = alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(KINDS), range=[[1, 0], [4, 3]]), legend=None)
-    return alt.Chart(table).mark_rule(strokeWidth=1.6).encode(alt.X("at:Q"), kind_colour(), dashes)
+    names = kinds_of(table)
+    scale = alt.Scale(domain=names, range=[[1, 0], [4, 3]][: len(names)])
+    dashes = alt.StrokeDash("kind:N", scale=scale, legend=None)
+    return alt.Chart(table).mark_rule(strokeWidth=1.6).encode(alt.X("at:Q"), kind_colour(names), dashes)
 
 
 def _best_iou(verdict: Verdict) -> AnyChart:

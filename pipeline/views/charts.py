@@ -5,6 +5,7 @@ Colours that follow a page's theme are left to the page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -170,18 +171,24 @@ def box_cloud(boxes: pd.DataFrame, anchors: pd.DataFrame) -> AnyChart:
         .encode(x, y, tooltip=["anchor", alt.Tooltip("width", format=".0f"), alt.Tooltip("height", format=".0f")])
     )
     if "kind" in anchors:
-        scale = alt.Scale(domain=list(KINDS), range=["square", "diamond"])
+        kinds = kinds_of(anchors)
+        scale = alt.Scale(domain=kinds, range=["square", "diamond"][: len(kinds)])
         shapes = alt.Shape("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top-left"))
-        marks = marks.encode(kind_colour(), shapes)
+        marks = marks.encode(kind_colour(kinds), shapes)
     return alt.layer(cloud, marks)
 
 
 KINDS = {"anchors": COLOURS[4], "proposed": COLOURS[2]}
 
 
-def kind_colour() -> alt.Color:
-    """The colour of the anchors and of the proposed ones, by column kind."""
-    scale = alt.Scale(domain=list(KINDS), range=list(KINDS.values()))
+def kinds_of(table: pd.DataFrame) -> list[str]:
+    """The kinds in column kind, in their order."""
+    return [kind for kind in KINDS if (table["kind"] == kind).any()]
+
+
+def kind_colour(kinds: Sequence[str]) -> alt.Color:
+    """The colour of anchors of these kinds, by column kind."""
+    scale = alt.Scale(domain=list(kinds), range=[KINDS[kind] for kind in kinds])
     return alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top-left"))
 
 

@@ -219,7 +219,9 @@ def test_a_drawn_view_is_drawn_with_what_was_drawn(run: Path) -> None:
     assert drawn[0].caption.startswith("train_00000 drawn: x ") and "of 192 x 192 px" in drawn[0].caption
     assert plain[0].caption.startswith("train_00000: ") and " fg location" in plain[0].caption
     commands = read_declared_graph(run).commands
-    with pytest.raises(InputError, match=r"^resize has no drawn views of its images; name it train_00000"):
+    with pytest.raises(
+        InputError, match=r"^resize has no drawn views .*where section augment draws .* Name it train_00000$"
+    ):
         entry_of(commands["resize"], run, "train_00000.drawn")
     lines: list[str] = []
     inspect_artifact(run, "points_targets", None, None, 0.5, None, lines.append)

@@ -30,7 +30,7 @@ def _asked(params: Params) -> Asked:
     return [
         ("backbone.name", own.name, ("vgg16",)),
         ("backbone.neck.name", own.neck.name, ("ssd300",)),
-        ("ssd.variances", ", ".join(f"{value:g}" for value in params.ssd.variances), (_VARIANCES,)),
+        ("ssd.variances", ", ".join(str(value) for value in params.ssd.variances), (_VARIANCES,)),
     ]
 
 

@@ -46,7 +46,10 @@ def entry_of(command: StageCommand, root: Path, name: str) -> Entry:
     if entry.view and panels.plain:
         raise InputError(f"{command.stage} has no mirrors and no further scales; name it {image_id}")
     if entry.drawn and not has_draws(root / command.out):
-        raise InputError(f"{command.stage} has no drawn views of its images; name it {image_id}")
+        raise InputError(
+            f"{command.stage} has no drawn views of its images; a targets stage has them where section augment draws "
+            f"training images. Name it {image_id}"
+        )
     if entry.scale and entry.stored.view not in columns["view"][columns["image_id"] == image_id]:
         raise InputError(f"image {image_id!r} is not stored at so many scales; resize.extra_sides are the further ones")
     return entry
