@@ -92,6 +92,29 @@ def check_data(
         raise typer.Exit(1)
 
 
+@app.command()
+def split(
+    path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
+    val: Annotated[float | None, typer.Option(help="share of val, dataset.split.val")] = None,
+    test: Annotated[float | None, typer.Option(help="share of test, dataset.split.test")] = None,
+    seed: Annotated[int | None, typer.Option(help="dataset.split.seed")] = None,
+    group: Annotated[str | None, typer.Option(help="regular expression, dataset.split.group")] = None,
+    near: Annotated[
+        bool | None, typer.Option("--near/--no-near", help="keep nearly equal photos together, dataset.split.near")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value for this split alone; may be repeated")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="where to put a row of each image, a .csv")] = Path("split.csv"),
+) -> None:
+    """Divide a data set into train, val and test as dataset.split would, and show what each gets."""
+    from pipeline.preflight.splitting import split_data
+
+    options = {"val": val, "test": test, "seed": seed, "group": group, "near": near}
+    split_data(path, preset, out, typer.echo, settings or (), options)
+
+
 @app.command("fetch-data")
 def fetch_data(
     name: Annotated[str, typer.Argument(help="voc2007, voc2012, or voc0712 for both")],

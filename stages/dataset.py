@@ -1,4 +1,5 @@
-"""Read or generate the data set: images.parquet, boxes.parquet, classes.json, findings.parquet, metrics.json."""
+"""Read or generate the data set: images.parquet, boxes.parquet, classes.json, findings.parquet, metrics.json; split.csv
+where `dataset.split` divides the images."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.root_check import check_tree
 from pipeline.datasets.shape_drawing import ShapesOptions
 from pipeline.datasets.shapes import generate_shapes
+from pipeline.datasets.splitting.dividing import split_table
 from pipeline.params.base import Base
 from pipeline.params.dataset import DatasetParams
 from pipeline.runtime.progress import track
@@ -56,6 +58,8 @@ def dataset(stage: Stage) -> None:
     for shortcoming in shortcomings(counts, source.without_images(), without, reader, root):
         raise shortcoming
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
+    if source.division:
+        write_text(stage.out / "split.csv", split_table(source.division))
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
     write_table(stage.out / "findings.parquet", FINDINGS, findings)

@@ -51,6 +51,16 @@ class Finding:
     action: str  # what was done about it, e.g. "dropped", "clipped", "kept"
 
 
+@dataclass(frozen=True)
+class DividedImage:
+    """The split that `dataset.split` gave to an image."""
+
+    file: str  # below the data root, with "/"
+    split: Split
+    group: str  # the first file of those that stay together, "" of an image that stands alone
+    by: str  # why it is among them: bytes, look or name, several with "+"
+
+
 @dataclass
 class Dataset:
     """A data set to be read once: `findings` and `tallies` are complete when `images` is used up."""
@@ -61,6 +71,7 @@ class Dataset:
     remarks: Sequence[str] = ()  # lines for a person on what was passed over
     tallies: dict[Split, Tally] = field(default_factory=lambda: {split: Tally() for split in SPLITS})
     named_in: str = ""  # where its classes are named, "" for in the annotations
+    division: Sequence[DividedImage] = ()  # by ascending file; empty where each split has a list of its own
 
     def without_images(self) -> dict[Split, str]:
         """Splits of whose listed images none is left, why, and what to do, in one line each."""

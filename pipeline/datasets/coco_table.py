@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pipeline.datasets.coco_ids import id_of
 from pipeline.datasets.outlines import OutlineError, box_around, mask_size
 from pipeline.datasets.records import XYWH, Change, is_file, one_line
+from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.runtime.errors import InputError
 
 AN_ID = "a whole number or a text"
@@ -116,7 +117,7 @@ def parse_instances(path: Path, table: Table) -> dict[str, Any]:
         InputError: the file is missing, too large, no JSON, or no object.
     """
     if not is_file(path):
-        raise InputError(f"{path}: no such annotation file; correct dataset.coco")
+        raise InputError(f"{path}: no such annotation file; correct dataset.coco, {REMEDY}")
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MiB; split it, or leave out the segmentations")
     try:

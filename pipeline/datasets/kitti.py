@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import clean_name, distinct_names
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.file_names import junk_remark
+from pipeline.datasets.file_names import is_junk, junk_remark
 from pipeline.datasets.image_lists import read_image_list
 from pipeline.datasets.image_suffixes import is_image_name, without_twins
 from pipeline.datasets.records import (
@@ -31,6 +31,7 @@ from pipeline.datasets.records import (
     read_text,
     to_floats,
 )
+from pipeline.datasets.splitting.pool import REMEDY, WHOLE
 from pipeline.runtime.errors import InputError
 
 _DONT_CARE = "DontCare"
@@ -56,7 +57,8 @@ def read_kitti(
 
     Args:
         root: the data root.
-        splits: names of lists, without .txt, in the root or in ImageSets below it; each line names an image.
+        splits: names of lists, without .txt, in the root or in ImageSets below it; each line names an image. "./" is
+            all images and label files of the folder.
         folder: below the root; label_2 and image_2 stand in it.
         classes: names of the classes; None takes all that the label files name, after merging, sorted.
         merge: name in the label files -> name to take it for. What is merged into DontCare becomes an ignore region.
@@ -81,7 +83,11 @@ def read_kitti(
     for split, names in splits.items():
         for name in names:
             with faults.going_on():
-                listed.update((entry, None) for entry in _read_list(root, name, split, is_there, junk, faults))
+                if name == WHOLE:
+                    own = [_Entry(image, split, folder) for image in _all_images(root, files, labels)]
+                else:
+                    own = _read_list(root, name, split, is_there, junk, faults)
+                listed.update(dict.fromkeys(own))
     entries = sorted(listed, key=lambda entry: entry.name)
     named_in = None if classes is None else "dataset.kitti.classes"
     merge = {clean_name(name): clean_name(into) for name, into in merge.items()}
@@ -93,12 +99,19 @@ def read_kitti(
     return RawData(root, "dataset.kitti", XYXY, classes, records, named_in, junk_remark(junk), images_there)
 
 
+def _all_images(root: Path, files: Mapping[str, str], labels: str) -> list[str]:
+    named = names_in(root / labels) if os.path.isdir(root / labels) else []
+    return sorted(
+        {*files, *(name.removesuffix(".txt") for name in named if name.endswith(".txt") and not is_junk(name))}
+    )
+
+
 def _read_list(
     root: Path, name: str, split: Split, is_there: Callable[[str], bool], junk: list[str], faults: Faults
 ) -> list[_Entry]:
     name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
     path = next((path for path in (root / name, root / "ImageSets" / name) if is_file(path)), root / name)
-    remedy = f"set dataset.kitti.{split} to lists that are there, one image name a line"
+    remedy = f"set dataset.kitti.{split} to lists that are there, one image name a line, {REMEDY}"
     listed = read_image_list(path, is_there, faults, remedy)
     junk += listed.junk
     return [_Entry(image, split, path.relative_to(root).as_posix()) for image in listed.names]

@@ -10,6 +10,8 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
+from pipeline.datasets.splitting.dividing import divide, divided
+from pipeline.datasets.splitting.pool import places_to_divide
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
@@ -29,17 +31,27 @@ def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None
         InputError: nothing can be read there; while iterating, a fault whose policy is error.
     """
     faults = faults or Faults()
-    return validate(read_raw(root, params, faults), params.findings, image_size, problems_of, faults)
+    data = read_raw(root, params, faults)
+    if not params.split.shares:
+        return validate(data, params.findings, image_size, problems_of, faults)
+    division = divide(data, params.split)  # which uses up the records
+    data = divided(read_raw(root, params, faults), division)
+    dataset = validate(data, params.findings, image_size, problems_of, faults)
+    dataset.division = division.rows
+    return dataset
 
 
 def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
-    """What the reader of `params` finds below `root`, unchecked.
+    """What the reader of `params` finds below `root`, unchecked; what is to be divided is in train.
 
     Raises:
         InputError: nothing can be read there.
     """
     own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
+    if params.split.shares:
+        kept = {split: places for split, places in splits.items() if split not in params.split.shares}
+        splits = {**kept, "train": places_to_divide(root, own)}
     match own:
         case VocData():
             return read_voc(root, splits, own.classes, faults, own.annotations, own.images)

@@ -1,4 +1,4 @@
-"""Equal photos under two names in two splits, which a detector would be trained and judged on.
+"""Equal photos under two names: in two splits a detector would be trained and judged on them.
 
 Files are read only where their sizes are equal, and read whole only where 4 KiB of their start, middle and end are.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.datasets.base import SPLITS, Split
@@ -22,11 +22,8 @@ def copies_in_later_splits(root: Path, listed: Iterable[Listed]) -> Mapping[List
 
     What is missing, empty, cannot be read or is no plain file has no copy.
     """
-    groups = [list(listed)]
-    for key in (_size, _samples, _digest):
-        groups = [group for own in groups for group in _parted(root, own, key)]
     copies: dict[Listed, Listed] = {}
-    for group in groups:
+    for group in _of_equal_bytes(root, list(listed), _are_several):
         ordered = sorted(group, key=lambda one: (SPLITS.index(one[1]), one[0]))
         for file, split in ordered:
             later = SPLITS.index(split) + 1
@@ -36,8 +33,34 @@ def copies_in_later_splits(root: Path, listed: Iterable[Listed]) -> Mapping[List
     return copies
 
 
+def equal_files(root: Path, files: Iterable[str]) -> list[list[str]]:
+    """Those of the same bytes together, each group sorted; files that have no copy are in none.
+
+    Args:
+        root: the data root.
+        files: paths below it. What is missing, empty, cannot be read or is no plain file has no copy.
+    """
+    listed: list[Listed] = [(file, SPLITS[0]) for file in dict.fromkeys(files)]
+    return [sorted(file for file, _ in own) for own in _of_equal_bytes(root, listed, lambda own: len(own) > 1)]
+
+
+def _are_several(listed: Sequence[Listed]) -> bool:
+    """Whether there are several splits and names."""
+    return len({split for _, split in listed}) > 1 and len({file for file, _ in listed}) > 1
+
+
+def _of_equal_bytes(
+    root: Path, listed: list[Listed], matters: Callable[[Sequence[Listed]], bool]
+) -> list[list[Listed]]:
+    """Those of equal bytes together, but for groups that do not matter."""
+    groups = [listed]
+    for key in (_size, _samples, _digest):
+        groups = [group for own in groups for group in _parted(root, own, key) if matters(group)]
+    return groups
+
+
 def _parted(root: Path, listed: list[Listed], key: Callable[[Path], Hashable]) -> Iterable[list[Listed]]:
-    """Those of equal keys together, where they are of several splits and names."""
+    """Those of equal keys together."""
     groups: dict[Hashable, list[Listed]] = defaultdict(list)
     for one in listed:
         try:
@@ -46,7 +69,7 @@ def _parted(root: Path, listed: list[Listed], key: Callable[[Path], Hashable]) -
             continue
         if value is not None:
             groups[value].append(one)
-    return (own for own in groups.values() if len({s for _, s in own}) > 1 and len({f for f, _ in own}) > 1)
+    return groups.values()
 
 
 def _size(path: Path) -> int | None:

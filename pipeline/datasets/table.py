@@ -28,6 +28,7 @@ from pipeline.datasets.records import (
     check_root,
     one_line,
 )
+from pipeline.datasets.splitting.pool import REMEDY, WHOLE
 from pipeline.datasets.table_columns import Numbers, Words, column_names, read_blocks
 from pipeline.runtime.errors import InputError
 
@@ -65,7 +66,8 @@ def read_table(
 
     Args:
         root: the data root.
-        splits: the values of column split that each split takes; rows of other values are not read.
+        splits: the values of column split that each split takes; rows of other values are not read. "./" alone
+            for train takes all rows of a table without that column.
         file: the table, .csv or .parquet, below the root.
         boxes: xyxy or xywh.
         classes: names of the classes; None takes all of the rows that are read, sorted.
@@ -80,7 +82,7 @@ def read_table(
     file = below_root(file, "dataset.table.file")
     form = XYXY if boxes == "xyxy" else XYWH
     faults = faults or Faults()
-    rows = _load(root / file, form, faults)
+    rows = _load(root / file, form, faults, splits["train"] == [WHOLE])
     taken: dict[str, Split] = {}
     for value, split in ((value, split) for split, values in splits.items() for value in values):
         with faults.going_on():
@@ -148,17 +150,20 @@ def _image_id(file: str) -> str:
     return (file.rpartition(".")[0] or file).replace("/", "_")
 
 
-def _load(path: Path, form: BoxFormat, faults: Faults) -> _Rows:
+def _load(path: Path, form: BoxFormat, faults: Faults, whole: bool) -> _Rows:
+    """The rows; `whole`: the column split is not read, and all rows are of one."""
     there = column_names(path)
-    needed = ("file", "split", "class", *form.names)
+    own_split = () if whole else ("split",)
+    needed = ("file", *own_split, "class", *form.names)
     for name in there:
         if there.count(name) > 1:
             raise InputError(f"{path}: has two columns {name!r}; rename one")
     for name in needed:
         if name not in there:
-            raise InputError(f"{path}: has no column {name!r}; it needs {', '.join(needed)}")
+            remedy = f", {REMEDY}" if name == "split" else ""
+            raise InputError(f"{path}: has no column {name!r}; it needs {', '.join(needed)}{remedy}")
     sides = _SIDES if set(_SIDES) <= set(there) else ()
-    words = {name: Words(name, path) for name in ("file", "split", "class", *(set(_FLAGS) & set(there)))}
+    words = {name: Words(name, path) for name in ("file", *own_split, "class", *(set(_FLAGS) & set(there)))}
     numbers = {name: Numbers(name, path) for name in (*form.names, *sides)}
     count = 0
     for block in read_blocks(path, [*words, *numbers]):
@@ -179,8 +184,8 @@ def _load(path: Path, form: BoxFormat, faults: Faults) -> _Rows:
     return _Rows(
         words["file"].codes(),
         [_path_of(name, path, faults) for name in words["file"].words],
-        words["split"].codes(),
-        words["split"].words,
+        words["split"].codes() if own_split else np.zeros(count, np.int32),
+        words["split"].words if own_split else [WHOLE],
         words["class"].codes(),
         names,
         _side_by_side(numbers, form.names, count),

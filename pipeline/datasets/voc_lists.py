@@ -19,6 +19,7 @@ from pipeline.datasets.image_lists import read_image_list
 from pipeline.datasets.image_suffixes import is_image_name, without_twins
 from pipeline.datasets.name_forms import by_form, in_other_form
 from pipeline.datasets.records import Change, is_file, names_in
+from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.datasets.written_names import OTHER_FORM, renamed
 from pipeline.runtime.errors import InputError
 
@@ -100,11 +101,13 @@ class VocLists:
         if not os.path.isdir(folder):
             raise InputError(
                 f"{folder}: no such folder, so this is no VOC tree; give dataset.root=PATH to frcnn preset, "
-                f"a folder with {LAYOUT}"
+                f"a folder with {LAYOUT}, {REMEDY}"
             )
         if not is_file(path):
             there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:8]) or "none"
-            raise InputError(f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there})")
+            raise InputError(
+                f"{path}: no such split file; set dataset.voc.{split} to splits that are there ({there}), {REMEDY}"
+            )
         files = tree.images_by_name()
 
         def is_there(image: str) -> bool:

@@ -16,6 +16,7 @@ from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name, without_twins
 from pipeline.datasets.listed_paths import ListedPaths
 from pipeline.datasets.records import Change, below_root, read_text, to_floats
+from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.datasets.written_names import WrittenNames, renamed
 from pipeline.runtime.errors import InputError
 
@@ -83,7 +84,8 @@ class YoloLists:
         path = self.root / place
         paths, names = ListedPaths(self.root, place.rpartition("/")[0]), WrittenNames(self.root, ())
         taken: dict[str, str] = {}
-        lines = read_text(path, f"set dataset.yolo.{split} to folders or lists that are there").split("\n")
+        remedy = f"set dataset.yolo.{split} to folders or lists that are there, {REMEDY}"
+        lines = read_text(path, remedy).split("\n")
         for index, line in enumerate(map(str.strip, lines), 1):
             if is_junk(line.rpartition("/")[2]):
                 self.junk.append(line)

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.params.section import Count, Names, Natural, Section
 
+Split = Literal["train", "val", "test"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
 
 class ShapesData(Section):
     """The generated data set."""
@@ -78,6 +81,32 @@ class TableData(Section):
     classes: Names | None
 
 
+class SplitData(Section):
+    """How the images that `train` lists are divided; val and test null: not, each split has its own list."""
+
+    val: Share | None
+    test: Share | None
+    seed: Natural
+    group: str | None
+    near: bool
+
+    @property
+    def shares(self) -> dict[Split, float]:
+        """Of the splits that are given images of train; empty where nothing is divided."""
+        shares: dict[Split, float | None] = {"val": self.val, "test": self.test}
+        return {split: share for split, share in shares.items() if share is not None}
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> SplitData:
+        if sum(self.shares.values()) >= 1:
+            raise ValueError("val and test take all images; leave train a share, e.g. val: .1, test: .2")
+        try:
+            re.compile(self.group or "")
+        except re.error as error:
+            raise ValueError(f"group {self.group!r} is no regular expression ({error})") from error
+        return self
+
+
 class FindingPolicy(Section):
     """What is done about each kind of fault in the annotations and the images.
 
@@ -129,6 +158,7 @@ class DatasetParams(Section):
     kitti: KittiData
     yolo: YoloData
     table: TableData
+    split: SplitData
     findings: FindingPolicy
 
     @field_validator("reader", mode="before")
@@ -137,3 +167,9 @@ class DatasetParams(Section):
         if reader == "auto":
             raise ValueError("auto is for frcnn preset and check-data, which find the reader; frcnn preset writes it")
         return reader
+
+    @model_validator(mode="after")
+    def _something_to_divide(self) -> DatasetParams:
+        if self.reader == "shapes" and self.split.shares:
+            raise ValueError("split divides images that are read; of shapes, set shapes.val and shapes.test")
+        return self

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.families.registry import family_names, family_of
 from pipeline.params.file import sections_of
+from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, in_one_line, parse_yaml
 
@@ -35,13 +36,17 @@ def apply_overlay(params: dict[str, Any], overlay: Any, source: object) -> None:
 
 
 def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:
-    """Set `section.key`, or `section.block.key`.
+    """Set `section.key`, or `section.block.key`; of `section.block` what `value` has, a mapping.
 
     Raises:
         InputError: there is no such parameter.
     """
-    node: Any = params
     *path, leaf = key.split(".")
+    if len(path) == 1 and isinstance(value, dict) and value and _is_block(path[0], leaf, params.get("family")):
+        for inner, own in value.items():
+            set_parameter(params, f"{key}.{inner}", own)
+        return
+    node: Any = params
     for part in path:
         node = node.get(part) if isinstance(node, dict) else None
     if isinstance(node, dict) and path:
@@ -54,6 +59,13 @@ def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:
     if isinstance(node[leaf], dict) and node[leaf] and not isinstance(value, dict):
         raise InputError(f"{key} is a block; give one of {', '.join(f'{key}.{own}' for own in node[leaf])}")
     node[leaf] = in_one_line(value)
+
+
+def _is_block(section: str, key: str, family: Any) -> bool:
+    """Whether `section.key` holds parameters of its own, not a mapping of the user's."""
+    model = sections_of(family_of(family)).get(section) if family in family_names() else None
+    kind = model.model_fields[key].annotation if model and key in model.model_fields else None
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def _present_name(section: str, key: str, family: Any) -> str:

@@ -372,3 +372,12 @@ def test_a_key_of_an_earlier_version_sets_what_it_is_called_now(project: Path) -
 def test_a_value_in_the_place_of_a_block_is_refused_with_the_blocks_keys(project: Path) -> None:
     with pytest.raises(InputError, match=r"backbone\.neck is a block; give one of backbone\.neck\.name, "):
         apply_preset(project, "default", ["backbone.neck=fpn"])
+
+
+def test_a_block_may_be_given_in_part_and_a_mapping_whole(project: Path) -> None:
+    apply_preset(project, "kitti_tiny_vgg16", ["dataset.split={val: .1, test: .2}", "dataset.kitti.merge={Tram: Car}"])
+    written = load_params(project / "params.yaml").dataset
+    assert written.split.shares == {"val": 0.1, "test": 0.2} and written.split.near
+    assert written.kitti.merge == {"Tram": "Car"}
+    with pytest.raises(InputError, match=r"unknown parameter dataset\.split\.tests; docs/parameters\.md lists them"):
+        apply_preset(project, "default", ["dataset.split={tests: .2}"])

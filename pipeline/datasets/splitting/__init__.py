@@ -1,0 +1,1 @@
+"""Dividing a data set without splits of its own into train, val and test."""
