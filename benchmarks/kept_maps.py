@@ -35,8 +35,7 @@ FROZEN = {
 
 def view_bytes(layout: MapLayout, height: int, width: int, value_bytes: int = 2) -> int:
     """Bytes of all maps of a view of (H, W)."""
-    cells = layout.sizes(height, width)
-    return value_bytes * sum(level.channels * h * w for level, (h, w) in zip(layout.levels, cells, strict=True))
+    return value_bytes * layout.values(height, width)
 
 
 def whole_layout(backbone: str, settings: TrunkSettings) -> MapLayout:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.geometry.backbones import neck_layout, trunk_layout
+from pipeline.geometry.backbones import FROZEN_MAPS, neck_layout, trunk_layout
 from pipeline.geometry.trunk_settings import ALL_STAGES, TIMM, NeckSettings, TrunkSettings
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.geometry.layout import MapLayout
+    from pipeline.geometry.layout import Level, MapLayout
     from pipeline.params.backbone import BackboneParams
 
 
@@ -35,6 +35,17 @@ def map_layout(params: BackboneParams) -> MapLayout:
 
     own = timm_maps(params.name, settings).layout
     return neck_layout(own, settings)
+
+
+def frozen_maps(params: BackboneParams) -> tuple[Level, ...]:
+    """The maps that the trunk's frozen stages give of an image padded as `map_layout` says; none where none is
+    frozen."""
+    settings = trunk_settings(params)
+    if not params.name.startswith(TIMM):
+        return FROZEN_MAPS[params.name](settings)
+    from pipeline.building.timm_model import timm_maps  # which loads torch
+
+    return timm_maps(params.name, settings).layout.levels if settings.frozen_stages else ()
 
 
 def one_depth(layout: MapLayout, head: str) -> int:

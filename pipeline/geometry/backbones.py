@@ -26,6 +26,19 @@ class VGGShape:
         )
         return MapLayout(levels, settings.size_divisible)
 
+    def frozen_maps(self, settings: TrunkSettings) -> tuple[Level, ...]:
+        """The maps that the frozen blocks give: those that a neck reads, and the last after its pooling, which other
+        blocks start from. None where no block is frozen."""
+        frozen = min(settings.frozen_stages, len(self.blocks))
+        if not frozen:
+            return ()
+        whole = frozen == len(self.blocks)
+        passed = [block for block in self.kept(settings) if block < frozen]
+        levels = [Level(2**block, self.blocks[block][-1], round_up=settings.ceil_pool) for block in passed]
+        # The pooling after the last of all belongs to no trunk.
+        pooled = Level(2**frozen, self.blocks[frozen - 1][-1], round_up=settings.ceil_pool)
+        return tuple(levels) if whole else (*levels, pooled)
+
     def kept(self, settings: TrunkSettings) -> range:
         """The blocks, counted from 0, whose maps leave the backbone."""
         last = len(self.blocks) - 1
@@ -49,8 +62,19 @@ class ResNetShape:
         """Without a neck the map of res4 (C4), as res5 belongs to the RoI head; with one those of res2 to res5. A
         stage's convolution of stride 2 rounds odd sides up."""
         stages = range(4) if settings.neck else [2]
-        levels = tuple(Level(2 ** (stage + 2), self.channels(stage), round_up=True) for stage in stages)
-        return MapLayout(levels, settings.size_divisible)
+        return MapLayout(tuple(map(self._level, stages)), settings.size_divisible)
+
+    def frozen_maps(self, settings: TrunkSettings) -> tuple[Level, ...]:
+        """The maps that the frozen stages give: with a neck those of all but the stem, else the last's. None where no
+        stage is frozen."""
+        frozen = min(settings.frozen_stages, 5 if settings.neck else 4)
+        if frozen <= 1:
+            return (Level(4, 64, round_up=True),) * frozen
+        stages = range(frozen - 1) if settings.neck else [frozen - 2]
+        return tuple(map(self._level, stages))
+
+    def _level(self, stage: int) -> Level:
+        return Level(2 ** (stage + 2), self.channels(stage), round_up=True)
 
 
 VGG16 = VGGShape(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)), batch_norm=False)
@@ -68,6 +92,14 @@ LAYOUTS: dict[str, Callable[[TrunkSettings], MapLayout]] = {
     **{name: shape.layout for name, shape in RESNETS.items()},
 }
 """The layout of a backbone's own maps, for each name in `pipeline.nn.backbones.build.BACKBONES`."""
+
+
+FROZEN_MAPS: dict[str, Callable[[TrunkSettings], tuple[Level, ...]]] = {
+    "vgg16": VGG16.frozen_maps,
+    "tiny": TINY.frozen_maps,
+    **{name: shape.frozen_maps for name, shape in RESNETS.items()},
+}
+"""What `Trunk.frozen` gives of the same, where it runs a layer at all."""
 
 
 def trunk_layout(name: str, settings: TrunkSettings) -> MapLayout:

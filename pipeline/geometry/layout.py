@@ -9,6 +9,7 @@ Shapes: H, W image height, width; Fh, Fw feature map height, width.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +72,16 @@ class MapLayout:
         """(Fh, Fw) of each level's map of an image of (H, W)."""
         sides = self.padded(np.array([height, width]))
         return tuple((int(high), int(wide)) for high, wide in (level.cells(sides) for level in self.levels))
+
+    def values(self, height: int, width: int, levels: Sequence[Level] | None = None) -> int:
+        """How many numbers the maps of an image of (H, W) hold.
+
+        Args:
+            levels: of other maps of the same padded image; None: the layout's own.
+        """
+        sides = self.padded(np.array([height, width]))
+        own = self.levels if levels is None else levels
+        return sum(level.channels * int(level.cells(sides).prod()) for level in own)
 
     @property
     def pooled(self) -> MapLayout:

@@ -79,7 +79,7 @@ class Checked:
         decoded: whether each image was decoded, as `resize` does.
         remarks: lines on what was passed over.
         sizes: images of each split and H, W after resizing, px.
-        extra_sizes: the same of train images at `resize.extra_sides`: whether one has a trainable box, and H, W.
+        extra_sizes: the same of train images at `resize.extra_sides`: whether they have a trainable box, and H, W.
     """
 
     classes: tuple[str, ...]
@@ -94,7 +94,7 @@ class Checked:
     decoded: bool
     remarks: Sequence[str] = ()
     sizes: dict[tuple[Split, int, int], int] = field(default_factory=dict)
-    extra_sizes: frozenset[tuple[bool, int, int]] = frozenset()
+    extra_sizes: dict[tuple[bool, int, int], int] = field(default_factory=dict)
 
     @property
     def stops(self) -> int:
@@ -131,7 +131,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
     """
     faults = Faults(keep=True)
     images, without, sizes = Counter[Split](), Counter[Split](), Counter[tuple[Split, int, int]]()
-    extra_sizes, ids = set[tuple[bool, int, int]](), list[str]()
+    extra_sizes, ids = Counter[tuple[bool, int, int]](), list[str]()
     dataset, gt = Dataset((), iter(())), _collect(iter(()), resize, images, without, sizes, extra_sizes, ids)
     for clause in faults_by_kind(root):
         with faults.going_on():
@@ -164,7 +164,7 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
         decode,
         dataset.remarks,
         sizes=dict(sizes),
-        extra_sizes=frozenset(extra_sizes),
+        extra_sizes=dict(extra_sizes),
     )
 
 
@@ -181,7 +181,7 @@ def _collect(
     images: Counter[Split],
     without: Counter[Split],
     sizes: Counter[tuple[Split, int, int]],
-    extra_sizes: set[tuple[bool, int, int]],
+    extra_sizes: Counter[tuple[bool, int, int]],
     ids: list[str],
 ) -> DatasetBoxes:
     boxes = [np.zeros((0, 4), np.float32)]

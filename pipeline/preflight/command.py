@@ -11,6 +11,7 @@ from pipeline.params.reading import Params
 from pipeline.preflight.anchor_check import AnchorCheck
 from pipeline.preflight.anchor_fit import has_anchors
 from pipeline.preflight.collecting import Checked, check_dataset
+from pipeline.preflight.disk import disk_lines, stored_bytes
 from pipeline.preflight.family_checks import family_checks
 from pipeline.preflight.layouts import choose_reader, layout_hint
 from pipeline.preflight.level_check import LevelCheck
@@ -62,6 +63,8 @@ def check_data(
     sizes: SizeCheck = make(checked, params, partial(preset_line, Path(), root, params, preset))
     source = (f"preset {preset}" if preset else "params.yaml") + "".join(f", {setting}" for setting in settings)
     for line in report(root, checked, params, sizes, source, later):
+        echo(line)
+    for line in disk_lines(Path(), stored_bytes(checked, params, own.maps(params))):
         echo(line)
     echo("")
     _draw(out, root, checked, sizes)

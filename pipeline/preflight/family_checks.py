@@ -3,13 +3,16 @@ all trainings ask is asked, and box sizes are compared with the anchors, or with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline.families.registry import declared
 from pipeline.params.reading import Params
 from pipeline.preflight.collecting import Checked
 from pipeline.preflight.size_check import SizeCheckMaker
+
+MapsOfView = Callable[[int, int], int]
+"""From H and W of a view, px, to the bytes of its maps."""
 
 
 def all_images(checked: Checked, params: Params, stage: str) -> int:
@@ -21,6 +24,11 @@ def nothing(checked: Checked, params: Params) -> None:
     """Asks nothing."""
 
 
+def no_maps(params: Params) -> dict[str, MapsOfView]:
+    """Stores none."""
+    return {}
+
+
 @dataclass(frozen=True)
 class FamilyChecks:
     """What is asked before anything runs, by the code of the stages themselves; without torch.
@@ -30,12 +38,14 @@ class FamilyChecks:
         training_images: how many images a stage of training would train on, by its name; raises an InputError where it
             would refuse them.
         trainable: raises an InputError where no training would run, whatever the number of images.
+        maps: what each stage that stores maps of the training views stores of one, by its name: from H and W to bytes.
         sizes: makes what compares box sizes; None for the anchors, or the levels where there are none.
     """
 
     prepares: tuple[str, ...] = ()
     training_images: Callable[[Checked, Params, str], int] = all_images
     trainable: Callable[[Checked, Params], None] = nothing
+    maps: Callable[[Params], Mapping[str, MapsOfView]] = no_maps
     sizes: SizeCheckMaker | None = None
 
 

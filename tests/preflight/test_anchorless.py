@@ -50,7 +50,7 @@ def test_an_anchor_at_another_scale_is_one_that_the_rpn_learns_from() -> None:
     params.anchors, params.rpn = ANCHORS, params.rpn.model_copy(update={"images_without_gt": "background"})
     params.backbone = params.backbone.model_copy(update={"name": "vgg16"})
     assert not any_anchor(checked, params)
-    assert any_anchor(replace(checked, extra_sizes=frozenset({(True, 200, 200)})), params)
+    assert any_anchor(replace(checked, extra_sizes={(True, 200, 200): 1}), params)
 
 
 def test_an_image_that_is_named_as_a_view_of_another_is_refused_before_it_is_resized(tmp_path: Path) -> None:

@@ -6,23 +6,41 @@ from collections.abc import Collection
 
 import numpy as np
 
+from pipeline.building.layout import frozen_maps, map_layout
 from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors, check_enough_with_gt
 from pipeline.geometry.anchors import grid_shapes
 from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import placement_of
 from pipeline.preflight.anchorless import have_anchors
 from pipeline.preflight.collecting import Checked
-from pipeline.preflight.family_checks import FamilyChecks
+from pipeline.preflight.disk import MEMBER_BYTES
+from pipeline.preflight.family_checks import FamilyChecks, MapsOfView
 from pipeline.preflight.requirements import views_of_image
 
 
-def checks(train_the_rpn: Collection[str]) -> FamilyChecks:
-    """What the stages of a family require; some of them train an RPN."""
+def checks(train_the_rpn: Collection[str], store_maps: Collection[str]) -> FamilyChecks:
+    """What the stages of a family require; some of them train an RPN, some store maps."""
 
     def images(checked: Checked, params: Params, stage: str) -> int:
         return training_images(checked, params, stage) if stage in train_the_rpn else checked.images["train"]
 
-    return FamilyChecks(prepares=("anchor_targets",), training_images=images, trainable=_trainable)
+    def maps(params: Params) -> dict[str, MapsOfView]:
+        return {stage: of_view for stage, of_view in stored_maps(params).items() if stage in store_maps}
+
+    return FamilyChecks(prepares=("anchor_targets",), training_images=images, trainable=_trainable, maps=maps)
+
+
+def stored_maps(params: Params) -> dict[str, MapsOfView]:
+    """The maps that stages frozen_features and features store of a view."""
+    layout, frozen = map_layout(params.backbone), frozen_maps(params.backbone)
+    value_bytes = {"float16": 2, "float32": 4}[params.features.dtype]
+    found: dict[str, MapsOfView] = {}
+    if params.features.keep_frozen_stages and frozen:
+        found["frozen_features"] = lambda *size: value_bytes * layout.values(*size, frozen) + MEMBER_BYTES * len(frozen)
+    if params.features.keep == "maps":
+        levels = len(layout.levels)
+        found["features"] = lambda *size: value_bytes * layout.values(*size) + MEMBER_BYTES * levels
+    return found
 
 
 def training_images(checked: Checked, params: Params, stage: str) -> int:
@@ -50,4 +68,4 @@ def _trainable(checked: Checked, params: Params) -> None:
     check_anchors(any_anchor(checked, params))
 
 
-CHECKS = checks(("train_rpn_step1", "train_rpn_step3", "finetune_joint"))
+CHECKS = checks(("train_rpn_step1", "train_rpn_step3", "finetune_joint"), ("frozen_features", "features"))

@@ -2,4 +2,4 @@
 
 from pipeline.families.faster_rcnn.check_data import checks
 
-CHECKS = checks(("train_end_to_end",))
+CHECKS = checks(("train_end_to_end",), ("frozen_features",))
