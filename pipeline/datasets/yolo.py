@@ -67,12 +67,13 @@ def _records(
     name_of = _Indices(classes)
     for image_id, file, split, place, changes in entries:
         places = label_files_of(file)
-        annotation, text, annotated = places[0], "", True
+        annotation, path, text, annotated = places[0], root / places[0], "", True
         with faults.going_on():
-            annotation = next((place for place in places if is_file(root / place)), "")
-            annotated, annotation = annotation != "", annotation or places[0]
-            text = read_text(root / annotation, "replace it") if annotated else ""
-        labels = parse_labels(text, root / annotation, keypoints, faults)
+            annotated = is_file(path)
+            if not annotated and len(places) > 1 and is_file(root / places[1]):
+                annotated, annotation, path = True, places[1], root / places[1]
+            text = read_text(path, "replace it") if annotated else ""
+        labels = parse_labels(text, path, keypoints, faults)
         count = len(labels.indices)
         yield RawRecord(
             image_id=image_id,

@@ -19,6 +19,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 
 _LEAST_CORNERS = 3
+_NONE = np.zeros((0, 4))
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Labels:
     """
 
     indices: list[str] = field(default_factory=list)
-    written: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
+    written: Boxes = field(default_factory=lambda: _NONE)
     lines: list[int] = field(default_factory=list)
     non_numeric: dict[int, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -53,19 +54,21 @@ def parse_labels(text: str, path: Path, keypoints: int, faults: Faults) -> Label
         InputError: such a line.
     """
     labels = Labels()
-    numbers: list[str] = []
+    indices, lines, numbers = labels.indices, labels.lines, list[str]()
     polygons: dict[int, Sequence[str]] = {}
     scored = 0
     for index, line in enumerate(text.split("\n")):
         fields = line.split()
         count = len(fields)
-        if count == 0:
+        if count == 5:
+            numbers += fields[1:]
+        elif count == 0:
             continue
-        if count >= 1 + 2 * _LEAST_CORNERS and count % 2 and not keypoints:
-            polygons[len(labels.lines)] = fields[1:]
-            numbers += ["nan"] * 4
-        elif count in (5, 5 + keypoints):
+        elif keypoints and count == 5 + keypoints:
             numbers += fields[1:5]
+        elif not keypoints and count >= 1 + 2 * _LEAST_CORNERS and count % 2:
+            polygons[len(lines)] = fields[1:]
+            numbers += ["nan"] * 4
         elif count == 6 and _is_score(fields[5]):
             numbers += fields[1:5]
             scored += 1
@@ -73,14 +76,15 @@ def parse_labels(text: str, path: Path, keypoints: int, faults: Faults) -> Label
             with faults.going_on():
                 raise InputError(f"{path}: line {index + 1} has {count} fields, {_expected(keypoints)}; correct it")
             continue
-        labels.indices.append(fields[0])
-        labels.lines.append(index)
+        indices.append(fields[0])
+        lines.append(index)
     written, wrong = to_floats(numbers)
     labels.written = written.reshape(-1, 4)
     for place in reversed(wrong):
         what = f"{CENTRE.names[place % 4]} of line {labels.lines[place // 4] + 1}"
         labels.non_numeric[place // 4] = f"{what} is {numbers[place][:40]!r}, not a number"
-    labels.changes += _take_polygons(labels, polygons)
+    if polygons:
+        labels.changes += _take_polygons(labels, polygons)
     if scored:
         detail = f"{scored} of {count_text(len(labels.lines), 'line')} have a sixth number, as detections have a score"
         labels.changes.append(Change("scores", detail, "kept", "give labels that people made, or delete their scores"))
