@@ -139,6 +139,7 @@ class FindingPolicy(Section):
     no_box: Literal["error", "fix", "drop"] = "fix"
     file_name: Literal["error", "fix", "drop"] = "fix"
     scores: Literal["error", "keep", "allow"] = "keep"
+    table_form: Literal["error", "fix"] = "fix"
     missing_size: Literal["error", "fix", "drop"] = "fix"
     encoding: Literal["error", "fix", "drop"] = "fix"
 

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
+import pandas as pd
 import yaml
 from pycocotools.coco import COCO
 
@@ -394,7 +395,47 @@ def _read_csv(root: Path) -> dict[str, Found]:
     return found
 
 
+def _tensorflow_csv(root: Path) -> None:
+    """Roboflow's TensorFlow Object Detection CSV."""
+    for split, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
+        rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+        for photo in photos(split):
+            put_photo(root / f"{folder}/{photo.name}.jpg")
+            size = f"{photo.name}.jpg,{WIDTH},{HEIGHT}"
+            rows += [f"{size},{name},{x},{y},{x + w},{y + h}" for name, x, y, w, h in photo.boxes]
+        put(root / f"{folder}/_annotations.csv", "\n".join(rows) + "\n")
+
+
+def _keras_csv(root: Path) -> None:
+    """keras-retinanet's CSV, which has no header, and names its classes in a file of its own."""
+    for split, name in (("train", "train"), ("test", "val")):
+        rows = []
+        for photo in photos("train") if split == "train" else photos("val", "test"):
+            put_photo(root / f"images/{photo.name}.jpg")
+            corners = [f"{x},{y},{x + w},{y + h},{own}" for own, x, y, w, h in photo.boxes]
+            rows += [f"images/{photo.name}.jpg,{box}" for box in corners or [",,,,"]]
+        put(root / f"{name}.csv", "\n".join(rows) + "\n")
+    put(root / "classes.csv", "apple,0\npear,1\n")
+
+
+def _read_tables(
+    root: Path, tables: Mapping[str, str], names: list[str] | None, beside: bool = False
+) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for split, path in tables.items():
+        folder = f"{path.rpartition('/')[0]}/" if beside else ""
+        frame = pd.read_csv(root / path, names=names)
+        for row in frame.itertuples():
+            boxes = found.setdefault(split, {}).setdefault(folder + row.filename, [])
+            if isinstance(row[frame.columns.get_loc("class") + 1], str):
+                label = row[frame.columns.get_loc("class") + 1]
+                boxes.append((label, row.xmin, row.ymin, row.xmax, row.ymax))
+    return found
+
+
 _TWO = {"train": "train", "test": "val"}
+_THREE = {"train": "train", "val": "valid", "test": "test"}
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 PUBLIC: dict[str, Public] = {
     "VOC2007": Public(_voc2007, lambda root: _read_voc_tree(root, {"train": "trainval", "test": "test"}), "voc"),
     "VOC of CVAT": Public(_cvat_voc, lambda root: _read_voc_tree(root, _TWO, ".PNG"), "voc"),
@@ -474,5 +515,19 @@ PUBLIC: dict[str, Public] = {
     ),
     "KITTI": Public(_kitti, _read_kitti, "kitti"),
     "CSV": Public(_csv, _read_csv, "table"),
+    "CSV of TensorFlow and Roboflow": Public(
+        _tensorflow_csv,
+        lambda root: _read_tables(
+            root, {split: f"{name}/_annotations.csv" for split, name in _THREE.items()}, None, beside=True
+        ),
+        "table",
+    ),
+    "CSV of keras-retinanet": Public(
+        _keras_csv,
+        lambda root: _read_tables(
+            root, {split: f"{name}.csv" for split, name in _TWO.items()}, ["filename", *_CORNERS, "class"]
+        ),
+        "table",
+    ),
 }
 """Layouts by a name for a person."""

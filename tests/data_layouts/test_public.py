@@ -37,4 +37,4 @@ def test_the_boxes_are_those_of_an_independent_reading(name: str, tmp_path: Path
             for (mine, *corners), (theirs, *others) in zip(found[split][file], boxes, strict=True):
                 assert mine == theirs and corners == pytest.approx(others, abs=1e-4), (split, file)
     assert sorted(dataset.classes) == ["apple", "pear"]
-    assert {finding.kind for finding in dataset.findings} <= {"no_label_file", "file_name"}
+    assert {finding.kind for finding in dataset.findings} <= {"no_label_file", "file_name", "table_form"}

@@ -13,7 +13,6 @@ from pipeline.datasets.base import Dataset
 from pipeline.datasets.images import image_size
 from pipeline.datasets.table import read_table
 from pipeline.datasets.validation import validate
-from pipeline.runtime.errors import InputError
 from tests.datasets.policies import policy
 
 ROWS = """file,split,class,x1,y1,x2,y2,difficult,ignore,note
@@ -73,11 +72,3 @@ def test_an_image_in_two_splits(root: Path) -> None:
     dataset = read(root, same_image_in_train_and_test="drop")
     assert [(one.image_id, one.split) for one in dataset.images] == [("b", "test"), ("c", "test"), ("p_a", "train")]
     assert [finding.kind for finding in dataset.findings] == ["same_image_in_train_and_test"]
-
-
-@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
-def test_another_separator_is_told_by_its_name(root: Path, separator: str, name: str) -> None:
-    text = ROWS.replace(",", separator).replace("1.5", "1,5")  # decimal commas come with semicolons
-    (root / "boxes.csv").write_text(text, encoding="utf-8-sig")
-    with pytest.raises(InputError, match=f"boxes.csv: has {name} between its columns; save it with commas there"):
-        read(root)

@@ -160,7 +160,7 @@ def _photos(root: Path) -> None:
 
 def _csv(root: Path) -> None:
     put_photo(root / "a.jpg")
-    put(root / "boxes.csv", "file,label,left,top,right,bottom\na.jpg,dog,1,2,3,4\n")
+    put(root / "boxes.csv", "photo,kind,links,oben,rechts,unten\na.jpg,dog,1,2,3,4\n")
 
 
 def _coco128(root: Path) -> None:
@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a folder above": (_nested, "VOCdevkit/VOC2007 is VOC with lists in ImageSets/Main: give dataset.root="),
     "photos alone": (_photos, "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts"),
-    "another table": (_csv, "no reader fits: boxes.csv has no column class, x1, y1, x2, y2"),
+    "another table": (_csv, "no reader fits: boxes.csv has no column class, file, x1, y1, x2, y2"),
     "nothing": (lambda root: root.mkdir(), "no data set is linked (the folder is empty)"),
 }
 

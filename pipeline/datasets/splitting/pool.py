@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.datasets.table_columns import column_names
+from pipeline.datasets.table_form import has_split, is_table_name
 from pipeline.params.dataset import CocoData, KittiData, TableData, VocData, YoloData
 
 WHOLE = "./"
@@ -31,7 +31,7 @@ def places_to_divide(root: Path, own: VocData | CocoData | KittiData | YoloData 
                 return [found[0].relative_to(root).as_posix()]
         case YoloData() if not any(os.path.exists(root / name) for name in own.train):
             return ["images"] if os.path.isdir(root / "images") else [WHOLE]
-        case TableData() if "split" not in column_names(root / own.file):
+        case TableData() if not any(map(is_table_name, own.train)) and not has_split(root / own.file):
             return [WHOLE]
         case _:
             pass
