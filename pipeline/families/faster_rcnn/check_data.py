@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from pipeline.building.layout import frozen_maps, map_layout
 from pipeline.families.faster_rcnn.training.enough_for_rpn import check_anchors, check_enough_with_gt
 from pipeline.geometry.anchors import grid_shapes
+from pipeline.geometry.layout import Level
 from pipeline.params.reading import Params
 from pipeline.preflight.anchor_fit import placement_of
 from pipeline.preflight.anchorless import have_anchors
@@ -35,11 +36,14 @@ def stored_maps(params: Params) -> dict[str, MapsOfView]:
     layout, frozen = map_layout(params.backbone), frozen_maps(params.backbone)
     value_bytes = {"float16": 2, "float32": 4}[params.features.dtype]
     found: dict[str, MapsOfView] = {}
+
+    def of_view(levels: Sequence[Level]) -> MapsOfView:
+        return lambda height, width: value_bytes * layout.values(height, width, levels) + MEMBER_BYTES * len(levels)
+
     if params.features.keep_frozen_stages and frozen:
-        found["frozen_features"] = lambda *size: value_bytes * layout.values(*size, frozen) + MEMBER_BYTES * len(frozen)
+        found["frozen_features"] = of_view(frozen)
     if params.features.keep == "maps":
-        levels = len(layout.levels)
-        found["features"] = lambda *size: value_bytes * layout.values(*size) + MEMBER_BYTES * levels
+        found["features"] = of_view(layout.levels)
     return found
 
 
