@@ -1,4 +1,5 @@
-"""From the bytes of an image file of a sound header to its pixels. OpenCV decodes, but for bitmaps with masks.
+"""From the bytes of an image file of a sound header to its pixels. OpenCV decodes, but for bitmaps with masks; it gets
+TIFFs of 2 and 4 bits as bytes.
 
 Shapes: H, W height and width of the image, px, turned upright.
 """
@@ -13,6 +14,7 @@ import numpy as np
 from pipeline.datasets.bitmaps import decode_by_masks
 from pipeline.datasets.decoder_lines import without_decoder_lines
 from pipeline.datasets.image_headers import ImageHeader, gif_colours, png_chunks
+from pipeline.datasets.packed_tiffs import decode_packed
 
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
@@ -23,17 +25,40 @@ def decode_image(content: bytes, header: ImageHeader) -> np.ndarray | None:
         by_masks = decode_by_masks(content)
         if by_masks is not None:
             return by_masks
+    if header.format == "tiff":
+        packed = decode_packed(content, lambda plain: _decoded(plain, cv2.IMREAD_COLOR_RGB))
+        if packed is not None:
+            return np.ascontiguousarray(_upright(packed, header.exif_orientation))
     flags = cv2.IMREAD_COLOR_RGB
     if header.format != "tiff":  # libtiff turns some modes itself whatever the flag, so there OpenCV does the rest
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = _decoded(_plain(content, header), flags)
+    if pixels is None or (header.format == "tiff" and header.orientation_said_by == "EXIF"):
+        return pixels
+    return np.ascontiguousarray(_upright(pixels, header.exif_orientation))
+
+
+def largest_of_16_bits(content: bytes, header: ImageHeader) -> int:
+    """The largest value of a colour of an image of 16 bits; 65535 where that cannot be known."""
     try:
         with without_decoder_lines():
-            pixels = cv2.imdecode(np.frombuffer(_plain(content, header), np.uint8), flags)
+            values = cv2.imdecode(np.frombuffer(_plain(content, header), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, MemoryError):
+        return 0xFFFF
+    if values is None or values.dtype != np.uint16:
+        return 0xFFFF
+    return int(values[..., :3].max() if values.ndim == 3 else values.max())
+
+
+def _decoded(content: bytes | bytearray, flags: int) -> np.ndarray | None:
+    try:
+        with without_decoder_lines():
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except (cv2.error, MemoryError):
         return None
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         return None
-    return pixels if header.format == "tiff" else np.ascontiguousarray(_upright(pixels, header.exif_orientation))
+    return pixels
 
 
 def _plain(content: bytes, header: ImageHeader) -> bytes | bytearray:

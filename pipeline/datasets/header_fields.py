@@ -8,19 +8,35 @@ however many there are, and end early with a warning where the file does.
 from __future__ import annotations
 
 import io
+import re
 import struct
-from typing import BinaryIO, Literal
+from collections.abc import Mapping
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
 Mode = Literal["rgb", "gray", "palette", "alpha", "cmyk", "16bit"]
-Parsed = tuple[int, int, int, Mode]
+
+
+class Orientation(NamedTuple):
+    """How an image is to be turned, 1..8 as in EXIF, and what says so; 1 where nothing does: as stored."""
+
+    value: int = 1
+    said_by: Literal["EXIF", "XMP"] = "EXIF"
+
+
+Parsed = tuple[int, int, Orientation, Mode]
 """Width, height, orientation, mode; the size as stored, px."""
 
 _MAX_VALUES = 1 << 20  # values of one TIFF tag, such as the offsets of its strips
 _TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}  # the unsigned integers among TIFF's field types
-# size, bits, compression, photometric, strips, orientation, channels, planes, palette, tiles, sign
-_TIFF_TAGS = frozenset({256, 257, 258, 259, 262, 273, 274, 277, 279, 284, 320, 322, 323, 324, 325, 339})
+# size, bits, compression, photometric, strips, orientation, channels, planes, predictor, palette, tiles, sign
+_TIFF_TAGS = frozenset({256, 257, 258, 259, 262, 273, 274, 277, 279, 284, 317, 320, 322, 323, 324, 325, 339})
+XMP_TAG = 700
+_FARTHEST = 1 << 40  # bytes; further not every file system can seek
+MAX_XMP = 1 << 22  # bytes; Pillow reads 1 MiB of a PNG's
+_EXIF_PREFIX = re.compile(rb"\A(?:Exif\0\0){1,2}")
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 class HeaderError(Exception):
@@ -44,7 +60,8 @@ def take(file: BinaryIO, count: int) -> bytes:
 
 
 def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
-    """The tags of the first directory of a TIFF or BigTIFF that hold unsigned integers, each (N,) with N >= 1.
+    """The tags of the first directory of a TIFF or BigTIFF that hold unsigned integers, each (N,) with N >= 1. XMP
+    (700) says nothing of the pixels, and is as much of it as there is.
 
     Raises:
         HeaderCutOffError: the file ends before the directory or before the values of a tag.
@@ -70,6 +87,12 @@ def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
     tags: dict[int, np.ndarray] = {}
     for at in range(0, len(entries), size):
         tag, kind, number = struct.unpack_from(f"{order}HH{word}", entries, at)
+        if tag == XMP_TAG and kind in (1, 7) and number > inline:
+            place = struct.unpack_from(f"{order}{word}", entries, at + size - inline)[0]
+            if place < _FARTHEST:
+                file.seek(place)
+                tags[tag] = np.frombuffer(file.read(min(number, MAX_XMP)), np.uint8)
+            continue
         if kind not in _TIFF_TYPES or number == 0 or tag in tags or tag not in _TIFF_TAGS:
             continue
         if number > _MAX_VALUES:
@@ -84,17 +107,30 @@ def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
 
 
 def _seek(file: BinaryIO, position: int) -> None:
-    if position >= 1 << 40:  # larger ones not every file system can seek to
+    if position >= _FARTHEST:
         raise HeaderCutOffError("it ends inside its header")
     file.seek(position)
 
 
-def exif_orientation(exif: bytes | None) -> int:
-    """The orientation that an EXIF block gives, 1 where it gives none: a broken one is not worth an image."""
-    if exif is None:
-        return 1
+def orientation_of(exif: bytes | None, xmp: bytes | None = None) -> Orientation:
+    """The orientation that an EXIF block gives, or where it gives none XMP's, as Pillow has it; a broken block is not
+    worth an image.
+
+    Args:
+        exif: with or without `Exif\\0\\0` before it. xmp: the text.
+    """
     try:
-        values = tiff_tags(io.BytesIO(exif)).get(274)
+        tags = tiff_tags(io.BytesIO(_EXIF_PREFIX.sub(b"", exif))) if exif else {}
     except HeaderError:
-        return 1
-    return int(values[0]) if values is not None and 1 <= values[0] <= 8 else 1
+        tags = {}
+    return orientation_by_tags(tags, xmp)
+
+
+def orientation_by_tags(tags: Mapping[int, np.ndarray], xmp: bytes | None) -> Orientation:
+    """The same of the tags of a TIFF directory."""
+    if 274 in tags:
+        value = int(tags[274][0])
+        return Orientation(value if 1 <= value <= 8 else 1)
+    found = _XMP_ORIENTATION.search(xmp) if xmp else None
+    value = int(found[1]) if found else 1
+    return Orientation(value, "XMP") if 2 <= value <= 8 else Orientation()

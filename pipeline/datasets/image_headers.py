@@ -22,7 +22,17 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from pipeline.datasets.bitmaps import read_bitmap
-from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError, Mode, Parsed, exif_orientation, take
+from pipeline.datasets.header_fields import (
+    MAX_XMP,
+    HeaderCutOffError,
+    HeaderError,
+    Mode,
+    Orientation,
+    Parsed,
+    orientation_of,
+    take,
+)
+from pipeline.datasets.png_notes import PngNotes
 from pipeline.datasets.tiff_headers import parse_tiff
 
 Format = Literal["jpeg", "png", "bmp", "webp", "tiff", "gif"]
@@ -30,6 +40,7 @@ Format = Literal["jpeg", "png", "bmp", "webp", "tiff", "gif"]
 _PNG_MODES: dict[int, Mode] = {0: "gray", 2: "rgb", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
 _PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds at most 64 KiB of it
+_XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential and progressive, Huffman or arithmetic codes
 _MAX_GARBAGE = 1 << 16  # bytes that decoders skip between two segments of a JPEG
 
@@ -43,6 +54,7 @@ class ImageHeader:
     height: int
     exif_orientation: int  # 1..8 as in EXIF, 1 where there is none: as stored
     mode: Mode  # "16bit" whatever its channels; "alpha" with gray or with RGB; BMP and GIF of few colours are "palette"
+    orientation_said_by: Literal["EXIF", "XMP"] = "EXIF"  # XMP counts where EXIF says nothing of it
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
@@ -56,7 +68,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
     start = file.read(12)
     for form, magic, parse in _FORMATS:
         if start.startswith(magic) and (form != "webp" or start[8:12] in (b"WEBP", b"")):
-            width, height, orientation, mode = parse(file)
+            width, height, (orientation, said_by), mode = parse(file)
             break
     else:
         if not start:
@@ -66,7 +78,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
         raise HeaderError(f"its header says {width} x {height} px")
     if orientation >= 5:
         width, height = height, width
-    return ImageHeader(form, width, height, orientation, mode)
+    return ImageHeader(form, width, height, orientation, mode, said_by)
 
 
 def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -100,6 +112,7 @@ def _parse_jpeg(file: BinaryIO) -> Parsed:
     frame: tuple[int, int, int, int] | None = None
     factors = b""
     exif: bytes | None = None
+    xmp: bytes | None = None
     for marker, length in jpeg_segments(file):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if frame is not None:
@@ -110,8 +123,12 @@ def _parse_jpeg(file: BinaryIO) -> Parsed:
             factors = take(file, 3 * frame[3])[1::3]
         elif marker == 0xD9:
             raise HeaderError("it ends before its first scan")
-        elif marker == 0xE1 and exif is None and (content := take(file, length)).startswith(b"Exif\0"):
-            exif = content[6:]
+        elif marker == 0xE1:
+            content = take(file, length)
+            if exif is None and content.startswith(b"Exif\0"):
+                exif = content[6:]
+            elif content.startswith(_XMP_IN_JPEG):
+                xmp = content[len(_XMP_IN_JPEG) :]
     if frame is None:
         raise HeaderError("it has no frame header")
     precision, height, width, channels = frame
@@ -121,7 +138,7 @@ def _parse_jpeg(file: BinaryIO) -> Parsed:
         if not all(1 <= own <= 4 and max(sampling) % own == 0 for own in sampling):
             raise HeaderError("the samples of its channels do not fit together")
     modes: dict[int, Mode] = {1: "gray", 3: "rgb", 4: "cmyk"}
-    return width, height, exif_orientation(exif), modes[channels]
+    return width, height, orientation_of(exif, xmp), modes[channels]
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -141,15 +158,15 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 def _parse_png(file: BinaryIO) -> Parsed:
     ihdr: tuple[int, int, int, int, int, int, int] | None = None
-    orientation, found = 1, set()
+    found, notes = set(), PngNotes()
     try:
         for kind, length in png_chunks(file):
             if (ihdr is None) != (kind == b"IHDR"):
                 raise HeaderError("it does not begin with its one IHDR")
             if ihdr is None:
                 ihdr = struct.unpack(">IIBBBBB", take(file, 13))
-            elif kind == b"eXIf" and length <= _MAX_EXIF:
-                orientation = exif_orientation(take(file, length))
+            else:
+                notes.read(kind, length, file)
             found.add(kind)
     except HeaderCutOffError:
         if ihdr is None:
@@ -165,12 +182,12 @@ def _parse_png(file: BinaryIO) -> Parsed:
         raise HeaderError("its header says methods that PNG does not have")
     if colour == 3 and b"IDAT" in found and b"PLTE" not in found:
         raise HeaderError("it has no palette (PLTE)")
-    return width, height, orientation, "16bit" if bits == 16 else _PNG_MODES[colour]
+    return width, height, notes.orientation(), "16bit" if bits == 16 else _PNG_MODES[colour]
 
 
 def _parse_bmp(file: BinaryIO) -> Parsed:
     own = read_bitmap(file)
-    return own.width, own.height, 1, "alpha" if own.alpha else "palette" if own.bits <= 8 else "rgb"
+    return own.width, own.height, Orientation(), "alpha" if own.alpha else "palette" if own.bits <= 8 else "rgb"
 
 
 def gif_blocks(file: BinaryIO) -> Iterator[int]:
@@ -214,14 +231,14 @@ def _parse_gif(file: BinaryIO) -> Parsed:
         file.seek(gif_colours(own_flags), 1)
         code_size = take(file, 1)[0]
     except HeaderCutOffError:  # reported as what is missing
-        return width, height, 1, "palette"
+        return width, height, Orientation(), "palette"
     if left + own_width > width or top + own_height > height:
         raise HeaderError(f"its first picture sticks out of its {width} x {height} px")
     if not (flags | own_flags) & 0x80:
         raise HeaderError("it has no palette")
     if not 2 <= code_size <= 8:
         raise HeaderError(f"its codes begin with {code_size} bits; 2 to 8 can be read")
-    return width, height, 1, "palette"
+    return width, height, Orientation(), "palette"
 
 
 def _parse_webp(file: BinaryIO) -> Parsed:
@@ -231,19 +248,19 @@ def _parse_webp(file: BinaryIO) -> Parsed:
         if data[3:6] != b"\x9d\x01\x2a":
             raise HeaderError("its VP8 frame has no start code")
         width, height = struct.unpack("<HH", data[6:10])
-        return width & 0x3FFF, height & 0x3FFF, 1, "rgb"
+        return width & 0x3FFF, height & 0x3FFF, Orientation(), "rgb"
     if kind == b"VP8L":
         bits = int.from_bytes(data[1:5], "little")
         if data[0] != 0x2F or bits >> 29:
             raise HeaderError("its VP8L frame has no signature")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, "alpha" if bits >> 28 & 1 else "rgb"
+        mode: Mode = "alpha" if bits >> 28 & 1 else "rgb"
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, Orientation(), mode
     if kind != b"VP8X":
         raise HeaderError(f"it begins with a chunk {kind!r}, which WebP does not have")
     width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (4, 7))
     if not any(name in (b"VP8 ", b"VP8L", b"ANMF") for name, _ in _webp_chunks(file)):
         raise HeaderError("it has no picture")
-    orientation = _webp_orientation(file) if data[0] & 0x08 else 1
-    return width, height, orientation, "alpha" if data[0] & 0x10 else "rgb"
+    return width, height, _webp_orientation(file, data[0]), "alpha" if data[0] & 0x10 else "rgb"
 
 
 def _webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -267,11 +284,14 @@ def _webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         position += 8 + length + length % 2
 
 
-def _webp_orientation(file: BinaryIO) -> int:
-    for name, length in _webp_chunks(file):
-        if name == b"EXIF":
-            return exif_orientation(file.read(min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0"))
-    return 1
+def _webp_orientation(file: BinaryIO, flags: int) -> Orientation:
+    wanted = {name for name, flag in ((b"EXIF", 0x08), (b"XMP ", 0x04)) if flags & flag}
+    notes: dict[bytes, bytes] = {}
+    if wanted:
+        for name, length in _webp_chunks(file):
+            if name in wanted and name not in notes:
+                notes[name] = file.read(min(length, _MAX_EXIF if name == b"EXIF" else MAX_XMP))
+    return orientation_of(notes.get(b"EXIF"), notes.get(b"XMP "))
 
 
 _FORMATS: tuple[tuple[Format, bytes, Callable[[BinaryIO], Parsed]], ...] = (

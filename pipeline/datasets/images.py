@@ -6,7 +6,7 @@ that is accepted decodes, unless the file is damaged inside. What becomes of the
 - gray is repeated in all channels, a palette is looked up;
 - alpha is dropped: the colours are those of the file, also where nothing of them would be seen. TIFF alone has them
   blended with black, which libtiff does; the transparent pixels of a GIF get its background colour;
-- of 16 bits the upper 8 are kept, within 1;
+- of 16 bits the upper 8 are kept, within 1, as PNG defines it; Pillow cuts gray of 16 bits off at 255;
 - colours of a bitmap of 16 or 32 bits stand where its masks say;
 - CMYK becomes RGB by (1 - C)(1 - K) and so on, without colour profiles. A JPEG's is inverted in the file, as Adobe
   began and all writers do;
@@ -23,7 +23,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.decoding import decode_image
+from pipeline.datasets.decoding import decode_image, largest_of_16_bits
 from pipeline.datasets.header_fields import HeaderCutOffError, HeaderError
 from pipeline.datasets.image_ends import what_is_missing
 from pipeline.datasets.image_headers import ImageHeader, read_header
@@ -31,6 +31,7 @@ from pipeline.runtime.errors import InputError
 
 MAX_PIXELS = 2**28  # 16384 x 16384; 0.8 GB decoded
 _LONGEST_SIDE = {"jpeg": 65_500}  # px; libjpeg's limit
+_LEAST_OF_16_BITS = 1 << 13  # an image of no larger value has 32 of 256 grays, and is dark
 _LONGEST_OTHER_SIDE = 1_000_000  # libpng's limit, and about OpenCV's
 
 ProblemKind = Literal["undecodable", "truncated", "exif_orientation", "mode", "too_large"]
@@ -64,7 +65,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
-    """Decode an image file to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """Decode an image file to (H, W, 3) uint8 RGB, turned as its EXIF says, or its XMP where EXIF says nothing.
 
     Args:
         path: a JPEG, PNG, BMP, WebP, TIFF or GIF.
@@ -124,10 +125,21 @@ def problems_of(path: Path, max_pixels: int = MAX_PIXELS, deep: bool = False) ->
         except InputError as error:
             problems.append(ImageProblem("undecodable", str(error).removeprefix(f"{path}: ").partition(";")[0]))
     if header.exif_orientation != 1:
-        problems.append(ImageProblem("exif_orientation", f"EXIF orientation {header.exif_orientation}"))
+        detail = f"{header.orientation_said_by} orientation {header.exif_orientation}"
+        problems.append(ImageProblem("exif_orientation", detail))
     if header.mode != "rgb":
-        problems.append(ImageProblem("mode", header.mode))
+        dark = "" if missing or too_large or header.mode != "16bit" else _how_dark(path, header)
+        problems.append(ImageProblem("mode", header.mode + dark))
     return problems
+
+
+def _how_dark(path: Path, header: ImageHeader) -> str:
+    """What is to be said of 16 bits of which the upper ones are not used, as cameras of 10 and 12 bits write them."""
+    with _opened(path) as file:
+        largest = largest_of_16_bits(file.read(), header)
+    if largest >= _LEAST_OF_16_BITS:
+        return ""
+    return f", no value above {largest} of 65535, so that it is almost black as RGB; scale the values up"
 
 
 @contextmanager

@@ -1,19 +1,22 @@
 """What the first directory of a TIFF says, and which TIFFs are read: those that OpenCV decodes rightly.
 
-OpenCV decodes less than libtiff does (no gray of 2 or 4 bits, no tiles but of four channels), and some layouts wrongly
-without a word, such as planes of gray with other samples beside it. What is accepted here was compared with files made
-sample by sample. Pillow accepts a third set: it opens layouts that OpenCV cannot decode, such as gray of 4 bits, and
-not some that it can, such as gray with three samples beside it.
+OpenCV decodes less than libtiff does (no tiles but of four channels; gray of 2 and 4 bits and palettes of 2 as
+`pipeline.datasets.packed_tiffs` gives them to it), and some layouts wrongly without a word, such as planes of gray with
+other samples beside it. What is accepted here was compared with files made sample by sample. Pillow accepts a third
+set: it opens layouts that OpenCV cannot decode, such as gray of 4 bits in tiles, and not some that it can, such as gray
+with three samples beside it.
 """
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from pipeline.datasets.header_fields import HeaderError, Mode, Parsed, tiff_tags
+from pipeline.datasets.header_fields import XMP_TAG, HeaderError, Mode, Parsed, orientation_by_tags, tiff_tags
 
 _MODES: dict[int, Mode] = {0: "gray", 1: "gray", 2: "rgb", 3: "palette", 5: "cmyk", 6: "rgb"}  # by photometric
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})  # none, three faxes, LZW, JPEG, deflate, runs, deflate
+_OF_BYTES = frozenset({1, 5, 8, 32773, 32946})
+"""Of pixels that share bytes: those that compress bytes, whatever they mean."""
 _LARGEST_TILE = 1 << 24  # px
 
 
@@ -46,18 +49,31 @@ def parse_tiff(file: BinaryIO) -> Parsed:
         raise HeaderError(f"it is a TIFF of compression {first(259, 1)}, which cannot be read")
     if (324 if tiled else 273) not in tags:
         raise HeaderError("it does not say where its pixels stand")
+    of_bytes = first(259, 1) in _OF_BYTES and first(317, 1) == 1 and len(tags.get(258, ())) == 1
+    if is_packed(bits, photometric) and not of_bytes:
+        raise HeaderError(
+            f"it is a TIFF of {bits} bits, of compression {first(259, 1)} with predictor {first(317, 1)}, which cannot "
+            "be read"
+        )
     if photometric == 3 and len(tags.get(320, ())) < 3 << bits:
         raise HeaderError("its palette is missing or too short")
     alpha = channels == (2 if _MODES[photometric] == "gray" else 4) and photometric in (0, 1, 2)
     mode: Mode = "16bit" if bits == 16 else "alpha" if alpha else _MODES[photometric]
-    orientation = first(274, 1)
-    return width, height, orientation if 1 <= orientation <= 8 else 1, mode
+    xmp = tags[XMP_TAG].tobytes() if XMP_TAG in tags else None
+    return width, height, orientation_by_tags(tags, xmp), mode
+
+
+def is_packed(bits: int, photometric: int) -> bool:
+    """Whether pixels of a channel share bytes, in a way that OpenCV does not decode."""
+    return photometric in {2: (0, 1, 3), 4: (0, 1)}.get(bits, ())
 
 
 def _kind(bits: int, channels: int, photometric: int, in_planes: bool, tiled: bool) -> bool:
     """Whether pixels of this kind are read."""
     if tiled:
         return channels == 4 and not in_planes and (photometric, bits) in ((2, 8), (2, 16), (5, 8))
+    if is_packed(bits, photometric):
+        return channels == 1
     match photometric:
         case 0 | 1:
             return (bits in (8, 16) and channels <= 4 and not in_planes) or (bits == 1 and channels == 1)

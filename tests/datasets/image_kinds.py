@@ -122,10 +122,10 @@ def png(
     lines = np.pad(data.reshape(height, -1), ((0, 0), (1, 0))).tobytes()
     ihdr = struct.pack(">IIBB", width, height, bits, colour) + methods
     whole = [(b"IHDR", ihdr), *chunks, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in whole if content is not None)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in whole if content is not None)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 

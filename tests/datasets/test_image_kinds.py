@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from pipeline.datasets import packed_tiffs
 from pipeline.datasets.images import probe, problems_of, read_rgb
 from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import HEIGHT, WIDTH, encode, picture
@@ -158,15 +159,17 @@ def test_every_tiff_is_refused_or_has_the_colours_of_its_samples(bits: int, phot
                 assert np.abs(read_rgb(path) - shown * alpha / 255).max() < 3
             else:
                 assert np.abs(read_rgb(path) - shown).max() <= 1, (channels, planes, tiled, order, kind)
-    plain = {0: (1, 8, 16), 1: (1, 8, 16), 2: (8, 16), 3: (1, 4, 8), 5: (8,), 6: (8,)}[photometric]
+    plain = {0: (1, 2, 4, 8, 16), 1: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 5: (8,), 6: (8,)}[photometric]
     assert (accepted > 0) == (bits in plain)
 
 
 def test_tiffs_that_are_not_read_say_what_they_are(path: Path) -> None:
     gray, rgb = picture()[..., :1].astype(int), picture().astype(int)
-    assert refusal(path, tiff(gray >> 4, 4, 1)) == (
-        "it is a TIFF of 1 channel of 4 bits, photometric interpretation 1, which cannot be read"
+    assert refusal(path, tiff(gray >> 4, 4, 1, tiled=True)) == (
+        "it is a TIFF of 1 channel of 4 bits, photometric interpretation 1, in tiles, which cannot be read"
     )
+    for tags in ({259: [3]}, {317: [2], 259: [5]}, {258: [4, 4, 4]}):
+        assert "it is a TIFF of 4 bits, of compression " in refusal(path, tiff(gray >> 4, 4, 1, tags=tags))
     assert "in planes, in tiles, which cannot" in refusal(path, tiff(rgb, 8, 2, planes=True, tiled=True))
     assert "3 channels of 8 bits" in refusal(path, tiff(rgb, 8, 2, tags={258: [8, 8, 16]}))
     assert "interpretation 8" in refusal(path, tiff(rgb, 8, 8))
@@ -287,4 +290,46 @@ def test_kinds_of_jpeg_that_no_decoder_reads_are_refused(path: Path) -> None:
 def test_the_shared_odd_images(shared: Path, path: Path) -> None:
     folder = shared / "data/trouble/images"
     assert (read_rgb(folder / "rgb32bf.bmp") == read_rgb(folder / "rgb24.bmp")).all()
-    assert "1 channel of 4 bits" in refusal(path, (folder / "hopper4.tif").read_bytes())
+    gray = (folder / "hopper4.tif").read_bytes()
+    assert far(path, gray, np.asarray(Image.open(io.BytesIO(gray)).convert("RGB")).astype(int)) == 0
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("width", [1, 7, 28])
+def test_pixels_that_share_bytes_are_those_of_pillow_however_they_are_turned(bits: int, width: int, path: Path) -> None:
+    samples = DRAW.integers(0, 1 << bits, (HEIGHT, width, 1))
+    palette = DRAW.integers(0, 65536, (3, 1 << bits)).ravel().tolist()
+    for photometric, orientation, order in itertools.product((0, 1, 3), (1, 3, 6), "<>"):
+        tags = {274: [orientation]} | ({320: palette} if photometric == 3 else {})
+        content = tiff(samples, bits, photometric, tags=tags, order=order)
+        with Image.open(io.BytesIO(content)) as image:
+            upright = ImageOps.exif_transpose(image)
+            assert far(path, content, np.asarray(upright.convert("RGB")).astype(int)) <= (photometric == 3)
+
+
+@pytest.mark.parametrize("name", ["tiff_lzw", "packbits", "tiff_deflate", "tiff_adobe_deflate"])
+def test_pixels_that_share_bytes_may_be_compressed(name: str, path: Path) -> None:
+    packed = DRAW.integers(0, 256, (HEIGHT, 14, 1))
+    content = encode(Image.fromarray(packed[..., 0].astype(np.uint8)), "TIFF", compression=name)
+    wide = packed_tiffs._with_tags(content, {256: 28, 258: 4})  # two pixels a byte
+    shown = np.stack([packed >> 4, packed & 15], axis=2).reshape(HEIGHT, 28, 1) * 17
+    assert far(path, wide, np.repeat(shown, 3, axis=2)) == 0
+
+
+def test_of_16_bits_whose_upper_ones_are_not_used_a_finding_says_that_they_are_dark(path: Path) -> None:
+    bright = DRAW.integers(0, 1 << 16, (HEIGHT, WIDTH, 3))
+    bright[0, 0] = 0xFFFF
+    for samples, colour in ((bright, 2), (bright[..., :1], 0)):
+        for content in (png(samples, 16, colour), tiff(samples, 16, {2: 2, 0: 1}[colour])):
+            path.write_bytes(content)
+            assert problems_of(path) == [("mode", "16bit")]
+        of_12 = samples >> 4
+        for content in (png(of_12, 16, colour), tiff(of_12, 16, {2: 2, 0: 1}[colour])):
+            path.write_bytes(content)
+            ((kind, detail),) = problems_of(path)
+            assert kind == "mode" and detail.startswith("16bit, no value above 4095 of 65535, so that it is almost ")
+    # Gray has the scale of colours, which are Pillow's; of gray alone Pillow cuts off what is above 255.
+    path.write_bytes(png(bright[..., :1], 16, 0))
+    gray = read_rgb(path)
+    path.write_bytes(png(bright[..., [0, 0, 0]], 16, 2))
+    assert (read_rgb(path) == gray).all() and (gray == np.asarray(Image.open(path).convert("RGB"))).all()
