@@ -76,8 +76,7 @@ def recognise(root: Path, defaults: DatasetParams, divides: bool = False) -> Lay
 
 def divide_it(reader: str) -> str:
     """What to do about data without splits."""
-    by_hand = f"divide it into folders or lists and name them in dataset.{reader}.train and dataset.{reader}.test"
-    return f"add '{_DIVIDED_BY}', or {by_hand}" if "split" in DatasetParams.model_fields else by_hand
+    return f"add '{_DIVIDED_BY}', or name its parts in dataset.{reader}.train and dataset.{reader}.test"
 
 
 def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS) -> bool:

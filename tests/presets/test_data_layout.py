@@ -12,8 +12,9 @@ from pipeline.data_layouts.recognising import recognise
 from pipeline.datasets.reading import read_dataset
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import load_params
-from pipeline.presets.apply import apply_preset, params_for_data
-from pipeline.presets.data_layout import layout_settings
+from pipeline.presets.apply import apply_preset, params_for_data, preset_params
+from pipeline.presets.data_layout import layout_settings, without_auto
+from pipeline.presets.overlay import parse_value, set_parameter
 from pipeline.runtime.errors import InputError
 from tests.data_layouts.public import PHOTOS, PUBLIC, coco_json, put, put_photo, voc_xml, yolo_txt
 from tests.defaults import copy_graphs, default_params, write_default_params
@@ -24,18 +25,26 @@ from tests.faults.trees import plant
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     (folder / "data").mkdir(parents=True)
-    copy_graphs(folder)
     return folder
 
 
+def taken(root: Path, name: str, *overrides: str) -> tuple[DatasetParams, str | None]:
+    """Section `dataset` as `frcnn preset` would write it, and the line on it."""
+    content = {"family": "faster_rcnn", "dataset": preset_params(name).dataset.model_dump()}
+    settings, line = layout_settings(content, overrides, root, f"preset {name}")
+    values = [override.partition("=") for override in without_auto(overrides)]
+    for key, value in (*settings.items(), *((key, parse_value(key, value)) for key, _, value in values)):
+        set_parameter(content, key, value)
+    return DatasetParams.model_validate(content["dataset"], strict=True), line
+
+
 def applied(project: Path, name: str, *overrides: str) -> DatasetParams:
-    apply_preset(project, name, [f"dataset.root={project.parent / 'set'}", *overrides])
-    return load_params(project / "params.yaml").dataset
+    return taken(project.parent / "set", name, *overrides)[0]
 
 
 def test_a_preset_whose_reader_fits_keeps_its_splits(project: Path) -> None:
     PUBLIC["VOC2007"].write(project.parent / "set")
-    own = applied(project, "voc6_vgg16", "backbone.weights=random").voc
+    own = applied(project, "voc6_vgg16").voc
     assert (own.train, own.val, own.test) == (["train"], [], ["test"])
     taken = applied(project, "default").voc
     assert (taken.train, taken.test) == (["trainval"], ["test"])
@@ -43,7 +52,7 @@ def test_a_preset_whose_reader_fits_keeps_its_splits(project: Path) -> None:
 
 def test_a_preset_whose_reader_does_not_fit_takes_the_layout(project: Path) -> None:
     PUBLIC["YOLO of Roboflow"].write(project.parent / "set")
-    params = applied(project, "voc6_vgg16", "backbone.weights=random")
+    params = applied(project, "voc6_vgg16")
     assert params.reader == "yolo" and params.yolo.train == ["train/images"]
 
 
@@ -77,11 +86,10 @@ def test_check_data_takes_what_the_preset_would(project: Path, monkeypatch: pyte
     write_default_params(project)
     root = project.parent / "set"
     PUBLIC["COCO of Roboflow"].write(root)
-    for preset, settings in (("default", []), ("tinycoco", []), (None, []), (None, ["dataset.reader=auto"])):
+    for preset, settings in (("tinycoco", []), (None, []), (None, ["dataset.reader=auto"])):
         params, line = params_for_data(Path(), preset, settings, root, own=False)
         assert params.dataset.coco == applied(project, "default").coco
         assert line is not None and "COCO with a JSON file a split" in line
-        write_default_params(project)
     assert params_for_data(Path(), None, [], root, own=True)[0].dataset.reader == "shapes"
 
 
@@ -194,10 +202,71 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_cannot_be_taken_is_one_line_with_what_is_there_and_changes_nothing(name: str, project: Path) -> None:
     write, expected = REFUSED[name]
     write(project.parent / "set")
-    content = {"dataset": default_params().dataset.model_dump()}
     with pytest.raises(InputError) as caught:
-        layout_settings(content, [], project.parent / "set", "preset default")
+        applied(project, "default")
     assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def _label_img(root: Path) -> None:
+    for photo in PHOTOS:
+        put_photo(root / f"{photo.name}.jpg")
+        put(root / f"{photo.name}.txt", yolo_txt(photo))
+    put(root / "classes.txt", "apple\npear\n")
+
+
+def _kitti(root: Path) -> None:
+    PUBLIC["KITTI"].write(root)
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+
+
+def _roboflow_train_alone(root: Path) -> None:
+    PUBLIC["VOC of Roboflow"].write(root)
+    for folder in ("valid", "test"):
+        for path in (root / folder).iterdir():
+            path.rename(root / "train" / path.name)
+        (root / folder).rmdir()
+
+
+def _cvat_default(root: Path) -> None:
+    PUBLIC["VOC of CVAT"].write(root)
+    for name in ("train", "val"):
+        (root / f"ImageSets/Main/{name}.txt").unlink()
+    put(root / "ImageSets/Main/default.txt", "a\nb\nc\nd\ne\n")
+
+
+UNDIVIDED = {
+    "YOLO of Label Studio": _label_studio,
+    "YOLO of labelImg": _label_img,
+    "VOC without lists": _kangaroos,
+    "VOC of Roboflow, train alone": _roboflow_train_alone,
+    "VOC of CVAT, one list": _cvat_default,
+    "COCO of CVAT, one file": _one_json,
+    "KITTI without lists": _kitti,
+    "coco128": _coco128,
+}
+
+
+@pytest.mark.parametrize("name", UNDIVIDED)
+def test_data_without_splits_are_divided_by_shares(name: str, tmp_path: Path) -> None:
+    UNDIVIDED[name](tmp_path)
+    params, line = taken(tmp_path, "default", "dataset.split={val: .2, test: .2}")
+    assert line is not None and line.endswith("test by dataset.split")
+    images = list(read_dataset(tmp_path, params).images)
+    assert {split: sum(image.split == split for image in images) for split in ("train", "val", "test")} == {
+        "train": 3,
+        "val": 1,
+        "test": 1,
+    }
+    assert sum(len(image.boxes) for image in images) == 6
+
+
+def test_a_share_of_val_alone_gives_nothing_to_test_on(tmp_path: Path) -> None:
+    _label_studio(tmp_path)
+    with pytest.raises(
+        InputError, match=r"nothing to test on; add 'dataset\.split=\{val: \.1, test: \.2\}', or name its"
+    ):
+        taken(tmp_path, "default", "dataset.split.val=.2")
 
 
 def test_lists_count_before_folders_and_what_is_divided_before_what_is_not(project: Path) -> None:
@@ -214,8 +283,9 @@ def test_lists_count_before_folders_and_what_is_divided_before_what_is_not(proje
 
 def test_nothing_is_written_for_data_of_no_layout(project: Path) -> None:
     _photos(project.parent / "set")
+    copy_graphs(project)
     with pytest.raises(InputError, match="no reader fits"):
-        applied(project, "default")
+        apply_preset(project, "default", [f"dataset.root={project.parent / 'set'}"])
     assert not (project / "params.yaml").exists() and not (project / "data/raw").exists()
 
 
