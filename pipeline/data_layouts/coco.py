@@ -14,6 +14,7 @@ from pipeline.data_layouts.folders import files_in, folders_in
 from pipeline.data_layouts.layout import Layout, Miss, split_in
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
+from pipeline.datasets.records import one_line
 from pipeline.datasets.written_names import WrittenNames
 from pipeline.runtime.errors import InputError
 
@@ -54,8 +55,10 @@ class _File:
 
 def coco_layouts(root: Path) -> Iterator[Layout | Miss]:
     """COCO's layouts that the root may have, the likelier first; why there is none where JSON files look like it."""
-    files = list(_files(root))
+    faults: list[Miss] = []
+    files = list(_files(root, faults))
     if not files:
+        yield from faults[:1]
         return
     by_split: dict[Split, list[_File]] = {}
     for file in files:
@@ -88,7 +91,8 @@ def coco_layouts(root: Path) -> Iterator[Layout | Miss]:
     yield Layout("coco", kind, {split: [file.path] for split, file in taken.items()}, settings, labelled=True)
 
 
-def _files(root: Path) -> Iterator[_File]:
+def _files(root: Path, faults: list[Miss]) -> Iterator[_File]:
+    """The instances files; adds to `faults` what is no JSON."""
     folders = ["annotations", "", *folders_in(root)]
     names = dict.fromkeys(
         "/".join(filter(None, (folder, name))) for folder in folders for name in files_in(root / folder, ".json")
@@ -96,7 +100,11 @@ def _files(root: Path) -> Iterator[_File]:
     own = [name for name in names if not _stem(name).startswith(_OF_OTHER_TASKS)]
     instances = [name for name in own if _stem(name).startswith("instances")]
     for name in itertools.islice(instances or own, _MOST_FILES):
-        file = _read(root, name)
+        try:
+            file = _read(root, name)
+        except (OSError, ValueError, RecursionError) as error:
+            faults.append(Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file"))
+            continue
         if file is not None:
             yield file
 
@@ -106,7 +114,11 @@ def _stem(name: str) -> str:
 
 
 def _read(root: Path, name: str) -> _File | None:
-    """A file's images and categories; None where it is no instances file."""
+    """A file's images and categories; None where it is no instances file.
+
+    Raises:
+        OSError, ValueError, RecursionError: it is no JSON.
+    """
     images: list[str] = []
     used: set[Any] = set()
 
@@ -123,10 +135,7 @@ def _read(root: Path, name: str) -> _File | None:
             return None
         return item
 
-    try:
-        content = json.loads((root / name).read_bytes(), object_hook=take)  # in UTF-8, 16 or 32
-    except (OSError, ValueError, RecursionError):
-        return None
+    content = json.loads((root / name).read_bytes(), object_hook=take)  # in UTF-8, 16 or 32
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
     ):

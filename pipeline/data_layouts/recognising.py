@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pipeline.data_layouts.voc import voc_layouts
 from pipeline.data_layouts.yolo import yolo_layouts
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.image_suffixes import is_image_name
 from pipeline.datasets.reading import read_raw
 from pipeline.params.dataset import DatasetParams
@@ -68,7 +70,7 @@ def recognise(root: Path, defaults: DatasetParams, divides: bool = False) -> Lay
         what = "; ".join(f"{layout.reader} ({layout.what})" for layout in found)
         raise InputError(f"{root}: several readers fit: {what}; choose one: {readers}")
     if not found:
-        raise InputError(f"{root}: {_nothing(root, defaults)}")
+        raise InputError(printable(f"{root}: {_nothing(root, defaults)}"))
     if not found[0].is_divided and not divides:
         raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader)}")
     return found[0]
@@ -123,30 +125,42 @@ def _without_test(layout: Layout) -> Layout | None:
 
 
 def _has_label(root: Path, params: DatasetParams, split: Split) -> bool:
-    """Whether the reader finds an image of a split that is there and has a label."""
+    return _why_no_label(root, params, split) is None
+
+
+def _why_no_label(root: Path, params: DatasetParams, split: Split) -> str | None:
+    """Why the reader finds no image of a split that is there and has a label; None where it finds one."""
     own = getattr(params, params.reader)
     places = getattr(own, split)
     update: dict[str, list[str]] = {**{other: [] for other in SPLITS}, "train": places}  # one split at a time
     if hasattr(own, "classes"):  # to be spared the collecting of their names
         update["classes"] = ["object"]
     faults = Faults(keep=True)
+    lost = ""
     with faults.going_on():
         alone = params.model_copy(update={params.reader: own.model_copy(update=update)})
         for record in read_raw(root, alone, faults).records:
             if len(record.names) and os.path.isfile(root / record.file):
-                return True
-    return False
+                return None
+            lost = lost or (f"{root / record.file}: no such image" if len(record.names) else "")
+    own_faults = [line for line in faults.lines if " is empty; name files of " not in line]  # of the splits left out
+    return next(iter(own_faults), lost or "no image in it has a label")
 
 
 def _nothing(root: Path, defaults: DatasetParams) -> str:
     """What is there instead of a layout that is known, and what to do."""
-    misses = [miss for layouts in _LAYOUTS.values() for miss in layouts(root) if isinstance(miss, Miss)]
+    found = [layout for layouts in _LAYOUTS.values() for layout in layouts(root)]
+    misses = [layout.why for layout in found if isinstance(layout, Miss)]
     if misses:
-        return f"no reader fits: {'; '.join(miss.why for miss in misses[:2])}"
+        return f"no reader fits: {'; '.join(misses[:2])}"
     for folder in itertools.islice(folders_below(root), 1, None):
         inside = layouts_of(folder, defaults)
         if inside:
-            return f"no reader fits, but {folder} is {inside[0].what}: give dataset.root={folder}"
+            return f"no reader fits, but {folder} is {inside[0].what}: give dataset.root={shlex.quote(str(folder))}"
+    for layout in found:
+        if isinstance(layout, Layout):
+            why = _why_no_label(root, layout.params(defaults), "train") or "its test split has no label"
+            return f"would be {layout.what}, but {why.removeprefix(f'{root}/')}"
     return f"no reader fits what is there ({_counts(root)}); docs/data.md shows the layouts that are read"
 
 

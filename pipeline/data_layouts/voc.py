@@ -1,4 +1,4 @@
-"""VOC: lists in ImageSets/Main, folders of XML files a split, or one folder of all."""
+"""VOC: lists in ImageSets/Main, folders of XML files a split, or folders of all."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _with_xml(root: Path, folders: dict[Split, list[str]], pattern: str) -> dict
 
 
 def _whole(root: Path) -> Iterator[Layout]:
-    """All in one folder or in two, without lists."""
+    """All in one folder or in two, or in folders of other names, without lists."""
     what = "VOC without lists of splits"
     images = called(root, _IMAGES)
     if _has_voc(root):
@@ -91,6 +91,9 @@ def _whole(root: Path) -> Iterator[Layout]:
     if annotations and _has_voc(root / annotations):
         for photos in (*([images] if images else []), annotations, "."):
             yield Layout("voc", what, {"train": ["./"]}, {"annotations": annotations, "images": photos})
+    folders = [f"{name}/" for name in folders_in(root) if _has_voc(root / name)]
+    if folders:
+        yield Layout("voc", "VOC in folders without splits", {"train": folders}, {"annotations": ".", "images": "."})
 
 
 def _has_voc(folder: Path) -> bool:

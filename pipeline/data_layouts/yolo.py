@@ -24,21 +24,28 @@ _LIKELY = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
     """YOLO's layouts that the root may have, the likelier first; why there is none where labels look like it."""
     yamls = sorted(files_in(root, ".yaml", ".yml"), key=lambda name: (name.lower() not in _LIKELY, name))
-    settings = {name: content for name in yamls if (content := _yaml(root / name))}
-    for name, content in settings.items():
+    settings = {name: _yaml(root / name) for name in yamls}
+    faults = [f"{name}: {fault}" for name, fault in settings.items() if isinstance(fault, str) and name in _LIKELY]
+    contents = {name: content for name, content in settings.items() if isinstance(content, dict)}
+    for name, content in contents.items():
         splits = _places(root, content, content.get("path"))
         if "train" in splits:
             yield Layout("yolo", f"YOLO by its {name}", splits, {"names": name})
+        elif content.get("train"):
+            faults.append(f"{name}: no images are where its train says ({str(content['train'])[:80]}); correct it")
     for name in files_in(root, ".data"):
         content = _darknet(root / name)
         names, splits = ListedPaths(root).find(content.get("names", "")), _places(root, content, None)
         if "train" in splits and os.path.isfile(root / names):
             yield Layout("yolo", f"YOLO by darknet's {name}", splits, {"names": names})
+    yield from (Miss("yolo", fault) for fault in faults)
     for what, splits in _folders(root):
-        names_files = [*settings, *_names_files(root, splits["train"][0])]
+        if faults and len(splits) == 1:
+            continue  # the file declares splits
+        names_files = [*contents, *_names_files(root, splits["train"][0])]
         for name in names_files:
             yield Layout("yolo", what, splits, {"names": name})
-        if not names_files and _has_labels(root, splits["train"]):
+        if not names_files and not faults and _has_labels(root, splits["train"]):
             where = splits["train"][0]
             yield Miss("yolo", f"no file names the classes of the labels of {where}; write data.yaml with names")
 
@@ -70,7 +77,7 @@ def _folders(root: Path) -> Iterator[tuple[str, dict[Split, list[str]]]]:
             yield f"YOLO with a folder of images a split ({pattern.format('SPLIT')})", splits
     if images and has_image(root / images, deep=True):
         yield "YOLO without splits", {"train": [images]}
-    if has_image(root):
+    if has_image(root, deep=True):
         yield "YOLO without splits", {"train": ["."]}
 
 
@@ -95,14 +102,16 @@ def _place(root: Path, text: str, base: Any) -> str | None:
     return None
 
 
-def _yaml(path: Path) -> dict[str, Any] | None:
-    """The content of a YAML file that names classes, all values as texts; None of another."""
+def _yaml(path: Path) -> dict[str, Any] | str | None:
+    """The content of a YAML file that names classes, all values as texts; what is wrong with it; None of another."""
     try:
         if path.stat().st_size > _MOST:
             return None
         content = parse_yaml(path.read_text(encoding="utf-8-sig"), path, texts=True)
-    except (OSError, UnicodeDecodeError, YamlError):
+    except (OSError, UnicodeDecodeError):
         return None
+    except YamlError as error:
+        return str(error).removeprefix(f"{path}: ")
     return content if isinstance(content, dict) and content.get("names") else None
 
 

@@ -176,6 +176,29 @@ def _coco128(root: Path) -> None:
     put(root / "coco128.yaml", "path: ../coco128\ntrain: images\nval: images\nnames: {0: apple, 1: pear}\n")
 
 
+def _declared_elsewhere(root: Path) -> None:
+    _label_studio(root)
+    put(root / "data.yaml", "train: ../else\nval: ../valid/images\nnames: [apple, pear]\n")
+
+
+def _spoilt(name: str, file: str, text: str) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        PUBLIC[name].write(root)
+        for path in root.rglob(file):
+            path.write_text(text)
+
+    return write
+
+
+def _without(name: str, pattern: str) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        PUBLIC[name].write(root)
+        for path in root.rglob(pattern):
+            path.unlink()
+
+    return write
+
+
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "YOLO of Label Studio": (_label_studio, "is YOLO without splits, with nothing to test on; "),
     "coco128": (_coco128, "is YOLO by its coco128.yaml, with nothing to test on; "),
@@ -194,6 +217,26 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a folder above": (_nested, "VOCdevkit/VOC2007 is VOC with lists in ImageSets/Main: give dataset.root="),
     "photos alone": (_photos, "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts"),
     "another table": (_csv, "no reader fits: boxes.csv has no column class, file, x1, y1, x2, y2"),
+    "settings no YAML": (
+        _spoilt("YOLO of Roboflow", "data.yaml", "names: ["),
+        "no reader fits: data.yaml: not valid YAML",
+    ),
+    "settings of another place": (
+        _declared_elsewhere,
+        "data.yaml: no images are where its train says (../else)",
+    ),
+    "no JSON": (
+        _spoilt("COCO of Roboflow", "*.json", "{"),
+        "no reader fits: test/_annotations.coco.json: not valid JSON",
+    ),
+    "VOC without objects": (
+        _spoilt("VOC of Roboflow", "*.xml", "<annotation></annotation>"),
+        "would be VOC with a folder a split, but ",
+    ),
+    "VOC without images": (
+        _without("VOC of Roboflow", "*.jpg"),
+        "would be VOC with a folder a split, but train/a_jpg.rf",
+    ),
     "nothing": (lambda root: root.mkdir(), "no data set is linked (the folder is empty)"),
 }
 
@@ -235,12 +278,19 @@ def _cvat_default(root: Path) -> None:
     put(root / "ImageSets/Main/default.txt", "a\nb\nc\nd\ne\n")
 
 
+def _folders_of_classes(root: Path) -> None:
+    for photo in PHOTOS:
+        put_photo(root / f"site {len(photo.boxes)}/{photo.name}.jpg")
+        put(root / f"site {len(photo.boxes)}/{photo.name}.xml", voc_xml(photo, f"{photo.name}.jpg"))
+
+
 UNDIVIDED = {
     "YOLO of Label Studio": _label_studio,
     "YOLO of labelImg": _label_img,
     "VOC without lists": _kangaroos,
     "VOC of Roboflow, train alone": _roboflow_train_alone,
     "VOC of CVAT, one list": _cvat_default,
+    "VOC in folders of other names": _folders_of_classes,
     "COCO of CVAT, one file": _one_json,
     "KITTI without lists": _kitti,
     "coco128": _coco128,
