@@ -88,10 +88,10 @@ def load_rows(
     """
     path = root / table
     source = find_table(path, key)
-    for name in source.names:
+    roles = roles_of(source.names, wanted)
+    for name in roles.columns.values():
         if source.names.count(name) > 1:
             raise InputError(f"{path}: has two columns {name!r}; rename one")
-    roles = roles_of(source.names, wanted)
     form = _checked_form(path, source.names, roles, wanted, split)
     trimmed = source.separator == "," and len(source.names) > 1 and all(n[:1] == " " for n in source.names[1:])
     columns = roles.columns
@@ -113,12 +113,13 @@ def load_rows(
     if count == 0:
         raise InputError(f"{path}: has no row; write one an object")
     said = [*source.said, *settle(numbers.values(), path, source.separator == ";")]
-    said += [", ".join(roles.renamed())] if roles.renamed() else []
+    if roles.renamed():
+        said.append(f"columns of other names: {', '.join(roles.renamed())}")
     if form is not wanted:
         said.append(f"boxes as {', '.join(form.names)}, and not as dataset.table.boxes says")
-    changes = [
-        Change("table_form", f"written with {'; '.join(said)}", "read as such", "write it as documented")
-    ] * bool(said)
+    changes = []
+    if said:
+        changes.append(Change("table_form", "; ".join(said), "read as such", "write it as docs/artifacts.md shows"))
     scored = numbers.pop(SCORE).numbers() if scores else np.ones(0)
     scored_count = int((np.isfinite(scored) & (scored != 1)).sum())
     changes += [detections(scored_count, count, "row")] if scored_count else []
@@ -134,7 +135,9 @@ def load_rows(
     sizes = _sizes(numbers, count, path, faults) if sides else None
     written = _side_by_side(numbers, form.names, count)
     _refuse_shares(written, path)
-    files, file, of_files = _files(root, table, words["file"], faults)
+    unnamed = words["file"].words.index("") if "" in words["file"].words else -1
+    empty = unnamed >= 0 and blank[words["file"].codes() == unnamed].all()  # rows as spreadsheets leave at the end
+    files, file, of_files = _files(root, table, words["file"], bool(empty), faults)
     return Rows(
         table,
         form,
@@ -175,9 +178,12 @@ def _refuse_shares(written: npt.NDArray[np.float64], path: Path) -> None:
 
 
 def _files(
-    root: Path, table: str, column: Words, faults: Faults
+    root: Path, table: str, column: Words, without_name: bool, faults: Faults
 ) -> tuple[list[str], npt.NDArray[np.int32], dict[int, list[Change]]]:
-    """The images' paths, each once, (N,) which one each row names, and what was changed in their names."""
+    """The images' paths, each once, (N,) which one each row names, and what was changed in their names.
+
+    `without_name`: whether rows may name none, and so be passed over.
+    """
     words = column.words
     names = WrittenNames(root, words)
     beside = table.rpartition("/")[0]
@@ -186,8 +192,9 @@ def _files(
     codes = np.zeros(len(words), np.int32)
     for word_code, word in enumerate(words):
         found = Found("", "")
-        with faults.going_on():
-            found = _find(root, names, word, beside, f"{root / table}: column {column.name}")
+        if word or not without_name:
+            with faults.going_on():
+                found = _find(root, names, word, beside, f"{root / table}: column {column.name}")
         code = codes[word_code] = known.setdefault(found.path, len(known))
         if found.written and code not in changes:
             changes[int(code)] = [renamed(word, found.written, found.path)]
