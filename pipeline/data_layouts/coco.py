@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data_layouts.folders import files_in, folders_in
-from pipeline.data_layouts.layout import Layout, Miss, split_in
+from pipeline.data_layouts.layout import Layout, Miss
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
+from pipeline.datasets.coco import image_folder
 from pipeline.datasets.records import one_line
+from pipeline.datasets.split_names import split_in
 from pipeline.datasets.written_names import WrittenNames
 from pipeline.runtime.errors import InputError
 
@@ -23,6 +25,8 @@ _IMAGES = (
     "{name}",
     "{folder}",
     "images/{name}",
+    "{split}",
+    "images/{split}",
     "images",
     "{folder}/images",
     "{folder}/data",
@@ -153,8 +157,7 @@ def _pattern(root: Path, files: Sequence[_File]) -> str | None:
 
 
 def _holds(root: Path, pattern: str, file: _File) -> bool:
-    name = Path(file.path).stem.removeprefix("instances_")
-    folder = pattern.format(name=name, folder=str(Path(file.path).parent))
+    folder = image_folder(pattern, file.path)
     names = WrittenNames(root, file.images)
     for image in file.images:
         try:

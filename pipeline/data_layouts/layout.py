@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.datasets.base import SPLITS, Split
+from pipeline.datasets.split_names import split_in
 from pipeline.params.dataset import DatasetParams
-
-_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "trainval", "training", "trainset", "trn"),
-    "val": ("val", "valid", "validation", "valset", "dev"),
-    "test": ("test", "testing", "testset"),
-}
-_WORDS = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -83,13 +76,6 @@ def _shown(value: Any) -> str:
     items = [value] if isinstance(value, str) else value
     more = f" and {len(items) - 4} more" if len(items) > 4 else ""
     return " ".join(map(str, items[:4])) + more
-
-
-def split_in(name: str) -> Split | None:
-    """The split that a name stands for, by its words: val of instances_val2017, None where it names none or two."""
-    words = set(_WORDS.findall(name.lower()))
-    found = [split for split, names in _NAMES.items() if words & set(names)]
-    return found[0] if len(found) == 1 else None
 
 
 def by_split(names: Iterable[str]) -> dict[Split, list[str]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data_layouts.folders import files_in, folders_in
-from pipeline.data_layouts.layout import Layout, Miss, by_split, split_in
+from pipeline.data_layouts.layout import Layout, Miss, by_split
 from pipeline.datasets.base import Split
 from pipeline.datasets.records import XYXY
+from pipeline.datasets.split_names import split_in
 from pipeline.datasets.table_columns import Words
 from pipeline.datasets.table_form import TableForm, find_table
 from pipeline.datasets.table_roles import Roles, roles_of

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.data_layouts.folders import called, files_in, folders_in
-from pipeline.data_layouts.layout import Layout, by_split, split_in
+from pipeline.data_layouts.layout import Layout, by_split
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
+from pipeline.datasets.split_names import split_in
 
 _ANNOTATIONS = ("annotations", "annots", "annotation", "xmls", "xml", "labels", "label")
 _IMAGES = ("jpegimages", "images", "imgs", "image", "img", "photos")
@@ -23,26 +24,28 @@ def voc_layouts(root: Path) -> Iterator[Layout]:
 
 
 def _by_lists(root: Path) -> Iterator[Layout]:
-    """Lists in ImageSets/Main: trainval and test as in the paper, or else train, val and test."""
-    lists = {name[:-4].lower(): name[:-4] for name in files_in(root / "ImageSets/Main", ".txt")}
-    own: dict[Split, str] = {}
-    for name in lists:  # aeroplane_train, of one class, is none of them
-        split = split_in(name)
-        if split and name.isalpha():
-            own.setdefault(split, lists[name])
+    """Lists of images: trainval and test as in the paper, or else train, val and test."""
     annotations, images = called(root, _ANNOTATIONS), called(root, _IMAGES)
-    if not annotations or not images or not lists:
+    if not annotations or not images:
         return
-    settings = {"annotations": annotations, "images": images}
-    what = "VOC with lists in ImageSets/Main"
-    if "trainval" in lists and "test" in own:
-        yield Layout("voc", what, {"train": [lists["trainval"]], "test": [own["test"]]}, settings)
-    if "train" in lists:
-        own["train"] = lists["train"]
-    if "train" in own:
-        yield Layout("voc", what, {split: [name] for split, name in own.items()}, settings)
-    elif len(lists) == 1:
-        yield Layout("voc", what, {"train": list(lists.values())}, settings)
+    sets = called(root, ("imagesets",)) or "ImageSets"
+    main = called(root / sets, ("main",)) or "Main"
+    for folder in (f"{sets}/{main}", sets, "."):
+        lists = {name[:-4].lower(): name[:-4] for name in files_in(root / folder, ".txt")}
+        own: dict[Split, str] = {}
+        for name in lists:  # aeroplane_train, of one class, is none of them
+            split = split_in(name)
+            if split and name.isalpha():
+                own.setdefault(split, lists[name])
+        settings = {"annotations": annotations, "images": images, "lists": folder}
+        what = "VOC with lists in " + ("the data root" if folder == "." else folder)
+        if "trainval" in lists and "test" in own:
+            yield Layout("voc", what, {"train": [lists["trainval"]], "test": [own["test"]]}, settings)
+        if "train" in own:
+            own["train"] = lists.get("train", own["train"])
+            yield Layout("voc", what, {split: [name] for split, name in own.items()}, settings)
+        elif len(lists) == 1 and folder != ".":
+            yield Layout("voc", what, {"train": list(lists.values())}, settings)
 
 
 def _by_folders(root: Path) -> Iterator[Layout]:

@@ -30,6 +30,7 @@ from pipeline.datasets.records import (
     detections,
     no_flags,
 )
+from pipeline.datasets.split_names import split_word
 from pipeline.datasets.written_names import WrittenNames
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
@@ -62,8 +63,7 @@ def read_coco(
     Args:
         root: the data root.
         splits: paths below the root of each split's JSON files.
-        images: folder below the root of a file's images; {name} stands for the name of the JSON without "instances_"
-            and ".json", {folder} for the folder that it lies in.
+        images: folder below the root of a file's images; see `image_folder`.
         classes: names of the classes; None takes all categories of all files, by ascending id.
         faults: whether to continue after faulty files, images, annotations and categories.
 
@@ -88,6 +88,20 @@ def read_coco(
     tables = ((file.path, file.table) for file in files)
     changes = [(path, detections(own.scores, len(own.images), "annotation")) for path, own in tables if own.scores]
     return RawData(root, "dataset.coco", XYWH, classes, _records(files), named_in, _by_url(files), listed, changes)
+
+
+def image_folder(images: str, name: str) -> str:
+    """The folder of the images of an instances file, "." for the data root.
+
+    Args:
+        images: it, where {name} stands for the file's name without "instances_" and ".json", {folder} for the folder
+            that the file lies in, {split} for the word of its name that means a split, as val of val_boxes.json.
+        name: path of the file below the root.
+    """
+    path = Path(name)
+    return images.format(
+        name=path.stem.removeprefix("instances_"), folder=str(path.parent), split=split_word(path.stem) or path.stem
+    )
 
 
 def _by_url(files: Sequence[_File]) -> list[str]:
@@ -186,7 +200,7 @@ def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults)
                 raise InputError(f"{where}{table.faults[row]}; correct it")
             others = index - row
             raise InputError(f"{where}: annotations stand elsewhere in the file too; move them into this list")
-    folder = images.format(name=Path(name).stem.removeprefix("instances_"), folder=str(Path(name).parent))
+    folder = image_folder(images, name)
     folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
     listed = _listed(lists["images"], path, faults, root, folder)
     names = _categories(lists["categories"], path, faults)

@@ -54,7 +54,7 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
         splits = {**kept, "train": places_to_divide(root, own)}
     match own:
         case VocData():
-            return read_voc(root, splits, own.classes, faults, own.annotations, own.images)
+            return read_voc(root, splits, own.classes, faults, own.annotations, own.images, own.lists)
         case CocoData():
             return read_coco(root, splits, own.images, own.classes, faults)
         case KittiData():

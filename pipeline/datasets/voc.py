@@ -40,6 +40,7 @@ def read_voc(
     faults: Faults | None = None,
     annotations: str = "Annotations",
     images: str = "JPEGImages",
+    lists: str = "ImageSets/Main",
 ) -> RawData:
     """Read the splits of the VOC tree at `root`.
 
@@ -52,20 +53,21 @@ def read_voc(
         faults: whether to continue after faulty lists and annotations.
         annotations: folder of the XML files, see `VocLists`.
         images: folder of the images, likewise; any suffix of an image will do.
+        lists: folder of the lists, likewise.
 
     Raises:
         InputError: a list or an annotation is missing, malformed or incomplete.
     """
     root = check_root(root, LAYOUT)
     faults = faults or Faults()
-    lists = VocLists(root, annotations, images, faults)
-    entries = lists.entries(splits)
+    own = VocLists(root, annotations, images, lists, faults)
+    entries = own.entries(splits)
     named_in = None if classes is None else "dataset.voc.classes"
     if classes is None:
         classes = _collect_classes(root, entries, faults)
     records = _read_all(root, entries, faults)
     listed = ((entry.file, entry.split) for entry in entries)
-    return RawData(root, "dataset.voc", INCLUSIVE, classes, records, named_in, junk_remark(lists.junk), listed)
+    return RawData(root, "dataset.voc", INCLUSIVE, classes, records, named_in, junk_remark(own.junk), listed)
 
 
 def _collect_classes(root: Path, entries: Sequence[Entry], faults: Faults) -> list[str]:

@@ -1,6 +1,6 @@
 """Which images the splits of a VOC tree list, and where their files and annotations lie.
 
-A split is a list in ImageSets/Main, or a folder: all XML files and images in it, as annotation tools export them.
+A split is a list, in ImageSets/Main, or a folder: all XML files and images in it, as annotation tools export them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pipeline.datasets.written_names import OTHER_FORM, renamed
 from pipeline.runtime.errors import InputError
 
 LAYOUT = "Annotations, JPEGImages and ImageSets/Main"
-LISTED_IN = "ImageSets/Main"
 
 
 class Entry(NamedTuple):
@@ -51,6 +50,7 @@ class VocLists:
         annotations: folder of the XML files in the root or a sub-tree, "." for that itself. Where it holds {folder},
             that stands for the sub-tree and the folder lies below the root: annotations/{folder}.
         images: folder of the images, likewise.
+        lists: folder of the lists, likewise.
         faults: whether to continue after faulty lists.
         junk: paths that were passed over.
     """
@@ -58,6 +58,7 @@ class VocLists:
     root: Path
     annotations: str
     images: str
+    lists: str
     faults: Faults
     junk: list[str] = field(default_factory=list)
 
@@ -74,7 +75,7 @@ class VocLists:
             with self.faults.going_on():
                 if not names and split != "val":
                     raise InputError(
-                        f"dataset.voc.{split} is empty; name files of ImageSets/Main without .txt, e.g. {split}"
+                        f"dataset.voc.{split} is empty; name files of {self.lists} without .txt, e.g. {split}"
                     )
             for name in names:
                 with self.faults.going_on():
@@ -96,7 +97,8 @@ class VocLists:
             yield from self._of_list(tree, split, name)
 
     def _of_list(self, tree: _Tree, split: Split, name: str) -> Iterator[Entry]:
-        folder = self.root.joinpath(tree.name, "ImageSets", "Main")
+        place = _folder(self.lists, tree.name, "dataset.voc.lists")
+        folder = self.root / place
         path = folder / f"{name}.txt"
         if not os.path.isdir(folder):
             raise InputError(
@@ -119,7 +121,7 @@ class VocLists:
         forms = by_form(files)
         for image in listed.names:
             file, annotation = in_other_form(image, files, forms), tree.annotation(image)
-            for entry in tree.entries(image, split, files.get(file), annotation, LISTED_IN):
+            for entry in tree.entries(image, split, files.get(file), annotation, place.rstrip("/") or "its list"):
                 ways = ["its folder"] * bool(listed.folders)
                 ways += [OTHER_FORM] * (file != image or annotation != f"{tree.annotations}{image}.xml")
                 yield entry.written(listed.folders + image, ways)

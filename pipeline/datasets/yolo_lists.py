@@ -175,7 +175,7 @@ def _is_label_file(path: Path, label: str) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     fields = line.split()
-    return (len(fields) >= 5 and not to_floats(fields)[1]) or (not fields and _LABELS in label.split("/"))
+    return (len(fields) >= 5 and not to_floats(fields)[1]) or (not fields and _LABELS in label.lower().split("/"))
 
 
 def _in_labels(parts: Sequence[str]) -> str:
@@ -188,7 +188,11 @@ def _in_images(parts: Sequence[str]) -> str:
 
 
 def _renamed(parts: Sequence[str], old: str, new: str) -> str:
+    """The path with the last folder `old` called `new`, written large where that is."""
     parts = list(parts)
-    if old in parts:
-        parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    for index in reversed(range(len(parts))):
+        if parts[index].lower() == old:
+            word = parts[index]
+            parts[index] = new.upper() if word.isupper() else new.title() if word[0].isupper() else new
+            break
     return "/".join(parts)

@@ -29,8 +29,9 @@ class VocData(Section):
     train: Names
     val: list[str]
     test: Names
-    annotations: str = "Annotations"  # earlier parameters and bundles lack both folders
+    annotations: str = "Annotations"  # earlier parameters and bundles lack the folders
     images: str = "JPEGImages"
+    lists: str = "ImageSets/Main"
     classes: Names | None
 
 
@@ -45,8 +46,8 @@ class CocoData(Section):
 
     @model_validator(mode="after")
     def _known_placeholders(self) -> CocoData:
-        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}"}:
-            raise ValueError("images may hold {name} and {folder} and no other braces")
+        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}", "{split}"}:
+            raise ValueError("images may hold {name}, {folder} and {split} and no other braces")
         return self
 
 

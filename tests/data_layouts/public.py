@@ -171,6 +171,20 @@ def _read_flat_voc(root: Path, folders: Mapping[str, str], annotations: str = ""
     return {split: _by_xml(root, pairs(folder)) for split, folder in folders.items()}
 
 
+def _voc_with_lists_elsewhere(root: Path) -> None:
+    _voc_tree(root, {"train": ("train",), "val": ("val", "test")})
+    for name in ("train", "val"):
+        (root / f"ImageSets/Main/{name}.txt").rename(root / f"{name}.txt")
+
+
+def _read_lists_elsewhere(root: Path) -> dict[str, Found]:
+    stems = {split: (root / f"{name}.txt").read_text().split() for split, name in _TWO.items()}
+    return {
+        split: _by_xml(root, [(f"JPEGImages/{stem}.jpg", f"Annotations/{stem}.xml") for stem in own])
+        for split, own in stems.items()
+    }
+
+
 def _tensorflow_tutorial(root: Path) -> None:
     for photo in PHOTOS:
         folder = root / "images" / ("train" if photo.split == "train" else "test")
@@ -224,6 +238,13 @@ def _cvat_coco(root: Path, inside: str = "images/{}") -> None:
         for photo in own:
             put_photo(root / inside.format(split) / f"{photo.name}.jpg")
         put(root / f"annotations/instances_{split}.json", coco_json(own))
+
+
+def _coco_named_by_splits(root: Path) -> None:
+    for split, own in (("train", photos("train")), ("valid", photos("val", "test"))):
+        for photo in own:
+            put_photo(root / split / f"{photo.name}.jpg")
+        put(root / f"{split}_annotations.json", coco_json(own))
 
 
 def _fiftyone_coco(root: Path) -> None:
@@ -439,6 +460,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 PUBLIC: dict[str, Public] = {
     "VOC2007": Public(_voc2007, lambda root: _read_voc_tree(root, {"train": "trainval", "test": "test"}), "voc"),
     "VOC of CVAT": Public(_cvat_voc, lambda root: _read_voc_tree(root, _TWO, ".PNG"), "voc"),
+    "VOC with lists in the root": Public(_voc_with_lists_elsewhere, _read_lists_elsewhere, "voc"),
     "VOC of Roboflow": Public(
         _roboflow_voc, lambda root: _read_flat_voc(root, {"train": "train", "val": "valid", "test": "test"}), "voc"
     ),
@@ -478,6 +500,14 @@ PUBLIC: dict[str, Public] = {
         lambda root: _cvat_coco(root, "images"),
         lambda root: {
             split: _by_json(root, f"annotations/instances_{name}.json", "images") for split, name in _TWO.items()
+        },
+        "coco",
+    ),
+    "COCO with files named by splits": Public(
+        _coco_named_by_splits,
+        lambda root: {
+            split: _by_json(root, f"{name}_annotations.json", name)
+            for split, name in {"train": "train", "test": "valid"}.items()
         },
         "coco",
     ),

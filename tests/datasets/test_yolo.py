@@ -76,6 +76,18 @@ def test_labels_may_lie_beside_images_in_a_folder_called_images(root: Path) -> N
     assert next(read(root).images).labels.tolist() == [1]
 
 
+def test_folders_may_be_written_large(root: Path) -> None:
+    (root / "images").rename(root / "Images")
+    (root / "labels").rename(root / "Labels")
+    data = read_yolo(root, {"train": ["Images/train"], "val": [], "test": ["Images/val"]}, "data.yaml")
+    images = list(validate(data, policy(), image_size).images)
+    assert [len(image.boxes) for image in images] == [2, 0, 0]
+    (root / "Images/train/b.jpg").unlink()
+    data = read_yolo(root, {"train": ["Images/train"], "val": [], "test": ["Images/val"]}, "data.yaml")
+    with pytest.raises(InputError, match=r"Images/train/b\.\*: no such image"):
+        list(validate(data, policy(), image_size).images)
+
+
 LISTS = {
     "absolute": ("/home/other/set/images/val/c.jpg", "/home/other/set/images/val/d.jpg"),
     "of darknet": ("data/images/val/c.jpg", "data/images/val/d.jpg"),

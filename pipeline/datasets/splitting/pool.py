@@ -17,9 +17,9 @@ REMEDY = "or divide the images of train: dataset.split={val: .1, test: .2}"
 def places_to_divide(root: Path, own: VocData | CocoData | KittiData | YoloData | TableData) -> list[str]:
     """`own.train` where the data have one of these; all images where they have no lists at all."""
     match own:
-        case VocData() if not any(name.endswith("/") for name in own.train) and not os.path.isdir(root / "ImageSets"):
+        case VocData() if not any(name.endswith("/") for name in own.train) and not os.path.isdir(root / own.lists):
             trees = {name.rpartition("/")[0] for name in own.train}
-            if not any(os.path.isdir(root / tree / "ImageSets") for tree in trees):
+            if not any(os.path.isdir(root / tree / own.lists) for tree in trees):
                 return [f"{tree}/" if tree else WHOLE for tree in sorted(trees)]
         case KittiData() if not any(
             os.path.isfile(root / place / f"{name}.txt") for name in own.train for place in ("", "ImageSets")
