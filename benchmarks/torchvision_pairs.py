@@ -29,6 +29,9 @@ from pipeline.params.reading import Params
 SCORE_TOLERANCE, BOX_TOLERANCE = 1e-4, 0.05
 """Within which two are a pair; and how near a threshold one without a pair has to be."""
 
+LEAST_SIDE = 0.01
+"""px; torchvision's `RoIHeads` leaves out detections that are thinner, ours those that are empty."""
+
 Parts = tuple[Trunk, RPNHead, RoIHead]
 
 AS_TORCHVISION: dict[str, Any] = {
@@ -174,6 +177,8 @@ def pair(ours: Boxes, theirs: Boxes, *, floor: float, nms_iou: float, most: int)
                 why = f"score of the last of {most}"
             elif bool(((overlap - nms_iou).abs() <= SCORE_TOLERANCE).any()):
                 why = f"IoU {nms_iou} of NMS"
+            elif bool(((box[2:] - box[:2]) < LEAST_SIDE).any()):
+                why = f"a side under {LEAST_SIDE} px, which torchvision leaves out"
             elif int((others > nms_iou - SCORE_TOLERANCE).sum()) > 1:
                 why = "overlaps another without a pair"
             else:
