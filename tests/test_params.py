@@ -293,7 +293,7 @@ def test_text_that_is_no_yaml_is_told_in_one_line(tmp_path: Path, damage: bytes)
         (
             "dataset.reader",
             "csv",
-            "dataset.reader: input should be 'shapes', 'voc', 'coco', 'kitti', 'yolo' or 'table'",
+            "dataset.reader: input should be 'shapes', 'voc', 'coco', 'kitti', 'yolo', 'table', 'labelme', 'cvat', ",
         ),
         ("dataset.coco.images", "{split}", "dataset.coco: images may hold {name} and {folder} and no other braces"),
         ("dataset.coco.images", "images/{name", "dataset.coco: images may hold {name} and {folder}"),

@@ -15,6 +15,7 @@ from pipeline.data_layouts.folders import folders_in
 from pipeline.data_layouts.kitti import kitti_layouts
 from pipeline.data_layouts.layout import Layout, Miss
 from pipeline.data_layouts.table import table_layouts
+from pipeline.data_layouts.tools import TOOL_LAYOUTS
 from pipeline.data_layouts.voc import voc_layouts
 from pipeline.data_layouts.yolo import yolo_layouts
 from pipeline.datasets.base import SPLITS, Split
@@ -32,6 +33,7 @@ _LAYOUTS: dict[str, Callable[[Path], Iterator[Layout | Miss]]] = {
     "kitti": kitti_layouts,
     "yolo": yolo_layouts,
     "table": table_layouts,
+    **TOOL_LAYOUTS,
 }
 READERS = tuple(_LAYOUTS)
 _MOST_FOLDERS, _DEPTH = 300, 2  # looked into, and how far below the given one

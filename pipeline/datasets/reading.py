@@ -13,10 +13,12 @@ from pipeline.datasets.records import RawData
 from pipeline.datasets.splitting.dividing import divide, divided
 from pipeline.datasets.splitting.pool import places_to_divide
 from pipeline.datasets.table import read_table
+from pipeline.datasets.tools.all_tools import TOOLS
+from pipeline.datasets.tools.annotated import read_tool
 from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.datasets.yolo import read_yolo
-from pipeline.params.dataset import CocoData, DatasetParams, KittiData, TableData, VocData, YoloData
+from pipeline.params.dataset import CocoData, DatasetParams, KittiData, TableData, ToolData, VocData, YoloData
 
 
 def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None) -> Dataset:
@@ -47,7 +49,7 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
     Raises:
         InputError: nothing can be read there.
     """
-    own: VocData | CocoData | KittiData | YoloData | TableData = getattr(params, params.reader)
+    own: VocData | CocoData | KittiData | YoloData | TableData | ToolData = getattr(params, params.reader)
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
     if params.split.shares:
         kept = {split: places for split, places in splits.items() if split not in params.split.shares}
@@ -63,3 +65,5 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
             return read_yolo(root, splits, own.names, faults)
         case TableData():
             return read_table(root, splits, own.file, own.boxes, own.classes, faults)
+        case ToolData():
+            return read_tool(TOOLS[params.reader], root, splits, own.classes, faults)

@@ -82,14 +82,23 @@ class TableData(Section):
     classes: Names | None
 
 
+class ToolData(Section):
+    """Files of an annotation tool under data/raw."""
+
+    train: Names = Field(default_factory=lambda: ["./"])
+    val: list[str] = Field(default_factory=list)
+    test: list[str] = Field(default_factory=list)
+    classes: Names | None = None
+
+
 class SplitData(Section):
     """How the images that `train` lists are divided; val and test null: not, each split has its own list."""
 
-    val: Share | None
-    test: Share | None
-    seed: Natural
-    group: str | None
-    near: bool
+    val: Share | None = None
+    test: Share | None = None
+    seed: Natural = 0
+    group: str | None = None
+    near: bool = True
 
     @property
     def shares(self) -> dict[Split, float]:
@@ -153,14 +162,22 @@ class FindingPolicy(Section):
 class DatasetParams(Section):
     """Which reader, what it reads, and what is done about faults."""
 
-    reader: Literal["shapes", "voc", "coco", "kitti", "yolo", "table"]
+    reader: Literal[
+        "shapes", "voc", "coco", "kitti", "yolo", "table", "labelme", "cvat", "label_studio", "vott", "openimages"
+    ]
     shapes: ShapesData
     voc: VocData
     coco: CocoData
     kitti: KittiData
     yolo: YoloData
     table: TableData
-    split: SplitData
+    # Parameters of earlier versions lack the following.
+    labelme: ToolData = ToolData()
+    cvat: ToolData = ToolData()
+    label_studio: ToolData = ToolData()
+    vott: ToolData = ToolData()
+    openimages: ToolData = ToolData()
+    split: SplitData = SplitData()
     findings: FindingPolicy
 
     @field_validator("reader", mode="before")

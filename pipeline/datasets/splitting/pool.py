@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pipeline.datasets.table_form import has_split, is_table_name
-from pipeline.params.dataset import CocoData, KittiData, TableData, VocData, YoloData
+from pipeline.params.dataset import CocoData, KittiData, TableData, ToolData, VocData, YoloData
 
 WHOLE = "./"
 """What `train` says to take all images that there are."""
@@ -14,7 +14,7 @@ REMEDY = "or divide the images of train: dataset.split={val: .1, test: .2}"
 """What else to do about data that lack the splits which the reader was given."""
 
 
-def places_to_divide(root: Path, own: VocData | CocoData | KittiData | YoloData | TableData) -> list[str]:
+def places_to_divide(root: Path, own: VocData | CocoData | KittiData | YoloData | TableData | ToolData) -> list[str]:
     """`own.train` where the data have one of these; all images where they have no lists at all."""
     match own:
         case VocData() if not any(name.endswith("/") for name in own.train) and not os.path.isdir(root / own.lists):

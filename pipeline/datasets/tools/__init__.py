@@ -1,0 +1,1 @@
+"""Readers of annotation tools' own files: LabelMe, CVAT, Label Studio, VoTT, OpenImages."""
