@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.geometry.layout import Level, MapLayout
-from pipeline.geometry.trunk_settings import TIMM, TrunkSettings
+from pipeline.geometry.trunk_settings import STRIDE_BELOW, TIMM, TrunkSettings
 from pipeline.runtime.errors import InputError
 
 _PYRAMID = (4, 8, 16, 32)  # strides of the maps that a Feature Pyramid Network stands on, C2 to C5
@@ -151,14 +151,17 @@ def pruned(net: Any, indices: Sequence[int], norm: bool) -> list[int]:
 def _strides(name: str, strides: Sequence[int], neck: str | None) -> tuple[int, ...]:
     if neck is None:
         return (max((own for own in strides if own <= _ALONE), default=strides[0]),)
-    missing = [own for own in _PYRAMID if own not in strides]
-    if missing:
-        some = ", ".join(map(str, strides))
+    wanted = (STRIDE_BELOW[neck],) if neck in STRIDE_BELOW else _PYRAMID
+    if not set(wanted) <= set(strides):
+        *some, last = map(str, wanted)
+        needs = f"maps of strides {', '.join(some)} and {last}" if some else f"a map of stride {last}"
+        others = "simple_fpn or none" if strides == [_ALONE] else "none"
         raise InputError(
-            f"backbone.name {name}: neck {neck} stands on maps of strides 4, 8, 16 and 32, and this model has "
-            f"{'those' if len(strides) > 1 else 'one'} of {some}; set backbone.neck.name to none, or choose another"
+            f"backbone.name {name}: neck {neck} stands on {needs}, and this model has "
+            f"{'those' if len(strides) > 1 else 'one'} of {', '.join(map(str, strides))}; set backbone.neck.name to "
+            f"{others}, or choose another model"
         )
-    return _PYRAMID
+    return wanted
 
 
 def levels_of(

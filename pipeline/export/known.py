@@ -20,8 +20,8 @@ def onnx_backbones(name: str) -> tuple[str, ...]:
     return (*ONNX_BACKBONES, name) if name.startswith(TIMM) else ONNX_BACKBONES
 
 
-ONNX_NECKS = ("none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny")
-"""Necks of the same, as `backbone.neck.name`."""
+ONNX_NECKS = ("none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny", "simple_fpn")
+"""Necks of the same, as `backbone.neck.name`; simple_fpn, which stands on models of timm's, is compared with them."""
 
 RESIZE_RULES = ("shorter_side", "fixed")
 """Values of `resize.rule` that the files tell a user how to follow."""

@@ -27,9 +27,17 @@ def fpn_p3_p7_layout(backbone: MapLayout, neck: NeckSettings) -> MapLayout:
     return replace(backbone, levels=(*own, *coarser))
 
 
+def simple_fpn_layout(backbone: MapLayout, neck: NeckSettings) -> MapLayout:
+    """Levels of strides 4 to 32 of a map of stride 16 on padded images of as many whole cells, and a coarser one for
+    anchors alone (ViTDet, section 3)."""
+    levels = (Level(stride, neck.channels, round_up=True, pooled=stride < 64) for stride in (4, 8, 16, 32, 64))
+    return replace(backbone, levels=tuple(levels))
+
+
 NECKS: dict[str, Callable[[MapLayout, NeckSettings], MapLayout]] = {
     "fpn": fpn_layout,
     "fpn_p3_p7": fpn_p3_p7_layout,
+    "simple_fpn": simple_fpn_layout,
     **dict.fromkeys(SSD_SHAPES, ssd_layout),
 }
 """From the layout of all stages of a backbone to that of the neck's maps, for each name in

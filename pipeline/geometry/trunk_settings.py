@@ -15,14 +15,18 @@ TIMM = "timm/"
 NECK_BACKBONES = {
     "fpn": RESNET_NAMES,
     "fpn_p3_p7": RESNET_NAMES,
+    "simple_fpn": (),
     "ssd300": ("vgg16",),
     "ssd512": ("vgg16",),
     "ssd_tiny": ("tiny",),
 }
 """The backbones that a neck stands on, by its name."""
 
-NECKS_ON_TIMM = ("fpn", "fpn_p3_p7")
+NECKS_ON_TIMM = ("fpn", "fpn_p3_p7", "simple_fpn")
 """The necks that stand on a model of timm's too, where it has the maps."""
+
+STRIDE_BELOW = {"simple_fpn": 16}
+"""Stride of the one map that a neck stands on, by its name; images are padded to whole cells of it."""
 
 FINEST_STRIDE = {"ssd300": 8, "ssd512": 8, "ssd_tiny": 8}
 """Stride of the finest map that a neck reads of a VGG, by its name."""

@@ -15,6 +15,7 @@ from pipeline.geometry.trunk_settings import (
     NECK_SIDES,
     NECKS_ON_TIMM,
     RESNET_NAMES,
+    STRIDE_BELOW,
     TIMM,
 )
 from pipeline.params.section import Count, NonNegative, Positive, Section
@@ -51,7 +52,7 @@ class Pretrain(Section):
 class NeckParams(Section):
     """What stands between the backbone and the heads."""
 
-    name: Literal["none", "fpn", "fpn_p3_p7", "ssd300", "ssd512", "ssd_tiny"] = "none"
+    name: Literal["none", "fpn", "fpn_p3_p7", "simple_fpn", "ssd300", "ssd512", "ssd_tiny"] = "none"
     channels: Count = 256
     norm: Literal["none", "batch"] = "none"
     p6_from: Literal["p5", "c5"] = "p5"
@@ -101,11 +102,17 @@ class BackboneParams(Section):
         backbones = NECK_BACKBONES.get(own, BACKBONE_NAMES)
         on_timm = own not in NECK_BACKBONES or own in NECKS_ON_TIMM
         if not (on_timm if self.name.startswith(TIMM) else self.name in backbones):
-            also = f" or {TIMM}MODEL" if own in NECKS_ON_TIMM else ""
+            known = ", ".join((*backbones, *([f"{TIMM}MODEL"] if own in NECKS_ON_TIMM else [])))
             raise ValueError(
-                f"neck {own!r} stands on the maps of {', '.join(backbones)}{also}; set neck.name to none, or name to "
-                f"one of them, not {self.name}"
+                f"neck {own!r} stands on the maps of {known}; set neck.name to none, or name to one of them, not "
+                f"{self.name}"
             )
+        stride = STRIDE_BELOW.get(own)
+        if stride is not None:
+            if self.size_divisible % stride:
+                raise ValueError(f"neck {own!r} takes whole cells of {stride} px; set size_divisible to {stride}")
+            if self.neck.norm != "none":
+                raise ValueError(f"neck {own!r} has layer norms and no batch norm; set neck.norm to none")
         if own in FINEST_STRIDE:  # of a VGG
             if not self.ceil_pool:
                 raise ValueError(f"neck {own!r} has its levels where poolings round up; set ceil_pool to true")

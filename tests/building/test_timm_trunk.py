@@ -33,14 +33,17 @@ from tests.in_process import run_stage
 timm = pytest.importorskip("timm", reason="timm is not installed: pip install '.[timm]'")
 
 FPN = {"name": "fpn", "channels": 8}
+SIMPLE = {"name": "simple_fpn", "channels": 8}
 P3_P7 = {"name": "fpn_p3_p7", "channels": 8}
 ALONE = {"name": "none"}
+DINOV2 = "vit_small_patch14_dinov2"
 KINDS = {
     "rounds up": ("test_resnet.r160_in1k", FPN, 1),
     "rounds down": ("test_convnext.r160_in1k", FPN, 1),
     "same padding": ("test_efficientnet.r160_in1k", P3_P7, 1),
     "one map": ("test_byobnet.r160_in1k", ALONE, 1),
     "transformer": ("test_vit.r160_in1k", ALONE, 16),
+    "pyramid of a transformer": ("test_vit.r160_in1k", SIMPLE, 16),
 }
 """A model, a neck and `size_divisible`."""
 
@@ -121,7 +124,7 @@ def test_the_map_of_a_transformer_is_its_tokens_under_the_last_norm() -> None:
     torch.testing.assert_close(own, expected, rtol=0, atol=1e-5)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(kind=st.sampled_from(sorted(KINDS)), height=st.integers(1, 90), width=st.integers(1, 90))
 def test_maps_have_the_sizes_of_the_layout_however_odd_the_image(
     trunks: dict[str, TimmTrunk], kind: str, height: int, width: int
@@ -153,6 +156,8 @@ def test_layouts_are_read_off_the_models() -> None:
         ("test_vit", ALONE, 1, "takes no images of 17 x 16 px (Input width (17) should be divisible by patch size (16"),
         ("test_vit", ALONE, 24, "(images are padded to a multiple of 24 px); set backbone.size_divisible to 16"),
         ("test_vit", FPN, 32, "neck fpn stands on maps of strides 4, 8, 16 and 32, and this model has one of 16; set "),
+        ("test_vit", FPN, 32, "set backbone.neck.name to simple_fpn or none, or choose another model"),
+        (DINOV2, SIMPLE, 112, "neck simple_fpn stands on a map of stride 16, and this model has one of 14; set backb"),
         ("no_model", FPN, 1, f"backbone.name timm/no_model: timm {timm_version()} has no model no_model; timm.list_mo"),
         ("test_resnet.no_tag", FPN, 1, "(Invalid pretrained tag (no_tag) for test_resnet.); timm.list_models("),
     ],

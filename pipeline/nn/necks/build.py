@@ -10,11 +10,13 @@ from pipeline.geometry.trunk_settings import NeckSettings
 from pipeline.nn.backbones.trunk import Neck
 from pipeline.nn.necks.fpn import FPN
 from pipeline.nn.necks.fpn_p3_p7 import FPNP3P7
+from pipeline.nn.necks.simple_fpn import SimpleFPN
 from pipeline.nn.necks.ssd import SSDNeck
 
 NECKS: dict[str, Callable[[MapLayout, NeckSettings], Neck]] = {
     "fpn": FPN,
     "fpn_p3_p7": FPNP3P7,
+    "simple_fpn": SimpleFPN,
     **dict.fromkeys(SSD_SHAPES, SSDNeck),
 }
 
