@@ -144,7 +144,10 @@ def _why_no_label(root: Path, params: DatasetParams, split: Split) -> str | None
         for record in read_raw(root, alone, faults).records:
             if len(record.names) and os.path.isfile(root / record.file):
                 return None
-            lost = lost or (f"{root / record.file}: no such image" if len(record.names) else "")
+            if not lost and not record.annotated:
+                lost = f"{root / record.annotation}: no such annotation"
+            elif not lost and len(record.names):
+                lost = f"{root / record.file}: no such image"
     own_faults = [line for line in faults.lines if " is empty; name files of " not in line]  # of the splits left out
     return next(iter(own_faults), lost or "no image in it has a label")
 

@@ -181,6 +181,11 @@ def _declared_elsewhere(root: Path) -> None:
     put(root / "data.yaml", "train: ../else\nval: ../valid/images\nnames: [apple, pear]\n")
 
 
+def _labels_elsewhere(root: Path) -> None:
+    PUBLIC["YOLO of Ultralytics, coco8"].write(root)
+    (root / "labels").rename(root / "boxes")
+
+
 def _spoilt(name: str, file: str, text: str) -> Callable[[Path], None]:
     def write(root: Path) -> None:
         PUBLIC[name].write(root)
@@ -224,6 +229,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "settings of another place": (
         _declared_elsewhere,
         "data.yaml: no images are where its train says (../else)",
+    ),
+    "labels elsewhere": (
+        _labels_elsewhere,
+        "would be YOLO by its coco8.yaml, but labels/train/a.txt: no such annotation",
     ),
     "no JSON": (
         _spoilt("COCO of Roboflow", "*.json", "{"),
