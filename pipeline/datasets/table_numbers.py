@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.records import to_float, to_floats
 from pipeline.runtime.errors import InputError
 
@@ -140,8 +141,9 @@ def settle(columns: Iterable[Numbers], path: Path, semicolons: bool) -> list[str
     if is_open and not points and not commas:
         own = next(own for own in columns if own.example is not None)
         row, text, point, comma = own.example or (0, "", 0.0, 0.0)
+        what = f"{printable(own.name)} of row {row + 1}"
         raise InputError(
-            f"{path}: {own.name} of row {row + 1} is {text[:40]!r}, which may be {point:.12g} or {comma:.12g}; write "
+            f"{path}: {what} is {text[:40]!r}, which may be {point:.12g} or {comma:.12g}; write "
             "numbers with a point for decimals and nothing between thousands"
         )
     comma_decimals = commas > 0 and not points

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.records import XYWH, XYXY, BoxFormat
 
 FLAGS = ("difficult", "iscrowd", "ignore")
@@ -56,7 +57,7 @@ class Roles(NamedTuple):
 
     def renamed(self) -> list[str]:
         """Which columns are read under another name, such as "filename as file"."""
-        return [f"{name.strip()} as {role}" for role, name in self.columns.items() if name.strip() != role]
+        return [f"{printable(name.strip())} as {role}" for role, name in self.columns.items() if name.strip() != role]
 
 
 def roles_of(names: Sequence[str], wanted: BoxFormat) -> Roles:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.datasets.class_names import clean_name
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.records import BoxFormat, Change, detections
 from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.datasets.table_columns import Words
@@ -194,7 +195,7 @@ def _files(
         found = Found("", "")
         if word or not without_name:
             with faults.going_on():
-                found = _find(root, names, word, beside, f"{root / table}: column {column.name}")
+                found = _find(root, names, word, beside, f"{root / table}: column {printable(column.name)}")
         code = codes[word_code] = known.setdefault(found.path, len(known))
         if found.written and code not in changes:
             changes[int(code)] = [renamed(word, found.written, found.path)]
@@ -237,7 +238,6 @@ def _sizes(numbers: dict[str, Numbers], count: int, path: Path, faults: Faults) 
         for row, word in numbers[role].wrong.items():
             if word:
                 with faults.going_on():
-                    raise InputError(
-                        f"{path}: {numbers[role].name} of row {row + 1} is {word[:40]!r}, not a number; correct it"
-                    )
+                    what = f"{printable(numbers[role].name)} of row {row + 1}"
+                    raise InputError(f"{path}: {what} is {word[:40]!r}, not a number; correct it")
     return _side_by_side(numbers, SIDES, count)

@@ -328,6 +328,12 @@ def test_an_unknown_header_names_what_is_there(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_header_of_odd_characters_stays_in_one_line(tmp_path: Path) -> None:
+    put(tmp_path, 'file,split,"la\nbel",x\0 1,y1,x2,y2\na.jpg,train,dog,1,2,30,40\n')
+    dataset = read(tmp_path, {"train": ["train"]})
+    assert len(list(dataset.images)) == 1 and "la\\nbel as class, x\\x00 1 as x1" in said(dataset)
+
+
 def test_shares_of_the_image_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "file,split,class,x1,y1,x2,y2\na.jpg,train,dog,0.1,0.2,0.5,1\n")
     with pytest.raises(InputError, match=r"boxes\.csv: its boxes are shares of the image, none is over 1; multiply"):
