@@ -29,24 +29,29 @@ def bundle(
 def predict(
     folder: BundleFolder,
     paths: Annotated[list[str], typer.Argument(help="photos, folders of photos, or globs in quotes")],
-    out: Annotated[Path, typer.Option(help="folder for detections.json and the drawings")],
+    out: Annotated[Path, typer.Option(help="folder for the detections and the drawings")],
     score: Annotated[float, typer.Option(min=0, max=1, help="least score of a detection")] = 0.5,
     drawings: Annotated[bool, typer.Option("--drawings/--no-drawings", help="also draw into the photos")] = True,
+    form: Annotated[
+        str, typer.Option("--format", help="of the detections: coco, yolo, voc, or labelstudio to correct them there")
+    ] = "coco",
     device: Device = None,
 ) -> None:
-    """Detect in photos: detections.json in COCO's format, and drawings. Status 1 where a photo cannot be read."""
+    """Detect in photos: the detections as a file, and drawings. Status 1 where a photo cannot be read."""
     from pipeline.bundle.detector import Detector
     from pipeline.bundle.predict import find_photos, warn
     from pipeline.bundle.predict import predict as predict_photos
+    from pipeline.bundle.prediction_files import writer_of
     from pipeline.datasets.file_names import junk_remark
     from pipeline.runtime.memory import keep_freed_memory
 
+    writer_of(form)  # refused before anything is loaded
     album = find_photos(paths, out)
     keep_freed_memory()
     detector = Detector.load(folder, device)
     for place, reason in album.unreadable:
         warn(f"{place}: cannot be read ({reason}), so nothing in it is detected; make it readable")
-    counts = predict_photos(detector, album.photos, out, score, drawings)
+    counts = predict_photos(detector, album.photos, out, score, drawings, form)
     counts.failed += len(album.unreadable)
     failed = f", {count_text(counts.failed, 'photo')} could not be read" if counts.failed else ""
     _echo(junk_remark(album.junk))

@@ -1,4 +1,4 @@
-"""Detections in many photos, as files: detections.json in COCO's format and a drawing of each photo.
+"""Detections in many photos, as files: in the format of a tool, and a drawing of each photo.
 
 One photo is held at a time. An unreadable one is reported and counted, and the rest are read.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import functools
 import glob
-import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -22,6 +19,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.bundle.detector import Detections, Detector, Pixels
+from pipeline.bundle.prediction_files import writer_of
 from pipeline.datasets.file_names import is_junk, junk_remark, printable, shortened_name
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import READ, is_image_name
@@ -107,24 +105,25 @@ def _is_left_by_a_system(path: Path, text: str) -> bool:
     return any(is_junk(part) for part in path.parts if part not in given)
 
 
-def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float, drawings: bool) -> PhotoCounts:
-    """Write the detections of at least `score` in the photos to `out`/detections.json, and `out`/drawn/NAME.jpg.
+def predict(
+    detector: Detector, photos: Sequence[Path], out: Path, score: float, drawings: bool, form: str = "coco"
+) -> PhotoCounts:
+    """Write the detections of at least `score` in the photos below `out`, in the format `form`, and
+    `out`/drawn/NAME.jpg.
 
     Raises:
-        InputError: `out` cannot be written.
+        InputError: there is no such format, or `out` cannot be written.
     """
+    opened = writer_of(form)
     counts = PhotoCounts()
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "drawn").mkdir(exist_ok=True) if drawings else None
         names = _Names()
         with (
-            atomic_file(out / "detections.json") as temporary,
-            open(temporary, "w", encoding="utf-8") as file,
-            tempfile.TemporaryFile("w+", encoding="utf-8") as annotations,
+            opened(out, detector.classes, photos) as results,
             Progress("predict", len(photos), "photos") as progress,
         ):
-            results = _Results(file, annotations, detector.classes)
             for path in photos:
                 try:
                     size, found, drawing = _look_at(path, detector, score, drawings)
@@ -139,7 +138,6 @@ def predict(detector: Detector, photos: Sequence[Path], out: Path, score: float,
                     counts.photos += 1
                     counts.detections += len(found)
                 progress.advance()
-            results.finish()
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
     return counts
@@ -199,39 +197,3 @@ class _Names:
             name = f"{stem}-{number}"
         self.taken.add(name)
         return f"{name}.jpg"
-
-
-class _Results:
-    """detections.json, written as the photos come; annotations wait in a file of their own until the images end."""
-
-    def __init__(self, file: IO[str], annotations: IO[str], classes: Sequence[str]) -> None:
-        self._file, self._annotations = file, annotations
-        self._images = self._boxes = 0
-        categories = [{"id": label, "name": name} for label, name in enumerate(classes) if label > 0]
-        file.write('{"categories": ' + json.dumps(categories) + ',\n"images": [')
-
-    def add(self, path: Path, size: tuple[int, int], found: Detections) -> None:
-        height, width = size
-        self._images += 1
-        image = {"id": self._images, "file_name": path.as_posix(), "width": width, "height": height}
-        self._file.write((",\n" if self._images > 1 else "\n") + json.dumps(image))
-        for box, label, score in zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True):
-            self._boxes += 1
-            sides = box[2] - box[0], box[3] - box[1]
-            annotation: dict[str, Any] = {
-                "id": self._boxes,
-                "image_id": self._images,
-                "category_id": label,
-                "bbox": [round(value, 3) for value in (*box[:2], *sides)],
-                "area": round(sides[0] * sides[1], 3),
-                "iscrowd": 0,
-                "score": round(score, 6),
-            }
-            self._annotations.write((",\n" if self._boxes > 1 else "\n") + json.dumps(annotation))
-
-    def finish(self) -> None:
-        self._file.write('],\n"annotations": [')
-        self._annotations.seek(0)
-        for line in self._annotations:
-            self._file.write(line)
-        self._file.write("]}\n")

@@ -16,17 +16,19 @@ from pipeline.datasets.tools.image_finder import ImageFinder
 from pipeline.runtime.errors import InputError
 
 _TRIED = 5  # files of a folder
+_MOST_FOLDERS = 50
+_LARGEST = 1 << 24  # bytes of a file that is tried, as COCO's files are JSON too
 
 
 def _layouts_of(tool: Tool, root: Path) -> Iterator[Layout | Miss]:
-    finder = ImageFinder(root)
-    folders = by_split(f"{name}/" for name in folders_in(root) if _is_own(tool, root / name, finder))
+    finder, inside = ImageFinder(root), folders_in(root)[:_MOST_FOLDERS]
+    folders = by_split(f"{name}/" for name in inside if _is_own(tool, root / name, finder))
     if "train" in folders:
         yield Layout(tool.section, f"{tool.title} with a folder a split", folders)
     files = by_split(files_in(root, tool.suffix))
     if len(files) > 1 and all(_parses(tool, root / name, finder) for names in files.values() for name in names):
         yield Layout(tool.section, f"{tool.title} with a file a split", files)
-    if any(_is_own(tool, root / name, finder) for name in ("", *folders_in(root))):
+    if any(_is_own(tool, root / name, finder) for name in ("", *inside)):
         whole: Mapping[Split, list[str]] = {"train": ["./"]}
         yield Layout(tool.section, f"{tool.title} without splits", whole)
 
@@ -37,8 +39,10 @@ def _is_own(tool: Tool, folder: Path, finder: ImageFinder) -> bool:
 
 def _parses(tool: Tool, path: Path, finder: ImageFinder) -> bool:
     try:
+        if path.stat().st_size > _LARGEST:
+            return False
         return tool.parse(path, finder, Faults(keep=True)) is not None
-    except InputError:
+    except (InputError, OSError):
         return False
 
 

@@ -206,3 +206,18 @@ def test_parameters_of_earlier_versions_lack_the_tools_and_the_shares() -> None:
     new = ("labelme", "cvat", "label_studio", "vott", "openimages", "split")
     older = {key: value for key, value in content.items() if key not in new}
     assert type(default_params().dataset).model_validate(older) == default_params().dataset
+
+
+def test_large_json_files_are_not_tried_for_each_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EXPORTS["vott"].write(tmp_path)
+    assert recognise(tmp_path, default_params().dataset, divides=True).reader == "vott"
+    monkeypatch.setattr("pipeline.data_layouts.tools._LARGEST", 100)
+    with pytest.raises(InputError, match="no reader fits"):
+        recognise(tmp_path, default_params().dataset, divides=True)
+
+
+def test_a_folder_a_split_is_recognised(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        EXPORTS["labelme"].write(tmp_path / split)
+    layout = recognise(tmp_path, default_params().dataset)
+    assert layout.reader == "labelme" and layout.splits == {"train": ["train/"], "test": ["test/"]}
