@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import json
 import os
 import shutil
 import signal
@@ -188,14 +189,8 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def _whole_run(folder: Path) -> None:
-    """The graph as `dvc repro` leaves it, in a quarter of the time: Python and torch are not started for each stage."""
-    from tests.in_process import run_command, words_of  # which imports this module
-
-    project = new_project(folder, TINY)
-    for name in yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]:
-        ended = run_command(project.root, *words_of(project.root, name), dvc_root=project.root)
-        assert ended.returncode == 0, ended.stderr
-    done = project.run("dvc", "commit", "--force")
+    command = [sys.executable, "-m", "tests.whole_run", str(folder), json.dumps(TINY)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -171,7 +171,7 @@ OUTSIDE = (
     *("pipeline/compare/*.py", "pipeline/dense/torchvision_export.py"),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
     *("pipeline/params/augment_checks.py", "pipeline/params/depth_checks.py"),
-    *("pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
+    *("pipeline/data_layouts/*.py", "pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
     *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
 )
 
@@ -200,8 +200,12 @@ def test_no_other_modules_but_these_are_run_by_no_stage(sources: Sources) -> Non
     }
 
 
+TOOLS = ("labelme", "cvat", "label_studio", "vott", "openimages")
+"""Readers of the formats of annotation tools."""
+
 EDITS = {
     # What is read.
+    **{f"pipeline/datasets/tools/{name}.py": {"dataset"} for name in TOOLS},
     **{f"pipeline/datasets/{name}.py": {"dataset"} for name in ("voc", "coco", "kitti", "yolo", "table", "shapes")},
     "pipeline/datasets/shape_drawing.py": {"dataset", "backbone"},  # which pre-trains on such shapes
     "pipeline/datasets/image_headers.py": {"dataset", "resize"} | OF_ORIGINALS,
@@ -266,7 +270,9 @@ def test_an_edit_reruns_the_stages_that_run_it(sources: Sources, path: str) -> N
 
 def test_every_reader_and_every_figure_has_its_line_in_the_table(sources: Sources) -> None:
     readers = get_args(DatasetParams.model_fields["reader"].annotation)
-    assert len(readers) == 6 and {f"pipeline/datasets/{name}.py" for name in readers} <= EDITS.keys()
+    own = [f"pipeline/datasets/{name}.py" for name in readers if name not in TOOLS]
+    assert len(own) == 6 and set(TOOLS) <= set(readers)
+    assert {*own, *(f"pipeline/datasets/tools/{name}.py" for name in TOOLS)} <= EDITS.keys()
     assert {path for path in sources.matching("pipeline/metrics/*.py") if "__init__" not in path} <= EDITS.keys()
 
 
