@@ -172,6 +172,7 @@ def test_what_is_up_to_date_starts_no_process_and_is_shown_as_cached(first_flow:
     assert output.count("Finished in state Cached('up to date'") == 21
 
 
+@pytest.mark.long
 def test_a_changed_parameter_reruns_what_depends_on_it_only_and_an_equal_output_nothing(first_flow: FlowRun) -> None:
     first_flow.project.set_params({"evaluate": {"recall_proposals": 40}})
     module = Path(first_flow.project.root / "stages/dataset.py")

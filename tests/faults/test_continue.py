@@ -143,6 +143,7 @@ def workplace(laid_out: Workplace, tmp_path: Path) -> Workplace:
     return Workplace(Project(tmp_path / "project"))
 
 
+@pytest.mark.long
 def test_features_killed_again_and_again(workplace: Workplace) -> None:
     undisturbed = workplace.undisturbed("features")
     assert "resumes" not in workplace.stage("features", kill_at="after chunk-00000.json")

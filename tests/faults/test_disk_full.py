@@ -90,7 +90,7 @@ def finished(tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     ("stage", "share"),
     [
         pytest.param("features", 0.6, id="shards"),
-        pytest.param("train_rpn_step1", 0.5, id="weights"),
+        pytest.param("train_rpn_step1", 0.5, id="weights", marks=pytest.mark.long),
         pytest.param("detect_step2", 0.3, id="tables"),
         *(
             pytest.param(stage, share, marks=pytest.mark.long)
