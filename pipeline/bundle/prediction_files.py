@@ -91,13 +91,17 @@ class _Coco:
 class _Places:
     """A name of each photo's file, without suffix: its path below the folder that holds all photos.
 
+    Args:
+        flat: `_` in place of `/`, for formats without folders.
+
     Raises:
-        InputError: two photos of a folder differ in their suffixes alone.
+        InputError: two photos would have one name, as those that differ in their suffixes alone.
     """
 
-    def __init__(self, photos: Sequence[Path]) -> None:
+    def __init__(self, photos: Sequence[Path], flat: bool = False) -> None:
         above = os.path.commonpath([os.path.abspath(photo.parent) for photo in photos]) if photos else ""
-        self._names = {photo: os.path.relpath(os.path.abspath(photo), above).rpartition(".")[0] for photo in photos}
+        paths = {photo: Path(os.path.relpath(os.path.abspath(photo), above)).with_suffix("") for photo in photos}
+        self._names = {photo: "_".join(path.parts) if flat else path.as_posix() for photo, path in paths.items()}
         first: dict[str, Path] = {}
         for photo, name in self._names.items():
             if first.setdefault(name, photo) != photo:
@@ -108,10 +112,18 @@ class _Places:
         return self._names[photo]
 
 
+def _check_free(*paths: Path) -> None:
+    """Labels that are there may be a person's, or of photos that are no longer given."""
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path}: is there already, and is not written over; give --out another folder")
+
+
 @contextmanager
 def _yolo(out: Path, classes: Sequence[str], photos: Sequence[Path]) -> Iterator[PredictionFile]:
     """labels/PHOTO.txt and data.yaml with the names of the classes."""
-    names = "".join(f"  {label}: {json.dumps(name)}\n" for label, name in enumerate(classes[1:]))
+    _check_free(out / "labels", out / "data.yaml")
+    names = "".join(f"  {label}: {json.dumps(name, ensure_ascii=False)}\n" for label, name in enumerate(classes[1:]))
     yield _Yolo(out / "labels", _Places(photos))
     write_text(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names}")
 
@@ -133,8 +145,9 @@ class _Yolo:
 
 @contextmanager
 def _voc(out: Path, classes: Sequence[str], photos: Sequence[Path]) -> Iterator[PredictionFile]:
-    """Annotations/PHOTO.xml."""
-    yield _Voc(out / "Annotations", _Places(photos))
+    """Annotations/PHOTO.xml; FOLDER_PHOTO.xml of a photo in a folder, as VOC has none."""
+    _check_free(out / "Annotations")
+    yield _Voc(out / "Annotations", _Places(photos, flat=True))
 
 
 class _Voc:
@@ -144,7 +157,7 @@ class _Voc:
     def add(self, photo: Path, size: tuple[int, int], found: Detections) -> None:
         root = Element("annotation")
         SubElement(root, "folder").text = photo.parent.name
-        SubElement(root, "filename").text = photo.name
+        SubElement(root, "filename").text = f"{self._places.of(photo)}{photo.suffix}"
         sides = SubElement(root, "size")
         for tag, side in zip(("width", "height", "depth"), (size[1], size[0], 3), strict=True):
             SubElement(sides, tag).text = str(side)

@@ -31,8 +31,8 @@ def outdated(root: Path, stage: str) -> str | None:
         return None  # no record to compare with
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        return f"of other values than params.yaml has now of {', '.join(changed[:_SHOWN])}{more}"
-    return f"{replaced[0]} has read an earlier {replaced[1]}" if replaced else None
+        return f"params.yaml has changed since ({', '.join(changed[:_SHOWN])}{more})"
+    return f"{replaced[0]} has read an earlier output of {replaced[1]}" if replaced else None
 
 
 def _with_all_before(stages: Mapping[str, Any], last: str) -> Iterator[str]:

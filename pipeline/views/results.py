@@ -43,7 +43,7 @@ def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
 def outdated_notes(root: Path, family: Family) -> list[str]:
     """A line on each network of the project's family whose figures are not of the parameters and inputs of now."""
     reasons = {network.title: outdated(root, f"evaluate_{name}") for name, network in family.networks.items()}
-    return [f"{title}: out of date, {reason}; run frcnn repro" for title, reason in reasons.items() if reason]
+    return [f"{title}: out of date: {reason}; run frcnn repro" for title, reason in reasons.items() if reason]
 
 
 def results_table(data: Path) -> str:

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 
 from pipeline.bundle import Detections, Detector
 from pipeline.bundle.predict import predict
+from pipeline.bundle.prediction_files import _Places
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.reading import read_raw
 from pipeline.runtime.errors import InputError
@@ -21,7 +22,7 @@ from tests.conftest import apply_overlay
 from tests.data_layouts.public import HEIGHT, WIDTH, put_photo
 from tests.defaults import default_content, default_params
 
-CLASSES = ["background", "cat & dog", "é"]
+CLASSES = ["background", "cat & dog", "é 🚗"]
 FOUND = {
     "a.jpg": ([[0.0, 0.0, 40.0, 32.0], [1.25, 2.5, 10.125, 20.0625]], [1, 2], [0.9, 0.5]),
     "inner/a.jpg": ([[3.3333, 4.4444, 5.5555, 6.6666]], [2], [0.75]),
@@ -93,7 +94,7 @@ def test_voc(photos: Path) -> None:
     root = ElementTree.parse(out / "Annotations/a.xml").getroot()
     assert root.findtext("object[2]/bndbox/xmin") == "2.250" and root.findtext("size/depth") == "3"
     names = [item.findtext("name") for item in root.findall("object")]
-    assert names == ["cat & dog", "é"] and root.findtext("filename") == "a.jpg"
+    assert names == CLASSES[1:] and root.findtext("filename") == "a.jpg"
 
 
 def test_voc_is_read_back(photos: Path) -> None:
@@ -101,8 +102,7 @@ def test_voc_is_read_back(photos: Path) -> None:
     flat = photos.parent / "flat"
     shutil.copytree(photos, flat / "JPEGImages")
     shutil.copytree(out / "Annotations", flat / "Annotations")
-    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
-        (flat / folder / f"inner/a.{suffix}").rename(flat / folder / f"c.{suffix}")
+    (flat / "JPEGImages/inner/a.jpg").rename(flat / "JPEGImages/inner_a.jpg")
     overlay = {"reader": "voc", "voc": {"train": ["./"]}, "split": {"test": 0.5}}
     params = type(default_params().dataset).model_validate(apply_overlay(default_content()["dataset"], overlay))
     data = read_raw(flat, params, Faults())
@@ -134,6 +134,29 @@ def test_coco(photos: Path) -> None:
     coco = COCO(str(out / "detections.json"))
     assert [len(coco.getAnnIds(imgIds=[image])) for image in (1, 2, 3)] == [2, 1, 0]
     assert sorted(path.name for path in out.iterdir()) == ["detections.json"]
+
+
+@pytest.mark.parametrize(
+    ("form", "there"), [("yolo", "labels/a.txt"), ("yolo", "data.yaml"), ("voc", "Annotations/other.xml")]
+)
+def test_labels_that_are_there_are_never_written_over(photos: Path, form: str, there: str) -> None:
+    own = photos.parent / "found" / there
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("a person's")
+    with pytest.raises(InputError, match=r"is there already, and is not written over; give --out another folder"):
+        written(photos, form)
+    assert own.read_text() == "a person's" and list(own.parent.iterdir()) == [own]
+
+
+def test_names_need_no_suffix_and_dots_of_folders_are_no_suffixes(tmp_path: Path) -> None:
+    places = _Places([tmp_path / name for name in ("photo", "p.v1/one", "p.v1/two.jpg")])
+    assert [places.of(tmp_path / name) for name in ("photo", "p.v1/one", "p.v1/two.jpg")] == [
+        "photo",
+        "p.v1/one",
+        "p.v1/two",
+    ]
+    with pytest.raises(InputError, match="would both be a_b in this format"):
+        _Places([tmp_path / "a/b.jpg", tmp_path / "a_b.jpg"], flat=True)
 
 
 def test_what_cannot_be_written_is_told(photos: Path) -> None:

@@ -91,3 +91,18 @@ def test_graphs_of_models_of_timms_give_the_models_maps(model: str, multiple: in
         Bundle, SimpleNamespace(folder=Path("b"), parts={"trunk": trunk}, settings=SimpleNamespace(params=params))
     )
     traced_trunk.check_traced_trunk(own, partial(_trunk_graph, own), padded)
+
+
+def test_a_graph_that_cannot_run_is_refused_in_one_line(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the input has another size than the graph")
+
+    monkeypatch.setattr(Session, "run", fail)
+    with pytest.raises(InputError, match=r"^b: the graph of timm/some_model gives other maps than .*, or none; use"):
+        check(bundle, monkeypatch, 0.0)
+
+
+def test_so_is_one_with_other_levels(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "run", lambda *_: [])
+    with pytest.raises(InputError, match="or none"):
+        check(bundle, monkeypatch, 0.0)

@@ -115,7 +115,7 @@ def test_a_stage_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: P
     """One stage alone, for its time; the whole graph in the long tests."""
     last = "finetune_joint"
     project = that_forgot(tiny_run, last, tmp_path / "drill" / "project")
-    assert killed_run(project, 2, 13, 2, last) == [last, last]
+    assert set(killed_run(project, 2, 13, 2, last)) == {last}  # once where the stage was fast
     assert last in project.lock()
     for stage, lines in project.lock().items():
         assert lines == tiny_run.lock()[stage]

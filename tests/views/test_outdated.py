@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.families.registry import family_of
 from pipeline.views.outdated import outdated
+from pipeline.views.results import outdated_notes
 
 PARAMS = {"train": {"lr": 0.1, "drops": [3, 4], "more": {"a": 1}}, "evaluate": {"split": "test"}}
 
@@ -58,7 +60,7 @@ def test_changed_parameters_of_it_and_of_all_before_are_named(
     tmp_path: Path, section: str, values: dict[str, Any], keys: str
 ) -> None:
     change(project(tmp_path), section, **values)
-    assert outdated(tmp_path, "evaluate") == f"of other values than params.yaml has now of {keys}"
+    assert outdated(tmp_path, "evaluate") == f"params.yaml has changed since ({keys})"
 
 
 def test_what_comes_after_a_stage_says_nothing_of_it(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_what_comes_after_a_stage_says_nothing_of_it(tmp_path: Path) -> None:
 
 def test_an_input_that_was_written_anew_is_named(tmp_path: Path) -> None:
     project(tmp_path, train={"outs": [{"path": "data/train", "md5": "of a newer run"}]})
-    assert outdated(tmp_path, "evaluate") == "evaluate has read an earlier train"
+    assert outdated(tmp_path, "evaluate") == "evaluate has read an earlier output of train"
 
 
 @pytest.mark.parametrize("lock", [None, "", "stages: 3", "stages: {evaluate: {deps: 3}}", "["])
@@ -78,3 +80,14 @@ def test_without_a_record_nothing_is_claimed(tmp_path: Path, lock: str | None) -
     if lock is not None:
         (tmp_path / "dvc.lock").write_text(lock)
     assert outdated(tmp_path, "evaluate") is None
+
+
+def test_results_name_the_networks_that_are_out_of_date(tmp_path: Path) -> None:
+    project(tmp_path)
+    lock = yaml.safe_load((tmp_path / "dvc.lock").read_text())
+    lock["stages"]["evaluate_step4"] = lock["stages"].pop("evaluate")
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
+    change(tmp_path, "train", lr=0.2)
+    assert outdated_notes(tmp_path, family_of("faster_rcnn")) == [
+        "step 4 (shared): out of date: params.yaml has changed since (train.lr); run frcnn repro"
+    ]
