@@ -103,6 +103,8 @@ class _Captured:
 
     def forget(self) -> None:
         """Leave the files to the process that this one was forked from."""
+        for file in self._files:
+            os.close(file.descriptor)
         self._files = []
 
 
