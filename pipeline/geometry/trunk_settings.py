@@ -10,7 +10,7 @@ BACKBONE_NAMES = ("tiny", "vgg16", *RESNET_NAMES)
 """As params.yaml may name them; whoever checks it alone needs no NumPy."""
 
 TIMM = "timm/"
-"""What the name of a model of timm's begins with, which is a backbone too: `timm/resnet18.a1_in1k`."""
+"""Prefix of the names of timm's models, which are backbones too: `timm/resnet18.a1_in1k`."""
 
 NECK_BACKBONES = {
     "fpn": RESNET_NAMES,

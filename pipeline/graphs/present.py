@@ -118,7 +118,7 @@ def graph_locks(root: Path, memo: Path | None = None) -> dict[str, CodeLock]:
 
 
 def extras_in(params_file: Path) -> tuple[str, ...]:
-    """The optional libraries that a params.yaml asks for; none where it cannot be read, which is told elsewhere."""
+    """The optional libraries that a params.yaml asks for; none where it cannot be read."""
     try:
         return extras_of(read_yaml(params_file))
     except (InputError, OSError):
