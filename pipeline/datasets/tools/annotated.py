@@ -19,8 +19,19 @@ import numpy as np
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.folders import look_below
-from pipeline.datasets.records import BoxFormat, Change, RawData, RawRecord, below_root, check_root, is_file, one_line
+from pipeline.datasets.records import (
+    BoxFormat,
+    Change,
+    RawData,
+    RawRecord,
+    below_root,
+    check_root,
+    is_file,
+    one_line,
+    to_float,
+)
 from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.datasets.tools.image_finder import ImageFinder
 from pipeline.runtime.errors import InputError
@@ -45,7 +56,7 @@ class ToolObject:
 @dataclass(frozen=True)
 class ToolImage:
     """One image that a file names: the name as written, its objects, its size in px where the file has it, and what
-    was passed over, such as ("shape", "of type point"). Without a name it only counts what was passed over."""
+    was passed over, such as ("shape", "of type point"). Without a name and objects it only counts that."""
 
     name: str
     where: str
@@ -134,6 +145,18 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
 
 
+def to_coordinate(value: Any) -> float | None:
+    """The number that a file's value is or writes, None where it is none or none that a float holds."""
+    if isinstance(value, str):
+        return to_float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
 def _check_size(path: Path) -> None:
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MiB; split it")
@@ -173,7 +196,7 @@ def _files(
 
 def _take(tool: Tool, image: ToolImage, annotation: str, split: Split, finder: ImageFinder, reading: _Reading) -> None:
     reading.passed_over.update(image.passed_over)
-    if not image.name and image.passed_over:
+    if not image.name and image.passed_over and not image.objects:
         return
     found = finder.find(image.name, image.where, annotation.rpartition("/")[0])
     reading.named.add(found.path)
@@ -183,10 +206,12 @@ def _take(tool: Tool, image: ToolImage, annotation: str, split: Split, finder: I
     changes = [*found.changes(image.name)]
     for row, own in enumerate(objects):
         for column, (side, value) in enumerate(zip(tool.boxes.names, own.box, strict=True)):
-            try:
-                written[row, column] = value
-            except (TypeError, ValueError, OverflowError):
-                non_numeric.setdefault(row, f"{side} of object {own.index} is {str(value)[:40]!r}, not a number")
+            number = to_coordinate(value)
+            if number is not None:
+                written[row, column] = number
+                continue
+            what = "missing" if value is None else f"{str(value)[:40]!r}, not a number"
+            non_numeric.setdefault(row, f"{side} of object {own.index} is {what}")
         if own.drawn_as:
             changes.append(Change("no_box", f"a {own.drawn_as}", f"the box around the {own.drawn_as} taken", row=row))
     stem = found.path.rpartition(".")[0] or found.path
@@ -213,8 +238,8 @@ def _take(tool: Tool, image: ToolImage, annotation: str, split: Split, finder: I
 
 def _remarks(tool: Tool, finder: ImageFinder, reading: _Reading) -> Iterator[str]:
     for (what, which), count in sorted(reading.passed_over.items()):
-        yield f"passed over {count_text(count, what)} {which}"
+        yield f"passed over {count_text(count, what)} {one_line(which)}"
     unnamed = sorted(set(finder.files()) - reading.named)
     if unnamed:
         what = count_text(len(unnamed), "image")
-        yield f"passed over {what} that no file of {tool.title} names, such as {unnamed[0]}"
+        yield f"passed over {what} that no file of {tool.title} names, such as {printable(unnamed[0])}"

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.datasets.file_names import is_plain
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import is_image_name
-from pipeline.datasets.records import below_root
 from pipeline.datasets.written_names import Found
 from pipeline.runtime.errors import InputError
+
+_DRIVE = re.compile(r"[A-Za-z]:/")
 
 
 class ImageFinder:
@@ -25,6 +29,7 @@ class ImageFinder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by_name: dict[str, list[str]] | None = None
+        self._folders: set[str] = set()  # their names, at whatever depth
 
     def files(self) -> list[str]:
         """Paths below the root of all images."""
@@ -41,8 +46,9 @@ class ImageFinder:
     def find(self, text: str, where: str, folder: str) -> Found:
         """The image that a name means; where none does, the path that it would have.
 
-        It is the one at that path from the annotation's folder, or from the root; else the one of that name whose
-        folders agree with the written ones as far as they go.
+        It is the one at that path from the annotation's folder, from the root, or from a folder below it. The folders
+        of a URL and of an absolute path are another machine's: there the image counts whose folders agree with them as
+        far as they go, unless the root has one of those that do not agree.
 
         Args:
             text: the name as written.
@@ -50,7 +56,7 @@ class ImageFinder:
             folder: of the annotation, below the root.
 
         Raises:
-            InputError: it is empty, or several images fit.
+            InputError: it is empty or has a line break in it, or several images fit.
         """
         name, ways = text, []
         if "://" in name or name.startswith("file:"):
@@ -59,36 +65,57 @@ class ImageFinder:
         if "\\" in name:
             name = name.replace("\\", "/")
             ways.append("backslashes")
+        is_foreign = ways[:1] == ["a URL"] or name.startswith("/") or _DRIVE.match(name) is not None
+        name = name.lstrip("/")
         last = name.rpartition("/")[2]
-        if not last.strip():
+        written = [part for part in name.split("/") if part not in ("", ".", "..")]
+        if not last.strip() or not written:
             raise InputError(f"{where}: {text[:60]!r} names no image; write its name")
+        _check(written, where)
         for path in (posixpath.normpath(f"{folder}/{name}" if folder else name), posixpath.normpath(name)):
             if self.is_there(path):
+                _check(path.split("/"), where)
                 return Found(path, " and ".join(ways))
-        written = name.split("/")
         fitting: dict[int, list[str]] = {}
         for path in self._index().get(last, ()):
             fitting.setdefault(_agreeing(path.split("/"), written), []).append(path)
-        if not fitting:
-            return Found(below_root(last, where), "")
-        agree, best = max(fitting.items())
+        agree, best = max(fitting.items(), default=(0, []))
+        here = [index for index, part in enumerate(written[:-1]) if part in self._folders] if is_foreign else [0]
+        if not best or (agree < len(written) and not (is_foreign and _fits(agree, best[0], len(written), here))):
+            return Found("/".join(written[here[0] if here else -1 :]), "")
         beside = [path for path in best if path.rpartition("/")[0] == folder]
         if len(best) > 1 and len(beside) != 1:
             raise InputError(
                 f"{where}: {text[-60:]!r} may be {best[0]} or {best[1]}; write the path from the data root"
             )
-        if agree < len([part for part in written if part not in ("", ".", "..")]) and not ways:
+        if agree < len(written) and not ways:
             ways.append("folders that are not there")
-        return Found((beside or best)[0], " and ".join(ways))
+        found = (beside or best)[0]
+        _check(found.split("/"), where)
+        return Found(found, " and ".join(ways))
 
     def _index(self) -> dict[str, list[str]]:
         if self._by_name is None:
             self._by_name = {}
             start = len(os.fspath(self.root)) + 1
             for path in sorted(look_below(self.root).files):
+                self._folders.update(path[start:].split("/")[:-1])
                 if is_image_name(path):
                     self._by_name.setdefault(path.rpartition("/")[2], []).append(path[start:])
         return self._by_name
+
+
+def _check(parts: Sequence[str], where: str) -> None:
+    for part in parts:
+        if not is_plain(part):
+            what = "has a control character or a line break in it, or is too long"
+            raise InputError(f"{where}: the name {part[:60]!r} {what}; rename it")
+
+
+def _fits(agree: int, path: str, written: int, here: Sequence[int]) -> bool:
+    """Whether a path whose last parts agree may be meant by one of another machine, of so many parts, some of which,
+    `here`, are folders of the root: all of its own folders agree, or no written one that does not is here."""
+    return agree == path.count("/") + 1 > 1 or not here or here[0] >= written - agree
 
 
 def _agreeing(path: list[str], written: list[str]) -> int:

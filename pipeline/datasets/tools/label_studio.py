@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import Boxes, BoxFormat
+from pipeline.datasets.image_suffixes import is_image_name
+from pipeline.datasets.records import Boxes, BoxFormat, one_line
 from pipeline.datasets.tools.annotated import Numbers, Tool, ToolImage, ToolObject, load_json
 from pipeline.datasets.tools.image_finder import ImageFinder
 from pipeline.datasets.tools.shapes import around, listed, number, sized, turned
@@ -47,12 +48,12 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     content = load_json(path)
     if not isinstance(content, list) or not all(isinstance(task, dict) for task in content):
         return None
-    if not all("data" in task or _regions_of_min(task) for task in content[:1]):
+    if content and not any("data" in task or _regions_of_min(task) for task in content):
         return None
     images = []
     for index, task in enumerate(content):
         with faults.going_on():
-            images.append(_image(task, f"{path}: task {task.get('id', index)}", finder, faults))
+            images.append(_image(task, f"{path}: task {one_line(task.get('id', index))}", finder, faults))
     return images
 
 
@@ -66,14 +67,14 @@ def _image(task: dict[str, Any], where: str, finder: ImageFinder, faults: Faults
         regions = listed(done[-1], "result", where)
     else:
         regions = _regions_of_min(task)
-    labelled = {region.get("id") for region in regions if _labels(region)}
+    labelled = {_id(region) for region in regions if _labels(region)} - {None}
     objects, passed_over = [], []
     size = None
     for index, region in enumerate(regions):
         with faults.going_on():
             labels = _labels(region)
             if not labels:
-                if region.get("id") not in labelled or region.get("id") is None:
+                if _id(region) not in labelled:
                     passed_over.append(("region", f"of type {region.get('type')}"))
                 continue
             size = sized(region.get("original_width"), region.get("original_height")) or size
@@ -88,17 +89,37 @@ def _image(task: dict[str, Any], where: str, finder: ImageFinder, faults: Faults
 def _image_name(data: Mapping[str, Any], where: str, finder: ImageFinder) -> str:
     """The name of the image that a task shows, as a path: URLs and Label Studio's own places are taken apart."""
     texts = [data.get("image"), *(value for key, value in data.items() if key != "image")]
+    names, broken = [], ""
     for text in texts:
-        if not isinstance(text, str) or "." not in text:
-            continue
-        url = urlsplit(text)
-        name = parse_qs(url.query).get("d", [""])[0] or unquote(url.path)
-        if name:
-            name = _UPLOADS.sub("", name.lstrip("/"))
-            last = name.rpartition("/")[2]
-            plain = _UPLOADED.sub("", last, count=1)
-            return plain if plain != last and not finder.has(last) and finder.has(plain) else name
-    raise InputError(f"{where}: its data name no image; write its URL or path as image")
+        if isinstance(text, str) and "." in text:
+            try:
+                names.append(_path_of(text))
+            except ValueError:  # of a host in brackets that is no IPv6 address
+                broken = broken or text
+    names = [name for name in names if name.strip("/")]
+    images = (name for name in names if is_image_name(name) or finder.has(name.rpartition("/")[2]))
+    name = next(images, "" if broken else next(iter(names), ""))
+    if not name and broken:
+        raise InputError(f"{where}: {broken[:60]!r} is no URL; correct it")
+    if not name:
+        raise InputError(f"{where}: its data name no image; write its URL or path as image")
+    last = name.rpartition("/")[2]
+    plain = _UPLOADED.sub("", last, count=1)
+    return plain if plain != last and not finder.has(last) and finder.has(plain) else name
+
+
+def _path_of(text: str) -> str:
+    """The path in a URL; it begins with "/" where its folders are those of another machine."""
+    url = urlsplit(text)
+    local = parse_qs(url.query).get("d", [""])[0]
+    path = local or unquote(url.path)
+    bare = _UPLOADS.sub("", path.lstrip("/"))
+    return f"/{bare}" if "/" in bare and (local or url.netloc or path.startswith("/")) else bare
+
+
+def _id(region: Mapping[str, Any]) -> str | int | None:
+    value = region.get("id")
+    return value if isinstance(value, str | int) else None
 
 
 def _value(region: Mapping[str, Any]) -> Mapping[str, Any]:

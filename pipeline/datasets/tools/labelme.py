@@ -15,9 +15,12 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import XYXY
 from pipeline.datasets.tools.annotated import Tool, ToolImage, ToolObject, load_json
 from pipeline.datasets.tools.image_finder import ImageFinder
-from pipeline.datasets.tools.shapes import around, listed, sized, text_of
+from pipeline.datasets.tools.shapes import around, listed, numeric, sized, text_of
+from pipeline.runtime.errors import InputError
 
 _OPEN = {"point", "points", "line", "linestrip"}
+# The last three are those of later versions and of X-AnyLabeling, drawn by their corners.
+_CLOSED = {"polygon", "rectangle", "circle", "mask", "oriented_rectangle", "rotation", "quadrilateral"}
 
 
 def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] | None:
@@ -28,7 +31,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     for index, shape in enumerate(listed(content, "shapes", str(path))):
         where = f"{path}: shapes[{index}]"
         with faults.going_on():
-            kind = shape.get("shape_type") or "polygon"
+            kind = _kind(shape, where)
             if kind in _OPEN:
                 passed_over.append(("shape", f"of type {kind}"))
                 continue
@@ -39,10 +42,20 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     return [ToolImage(text_of(content, "imagePath", str(path)), str(path), objects, size, passed_over)]
 
 
+def _kind(shape: dict[str, Any], where: str) -> str:
+    kind = shape.get("shape_type")
+    if kind is None or kind == "":  # as in the first versions' files
+        return "polygon"
+    if not isinstance(kind, str) or kind not in _OPEN | _CLOSED:
+        raise InputError(f"{where}: shape_type {str(kind)[:40]!r} is none of LabelMe's; write e.g. polygon")
+    return kind
+
+
 def _points(shape: dict[str, Any], kind: str, where: str) -> Iterator[tuple[Any, Any]]:
-    points = [(point[0], point[1]) for point in listed(shape, "points", where, list) if len(point) == 2]
+    pairs = [tuple(point) if len(point) == 2 else (None, None) for point in listed(shape, "points", where, list)]
+    points = numeric(pairs, where)
     if kind == "circle" and len(points) == 2:
-        (x, y), (edge_x, edge_y) = ((float(x), float(y)) for x, y in points)
+        (x, y), (edge_x, edge_y) = points
         radius = math.hypot(edge_x - x, edge_y - y)
         points = [(x - radius, y - radius), (x + radius, y + radius)]
     yield from points

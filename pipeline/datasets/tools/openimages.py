@@ -7,12 +7,13 @@ millions of images: those that are not there are passed over. IsGroupOf marks a 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.image_suffixes import without_twins
 from pipeline.datasets.records import Boxes, BoxFormat, one_line
 from pipeline.datasets.tools.annotated import Tool, ToolImage, ToolObject
 from pipeline.datasets.tools.image_finder import ImageFinder
@@ -42,33 +43,42 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolImag
             header = next(csv.reader(file), [])
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); mend it") from error
-    return _images(path, finder) if set(_NEEDED) <= set(header) else None
+    return _images(path, finder, faults) if set(_NEEDED) <= set(header) else None
 
 
-def _images(path: Path, finder: ImageFinder) -> Iterator[ToolImage]:
+def _images(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolImage]:
     names = _descriptions(path, finder.root)
-    stems = {file.rpartition("/")[2].rpartition(".")[0]: file.rpartition("/")[2] for file in finder.files()}
+    stems: dict[str, list[str]] = {}
+    for name in dict.fromkeys(file.rpartition("/")[2] for file in without_twins(finder.files())):
+        stems.setdefault(name.rpartition(".")[0], []).append(name)
     found: dict[str, list[ToolObject]] = {}
     absent: set[str] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for index, row in enumerate(csv.DictReader(file)):
-                image = row["ImageID"]
-                if image not in stems:
-                    absent.add(image)
-                    continue
-                box = (row["XMin"], row["YMin"], row["XMax"], row["YMax"])
-                name = names.get(row["LabelName"], row["LabelName"])
-                own = ToolObject(name, box, iscrowd=row.get("IsGroupOf") == "1", index=index)
-                found.setdefault(image, []).append(own)
+            reader = csv.DictReader(file)
+            for index, row in enumerate(reader):
+                with faults.going_on():
+                    where = f"{path}: line {reader.line_num}"
+                    image, label = (_text(row, key, where) for key in ("ImageID", "LabelName"))
+                    if image not in stems:
+                        absent.add(image)
+                        continue
+                    box = (row["XMin"], row["YMin"], row["XMax"], row["YMax"])
+                    own = ToolObject(names.get(label, label), box, iscrowd=row.get("IsGroupOf") == "1", index=index)
+                    found.setdefault(image, []).append(own)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); mend it") from error
-    if not found:
+    if not found and (absent or not faults.lines):
         raise InputError(
             f"{path}: none of its {len(absent):,} images is there; put images called by their ids into the data root"
         )
     for image, objects in found.items():
-        yield ToolImage(stems[image], f"{path}: image {image}", objects)
+        where = f"{path}: image {one_line(image)}"
+        name = ""
+        with faults.going_on():
+            name = _file(stems[image], where)
+        if name:
+            yield ToolImage(name, where, objects)
     if absent:
         yield ToolImage("", str(path), (), passed_over=[("image", "not there")] * len(absent))
 
@@ -76,9 +86,29 @@ def _images(path: Path, finder: ImageFinder) -> Iterator[ToolImage]:
 def _descriptions(path: Path, root: Path) -> dict[str, str]:
     for folder in dict.fromkeys((path.parent, root)):
         for file in sorted(folder.glob("*class-descriptions*.csv")):
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                return {row[0]: row[1] for row in csv.reader(lines) if len(row) == 2}
+            try:
+                with file.open(encoding="utf-8-sig", newline="") as lines:
+                    return {row[0]: row[1] for row in csv.reader(lines) if len(row) == 2}
+            except (OSError, ValueError, csv.Error) as error:
+                raise InputError(
+                    f"{file}: not a readable CSV table of names ({one_line(error)}); save it as UTF-8"
+                ) from error
     return {}
+
+
+def _text(row: Mapping[str, str | None], key: str, where: str) -> str:
+    value = row[key]
+    if not value:  # None where the row ends early
+        raise InputError(f"{where}: has no {key}; complete or remove it")
+    return value
+
+
+def _file(names: Sequence[str], where: str) -> str:
+    """The one file of an image's id, a .jpg among several, as OpenImages' own images are."""
+    best = [name for name in names if name.lower().endswith(".jpg")] or names
+    if len(best) > 1:
+        raise InputError(f"{where}: may be {one_line(best[0])} or {one_line(best[1])}; keep one of them")
+    return best[0]
 
 
 OPENIMAGES = Tool("openimages", "OpenImages", ".csv", SHARES, _parse)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.datasets.tools.annotated import Numbers
+from pipeline.datasets.tools.annotated import Numbers, to_coordinate
 from pipeline.runtime.errors import InputError
 
 _MOST_SHOWN = 40
@@ -16,16 +16,28 @@ def around(points: Iterable[tuple[Any, Any]], where: str) -> Numbers:
     """The box (x1, y1, x2, y2) around points.
 
     Raises:
-        InputError: there are fewer than two, or one is no pair of numbers.
+        InputError: there are fewer than two, or one is no pair of finite numbers.
     """
-    points = list(points)
-    try:
-        xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: its points are not all numbers; correct them") from error
-    if len(points) < 2:
-        raise InputError(f"{where}: has {len(points)} points, an outline has two at least; correct it")
+    pairs = numeric(points, where)
+    if len(pairs) < 2:
+        raise InputError(f"{where}: has {len(pairs)} points, an outline has two at least; correct it")
+    xs, ys = zip(*pairs, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def numeric(points: Iterable[tuple[Any, Any]], where: str) -> list[tuple[float, float]]:
+    """Points as finite numbers, of texts too.
+
+    Raises:
+        InputError: one is no pair of finite numbers.
+    """
+    found = []
+    for point in points:
+        x, y = map(to_coordinate, point)
+        if x is None or y is None or not math.isfinite(x) or not math.isfinite(y):
+            raise InputError(f"{where}: its points are not all numbers; correct them")
+        found.append((x, y))
+    return found
 
 
 def turned(box: Numbers, degrees: float, pivot: tuple[float, float], where: str) -> Numbers:
@@ -42,21 +54,18 @@ def number(value: Any, what: str, where: str) -> float:
     Raises:
         InputError: it is none.
     """
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = math.nan
-    if not math.isfinite(found) or isinstance(value, bool):
+    found = to_coordinate(value)
+    if found is None or not math.isfinite(found):
         raise InputError(f"{where}: {what} is {str(value)[:_MOST_SHOWN]!r}, not a number; correct it")
     return found
 
 
 def sized(width: Any, height: Any) -> tuple[float, float] | None:
     """(width, height) in px where both are positive numbers, else None: the image's own size counts then."""
-    sides = (width, height)
-    if all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in sides):
-        return float(width), float(height)
-    return None
+    across, down = (None if isinstance(side, str) else to_coordinate(side) for side in (width, height))
+    if across is None or down is None or not 0 < across < math.inf or not 0 < down < math.inf:
+        return None
+    return across, down
 
 
 def text_of(content: Mapping[str, Any], key: str, where: str) -> str:

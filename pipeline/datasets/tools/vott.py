@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.records import XYWH
+from pipeline.datasets.records import XYWH, one_line
 from pipeline.datasets.tools.annotated import Numbers, Tool, ToolImage, ToolObject, load_json
 from pipeline.datasets.tools.image_finder import ImageFinder
 from pipeline.datasets.tools.shapes import listed, sized, text_of
@@ -18,7 +18,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     if not isinstance(content, dict):
         return None
     if isinstance(content.get("assets"), dict):
-        assets = {f"{path}: asset {key}": value for key, value in content["assets"].items()}
+        assets = {f"{path}: asset {one_line(key)}": value for key, value in content["assets"].items()}
     elif "asset" in content and "regions" in content:
         assets = {str(path): content}
     else:
@@ -42,7 +42,9 @@ def _image(content: Any, where: str) -> ToolImage:
         if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
             raise InputError(f"{where}: regions[{index}] has no tags; give it one")
         box = _box(region, f"{where}: regions[{index}]")
-        drawn_as = "" if region.get("type", "RECTANGLE") in ("RECTANGLE", "SQUARE") else str(region["type"]).lower()
+        drawn_as = (
+            "" if region.get("type", "RECTANGLE") in ("RECTANGLE", "SQUARE") else one_line(region["type"]).lower()
+        )
         objects += [ToolObject(tag, box, drawn_as, index=index) for tag in tags]
     size = asset.get("size")
     return ToolImage(
