@@ -57,7 +57,7 @@ def divide(data: RawData, params: SplitData) -> Division:
         data: all that is to be divided is in train.
         params: `dataset.split`.
 
-    An image whose file is not there is no one's share; it stays in train, for validation to report.
+    An image whose file is not there belongs to no split; it stays in train, for validation to report.
 
     Raises:
         InputError: the pattern matches no name, or too few groups of images are left to divide.
@@ -89,7 +89,7 @@ def divide(data: RawData, params: SplitData) -> Division:
     remarks += _far_off(rows, groups, params)
     images_of: dict[str, Counter[Split]] = defaultdict(Counter)
     for row in rows:
-        for name in classes[row.file] or {_WITHOUT_OBJECTS}:
+        for name in sorted(classes[row.file]) or (_WITHOUT_OBJECTS,):
             images_of[name][row.split] += 1
     rows += [DividedImage(file, "train", "", "") for file in {*classes} - {*there}]
     return Division(tuple(sorted(rows, key=lambda row: row.file)), tuple(remarks), images_of)
@@ -138,7 +138,7 @@ def _classes_of_images(data: RawData) -> dict[str, set[str]]:
 def _group(files: Sequence[str], classes: Mapping[str, set[str]], seed: int) -> Group:
     numbers = (hashlib.sha256(f"{seed} {file}".encode()).digest() for file in files)
     number = int.from_bytes(min(numbers)[:6], "big") / 2**48
-    counts = Counter(name for file in files for name in classes[file] or {_WITHOUT_OBJECTS})
+    counts = Counter(name for file in files for name in sorted(classes[file]) or (_WITHOUT_OBJECTS,))
     return Group(number, files[0], len(files), counts)
 
 

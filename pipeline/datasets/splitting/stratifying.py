@@ -7,10 +7,11 @@ neither does. Near is measured as in a chi-squared test, by the sum over splits 
 
     sum over classes c of (images with c - share x all with c)^2 / all with c  +  sqrt(C) (images - share x all)^2 / all
 
-where C is the number of classes. Single images come as near as by the iterative stratification of Sechidis, Tsoumakas
-and Vlahavas, "On the Stratification of Multi-Label Data" (ECML PKDD 2011), and groups of many sizes nearer, as a choice
-that was made early can be undone. An image that is added to the data, or taken away, moves few others: nearly all
-groups stay in the split in which their numbers begin.
+where C is the number of classes. The measure is kept in whole numbers, so that every sum is exact and the order of the
+groups decides a tie, not that of the classes or that in which a processor adds. Single images come as near as by the
+iterative stratification of Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data" (ECML PKDD
+2011), and groups of many sizes nearer, as a choice that was made early can be undone. An image that is added to the
+data, or taken away, moves few others: nearly all groups stay in the split in which their numbers begin.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from pipeline.datasets.base import Split
 
 _ORDER: tuple[Split, ...] = ("test", "val", "train")
 _ALL = None  # stands beside the names of classes for all images
-_LEAST_GAIN = 1e-9
+_MOST_DIGITS = 6  # of a share, after the point
 _MOST_PAIRS = 1 << 21  # of groups that are tried for an exchange
-_Weights = dict[str | None, float]
+_Weights = dict[str | None, int]
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,9 @@ class _Dealing:
         self._shares = {split: shares.get(split, 0.0) for split in _ORDER}
         self._shares["train"] = 1 - sum(shares.values())
         self._splits = [split for split in _ORDER if self._shares[split] > 0]
-        self._weights: _Weights = {name: 1 / count for name, count in totals.items() if count}
-        if groups:
-            self._weights[_ALL] = math.sqrt(len(totals) - 1) / totals[_ALL]
-        self._over = {
-            split: {name: -self._shares[split] * count for name, count in totals.items()} for split in self._splits
-        }
+        self._image, parts = _whole_shares(shares)
+        self._weights, self._least_gain = self._whole_weights(totals)
+        self._over = {split: {name: -parts[split] * count for name, count in totals.items()} for split in self._splits}
         self._count: Counter[Split] = Counter()
         self._in_train: Counter[str] = Counter()  # groups that have a class
         self._found = [self._first(group.number) for group in groups]
@@ -95,6 +93,22 @@ class _Dealing:
         while self._move_all() or self._exchange_all():
             pass
         return self._found
+
+    def _whole_weights(self, totals: Mapping[str | None, int]) -> tuple[_Weights, int]:
+        """The weights of classes and of all images, times a power of 2, and a gain of 2^-30 of the measure.
+
+        The power is as high as the sums of `_exchange` allow. Its product of matrices is at most `most` times the power
+        and stays below 2^53, up to which float64 holds whole numbers. Its result is at most `most` times 16 times the
+        power times what an image counts, and stays below 2^62.
+        """
+        classes = sum(name is not _ALL for name in totals)
+        root = math.isqrt(classes) + 1
+        most = max((sum(group.classes.values()) + root * group.images for group in self._groups), default=1)
+        bits = max(0, min(53, 58 - self._image.bit_length()) - most.bit_length())
+        weights = {name: (1 << bits) // count for name, count in totals.items() if count}
+        if totals[_ALL]:
+            weights[_ALL] = math.isqrt(classes << 2 * bits) // totals[_ALL]
+        return weights, (self._image << bits) >> 30
 
     def _move_all(self) -> bool:
         """Move each group that should be; whether one was."""
@@ -117,7 +131,7 @@ class _Dealing:
             exchanged = True
         return exchanged
 
-    def _exchange(self, one: Split, other: Split) -> tuple[float, int, int] | None:
+    def _exchange(self, one: Split, other: Split) -> tuple[int, int, int] | None:
         """The groups of two splits whose exchange brings all nearest to their shares, after what it changes.
 
         What a group v changes that goes from split a to b is, weighted, v (2 v + 2 over b - 2 over a). Another, u, that
@@ -130,20 +144,22 @@ class _Dealing:
         if not here or not there or len(here) * len(there) > _MOST_PAIRS:
             return None
         names = [*self._weights]
-        weights = np.array([*self._weights.values()])
-        over = np.array([self._over[other][name] - self._over[one][name] for name in names])
+        weights = np.array([*self._weights.values()], np.int64)
+        over = np.array([self._over[other][name] - self._over[one][name] for name in names], np.int64)
         ours, theirs = self._counts(here), self._counts(there)
         weighted = ours * weights
-        change = (2 * weighted * (ours + over)).sum(axis=1)[:, None]
-        change = change + (2 * weights * theirs * (theirs - over)).sum(axis=1) - 4 * weighted @ theirs.T
+        product = weighted.astype(np.float64) @ theirs.T.astype(np.float64)  # exact, and much faster than of integers
+        change = (2 * weighted * (self._image * ours + over)).sum(axis=1)[:, None]
+        change = change + (2 * weights * theirs * (self._image * theirs - over)).sum(axis=1)
+        change -= 4 * self._image * product.astype(np.int64)
         row, column = np.unravel_index(change.argmin(), change.shape)
-        found = float(change[row, column])
-        return (found, here[row], there[column]) if found < -_LEAST_GAIN else None
+        found = int(change[row, column])
+        return (found, here[row], there[column]) if found < -self._least_gain else None
 
-    def _counts(self, places: Sequence[int]) -> npt.NDArray[np.float64]:
+    def _counts(self, places: Sequence[int]) -> npt.NDArray[np.int64]:
         """(N, classes and all) images of each class in some groups."""
         columns = {name: column for column, name in enumerate(self._weights)}
-        counts = np.zeros((len(places), len(columns)))
+        counts = np.zeros((len(places), len(columns)), np.int64)
         for row, place in enumerate(places):
             group = self._groups[place]
             counts[row, columns[_ALL]] = group.images
@@ -159,10 +175,10 @@ class _Dealing:
         return "train"
 
     def _put(self, place: int, split: Split, sign: int) -> None:
-        group, over = self._groups[place], self._over[split]
-        over[_ALL] += sign * group.images
+        group, over, step = self._groups[place], self._over[split], sign * self._image
+        over[_ALL] += step * group.images
         for name, count in group.classes.items():
-            over[name] += sign * count
+            over[name] += step * count
             self._in_train[name] += sign * (split == "train")
         self._count[split] += sign
 
@@ -177,7 +193,7 @@ class _Dealing:
                 self._move(place, "train")
 
     def _fill_empty(self) -> None:
-        """Give a split without a group the smallest that can be spared, of those of which no class is the last."""
+        """Give a split without a group the smallest that can be spared, whose classes other groups have too."""
         for split in self._splits:
             spare = [place for place, own in enumerate(self._found) if self._count[own] > 1]
             if not self._count[split] and spare:
@@ -198,10 +214,21 @@ class _Dealing:
         counts = [(_ALL, group.images), *group.classes.items()]
         leaving = self._change(counts, own, -1)
         gains = [(leaving + self._change(counts, split, 1), split) for split in self._splits if split != own]
-        change, target = min(gains, default=(0.0, own))
-        return target if change < -_LEAST_GAIN else None
+        change, target = min(gains, default=(0, own))
+        return target if change < -self._least_gain else None
 
-    def _change(self, counts: Sequence[tuple[str | None, int]], split: Split, sign: int) -> float:
+    def _change(self, counts: Sequence[tuple[str | None, int]], split: Split, sign: int) -> int:
         """What becomes of the measure where a group comes to a split, 1, or leaves it, -1."""
-        over, weights = self._over[split], self._weights
-        return sum(weights[name] * count * (count + 2 * sign * over[name]) for name, count in counts)
+        over, weights, image = self._over[split], self._weights, self._image
+        return sum(weights[name] * count * (image * count + 2 * sign * over[name]) for name, count in counts)
+
+
+def _whole_shares(shares: Mapping[Split, float]) -> tuple[int, dict[Split, int]]:
+    """A power of 10 that makes the shares whole numbers, or nearly so, and these, which sum to it."""
+    image, parts = 1, dict[Split, int]()
+    for digits in range(_MOST_DIGITS + 1):
+        image = 10**digits
+        parts = {split: round(share * image) for split, share in shares.items()}
+        if all(parts[split] / image == share for split, share in shares.items()):
+            break
+    return image, {**parts, "train": image - sum(parts.values())}
