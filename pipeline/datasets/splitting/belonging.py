@@ -77,16 +77,17 @@ def join_by_name(belonging: Belonging, pattern: re.Pattern[str], files: Sequence
     """Join files in whose paths a pattern finds the same: the same groups, or the same text where it has none.
 
     Returns:
-        In how many files it finds nothing; these stand alone.
+        In how many files it finds nothing, or no text in any of its groups; these stand alone.
     """
     found: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
     alone = 0
     for file in files:
         match = pattern.search(file)
-        if match is None:
-            alone += 1
+        texts = (match.groups() or (match[0],)) if match else ()
+        if any(texts):
+            found[texts].append(file)
         else:
-            found[match.groups() or (match[0],)].append(file)
+            alone += 1
     for own in found.values():
         belonging.join(own, "name")
     return alone

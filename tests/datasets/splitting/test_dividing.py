@@ -113,6 +113,16 @@ def test_images_whose_names_a_pattern_joins_stay_together(tmp_path: Path) -> Non
         assert "dataset.split.group is not found in the paths of 5 of 10 images" in dataset.remarks
 
 
+@pytest.mark.parametrize("group", ["(p[0-4])?", "(?:(p[0-4])|p)", "(p[0-4]|)", "(x)?(p[0-4])?"])
+def test_images_in_which_an_optional_group_finds_nothing_stand_alone(tmp_path: Path, group: str) -> None:
+    plant("table", tmp_path)
+    dataset = read_dataset(tmp_path, params("table", **SHARES, group=group, near=False))
+    assert {row.group for row in dataset.division} == {""}
+    assert "dataset.split.group is not found in the paths of 5 of 10 images" in dataset.remarks
+    with pytest.raises(InputError, match="is found in the path of no image"):
+        read_dataset(tmp_path, params("table", **SHARES, group="(x)?"))
+
+
 def test_one_image_joins_groups_of_different_reasons(tmp_path: Path) -> None:
     plant("table", tmp_path)
     shutil.copy(tmp_path / "p0.png", tmp_path / "q9.png")
