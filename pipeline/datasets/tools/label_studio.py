@@ -105,7 +105,9 @@ def _image_name(data: Mapping[str, Any], where: str, finder: ImageFinder) -> str
         raise InputError(f"{where}: its data name no image; write its URL or path as image")
     last = name.rpartition("/")[2]
     plain = _UPLOADED.sub("", last, count=1)
-    return plain if plain != last and not finder.has(last) and finder.has(plain) else name
+    if plain != last and not finder.has(last) and finder.has(plain):
+        return name.removesuffix(last) + plain
+    return name
 
 
 def _path_of(text: str) -> str:

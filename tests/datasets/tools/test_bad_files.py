@@ -172,6 +172,14 @@ def test_an_image_of_another_folder_is_not_taken(
     assert record.file == (found or record.file)
 
 
+def test_the_mark_of_an_upload_is_taken_off_without_the_folder(tmp_path: Path) -> None:
+    for name in ("cam1/b.jpg", "cam2/a.jpg"):
+        put_photo(tmp_path / name)
+    put(tmp_path / "tasks.json", task(turned(rotation=0), image="https://host/cam1/0a1b2c3d-a.jpg"))
+    (record,) = read_tool(TOOLS["label_studio"], tmp_path, {"train": ["./"]}, None).records
+    assert record.file == "cam1/a.jpg"  # which is missing
+
+
 @pytest.mark.parametrize(
     "data",
     [{"note": "see v1.2", "photo": "NAME"}, {"photo": "NAME", "note": "see v1.2"}, {"u": "http://[a.b", "i": "NAME"}],
