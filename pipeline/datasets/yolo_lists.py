@@ -82,11 +82,12 @@ class YoloLists:
 
     def _listed(self, place: str, split: Split) -> Iterator[tuple[str, tuple[Change, ...]]]:
         path = self.root / place
-        paths, names = ListedPaths(self.root, place.rpartition("/")[0]), WrittenNames(self.root, ())
         taken: dict[str, str] = {}
         remedy = f"set dataset.yolo.{split} to folders or lists that are there, {REMEDY}"
-        lines = read_text(path, remedy).split("\n")
-        for index, line in enumerate(map(str.strip, lines), 1):
+        lines = [line.strip() for line in read_text(path, remedy).split("\n")]
+        listed = (line for line in lines if line and not is_junk(line.rpartition("/")[2]))
+        paths, names = ListedPaths(self.root, place.rpartition("/")[0], listed), WrittenNames(self.root, ())
+        for index, line in enumerate(lines, 1):
             if is_junk(line.rpartition("/")[2]):
                 self.junk.append(line)
             elif line:
