@@ -149,7 +149,7 @@ def _read(root: Path, name: str) -> _File | None:
 
 def _pattern(root: Path, files: Sequence[_File]) -> str | None:
     """Where the images of all files lie."""
-    others = [name for name in folders_in(root) if name not in _IMAGES]
+    others = [name for name in folders_in(root) if name not in _IMAGES and not {"{", "}"} & set(name)]
     for pattern in (*_IMAGES, *others, *(f"{name}/{{name}}" for name in others)):
         if all(_holds(root, pattern, file) for file in files):
             return pattern
@@ -177,7 +177,7 @@ def _classes(files: Sequence[_File]) -> list[str] | None:
     groups = {
         name
         for name, item in categories.items()
-        if item.get("id") not in used
+        if not (isinstance(item.get("id"), int | float | str) and item["id"] in used)
         and len(categories) > 1
         and all(other.get("supercategory") == name for key, other in categories.items() if key != name)
     }
