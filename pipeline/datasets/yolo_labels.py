@@ -19,6 +19,8 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 
 _LEAST_CORNERS = 3
+_TRACKED = 7  # fields of a triangle, and of a tracker's class, box, score and number of a track
+_SLACK = 1e-3  # of shares that are rounded
 _NONE = np.zeros((0, 4))
 
 
@@ -66,6 +68,13 @@ def parse_labels(text: str, path: Path, keypoints: int, faults: Faults) -> Label
             continue
         elif keypoints and count == 5 + keypoints:
             numbers += fields[1:5]
+        elif not keypoints and count == _TRACKED and _is_track(fields):
+            with faults.going_on():
+                raise InputError(
+                    f"{path}: line {index + 1} has 7 fields, which may be a box, a score and a track's number, or a "
+                    "triangle; delete what follows a box, or write a triangle's first corner once more at its end"
+                )
+            continue
         elif not keypoints and count >= 1 + 2 * _LEAST_CORNERS and count % 2:
             polygons[len(lines)] = fields[1:]
             numbers += ["nan"] * 4
@@ -105,6 +114,16 @@ def _take_polygons(labels: Labels, polygons: dict[int, Sequence[str]]) -> Iterat
             labels.written[row] = np.concatenate([(low + high) / 2, high - low])
         detail = f"{len(points)} corners of a polygon, and no box"
         yield Change("no_box", detail, "the box around its polygon taken", row=row)
+
+
+def _is_track(fields: Sequence[str]) -> bool:
+    """Whether fields of a triangle may as well be a box within the image, a score and the number of a track."""
+    numbers, wrong = to_floats(fields[1:])
+    if wrong or not np.isfinite(numbers).all():
+        return False
+    centre, sides, last = numbers[:2], numbers[2:4], float(numbers[5])
+    within = (sides > 0) & (centre - sides / 2 >= -_SLACK) & (centre + sides / 2 <= 1 + _SLACK)
+    return bool(within.all()) and last.is_integer() and _is_score(fields[5])
 
 
 def _is_score(text: str) -> bool:

@@ -175,6 +175,26 @@ def test_a_polygon_without_a_box_around_it_is_dropped_as_a_box_is(root: Path, li
     assert next(finding.kind for finding in dataset.findings) in ("zero_area", "non_finite")
 
 
+@pytest.mark.parametrize("line", ["0 .5 .5 .2 .2 .9 1", "1 .5 .5 1 1 0.31 27", "0 .1 .1 .2 .2 1 0"])
+def test_a_box_with_a_score_and_a_track_is_no_polygon(root: Path, line: str) -> None:
+    (root / "labels/train/b.txt").write_text(f"1 0.2 0.375 0.2 0.25\n{line}\n")
+    with pytest.raises(
+        InputError, match=r"b\.txt: line 2 has 7 fields, .* a box, a score and a track.*; delete"
+    ) as caught:
+        list(read(root).images)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["0 .1 .2 .5 .1 .3 1", "0 .5 .5 .2 .2 .9 .7", "0 .9 .5 .4 .2 .3 0", "0 .5 .5 0 .2 .3 1"]
+)
+def test_a_triangle_at_the_border_is_a_polygon(root: Path, line: str) -> None:
+    (root / "labels/train/b.txt").write_text(f"{line}\n")
+    x, y = np.array(line.split()[1:], float).reshape(-1, 2).T
+    expected = [100 * x.min(), 80 * y.min(), 100 * x.max(), 80 * y.max()]
+    assert np.allclose(next(read(root).images).boxes, [expected])
+
+
 def test_keypoints_that_the_names_declare_follow_the_box(root: Path) -> None:
     (root / "data.yaml").write_text("names: [cat, dog]\nkpt_shape: [3, 2] # x, y\n")
     (root / "labels/train/b.txt").write_text("1 0.2 0.375 0.2 0.25 .1 .1 .2 .2 .3 .3\n0 .5 .5 1 1\n")
