@@ -1,7 +1,7 @@
 """Columns of numbers, also where they are texts with decimal commas or with marks between thousands.
 
 Whether "1,234" is 1234 or 1.234 is known of a whole table, by its other numbers: "10,5" can only have a decimal comma,
-"10.5" only a point. So both readings are kept until the table is read; none but such cells costs more than a float.
+"10.5" only a point. So both readings are kept until the table is read; only these cells take more memory than a float.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def settle(columns: Iterable[Numbers], path: Path, semicolons: bool) -> list[str
         semicolons: whether these stand between its columns, which is so where commas stand in numbers.
 
     Returns:
-        What about the numbers is not plain, in words.
+        What is ambiguous in the numbers, in words.
 
     Raises:
         InputError: they can be read in two ways, or are written in both.
@@ -138,7 +138,9 @@ def settle(columns: Iterable[Numbers], path: Path, semicolons: bool) -> list[str
         raise InputError(
             f"{path}: has {points:,} numbers with a decimal point and {commas:,} with a comma; write all with a point"
         )
-    if is_open and not points and not commas:
+    comma_decimals = commas > 0 and not points
+    multiplied = sum(own.open_points for own in columns) if comma_decimals else open_commas if points else 0
+    if (is_open and not points and not commas) or multiplied > points + commas:
         own = next(own for own in columns if own.example is not None)
         row, text, point, comma = own.example or (0, "", 0.0, 0.0)
         what = f"{printable(own.name)} of row {row + 1}"
@@ -146,7 +148,6 @@ def settle(columns: Iterable[Numbers], path: Path, semicolons: bool) -> list[str
             f"{path}: {what} is {text[:40]!r}, which may be {point:.12g} or {comma:.12g}; write "
             "numbers with a point for decimals and nothing between thousands"
         )
-    comma_decimals = commas > 0 and not points
     for own in columns:
         own.settle(comma_decimals)
     grouped = any(own.grouped for own in columns) or (not comma_decimals and open_commas > 0)

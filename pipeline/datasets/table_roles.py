@@ -20,7 +20,8 @@ SCORE = "score"
 _WORDS = {
     "file": "file filename filepath path image imagename imagepath imagefile imagefilename img imgname imgpath fname",
     "split": "split set subset datasplit partition",
-    "class": "class classname label labelname category categoryname cls objectclass objectname",
+    # Names before what may be their numbers, as in COCO's category and category_name.
+    "class": "classname labelname categoryname objectname class label category cls objectclass",
     "difficult": "difficult isdifficult",
     "iscrowd": "iscrowd crowd",
     "ignore": "ignore",
