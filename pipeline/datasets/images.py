@@ -134,7 +134,7 @@ def problems_of(path: Path, max_pixels: int = MAX_PIXELS, deep: bool = False) ->
 
 
 def _how_dark(path: Path, header: ImageHeader) -> str:
-    """What is to be said of 16 bits of which the upper ones are not used, as cameras of 10 and 12 bits write them."""
+    """A note on 16-bit images that leave the upper bits unused, as cameras of 10 and 12 bits write them."""
     with _opened(path) as file:
         largest = largest_of_16_bits(file.read(), header)
     if largest >= _LEAST_OF_16_BITS:

@@ -39,7 +39,7 @@ class TableForm:
         parts: its files, in the order of their rows.
         names: of its columns as they stand, repeated ones included.
         constant: part -> columns that its path gives, as in split=train/0.parquet.
-        said: what of it is otherwise than documented, in words.
+        said: how it differs from the documented form.
     """
 
     path: Path
