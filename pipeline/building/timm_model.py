@@ -103,7 +103,7 @@ def timm_maps(name: str, settings: TrunkSettings) -> TimmMaps:
     """The maps that a trunk takes: under a neck those of strides 4, 8, 16 and 32, else one of stride 16, or the
     coarsest that is finer, such as 14 of DINOv2.
 
-    How a side that is no multiple of a stride is rounded is read off the model: it is run on images without content.
+    How a side that is not a multiple of a stride is rounded is read off the model: it is run on images without content.
 
     Raises:
         InputError: timm is not installed, has no such model, or the model's maps are not such that a neck or a head

@@ -1,4 +1,4 @@
-"""CSV or Parquet tables with a row a box: one with a column of splits, or one a split."""
+"""CSV or Parquet tables with one row per box: one with a column of splits, or one a split."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _files(
             raise InputError(f"{root / name}: no such file; set {key} to files or folders that are there, {REMEDY}")
         images = tool.parse(root / name, finder, faults)
         if images is None:
-            raise InputError(f"{root / name}: is no file of {tool.title}; correct {key}")
+            raise InputError(f"{root / name}: is not a file of {tool.title}; correct {key}")
         yield name, images
         return
     folder = "" if place == "./" else below_root(place.rstrip("/"), key)

@@ -82,7 +82,7 @@ def _box(shape: Element, where: str) -> tuple[Numbers, str]:
         case "ellipse":
             x, y, rx, ry = side("cx"), side("cy"), side("rx"), side("ry")
             return turned((x - rx, y - ry, x + rx, y + ry), angle, (x, y), where), "ellipse"
-    raise InputError(f"{where}: is a {shape.tag!r}, which is no shape of CVAT's; correct it")
+    raise InputError(f"{where}: is a {shape.tag!r}, which is not a shape of CVAT's; correct it")
 
 
 def _pairs(texts: Iterable[str]) -> list[tuple[str, str]]:

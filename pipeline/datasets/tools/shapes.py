@@ -16,7 +16,7 @@ def around(points: Iterable[tuple[Any, Any]], where: str) -> Numbers:
     """The box (x1, y1, x2, y2) around points.
 
     Raises:
-        InputError: there are fewer than two, or one is no pair of finite numbers.
+        InputError: there are fewer than two, or one is not a pair of finite numbers.
     """
     pairs = numeric(points, where)
     if len(pairs) < 2:
@@ -29,7 +29,7 @@ def numeric(points: Iterable[tuple[Any, Any]], where: str) -> list[tuple[float, 
     """Points as finite numbers, of texts too.
 
     Raises:
-        InputError: one is no pair of finite numbers.
+        InputError: one is not a pair of finite numbers.
     """
     found = []
     for point in points:
@@ -91,5 +91,5 @@ def listed(content: Mapping[str, Any], key: str, where: str, kind: type = dict) 
     value = content.get(key)
     if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
         what = "lists" if kind is list else "objects"
-        raise InputError(f"{where}: {key} is no list of {what}; mend the file")
+        raise InputError(f"{where}: {key} is not a list of {what}; mend the file")
     return value
