@@ -41,8 +41,8 @@ def run(bench: Bench) -> None:
         for family in FAMILIES:
             made = Photos(photos.data, params_of(bench, photos.params, family))
             prepare(made, family)
-            for images in (1, 2, 8):
-                for precision in ("bf16", "tf32"):
+            for precision in ("bf16", "tf32"):
+                for images in (1, 2, 8):
                     if not (bench.small and images > 2):
                         name = f"{family}, {precision}, {images} image{'s' * (images > 1)}"
                         bench.attempt(name, lambda f=family, m=made, p=precision, i=images: measure(bench, m, f, p, i))

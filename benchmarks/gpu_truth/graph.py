@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,26 @@ TRAININGS = (STOPPED, "train_head_step2", "train_rpn_step3", "train_head_step4",
 _STATES_OFTEN = {"FRCNN_CHECKPOINT_ITERATIONS": "1", "FRCNN_CHECKPOINT_MINUTES": "0.0001"}
 
 
-def commands() -> dict[str, list[str]]:
-    """What each stage of dvc.yaml runs, in order, by this Python."""
+def commands(root: Path = ROOT) -> dict[str, list[str]]:
+    """What each stage of the dvc.yaml in `root` runs, in order, by this Python."""
     found = {}
-    for name, stage in _stages().items():
+    for name, stage in _stages(root).items():
         first, *rest = stage["cmd"].split()
         assert first == "python", f"{name} is run by {first}"
         found[name] = [sys.executable, *rest]
     return found
 
 
-def needs() -> dict[str, set[str]]:
-    """Of each stage of dvc.yaml, the stages whose folders it reads."""
-    stages = _stages()
+def needs(root: Path = ROOT) -> dict[str, set[str]]:
+    """Of each stage of the dvc.yaml in `root`, the stages whose folders it reads."""
+    stages = _stages(root)
     return {
         name: {dep.split("/")[1] for dep in stage.get("deps", ())} & stages.keys() for name, stage in stages.items()
     }
 
 
-def _stages() -> dict[str, Any]:
-    stages: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+def _stages(root: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return stages
 
 
@@ -59,25 +59,47 @@ def run(bench: Bench) -> None:
     photos = bench.work / "few-photos"
     copy_photos(bench.kit / "photos", photos, 16 if bench.small else 64)
     projects = [project(bench, photos, bench.work / name, 12 if bench.small else 30) for name in ("one", "two")]
-    done: list[dict[str, float]] = [{}, {}]
-    peak, too_late = Peak(bench), threading.Event()
-    (limit,) = (section.seconds for section in SECTIONS if section.name == "graph")
-    until = time.monotonic() + limit * (PATIENCE if bench.small else 1) * 2 / 3
+    peak = Peak(bench)
+
+    def record(done: Sequence[Mapping[str, float]]) -> None:
+        peak.look()
+        bench.record(seconds=dict(done[0]), peak_device_bytes_of_both=peak.most)
+
+    done = run_graphs(projects, section_ends(bench, "graph", 2 / 3), record)
+    bench.record(seconds=done[0], **compared([hashes_of(folder) for folder in projects], done))
+    if STOPPED in done[1]:
+        bench.attempt("stopped_and_resumed", lambda: stopped(projects[1], STOPPED, hashes_of(projects[0])))
+
+
+def section_ends(bench: Bench, name: str, share: float) -> float:
+    """By the monotonic clock, when a share of the time of a section that starts now is over."""
+    (limit,) = (section.seconds for section in SECTIONS if section.name == name)
+    return time.monotonic() + limit * (PATIENCE if bench.small else 1) * share
+
+
+def run_graphs(
+    projects: Sequence[Path], until: float, watch: Callable[[Sequence[Mapping[str, float]]], None]
+) -> list[dict[str, float]]:
+    """Run the graphs of projects side by side; the seconds of each stage done, one mapping per project.
+
+    Args:
+        until: when, by the monotonic clock, no further stage is started.
+        watch: called twice a second with what is done so far.
+    """
+    done: list[dict[str, float]] = [{} for _ in projects]
+    too_late = threading.Event()
     threads = [
-        threading.Thread(target=run_graph, args=(folder, hashes, too_late))
-        for folder, hashes in zip(projects, done, strict=True)
+        threading.Thread(target=run_graph, args=(folder, seconds, too_late))
+        for folder, seconds in zip(projects, done, strict=True)
     ]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         if time.monotonic() > until:
             too_late.set()
-        peak.look()
-        bench.record(seconds=dict(done[0]), peak_device_bytes_of_both=peak.most)
+        watch(done)
         time.sleep(0.5)
-    bench.record(seconds=done[0], **compared([_hashes(folder) for folder in projects], done))
-    if STOPPED in done[1]:
-        bench.attempt("stopped_and_resumed", lambda: _stopped(projects[1], _hashes(projects[0])))
+    return done
 
 
 def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float]]) -> dict[str, object]:
@@ -95,11 +117,7 @@ def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float
 
 
 def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) -> Path:
-    """A folder with data/ and params.yaml, where stages can be run, some iterations a training or the preset's own."""
-    (folder / "data").mkdir(parents=True)
-    for name in ("raw", "weights", "initial_detector", "external_proposals"):
-        (folder / "data" / name).mkdir()
-    shutil.copytree(ROOT / "graphs", folder / "graphs")
+    """A project of `voc6_vgg16`, some iterations a training or the preset's own."""
     changes = [f"base.deterministic={'false' if iterations is None else 'true'}", f"dataset.root={photos}"]
     changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
     for name in TRAININGS if iterations is not None else ():
@@ -112,20 +130,30 @@ def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) ->
             "roi_head.hidden=32",
             "rpn.channels=32",
         ]
-    apply_preset(folder, "voc6_vgg16", changes)
+    return new_project(folder, "voc6_vgg16", changes)
+
+
+def new_project(folder: Path, preset: str, changes: Sequence[str]) -> Path:
+    """A folder with data/, dvc.yaml and params.yaml of a preset with changes, where its stages can be run."""
+    (folder / "data").mkdir(parents=True)
+    for name in ("raw", "weights", "initial_detector", "external_proposals"):
+        (folder / "data" / name).mkdir()
+    shutil.copytree(ROOT / "graphs", folder / "graphs")
+    apply_preset(folder, preset, changes)
     return folder
 
 
 def run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -> None:
     """Each stage as soon as those that it reads have ended well; `done` gets the seconds of each that does. After one
     that does not, or when it is too late, none is started."""
-    waiting, running = needs(), dict[str, tuple[subprocess.Popen[bytes], float]]()
+    waiting, own_commands = needs(folder), commands(folder)
+    running = dict[str, tuple[subprocess.Popen[bytes], float]]()
     has_failed = False
     while running or not (has_failed or too_late.is_set()):
         ready = [name for name, own in waiting.items() if own <= done.keys()]
         for name in [] if has_failed or too_late.is_set() else ready:
             del waiting[name]
-            running[name] = (_start(folder, commands()[name]), time.monotonic())
+            running[name] = (_start(folder, own_commands[name]), time.monotonic())
         for name, (process, began) in list(running.items()):
             if process.poll() is not None:
                 del running[name]
@@ -143,25 +171,27 @@ def _start(folder: Path, command: list[str], **environment: str) -> subprocess.P
     return subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path, **environment})
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of what the stages of a project wrote."""
     files = sorted(path for path in (folder / "data").rglob("*") if path.is_file() and ".partial" not in str(path))
     own = [path for path in files if path.relative_to(folder / "data").parts[0] not in ("raw", "weights")]
     return {str(p.relative_to(folder / "data")): hashlib.sha256(p.read_bytes()).hexdigest() for p in own}
 
 
-def _stopped(folder: Path, expected: dict[str, str]) -> dict[str, object]:
-    """SIGTERM to step 1 as soon as it has kept a state; the run after it is to end with the bytes of the whole one."""
-    command = commands()[STOPPED]
-    states = folder / "data/.frcnn/scratch" / STOPPED
+def stopped(folder: Path, name: str, expected: dict[str, str]) -> dict[str, object]:
+    """SIGTERM to a training as soon as it has kept a state; the run after it is to end with the bytes of the whole
+    one."""
+    command = commands(folder)[name]
+    states = folder / "data/.frcnn/scratch" / name
     process = _start(folder, command, **_STATES_OFTEN)
     while process.poll() is None and not any(states.rglob("*.json")):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     status, kept = process.wait(), len(list(states.rglob("*.json")))
     again = _start(folder, command).wait()
-    found = _hashes(folder)
-    own = {name for name in expected if name.startswith(f"{STOPPED}/")}
-    same = bool(own) and status == 143 and again == 0 and all(found.get(name) == expected[name] for name in own)
+    found = hashes_of(folder)
+    own = {path for path in expected if path.startswith(f"{name}/")}
+    same = bool(own) and status == 143 and again == 0 and all(found.get(path) == expected[path] for path in own)
     return {"status": status, "states_kept": kept, "status_of_the_next": again, "same_bytes": same}
 
 

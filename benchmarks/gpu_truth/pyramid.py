@@ -32,8 +32,8 @@ def run(bench: Bench) -> None:
     """Step 1, step 2 and joint training from images, the stem and res2 frozen."""
     backbone = {**CHANGES["backbone"], "name": "resnet18" if bench.small else "resnet50"}
     with bench.photos(16, **{**CHANGES, "backbone": backbone}) as made:
-        for images in (1, 2, 8):
-            for precision in ("bf16", "tf32"):
+        for precision in ("bf16", "tf32"):
+            for images in (1, 2, 8):
                 for stage in ("train_rpn_step1", "train_head_step2", "finetune_joint"):
                     if not (bench.small and images > 2):
                         name = f"{stage}, {precision}, {images} image{'s' * (images > 1)}"

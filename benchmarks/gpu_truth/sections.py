@@ -89,6 +89,14 @@ SECTIONS = (
         {"bf16 or TF32 over float32": "4 to 6 times"},
     ),
     Section(
+        "families",
+        150,
+        "the graphs of RetinaNet, FCOS, SSD and Faster R-CNN with FPN twice, deterministic; SIGTERM and resume in the "
+        "training of each: SHA-256 of all artifacts",
+        {"bytes": "the same twice and after a resume"},
+        always=False,
+    ),
+    Section(
         "pyramid",
         240,
         "the training loops of ResNet-50 with FPN, random weights, in bf16 and TF32: images/s of step 1, step 2, joint",
