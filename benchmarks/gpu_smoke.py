@@ -26,11 +26,12 @@ from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
 from pipeline.nn.arithmetic import full_float32, set_determinism
 from pipeline.nn.postprocess import DetectionRule
 
-# Gradients pass through 13 convolutions, whose sums two devices take in different orders. Beside float64, by the norm
-# of a weight's gradient, float32 on a CPU differs by up to 4e-4, and factors rounded to TF32 by up to 2.9e-2. The
-# largest value would not do: one ReLU that the last bit turns on or off can change it by more than that.
-TOLERANCE = 2e-3
-
+ALLOWED = {"step 1": 5e-3, "joint, roi_align": 5e-3, "joint, roi_pool": 1.5e-2}
+"""By loss, how far gradients may differ from the CPU's, by `largest_difference`. They pass through 13 convolutions,
+whose sums two devices take in different orders: an H100 gave 6.5e-4 to 1.3e-3, 1.3e-3 to 2.3e-3 and 6.5e-3 to 7.3e-3.
+Factors rounded to TF32 give 2.9e-2, 6.4e-2 and .12. RoIPool's differ most: where two values of a bin are as good as
+equal, the last bit decides which one gets the gradient. The largest value of a difference would not do: one ReLU that
+the last bit turns on or off changes it by more."""
 
 Loss = Callable[[Network, Batch], Tensor]
 
@@ -65,8 +66,8 @@ def worst(values: Sequence[float]) -> float:
 
 
 def is_agreed(differences: Mapping[str, float]) -> bool:
-    """Whether every difference is a number within the tolerance."""
-    return all(difference <= TOLERANCE for difference in differences.values())
+    """Whether every difference, by the loss it is of, is a number within what is allowed."""
+    return all(difference <= ALLOWED[name] for name, difference in differences.items())
 
 
 def agreement(setting: Setting, device: torch.device) -> dict[str, float]:
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_determinism(False)
     differences = agreement(replace(setting, batch=min(setting.batch, 2)), device)
     for work, difference in differences.items():
-        print(f"float32 gradients of {work}: {difference:.1e} from the CPU's, allowed {TOLERANCE:.0e}")
+        print(f"float32 gradients of {work}: {difference:.1e} from the CPU's, allowed {ALLOWED[work]:.1e}")
     peak = bf16_peak(device)
     print(f"measured peak of bf16 products: {peak / 1e12:.2f} TFLOP/s")
     for work, (images, flops) in speeds(setting, device, runs=2 if given.small else 5).items():

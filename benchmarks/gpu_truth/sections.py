@@ -37,7 +37,7 @@ SECTIONS = (
         "smoke",
         50,
         "agreement with the CPU, the same bits twice",
-        {"gradients": "within 2e-3 of the CPU's", "bits": "the same twice"},
+        {"gradients": "within 5e-3 of the CPU's, RoIPool's within 1.5e-2", "bits": "the same twice"},
     ),
     Section(
         "data_stages",
