@@ -23,7 +23,7 @@ from pipeline.artifacts.weights import save_parts
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.batches import DenseLoader
 from pipeline.dense.building import fresh_head
-from pipeline.dense.contract import train_part
+from pipeline.dense.contract import remark, train_part
 from pipeline.dense.drawn import DrawnViews
 from pipeline.dense.drawn_batches import DrawnLoader, check_draws
 from pipeline.dense.initial import take_head
@@ -75,7 +75,10 @@ def train_dense(stage: Stage) -> None:
     else:
         targets = TargetSource(stored, gt, head.locations)
         loader = DenseLoader(order, ImageViews(images), targets, seed, stage.name)
-    run_training(DenseStep(trunk, head, part, params), loader, schedule, params.solver, accelerator, stage)
+    history = run_training(DenseStep(trunk, head, part, params), loader, schedule, params.solver, accelerator, stage)
+    remarked = remark(part, history, params)
+    if remarked is not None:
+        stage.log(remarked)
     save_parts(stage.out, {"trunk": trunk, "head": head})
 
 

@@ -8,7 +8,7 @@ Shapes: B images; N locations of an image (`pipeline.geometry.points`); F fg loc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeline.runtime.family_part import check_part
@@ -69,6 +69,13 @@ class TrainPart(Part, Protocol):
             outputs: of the head, (B, N, ...) each, N of the padded images (`targets.grid`). Locations in the padding
                 have label -1.
         """
+
+
+def remark(part: TrainPart, history: Sequence[Mapping[str, float]], params: Params) -> str | None:
+    """What the family's train_dense says of the rows of a training that has ended, by its function `remark(history,
+    params)`; None where it has none, or nothing to say."""
+    own: Callable[[Sequence[Mapping[str, float]], Params], str | None] | None = getattr(part, "remark", None)
+    return own(history, params) if own else None
 
 
 class DetectPart(Part, Protocol):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.params.solver import SolverParams
     from pipeline.runtime.stage import Stage
     from pipeline.training.batch import Batch
+    from pipeline.training.meter import Row
 
 
 def entries_of(images: ResizedImages, mirror: bool) -> dict[Entry, tuple[int, int]]:
@@ -42,8 +43,9 @@ def run_training(
     solver: SolverParams,
     accelerator: Accelerator,
     stage: Stage,
-) -> None:
-    """Train `step` for its schedule, resuming where a run that was cut short left off, and write history.csv."""
+) -> list[Row]:
+    """Train `step` for its schedule, resuming where a run that was cut short left off, and write history.csv; its
+    rows."""
     low = accelerator.mixed_precision != "no"
     stage.kernels["conv3x3_weight_gradient"] = weight_gradient_by(low, accelerator.device.type)
     with resumable(stage, schedule.iterations) as run:
@@ -60,3 +62,4 @@ def run_training(
             keep_bad_batch_in=stage.bad_batches,
         )
     write_csv(stage.out / "history.csv", history)
+    return history

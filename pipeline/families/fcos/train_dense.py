@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.dense.empty_boxes import empty_boxes
 from pipeline.dense.head import DenseHead, Outputs
 from pipeline.dense.targets import BatchTargets
 from pipeline.families.fcos.head import build_head
@@ -16,7 +19,7 @@ from pipeline.nn.focal_loss import sigmoid_focal_loss
 from pipeline.params.reading import Params
 from pipeline.params.schedule import Schedule
 
-__all__ = ["SECTIONS", "build_head", "losses"]
+__all__ = ["SECTIONS", "build_head", "losses", "remark"]
 
 SECTIONS = {"fcos": FcosParams, "train_fcos": Schedule}
 
@@ -52,3 +55,9 @@ def losses(head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Par
         "fcos_box": (of_boxes * box_share[image]).sum(),
         "fcos_centreness": (of_centreness * share[image]).sum(),
     }
+
+
+def remark(history: Sequence[Mapping[str, float]], params: Params) -> str | None:
+    """Whether all distances have become 0."""
+    line = empty_boxes(history, "fcos_box", "train_fcos")
+    return f"{line}, or set fcos.regression to exp" if line and params.fcos.regression != "exp" else line

@@ -6,11 +6,13 @@ included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from pipeline.dense.empty_boxes import empty_boxes
 from pipeline.dense.head import DenseHead, Outputs
 from pipeline.dense.targets import BatchTargets
 from pipeline.families.retinanet.anchors import anchors_at
@@ -23,7 +25,7 @@ from pipeline.params.anchors import AnchorParams
 from pipeline.params.reading import Params
 from pipeline.params.schedule import Schedule
 
-__all__ = ["SECTIONS", "build_head", "losses"]
+__all__ = ["SECTIONS", "build_head", "losses", "remark"]
 
 SECTIONS = {"anchors": AnchorParams, "retinanet": RetinaNetParams, "train_retinanet": Schedule}
 KEPT = 0.9
@@ -55,6 +57,13 @@ def box_losses(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, params: Retina
     difference = deltas - encode(anchors, gt_boxes)
     each = smooth_l1(difference, params.sigma) if params.box_loss == "smooth_l1" else difference.abs()
     return each.sum(dim=1)
+
+
+def remark(history: Sequence[Mapping[str, float]], params: Params) -> str | None:
+    """Whether all boxes have become empty, which only an IoU loss cannot mend."""
+    own: RetinaNetParams = params.retinanet
+    given_weight = own.box_loss == "giou" and own.box_loss_weight > 0
+    return empty_boxes(history, "retinanet_box", "train_retinanet", own.box_loss_weight) if given_weight else None
 
 
 def _divisors(head: RetinaNetHead, targets: BatchTargets, params: RetinaNetParams) -> Tensor:
