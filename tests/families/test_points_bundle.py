@@ -160,6 +160,7 @@ def compared_in_all_sizes(bundle: Bundle, graph: Path) -> Differences:
     return total
 
 
+@pytest.mark.long  # a quarter of a minute to trace; families/fcos/test_graph.py has a shorter one
 def test_the_onnx_graph_detects_the_same_in_images_of_many_sizes(bundle: Path, graph: Path) -> None:
     total = compared_in_all_sizes(read_bundle(bundle), graph)
     assert not total.unpaired and total.pairs > 300
@@ -180,6 +181,7 @@ def test_so_does_that_of_a_trunk_that_rounds_up(bundle: Path, tmp_path: Path) ->
     assert not total.unpaired and total.pairs > 300
 
 
+@pytest.mark.long
 def test_the_onnx_file_tells_classes_resizing_and_its_bundle(bundle: Path, graph: Path) -> None:
     props = {own.key: own.value for own in onnx.load(graph).metadata_props}
     settings = json.loads((bundle / "bundle.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,28 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.orchestrate.server import prepare_environment
+from pipeline.orchestrate.server import prefect_server, prepare_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # of prefect
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def client(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    root = tmp_path_factory.mktemp("stale")
+    shutil.copytree(prefect_home, root / ".prefect")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", os.environ.copy())
-        patch.delenv("PREFECT_API_URL", raising=False)
-        prepare_environment(tmp_path_factory.mktemp("stale"))
-        from prefect import get_client
-        from prefect.testing.utilities import prefect_test_harness
+        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+            patch.delenv(name)
+        prepare_environment(root)
+        with prefect_server(root) as server:
+            from prefect import get_client
+            from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
-            yield client
+            server.wait()
+            # Prefect may have been imported before, with the settings of that time.
+            with temporary_settings({PREFECT_API_URL: f"{server.url}/api"}), get_client(sync_client=True) as client:
+                yield client
 
 
 def state(name: str) -> Any:

@@ -14,10 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.graphs.present import graph_locks
+from pipeline.graphs.present import graph_locks, present_graph
 from pipeline.runtime.code_locks.lock import CodeLock
 from pipeline.runtime.code_locks.tree import SourceTree
-from pipeline.runtime.own_code import LEFT_OUT, LIBRARIES, PACKAGES, own_code
+from pipeline.runtime.own_code import LEFT_OUT, LIBRARIES, PACKAGES, lock_name, own_code
 from stages.code import code
 from tests.conftest import ROOT, TINY, new_project
 from tests.in_process import words_of
@@ -135,7 +135,7 @@ def _taken_out() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in own}
 
 
-@pytest.mark.parametrize("name", sorted(graph_locks(ROOT)))
+@pytest.mark.parametrize("name", sorted(lock_name(*run) for run in present_graph(ROOT).code()))
 def test_what_a_stages_module_loads_is_in_its_lock_or_left_out(name: str, locks: dict[str, CodeLock]) -> None:
     """What it loads later, each run of a stage checks for itself before it publishes."""
     before = _taken_out()
@@ -176,7 +176,9 @@ def test_a_stage_that_loads_a_module_by_a_computed_name_publishes_nothing(tmp_pa
     assert "pipeline/datasets/hidden.py" in own_code(root=root).lock("stages.dataset").modules
 
 
-def test_stage_code_writes_the_locks_of_what_the_graph_runs_and_removes_others(tmp_path: Path) -> None:
+def test_stage_code_writes_the_locks_of_what_the_graph_runs_and_removes_others(
+    tmp_path: Path, locks: dict[str, CodeLock]
+) -> None:
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     out = tmp_path / "data/code"
@@ -186,7 +188,7 @@ def test_stage_code_writes_the_locks_of_what_the_graph_runs_and_removes_others(t
     (out / "evaluate-points.json").write_text("of another graph")
     (out / "note.txt").write_text("of a person")
     code(out, tmp_path / "params.yaml", tmp_path / "memo.json")
-    expected = {f"{name}.json": lock.text() for name, lock in graph_locks(ROOT).items()}
+    expected = {f"{name}.json": lock.text() for name, lock in locks.items()}
     written = {path.name: path.read_text() for path in out.iterdir()}
     assert written.pop("note.txt") == "of a person"
     assert written == expected and len(written) == 13
