@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE := 1
 REPORTED := .dvc/tmp/reported.lock # the dvc.lock that report.html is of; DVC writes an equal one anew every time
 FAST := python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro flow ui worker report results test test-portable test-aten test-avx2 test-sse41 test-numpy test-long bench gpu-kit lint format setup clean
+.PHONY: repro flow ui worker report results test test-portable test-aten test-avx2 test-sse41 test-numpy test-long bench gpu-kit docs lint format setup clean
 
 repro: setup ## run what is not up to date, then print the results
 	@frcnn repro
@@ -61,6 +61,10 @@ bench: setup ## ratios against peers, into docs/performance.md
 
 gpu-kit: setup ## what python -m benchmarks.gpu_truth needs on a bare GPU machine, into .gpu
 	python -m benchmarks.gpu_kit --out .gpu
+
+docs: setup ## the documentation as a site, into site/
+	$(BIN)/uv pip install --quiet --no-build-isolation --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: setup
 	ruff format --check .
