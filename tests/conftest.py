@@ -247,6 +247,7 @@ _FIRST = (
     "benchmarks/test_gpu_truth.py",
     "faults/test_repro.py",
     "parity/test_onnx.py",
+    "parity/test_onnx_forms.py",
     "faults/test_drill.py",
     "faults/test_flow.py",
     "faults/test_disk_full.py",
