@@ -25,7 +25,8 @@ def on_files(files: Any, config: Any) -> Any:
         for page in sorted((ROOT / "docs").glob("*.md"))
         for match in OUTSIDE.finditer(page.read_text(encoding="utf-8"))
     }
-    pages = {"CHANGELOG.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")}
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    pages = {"CHANGELOG.md": changes.replace("](docs/", "](")}
     for path in sorted(linked - set(pages)):
         pages[f"source/{path}.md"] = UNSEARCHED + shown(path)
     for name, content in pages.items():
