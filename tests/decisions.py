@@ -69,7 +69,10 @@ def of_the_detector() -> Iterator[tuple[str, list[np.ndarray]]]:
         yield f"regions, {threshold}", [ignore_in_regions(found.labels.clamp(max=0), whole, part, threshold).numpy()]
         boxes = torch.cat([whole, part])
         scores, groups = torch.arange(len(boxes), 0, -1).float(), torch.arange(len(boxes)) % 3
-        kept = [nms(boxes, scores, threshold).numpy(), batched_nms(boxes, scores, groups, threshold).numpy()]
+        kept = [
+            nms(boxes, scores, threshold).numpy(),
+            batched_nms(boxes, scores, groups, threshold, len(boxes)).numpy(),
+        ]
         yield f"NMS, {threshold}", kept
     yield "clipping", [clip(torch.cat([whole, part]), 100.1, 100.1).numpy()]
 

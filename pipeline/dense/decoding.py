@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.nn.first_kept import first_kept
 from pipeline.nn.operators import nms
 from pipeline.nn.postprocess import DetectedBoxes
 
@@ -75,7 +76,12 @@ def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: 
     # NMS, the boxes of late classes lose their last bits to the distance.
     exact = boxes if torch.compiler.is_exporting() else boxes.double()
     reach = torch.cat([exact.reshape(-1), exact.new_zeros(1)]).amax(dim=0) + 1
-    keep = nms(exact + (labels * reach)[:, None], scores.to(exact), nms_iou)[:per_image]
+    apart = exact + (labels * reach)[:, None]
+    if torch.compiler.is_exporting():  # a graph has no loop
+        keep = nms(apart, scores.to(exact), nms_iou)[:per_image]
+    else:
+        order = torch.argsort(scores, descending=True, stable=True)
+        keep = order[first_kept(apart[order], nms_iou, per_image)]
     return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
 
 

@@ -50,7 +50,7 @@ def detect(
     scores, boxes = scores[roi, column], boxes[roi, column]
     filled = torch.nonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).squeeze(1)
     scores, boxes, labels = scores[filled], boxes[filled], column[filled] + 1
-    keep = batched_nms(boxes, scores, labels, rule.nms_iou)[: rule.per_image]
+    keep = batched_nms(boxes, scores, labels, rule.nms_iou, rule.per_image)
     return DetectedBoxes(boxes[keep], scores[keep], labels[keep])
 
 

@@ -272,6 +272,6 @@ def test_moving_classes_apart_costs_a_500th_of_a_pixel(compatibility: Page) -> N
     far = torch.tensor(20 * 1001.0)
     step = float(torch.nextafter(far, far + 1) - far)
     box = torch.tensor([[100.0, 100, 150, 150]])
-    kept = batched_nms(box.repeat(2, 1), torch.tensor([0.9, 0.8]), torch.tensor([1, 20]), 0.3)
+    kept = batched_nms(box.repeat(2, 1), torch.tensor([0.9, 0.8]), torch.tensor([1, 20]), 0.3, 100)
     assert kept.tolist() == [0, 1]
     compatibility.quotes("NMS of all classes", f"{step:.3f} px")

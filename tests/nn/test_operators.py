@@ -63,12 +63,12 @@ def test_batched_nms_equals_torchvisions(seed: int) -> None:
     corners = torch.rand(120, 2, generator=draw) * 100
     boxes = torch.cat([corners, corners + 20 + torch.rand(120, 2, generator=draw) * 60], dim=1)
     scores, groups = torch.rand(120, generator=draw), torch.randint(0, 4, (120,), generator=draw)
-    kept = batched_nms(boxes, scores, groups, 0.5)
+    kept = batched_nms(boxes, scores, groups, 0.5, 1000)
     assert kept.tolist() == torchvision.ops.batched_nms(boxes, scores, groups, 0.5).tolist()
     assert len(nms(boxes, scores, 0.5)) < len(kept) < 120
 
 
 def test_batched_nms_of_no_boxes_keeps_none() -> None:
-    kept = batched_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), 0.5)
+    kept = batched_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), 0.5, 100)
     assert kept.dtype == torch.int64
     assert len(kept) == 0

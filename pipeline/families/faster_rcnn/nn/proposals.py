@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.nn.anchors import Sizes, joined
 from pipeline.nn.boxes import clip, decode
-from pipeline.nn.operators import nms
+from pipeline.nn.first_kept import first_kept
 
 if TYPE_CHECKING:
     from pipeline.families.faster_rcnn.nn.rpn import Levels
@@ -158,11 +158,7 @@ def _suppress(boxes: Tensor, ranked: Tensor, orders: Sequence[Tensor], rule: Pro
 
     A level at a time: boxes moved apart, for one NMS of all levels, would be rounded by how far, and be decided by.
     """
-    kept = []
-    for order in orders:
-        # Ranks instead of scores: saturated or equal scores keep their order, and the kernel's own sort stays cheap.
-        ranks = torch.arange(len(order), 0, -1, dtype=boxes.dtype, device=boxes.device)
-        kept.append(order[nms(boxes[order], ranks, rule.nms_iou)])
+    kept = [order[first_kept(boxes[order], rule.nms_iou, rule.post_nms)] for order in orders]
     keep = joined(kept)
     if len(kept) > 1:
         keep = keep[torch.argsort(ranked[keep], descending=True, stable=True)]
