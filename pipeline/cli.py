@@ -248,6 +248,24 @@ def inspect(
 
 
 @app.command()
+def walk(
+    photo: Annotated[Path | None, typer.Argument(help="a photo; one is drawn without it", show_default=False)] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option("--boxes", help="gt boxes: x1,y1,x2,y2 in its pixels, or a VOC annotation; may be repeated"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="torchvision's vgg16, .pth or .safetensors; random weights without it")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder for walkthrough.md and its pictures")] = Path("walk"),
+) -> None:
+    """Write a page that walks one photo through every stage of Faster R-CNN, with shapes, numbers and pictures."""
+    from pipeline.walk.command import walk
+
+    walk(photo, boxes or [], weights, out, typer.echo)
+
+
+@app.command()
 def ablations(
     names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
     show: Annotated[bool, typer.Option("--list", help="only list them")] = False,

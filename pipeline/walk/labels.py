@@ -1,0 +1,160 @@
+"""Which anchors are fg, bg or ignored, and the 256 that an iteration trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.families.faster_rcnn.params.typed import FasterRCNNParams
+from pipeline.nn.anchor_matching import match_anchors
+from pipeline.nn.boxes import encode, pairwise_iou
+from pipeline.nn.matching import BG, FG, IGNORE
+from pipeline.nn.sampling import sample_fg_bg
+from pipeline.runtime.torch_seeding import torch_generator
+from pipeline.views.contact_sheet import Key, Tile
+from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, dimmed, draw_boxes
+from pipeline.walk import by_hand
+from pipeline.walk.anchors import Anchors, inside_boxes
+from pipeline.walk.checking import same
+from pipeline.walk.resizing import Resized
+
+
+@dataclass(frozen=True)
+class BestAnchor:
+    """What meets a gt box best: the IoU, how many anchors tie for it, the first of them, its four deltas; and the IoU
+    with the box cut to whole pixels."""
+
+    gt: list[float]
+    iou: float
+    ties: int
+    anchor: list[float]
+    deltas: list[float]
+    truncated_iou: float
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The IoU of a gt box and its best anchor, step by step; `inclusive` counts a width as x2 - x1 + 1."""
+
+    gt: list[float]
+    anchor: list[float]
+    width: float
+    height: float
+    shared: float
+    gt_area: float
+    anchor_area: float
+    union: float
+    iou: float
+    inclusive: float
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of the anchors inside.
+
+    Attributes:
+        best: one a gt box. ties, fg, bg, ignored: anchors.
+        truncated_fg, truncated_bg: with the gt boxes cut to whole pixels.
+        fg_rows, bg_rows: indices among all anchors of those drawn. deltas: (F, 4) of the fg drawn.
+    """
+
+    best: list[BestAnchor]
+    ties: int
+    fg: int
+    bg: int
+    ignored: int
+    reach_fg_iou: int
+    truncated_fg: int
+    truncated_bg: int
+    fg_rows: Tensor
+    bg_rows: Tensor
+    deltas: Tensor
+
+
+def labels_of(anchors: Anchors, own: Resized, params: FasterRCNNParams, seed: int) -> Labels:
+    """Label the anchors inside and draw the sample."""
+    usable = inside_boxes(anchors)
+    rule = params.anchor_targets.fg_iou, params.anchor_targets.bg_iou
+    matches = match_anchors(usable, own.gt, *rule)
+    truncated = torch.from_numpy(own.truncated)
+    other = match_anchors(usable, truncated, *rule)
+    iou, cut_iou = (pairwise_iou(gt, usable).float() for gt in (own.gt, truncated))
+    best = [
+        _best(usable, gt, row, float(cut_row.max()))
+        for gt, row, cut_row in zip(own.boxes.tolist(), iou, cut_iou, strict=True)
+    ]
+    rows = torch.nonzero(anchors.inside).squeeze(1)
+    fg, bg = (torch.nonzero(matches.labels == kind).squeeze(1) for kind in (FG, BG))
+    rpn = params.rpn
+    generator = torch_generator(seed, "walk", "anchors")
+    drawn_fg, drawn_bg = sample_fg_bg(fg, bg, rpn.anchors_per_image, rpn.fg_fraction, generator)
+    deltas = encode(usable[drawn_fg], own.gt[matches.matched_gt[drawn_fg]])
+    return Labels(
+        best,
+        int((iou == iou.amax(dim=1, keepdim=True)).any(dim=0).sum()),
+        len(fg),
+        len(bg),
+        int((matches.labels == IGNORE).sum()),
+        int((matches.max_iou >= rule[0]).sum()),
+        int((other.labels == FG).sum()),
+        int((other.labels == BG).sum()),
+        rows[drawn_fg],
+        rows[drawn_bg],
+        deltas.float(),
+    )
+
+
+def _best(anchors: Tensor, gt: list[float], iou: Tensor, truncated: float) -> BestAnchor:
+    highest = iou.max()
+    first = int(torch.nonzero(iou == highest)[0])
+    anchor = anchors[first].tolist()
+    deltas = list(by_hand.encode(anchor, gt))
+    compiled = encode(anchors[first : first + 1], torch.tensor([gt], dtype=torch.float64))
+    same("deltas", deltas, compiled[0].tolist())
+    same("IoU", [by_hand.iou(anchor, gt)], [float(highest)])
+    return BestAnchor(gt, float(highest), int((iou == highest).sum()), anchor, deltas, truncated)
+
+
+def overlap_of(best: BestAnchor) -> Overlap:
+    """Every number of an IoU."""
+    gt, anchor = best.gt, best.anchor
+    shared = by_hand.intersection(gt, anchor)
+    areas = by_hand.area(gt), by_hand.area(anchor)
+    return Overlap(
+        gt,
+        anchor,
+        min(gt[2], anchor[2]) - max(gt[0], anchor[0]),
+        min(gt[3], anchor[3]) - max(gt[1], anchor[1]),
+        shared,
+        *areas,
+        sum(areas) - shared,
+        by_hand.iou(gt, anchor),
+        by_hand.iou(gt, anchor, 1.0),
+    )
+
+
+def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -> list[Tile]:
+    """The fg anchors drawn, then all that are drawn."""
+    dim, every = dimmed(own.pixels), anchors.every.numpy()
+    gt = BoxLayer(own.boxes, WHITE, thickness=3)
+    fg = BoxLayer(every[labels.fg_rows.numpy()], ORANGE, thickness=1)
+    bg = BoxLayer(every[labels.bg_rows.numpy()], SKY_BLUE, thickness=1)
+    drawn = len(labels.fg_rows) + len(labels.bg_rows)
+    keys = [Key(ORANGE, "fg anchor", "solid"), Key(WHITE, "gt box", "solid")]
+    return [
+        Tile(draw_boxes(dim, [gt, fg], side), f"the {len(labels.fg_rows)} fg anchors of the sample", keys),
+        Tile(
+            draw_boxes(dim, [bg, fg, gt], side),
+            f"all {drawn} anchors of the sample",
+            [Key(SKY_BLUE, "bg anchor", "solid"), *keys],
+        ),
+    ]
+
+
+def mean_deltas(labels: Labels) -> np.ndarray:
+    """(4,) mean size of the deltas that the sample asks for."""
+    mean: np.ndarray = labels.deltas.abs().mean(dim=0).numpy()
+    return mean
