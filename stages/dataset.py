@@ -59,7 +59,8 @@ def dataset(stage: Stage) -> None:
         raise shortcoming
     write_text(stage.out / "classes.json", json.dumps(["background", *source.classes], indent=1) + "\n")
     if source.division:
-        write_text(stage.out / "split.csv", split_table(source.division))
+        # Without the reasons: where these alone change, what follows does not rerun.
+        write_text(stage.out / "split.csv", split_table(source.division, with_reasons=False))
     columns = ("file", "object", "kind", "detail", "action")
     findings = {name: [getattr(finding, name) for finding in source.findings] for name in columns}
     write_table(stage.out / "findings.parquet", FINDINGS, findings)

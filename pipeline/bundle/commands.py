@@ -91,15 +91,23 @@ def evaluate(
     """
     from pipeline.bundle.detector import Detector
     from pipeline.bundle.evaluate import evaluate as judge
-    from pipeline.bundle.evaluate import report, write_metrics
+    from pipeline.bundle.evaluate import is_of_stage, report, write_metrics
+    from pipeline.datasets.base import SPLITS
     from pipeline.presets.apply import judging_params
+    from pipeline.presets.data_layout import data_to_judge, without_auto
     from pipeline.runtime.memory import keep_freed_memory
 
     if not data.is_dir():
         raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")
-    params = judging_params(Path.cwd(), preset, settings or [])
+    if split not in SPLITS:
+        raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
+    params = judging_params(Path.cwd(), preset, without_auto(settings or []))
+    dataset, line = params.dataset, None
+    if not is_of_stage(data):
+        dataset, line = data_to_judge(data, dataset, settings or [], split)
+        _echo([line] if line else [])
     keep_freed_memory()
-    evaluation = judge(Detector.load(folder, device), data, params.dataset, split, params.evaluate)
+    evaluation = judge(Detector.load(folder, device), data, dataset, split, params.evaluate)
     _echo(report(evaluation))
     if out is not None:
         _echo([f"{write_metrics(evaluation, out)}: written"])

@@ -46,13 +46,18 @@ class Evaluation:
     remarks: list[str]
 
 
+def is_of_stage(root: Path) -> bool:
+    """Whether the tables of a dataset stage lie in a folder."""
+    return (root / "images.parquet").is_file() and (root / "classes.json").is_file()
+
+
 def open_dataset(root: Path, params: DatasetParams) -> Dataset:
     """The data set below `root`: that of a dataset stage, where its tables lie there, else what params.yaml names.
 
     Raises:
         InputError: there is none, or `dataset.reader` is shapes, which reads no folder.
     """
-    if (root / "images.parquet").is_file() and (root / "classes.json").is_file():
+    if is_of_stage(root):
         return _of_stage(root)
     if params.reader == "shapes":
         raise InputError(

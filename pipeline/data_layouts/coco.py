@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.data_layouts.folders import files_in, folders_in
 from pipeline.data_layouts.layout import Layout, Miss
-from pipeline.datasets.base import Split
+from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.coco import image_folder
 from pipeline.datasets.records import one_line
@@ -35,9 +36,17 @@ _IMAGES = (
     "JPEGImages",
     "imgs",
     "photos",
+    "{above}/images/{name}",
+    "{above}/images/{split}",
+    "{above}/images",
+    "{above}/{name}",
+    "{above}/{split}",
+    "{above}/data",
+    "{above}/JPEGImages",
+    "{above}",
 )
 _OF_OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")
-_MOST_FILES = 200
+_MOST_FILES, _MOST_FOLDERS = 200, 300
 _TRIED = 20  # images of a file that are looked for
 
 
@@ -52,37 +61,48 @@ class _File:
 
     @property
     def split(self) -> Split | None:
-        """By the file's name, or else by its folder's."""
-        folder, _, name = self.path.rpartition("/")
-        return split_in(name) or split_in(folder.rpartition("/")[2])
+        """By the file's name, or else by that of the nearest folder that names one."""
+        return next(filter(None, map(split_in, reversed(self.path.split("/")))), None)
 
 
-def coco_layouts(root: Path) -> Iterator[Layout | Miss]:
-    """COCO's layouts that the root may have, the likelier first; why there is none where JSON files look like it."""
+def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Layout | Miss]:
+    """COCO's layouts that the root may have, the likelier first; why there is none where JSON files look like it.
+
+    Args:
+        root: the data root.
+        given: settings of `dataset.coco` that the user gives; the others are found.
+    """
     faults: list[Miss] = []
-    files = list(_files(root, faults))
-    if not files:
+    files = _files(root, faults)
+    named = {split: _named(root, given[split], files, faults) for split in SPLITS if given.get(split)}
+    if not files and not any(named.values()):
         yield from faults[:1]
         return
     by_split: dict[Split, list[_File]] = {}
-    for file in files:
+    taken_by_name = [file for own in named.values() for file in own]
+    others = [file for file in files if file not in taken_by_name]
+    for file in others:
         if file.split:
             by_split.setdefault(file.split, []).append(file)
-    if "train" not in by_split:
-        by_split = {"train": files}
-    several = next(((split, own) for split, own in by_split.items() if len(own) > 1), None)
+    if "train" not in by_split and "train" not in named:
+        by_split = {"train": others}
+    by_split = {**by_split, **named}
+    several = next(((split, own) for split, own in by_split.items() if len(own) > 1 and split not in named), None)
     if several:
         split, own = several
         names = ", ".join(file.path for file in own[:4])
         yield Miss("coco", f"{len(own)} JSON files may be {split} ({names}); name one: dataset.coco.{split}=[...]")
         return
-    taken = {split: own[0] for split, own in by_split.items() if own[0].used}
+    taken = {split: own for split, own in by_split.items() if any(file.used for file in own)}
     if "train" not in taken:
-        yield Miss("coco", f"{by_split['train'][0].path} has no annotations")
+        lacking = by_split["train"][0].path if by_split["train"] else "train"
+        yield from (faults[:1] or [Miss("coco", f"{lacking} has no annotations")])
         return
-    pattern = _pattern(root, list(taken.values()))
+    used = [file for own in taken.values() for file in own]
+    images = given.get("images")
+    pattern = _pattern(root, used, [images] if isinstance(images, str) else None)
     if pattern is None:
-        lost = next((file for file in taken.values() if _pattern(root, [file]) is None), taken["train"])
+        lost = next((file for file in used if _pattern(root, [file]) is None), used[0])
         example = lost.images[0][:80] if lost.images else "it lists none"
         yield Miss(
             "coco", f"no folder holds the images of {lost.path} ({example}); name it: dataset.coco.images=FOLDER"
@@ -90,27 +110,46 @@ def coco_layouts(root: Path) -> Iterator[Layout | Miss]:
         return
     kind = "COCO with a JSON file a split" if len(taken) > 1 else "COCO in one JSON file"
     settings: dict[str, Any] = {"images": pattern}
-    if (classes := _classes(list(taken.values()))) is not None:
+    if (classes := _classes(used)) is not None:
         settings["classes"] = classes
-    yield Layout("coco", kind, {split: [file.path] for split, file in taken.items()}, settings, labelled=True)
+    is_below = all(file.path.count("/") > 1 for file in used)
+    paths = {split: [file.path for file in own] for split, own in taken.items()}
+    yield Layout("coco", kind, paths, settings, labelled=True, is_below=is_below)
 
 
-def _files(root: Path, faults: list[Miss]) -> Iterator[_File]:
-    """The instances files; adds to `faults` what is no JSON."""
-    folders = ["annotations", "", *folders_in(root)]
+def _named(root: Path, names: Any, files: Sequence[_File], faults: list[Miss]) -> list[_File]:
+    """The files that a setting names; those that are not there are left out, for the reader to report."""
+    known = {file.path: file for file in files}
+    texts = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
+    own = (known[name] if name in known else _tried(root, name, faults) for name in texts)
+    return [file for file in own if file is not None]
+
+
+def _files(root: Path, faults: list[Miss]) -> list[_File]:
+    """The instances files in the root and its folders; where there are none, those a folder further down. Adds to
+    `faults` what is no JSON."""
+    inside = folders_in(root)
+    further = (f"{above}/{name}" for above in inside for name in folders_in(root / above))
+    near = _files_in(root, ["annotations", "", *inside], faults)
+    return near or _files_in(root, [*itertools.islice(further, _MOST_FOLDERS)], faults)
+
+
+def _files_in(root: Path, folders: Sequence[str], faults: list[Miss]) -> list[_File]:
     names = dict.fromkeys(
         "/".join(filter(None, (folder, name))) for folder in folders for name in files_in(root / folder, ".json")
     )
     own = [name for name in names if not _stem(name).startswith(_OF_OTHER_TASKS)]
     instances = [name for name in own if _stem(name).startswith("instances")]
-    for name in itertools.islice(instances or own, _MOST_FILES):
-        try:
-            file = _read(root, name)
-        except (OSError, ValueError, RecursionError) as error:
-            faults.append(Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file"))
-            continue
-        if file is not None:
-            yield file
+    tried = (_tried(root, name, faults) for name in itertools.islice(instances or own, _MOST_FILES))
+    return [file for file in tried if file is not None]
+
+
+def _tried(root: Path, name: str, faults: list[Miss]) -> _File | None:
+    try:
+        return _read(root, name)
+    except (OSError, ValueError, RecursionError) as error:
+        faults.append(Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file"))
+        return None
 
 
 def _stem(name: str) -> str:
@@ -147,10 +186,10 @@ def _read(root: Path, name: str) -> _File | None:
     return _File(name, images, used, [item for item in content["categories"] if isinstance(item, dict)])
 
 
-def _pattern(root: Path, files: Sequence[_File]) -> str | None:
-    """Where the images of all files lie."""
+def _pattern(root: Path, files: Sequence[_File], given: Sequence[str] | None = None) -> str | None:
+    """Where the images of all files lie; of the given patterns, where there are some."""
     others = [name for name in folders_in(root) if name not in _IMAGES and not {"{", "}"} & set(name)]
-    for pattern in (*_IMAGES, *others, *(f"{name}/{{name}}" for name in others)):
+    for pattern in given or (*_IMAGES, *others, *(f"{name}/{{name}}" for name in others)):
         if all(_holds(root, pattern, file) for file in files):
             return pattern
     return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.datasets.file_names import is_junk
 from pipeline.datasets.image_suffixes import is_image_name
+
+_MOST_FOLDERS, _DEPTH = 300, 2  # looked into, and how far below the given one
 
 
 def folders_in(folder: Path) -> list[str]:
@@ -31,6 +34,16 @@ def called(folder: Path, names: Iterable[str]) -> str | None:
     """The folder in a folder that has one of the names, whatever its case; the first of the names counts."""
     there = {name.lower(): name for name in reversed(folders_in(folder))}
     return next((there[name] for name in names if name in there), None)
+
+
+def folders_below(root: Path) -> Iterator[Path]:
+    """The folder and those below it, the nearer ones first; hidden and linked ones are left out."""
+    level, left = [root] if os.path.isdir(root) else [], _MOST_FOLDERS
+    for _ in range(_DEPTH + 1):
+        yield from level
+        left -= len(level)
+        inside = (above / name for above in level for name in folders_in(above) if not (above / name).is_symlink())
+        level = list(itertools.islice(inside, max(left, 0)))
 
 
 def _names(folder: Path) -> list[str]:

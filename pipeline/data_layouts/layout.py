@@ -22,6 +22,7 @@ class Layout:
             train is all there is.
         settings: other settings of the reader's block.
         labelled: whether it is known that each split has labelled images, so that none need be read to see that.
+        is_below: whether it is that of folders below the root, so that a layout of the root itself counts before it.
     """
 
     reader: str
@@ -29,6 +30,7 @@ class Layout:
     splits: Mapping[Split, Sequence[str]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     labelled: bool = False
+    is_below: bool = False
 
     @property
     def is_divided(self) -> bool:

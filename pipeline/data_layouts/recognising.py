@@ -6,12 +6,14 @@ import itertools
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pipeline.data_layouts.coco import coco_layouts
-from pipeline.data_layouts.folders import folders_in
+from pipeline.data_layouts.folders import folders_below
 from pipeline.data_layouts.kitti import kitti_layouts
 from pipeline.data_layouts.layout import Layout, Miss
 from pipeline.data_layouts.table import table_layouts
@@ -36,43 +38,50 @@ _LAYOUTS: dict[str, Callable[[Path], Iterator[Layout | Miss]]] = {
     **TOOL_LAYOUTS,
 }
 READERS = tuple(_LAYOUTS)
-_MOST_FOLDERS, _DEPTH = 300, 2  # looked into, and how far below the given one
 _MOST_COUNTED = 10_000  # names
 _LARGE = 1 << 26  # bytes of JSON files
 _DIVIDED_BY = "dataset.split={val: .1, test: .2}"
 
 
-def layouts_of(root: Path, defaults: DatasetParams, reader: str | None = None) -> list[Layout]:
+def layouts_of(
+    root: Path, defaults: DatasetParams, reader: str | None = None, given: Mapping[str, Any] = MappingProxyType({})
+) -> list[Layout]:
     """The first layout of each reader by which labelled images are found in the root; of one reader, where it is named.
 
     Args:
         root: the data root.
         defaults: what a layout's settings leave as it is.
+        reader: the one to look for; None: all.
+        given: settings that the user gives, `dataset.coco.images` and so on, by their keys.
     """
     readers = READERS if reader is None else (reader,)
-    found = (_first(root, defaults, _LAYOUTS[name](root)) for name in readers)
+    found = (_first(root, defaults, _layouts(name, root, given)) for name in readers)
     return [layout for layout in found if layout is not None]
 
 
-def recognise(root: Path, defaults: DatasetParams, divides: bool = False) -> Layout:
+def recognise(
+    root: Path, defaults: DatasetParams, divides: bool = False, given: Mapping[str, Any] = MappingProxyType({})
+) -> Layout:
     """The one layout that the root has.
 
     Args:
         root: the data root.
         defaults: what a layout's settings leave as it is.
         divides: whether images are divided into splits by `dataset.split`, so that the data need none.
+        given: as for `layouts_of`.
 
     Raises:
         InputError: there is none, several readers fit, or there is nothing to test on.
     """
-    found = layouts_of(root, defaults)
+    found = layouts_of(root, defaults, given=given)
+    found = [layout for layout in found if not layout.is_below] or found
     found = [layout for layout in found if layout.is_divided] or found
     if len(found) > 1:
         readers = " or ".join(f"dataset.reader={layout.reader}" for layout in found)
         what = "; ".join(f"{layout.reader} ({layout.what})" for layout in found)
         raise InputError(f"{root}: several readers fit: {what}; choose one: {readers}")
     if not found:
-        raise InputError(printable(f"{root}: {_nothing(root, defaults)}"))
+        raise InputError(printable(f"{root}: {_nothing(root, defaults, given)}"))
     if not found[0].is_divided and not divides:
         raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader)}")
     return found[0]
@@ -96,14 +105,12 @@ def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS)
     return all(_has_label(root, params, split) for split in splits)
 
 
-def folders_below(root: Path) -> Iterator[Path]:
-    """The folder and those below it, the nearer ones first; hidden and linked ones are left out."""
-    level, left = [root] if os.path.isdir(root) else [], _MOST_FOLDERS
-    for _ in range(_DEPTH + 1):
-        yield from level
-        left -= len(level)
-        inside = (above / name for above in level for name in folders_in(above) if not (above / name).is_symlink())
-        level = list(itertools.islice(inside, max(left, 0)))
+def _layouts(reader: str, root: Path, given: Mapping[str, Any]) -> Iterator[Layout | Miss]:
+    """A reader's layouts that the root may have; COCO's by what is given of them, as its files may have any names."""
+    if reader == "coco":
+        own = {key.removeprefix("dataset.coco."): value for key, value in given.items()}
+        return coco_layouts(root, own)
+    return _LAYOUTS[reader](root)
 
 
 def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]) -> Layout | None:
@@ -148,13 +155,12 @@ def _why_no_label(root: Path, params: DatasetParams, split: Split) -> str | None
                 lost = f"{root / record.annotation}: no such annotation"
             elif not lost and len(record.names):
                 lost = f"{root / record.file}: no such image"
-    own_faults = [line for line in faults.lines if " is empty; name files of " not in line]  # of the splits left out
-    return next(iter(own_faults), lost or "no image in it has a label")
+    return next(iter(faults.lines), lost or "no image in it has a label")
 
 
-def _nothing(root: Path, defaults: DatasetParams) -> str:
+def _nothing(root: Path, defaults: DatasetParams, given: Mapping[str, Any]) -> str:
     """What is there instead of a layout that is known, and what to do."""
-    found = [layout for layouts in _LAYOUTS.values() for layout in layouts(root)]
+    found = [layout for name in READERS for layout in _layouts(name, root, given)]
     misses = [layout.why for layout in found if isinstance(layout, Miss)]
     if misses:
         return f"no reader fits: {'; '.join(misses[:2])}"

@@ -33,6 +33,7 @@ class _Table(NamedTuple):
 def table_layouts(root: Path) -> Iterator[Layout | Miss]:
     """Tables in the root and the folders in it that the reader takes; why not of others."""
     undivided = []
+    whole: dict[Split, list[str]]
     for name in _names(root):
         table = _known(root, name)
         if isinstance(table, Miss):
@@ -50,12 +51,13 @@ def table_layouts(root: Path) -> Iterator[Layout | Miss]:
             if "train" in splits:
                 yield Layout("table", f"a table, {name}, with a column of splits", splits, settings)
             else:
-                whole: dict[Split, list[str]] = {"train": values or ["train"]}
+                whole = {"train": values or ["train"]}
                 yield Layout("table", f"a table, {name}, without splits", whole, settings, labelled=True)
     yield from _one_a_split(root, undivided)
     for table in undivided:
         settings = {"file": table.name, "boxes": table.boxes}
-        yield Layout("table", f"a table, {table.name}, without splits", {"train": ["train"]}, settings, labelled=True)
+        whole = {"train": [f"{table.name}/" if table.form.path.is_dir() else table.name]}
+        yield Layout("table", f"a table, {table.name}, without splits", whole, settings, labelled=True)
 
 
 def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]:

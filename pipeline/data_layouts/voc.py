@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.data_layouts.folders import called, files_in, folders_in
+from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in
 from pipeline.data_layouts.layout import Layout, by_split
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
@@ -14,17 +18,27 @@ from pipeline.datasets.split_names import split_in
 _ANNOTATIONS = ("annotations", "annots", "annotation", "xmls", "xml", "labels", "label")
 _IMAGES = ("jpegimages", "images", "imgs", "image", "img", "photos")
 _START = 4096  # bytes of an XML file that are looked at
+_TRIED = 20  # lines of a list
+_TRAINED: tuple[Split, ...] = ("train", "val")
 
 
 def voc_layouts(root: Path) -> Iterator[Layout]:
     """VOC's layouts that the root may have, the likelier first."""
     settings = {"classes": classes} if (classes := _labelmap(root)) else {}
-    for layout in (*_by_lists(root), *_by_folders(root), *_whole(root)):
-        yield Layout("voc", layout.what, layout.splits, {**layout.settings, **settings})
+    for layout in (*_by_lists(root), *_by_folders(root), *_whole(root), *_by_trees(root)):
+        yield replace(layout, settings={**layout.settings, **settings})
 
 
-def _by_lists(root: Path) -> Iterator[Layout]:
-    """Lists of images: trainval and test as in the paper, or else train, val and test."""
+class _Lists(NamedTuple):
+    """The lists in a folder of a tree: their names by lower case, and those of splits."""
+
+    settings: dict[str, str]
+    all: dict[str, str]
+    of_split: dict[Split, str]
+
+
+def _lists_of(root: Path) -> Iterator[_Lists]:
+    """The lists of a tree with XML files and images, from each folder that may have some."""
     annotations, images = called(root, _ANNOTATIONS), called(root, _IMAGES)
     if not annotations or not images:
         return
@@ -37,7 +51,13 @@ def _by_lists(root: Path) -> Iterator[Layout]:
             split = split_in(name)
             if split and name.isalpha():
                 own.setdefault(split, lists[name])
-        settings = {"annotations": annotations, "images": images, "lists": folder}
+        yield _Lists({"annotations": annotations, "images": images, "lists": folder}, lists, own)
+
+
+def _by_lists(root: Path) -> Iterator[Layout]:
+    """Lists of images: trainval and test as in the paper, or else train, val and test."""
+    for settings, lists, own in _lists_of(root):
+        folder = settings["lists"]
         what = "VOC with lists in " + ("the data root" if folder == "." else folder)
         if "trainval" in lists and "test" in own:
             yield Layout("voc", what, {"train": [lists["trainval"]], "test": [own["test"]]}, settings)
@@ -46,6 +66,50 @@ def _by_lists(root: Path) -> Iterator[Layout]:
             yield Layout("voc", what, {split: [name] for split, name in own.items()}, settings)
         elif len(lists) == 1 and folder != ".":
             yield Layout("voc", what, {"train": list(lists.values())}, settings)
+
+
+def _by_trees(root: Path) -> Iterator[Layout]:
+    """Trees with lists below the root, such as VOC2007 and VOC2012 of a VOCdevkit, of one form.
+
+    Where one has a test list with annotations, the others are trained on; VOC2012's test list has none.
+    """
+    trees: dict[str, _Lists] = {}
+    for place in itertools.islice(folders_below(root), 1, None):
+        lists = next((lists for lists in _lists_of(place) if "train" in lists.of_split), None)
+        if lists and (not trees or lists.settings == next(iter(trees.values())).settings):
+            trees[place.relative_to(root).as_posix()] = lists
+    if not trees:
+        return
+    tested = [name for name, own in trees.items() if "test" in own.of_split and _has_annotations(root / name, own)]
+    without = [
+        f"{name}/{own.of_split['test']}" for name, own in trees.items() if "test" in own.of_split and name not in tested
+    ]
+    splits: dict[Split, list[str]] = {}
+    for name, own in trees.items():
+        taken = {split: own.of_split[split] for split in _TRAINED if split in own.of_split}
+        if tested and "trainval" in own.all:
+            taken = {"train": own.all["trainval"]}
+        elif "train" in own.all:
+            taken["train"] = own.all["train"]
+        if name in tested:
+            taken["test"] = own.of_split["test"]
+        for split, value in taken.items():
+            splits.setdefault(split, []).append(f"{name}/{value}")
+    what = f"VOC with lists in {' and '.join(trees)}"
+    what += f"; {' and '.join(without)} has no annotations and is left out" if without else ""
+    yield Layout("voc", what, splits, next(iter(trees.values())).settings, is_below=True)
+
+
+def _has_annotations(tree: Path, own: _Lists) -> bool:
+    """Whether an image that the tree's test list names has an XML file."""
+    try:
+        lines = (
+            (tree / own.settings["lists"] / f"{own.of_split['test']}.txt").read_text(encoding="utf-8-sig").split("\n")
+        )
+    except (OSError, UnicodeDecodeError):
+        return False
+    stems = (line.split()[0].removesuffix(".jpg") for line in lines[:_TRIED] if line.strip())
+    return any(os.path.isfile(tree / own.settings["annotations"] / f"{stem}.xml") for stem in stems)
 
 
 def _by_folders(root: Path) -> Iterator[Layout]:

@@ -49,6 +49,7 @@ class Finding:
     kind: str  # e.g. "zero_area", "unknown_class"
     detail: str  # what was found
     action: str  # what was done about it, e.g. "dropped", "clipped", "kept"
+    count: int = 1  # objects of the file that it is about
 
 
 @dataclass(frozen=True)

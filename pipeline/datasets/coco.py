@@ -95,12 +95,16 @@ def image_folder(images: str, name: str) -> str:
 
     Args:
         images: it, where {name} stands for the file's name without "instances_" and ".json", {folder} for the folder
-            that the file lies in, {split} for the word of its name that means a split, as val of val_boxes.json.
+            that the file lies in, {above} for the folder that holds that one, {split} for the word of the file's name
+            that means a split, as val of val_boxes.json.
         name: path of the file below the root.
     """
     path = Path(name)
     return images.format(
-        name=path.stem.removeprefix("instances_"), folder=str(path.parent), split=split_word(path.stem) or path.stem
+        name=path.stem.removeprefix("instances_"),
+        folder=str(path.parent),
+        above=str(path.parent.parent),
+        split=split_word(path.stem) or path.stem,
     )
 
 

@@ -58,14 +58,20 @@ class Table:
 
     def take(self, item: dict[str, Any]) -> Any:
         """An object of the JSON: images and annotations shrink, others pass."""
+        is_image = "file_name" in item or "coco_url" in item
+        # Some tools give an image the category of its only object, and an annotation its image's name.
+        if is_image and "image_id" not in item and "bbox" not in item:
+            return self._image(item)
         if "bbox" in item or "category_id" in item or ("segmentation" in item and "image_id" in item):
             return self._take_annotation(item)
-        if "file_name" in item or "coco_url" in item:
-            name, url = item.get("file_name"), item.get("coco_url")
-            if name is None and isinstance(url, str):  # LVIS's own tools take the last folder and the name
-                return Image(item.get("id"), "/".join(url.split("/")[-2:]), item.get("width"), item.get("height"), True)
-            return Image(item.get("id"), name, item.get("width"), item.get("height"))
-        return item
+        return self._image(item) if is_image else item
+
+    def _image(self, item: dict[str, Any]) -> Image:
+        size = item.get("width"), item.get("height")
+        name, url = item.get("file_name"), item.get("coco_url")
+        if name is None and isinstance(url, str):  # LVIS's own tools take the last folder and the name
+            return Image(item.get("id"), "/".join(url.split("/")[-2:]), *size, True)
+        return Image(item.get("id"), name, *size)
 
     def _take_annotation(self, item: dict[str, Any]) -> Row:
         row = len(self.images)

@@ -40,7 +40,9 @@ class Findings:
         action: str = getattr(self._policy, kind)
         return action
 
-    def add(self, kind: str, file: str, index: int, detail: str, done: str, remedy: str = "correct it") -> None:
+    def add(
+        self, kind: str, file: str, index: int, detail: str, done: str, remedy: str = "correct it", count: int = 1
+    ) -> None:
         """Record one finding, unless the policy allows it without a word.
 
         Args:
@@ -50,6 +52,7 @@ class Findings:
             detail: what was found.
             done: what was done about it, in the past tense.
             remedy: what to do, for the error.
+            count: of the objects that it is about, where there are several.
 
         Raises:
             InputError: the policy of this kind is error.
@@ -65,13 +68,16 @@ class Findings:
                 f"{self._root / file}: {detail}; {remedy}, or set dataset.findings.{kind} to {' or '.join(others)}"
             )
         if action != "allow":
-            self.rows.append(Finding(f"raw/{file}", index, kind, detail, done))
+            self.rows.append(Finding(f"raw/{file}", index, kind, detail, done, count))
 
 
 def count_findings(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
-    """kind -> what was done -> how many of them, both in alphabetical order."""
+    """kind -> what was done -> of how many files or objects, both in alphabetical order."""
+    found: Counter[tuple[str, str]] = Counter()
+    for finding in findings:
+        found[finding.kind, finding.action] += finding.count
     counts: dict[str, dict[str, int]] = {}
-    for (kind, action), count in sorted(Counter((finding.kind, finding.action) for finding in findings).items()):
+    for (kind, action), count in sorted(found.items()):
         counts.setdefault(kind, {})[action] = count
     return counts
 

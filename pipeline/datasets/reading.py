@@ -10,7 +10,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
-from pipeline.datasets.splitting.dividing import divide, divided
+from pipeline.datasets.splitting.dividing import TooFewImages, divide, divided
 from pipeline.datasets.splitting.pool import places_to_divide
 from pipeline.datasets.table import read_table
 from pipeline.datasets.tools.all_tools import TOOLS
@@ -36,7 +36,12 @@ def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None
     data = read_raw(root, params, faults)
     if not params.split.shares:
         return validate(data, params.findings, image_size, problems_of, faults)
-    division = divide(data, params.split)  # which uses up the records
+    try:
+        division = divide(data, params.split)  # which uses up the records
+    except TooFewImages:
+        if faults.lines:  # what is at fault may hold the others
+            return Dataset((), iter(()))
+        raise
     data = divided(read_raw(root, params, faults), division)
     dataset = validate(data, params.findings, image_size, problems_of, faults)
     dataset.division = division.rows

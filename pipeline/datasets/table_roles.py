@@ -42,7 +42,9 @@ _CORNERS = (
     "boxx1 boxy1 boxx2 boxy2",
 )
 _FIRST_CORNERS = ("x y", "xmin ymin", "left top", "xtl ytl", "bboxx bboxy", "boxx boxy", "x1 y1")
-_BOX_SIDES = ("width height", "w h", "bboxwidth bboxheight", "bboxw bboxh", "boxwidth boxheight", "boxw boxh")
+# Where a table has two of them, the later is the image's: width and height beside w and h, or beside bbox_width.
+_BOX_SIDES = ("bboxwidth bboxheight", "bboxw bboxh", "boxwidth boxheight", "boxw boxh", "w h", "width height")
+_OPEN_SIDES = ("width", "height")  # of the box or of the image
 
 
 class Roles(NamedTuple):
@@ -51,10 +53,17 @@ class Roles(NamedTuple):
     Attributes:
         columns: role -> name of the column as it stands; without those that are not there.
         form: how the boxes are written; None where the columns of none are there.
+        open_sides: whether the columns of the image's sides are called width and height, so that beside corners they
+            may as well be the box's: their numbers show it.
     """
 
     columns: dict[str, str]
     form: BoxFormat | None
+    open_sides: bool = False
+
+    def without_sides(self) -> Roles:
+        """The same without the image's sides."""
+        return Roles({role: name for role, name in self.columns.items() if role not in SIDES}, self.form)
 
     def renamed(self) -> list[str]:
         """Which columns are read under another name, such as "filename as file"."""
@@ -85,11 +94,11 @@ def roles_of(names: Sequence[str], wanted: BoxFormat) -> Roles:
             break
     # TensorFlow's tables have the image's sides as width and height. Beside columns of this project's own names, which
     # it documents, such columns are another's.
-    if form is XYXY and any(name.strip() != role for role, name in columns.items()):
-        for role, word in zip(SIDES, ("width", "height"), strict=True):
-            if word in plain:
-                columns.setdefault(role, plain[word])
-    return Roles(columns, form)
+    free = {*_OPEN_SIDES} <= {*plain} and not {plain[word] for word in _OPEN_SIDES} & {*columns.values()}
+    if not free or form is None or {*SIDES} & {*columns} or all(name.strip() == role for role, name in columns.items()):
+        return Roles(columns, form)
+    columns.update(zip(SIDES, (plain[word] for word in _OPEN_SIDES), strict=True))
+    return Roles(columns, form, open_sides=True)
 
 
 def _corners(names: Sequence[str], plain: dict[str, str]) -> list[str] | None:
@@ -102,7 +111,7 @@ def _corners(names: Sequence[str], plain: dict[str, str]) -> list[str] | None:
 
 
 def _sides(names: Sequence[str], plain: dict[str, str]) -> list[str] | None:
-    if set(XYWH.names) <= set(names):
+    if set(XYWH.names) <= set(names) and not {"w", "h"} <= set(plain):
         return [*XYWH.names]
     if _corners(names, plain) is not None:  # whose width and height are the image's
         return None

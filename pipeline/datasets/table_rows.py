@@ -115,6 +115,9 @@ def load_rows(
     if count == 0:
         raise InputError(f"{path}: has no row; write one an object")
     said = [*source.said, *settle(numbers.values(), path, source.separator == ";")]
+    if roles.open_sides and _are_of_boxes(numbers, form):
+        roles, sides = roles.without_sides(), ()
+        said.append("width and height as the boxes', and not the images'")
     if roles.renamed():
         said.append(f"columns of other names: {', '.join(roles.renamed())}")
     if form is not wanted:
@@ -157,6 +160,15 @@ def load_rows(
         sizes,
         changes,
     )
+
+
+def _are_of_boxes(numbers: Mapping[str, Numbers], form: BoxFormat) -> bool:
+    """Whether the columns of the image's sides hold the boxes' in most rows; inclusive corners are a pixel off."""
+    columns = [numbers[name].numbers() for name in (*form.names, *SIDES)]
+    boxes, sides = np.stack(columns[:4], axis=1), np.stack(columns[4:], axis=1)
+    known = np.isfinite(boxes).all(axis=1) & np.isfinite(sides).all(axis=1)
+    off = np.abs(form.sides(boxes[known]) - sides[known]).max(axis=1, initial=0)
+    return 2 * int((off <= 1).sum()) > len(off)
 
 
 def _checked_form(path: Path, names: Sequence[str], roles: Roles, wanted: BoxFormat, split: str | None) -> BoxFormat:
@@ -209,15 +221,18 @@ def _files(
 
 
 def _find(root: Path, names: WrittenNames, word: str, beside: str, where: str) -> Found:
-    """The image that a name means: below the root, beside the table, or in a folder `images` of these."""
+    """The image that a name means: beside the table, below the root, or in a folder `images` of these."""
     first = names.find(word, where)
+    near = names.find(word, where, beside) if beside else first
+    if os.path.isfile(root / near.path):  # which a name means that is there below the root too
+        return near
     if os.path.isfile(root / first.path):
         return first
-    for folder in (beside, _IMAGES, f"{beside}/{_IMAGES}" if beside else ""):
+    for folder in (_IMAGES, f"{beside}/{_IMAGES}" if beside else ""):
         if folder:
             other = names.find(word, where, folder)
             if os.path.isfile(root / other.path):
-                ways = ["its folder left out"] * folder.endswith(_IMAGES) + [other.written] * bool(other.written)
+                ways = ["its folder left out"] + [other.written] * bool(other.written)
                 return Found(other.path, " and ".join(ways))
     return first
 

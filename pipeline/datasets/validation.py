@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,12 +26,14 @@ from pipeline.datasets.same_content import Listed, copies_in_later_splits
 from pipeline.datasets.tally import Tally
 from pipeline.params.dataset import FindingPolicy
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 Measure = Callable[[Path], tuple[int, int]]
 Problems = Callable[[Path], list[ImageProblem]]
 _LONGEST_SIDE = 1_000_000  # px; int32 columns and float32 boxes hold it
 _MOST_CLASSES = 30_000  # int16 labels hold it
 _MENDED = {"exif_orientation": "turned", "mode": "converted to RGB"}
+_ONE_AN_IMAGE = {"no_box"}  # kinds of which whole data sets are, with one finding for the objects of an image
 _Fault = tuple[int, str, str, str]  # row of the object, kind, detail, what was done
 
 
@@ -228,8 +231,15 @@ def _check_objects(
     if record.untagged:
         detail = f"no tag for difficult at {record.untagged} of {len(record.names)} objects"
         findings.add("missing_difficult", record.annotation, -1, detail, "taken as not difficult", "add the tags")
-    for row, kind, detail, done in sorted(faults, key=lambda fault: fault[0]):
-        findings.add(kind, record.annotation, int(record.objects[row]), detail, done)
+    faults.sort(key=lambda fault: fault[0])
+    alike = Counter((kind, done) for _, kind, _, done in faults if kind in _ONE_AN_IMAGE)
+    for row, kind, detail, done in faults:
+        count = alike.pop((kind, done), 0) if kind in _ONE_AN_IMAGE else 1
+        if count > 1 and findings.action(kind) != "error":
+            detail = f"{count:,} of {count_text(len(record.names), 'object')}, the first: {detail}"
+            findings.add(kind, record.annotation, -1, detail, done, count=count)
+        elif count:
+            findings.add(kind, record.annotation, int(record.objects[row]), detail, done)
         if done in ("dropped", "ignored"):
             tally.lose(kind, done, detail)
     difficult, iscrowd = record.difficult[kept], record.iscrowd[kept]

@@ -46,8 +46,8 @@ class CocoData(Section):
 
     @model_validator(mode="after")
     def _known_placeholders(self) -> CocoData:
-        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}", "{split}"}:
-            raise ValueError("images may hold {name}, {folder} and {split} and no other braces")
+        if set(re.findall(r"\{[^}]*\}?|\}", self.images)) - {"{name}", "{folder}", "{above}", "{split}"}:
+            raise ValueError("images may hold {name}, {folder}, {above} and {split} and no other braces")
         return self
 
 

@@ -147,7 +147,9 @@ def check_dataset(root: Path, params: DatasetParams, resize: ResizeParams, decod
         raise InputError(faults.lines[0])
     # Without classes, which are at fault themselves, every object is of an unknown one.
     findings = [finding for finding in dataset.findings if dataset.classes or finding.kind != "unknown_class"]
-    kinds = Counter(finding.kind for finding in findings)
+    kinds: Counter[str] = Counter()
+    for finding in findings:
+        kinds[finding.kind] += finding.count
     counts = {split: images[split] for split in SPLITS}
     without_boxes = dataset.without_boxes() if dataset.classes else {}
     lacking = shortcomings(counts, dataset.without_images(), without_boxes, params.reader, str(root))

@@ -121,10 +121,11 @@ def _findings(checked: Checked, dataset: DatasetParams) -> Iterator[str]:
     for finding in checked.findings:
         by_kind.setdefault(finding.kind, []).append(finding)
     # First what would stop a run, then the most frequent.
-    for kind in sorted(by_kind, key=lambda kind: (kind not in checked.stopping, -len(by_kind[kind]), kind)):
+    counts = {kind: sum(finding.count for finding in found) for kind, found in by_kind.items()}
+    for kind in sorted(by_kind, key=lambda kind: (kind not in checked.stopping, -counts[kind], kind)):
         policy = str(getattr(dataset.findings, kind))
         done = "error: would stop the run" if policy == "error" else policy
-        yield f"  {len(by_kind[kind])} {kind} ({done})"
+        yield f"  {counts[kind]} {kind} ({done})"
         for finding in by_kind[kind][:_EXAMPLES]:
             place = "" if finding.object < 0 else f", object {finding.object}"
             yield f"    {finding.file.removeprefix('raw/')}{place}: {finding.detail}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.data_layouts.layout import Layout
 from pipeline.data_layouts.recognising import READERS, divide_it, is_read, layouts_of, recognise
-from pipeline.datasets.base import SPLITS
+from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.records import check_root
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.reading import check_section
@@ -40,8 +40,8 @@ def layout_settings(
     Raises:
         InputError: no layout is recognised, several are, or the data have no splits.
     """
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    named = given.get(_READER, "").strip()
+    given = _given(overrides)
+    named = str(given.get(_READER, "")).strip()
     if root is None:
         if named == _AUTO:
             raise InputError(f"{AUTO_READER}: finds the reader of a data root; add dataset.root=PATH")
@@ -56,22 +56,91 @@ def layout_settings(
     if reader != "shapes" and named != _AUTO and not divides and is_read(root, own):
         return {}, f"dataset: reader {reader}, with {'the defaults' if named else 'the settings of the preset'}"
     if named in READERS:
-        return _of_reader(root, preset, named, divides)
+        return _of_reader(root, preset, named, divides, given)
     check_root(root, "images and their annotations")
-    layout = recognise(root, preset, divides)
+    layout = recognise(root, preset, divides, given)
     return _settings(layout, divides)
 
 
-def _gives_test(given: Mapping[str, str]) -> bool:
+def data_to_judge(
+    root: Path, own: DatasetParams, overrides: Sequence[str], split: Split
+) -> tuple[DatasetParams, str | None]:
+    """Section `dataset` by which a detector is judged on a split of a data root, and a line on it.
+
+    That is `own` where its reader finds the split, else the root's layout: its test split, or its val split where it
+    has no other, or all its images where it has no splits. The other splits are not read.
+
+    Args:
+        root: the data root.
+        own: section `dataset`, with the overrides.
+        overrides: section.key=value. The splits of a reader that they name are not looked for.
+        split: which is judged.
+
+    Raises:
+        InputError: no layout is recognised, or it has no such split.
+    """
+    given = _given(overrides)
+    reader, asks = own.reader, str(given.get(_READER, "")).strip() == _AUTO
+    is_named = any(f"dataset.{reader}.{place}" in given for place in SPLITS)
+    if reader != "shapes" and not asks and (is_named or own.split.shares or is_read(root, own, (split,))):
+        return _with_split_alone(own, split), None
+    check_root(root, "images and their annotations")
+    is_chosen = _READER in given and not asks
+    if is_chosen:
+        found = layouts_of(root, own, reader, given) if reader in READERS else []
+    else:
+        found = [recognise(root, own, True, given)]
+    if not found:
+        return _with_split_alone(own, split), None  # whose reader says what it lacks
+    layout = found[0]
+    places, what = layout.splits.get(split), split
+    if not places and split == "test":
+        places, what = layout.splits.get("val"), "no test split, so val"
+        if not layout.is_divided:
+            places, what = layout.splits["train"], "all images, as there are no splits"
+    if not places:
+        there = " and ".join(place for place in SPLITS if layout.splits.get(place))
+        raise InputError(f"{root}: is {layout.what}, and has no {split} split; give --split, it has {there}")
+    found_ones = {key: own for key, own in layout.settings.items() if f"dataset.{layout.reader}.{key}" not in given}
+    block = {**found_ones, split: list(places)}
+    taken = getattr(own, layout.reader).model_copy(update=block)
+    params = own.model_copy(update={"reader": layout.reader, layout.reader: taken})
+    line = f"dataset: reader {layout.reader}, {layout.what}: {what} ({', '.join(places[:4])})"
+    return _with_split_alone(params, split), line
+
+
+def _with_split_alone(params: DatasetParams, split: Split) -> DatasetParams:
+    """The section in which its reader's other splits are empty; as it is where the images of one are divided."""
+    if params.split.shares:
+        return params
+    none: dict[str, list[str]] = {place: [] for place in SPLITS if place != split}
+    return params.model_copy(update={params.reader: getattr(params, params.reader).model_copy(update=none)})
+
+
+def _given(overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings of section `dataset` by their keys, those of a block, dataset.voc={train: [a]}, one by one."""
+    given: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.startswith("dataset."):
+            continue
+        value = parse_value(override, text)
+        given.update(
+            {f"{key}.{inner}": own for inner, own in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return given
+
+
+def _gives_test(given: Mapping[str, Any]) -> bool:
     """Whether `dataset.split` takes the test split from the images of train."""
-    share = parse_value("dataset.split.test", given.get("dataset.split.test", ""))
-    shares = parse_value("dataset.split", given.get("dataset.split", ""))
-    return share is not None or (isinstance(shares, Mapping) and shares.get("test") is not None)
+    return given.get("dataset.split.test") is not None
 
 
-def _of_reader(root: Path, preset: DatasetParams, reader: str, divides: bool) -> tuple[dict[str, Any], str | None]:
+def _of_reader(
+    root: Path, preset: DatasetParams, reader: str, divides: bool, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], str | None]:
     """The layout of a named reader; nothing where it finds none, which the run or `frcnn check-data` will explain."""
-    found = layouts_of(root, preset, reader)
+    found = layouts_of(root, preset, reader, given)
     if not found:
         return {}, None
     if not found[0].is_divided and not divides:

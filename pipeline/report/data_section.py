@@ -91,10 +91,13 @@ def _findings(run: Run) -> Part:
     found = read_columns(run.folder("dataset") / "findings.parquet", FINDINGS)
     if not len(found["kind"]):
         return Text("Nothing was found wrong with the annotations and the images.")
+    counts = read_json(run.folder("dataset") / "metrics.json", dict, "object of counts")["findings"]
     frame = pd.DataFrame({name: found[name] for name in ("kind", "action", "file", "detail")})
     rows = [
-        [kind, action, f"{len(own):,}", f"{own['file'].iloc[0]}: {own['detail'].iloc[0]}"]
-        for (kind, action), own in sorted(frame.groupby(["kind", "action"]), key=lambda pair: -len(pair[1]))
+        [kind, action, f"{counts[kind][action]:,}", f"{own['file'].iloc[0]}: {own['detail'].iloc[0]}"]
+        for (kind, action), own in sorted(
+            frame.groupby(["kind", "action"]), key=lambda pair: -counts[pair[0][0]][pair[0][1]]
+        )
     ]
     return Table(["finding", "what was done", "how often", "for instance"], rows, "llrl")
 

@@ -6,7 +6,6 @@ A figure that is not defined, such as a recall without gt boxes, is left out; al
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pyarrow.compute as pc
 from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.detections import DETECTIONS
-from pipeline.artifacts.findings_table import FINDINGS
 from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import open_parquet, read_columns
@@ -26,7 +24,7 @@ from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.views.csv_columns import read_numbers
 from pipeline.views.family_part import listed, trains
-from pipeline.views.json_files import read_metrics
+from pipeline.views.json_files import read_json, read_metrics
 
 Figures = Callable[[StageCommand, Path], dict[str, float]]
 """From a stage's command line and the project's folder to its figures by name, which need not be finite."""
@@ -61,14 +59,13 @@ def _dataset(command: StageCommand, root: Path) -> dict[str, float]:
     folder = root / command.out
     images = read_columns(folder / "images.parquet", DATASET_IMAGES, ["image_id", "split"])
     box_ids = pa.array(read_columns(folder / "boxes.parquet", DATASET_BOXES, ["image_id"])["image_id"])
-    findings = read_columns(folder / "findings.parquet", FINDINGS, ["kind", "action"])
-    counts = Counter(zip(findings["kind"].tolist(), findings["action"].tolist(), strict=True))
+    counts: dict[str, dict[str, int]] = read_json(folder / "metrics.json", dict, "object of counts")["findings"]
     of_split = {split: images["image_id"][images["split"] == split] for split in SPLITS}
     shown = {split: ids for split, ids in of_split.items() if split != "val" or len(ids)}
     return {
         **{f"{split}_images": len(ids) for split, ids in shown.items()},
         **{f"{split}_boxes": _count_members(box_ids, ids) for split, ids in shown.items()},
-        **{f"findings_{kind}, {action}": count for (kind, action), count in sorted(counts.items())},
+        **{f"findings_{kind}, {done}": count for kind, own in sorted(counts.items()) for done, count in own.items()},
     }
 
 

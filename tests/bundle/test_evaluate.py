@@ -123,6 +123,24 @@ def test_the_command_prints_the_table_and_writes_metrics_json(
     assert all(name in lines for name in metrics["class_AP50"])
 
 
+def test_the_command_recognises_the_layout_of_other_data(
+    joint_bundle: Path, coco_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", str(joint_bundle), "--data", str(coco_tree), "--device", "cpu"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    expected = "dataset: reader coco, COCO with a JSON file a split: test (annotations/instances_test.json)"
+    assert result.stdout.splitlines()[0] == expected
+    lines = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+    assert lines["images"] == "6"
+    (coco_tree / "annotations/instances_test.json").unlink()
+    result = CliRunner().invoke(app, [*command, "--split", "val"])
+    assert result.exit_code == 1 and "and has no val split; give --split, it has train" in str(result.exception)
+    result = CliRunner().invoke(app, [*command, "--set", "dataset.reader=shapes"])
+    assert result.exit_code == 1 and "dataset.reader is shapes" in str(result.exception)
+
+
 def test_no_class_in_common_no_image_and_no_reader_are_told(
     tiny_run: Project, detector: Detector, coco_tree: Path, tmp_path: Path
 ) -> None:

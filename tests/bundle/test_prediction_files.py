@@ -19,7 +19,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.reading import read_raw
 from pipeline.runtime.errors import InputError
 from tests.conftest import apply_overlay
-from tests.data_layouts.public import HEIGHT, WIDTH, put_photo
+from tests.data_layouts.photos import HEIGHT, WIDTH, put_photo
 from tests.defaults import default_content, default_params
 
 CLASSES = ["background", "cat & dog", "é 🚗"]

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.data_layouts.recognising import recognise
 from pipeline.datasets.reading import read_dataset
-from tests.data_layouts.public import PUBLIC, Found
+from tests.data_layouts.photos import Found
+from tests.data_layouts.public import PUBLIC
 from tests.defaults import default_params
 
 

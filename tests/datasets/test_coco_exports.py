@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pipeline.datasets.base import AnnotatedImage, Dataset
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.faults import Faults
+from pipeline.datasets.findings import count_findings
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.validation import validate
 from pipeline.runtime.errors import InputError
@@ -72,7 +73,19 @@ def test_an_object_without_a_box_has_that_around_its_outline(tmp_path: Path, bbo
     (only,) = dataset.images
     assert only.boxes.tolist() == [[10, 20, 30, 60], [1, 2, 4, 6], [7, 5, 11, 9]]
     done = "the box around its segmentation taken"
-    assert found(dataset) == [("no_box", 0, done), ("no_box", 2, done)]
+    assert found(dataset) == [("no_box", -1, done)]
+    (finding,) = dataset.findings
+    assert finding.count == 2 and finding.detail == "2 of 3 objects, the first: no bbox, but a segmentation"
+    assert count_findings(dataset.findings) == {"no_box": {done: 2}}
+
+
+def test_an_image_may_have_a_category_and_an_annotation_the_name_of_its_image(tmp_path: Path) -> None:
+    put(tmp_path, "train/a.jpg")
+    write(tmp_path, [image("a.jpg", category_id=1, segmentation=[])], [made(bbox=[1, 2, 3, 4], file_name="a.jpg")])
+    assert next(read(tmp_path).images).boxes.tolist() == [[1, 2, 4, 6]]
+    write(tmp_path, [image("a.jpg")], [{"category_id": 1, "bbox": [1, 2, 3, 4], "file_name": "a.jpg"}])
+    with pytest.raises(InputError, match=r"annotations\[0\]\.image_id is missing, expected a whole number or a text"):
+        read(tmp_path)
 
 
 def test_what_is_done_without_a_box_is_the_policys_to_say(tmp_path: Path) -> None:

@@ -239,6 +239,49 @@ def test_usual_headers_are_taken_for_the_documented_ones(tmp_path: Path, tool: s
         assert f"{name} as {role}" in said(dataset)
 
 
+SIDES = {
+    "the image's, as of TensorFlow": (
+        "filename,split,label,xmin,ymin,xmax,ymax,width,height",
+        "1,2,30,40,2000,2000",
+        True,
+    ),
+    "the boxes' beside corners": ("filename,split,label,xmin,ymin,xmax,ymax,width,height", "1,2,30,40,29,38", False),
+    "the boxes' of inclusive corners": (
+        "filename,split,label,xmin,ymin,xmax,ymax,width,height",
+        "1,2,30,40,30,39",
+        False,
+    ),
+    "the image's beside w and h": ("filename,split,label,x,y,w,h,width,height", "1,2,29,38,2000,2000", True),
+    "the boxes' beside w and h": ("filename,split,label,x,y,w,h,width,height", "1,2,29,38,29,38", False),
+    "the image's beside bbox_width": (
+        "label_name,split,filename,bbox_x,bbox_y,bbox_width,bbox_height,width,height",
+        "1,2,29,38,2000,2000",
+        True,
+    ),
+    "the boxes' and the image's": (
+        "filename,split,label,x,y,width,height,image_width,image_height",
+        "1,2,29,38,2000,2000",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("header", "row", "of_image"), SIDES.values(), ids=SIDES)
+def test_width_and_height_are_the_images_or_the_boxes_by_header_and_numbers(
+    tmp_path: Path, header: str, row: str, of_image: bool
+) -> None:
+    start = "dog,train,a.jpg" if header.startswith("label") else "a.jpg,train,dog"
+    put(tmp_path, f"{header}\n{start},{row}\n")
+    dataset = read(tmp_path, {"train": ["train"]})
+    assert by_image(dataset) == {("a.jpg", "train"): [[1, 1, 2, 30, 40]]}
+    assert ("image_width" in said(dataset) or "image_width" in header) == of_image
+    assert ("width and height as the boxes', and not the images'" in said(dataset)) == (not of_image)
+    put(tmp_path, f"{header}\n{start},{row.replace('2000', '1999')}\n")
+    if of_image:  # which is compared with the image
+        with pytest.raises(InputError, match="the annotation says 1999 x 1999 px"):
+            list(read(tmp_path, {"train": ["train"]}).images)
+
+
 @pytest.mark.parametrize(
     ("header", "row"),
     [
@@ -295,6 +338,14 @@ def test_another_table_without_a_header_is_refused(tmp_path: Path, rows: str) ->
         InputError, match=r"boxes\.csv: has no header, and its rows are not image, x1, y1, x2, y2, class; wr"
     ):
         read(tmp_path)
+
+
+def test_the_image_beside_a_table_counts_before_one_of_its_name_in_the_root(tmp_path: Path) -> None:
+    for folder in ("train/", "test/"):
+        rows = "filename,class,xmin,ymin,xmax,ymax\na.jpg,dog,1,2,30,40\n"
+        put(tmp_path, rows, f"{folder}boxes.csv", [f"{folder}a.jpg", "a.jpg"])
+    dataset = read(tmp_path, {"train": ["train/boxes.csv"], "test": ["test/boxes.csv"]})
+    assert {image.file for image in dataset.images} == {"raw/train/a.jpg", "raw/test/a.jpg"}
 
 
 @pytest.mark.parametrize("place", ["", "train/", "deep/train/"])

@@ -13,10 +13,11 @@ from pipeline.datasets.reading import read_dataset
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, params_for_data, preset_params
-from pipeline.presets.data_layout import layout_settings, without_auto
+from pipeline.presets.data_layout import data_to_judge, layout_settings, without_auto
 from pipeline.presets.overlay import parse_value, set_parameter
 from pipeline.runtime.errors import InputError
-from tests.data_layouts.public import PHOTOS, PUBLIC, coco_json, put, put_photo, voc_xml, yolo_txt
+from tests.data_layouts.photos import PHOTOS, coco_json, put, put_photo, voc_xml, yolo_txt
+from tests.data_layouts.public import PUBLIC
 from tests.defaults import copy_graphs, default_params, write_default_params
 from tests.faults.trees import plant
 
@@ -67,6 +68,68 @@ def test_what_overrides_name_counts(project: Path) -> None:
     named = applied(project, "default", "dataset.reader=yolo", "dataset.findings.no_label_file=error")
     assert named.yolo.train == ["train/images"] and named.findings.no_label_file == "error"
     assert applied(project, "default", "dataset.reader=voc").voc.train == ["trainval"]  # none such: check-data says why
+
+
+def test_a_block_in_one_override_counts_as_its_keys(project: Path) -> None:
+    root = project.parent / "set"
+    PUBLIC["YOLO of Roboflow"].write(root)
+    keys = ["dataset.yolo.train=[valid/images]", "dataset.yolo.test=[test/images]"]
+    own = applied(project, "default", "dataset.reader=yolo", *keys)
+    block = applied(
+        project, "default", "dataset.reader=yolo", "dataset.yolo={train: [valid/images], test: [test/images]}"
+    )
+    assert block == own and block.yolo.train == ["valid/images"] and block.yolo.val == []
+    (root / "data.yaml").write_text("names: [")  # by which nothing would be recognised
+    assert applied(project, "voc6_vgg16", "dataset.voc={train: [a], test: [b]}").voc.train == ["a"]
+
+
+def test_what_is_given_of_coco_is_not_looked_for(project: Path) -> None:
+    root = project.parent / "set"
+    _two_json(root)
+    given = [
+        "dataset.coco={train: [annotations/instances_default.json]}",
+        "dataset.coco.test=[annotations/instances_other.json]",
+    ]
+    own = applied(project, "default", *given).coco
+    assert own.images == "images" and own.train == ["annotations/instances_default.json"]
+    assert own.test == ["annotations/instances_other.json"]
+    elsewhere = project.parent / "elsewhere"
+    _images_elsewhere(elsewhere)
+    params, _ = taken(elsewhere, "default", "dataset.coco.images=a/b/c", "dataset.split.test=.5")
+    assert params.coco.images == "a/b/c" and params.coco.train == ["train.json"]
+    with pytest.raises(InputError, match=r"no folder holds the images of train\.json"):
+        taken(elsewhere, "default", "dataset.coco.images=a/b", "dataset.split.test=.5")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_detector_is_judged_on_the_test_split_of_any_layout(name: str, tmp_path: Path) -> None:
+    PUBLIC[name].write(tmp_path)
+    for defaults in (default_params().dataset, preset_params("tinycoco").dataset):
+        params, line = data_to_judge(tmp_path, defaults, [], "test")
+        images = list(read_dataset(tmp_path, params).images)
+        expected = PUBLIC[name].read(tmp_path)["test"]
+        assert {image.file.removeprefix("raw/") for image in images} == {*expected}
+        assert {image.split for image in images} == {"test"}
+        assert line is None or line.startswith(f"dataset: reader {PUBLIC[name].reader}, ")
+
+
+def test_a_detector_is_judged_on_all_images_of_data_without_splits_or_on_what_is_named(tmp_path: Path) -> None:
+    for name, write in UNDIVIDED.items():
+        write(tmp_path / name)
+        params, line = data_to_judge(tmp_path / name, default_params().dataset, [], "test")
+        assert sorted(image.split for image in read_dataset(tmp_path / name, params).images) == ["test"] * 5
+        assert line is not None and "all images, as there are no splits (" in line
+        with pytest.raises(InputError, match=r"and has no val split; give --split, it has train"):
+            data_to_judge(tmp_path / name, default_params().dataset, [], "val")
+    root = tmp_path / "KITTI without lists"
+    own = default_params().dataset.model_copy(update={"reader": "voc"})
+    for overrides, reader in ((["dataset.reader=voc"], "voc"), (["dataset.reader=auto"], "kitti"), ([], "kitti")):
+        assert data_to_judge(root, own, overrides, "test")[0].reader == reader
+    mine = own.model_copy(update={"voc": own.voc.model_copy(update={"test": ["mine"]})})
+    assert data_to_judge(root, mine, ["dataset.voc={test: [mine]}"], "test")[0].voc.test == ["mine"]
+    named = default_params().dataset
+    named = named.model_copy(update={"kitti": named.kitti.model_copy(update={"classes": ["pear"]})})
+    assert data_to_judge(root, named, ["dataset.kitti.classes=[pear]"], "test")[0].kitti.classes == ["pear"]
 
 
 def test_auto_is_no_reader_of_params_yaml_and_needs_a_root(project: Path) -> None:
@@ -141,6 +204,10 @@ def _one_json(root: Path) -> None:
     put(root / "annotations/instances_default.json", coco_json(PHOTOS))
 
 
+def _one_json_below(root: Path) -> None:
+    _one_json(root / "my export")
+
+
 def _two_json(root: Path) -> None:
     _one_json(root)
     put(root / "annotations/instances_other.json", coco_json(PHOTOS))
@@ -157,7 +224,7 @@ def _two_kinds(root: Path) -> None:
 
 
 def _nested(root: Path) -> None:
-    PUBLIC["VOC2007"].write(root / "VOCdevkit/VOC2007")
+    PUBLIC["YOLO of Ultralytics, coco8"].write(root / "datasets/coco8")
 
 
 def _photos(root: Path) -> None:
@@ -219,7 +286,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         _two_kinds,
         "several readers fit: voc (VOC with lists in ImageSets/Main); yolo (YOLO with a folder of",
     ),
-    "a folder above": (_nested, "VOCdevkit/VOC2007 is VOC with lists in ImageSets/Main: give dataset.root="),
+    "a folder above": (_nested, "datasets/coco8 is YOLO by its coco8.yaml: give dataset.root="),
     "photos alone": (_photos, "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts"),
     "another table": (_csv, "no reader fits: boxes.csv has no column class, file, x1, y1, x2, y2"),
     "settings no YAML": (
@@ -301,6 +368,7 @@ UNDIVIDED = {
     "VOC of CVAT, one list": _cvat_default,
     "VOC in folders of other names": _folders_of_classes,
     "COCO of CVAT, one file": _one_json,
+    "COCO of CVAT, one file in a folder below": _one_json_below,
     "KITTI without lists": _kitti,
     "coco128": _coco128,
 }

@@ -105,6 +105,8 @@ def _write_images(data: Path) -> None:
     names = ("file", "object", "kind", "detail", "action")
     columns = dict(zip(names, zip(*findings, strict=True), strict=True))
     write_table(data / "dataset/findings.parquet", FINDINGS, columns)
+    counts = {"inverted": {"dropped": 2}, "zero_area": {"dropped": 1}}
+    (data / "dataset/metrics.json").write_text(json.dumps({"findings": counts}))
     with (
         TableWriter(data / "resize/images.parquet", RESIZED_IMAGES) as table,
         ShardWriter(data / "resize", "pixels") as shards,

@@ -113,6 +113,7 @@ def _write_images(data: Path) -> None:
                 table.write({"image_id": image_id, "view": 0, **box_columns(boxes), **flags, "iscrowd": iscrowd})
     empty = {name: [] for name in FINDINGS.names}
     write_table(data / "dataset/findings.parquet", FINDINGS, empty)
+    (data / "dataset/metrics.json").write_text(json.dumps({"findings": {}}))
     with (
         TableWriter(data / "dataset/images.parquet", DATASET_IMAGES) as originals,
         TableWriter(data / "resize/images.parquet", RESIZED_IMAGES) as resized,

@@ -128,7 +128,7 @@ def test_module_without_figures(handmade: Path) -> None:
     ("stage", "file", "content"),
     [
         ("dataset", "dataset/images.parquet", None),
-        ("dataset", "dataset/findings.parquet", b"PAR1 but not really"),
+        ("dataset", "dataset/metrics.json", b"[1"),
         ("resize", "resize/pixels-00000.npz", None),
         ("anchor_targets", "anchor_targets/fg_anchors.parquet", None),
         ("train_rpn_step1", "train_rpn_step1/history.csv", None),

@@ -35,6 +35,10 @@ _WITHOUT_OBJECTS = ""  # the class of images without objects
 _NOTICED = 0.05  # how far a split's share of all images may be off without a remark
 
 
+class TooFewImages(InputError):
+    """There are too few images, or groups of them, for the splits."""
+
+
 @dataclass(frozen=True)
 class Division:
     """Which image is in which split.
@@ -110,12 +114,13 @@ def divided(data: RawData, division: Division) -> RawData:
     return replace(data, records=records(), images=images, remarks=(*data.remarks, *division.remarks))
 
 
-def split_table(rows: Iterable[DividedImage]) -> str:
-    """The rows as CSV: file, split, group and by."""
+def split_table(rows: Iterable[DividedImage], with_reasons: bool = True) -> str:
+    """The rows as CSV: file and split, and with reasons group and by."""
+    columns = ("file", "split", "group", "by") if with_reasons else ("file", "split")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "split", "group", "by"))
-    writer.writerows((row.file, row.split, row.group, row.by) for row in rows)
+    writer.writerow(columns)
+    writer.writerows([getattr(row, column) for column in columns] for row in rows)
     return text.getvalue()
 
 
@@ -147,7 +152,7 @@ def _check_enough(root: Path, groups: Sequence[Sequence[str]], images: int, para
     if len(groups) >= needed:
         return
     if images < needed:
-        raise InputError(
+        raise TooFewImages(
             f"{root}: {count_text(images, 'image')} of train cannot be divided into {needed} splits; add images, or "
             "name others in the reader's train"
         )
@@ -155,7 +160,7 @@ def _check_enough(root: Path, groups: Sequence[Sequence[str]], images: int, para
         *(["dataset.split.near to false"] if params.near else []),
         *(["dataset.split.group to null"] if params.group is not None else []),
     ]
-    raise InputError(
+    raise TooFewImages(
         f"{root}: its {images:,} images make {count_text(len(groups), 'group')} that stay together, too few for "
         f"{needed} splits; add other images" + (f", or set {' or '.join(remedies)}" if remedies else "")
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Tool:
         suffix: of its files.
         boxes: what the four numbers of a box mean.
         parse: a file, below the root -> its images; None where it is a file of something else.
+        mark: a regular expression that every file of the tool matches. One that cannot be parsed and does not match it
+            is a file of something else.
     """
 
     section: str
@@ -82,6 +85,7 @@ class Tool:
     suffix: str
     boxes: BoxFormat
     parse: Callable[[Path, ImageFinder, Faults], Iterable[ToolImage] | None]
+    mark: bytes
 
 
 @dataclass
@@ -121,13 +125,29 @@ def read_tool(
                 for image in named:
                     with faults.going_on():
                         _take(tool, image, annotation, split, finder, reading)
-    records = sorted(reading.records, key=lambda record: (record.image_id, record.split, record.annotation))
+    records = sorted(_without_copies(reading), key=lambda record: (record.image_id, record.split, record.annotation))
     named_in = None if classes is None else f"dataset.{tool.section}.classes"
     if classes is None:
         classes = sorted(distinct_names(name for record in records for name in record.names))
     images = [(record.file, record.split) for record in records]
     remarks = list(_remarks(tool, finder, reading))
     return RawData(root, f"dataset.{tool.section}", tool.boxes, classes, records, named_in, remarks, images)
+
+
+def _without_copies(reading: _Reading) -> Iterator[RawRecord]:
+    """Each image's records once that say the same, as VoTT's export and its files of single assets do."""
+    seen: dict[tuple[str, Split], list[RawRecord]] = {}
+    for record in reading.records:
+        others = seen.setdefault((record.file, record.split), [])
+        if any(_say_the_same(record, other) for other in others):
+            reading.passed_over["annotation", "repeated in another file"] += 1
+            continue
+        others.append(record)
+        yield record
+
+
+def _say_the_same(one: RawRecord, other: RawRecord) -> bool:
+    return one.names == other.names and np.array_equal(one.written, other.written, equal_nan=True)
 
 
 def load_json(path: Path) -> Any:
@@ -179,19 +199,36 @@ def _files(
     folder = "" if place == "./" else below_root(place.rstrip("/"), key)
     if not os.path.isdir(root / folder):
         raise InputError(f"{root / folder}: no such folder; set {key} to files or folders that are there, {REMEDY}")
-    found = False
+    found, damaged = False, None
     for path in map(Path, sorted(look_below(root / folder).files)):
         if path.suffix.lower() != tool.suffix or not is_file(path):
             continue
         name = path.relative_to(root).as_posix()
         images = None
         with faults.going_on():
-            images = tool.parse(path, finder, faults)
-            found |= images is not None
+            try:
+                images = tool.parse(path, finder, faults)
+                found |= images is not None
+            except InputError as error:
+                if not _is_foreign(tool, path):
+                    raise
+                damaged = damaged or error
+                images = [ToolImage("", name, (), passed_over=[("file", f"of something else than {tool.title}")])]
         if images is not None:
             yield name, images
+    if not found and damaged:
+        raise damaged
     if not found and not faults.lines:
         raise InputError(f"{root / folder}: holds no {tool.suffix} file of {tool.title}; correct {key}")
+
+
+def _is_foreign(tool: Tool, path: Path) -> bool:
+    """Whether a file that cannot be parsed is surely none of the tool's; an empty one may have been cut off."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+    except OSError:
+        return False
+    return bool(content) and re.search(tool.mark, content.replace(b"\0", b"")) is None  # UTF-16 has the zeros
 
 
 def _take(tool: Tool, image: ToolImage, annotation: str, split: Split, finder: ImageFinder, reading: _Reading) -> None:

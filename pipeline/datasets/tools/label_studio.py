@@ -48,13 +48,17 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     content = load_json(path)
     if not isinstance(content, list) or not all(isinstance(task, dict) for task in content):
         return None
-    if content and not any("data" in task or _regions_of_min(task) for task in content):
+    if content and not any(_is_annotated(task) or _regions_of_min(task) for task in content):
         return None
     images = []
     for index, task in enumerate(content):
         with faults.going_on():
             images.append(_image(task, f"{path}: task {one_line(task.get('id', index))}", finder, faults))
     return images
+
+
+def _is_annotated(task: Mapping[str, Any]) -> bool:
+    return isinstance(task.get("data"), dict) and bool({"annotations", "completions"} & {*task})
 
 
 def _image(task: dict[str, Any], where: str, finder: ImageFinder, faults: Faults) -> ToolImage:
@@ -65,6 +69,8 @@ def _image(task: dict[str, Any], where: str, finder: ImageFinder, faults: Faults
         if not done:
             return ToolImage("", where, (), passed_over=[("task", "without an annotation")])
         regions = listed(done[-1], "result", where)
+    elif isinstance(task.get("data"), dict):  # as of tasks that are to be imported
+        return ToolImage("", where, (), passed_over=[("task", "without an annotation")])
     else:
         regions = _regions_of_min(task)
     labelled = {_id(region) for region in regions if _labels(region)} - {None}
@@ -189,4 +195,5 @@ def _pairs(points: Any) -> Iterator[tuple[Any, Any]]:
         yield (point[0], point[1]) if isinstance(point, list) and len(point) == 2 else (None, None)
 
 
-LABEL_STUDIO = Tool("label_studio", "Label Studio", ".json", PERCENT, _parse)
+_MARK = rb'"(annotations|completions|(rectangle|polygon|ellipse)?labels)"'
+LABEL_STUDIO = Tool("label_studio", "Label Studio", ".json", PERCENT, _parse, _MARK)

@@ -1,6 +1,7 @@
 """LabelMe: a JSON file an image, beside it or not; `shapes` in px from the image's top left corner.
 
-Rectangles have two opposite corners, or four, circles their centre and a point on them, masks the corners of their box.
+Rectangles have two opposite corners, or four, circles their centre and a point on them, masks their first and their
+last pixel.
 Points, lines and strips of lines enclose nothing and are passed over.
 """
 
@@ -58,7 +59,9 @@ def _points(shape: dict[str, Any], kind: str, where: str) -> Iterator[tuple[Any,
         (x, y), (edge_x, edge_y) = points
         radius = math.hypot(edge_x - x, edge_y - y)
         points = [(x - radius, y - radius), (x + radius, y + radius)]
+    if kind == "mask" and points:  # LabelMe takes mask[y1 : y2 + 1, x1 : x2 + 1]
+        points.append((max(x for x, _ in points) + 1, max(y for _, y in points) + 1))
     yield from points
 
 
-LABELME = Tool("labelme", "LabelMe", ".json", XYXY, _parse)
+LABELME = Tool("labelme", "LabelMe", ".json", XYXY, _parse, rb'"shapes"')

@@ -17,8 +17,9 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
     content = load_json(path)
     if not isinstance(content, dict):
         return None
-    if isinstance(content.get("assets"), dict):
-        assets = {f"{path}: asset {one_line(key)}": value for key, value in content["assets"].items()}
+    all_assets = content.get("assets")
+    if isinstance(all_assets, dict) and any("asset" in own for own in all_assets.values() if isinstance(own, dict)):
+        assets = {f"{path}: asset {one_line(key)}": value for key, value in all_assets.items()}
     elif "asset" in content and "regions" in content:
         assets = {str(path): content}
     else:
@@ -62,4 +63,4 @@ def _box(region: dict[str, Any], where: str) -> Numbers:
     return box.get("left"), box.get("top"), box.get("width"), box.get("height")
 
 
-VOTT = Tool("vott", "VoTT", ".json", XYWH, _parse)
+VOTT = Tool("vott", "VoTT", ".json", XYWH, _parse, rb'"(assets?|regions)"')

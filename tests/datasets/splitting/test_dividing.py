@@ -193,8 +193,9 @@ def test_the_stage_writes_a_row_of_each_image(tmp_path: Path) -> None:
     plant("table", tmp_path / "raw")
     out = run_stage("dataset", tmp_path, params={"dataset": overlay("table", **SHARES)}, raw=tmp_path / "raw")
     expected = split_table(read_dataset(tmp_path / "raw", params("table", **SHARES)).division)
-    assert (out / "split.csv").read_text() == expected
-    assert expected.startswith("file,split,group,by\np0.png,") and len(expected.splitlines()) == 1 + len(NAMES)
+    written = (out / "split.csv").read_text()  # without the reasons, on which nothing depends
+    assert written == "".join(",".join(line.split(",")[:2]) + "\n" for line in expected.splitlines())
+    assert written.startswith("file,split\np0.png,") and len(written.splitlines()) == 1 + len(NAMES)
     rows = (tmp_path / "raw/boxes.csv").read_text().splitlines()
     splits = ["split", *["train"] * 8, *["test"] * 2]
     (tmp_path / "raw/boxes.csv").write_text("".join(f"{row},{own}\n" for row, own in zip(rows, splits, strict=True)))

@@ -1,6 +1,6 @@
 """Files of annotation tools, rebuilt from their documentations, each with a reading of its own by json, csv or lxml.
 
-All hold the photos of tests.data_layouts.public: CVAT, VoTT and LabelMe in px, Label Studio in percent, OpenImages in
+All hold the photos of tests.data_layouts.photos: CVAT, VoTT and LabelMe in px, Label Studio in percent, OpenImages in
 shares of the sides.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from tests.data_layouts.public import HEIGHT, PHOTOS, WIDTH, Found, Photo, put, put_photo
+from tests.data_layouts.photos import HEIGHT, PHOTOS, WIDTH, Found, Photo, put, put_photo
 
 
 class Export(NamedTuple):

@@ -11,12 +11,16 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from pipeline.data_layouts.recognising import recognise
+from pipeline.datasets.faults import Faults
+from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.tools.all_tools import TOOLS
 from pipeline.datasets.tools.annotated import read_tool
 from pipeline.runtime.errors import InputError
-from tests.data_layouts.public import put, put_photo
+from tests.conftest import apply_overlay
+from tests.data_layouts.photos import put, put_photo
+from tests.datasets.tools.exports import EXPORTS
 from tests.datasets.tools.test_tools import boxes_of, read
-from tests.defaults import default_params
+from tests.defaults import default_content, default_params
 
 HUGE = 10**400
 SUFFIXES = {"cvat": ".xml", "openimages": ".csv"}
@@ -68,6 +72,71 @@ def test_a_bad_file_ends_in_one_line(reader: str, text: str, line: str, tmp_path
     with pytest.raises(InputError, match=line) as caught:
         read(tmp_path, reader)
     assert "\n" not in str(caught.value)
+
+
+FOREIGN = [
+    "{",
+    '{"a": 1} {"b": 2}',
+    "# no JSON",
+    '{"assets": {"a": 1}}',
+    '[{"data": 3}]',
+    '[{"data": {"image": "a.jpg"}}]',
+    "[1]",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+@pytest.mark.parametrize("reader", ["labelme", "label_studio", "vott"])
+def test_files_of_something_else_in_a_folder_stop_nothing(reader: str, text: str, tmp_path: Path) -> None:
+    EXPORTS[reader].write(tmp_path)
+    expected = boxes_of(read(tmp_path, reader))
+    put(tmp_path / "foreign.json", text)
+    dataset = read(tmp_path, reader)
+    assert boxes_of(dataset) == expected and len(expected) == 5
+    is_json = text not in FOREIGN[:3]
+    title = {"labelme": "LabelMe", "label_studio": "Label Studio", "vott": "VoTT"}[reader]
+    assert (f"passed over 1 file of something else than {title}" in dataset.remarks) == (not is_json)
+    with pytest.raises(InputError, match=r"foreign\.json: (is not a file of|not valid JSON)"):
+        read(tmp_path, reader, **{reader: {"train": ["foreign.json"]}})
+
+
+@pytest.mark.parametrize("reader", ["labelme", "label_studio", "vott"])
+def test_a_file_that_is_cut_off_is_not_taken_for_another(reader: str, tmp_path: Path) -> None:
+    EXPORTS[reader].write(tmp_path)
+    path = sorted(tmp_path.glob("*.json"))[0]
+    text = path.read_text()
+    for content in (text[: len(text) // 2].encode("utf-16"), b""):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not valid JSON"):
+            read(tmp_path, reader)
+
+
+def test_an_asset_that_two_files_of_vott_hold_is_taken_once(tmp_path: Path) -> None:
+    EXPORTS["vott"].write(tmp_path)
+    expected = boxes_of(read(tmp_path, "vott"))
+    assets = json.loads((tmp_path / "fruit-export.json").read_text())["assets"]
+    for key, asset in assets.items():
+        put(tmp_path / f"{key}-asset.json", json.dumps(asset))
+    dataset = read(tmp_path, "vott")
+    assert boxes_of(dataset) == expected and not dataset.findings
+    assert "passed over 5 annotations repeated in another file" in dataset.remarks
+    changed = {**assets["id-a"], "regions": []}
+    put(tmp_path / "id-a-asset.json", json.dumps(changed))
+    with pytest.raises(InputError, match=r"a\.jpg and a\.jpg would both be image 'a'; list it once"):
+        boxes_of(read(tmp_path, "vott"))
+
+
+def test_a_fault_of_data_that_are_divided_is_one_line(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        put_photo(tmp_path / f"{name}.jpg")
+        put(tmp_path / f"{name}.json", shape(points=[["q", 1], [2, 3]]).replace("a.jpg", f"{name}.jpg"))
+    put(tmp_path / "c.json", "{")
+    faults = Faults(keep=True)
+    overlay = {"reader": "labelme", "split": {"val": 0.3, "test": 0.3}, "labelme": {"train": ["c.json"]}}
+    params = type(default_params().dataset).model_validate(apply_overlay(default_content()["dataset"], overlay))
+    assert not list(read_dataset(tmp_path, params, faults).images)
+    (line,) = faults.lines
+    assert line.startswith(f"{tmp_path}/c.json: not valid JSON")
 
 
 @pytest.mark.parametrize("kind", ["latin-1", "folder"])

@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.data_layouts.recognising import recognise
 from pipeline.datasets.base import Dataset
+from pipeline.datasets.findings import count_findings
 from pipeline.datasets.reading import read_dataset
 from pipeline.runtime.errors import InputError
 from tests.conftest import apply_overlay
-from tests.data_layouts.public import HEIGHT, WIDTH, Found, put, put_photo
+from tests.data_layouts.photos import HEIGHT, WIDTH, Found, put, put_photo
 from tests.datasets.tools.exports import EXPORTS
 from tests.defaults import default_content, default_params
 
@@ -69,13 +70,15 @@ def test_outlines_become_boxes_with_a_finding_and_what_encloses_nothing_is_count
         {"label": "apple", "shape_type": "circle", "points": [[20, 16], [23, 20]]},
         {"label": "apple", "shape_type": "point", "points": [[1, 2]]},
     ]
+    mask = {"label": "apple", "shape_type": "mask", "points": [[3, 4], [7, 9]], "mask": ""}  # of 5 x 6 pixels
+    shapes.append(mask)
     for name in "ab":
         content = {"shapes": shapes, "imagePath": f"C:\\photos\\{name}.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH}
         put(tmp_path / f"labelme/{name}.json", json.dumps(content))
     dataset = read(tmp_path / "labelme", "labelme")
-    assert boxes_of(dataset)["a.jpg"] == [("apple", 1, 2, 11, 12), ("apple", 15, 11, 25, 21)]
+    assert boxes_of(dataset)["a.jpg"] == [("apple", 1, 2, 11, 12), ("apple", 15, 11, 25, 21), ("apple", 3, 4, 8, 10)]
     kinds = [(finding.file, finding.kind) for finding in dataset.findings]
-    assert kinds.count(("raw/a.json", "no_box")) == 2 and kinds.count(("raw/a.json", "file_name")) == 1
+    assert kinds.count(("raw/a.json", "no_box")) == 3 and kinds.count(("raw/a.json", "file_name")) == 1
     assert "passed over 2 shapes of type point" in dataset.remarks
 
     put_photo(tmp_path / "cvat/a.jpg")
@@ -91,7 +94,9 @@ def test_outlines_become_boxes_with_a_finding_and_what_encloses_nothing_is_count
     expected = [(1, 2, 11, 12), (3, 4, 8, 10), (18, 12, 22, 20), (18, 6, 22, 26)]
     for own, box in zip(boxes_of(dataset)["a.jpg"], expected, strict=True):
         assert own[1:] == pytest.approx(box, abs=1e-4)
-    assert sum(finding.kind == "no_box" for finding in dataset.findings) == 8
+    done = {"polygon": 2, "mask": 2, "ellipse": 2, "rotated box": 2}
+    expected_counts = {f"the box around the {shape} taken": count for shape, count in done.items()}
+    assert count_findings(dataset.findings)["no_box"] == expected_counts
     assert {"passed over 2 shapes of type points", "passed over 2 shapes of type tag"} <= {*dataset.remarks}
 
 
