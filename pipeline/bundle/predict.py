@@ -27,12 +27,11 @@ from pipeline.datasets.images import read_rgb
 from pipeline.datasets.records import one_line
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import Progress
-from pipeline.views.drawing import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, draw_boxes
+from pipeline.views.colours import class_colour
+from pipeline.views.drawing import BoxLayer, draw_boxes
 
 LONGEST_DRAWING = 1600
 """Pixels; a drawing has its photo's size up to this longer side."""
-
-_COLOURS = (VERMILLION, SKY_BLUE, GREEN, ORANGE, PURPLE, YELLOW, BLUE)
 
 
 @dataclass
@@ -169,7 +168,7 @@ def draw(pixels: Pixels, found: Detections) -> Pixels:
     for label in np.unique(found.labels):
         rows = np.flatnonzero(found.labels == label)
         texts = [f"{found.names[row]} {found.scores[row]:.2f}" for row in rows]
-        layers.append(BoxLayer(found.boxes[rows], _COLOURS[(label - 1) % len(_COLOURS)], texts))
+        layers.append(BoxLayer(found.boxes[rows], class_colour(int(label)), texts))
     return draw_boxes(pixels, layers, min(max(pixels.shape[:2]), LONGEST_DRAWING)).astype(np.uint8, copy=False)
 
 

@@ -12,6 +12,7 @@ from pipeline.compare.rows import Row
 from pipeline.report.page import Chart, PageSection, Part, Table, Text, render
 from pipeline.report.scripts import vega_script
 from pipeline.views import charts
+from pipeline.views.colours import Look, distinct
 
 _FIGURES = {
     "mAP50": "mAP@.5",
@@ -45,7 +46,12 @@ def compare_table(rows: Sequence[Row]) -> Table:
         [row.name, *[_figure(row.metrics.get(key)) for key in _FIGURES], *[cost(row) for cost in _COSTS.values()]]
         for row in rows
     ]
-    return Table(header, cells, "l" + "r" * (len(header) - 1))
+    colours = {name: look.colour for name, look in _looks(rows).items()}
+    return Table(header, cells, "l" + "r" * (len(header) - 1), colours)
+
+
+def _looks(rows: Sequence[Row]) -> dict[str, Look]:
+    return distinct({row.name: row.colour for row in rows})
 
 
 def as_text(table: Table) -> str:
@@ -60,6 +66,7 @@ def compare_page(rows: Sequence[Row], notes: Sequence[str], root: Path) -> str:
     """The page's HTML."""
     parts: list[Part] = [compare_table(rows), *[Text(note) for note in notes]]
     sections = [PageSection("figures", "Figures and costs", _LEAD, parts)]
+    styles = _looks(rows)
     sizes = [
         {"size": size, "detector": row.name, "AP": value}
         for key, size in _SIZES.items()
@@ -67,7 +74,7 @@ def compare_page(rows: Sequence[Row], notes: Sequence[str], root: Path) -> str:
         if isinstance(value := row.metrics.get(key), float | int) and value >= 0
     ]
     if sizes:
-        chart = charts.grouped_bars(pd.DataFrame(sizes), "size", "AP", "detector", title="AP")
+        chart = charts.grouped_bars(pd.DataFrame(sizes), "size", "AP", "detector", styles, title="AP")
         lead = "AP by the size of the gt boxes. A size that the images lack has no bar."
         sections.append(PageSection("sizes", "By size", lead, [Chart(chart)]))
     classes = [
@@ -86,7 +93,7 @@ def compare_page(rows: Sequence[Row], notes: Sequence[str], root: Path) -> str:
             if frame["class"].nunique() > len(worst)
             else ""
         )
-        chart = charts.grouped_bars(few, "class", "AP", "detector", title="AP at IoU .5")
+        chart = charts.grouped_bars(few, "class", "AP", "detector", styles, title="AP at IoU .5")
         sections.append(PageSection("classes", "By class", lead, [Chart(chart)]))
     images = rows[0].metrics.get("images", "")
     subtitle = f"{images} images of {rows[0].rule[0]}"

@@ -17,6 +17,7 @@ from pipeline.compare.training_stages import stages_before
 from pipeline.families.family import Family, Network
 from pipeline.families.registry import family_names, family_of, present_family
 from pipeline.runtime.errors import InputError
+from pipeline.views.colours import GREY, network_looks
 
 JUDGED_BY = ("split", "score_threshold", "per_image")
 """Parameters of section `evaluate` that figures depend on."""
@@ -35,6 +36,7 @@ class Row:
             the start of the stage. memory_mb: the most that one of these stages held. All as when the stages last ran
             in the workspace.
         None: not known.
+        colour: the network's among those of its family.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Row:
     training_seconds: float | None = None
     detection_seconds: float | None = None
     memory_mb: float | None = None
+    colour: str = GREY
 
     @property
     def name(self) -> str:
@@ -86,7 +89,8 @@ def _of_family(source: Source, family: Family, every_network: bool) -> Iterator[
             where = f"{source.title}: {path}" if source.title else path
             raise InputError(f"{where}: cannot be compared ({error!r}); dvc repro evaluate_{name}") from error
         if metrics:  # else the network does not exist
-            yield Row(source.title, family.title, network.title, metrics, data, rule, **_costs(source, family, name))
+            costs, colour = _costs(source, family, name), network_looks(family)[name].colour
+            yield Row(source.title, family.title, network.title, metrics, data, rule, **costs, colour=colour)
 
 
 def _metrics_of(file: Path) -> dict[str, Any]:

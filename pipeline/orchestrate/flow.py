@@ -124,11 +124,10 @@ class _FlowRun:
             return bool(last) and last[-1].passing
 
         # No tags: for each of them Prefect asks its server for a concurrency slot, seconds a stage, which a kill leaks.
-        name = f"{node.meta.step}: {node.name}" if node.meta.step else node.name
         return Task(
             run_stage,
-            name=name,
-            task_run_name=name,
+            name=node.label,
+            task_run_name=node.label,
             description=node.title,
             retries=node.meta.retries,
             retry_delay_seconds=_SECONDS_BEFORE_RETRY,

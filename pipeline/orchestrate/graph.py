@@ -44,6 +44,12 @@ class StageNode:
     outs: tuple[str, ...]
     meta: StageMeta
 
+    @property
+    def label(self) -> str:
+        """What people read of it: its step, what it does, and its name."""
+        own = f"{self.title} ({self.name})" if self.title else self.name
+        return f"{self.meta.step}: {own}" if self.meta.step else own
+
 
 @dataclass(frozen=True)
 class Graph:

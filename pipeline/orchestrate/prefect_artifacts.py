@@ -17,6 +17,7 @@ from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.record import StageRecord
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import parse_progress
+from pipeline.views.encoding import Picture
 from pipeline.views.metrics import metrics_of
 from pipeline.views.pictures import picture_of
 from pipeline.views.results import results_frame
@@ -92,29 +93,34 @@ class Gallery:
         except InputError:
             return
         with get_client(sync_client=True) as client:
-            figures = metrics_of(command, self._root)
-            if figures:
-                rows = [{"figure": name, "value": f"{value:.6g}"} for name, value in figures.items()]
-                self._create(client, node, task_run_id, "figures", "table", rows)
-            picture = picture_of(command, self._root)
-            if picture is not None:
-                encoded = base64.b64encode(picture.data).decode()
-                text = f"{picture.caption}\n\n![{node.name}](data:{picture.mime};base64,{encoded})"
-                self._create(client, node, task_run_id, "picture", "markdown", text)
+            figures, picture = metrics_of(command, self._root), picture_of(command, self._root)
+            if figures or picture is not None:
+                text = stage_text(node, figures, picture)
+                self._create(client, node, task_run_id, "picture" if picture else "figures", text)
 
-    def _create(
-        self, client: SyncPrefectClient, node: StageNode, task_run_id: UUID, what: str, kind: str, data: object
-    ) -> None:
+    def _create(self, client: SyncPrefectClient, node: StageNode, task_run_id: UUID, what: str, text: str) -> None:
         client.create_artifact(
             ArtifactCreate(
                 key=f"{_key(node.name)}-{what}",
-                type=kind,
-                description=f"{node.meta.step}: {node.title}",
-                data=data,
+                type="markdown",
+                description=node.label,
+                data=text,
                 flow_run_id=self._flow_run_id,
                 task_run_id=task_run_id,
             )
         )
+
+
+def stage_text(node: StageNode, figures: Mapping[str, float], picture: Picture | None) -> str:
+    """What a page shows of a finished stage, as Markdown: its picture first, then its figures."""
+    lines = [f"## {node.title or node.name}", ""]
+    if picture is not None:
+        encoded = base64.b64encode(picture.data).decode()
+        lines += [f"![{node.title}](data:{picture.mime};base64,{encoded})", "", picture.caption, ""]
+    if figures:
+        lines += ["| figure | value |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in figures.items()]
+    return "\n".join(lines)
 
 
 def show_summary(root: Path, flow_run_id: UUID, seconds: float, stages: Mapping[str, StageRecord]) -> str:

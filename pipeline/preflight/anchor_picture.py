@@ -14,7 +14,7 @@ from pipeline.preflight.anchor_fit import Placement
 from pipeline.preflight.histograms import bars, room_above, some_boxes
 from pipeline.preflight.size_check import Panel
 from pipeline.preflight.verdict import Verdict
-from pipeline.views.charts import KINDS, AnyChart, box_cloud, kind_colour, kinds_of
+from pipeline.views.charts import ANCHORS, AnyChart, box_cloud, kind_colour, kinds_of
 
 
 def anchor_panels(shapes: Floats, anchors: AnchorParams, verdict: Verdict, placement: Placement) -> list[Panel]:
@@ -75,7 +75,7 @@ def _best_iou(verdict: Verdict) -> AnyChart:
         steps = pd.DataFrame({"from": edges, "boxes": [*proposed, proposed[-1]]})
         layers.append(
             alt.Chart(steps)
-            .mark_line(interpolate="step-after", strokeWidth=1.6, color=KINDS["proposed"])
+            .mark_line(interpolate="step-after", strokeWidth=1.6, color=ANCHORS["proposed"])
             .encode(alt.X("from:Q"), y)
         )
         means.append(f"proposed (line): mean {verdict.proposed.mean:.2f}")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.geometry.anchors import Floats
-from pipeline.views.charts import COLOURS
+from pipeline.views.colours import COLOURS
 
 _MOST_POINTS = 4_000
 

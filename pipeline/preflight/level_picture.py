@@ -11,7 +11,8 @@ import pandas as pd
 from pipeline.geometry.anchors import Floats
 from pipeline.preflight.histograms import bars, room_above, some_boxes
 from pipeline.preflight.size_check import Panel
-from pipeline.views.charts import COLOURS, AnyChart, box_cloud
+from pipeline.views.charts import AnyChart, box_cloud
+from pipeline.views.colours import COLOURS
 
 _BINS = 40
 

@@ -15,6 +15,7 @@ from pipeline.report.page import Chart, PageSection, Part, Row, Table, Text
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
 from pipeline.views import charts
+from pipeline.views.colours import KINDS, class_looks, title_looks
 from pipeline.views.csv_columns import read_csv
 from pipeline.views.json_files import read_metrics
 
@@ -49,7 +50,9 @@ def summary_section(run: Run) -> PageSection:
     metrics = {name: read_metrics(run.folder(f"evaluate_{name}")) for name in networks}
     titles = {**_FIGURES, **own.figures, **_other_figures(metrics.values(), own.figures)}
     rows = [[networks[name], *[_figure(found.get(key)) for key in titles]] for name, found in metrics.items()]
-    table = Table(["network", *titles.values()], rows, "l" + "r" * len(titles))
+    styles = title_looks(run.family)
+    colours = {title: styles[title].colour for title in networks.values()}
+    table = Table(["network", *titles.values()], rows, "l" + "r" * len(titles), colours)
     of_class: list[dict[str, Any]] = [
         {"class": label, "network": networks[name], "AP": value}
         for name, found in metrics.items()
@@ -65,7 +68,7 @@ def summary_section(run: Run) -> PageSection:
     caption = "AP of each class at IoU .5, the worst class first." + (
         f" The worst {_MOST_CLASSES} of {len(mean)}." if len(mean) > _MOST_CLASSES else ""
     )
-    chart = Chart(charts.grouped_bars(few, "class", "AP", "network", title="AP at IoU .5"), caption)
+    chart = Chart(charts.grouped_bars(few, "class", "AP", "network", styles, title="AP at IoU .5"), caption)
     return PageSection("summary", "Results", lead, [table, chart])
 
 
@@ -87,7 +90,7 @@ def detections_section(run: Run) -> PageSection:
         {"network": title, "kind": kind, "count": count}
         for name, title in networks.items()
         for kind, count in _mapping(read_metrics(run.folder(f"evaluate_{name}")).get("errors")).items()
-        if kind in charts.KIND_COLOURS
+        if kind in KINDS
     ]
     parts: list[Part] = []
     if kinds:
@@ -103,7 +106,10 @@ def _pr_chart(run: Run, name: str, title: str) -> Part:
     frame = pd.DataFrame(columns)
     worst = frame.groupby("class")["precision"].mean().sort_values().index[:_MOST_CLASSES]
     few = frame[frame["class"].isin(worst)]
-    spec = charts.curves(few, "recall", "precision", "class", x_title="recall", y_title="precision", small=True)
+    styles = class_looks(dict.fromkeys(frame["class"]))  # the table has all classes, in the order of their labels
+    spec = charts.curves(
+        few, "recall", "precision", "class", x_title="recall", y_title="precision", small=True, styles=styles
+    )
     more = f" The worst {_MOST_CLASSES} of {frame['class'].nunique()}." if len(worst) < frame["class"].nunique() else ""
     return Chart(spec, f"Precision against recall, {title}.{more} A click on the legend brings a class out.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,11 +14,12 @@ from pipeline.artifacts.matches import MATCHES
 from pipeline.artifacts.resized_images import evaluated_images
 from pipeline.artifacts.tables import read_columns
 from pipeline.report.family_report import family_report
-from pipeline.report.page import PageSection, Part, Slide, Slides, Text
+from pipeline.report.page import PageSection, Panel, Part, Shot, Slide, Slides, Text
 from pipeline.report.run import Run
-from pipeline.views.contact_sheet import Tile, contact_sheet
+from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import DeclaredGraph, read_declared_graph
-from pipeline.views.encoding import Picture, encode_webp
+from pipeline.views.drawing import enlarged
+from pipeline.views.encoding import encode_webp
 from pipeline.views.panels.registry import find_panels, panels_of
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import NetworkImages
@@ -33,6 +34,7 @@ _TEST_LEAD = (
 )
 _RESIZED = "What the network sees."
 _TRAINING_IMAGES = 3
+_THUMB = 112  # px, the longer side
 _WRONG = ("missed", "wrong_class", "badly_placed", "duplicate", "background")
 _WORST_SHARE = 2 / 3
 
@@ -49,7 +51,7 @@ def training_images_section(run: Run) -> PageSection:
             for stage, title in stages.items()
             if run.has(stage)
         ]
-        slides.append(Slide(entry.image_id, "", _pictures(panels)))
+        slides.append(_slide(entry.image_id, "", panels))
     parts: list[Part] = [Slides(slides)]
     return PageSection("training-images", "Training images", own.lead("training-images", _TRAINING_LEAD), parts)
 
@@ -73,7 +75,7 @@ def journeys_section(run: Run, count: int) -> PageSection:
     errors = errors_by_image(run, networks[-1])
     chosen = chosen_images(errors, count)
     slides = [
-        Slide(image_id, _note(errors[image_id]), _pictures(panels))
+        _slide(image_id, _note(errors[image_id]), panels)
         for image_id, panels in zip(chosen, _journeys(run, networks, chosen), strict=True)
     ]
     parts: list[Part] = [Slides(slides)]
@@ -129,7 +131,11 @@ def _note(errors: Counter[str]) -> str:
     return ", ".join(counts) or "no object, and none detected"
 
 
-def _pictures(panels: Iterable[tuple[str, list[Tile]]]) -> list[Picture]:
-    """A picture a stage; OpenCV encodes several at a time."""
+def _slide(name: str, note: str, panels: Sequence[tuple[str, Sequence[Tile]]]) -> Slide:
+    """A picture for each tile; OpenCV encodes several at a time."""
+    tiles = [tile for _, own in panels for tile in own]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda pair: encode_webp(contact_sheet(pair[1]), pair[0]), panels))
+        pictures = pool.map(lambda tile: encode_webp(tile.image, tile.caption), tiles)
+        shots = iter([Shot(own, tile.legend, tile.spots, tile.wide) for own, tile in zip(pictures, tiles, strict=True)])
+    thumb = encode_webp(enlarged(tiles[0].image, _THUMB)[0], name)
+    return Slide(name, note, thumb, [Panel(title, [next(shots) for _ in own]) for title, own in panels])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,16 +13,21 @@ import jinja2
 from markupsafe import Markup
 
 from pipeline.views.charts import Spec
+from pipeline.views.colours import hexadecimal
+from pipeline.views.contact_sheet import Key
+from pipeline.views.drawing import Spot, is_dark
 from pipeline.views.encoding import Picture
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts and numbers. `align` has a letter a column, l or r."""
+    """A table of texts and numbers. `align` has a letter a column, l or r; `colours` are of cells of the first column,
+    by their text."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     align: str = ""
+    colours: Mapping[str, str] = field(default_factory=dict)
     kind: str = field(default="table", init=False)
 
 
@@ -66,12 +71,37 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """A picture with its caption, its legend, and what the pointer shows on it; one that is `wide` fills a row."""
+
+    picture: Picture
+    legend: Sequence[Key] = ()
+    spots: Sequence[Spot] = ()
+    wide: bool = False
+
+    @property
+    def spots_json(self) -> str:
+        """For an attribute: x1, y1, x2, y2 and a text each."""
+        return json.dumps([[*spot.place, spot.text] for spot in self.spots])
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one stage makes of an image: a sentence and its pictures."""
+
+    title: str
+    shots: Sequence[Shot]
+
+
+@dataclass(frozen=True)
 class Slide:
-    """One image on its way through the stages: what it is, its errors in a few words, and its pictures in order."""
+    """One image on its way through the stages: what it is, its errors in a few words, a small picture of it, and what
+    the stages make of it, in order."""
 
     name: str
     note: str
-    pictures: Sequence[Picture]
+    thumb: Picture
+    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True)
@@ -104,13 +134,15 @@ def render(title: str, subtitle: str, made: datetime, sections: Sequence[PageSec
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = _data_uri
+    environment.filters |= {"data_uri": _data_uri, "hex": hexadecimal}
+    environment.tests["dark"] = is_dark
     return environment.get_template("page.html.jinja").render(
         title=title,
         subtitle=subtitle,
         made=made.strftime("%Y-%m-%d %H:%M"),
         sections=sections,
         script=script,
+        page_script=Markup((Path(__file__).parent / "page.js").read_text(encoding="utf-8")),
     )
 
 

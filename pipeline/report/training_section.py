@@ -9,6 +9,7 @@ from pipeline.report.page import Chart, PageSection, Part, Row, Text
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
 from pipeline.views import charts
+from pipeline.views.colours import loss_looks
 from pipeline.views.csv_columns import read_numbers
 
 _LEAD = (
@@ -31,18 +32,26 @@ def training_section(run: Run) -> PageSection:
             figures.append(Text(str(error), missing=True))
             continue
         losses = [name for name in columns if name not in ("iteration", "lr", "loss")] or ["loss"]
+        titles = {name: own.losses.get(name, name) for name in losses}
+        styles = {titles[name]: look for name, look in loss_looks(losses, list(own.losses)).items()}
         table = pd.concat(
             [
-                pd.DataFrame(
-                    {"iteration": columns["iteration"], "value": columns[name], "loss": own.losses.get(name, name)}
-                )
+                pd.DataFrame({"iteration": columns["iteration"], "value": columns[name], "loss": titles[name]})
                 for name in losses
             ]
         )
         time = run.times.get(stage)
         took = f" {time.seconds:,.0f} s." if time else ""
         spec = charts.curves(
-            table, "iteration", "value", "loss", x_title="iteration", y_title="loss", unit_y=False, small=True
+            table,
+            "iteration",
+            "value",
+            "loss",
+            x_title="iteration",
+            y_title="loss",
+            unit_y=False,
+            small=True,
+            styles=styles,
         )
         figures.append(Chart(spec, f"{title}.{took}"))
     return PageSection("training", "Training", own.lead("training", _LEAD), [Row(figures)])

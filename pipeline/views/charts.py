@@ -5,7 +5,7 @@ Colours that follow a page's theme are left to the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -14,25 +14,15 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
+from pipeline.views.colours import COLOURS, GREY, KINDS, SPLITS, Look, hexadecimal, looks
 from pipeline.views.encoding import MAX_BYTES, Picture, encode_png
 
 Spec = dict[str, Any]
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
 
-# Okabe and Ito's colours that stand out on white and on near-black alike.
-COLOURS = ("#2A8BD0", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8A8A")
-KIND_COLOURS = {
-    "correct": "#009E73",
-    "duplicate": "#56B4E9",
-    "wrong_class": "#CC79A7",
-    "badly_placed": "#E69F00",
-    "background": "#D55E00",
-    "missed": "#8A8A8A",
-}
-_WIDTH = 520
 _HEIGHT = 260
-_SMALL_WIDTH = 330
-_SMALL_HEIGHT = 190
+_SMALL_HEIGHT = 220
+_SQUARE_HEIGHT = 320
 _SCALES = (1.5, 1.25, 1.0, 0.75)  # of a PNG's pixels
 _PLAIN = {  # the looks of a picture: no theme comes from a page
     "background": "white",
@@ -40,28 +30,68 @@ _PLAIN = {  # the looks of a picture: no theme comes from a page
     "legend": {"labelLimit": 260, "symbolStrokeWidth": 2},
     "title": {"fontSize": 14, "limit": 1000},
 }
+_DEFAULT = alt.Legend()
 _FEW_POINTS = 12  # a line of fewer is marked point by point; one of a single point would not be seen
 
 
+def line_legend(**options: Any) -> alt.Legend:
+    """A legend of lines, wide enough for their dashes to be seen; with options of `alt.Legend`."""
+    return alt.Legend(symbolType="stroke", symbolSize=700, symbolStrokeWidth=2.5, **options)
+
+
+_LINES = line_legend()
+
+
 def curves(
-    table: pd.DataFrame, x: str, y: str, series: str, *, small: bool = False, points: bool = False, **options: Any
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    series: str,
+    *,
+    x_title: str,
+    small: bool = False,
+    points: bool = False,
+    styles: Mapping[str, Look] | None = None,
+    **options: Any,
 ) -> Spec:
-    """One line a series; hovering over the chart shows the values, a click on the legend brings one series out.
+    """One line a series; the pointer shows the values of all series at its x, a click on the legend brings one series
+    out.
 
     Args:
         table: long form, a row a point.
         x, y, series: names of its columns.
         small: for several charts in a row.
         points: mark each point.
+        styles: as of `lines`.
         options: of `lines`.
     """
     chosen = alt.selection_point(fields=[series], bind="legend")
-    chart = lines(table, x, y, series, points=points, **options).encode(
-        opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
-        tooltip=[series, alt.Tooltip(x, format=".4~g"), alt.Tooltip(y, format=".4~g")],
+    chart = lines(table, x, y, series, x_title=x_title, points=points, styles=styles, **options).encode(
+        opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12))
     )
-    width, height = (_SMALL_WIDTH, _SMALL_HEIGHT) if small else (_WIDTH, _HEIGHT)
-    return _spec(chart.add_params(chosen).properties(width=width, height=height))
+    both = alt.layer(chart.add_params(chosen), _values_at_pointer(table, x, y, series, x_title))
+    return _spec(both.properties(height=_SMALL_HEIGHT if small else _HEIGHT))
+
+
+def _values_at_pointer(table: pd.DataFrame, x: str, y: str, series: str, x_title: str) -> alt.Chart:
+    """A vertical line at the x nearest to the pointer, and the value of each series there."""
+    wide = table.pivot_table(index=x, columns=series, values=y, sort=False)
+    names = list(wide.columns)
+    wide.columns = pd.Index([f"s{place}" for place in range(len(names))])  # a name may hold what means a path to Vega
+    nearest = alt.selection_point(
+        nearest=True, on="pointermove", encodings=["x"], empty=False, clear="pointerout", name="pointer"
+    )
+    values = [alt.Tooltip(f"s{place}:Q", title=str(name), format=".4~g") for place, name in enumerate(names)]
+    return (
+        alt.Chart(wide.reset_index())
+        .mark_rule(strokeWidth=1.5, color=GREY)
+        .encode(
+            alt.X(f"{x}:Q"),
+            opacity=alt.condition(nearest, alt.value(0.7), alt.value(0)),
+            tooltip=[alt.Tooltip(f"{x}:Q", title=x_title, format=".4~g"), *values],
+        )
+        .add_params(nearest)
+    )
 
 
 def lines(
@@ -75,54 +105,61 @@ def lines(
     log_x: bool = False,
     unit_y: bool = True,
     points: bool = False,
-    legend: alt.Legend | alt.UndefinedType | None = alt.Undefined,
+    styles: Mapping[str, Look] | None = None,
+    legend: alt.Legend | None = _LINES,
 ) -> alt.Chart:
-    """One line a series, of its own colour and dashes.
+    """One line a series, of its own colour and dashes, which the legend shows.
 
     Args:
         table: long form, a row a point.
         x, y, series: names of its columns.
         unit_y: y runs from 0 to 1; else from 0.
         points: mark each point.
+        styles: the look of each series; one after another by default.
         legend: where and how the series are named.
     """
     scale = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
     names = list(dict.fromkeys(table[series]))
+    own = styles or looks(names)
+    dashes = alt.Scale(domain=names, range=[list(own[name].dash) for name in names])
     return (
         alt.Chart(table)
         .mark_line(point=points or len(table) <= _FEW_POINTS * len(names), strokeWidth=2)
         .encode(
             alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap="greedy")),
             alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(domain=[0, 1]) if unit_y else alt.Scale(zero=True)),
-            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names)), legend=_any(names, legend)),
-            strokeDash=alt.StrokeDash(f"{series}:N", sort=names, legend=None),
+            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(own, names), legend=_any(names, legend)),
+            alt.StrokeDash(f"{series}:N", title=None, sort=names, scale=dashes, legend=_any(names, legend)),
         )
     )
 
 
-def grouped_bars(table: pd.DataFrame, group: str, value: str, series: str, *, title: str) -> Spec:
-    """Horizontal bars of 0..1: a group of them for each value of `group`, one a series."""
+def grouped_bars(
+    table: pd.DataFrame, group: str, value: str, series: str, styles: Mapping[str, Look], *, title: str
+) -> Spec:
+    """Horizontal bars of 0..1: a group of them for each value of `group`, one a series, in the colours of `styles`."""
     names = list(dict.fromkeys(table[series]))
     groups = list(dict.fromkeys(table[group]))
     chart = alt.Chart(table).encode(
         alt.Y(f"{group}:N", title=None, sort=groups),
-        alt.X(f"{value}:Q", title=title, scale=alt.Scale(domain=[0, 1])),
+        alt.X(f"{value}:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=10)),
         alt.YOffset(f"{series}:N", sort=names),
         tooltip=[group, series, alt.Tooltip(value, format=".3f")],
     )
-    bars = chart.mark_bar().encode(alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names))))
+    bars = chart.mark_bar().encode(alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(styles, names)))
     texts = chart.mark_text(align="left", dx=3, fontSize=10).encode(text=alt.Text(value, format=".3f"))
-    return _spec((bars + texts).properties(width=_WIDTH, height={"step": 15}))
+    return _spec((bars + texts).properties(height=16 * len(groups) * len(names) + 12))
 
 
 def counts(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> Spec:
     """The chart of `count_bars`."""
     bars = count_bars(table, name, count, series, title=title)
-    return _spec(bars.properties(width=_SMALL_WIDTH, height={"step": 14}))
+    rows = table[name].nunique() * table[series].nunique()
+    return _spec(bars.properties(height=14 * max(rows, 1) + 12))
 
 
 def count_bars(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> alt.Chart:
-    """Horizontal bars of counts, one a row of `name` and series, on a scale that shows 1 beside 10,000."""
+    """Horizontal bars of counts, one a row of `name` and series, a split, on a scale that shows 1 beside 10,000."""
     names = list(dict.fromkeys(table[series]))
     return (
         alt.Chart(table)
@@ -135,7 +172,13 @@ def count_bars(table: pd.DataFrame, name: str, count: str, series: str, *, title
                 scale=alt.Scale(type="symlog"),
                 axis=alt.Axis(labelOverlap="greedy", tickCount=5),
             ),
-            alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(len(names)), legend=_any(names)),
+            alt.Color(
+                f"{series}:N",
+                title=None,
+                sort=names,
+                scale=alt.Scale(domain=names, range=[SPLITS.get(name, GREY) for name in names]),
+                legend=_any(names),
+            ),
             alt.YOffset(f"{series}:N", sort=names),
             tooltip=[f"{name}:N", f"{series}:N", f"{count}:Q"],
         )
@@ -144,7 +187,7 @@ def count_bars(table: pd.DataFrame, name: str, count: str, series: str, *, title
 
 def box_sizes(boxes: pd.DataFrame, anchors: pd.DataFrame) -> Spec:
     """The chart of `box_cloud`."""
-    return _spec(box_cloud(boxes, anchors).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+    return _spec(box_cloud(boxes, anchors).properties(height=_SQUARE_HEIGHT))
 
 
 def box_cloud(boxes: pd.DataFrame, anchors: pd.DataFrame) -> AnyChart:
@@ -178,17 +221,18 @@ def box_cloud(boxes: pd.DataFrame, anchors: pd.DataFrame) -> AnyChart:
     return alt.layer(cloud, marks)
 
 
-KINDS = {"anchors": COLOURS[4], "proposed": COLOURS[2]}
+ANCHORS = {"anchors": COLOURS[4], "proposed": COLOURS[2]}
+"""The colours of the configured anchors and of those that are proposed."""
 
 
 def kinds_of(table: pd.DataFrame) -> list[str]:
     """The kinds in column kind, in their order."""
-    return [kind for kind in KINDS if (table["kind"] == kind).any()]
+    return [kind for kind in ANCHORS if (table["kind"] == kind).any()]
 
 
 def kind_colour(kinds: Sequence[str]) -> alt.Color:
     """The colour of anchors of these kinds, by column kind."""
-    scale = alt.Scale(domain=list(kinds), range=[KINDS[kind] for kind in kinds])
+    scale = alt.Scale(domain=list(kinds), range=[ANCHORS[kind] for kind in kinds])
     return alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top-left"))
 
 
@@ -206,21 +250,23 @@ def histogram(values: pd.DataFrame, value: str, *, title: str, marks: tuple[floa
         .mark_rule(strokeDash=[4, 3], strokeWidth=2, color=COLOURS[4])
         .encode(x="at:Q")
     )
-    return _spec((bars + lines).properties(width=_SMALL_WIDTH, height=_SMALL_WIDTH))
+    return _spec((bars + lines).properties(height=_SQUARE_HEIGHT))
 
 
 def error_kinds(table: pd.DataFrame) -> Spec:
     """Stacked bars: how many detections, and missed boxes, of each kind; columns network, kind, count."""
-    kinds = list(KIND_COLOURS)
-    order = alt.Chart(table).transform_calculate(order=f"indexof({kinds!r}, datum.kind)")
-    chart = order.mark_bar().encode(
+    kinds = {kind: hexadecimal(colour) for kind, colour in KINDS.items() if kind != "ignored"}
+    words = [kind.replace("_", " ") for kind in kinds]
+    table = table.assign(kind=table["kind"].str.replace("_", " "))
+    order = alt.Chart(table).transform_calculate(order=f"indexof({words!r}, datum.kind)")
+    chart = order.mark_bar(stroke=GREY, strokeWidth=0.75).encode(  # yellow has no contrast with white of its own
         alt.Y("network:N", title=None, sort=list(dict.fromkeys(table["network"]))),
-        alt.X("count:Q", title="detections, and gt boxes that are missed"),
-        alt.Color("kind:N", title=None, sort=kinds, scale=alt.Scale(domain=kinds, range=list(KIND_COLOURS.values()))),
+        alt.X("count:Q", title="detections, and gt boxes that are missed", axis=alt.Axis(tickMinStep=1)),
+        alt.Color("kind:N", title=None, sort=words, scale=alt.Scale(domain=words, range=list(kinds.values()))),
         alt.Order("order:Q"),
         tooltip=["network", "kind", "count"],
     )
-    return _spec(chart.properties(width=_WIDTH, height={"step": 30}))
+    return _spec(chart.properties(height=30 * table["network"].nunique()))
 
 
 def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
@@ -245,12 +291,12 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
     )
     step = 34 if len(classes) <= 30 else 16
     layers = cells + numbers if len(classes) <= 30 else cells
-    return _spec(layers.properties(width={"step": step}, height={"step": max(16, step - 8)}))
+    return _spec(layers.properties(height=max(16, step - 8) * len(classes)))
 
 
 def picture(chart: AnyChart, caption: str) -> Picture:
     """The chart as a PNG, of at most 150 kB where one of `_SCALES` allows it; equal bytes on one machine."""
-    spec = {**_spec(chart), "config": _PLAIN | {"view": {"stroke": None}}}
+    spec = {**_spec(chart, None), "config": _PLAIN | {"view": {"stroke": None}}}
     for scale in _SCALES:
         drawn = np.frombuffer(vl_convert.vegalite_to_png(spec, scale=scale), np.uint8)
         pixels = cv2.imdecode(drawn, cv2.IMREAD_COLOR_RGB)
@@ -261,20 +307,22 @@ def picture(chart: AnyChart, caption: str) -> Picture:
     return made
 
 
-def _any(
-    names: list[str], legend: alt.Legend | alt.UndefinedType | None = alt.Undefined
-) -> alt.Legend | alt.UndefinedType | None:
+def _any(names: list[str], legend: alt.Legend | None = _DEFAULT) -> alt.Legend | None:
     """The legend, none of no series: a picture with an empty one has no size."""
     return legend if names else None
 
 
-def _palette(count: int) -> alt.Scale:
-    return alt.Scale(range=list(COLOURS)) if count <= len(COLOURS) else alt.Scale(scheme="tableau20")
+def _palette(styles: Mapping[str, Look], names: Iterable[str]) -> alt.Scale:
+    own = list(names)
+    return alt.Scale(domain=own, range=[styles[name].colour for name in own])
 
 
-def _spec(chart: AnyChart) -> Spec:
+def _spec(chart: AnyChart, width: str | None = "container") -> Spec:
+    """The specification; of a page's chart with the width of its place there, of a picture's with its own."""
     with alt.data_transformers.enable("default", max_rows=None):
         spec: Spec = chart.configure_view(strokeOpacity=0).to_dict()
     # The page applies its own theme, and needs no address of the schema.
     spec.pop("$schema", None)
+    if width is not None:
+        spec |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
     return spec

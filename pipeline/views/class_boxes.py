@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BoxLayer, Colour, Dash
-
-_CLASS_COLOURS = (ORANGE, SKY_BLUE, GREEN, PURPLE, YELLOW, VERMILLION)
+from pipeline.views.colours import class_colour
+from pipeline.views.drawing import BoxLayer, Dash
 
 
 def layers_by_class(
@@ -20,11 +19,6 @@ def layers_by_class(
         BoxLayer(boxes[i : i + 1], class_colour(int(labels[i])), [texts[i]], dash=dashes[i] if dashes else "solid")
         for i in order
     ]
-
-
-def class_colour(label: int) -> Colour:
-    """The colour of a class."""
-    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
 
 
 def class_name(names: Sequence[str], label: int) -> str:

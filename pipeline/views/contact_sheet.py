@@ -14,8 +14,10 @@ from pipeline.views.drawing import (
     WHITE,
     Colour,
     Dash,
+    Spot,
     draw_line,
     draw_text,
+    is_dark,
     shortened,
     text_width,
 )
@@ -25,7 +27,7 @@ GAP = 10
 _LINE = TEXT_SIZE + 8
 _SWATCH = 22
 _MOST_LINES = 4
-_DARK = (70, 70, 70)
+_MIDDLE = (150, 150, 150)
 
 
 class Key(NamedTuple):
@@ -37,12 +39,14 @@ class Key(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """(h, w, 3) uint8 RGB, the text under it, and the legend under that; one that is `wide` has a row of its own."""
+    """(h, w, 3) uint8 RGB, the text under it, and the legend under that; one that is `wide` has a row of its own. A
+    page shows the texts of its `spots` under the pointer."""
 
     image: np.ndarray
     caption: str
     legend: Sequence[Key] = ()
     wide: bool = False
+    spots: Sequence[Spot] = ()
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> np.ndarray:
@@ -125,12 +129,15 @@ def _draw_mark(band: np.ndarray, x: int, y: int, key: Key) -> None:
         if key.colour == WHITE:
             cv2.rectangle(band, (x, top), (right, bottom), BLACK)
         return
-    # On the dark that pictures are dimmed to, where light colours are seen as in the picture.
-    cv2.rectangle(band, (x, y - 2), (right, y + TEXT_SIZE), _DARK, cv2.FILLED)
-    middle = (top + bottom) // 2
+    # On a grey as of a photo, with the casing that lines have there.
+    cv2.rectangle(band, (x, y - 2), (right, y + TEXT_SIZE), _MIDDLE, cv2.FILLED)
+    middle, casing = (top + bottom) // 2, WHITE if is_dark(key.colour) else BLACK
     if key.mark == "dot":
+        cv2.circle(band, ((x + right) // 2, middle), 5, casing, cv2.FILLED)
         cv2.circle(band, ((x + right) // 2, middle), 4, key.colour, cv2.FILLED)
     elif key.mark == "arrow":
-        cv2.arrowedLine(band, (x + 3, middle), (right - 2, middle), key.colour, 2, cv2.LINE_AA, 0, 0.4)
+        for colour, thickness in ((casing, 4), (key.colour, 2)):
+            cv2.arrowedLine(band, (x + 3, middle), (right - 2, middle), colour, thickness, cv2.LINE_AA, 0, 0.4)
     else:
+        cv2.rectangle(band, (x, middle - 2), (right, middle + 2), casing, cv2.FILLED)
         draw_line(band, (x + 1, right - 1), (middle - 1, middle + 1), key.colour, key.mark)

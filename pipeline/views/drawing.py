@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,20 +33,42 @@ _DASHES: dict[Dash, tuple[int, int]] = {"solid": (1, 0), "dashed": (10, 6), "dot
 
 _WEIGHT = 400
 _PAD = 3
-_DIM = 0.6
+_CALM, _FLOOR = 0.8, 40
+_FAINT = 0.3
+_CASING = 0.3  # how much of a pixel is left under the casing of a line
+_LIGHT_CASING_BELOW = 100  # luminance, 0..255
 # A box that ends at the border must not end one pixel beyond it because zooming rounded up.
 _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class BoxLayer:
-    """Boxes of one kind: (N, 4) `boxes` in `colour`, lines of `thickness` px, a text each in `labels` or none."""
+    """Boxes of one kind: (N, 4) `boxes` in `colour`, lines of `thickness` px, a text each in `labels` or none.
+
+    A line has a casing, dark or, where its colour is dark, light, so that it is seen on any photo. One that is `faint`
+    has none and lets the photo through.
+    """
 
     boxes: np.ndarray
     colour: Colour
     labels: Sequence[str] = ()
     thickness: int = 2
     dash: Dash = "solid"
+    faint: bool = False
+
+
+class Spot(NamedTuple):
+    """A place in a picture, x1, y1, x2, y2 as shares of its width and height, and what the pointer shows there."""
+
+    place: tuple[float, float, float, float]
+    text: str
+
+
+def spots_of(boxes: np.ndarray, texts: Sequence[str], image: np.ndarray) -> list[Spot]:
+    """A spot for each of (N, 4) boxes, pixels of the image; boxes that stick out are cut at the border."""
+    height, width = image.shape[:2]
+    places = np.clip(boxes.reshape(-1, 4) / np.array([width, height, width, height]), 0, 1).round(4)
+    return [Spot((x1, y1, x2, y2), text) for (x1, y1, x2, y2), text in zip(places.tolist(), texts, strict=True)]
 
 
 def enlarged(image: np.ndarray, longer_side: int) -> tuple[np.ndarray, tuple[float, float]]:
@@ -73,9 +95,10 @@ def draw_boxes(image: np.ndarray, layers: Sequence[BoxLayer], longer_side: int) 
     canvas, (zoom_x, zoom_y) = enlarged(image, longer_side)
     zoom = np.array([zoom_x, zoom_y, zoom_x, zoom_y])
     tags: list[tuple[tuple[int, int, int, int], str, Colour]] = []
-    for layer in layers:
-        corners = corners_of(layer.boxes.reshape(-1, 4) * zoom)
-        for index, (left, top, right, bottom) in enumerate(corners.tolist()):
+    zoomed = [corners_of(layer.boxes.reshape(-1, 4) * zoom).tolist() for layer in layers]
+    _draw_casings(canvas, layers, zoomed)
+    for layer, corners in zip(layers, zoomed, strict=True):
+        for index, (left, top, right, bottom) in enumerate(corners):
             _draw_frame(canvas, left, top, right, bottom, layer)
             if index < len(layer.labels):
                 tags.append(((left, top, right, bottom), layer.labels[index], layer.colour))
@@ -85,10 +108,11 @@ def draw_boxes(image: np.ndarray, layers: Sequence[BoxLayer], longer_side: int) 
     return canvas
 
 
-def dimmed(image: np.ndarray) -> np.ndarray:
-    """A darker, greyer image, on which many thin lines keep their colours apart."""
+def calmed(image: np.ndarray) -> np.ndarray:
+    """The image with half of its colour and with its darks lifted: lines keep their colours apart, and a dark animal is
+    seen."""
     grey = image.astype(np.float32).mean(axis=2, keepdims=True)
-    return np.round(_DIM * (image + grey) / 2).astype(np.uint8)
+    return np.round(_CALM * (image + grey) / 2 + _FLOOR).astype(np.uint8)
 
 
 def corners_of(boxes: np.ndarray) -> np.ndarray:
@@ -98,16 +122,40 @@ def corners_of(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([first, last], axis=1).astype(np.int64)
 
 
+def _draw_casings(canvas: np.ndarray, layers: Sequence[BoxLayer], corners: Sequence[list[list[int]]]) -> None:
+    """A pixel on both sides of each line, under all lines, so that no line hides another."""
+    for light in (False, True):
+        under = np.zeros(canvas.shape[:2], bool)
+        for layer, own in zip(layers, corners, strict=True):
+            if layer.faint or not layer.thickness or is_dark(layer.colour) != light:
+                continue
+            wide = layer.thickness + 1
+            for left, top, right, bottom in own:
+                inside = slice(max(top - 1, 0), max(bottom + 2, 0)), slice(max(left - 1, 0), max(right + 2, 0))
+                for y in (top - 1, bottom + 1 - layer.thickness):
+                    under[max(y, 0) : max(y + wide + 1, 0), inside[1]] = True
+                for x in (left - 1, right + 1 - layer.thickness):
+                    under[inside[0], max(x, 0) : max(x + wide + 1, 0)] = True
+        canvas[under] = np.round(_CASING * canvas[under] + (1 - _CASING) * (255 if light else 0))
+
+
+def is_dark(colour: Colour) -> bool:
+    """Whether a line of this colour needs a light casing."""
+    return _luminance(colour) < _LIGHT_CASING_BELOW
+
+
 def _draw_frame(canvas: np.ndarray, left: int, top: int, right: int, bottom: int, layer: BoxLayer) -> None:
     """Lines within the box: thicker lines of cv2 would spread to both sides, and round the corners."""
     wide, high = min(layer.thickness, right - left + 1), min(layer.thickness, bottom - top + 1)
     for y in (top, bottom - high + 1):
-        draw_line(canvas, (left, right), (y, y + high - 1), layer.colour, layer.dash)
+        draw_line(canvas, (left, right), (y, y + high - 1), layer.colour, layer.dash, layer.faint)
     for x in (left, right - wide + 1):
-        draw_line(canvas, (x, x + wide - 1), (top, bottom), layer.colour, layer.dash)
+        draw_line(canvas, (x, x + wide - 1), (top, bottom), layer.colour, layer.dash, layer.faint)
 
 
-def draw_line(canvas: np.ndarray, x: tuple[int, int], y: tuple[int, int], colour: Colour, dash: Dash) -> None:
+def draw_line(
+    canvas: np.ndarray, x: tuple[int, int], y: tuple[int, int], colour: Colour, dash: Dash, faint: bool = False
+) -> None:
     """A line along its longer side, from the first to the last pixel of x and of y, cut at the canvas' border."""
     drawn, left_out = _DASHES[dash]
     along = int(y[1] - y[0] > x[1] - x[0])
@@ -116,7 +164,8 @@ def draw_line(canvas: np.ndarray, x: tuple[int, int], y: tuple[int, int], colour
     places = places[(places - first) % (drawn + left_out) < drawn]
     across = x if along else y
     for other in range(max(across[0], 0), min(across[1], canvas.shape[along] - 1) + 1):
-        canvas[(places, other) if along else (other, places)] = colour
+        own = (places, other) if along else (other, places)
+        canvas[own] = np.round(_FAINT * np.array(colour) + (1 - _FAINT) * canvas[own]) if faint else colour
 
 
 def _draw_tag(
@@ -144,7 +193,11 @@ def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool
 
 
 def _is_light(colour: Colour) -> bool:
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 110
+    return _luminance(colour) > 110
+
+
+def _luminance(colour: Colour) -> float:
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
 def text_width(text: str) -> int:

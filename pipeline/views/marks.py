@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 
 from pipeline.views.contact_sheet import Key
-from pipeline.views.drawing import Colour, enlarged
+from pipeline.views.drawing import BLACK, Colour, enlarged
 
 _HEAT = 0.62
-_OUTSIDE = 48
+_OUTSIDE = 90
 _SHIFT = 4  # bits of a pixel's fraction that cv2 draws with
 
 
 def padded(image: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """The image with so many px of dark grey around it."""
+    """The image with so many px of grey around it."""
     sides = ((top, bottom), (left, right), (0, 0))
     return np.pad(image, sides, constant_values=_OUTSIDE)
 
@@ -27,8 +27,11 @@ def zoom_of(canvas: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def draw_dots(canvas: np.ndarray, points: np.ndarray, colour: Colour, radius: int) -> None:
-    """Filled circles at (N, 2) continuous x, y of the canvas."""
-    for x, y in _fixed(points):
+    """Filled circles at (N, 2) continuous x, y of the canvas, with a dark edge unless they are small."""
+    places = _fixed(points)
+    for x, y in places if radius > 2 else ():
+        cv2.circle(canvas, (x, y), (radius + 1) << _SHIFT, BLACK, cv2.FILLED, cv2.LINE_8, _SHIFT)
+    for x, y in places:
         cv2.circle(canvas, (x, y), radius << _SHIFT, colour, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
 
@@ -39,7 +42,8 @@ def draw_arrows(canvas: np.ndarray, starts: np.ndarray, ends: np.ndarray, colour
         length = float(np.hypot(x2 - x1, y2 - y1)) / (1 << _SHIFT)
         if length >= 4:
             head = min(6.0 / length, 0.5)
-            cv2.arrowedLine(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA, _SHIFT, head)
+            for own, thickness in ((BLACK, 4), (colour, 2)):
+                cv2.arrowedLine(canvas, (x1, y1), (x2, y2), own, thickness, cv2.LINE_AA, _SHIFT, head)
 
 
 def _fixed(points: np.ndarray) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.families.registry import declared, present_family
 from pipeline.graphs.command import StageCommand
 from pipeline.views.encoding import Picture
 from pipeline.views.family_part import listed, trains
@@ -39,7 +40,9 @@ def _losses(command: StageCommand, root: Path) -> Picture:
     # Imported here, as in _curves: Altair takes longer to import than all other pictures together.
     from pipeline.views.plots import loss_plot
 
-    return loss_plot(root / command.out / "history.csv")
+    family = command.family or present_family(root).name
+    report = declared(family, "report", "REPORT")
+    return loss_plot(root / command.out / "history.csv", list(report.losses) if report else ())
 
 
 def _curves(command: StageCommand, root: Path) -> Picture:

@@ -57,13 +57,15 @@ def test_a_run_under_way_shows_stages_logs_and_artifacts(page: Any, address: str
     page.screenshot(path=tmp_path / "logs.png")
 
     page.get_by_text("Task Runs", exact=True).first.click()
-    page.get_by_text("step 1: train_rpn_step1", exact=True).first.wait_for()
-    page.get_by_text("data: anchor_targets", exact=True).first.wait_for()
+    page.get_by_text("step 1: Train the RPN, with a trunk of its own (train_rpn_step1)", exact=True).first.wait_for()
+    page.get_by_text(
+        "data: Assign fg, bg and ignored anchors to gt boxes (anchor_targets)", exact=True
+    ).first.wait_for()
     page.screenshot(path=tmp_path / "tasks.png")
 
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("dataset-picture").first.wait_for()
-    page.get_by_text("anchor-targets-figures").first.wait_for()
+    page.get_by_text("anchor-targets-picture").first.wait_for()
     page.get_by_text("train-rpn-step1-progress").first.wait_for()
     page.screenshot(path=tmp_path / "artifacts.png")
 

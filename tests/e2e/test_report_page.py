@@ -86,7 +86,8 @@ def test_images_are_leafed_through_by_buttons_keys_and_thumbnails(report: Watche
     assert shown() == names[0]
     tab.click("#images .slides .next")
     assert shown() == names[1]
-    slides.focus()
+    tab.locator("#images h2").scroll_into_view_if_needed()
+    tab.locator("#images h2").click()  # nothing of the album has the focus
     tab.keyboard.press("ArrowRight")
     assert shown() == names[2]
     tab.keyboard.press("ArrowLeft")
@@ -95,6 +96,46 @@ def test_images_are_leafed_through_by_buttons_keys_and_thumbnails(report: Watche
     assert shown() == names[3]
     slides.locator(".thumbs button").nth(1).click()
     assert shown() == names[1]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
+def test_no_column_and_no_part_of_the_page_is_out_of_sight(report: Watched, width: int) -> None:
+    tab, before = report.tab, report.tab.viewport_size
+    tab.set_viewport_size({"width": width, "height": 900})
+    try:
+        tab.wait_for_function("() => [...document.querySelectorAll('.fit')].every(e => e.scrollWidth <= e.clientWidth)")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        cells = tab.locator("td:not(:empty)")
+        rights = cells.evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+        assert len(rights) > 150 and 0 < max(rights) <= width
+        labels = "cells => cells.filter(cell => getComputedStyle(cell, '::before').content.includes('on disk')).length"
+        assert (cells.evaluate_all(labels) > 20) == (width < 900), "a card names each figure"
+        charts = "own => own.map(chart => chart.querySelector('svg').getBoundingClientRect().right)"
+        tab.wait_for_function(f"() => Math.max(...({charts})([...document.querySelectorAll('.chart')])) <= {width}")
+    finally:
+        tab.set_viewport_size(before)
+
+
+def test_the_pointer_shows_the_details_of_stages_and_of_boxes_in_images(report: Watched) -> None:
+    tab = report.tab
+    tab.locator('.graph .node[data-name="resize"]').hover()
+    assert "Resize the images" in tab.locator("#hint").inner_text()
+    assert tab.locator(".graph .edge.near").count() > 0
+    shot = tab.locator("#images .steps:not([hidden]) .shot[data-spots]").last
+    shot.scroll_into_view_if_needed()
+    x1, y1, x2, y2, text = shot.evaluate("shot => JSON.parse(shot.dataset.spots)[0]")
+    place = shot.locator("img").bounding_box()
+    tab.mouse.move(place["x"] + (x1 + x2) / 2 * place["width"], place["y"] + (y1 + y2) / 2 * place["height"])
+    assert tab.locator("#hint").is_visible() and tab.locator(".frame").count() == 1
+    assert text and "score" in tab.locator("#hint").inner_text()
+    tab.mouse.move(1, 1)
+    assert not tab.locator("#hint").is_visible()
+
+
+def test_pictures_are_not_decoded_before_they_are_shown(report: Watched) -> None:
+    hidden = report.tab.locator("#images .steps[hidden] .shot img")
+    sources = hidden.evaluate_all("images => images.map(image => [image.hasAttribute('src'), 'src' in image.dataset])")
+    assert sources and any(own == [False, True] for own in sources)
 
 
 def test_dvcs_own_plots_are_drawn_without_a_network(report: Watched, tiny_run: Project, tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ from pipeline.artifacts.tables import read_columns
 from pipeline.report import command
 from pipeline.report.command import write_report
 from pipeline.report.journeys_section import chosen_images, errors_by_image
-from pipeline.report.page import Chart, PageSection, Table, Text, render
+from pipeline.report.page import Chart, PageSection, Panel, Shot, Slide, Slides, Table, Text, render
 from pipeline.report.run import Run
 from pipeline.runtime.errors import InputError
+from pipeline.views.contact_sheet import Key
+from pipeline.views.drawing import Spot
+from pipeline.views.encoding import Picture
 from tests.conftest import TINY, Project, new_project
 from tests.tiny_report import report_on
 
@@ -140,7 +143,9 @@ def test_the_worst_images_come_first_and_no_image_twice() -> None:
 
 def test_text_of_the_data_ends_no_script_and_is_no_markup() -> None:
     evil = "</script><script>alert(1)</script><b>"
-    parts = [Table([evil], [[evil]]), Text(evil), Chart({"title": evil}, evil)]
+    shot = Shot(Picture(b"", "image/webp", evil), [Key((1, 2, 3), evil)], [Spot((0.0, 0.0, 1.0, 1.0), evil)])
+    slides = Slides([Slide(evil, evil, shot.picture, [Panel(evil, [shot])])])
+    parts = [Table([evil], [[evil]], "l", {evil: "red"}), Text(evil), Chart({"title": evil}, evil), slides]
     html = render(evil, evil, datetime(2026, 1, 1), [PageSection("a", evil, evil, parts)], Markup(""))
     assert "alert(1)</script" not in html and "<b>" not in html
     assert Page(html).specs == [{"title": evil}]

@@ -14,7 +14,7 @@ from pipeline.geometry.points import Grid
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, BoxLayer, calmed, draw_boxes
 from pipeline.views.panels.dense import TargetWords, dense_target_panels
 from pipeline.views.panels.gt import GT_COLOURS
 from pipeline.views.panels.image_panels import ImagePanels
@@ -59,7 +59,7 @@ def _why_panel(request: PanelRequest) -> Tile:
             none[first] += 1
         text = f"{gt}: {' > '.join(str(int(count)) for count in counts)}"
         layers.append(BoxLayer(gt_boxes[gt : gt + 1], GT_COLOURS[gt % (len(GT_COLOURS) - 1)], [text], thickness=3))
-    canvas = draw_boxes(dimmed(pixels), layers, request.side)
+    canvas = draw_boxes(calmed(pixels), layers, request.side)
     boxes = count_text(len(gt_boxes), "gt box", "gt boxes")
     caption = f"{request.name}: locations inside each of {boxes}, near its centre, in range, and left by smaller boxes"
     caption += "".join(f"; {count} without one {name}" for name, count in none.items() if count)

@@ -13,7 +13,7 @@ from pipeline.geometry.points import Grid, Places
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, calmed, draw_boxes
 from pipeline.views.panels.best_boxes import Matched, best_box_panel
 from pipeline.views.panels.dense import TargetWords, dense_target_panels
 from pipeline.views.panels.drawn import drawn_view
@@ -63,7 +63,7 @@ def _level_panel(
         f"{count_text(len(np.unique(own.matched_gt[fg])), 'gt box', 'gt boxes')}"
     )
     keys = [Key(WHITE, "default boxes of the cell in the middle", "solid"), Key(ORANGE, "those of a gt box", "solid")]
-    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
+    return Tile(draw_boxes(calmed(pixels), layers, request.side), caption, keys)
 
 
 def _middle(grid: Grid, level: int) -> np.ndarray:

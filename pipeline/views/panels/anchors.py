@@ -21,7 +21,7 @@ from pipeline.views.drawing import (
     BoxLayer,
     Colour,
     Dash,
-    dimmed,
+    calmed,
     draw_boxes,
     enlarged,
 )
@@ -123,7 +123,7 @@ def _shown_location(gt_boxes: np.ndarray, centres: Floats, pixels: np.ndarray) -
 
 
 def _centres_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, place: int) -> Tile:
-    canvas, _ = enlarged(dimmed(pixels), request.side)
+    canvas, _ = enlarged(calmed(pixels), request.side)
     zoom = zoom_of(canvas, pixels)
     draw_dots(canvas, level.centres * zoom, SKY_BLUE, 2 if level.steps[0] * zoom[0] >= 12 else 1)
     draw_dots(canvas, level.centres[place : place + 1] * zoom, VERMILLION, 6)
@@ -142,7 +142,7 @@ def _location_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, pl
     height, width = pixels.shape[:2]
     low = np.maximum(np.ceil(-anchors[:, :2].min(axis=0)), 0).astype(int) + _MARGIN
     high = np.maximum(np.ceil(anchors[:, 2:].max(axis=0) - [width, height]), 0).astype(int) + _MARGIN
-    wide = padded(dimmed(pixels), int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    wide = padded(calmed(pixels), int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     move = np.concatenate([low, low]).astype(np.float32)
     scales = len(shapes) // len(ratios)
     layers = [BoxLayer(np.array([[0, 0, width, height]]) + move, WHITE, thickness=1)]
@@ -178,7 +178,7 @@ def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_box
     caption = f"{request.name}: {counts}; {int(own.is_bg.sum()):,} bg of {len(own.is_bg):,} anchors"
     caption += _by_level(request, levels, own.matched_gt)
     keys = [Key(ORANGE, "gt box with its number: fg anchors", "dashed"), Key(ORANGE, "its fg anchors", "solid")]
-    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
+    return Tile(draw_boxes(calmed(pixels), layers, request.side), caption, keys)
 
 
 def _levels_of_fg(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> np.ndarray:

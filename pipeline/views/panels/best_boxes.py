@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, BoxLayer, calmed, draw_boxes
 from pipeline.views.panels.gt import GT_COLOURS
 from pipeline.views.panels.request import PanelRequest
 
@@ -53,6 +53,6 @@ def best_box_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarr
     caption = f"{request.name}: the best {own.what} of {count_text(len(gt_boxes), 'gt box', 'gt boxes')}"
     caption += f"; {few} below {own.least:g}, found since no other is better" if few else ""
     caption += f"; {none} without, as each of its candidates suits another box more" if none else ""
-    canvas = draw_boxes(dimmed(pixels), layers, request.side)
+    canvas = draw_boxes(calmed(pixels), layers, request.side)
     keys = [Key(ORANGE, "gt box with its number and IoU", "dashed"), Key(ORANGE, f"its best {own.what}", "solid")]
     return Tile(canvas, caption, keys)

@@ -15,7 +15,7 @@ from pipeline.geometry.points import Grid
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, Colour, dimmed, draw_boxes, enlarged
+from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, Colour, calmed, draw_boxes, enlarged
 from pipeline.views.levels import head_layout
 from pipeline.views.marks import draw_dots, zoom_of
 from pipeline.views.panels.detections import error_panels
@@ -162,7 +162,7 @@ def _drawn(
     for index in range(len(gt_boxes)):
         text = f"{index}: {int((own.matched_gt[fg] == index).sum())}"
         boxes.append(BoxLayer(gt_boxes[index : index + 1], _colour(index), [text], thickness=3, dash="dashed"))
-    canvas, _ = enlarged(draw_boxes(dimmed(pixels), boxes, request.side), request.side)
+    canvas, _ = enlarged(draw_boxes(calmed(pixels), boxes, request.side), request.side)
     size = (pixels.shape[0], pixels.shape[1])
     centres = own.grid.centres() if words.points is None else words.points(request, own.grid, size)
     zoom, levels = zoom_of(canvas, pixels), own.grid.levels()

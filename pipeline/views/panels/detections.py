@@ -8,34 +8,22 @@ import numpy as np
 
 from pipeline.runtime.words import count_text
 from pipeline.views.class_boxes import class_name
+from pipeline.views.colours import KINDS
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import (
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY_BLUE,
-    VERMILLION,
-    WHITE,
-    YELLOW,
-    BoxLayer,
-    Colour,
-    Dash,
-    dimmed,
-    draw_boxes,
-)
+from pipeline.views.drawing import BoxLayer, Dash, calmed, draw_boxes, spots_of
 from pipeline.views.panels.judged import Judged, judged_detections
 from pipeline.views.panels.request import PanelRequest
 
-KIND_STYLES: dict[str, tuple[Colour, Dash, str]] = {
-    "correct": (GREEN, "solid", "correct"),
-    "duplicate": (SKY_BLUE, "dashed", "duplicate: its gt box is found already"),
-    "wrong_class": (PURPLE, "dashed", "wrong class"),
-    "badly_placed": (ORANGE, "dotted", "badly placed: IoU .1 to .5"),
-    "background": (VERMILLION, "solid", "background"),
-    "ignored": (WHITE, "dotted", "ignored: counts for nothing"),
-    "missed": (YELLOW, "dashed", "missed gt box"),
+_KINDS: dict[str, tuple[Dash, str]] = {
+    "correct": ("solid", "correct"),
+    "duplicate": ("dashed", "duplicate: its gt box is found already"),
+    "wrong_class": ("dashed", "wrong class"),
+    "badly_placed": ("dotted", "badly placed: IoU .1 to .5"),
+    "background": ("solid", "background"),
+    "ignored": ("dotted", "ignored: counts for nothing"),
+    "missed": ("dashed", "missed gt box"),
 }
-"""Colour, line and legend of each kind of detection, and of a missed gt box; the tags repeat it."""
+"""Line and legend of each kind of detection, and of a missed gt box; the tags repeat it."""
 
 
 def evaluate_panels(request: PanelRequest) -> list[Tile]:
@@ -55,23 +43,27 @@ def error_panels(request: PanelRequest, pixels: np.ndarray, judged: Judged) -> l
 def _gt_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
     missed, gt = judged.missed(request.score), judged.gt
     layers, keys = [], []
-    states = [("found", GREEN, "solid", ~missed & ~gt.ignored), ("missed", YELLOW, "dashed", missed)]
-    for name, colour, dash, own in [*states, ("ignored", WHITE, "dotted", gt.ignored)]:
+    states = [("found", "correct", "solid", ~missed & ~gt.ignored), ("missed", "missed", "dashed", missed)]
+    for name, kind, dash, own in [*states, ("ignored", "ignored", "dotted", gt.ignored)]:
+        colour = KINDS[kind]
         if own.any():
             suffix = f" {name}" if name != "found" else ""
             texts = [class_name(names, int(label)) + suffix for label in gt.labels[own]]
             layers.append(BoxLayer(gt.boxes[own], colour, texts, dash=dash))  # type: ignore[arg-type]
             keys.append(Key(colour, f"gt box {name}", dash))  # type: ignore[arg-type]
     split = request.images.row(request.entry.image_id)["split"]
+    spots = spots_of(gt.boxes, [class_name(names, int(label)) for label in gt.labels], pixels)
     caption = f"{request.name}, {split}: {count_text(len(gt), 'gt box', 'gt boxes')}, {int(missed.sum())} missed"
-    return Tile(draw_boxes(dimmed(pixels), layers, request.side), f"{caption} at score {request.score:g}", keys)
+    canvas = draw_boxes(calmed(pixels), layers, request.side)
+    return Tile(canvas, f"{caption} at score {request.score:g}", keys, spots=spots)
 
 
 def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, names: Sequence[str]) -> Tile:
     shown = np.flatnonzero(judged.score >= request.score)
     layers: list[BoxLayer] = []
     keys, counts = [], []
-    for kind, (colour, dash, text) in KIND_STYLES.items():
+    for kind, (dash, text) in _KINDS.items():
+        colour = KINDS[kind]
         own = shown[judged.kind[shown] == kind]
         boxes, texts = judged.boxes[own], [_tag(judged, int(i), names) for i in own]
         if kind == "missed":
@@ -85,7 +77,16 @@ def _kinds_panel(request: PanelRequest, pixels: np.ndarray, judged: Judged, name
             counts.append(f"{len(boxes)} {kind.replace('_', ' ')}")
     caption = f"{len(shown)} of {count_text(len(judged.score), 'detection')}, score at least {request.score:g}: "
     caption += (", ".join(counts) or "none") + f" ({judged.source})"
-    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
+    spots = spots_of(judged.boxes[shown], [_details(judged, int(row), names) for row in shown], pixels)
+    return Tile(draw_boxes(calmed(pixels), layers, request.side), caption, keys, spots=spots)
+
+
+def _details(judged: Judged, row: int, names: Sequence[str]) -> str:
+    """What the pointer shows of a detection."""
+    gt, text = int(judged.gt_index[row]), f"{class_name(names, int(judged.label[row]))}, score {judged.score[row]:.3f}"
+    kind = _KINDS[str(judged.kind[row])][1]
+    own = f", IoU {judged.iou[row]:.2f} with {class_name(names, int(judged.gt.labels[gt]))}" if gt >= 0 else ""
+    return f"{text}: {kind}{own}"
 
 
 def _tag(judged: Judged, row: int, names: Sequence[str]) -> str:

@@ -9,13 +9,15 @@ from pipeline.families.faster_rcnn.panels.objectness import objectness_panels
 from pipeline.metrics.recall import RecallCounter
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.drawing import WHITE, BoxLayer, Colour, calmed, draw_boxes, spots_of
 from pipeline.views.levels import pooled_from
 from pipeline.views.marks import colour_ramp
 from pipeline.views.panels.request import PanelRequest
 
 BUDGETS = (10, 50, 300)
 
+_STRONG = 10
+_FAINT: Colour = (205, 205, 205)  # as white lines that let the photo through look in the legend
 _DARKEST = 0.3  # of the ramp, which would vanish in a dim image
 
 
@@ -35,18 +37,16 @@ def proposal_panels(request: PanelRequest) -> list[Tile]:
 def rank_panel(
     request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, own: RankedProposals, budget: int
 ) -> Tile:
-    """The best proposals, bright for the first ranks, over the gt boxes; dashed are those not reached."""
+    """The best proposals over the gt boxes, dashed where none reaches one: the first ten in strong lines with their
+    ranks, brighter the better, the others faint."""
     shown, scores = own.boxes[:budget], own.scores[:budget]
-    colours = rank_colours(len(shown))
-    thin = 1 if budget > 50 else 2
-    layers = [
-        BoxLayer(shown[i : i + 1], colours[i], [f"{i + 1}"] if budget <= 10 else (), thin)
-        for i in range(len(shown) - 1, -1, -1)
-    ]
+    colours, strong = rank_colours(min(len(shown), _STRONG)), shown[:_STRONG]
+    layers = [BoxLayer(shown[_STRONG:], WHITE, thickness=1, faint=True)]
     reached = np.array([_reaches(shown, box) for box in gt_boxes], dtype=bool)
     layers += [
         BoxLayer(gt_boxes[reached], WHITE, thickness=3),
         BoxLayer(gt_boxes[~reached], WHITE, thickness=3, dash="dashed"),
+        *(BoxLayer(strong[i : i + 1], colours[i], [f"{i + 1}"]) for i in range(len(strong) - 1, -1, -1)),
     ]
     span = f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
     recall = (
@@ -56,10 +56,15 @@ def rank_panel(
     levels = pooled_from(shown, request.layout)
     caption += f"; pooled from {levels}" if levels else ""
     keys = (
-        [Key(colours[0], "rank 1", "solid"), Key(colours[-1], f"rank {len(shown)}", "solid")] if len(shown) > 1 else []
+        [Key(colours[0], "rank 1", "solid"), Key(colours[-1], f"rank {len(strong)}", "solid")]
+        if len(strong) > 1
+        else []
     )
+    if len(shown) > len(strong):
+        keys.append(Key(_FAINT, f"ranks {len(strong) + 1} to {len(shown)}", "solid"))
     keys += [Key(WHITE, "gt box reached", "solid"), Key(WHITE, "not reached", "dashed")] if len(gt_boxes) else []
-    return Tile(draw_boxes(dimmed(pixels), layers, request.side), caption, keys)
+    spots = spots_of(shown, [f"rank {place}, score {score:.3f}" for place, score in enumerate(scores, 1)], pixels)
+    return Tile(draw_boxes(calmed(pixels), layers, request.side), caption, keys, spots=spots)
 
 
 def rank_colours(count: int) -> list[Colour]:

@@ -17,7 +17,7 @@ from pipeline.views.drawing import (
     VERMILLION,
     WHITE,
     BoxLayer,
-    dimmed,
+    calmed,
     draw_boxes,
     enlarged,
 )
@@ -94,7 +94,7 @@ def _fg_panel(
         BoxLayer(rois, ORANGE, thickness=1),
         BoxLayer(targets, SKY_BLUE, thickness=2, dash="dashed"),
     ]
-    canvas = draw_boxes(dimmed(pixels), layers, request.side)
+    canvas = draw_boxes(calmed(pixels), layers, request.side)
     zoom = zoom_of(canvas, pixels)
     draw_arrows(canvas, _centres(rois) * zoom, _centres(targets) * zoom, VERMILLION)
     keys = [
@@ -121,7 +121,7 @@ def _bg_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, a
         counts.append(f"{len(own)} {name} RoIs{iou}")
     keys = [Key(ORANGE, "bg RoI", "solid"), Key(GREEN, "ignored RoI", "dotted"), Key(WHITE, "gt box", "solid")]
     return Tile(
-        draw_boxes(dimmed(pixels), layers, request.side), f"nearest to a gt box: {counts[1]}; {counts[0]}", keys
+        draw_boxes(calmed(pixels), layers, request.side), f"nearest to a gt box: {counts[1]}; {counts[0]}", keys
     )
 
 

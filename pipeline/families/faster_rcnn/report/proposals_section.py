@@ -7,6 +7,7 @@ import pandas as pd
 from pipeline.report.page import Chart, PageSection, Row, Text
 from pipeline.report.run import Run
 from pipeline.views import charts
+from pipeline.views.colours import DASHES, Look, title_looks
 from pipeline.views.csv_columns import read_numbers
 
 _LEAD = (
@@ -21,11 +22,13 @@ def proposals_section(run: Run) -> PageSection:
     networks = run.networks()
     if not networks:
         return PageSection("proposals", "Proposals", _LEAD, [Text("Nothing is evaluated yet.", missing=True)])
-    by_number, by_iou = [], []
+    by_number, by_iou, of_number = [], [], {}
+    looks = title_looks(run.family)
     for name, title in networks.items():
         folder = run.folder(f"evaluate_{name}")
         counted = read_numbers(folder / "recall_by_proposals.csv", "proposals", "recall50", "recall70")
-        for column, iou in (("recall50", ".5"), ("recall70", ".7")):
+        for column, iou, dash in (("recall50", ".5", DASHES[0]), ("recall70", ".7", DASHES[2])):
+            of_number[f"{title}, IoU {iou}"] = Look(looks[title].colour, dash)
             own = pd.DataFrame({"proposals": counted["proposals"], "recall": counted[column]})
             by_number.append(own.assign(series=f"{title}, IoU {iou}"))
         levels = read_numbers(folder / "recall_by_iou.csv", "iou", "recall_of_300")
@@ -40,9 +43,17 @@ def proposals_section(run: Run) -> PageSection:
         log_x=True,
         small=True,
         points=True,
+        styles=of_number,
     )
     against_iou = charts.curves(
-        pd.concat(by_iou), "iou", "recall", "series", x_title="IoU", y_title="recall of 300 proposals", small=True
+        pd.concat(by_iou),
+        "iou",
+        "recall",
+        "series",
+        x_title="IoU",
+        y_title="recall of 300 proposals",
+        small=True,
+        styles=looks,
     )
     parts = [
         Chart(against_number, "Recall against the number of proposals."),
