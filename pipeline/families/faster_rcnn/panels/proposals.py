@@ -41,12 +41,14 @@ def rank_panel(
     ranks, brighter the better, the others faint."""
     shown, scores = own.boxes[:budget], own.scores[:budget]
     colours, strong = rank_colours(min(len(shown), _STRONG)), shown[:_STRONG]
-    layers = [BoxLayer(shown[_STRONG:], WHITE, thickness=1, faint=True)]
+    layers = [
+        BoxLayer(shown[_STRONG:], WHITE, thickness=1, faint=True),
+        *(BoxLayer(strong[i : i + 1], colours[i], [f"{i + 1}"]) for i in range(len(strong) - 1, -1, -1)),
+    ]
     reached = np.array([_reaches(shown, box) for box in gt_boxes], dtype=bool)
     layers += [
         BoxLayer(gt_boxes[reached], WHITE, thickness=3),
         BoxLayer(gt_boxes[~reached], WHITE, thickness=3, dash="dashed"),
-        *(BoxLayer(strong[i : i + 1], colours[i], [f"{i + 1}"]) for i in range(len(strong) - 1, -1, -1)),
     ]
     span = f", score {scores[0]:.2f} to {scores[-1]:.2f}" if len(scores) else ""
     recall = (
