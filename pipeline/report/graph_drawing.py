@@ -80,8 +80,8 @@ def draw_graph(stages: Mapping[str, StageBox], heads: Mapping[str, str]) -> Mark
     parts = [
         f'<svg class="graph" role="img" aria-label="The graph of stages" viewBox="0 0 {width:g} {height:g}" '
         f'style="min-width:{0.8 * width:.0f}px;max-width:{1.35 * width:.0f}px"><defs><marker id="tip" '
-        'viewBox="0 0 6 6" refX="5.5" refY="3" markerWidth="6" markerHeight="6" orient="auto"><path class="arrow" '
-        'd="M0 0L6 3L0 6Z"/></marker></defs>'
+        'viewBox="0 0 6 6" refX="5.5" refY="3" markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="8" '
+        'orient="auto"><path class="arrow" d="M0 0L6 3L0 6Z"/></marker></defs>'
     ]
     for column, step in enumerate(steps):
         x = grid.left(column)

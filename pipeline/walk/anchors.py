@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.nn.anchors import AnchorGrid, inside
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, YELLOW, BoxLayer, dimmed, draw_boxes, enlarged
+from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, YELLOW, BoxLayer, calmed, draw_boxes, enlarged
 from pipeline.views.marks import colour_ramp, padded, zoom_of
 from pipeline.walk.resizing import Resized
 
@@ -74,7 +74,7 @@ def anchors_pictures(own: Resized, anchors: Anchors, ratios: list[float], side: 
     every = anchors.every.numpy()
     low = np.ceil(-every[:, :2].min(axis=0)).astype(int).clip(0) + 4
     high = np.ceil(every[:, 2:].max(axis=0) - [own.width, own.height]).astype(int).clip(0) + 4
-    wide = padded(dimmed(own.pixels), int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    wide = padded(calmed(own.pixels), int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     move = np.tile(low, 2).astype(np.float32)
     border = BoxLayer(np.array([[0, 0, own.width, own.height]]) + move, WHITE, thickness=1)
     count = anchors.per_location

@@ -15,7 +15,7 @@ from pipeline.nn.matching import BG, FG, IGNORE
 from pipeline.nn.sampling import sample_fg_bg
 from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, draw_boxes
 from pipeline.walk import by_hand
 from pipeline.walk.anchors import Anchors, inside_boxes
 from pipeline.walk.checking import same
@@ -138,7 +138,7 @@ def overlap_of(best: BestAnchor) -> Overlap:
 
 def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -> list[Tile]:
     """The fg anchors drawn, then all that are drawn."""
-    dim, every = dimmed(own.pixels), anchors.every.numpy()
+    dim, every = calmed(own.pixels), anchors.every.numpy()
     gt = BoxLayer(own.boxes, WHITE, thickness=3)
     fg = BoxLayer(every[labels.fg_rows.numpy()], ORANGE, thickness=1)
     bg = BoxLayer(every[labels.bg_rows.numpy()], SKY_BLUE, thickness=1)

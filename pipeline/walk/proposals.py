@@ -13,7 +13,7 @@ from pipeline.families.faster_rcnn.params.typed import FasterRCNNParams
 from pipeline.nn.boxes import clip, decode
 from pipeline.nn.operators import nms
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import WHITE, BoxLayer, Colour, dimmed, draw_boxes
+from pipeline.views.drawing import WHITE, BoxLayer, Colour, calmed, draw_boxes
 from pipeline.views.marks import colour_ramp
 from pipeline.walk import by_hand
 from pipeline.walk.anchors import Anchors
@@ -110,4 +110,4 @@ def proposals_picture(own: Resized, made: Made, side: int) -> Tile:
     ]
     layers.append(BoxLayer(own.boxes, WHITE, thickness=3))
     keys = [Key(colours[0], "best", "solid"), Key(colours[-1], "last of these", "solid"), Key(WHITE, "gt box", "solid")]
-    return Tile(draw_boxes(dimmed(own.pixels), layers, side), f"the best {len(boxes)} of {made.kept} proposals", keys)
+    return Tile(draw_boxes(calmed(own.pixels), layers, side), f"the best {len(boxes)} of {made.kept} proposals", keys)

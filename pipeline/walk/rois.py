@@ -16,7 +16,7 @@ from pipeline.nn.roi_pooling import pool_levels
 from pipeline.nn.sampling import sample_fg_bg
 from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, draw_boxes
 from pipeline.walk.checking import same
 from pipeline.walk.network import Network
 from pipeline.walk.proposals import Made
@@ -126,4 +126,4 @@ def rois_picture(own: Resized, rois: RoIs, side: int) -> Tile:
         Key(SKY_BLUE, f"{len(boxes) - rois.fg_drawn} bg RoIs", "solid"),
         Key(WHITE, "gt box", "solid"),
     ]
-    return Tile(draw_boxes(dimmed(own.pixels), layers, side), f"the {len(boxes)} RoIs of the sample", keys)
+    return Tile(draw_boxes(calmed(own.pixels), layers, side), f"the {len(boxes)} RoIs of the sample", keys)

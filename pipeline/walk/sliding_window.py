@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.metrics.rows import pair_iou
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, WHITE, YELLOW, BoxLayer, dimmed, draw_boxes
+from pipeline.views.drawing import ORANGE, WHITE, YELLOW, BoxLayer, calmed, draw_boxes
 
 WINDOW, STEP = 64, 8
 """Side and step, px."""
@@ -75,4 +75,4 @@ def windows_picture(pixels: np.ndarray, boxes: np.ndarray, own: Windows, side: i
         Key(ORANGE, "those that do not overlap", "solid"),
         Key(WHITE, "gt box", "solid"),
     ]
-    return Tile(draw_boxes(dimmed(pixels), layers, side), f"{own.across} x {own.down} windows", keys)
+    return Tile(draw_boxes(calmed(pixels), layers, side), f"{own.across} x {own.down} windows", keys)

@@ -11,6 +11,7 @@ import pytest
 from pipeline.orchestrate.graph import Graph, StageMeta, StageNode
 from pipeline.orchestrate.server import prepare_environment
 from pipeline.orchestrate.slots import Slots
+from pipeline.views.encoding import Picture
 
 NODES = {name: StageNode(name, "", "", (), (), StageMeta()) for name in ("one", "two")}
 
@@ -65,3 +66,16 @@ def test_a_stage_goes_on_though_its_progress_cannot_be_shown(
     bar = prefect_artifacts.ProgressArtifact(NODES["one"], uuid4(), uuid4())
     bar.follow("one: 3/4 images, 2.0 images/s, 0:05 left")
     assert tried == ["tried"]
+
+
+def test_a_page_shows_what_a_stage_does_and_its_picture_before_its_figures(flow_run: Any) -> None:
+    from pipeline.orchestrate.prefect_artifacts import stage_text
+
+    node = StageNode("train_it", "Train it, whole", "", (), (), StageMeta(step="step 1"))
+    assert node.label == "step 1: Train it, whole (train_it)"
+    assert (NODES["one"].label, StageNode("a", "Do", "", (), (), StageMeta()).label) == ("one", "Do (a)")
+    text = stage_text(node, {"loss_first": 1234.5}, Picture(b"123", "image/webp", "what it shows"))
+    order = ["## Train it, whole", "](data:image/webp;base64,", "what it shows", "| loss first | 1,234.5 |"]
+    places = [text.index(own) for own in order]
+    assert places == sorted(places)
+    assert "data:" not in stage_text(node, {"a": 1}, None) and "figure" not in stage_text(node, {}, None)
