@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in
-from pipeline.data_layouts.layout import Layout, by_split
+from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in, has_image
+from pipeline.data_layouts.layout import Layout, Miss, by_split
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.split_names import split_in
@@ -22,11 +22,13 @@ _TRIED = 20  # lines of a list
 _TRAINED: tuple[Split, ...] = ("train", "val")
 
 
-def voc_layouts(root: Path) -> Iterator[Layout]:
-    """VOC's layouts that the root may have, the likelier first."""
+def voc_layouts(root: Path) -> Iterator[Layout | Miss]:
+    """VOC's layouts that the root may have, the likelier first; why there is none where images are missing."""
     settings = {"classes": classes} if (classes := _labelmap(root)) else {}
     for layout in (*_by_lists(root), *_by_folders(root), *_whole(root), *_by_trees(root)):
         yield replace(layout, settings={**layout.settings, **settings})
+    if (why := _without_images(root)) is not None:
+        yield Miss("voc", why)
 
 
 class _Lists(NamedTuple):
@@ -161,6 +163,16 @@ def _whole(root: Path) -> Iterator[Layout]:
     folders = [f"{name}/" for name in folders_in(root) if _has_voc(root / name)]
     if folders:
         yield Layout("voc", "VOC in folders without splits", {"train": folders}, {"annotations": ".", "images": "."})
+
+
+def _without_images(root: Path) -> str | None:
+    """Why a root with a folder of annotations has no images, None where it has some, or no such folder."""
+    annotations = called(root, _ANNOTATIONS)
+    if annotations is None or called(root, _IMAGES) or not _has_voc(root / annotations) or has_image(root, deep=True):
+        return None
+    files = [name for name in files_in(root, "") if name.lower() in _IMAGES]  # as a link becomes in a copy
+    what = f"{files[0]} is a file, not the folder of" if files else "no folder holds"
+    return f"{annotations} holds annotations, but {what} their images; put them into JPEGImages"
 
 
 def _has_voc(folder: Path) -> bool:

@@ -253,6 +253,12 @@ def _labels_elsewhere(root: Path) -> None:
     (root / "labels").rename(root / "boxes")
 
 
+def _voc_link_as_text(root: Path) -> None:
+    PUBLIC["VOC2007"].write(root)
+    (root / "JPEGImages").rename(root.parent / "photos")
+    put(root / "JPEGImages", "../photos")  # as git and ZIP files write a link where there are none
+
+
 def _spoilt(name: str, file: str, text: str) -> Callable[[Path], None]:
     def write(root: Path) -> None:
         PUBLIC[name].write(root)
@@ -308,6 +314,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "VOC without objects": (
         _spoilt("VOC of Roboflow", "*.xml", "<annotation></annotation>"),
         "would be VOC with a folder a split, but ",
+    ),
+    "VOC with a link as text": (
+        _voc_link_as_text,
+        "Annotations holds annotations, but JPEGImages is a file, not the folder of their images; put them into JPEGI",
     ),
     "VOC without images": (
         _without("VOC of Roboflow", "*.jpg"),
