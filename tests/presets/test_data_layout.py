@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from pipeline.datasets.reading import read_dataset
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, params_for_data, preset_params
-from pipeline.presets.data_layout import data_to_judge, layout_settings, without_auto
+from pipeline.presets.data_layout import layout_settings, without_auto
 from pipeline.presets.overlay import parse_value, set_parameter
 from pipeline.runtime.errors import InputError
-from tests.data_layouts.photos import PHOTOS, coco_json, put, put_photo, voc_xml, yolo_txt
+from tests.data_layouts.photos import PHOTOS, coco_json, put, put_photo
 from tests.data_layouts.public import PUBLIC
 from tests.defaults import copy_graphs, default_params, write_default_params
-from tests.faults.trees import plant
+from tests.presets import odd_trees
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_a_block_in_one_override_counts_as_its_keys(project: Path) -> None:
 
 def test_what_is_given_of_coco_is_not_looked_for(project: Path) -> None:
     root = project.parent / "set"
-    _two_json(root)
+    odd_trees.two_json(root)
     given = [
         "dataset.coco={train: [annotations/instances_default.json]}",
         "dataset.coco.test=[annotations/instances_other.json]",
@@ -94,42 +93,11 @@ def test_what_is_given_of_coco_is_not_looked_for(project: Path) -> None:
     assert own.images == "images" and own.train == ["annotations/instances_default.json"]
     assert own.test == ["annotations/instances_other.json"]
     elsewhere = project.parent / "elsewhere"
-    _images_elsewhere(elsewhere)
+    odd_trees.images_elsewhere(elsewhere)
     params, _ = taken(elsewhere, "default", "dataset.coco.images=a/b/c", "dataset.split.test=.5")
     assert params.coco.images == "a/b/c" and params.coco.train == ["train.json"]
     with pytest.raises(InputError, match=r"no folder holds the images of train\.json"):
         taken(elsewhere, "default", "dataset.coco.images=a/b", "dataset.split.test=.5")
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_a_detector_is_judged_on_the_test_split_of_any_layout(name: str, tmp_path: Path) -> None:
-    PUBLIC[name].write(tmp_path)
-    for defaults in (default_params().dataset, preset_params("tinycoco").dataset):
-        params, line = data_to_judge(tmp_path, defaults, [], "test")
-        images = list(read_dataset(tmp_path, params).images)
-        expected = PUBLIC[name].read(tmp_path)["test"]
-        assert {image.file.removeprefix("raw/") for image in images} == {*expected}
-        assert {image.split for image in images} == {"test"}
-        assert line is None or line.startswith(f"dataset: reader {PUBLIC[name].reader}, ")
-
-
-def test_a_detector_is_judged_on_all_images_of_data_without_splits_or_on_what_is_named(tmp_path: Path) -> None:
-    for name, write in UNDIVIDED.items():
-        write(tmp_path / name)
-        params, line = data_to_judge(tmp_path / name, default_params().dataset, [], "test")
-        assert sorted(image.split for image in read_dataset(tmp_path / name, params).images) == ["test"] * 5
-        assert line is not None and "all images, as there are no splits (" in line
-        with pytest.raises(InputError, match=r"and has no val split; give --split, it has train"):
-            data_to_judge(tmp_path / name, default_params().dataset, [], "val")
-    root = tmp_path / "KITTI without lists"
-    own = default_params().dataset.model_copy(update={"reader": "voc"})
-    for overrides, reader in ((["dataset.reader=voc"], "voc"), (["dataset.reader=auto"], "kitti"), ([], "kitti")):
-        assert data_to_judge(root, own, overrides, "test")[0].reader == reader
-    mine = own.model_copy(update={"voc": own.voc.model_copy(update={"test": ["mine"]})})
-    assert data_to_judge(root, mine, ["dataset.voc={test: [mine]}"], "test")[0].voc.test == ["mine"]
-    named = default_params().dataset
-    named = named.model_copy(update={"kitti": named.kitti.model_copy(update={"classes": ["pear"]})})
-    assert data_to_judge(root, named, ["dataset.kitti.classes=[pear]"], "test")[0].kitti.classes == ["pear"]
 
 
 def test_auto_is_no_reader_of_params_yaml_and_needs_a_root(project: Path) -> None:
@@ -179,148 +147,59 @@ def test_classes_of_a_labelmap_are_taken_in_its_order(project: Path) -> None:
     assert applied(project, "default").voc.classes == ["pear", "apple"]
 
 
-def _label_studio(root: Path) -> None:
-    for photo in PHOTOS:
-        put_photo(root / f"images/{photo.name}.jpg")
-        put(root / f"labels/{photo.name}.txt", yolo_txt(photo))
-    put(root / "classes.txt", "apple\npear\n")
-    put(root / "notes.json", json.dumps({"categories": [{"id": 0, "name": "apple"}], "info": {}}))
-
-
-def _without_names(root: Path) -> None:
-    _label_studio(root)
-    (root / "classes.txt").unlink()
-
-
-def _kangaroos(root: Path) -> None:
-    for photo in PHOTOS:
-        put_photo(root / f"images/{photo.name}.JPG")
-        put(root / f"annots/{photo.name}.xml", voc_xml(photo, f"{photo.name}.JPG"))
-
-
-def _one_json(root: Path) -> None:
-    for photo in PHOTOS:
-        put_photo(root / f"images/{photo.name}.jpg")
-    put(root / "annotations/instances_default.json", coco_json(PHOTOS))
-
-
-def _one_json_below(root: Path) -> None:
-    _one_json(root / "my export")
-
-
-def _two_json(root: Path) -> None:
-    _one_json(root)
-    put(root / "annotations/instances_other.json", coco_json(PHOTOS))
-
-
-def _images_elsewhere(root: Path) -> None:
-    put_photo(root / "a/b/c/a.jpg")
-    put(root / "train.json", coco_json(PHOTOS[:2]))
-
-
-def _two_kinds(root: Path) -> None:
-    plant("voc", root)
-    plant("yolo", root)
-
-
-def _nested(root: Path) -> None:
-    PUBLIC["YOLO of Ultralytics, coco8"].write(root / "datasets/coco8")
-
-
-def _photos(root: Path) -> None:
-    put_photo(root / "a.jpg")
-    put_photo(root / "b.jpg")
-    put(root / "notes.docx", "")
-
-
-def _csv(root: Path) -> None:
-    put_photo(root / "a.jpg")
-    put(root / "boxes.csv", "photo,kind,links,oben,rechts,unten\na.jpg,dog,1,2,3,4\n")
-
-
-def _coco128(root: Path) -> None:
-    _label_studio(root)
-    put(root / "coco128.yaml", "path: ../coco128\ntrain: images\nval: images\nnames: {0: apple, 1: pear}\n")
-
-
-def _declared_elsewhere(root: Path) -> None:
-    _label_studio(root)
-    put(root / "data.yaml", "train: ../else\nval: ../valid/images\nnames: [apple, pear]\n")
-
-
-def _labels_elsewhere(root: Path) -> None:
-    PUBLIC["YOLO of Ultralytics, coco8"].write(root)
-    (root / "labels").rename(root / "boxes")
-
-
-def _voc_link_as_text(root: Path) -> None:
-    PUBLIC["VOC2007"].write(root)
-    (root / "JPEGImages").rename(root.parent / "photos")
-    put(root / "JPEGImages", "../photos")  # as git and ZIP files write a link where there are none
-
-
-def _spoilt(name: str, file: str, text: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
-        PUBLIC[name].write(root)
-        for path in root.rglob(file):
-            path.write_text(text)
-
-    return write
-
-
-def _without(name: str, pattern: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
-        PUBLIC[name].write(root)
-        for path in root.rglob(pattern):
-            path.unlink()
-
-    return write
-
-
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "YOLO of Label Studio": (_label_studio, "is YOLO without splits, with nothing to test on; "),
-    "coco128": (_coco128, "is YOLO by its coco128.yaml, with nothing to test on; "),
-    "VOC without lists": (_kangaroos, "is VOC without lists of splits, with nothing to test on; "),
-    "one JSON": (_one_json, "is COCO in one JSON file, with nothing to test on; "),
+    "YOLO of Label Studio": (odd_trees.label_studio, "is YOLO without splits, with nothing to test on; "),
+    "coco128": (odd_trees.coco128, "is YOLO by its coco128.yaml, with nothing to test on; "),
+    "VOC without lists": (odd_trees.kangaroos, "is VOC without lists of splits, with nothing to test on; "),
+    "one JSON": (odd_trees.one_json, "is COCO in one JSON file, with nothing to test on; "),
     "two JSON": (
-        _two_json,
+        odd_trees.two_json,
         "2 JSON files may be train (annotations/instances_default.json, annotations/instances_other",
     ),
-    "images elsewhere": (_images_elsewhere, "no folder holds the images of train.json (a.jpg); name it: dataset.coco."),
-    "YOLO without names": (_without_names, "no file names the classes of the labels of images; write data.yaml"),
+    "images elsewhere": (
+        odd_trees.images_elsewhere,
+        "no folder holds the images of train.json (a.jpg); name it: dataset.coco.",
+    ),
+    "YOLO without names": (
+        odd_trees.without_names,
+        "no file names the classes of the labels of images; write data.yaml",
+    ),
     "two kinds": (
-        _two_kinds,
+        odd_trees.two_kinds,
         "several readers fit: voc (VOC with lists in ImageSets/Main); yolo (YOLO with a folder of",
     ),
-    "a folder above": (_nested, "datasets/coco8 is YOLO by its coco8.yaml: give dataset.root="),
-    "photos alone": (_photos, "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts"),
-    "another table": (_csv, "no reader fits: boxes.csv has no column class, file, x1, y1, x2, y2"),
+    "a folder above": (odd_trees.nested, "datasets/coco8 is YOLO by its coco8.yaml: give dataset.root="),
+    "photos alone": (
+        odd_trees.photos,
+        "no reader fits what is there (2 images, 1 .docx file); docs/data.md shows the layouts",
+    ),
+    "another table": (odd_trees.csv, "no reader fits: boxes.csv has no column class, file, x1, y1, x2, y2"),
     "settings no YAML": (
-        _spoilt("YOLO of Roboflow", "data.yaml", "names: ["),
+        odd_trees.spoilt("YOLO of Roboflow", "data.yaml", "names: ["),
         "no reader fits: data.yaml: not valid YAML",
     ),
     "settings of another place": (
-        _declared_elsewhere,
+        odd_trees.declared_elsewhere,
         "data.yaml: no images are where its train says (../else)",
     ),
     "labels elsewhere": (
-        _labels_elsewhere,
+        odd_trees.labels_elsewhere,
         "would be YOLO by its coco8.yaml, but labels/train/a.txt: no such annotation",
     ),
     "no JSON": (
-        _spoilt("COCO of Roboflow", "*.json", "{"),
+        odd_trees.spoilt("COCO of Roboflow", "*.json", "{"),
         "no reader fits: test/_annotations.coco.json: not valid JSON",
     ),
     "VOC without objects": (
-        _spoilt("VOC of Roboflow", "*.xml", "<annotation></annotation>"),
+        odd_trees.spoilt("VOC of Roboflow", "*.xml", "<annotation></annotation>"),
         "would be VOC with a folder a split, but ",
     ),
     "VOC with a link as text": (
-        _voc_link_as_text,
+        odd_trees.voc_link_as_text,
         "Annotations holds annotations, but JPEGImages is a file, not the folder of their images; put them into JPEGI",
     ),
     "VOC without images": (
-        _without("VOC of Roboflow", "*.jpg"),
+        odd_trees.without("VOC of Roboflow", "*.jpg"),
         "would be VOC with a folder a split, but train/a_jpg.rf",
     ),
     "nothing": (lambda root: root.mkdir(), "no data set is linked (the folder is empty)"),
@@ -336,57 +215,9 @@ def test_what_cannot_be_taken_is_one_line_with_what_is_there_and_changes_nothing
     assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
-def _label_img(root: Path) -> None:
-    for photo in PHOTOS:
-        put_photo(root / f"{photo.name}.jpg")
-        put(root / f"{photo.name}.txt", yolo_txt(photo))
-    put(root / "classes.txt", "apple\npear\n")
-
-
-def _kitti(root: Path) -> None:
-    PUBLIC["KITTI"].write(root)
-    (root / "train.txt").unlink()
-    (root / "val.txt").unlink()
-
-
-def _roboflow_train_alone(root: Path) -> None:
-    PUBLIC["VOC of Roboflow"].write(root)
-    for folder in ("valid", "test"):
-        for path in (root / folder).iterdir():
-            path.rename(root / "train" / path.name)
-        (root / folder).rmdir()
-
-
-def _cvat_default(root: Path) -> None:
-    PUBLIC["VOC of CVAT"].write(root)
-    for name in ("train", "val"):
-        (root / f"ImageSets/Main/{name}.txt").unlink()
-    put(root / "ImageSets/Main/default.txt", "a\nb\nc\nd\ne\n")
-
-
-def _folders_of_classes(root: Path) -> None:
-    for photo in PHOTOS:
-        put_photo(root / f"site {len(photo.boxes)}/{photo.name}.jpg")
-        put(root / f"site {len(photo.boxes)}/{photo.name}.xml", voc_xml(photo, f"{photo.name}.jpg"))
-
-
-UNDIVIDED = {
-    "YOLO of Label Studio": _label_studio,
-    "YOLO of labelImg": _label_img,
-    "VOC without lists": _kangaroos,
-    "VOC of Roboflow, train alone": _roboflow_train_alone,
-    "VOC of CVAT, one list": _cvat_default,
-    "VOC in folders of other names": _folders_of_classes,
-    "COCO of CVAT, one file": _one_json,
-    "COCO of CVAT, one file in a folder below": _one_json_below,
-    "KITTI without lists": _kitti,
-    "coco128": _coco128,
-}
-
-
-@pytest.mark.parametrize("name", UNDIVIDED)
+@pytest.mark.parametrize("name", odd_trees.UNDIVIDED)
 def test_data_without_splits_are_divided_by_shares(name: str, tmp_path: Path) -> None:
-    UNDIVIDED[name](tmp_path)
+    odd_trees.UNDIVIDED[name](tmp_path)
     params, line = taken(tmp_path, "default", "dataset.split={val: .2, test: .2}")
     assert line is not None and line.endswith("test by dataset.split")
     images = list(read_dataset(tmp_path, params).images)
@@ -399,7 +230,7 @@ def test_data_without_splits_are_divided_by_shares(name: str, tmp_path: Path) ->
 
 
 def test_a_share_of_val_alone_gives_nothing_to_test_on(tmp_path: Path) -> None:
-    _label_studio(tmp_path)
+    odd_trees.label_studio(tmp_path)
     with pytest.raises(
         InputError, match=r"nothing to test on; add 'dataset\.split=\{val: \.1, test: \.2\}', or name its"
     ):
@@ -419,7 +250,7 @@ def test_lists_count_before_folders_and_what_is_divided_before_what_is_not(proje
 
 
 def test_nothing_is_written_for_data_of_no_layout(project: Path) -> None:
-    _photos(project.parent / "set")
+    odd_trees.photos(project.parent / "set")
     copy_graphs(project)
     with pytest.raises(InputError, match="no reader fits"):
         apply_preset(project, "default", [f"dataset.root={project.parent / 'set'}"])
@@ -427,6 +258,6 @@ def test_nothing_is_written_for_data_of_no_layout(project: Path) -> None:
 
 
 def test_several_readers_are_told_apart_by_name(project: Path) -> None:
-    _two_kinds(project.parent / "set")
+    odd_trees.two_kinds(project.parent / "set")
     assert applied(project, "default", "dataset.reader=voc").voc.train == ["train"]
     assert applied(project, "default", "dataset.reader=yolo").yolo.test == ["images/test"]
