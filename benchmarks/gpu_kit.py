@@ -112,7 +112,7 @@ def build(out: Path, data: Path, weights: Path, photos: int, *, wheels: bool = T
     """Write the kit, in place of one that is there when it is whole; its bytes."""
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not (out / KIT).is_file():
-        sys.exit(f"gpu_kit: error: {out}: is there and is no kit; give another --out")
+        sys.exit(f"gpu_kit: error: {out}: is there and is not a kit; give another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as folder:
         kit = Path(folder) / "kit"

@@ -44,7 +44,7 @@ def run_peer(root: Path, kind: str, seconds: float, lr: float, seed: int) -> Rec
 
     Args:
         root: where params.yaml is, and data/ with dataset, resize and backbone.
-        kind: shipped or same; of a trunk that is no ResNet there is `same` alone.
+        kind: shipped or same; of a trunk that is not a ResNet there is `same` alone.
     """
     params, data = load_params(root / "params.yaml"), root / "data"
     torch.manual_seed(seed)

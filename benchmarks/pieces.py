@@ -71,7 +71,7 @@ class Pieces(Mapping[str, Record]):
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise InputError(f"{self.path}: is no JSON ({error}); move it elsewhere to start anew") from error
+            raise InputError(f"{self.path}: is not JSON ({error}); move it elsewhere to start anew") from error
         ours = isinstance(content, dict) and all(
             isinstance(records, dict) and all(isinstance(record, dict) for record in records.values())
             for records in content.values()

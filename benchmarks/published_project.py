@@ -81,7 +81,7 @@ def link_images(coco: Path, folder: Path) -> None:
         own = json.loads(annotations.read_text(encoding="utf-8"))
         named = {category["id"]: category for category in own["categories"]}
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{annotations}: is no instances file of COCO's ({error}); fetch it again") from error
+        raise InputError(f"{annotations}: is not an instances file of COCO's ({error}); fetch it again") from error
     categories = [named.get(number, {"id": number, "name": f"none {number}"}) for number in range(1, NUMBERS + 1)]
     for name in ("val2017", "train2017", "annotations"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -172,7 +172,7 @@ def gc(
         typer.Option("--project", help="keep what this clone with the same cache needs; may be repeated"),
     ] = None,
 ) -> None:
-    """Remove from DVC's cache what neither the workspace, of whatever family, nor an experiment needs."""
+    """Remove from DVC's cache what the workspace, of any family, and the experiments do not need."""
     from pipeline.orchestrate.gc import collect_garbage
     from pipeline.orchestrate.gc_needs import Revisions
 

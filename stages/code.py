@@ -22,7 +22,7 @@ from pipeline.runtime.yaml_files import read_yaml
 def code(out: Path, params_file: Path, memo: Path) -> None:
     """Check params.yaml and write the locks of the present graph, those beside dvc.yaml; others are removed."""
     graph = present_graph(params_file.parent)
-    # One of a family that there is not is named below, with what to write.
+    # A family that does not exist is named below, with what to write.
     stages = [(module, family) for module, family in graph.code() if not family or is_family(family)]
     locks = stage_locks(stages, memo, extras=extras_in(params_file))
     # Not before: a module that is not valid Python is named by then, and this one imports a part of them.

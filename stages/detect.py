@@ -2,7 +2,7 @@
 that training starts from, whose detections of classes that the data set has are kept.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
-test proposals in pixels of the resized image, up to `detect.recall_ranks`, of which the first `detect.proposals` were
+test proposals in pixels of the resized image, up to `detect.recall_ranks`, the first `detect.proposals` of which were
 classified; and objectness maps with images.parquet, their index.
 """
 
@@ -113,7 +113,7 @@ def _why_missing(stage: Stage) -> str | None:
     params, folder = typed(stage.params), stage.input("head")
     layout, state = map_layout(params.backbone), load_part(folder, "head")
     if "delta_mean" not in state:
-        return "data/initial_detector is no Faster R-CNN"
+        return "data/initial_detector is not a Faster R-CNN"
     head = new_head(layout, num_classes_of(state), params.roi_head, params.backbone)
     rpn = new_rpn(layout, params.anchors, params.rpn)
     for name, module, weights in (("RPN", rpn, load_part(folder, "rpn")), ("RoI head", head, state)):

@@ -108,7 +108,7 @@ def _normalisation(stage: Stage, images: ResizedImages, num_classes: int) -> tup
         squares.index_add_(0, labels, deltas**2)
     measured_mean = sums / count[:, None]
     measured_std = (squares / count[:, None] - measured_mean**2).clamp(min=0).sqrt()
-    # Of a class whose fg RoIs are its own gt boxes there is no spread to measure, and dividing by it would explode.
+    # A class whose fg RoIs are its own gt boxes has no spread to measure, and dividing by it would explode.
     seen = (count > 1) & (measured_std >= _LEAST_STD).all(dim=1)
     mean[seen], std[seen] = measured_mean[seen].float(), measured_std[seen].float()
     return mean, std

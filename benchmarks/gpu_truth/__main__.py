@@ -35,7 +35,7 @@ _LOG_BYTES = 4_000_000
 def check_kit(kit: Path) -> dict[str, str]:
     """Module by distribution of the kit's wheels, all its files being whole."""
     if not (kit / "kit.json").is_file():
-        sys.exit(f"gpu_truth: error: {kit}: is no kit; make it with `make gpu-kit`")
+        sys.exit(f"gpu_truth: error: {kit}: is not a kit; make it with `make gpu-kit`")
     content = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
     for name, entry in content["files"].items():
         path = kit / name

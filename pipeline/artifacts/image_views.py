@@ -1,4 +1,4 @@
-"""What each view of an image is, for all who see one: stages, samplers, pictures.
+"""What each view of an image is, for everything that uses views: stages, samplers, pictures.
 
 | view | name | seen |
 |---|---|---|

@@ -20,14 +20,14 @@ def own_figures(figures: object, common: Collection[str], source: str) -> dict[s
         source: the family's module, for messages.
 
     Raises:
-        InputError: it is no mapping, a name is one of the common ones or no text, or a value is no real number.
+        InputError: it is not a mapping, a name is one of the common ones or no text, or a value is not a real number.
     """
     if not isinstance(figures, Mapping):
         raise InputError(f"{source}: figures returned a {type(figures).__name__}; return a dict of numbers by name")
     own: dict[str, float] = {}
     for name, value in figures.items():
         if not isinstance(name, str):
-            raise InputError(f"{source}: figures has the key {name!r}, which is no text; name each figure")
+            raise InputError(f"{source}: figures has the key {name!r}, which is not text; name each figure")
         if name in common or name in COUNTS:
             raise InputError(f"{source}: figure {name!r} is one that all families have; give it another name")
         if isinstance(value, bool) or not isinstance(value, Real):

@@ -132,8 +132,8 @@ def originals_or_told(folder: Path, make: Callable[[], Originals] | None) -> Ori
     """
     if make is None:
         raise InputError(
-            f"{folder}: holds no pixels (resize.keep none), and who reads them is given no --dataset and --raw to make "
-            "them from; set resize.keep to pixels, or add both to its command in graphs/"
+            f"{folder}: holds no pixels (resize.keep none), and the stage that reads them is given no --dataset "
+            "and --raw to make them from; set resize.keep to pixels, or add both to its command in graphs/"
         )
     return make()
 

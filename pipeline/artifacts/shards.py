@@ -148,7 +148,7 @@ class _OpenShard:
             read_header = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
             shape, fortran, dtype = read_header(stream)
         except ValueError as error:
-            raise InputError(f"{self._path}: member {member!r} is no NumPy array; {self._remedy()}") from error
+            raise InputError(f"{self._path}: member {member!r} is not a NumPy array; {self._remedy()}") from error
         if dtype.hasobject:
             raise InputError(
                 f"{self._path}: member {member!r} holds Python objects, which are refused; {self._remedy()}"

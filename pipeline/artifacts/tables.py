@@ -118,7 +118,7 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     """Open a table of this project.
 
     Raises:
-        InputError: the file is missing, is no Parquet file, or was written under another schema.
+        InputError: the file is missing, is not a Parquet file, or was written under another schema.
     """
     path = Path(path)
     rerun = _remedy(path)

@@ -23,7 +23,7 @@ def read_weights_folder(folder: Path, option: str) -> tuple[State, str]:
         option: what `frcnn preset` links it by.
 
     Raises:
-        InputError: there is no file or more than one, or it is no state dict of tensors. Pickled code is never run.
+        InputError: there is no file or more than one, or it is not a state dict of tensors. Pickled code is never run.
     """
     files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
     if len(files) != 1:
@@ -37,7 +37,7 @@ def read_state(path: Path, option: str) -> State:
     """The state dict of a .safetensors or .pth file.
 
     Raises:
-        InputError: it is no state dict of tensors. Pickled code is never run.
+        InputError: it is not a state dict of tensors. Pickled code is never run.
     """
     try:
         state = (

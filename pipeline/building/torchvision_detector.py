@@ -88,7 +88,7 @@ def _our_name(name: str, source: str) -> str:
         if name.startswith(theirs):
             return own + name.removeprefix(theirs)
     raise InputError(
-        f"{source}: weight {name!r} has no place in torchvision's fasterrcnn_resnet50_fpn nor in its like on another "
+        f"{source}: weight {name!r} has no place in torchvision's fasterrcnn_resnet50_fpn or a similar one on another "
         "ResNet, which init.detector reads; give a file of one"
     )
 

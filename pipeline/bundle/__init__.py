@@ -11,7 +11,7 @@ __all__ = ["Detections", "Detector"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch is loaded by those who ask for the detector, not by the command line.
+    # Asking for the detector loads torch; the command line does not.
     if name in __all__:
         from pipeline.bundle import detector
 

@@ -156,7 +156,7 @@ def _pixels_of(photo: Photo) -> Pixels:
     if isinstance(photo, str | PathLike):
         return read_rgb(Path(photo))
     if not isinstance(photo, np.ndarray):
-        raise InputError(f"{type(photo).__name__}: is no photo; give a path or an (H, W, 3) uint8 RGB array")
+        raise InputError(f"{type(photo).__name__}: is not a photo; give a path or an (H, W, 3) uint8 RGB array")
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
         raise InputError(f"array of shape {photo.shape} and {photo.dtype}: give (H, W, 3) uint8 RGB")
     return np.ascontiguousarray(photo)

@@ -139,7 +139,7 @@ def _read_settings(folder: Path) -> BundleSettings:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such bundle; give a folder that frcnn bundle wrote")
     if not path.is_file():
-        raise InputError(f"{folder}: is no bundle, it holds no {BUNDLE_FILE}; give a folder that frcnn bundle wrote")
+        raise InputError(f"{folder}: is not a bundle, it holds no {BUNDLE_FILE}; give a folder that frcnn bundle wrote")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -45,7 +45,7 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
 
     Raises:
         InputError: no such network or several side by side, stages that have not run or ran with other parameters than
-            params.yaml has now, a folder that is no bundle in the place of `out`, or one that cannot be written.
+            params.yaml has now, a folder that is not a bundle in the place of `out`, or one that cannot be written.
     """
     family = present_family(root)
     own = family_bundle(family.name)
@@ -59,7 +59,7 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
             f"{' or '.join(family.bundled)}"
         )
     if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):
-        raise InputError(f"--out {out}: exists and is no bundle, so it is not replaced; give another folder")
+        raise InputError(f"--out {out}: exists and is not a bundle, so it is not replaced; give another folder")
     absent = why_absent(root / "data" / f"detect_{network}")
     if absent is not None:
         raise InputError(f"--network {network}: there is none, as {absent}")

@@ -23,7 +23,7 @@ def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, lo
         out: the page.
 
     Raises:
-        InputError: a name is no project and no experiment, in one of them nothing is judged, or the page cannot be
+        InputError: a name is not a project or an experiment, in one of them nothing is judged, or the page cannot be
             written.
     """
     if not out.parent.is_dir():

@@ -96,7 +96,7 @@ def _of_family(source: Source, family: Family, every_network: bool) -> Iterator[
 def _metrics_of(file: Path) -> dict[str, Any]:
     metrics = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(metrics, dict) or not isinstance(metrics.get("class_AP50") or {}, dict):
-        raise ValueError("it is no object with metrics by name")
+        raise ValueError("it is not an object with metrics by name")
     return metrics
 
 

@@ -115,5 +115,5 @@ def _stored_yaml(root: Path, name: str, revision: str, file: str, *keys: str) ->
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     if not isinstance(content, dict):
-        raise InputError(f"{file} of {name}: is no mapping{' of stages' if keys else ''}; run the experiment again")
+        raise InputError(f"{file} of {name}: is not a mapping{' of stages' if keys else ''}; run the experiment again")
     return content

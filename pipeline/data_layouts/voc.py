@@ -188,7 +188,7 @@ def _has_voc(folder: Path) -> bool:
 
 
 def _labelmap(root: Path) -> Sequence[str]:
-    """The classes of CVAT's labelmap.txt, a line `name:colour:parts:actions` each; none where there is no such file."""
+    """The classes of CVAT's labelmap.txt, lines of `name:colour:parts:actions`; none where there is no such file."""
     try:
         lines = (root / "labelmap.txt").read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):

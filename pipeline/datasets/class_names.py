@@ -52,9 +52,9 @@ def check_classes(names: Sequence[str], where: str, remedy: str = "") -> tuple[s
 
 def _fault(name: str) -> str:
     if not name:
-        return "which is no name"
+        return "which is not a name"
     if name.casefold() == BACKGROUND:
-        return "which is the name of what is no object"
+        return "which is the name of what is not an object"
     if len(name) > _LONGEST:
         return f"a name of {len(name)} characters, at most {_LONGEST} are possible"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):

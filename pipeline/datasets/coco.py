@@ -38,7 +38,7 @@ from pipeline.runtime.words import count_text
 
 @dataclass(frozen=True)
 class _File:
-    """One parsed JSON: `rows` (N,) sorted by image, of which `spans` gives an image's."""
+    """One parsed JSON: `rows` (N,) sorted by image; `spans` gives the rows of an image."""
 
     path: str
     split: Split
@@ -291,7 +291,7 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
         where = f"{path}: categories[{index}]"
         with faults.going_on():
             if not isinstance(item, dict):
-                raise InputError(f"{where} is no object with id and name; correct it")
+                raise InputError(f"{where} is not an object with id and name; correct it")
             key, name = id_of(item.get("id")), item.get("name")
             if key is None:
                 raise InputError(f"{where}{fault_text(item, 'id', AN_ID)}; correct it")

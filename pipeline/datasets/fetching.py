@@ -48,7 +48,7 @@ def fetch_voc(name: str, to: Path, log: Callable[[str], None] = lambda line: Non
     Args:
         name: voc2007, voc2012, or voc0712 for both.
         to: folder for `archives` and the trees `VOCdevkit/VOC2007` and `VOCdevkit/VOC2012`.
-        log: gets a line a tree and an archive.
+        log: gets one line per tree and per archive.
 
     Returns:
         The command that trains on it.

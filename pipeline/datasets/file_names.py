@@ -51,14 +51,14 @@ def shortened_name(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what would break its line, or is no UTF-8, escaped as in Python."""
+    """The text with what would break its line, or is not UTF-8, escaped as in Python."""
     if _in_one_line(text):
         return text
     return "".join(c if _in_one_line(c) else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
-    byte = ord(character) - 0xDC00  # so Python writes a byte of a file name that is no UTF-8
+    byte = ord(character) - 0xDC00  # so Python writes a byte of a file name that is not UTF-8
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(character)[1:-1]
 
 

@@ -14,7 +14,7 @@ class Below:
     """What `look_below` found; all paths begin with that of the folder.
 
     Attributes:
-        files: everything that is no folder, sorted; broken links, pipes and so on too.
+        files: everything that is not a folder, sorted; broken links, pipes and so on too.
         junk: files and folders that are passed over, unsorted.
         unreadable: folders that cannot be listed, and why.
     """

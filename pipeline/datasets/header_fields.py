@@ -65,7 +65,7 @@ def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
 
     Raises:
         HeaderCutOffError: the file ends before the directory or before the values of a tag.
-        HeaderError: it is no TIFF, or a tag has absurdly many values.
+        HeaderError: it is not a TIFF, or a tag has absurdly many values.
     """
     file.seek(0)
     order = {b"II": "<", b"MM": ">"}.get(take(file, 2))
@@ -75,7 +75,7 @@ def tiff_tags(file: BinaryIO) -> dict[int, np.ndarray]:
     if magic == 43:  # BigTIFF: eight bytes where TIFF has four
         file.seek(8)
     elif magic != 42:
-        raise HeaderError("it is no TIFF")
+        raise HeaderError("it is not a TIFF")
     word, counter, inline = ("Q", "Q", 8) if magic == 43 else ("I", "H", 4)
     position = struct.unpack(f"{order}{word}", take(file, inline))[0]
     _seek(file, position)

@@ -73,7 +73,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
     else:
         if not start:
             raise HeaderCutOffError("it is empty")
-        raise HeaderError("it is no JPEG, PNG, BMP, WebP, TIFF or GIF")
+        raise HeaderError("it is not a JPEG, PNG, BMP, WebP, TIFF or GIF")
     if width < 1 or height < 1:
         raise HeaderError(f"its header says {width} x {height} px")
     if orientation >= 5:

@@ -52,7 +52,7 @@ def read_image_list(
         with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there.
 
     Raises:
-        InputError: the list cannot be read, lists no image, or a line is no image name.
+        InputError: the list cannot be read, lists no image, or a line is not an image name.
     """
     lines = [line.rstrip("\r") for line in read_text(path, remedy).split("\n")]
     names = [line if line != line.strip() and is_there(line) else line.strip() for line in lines if line.strip()]
@@ -68,7 +68,7 @@ def read_image_list(
     for name in names:
         with faults.going_on():
             if not is_plain(name, ".xml"):
-                raise InputError(f"{path}: {name[:60]!r} is no image name; write it without folders")
+                raise InputError(f"{path}: {name[:60]!r} is not an image name; write it without folders")
             plain.append(name)
     return ImageList(plain, junk, folders)
 

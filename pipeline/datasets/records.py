@@ -75,7 +75,7 @@ INCLUSIVE = BoxFormat(
     ("xmin", "ymin", "xmax", "ymax"), lambda written, _w, _h: written - [1.0, 1.0, 0.0, 0.0], _between, _order
 )
 XYXY = BoxFormat(("x1", "y1", "x2", "y2"), lambda written, _w, _h: written, _between, _order)
-# COCO and its kin write hundredths of a pixel, so that x + width may pass the image's edge by a little.
+# COCO and similar formats write hundredths of a pixel, so that x + width may pass the image's edge by a little.
 XYWH = BoxFormat(
     ("x", "y", "width", "height"),
     lambda written, _w, _h: np.concatenate([written[:, :2], written[:, :2] + written[:, 2:]], axis=1),
@@ -234,13 +234,15 @@ def below_root(text: Any, where: str) -> str:
     """A relative path with "/" that cannot leave the data root; "./" is taken off.
 
     Raises:
-        InputError: it is no text, is empty or absolute, or climbs up; `where` names the file and place.
+        InputError: it is not text, is empty or absolute, or climbs up; `where` names the file and place.
     """
     if isinstance(text, str):
         parts = [part for part in text.split("/") if part != "."]
         if all(map(is_plain, parts)) and len(text.encode()) <= _LONGEST_PATH and parts:
             return "/".join(parts)
-    raise InputError(f"{where}: {str(text)[:60]!r} is no path below the data root; write it relative to that, with /")
+    raise InputError(
+        f"{where}: {str(text)[:60]!r} is not a path below the data root; write it relative to that, with /"
+    )
 
 
 def read_text(path: Path, what: str) -> str:
@@ -251,7 +253,7 @@ def read_text(path: Path, what: str) -> str:
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # to open a pipe would wait for its writer
-            raise InputError(f"{path}: is no file but a pipe, socket or device; {what}")
+            raise InputError(f"{path}: is not a file but a pipe, socket or device; {what}")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; {what}") from error

@@ -77,12 +77,12 @@ _KINDS = {
         lambda root, fault: "remove or mend it",
     ),
     "special": _Kind(
-        "is no file but a pipe, socket or device, at which DVC stops or waits for ever",
+        "is not a file but a pipe, socket or device, at which DVC stops or waits for ever",
         "are no files but pipes, sockets or devices, at which DVC stops or waits for ever",
         lambda root, fault: "remove it",
     ),
     "not_utf8": _Kind(
-        "has a name that is no UTF-8, at which DVC stops",
+        "has a name that is not UTF-8, at which DVC stops",
         "have names that are no UTF-8, at which DVC stops",
         lambda root, fault: "rename it",
     ),

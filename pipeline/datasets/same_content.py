@@ -20,7 +20,7 @@ _SAMPLE = 4096  # bytes
 def copies_in_later_splits(root: Path, listed: Iterable[Listed]) -> Mapping[Listed, Listed]:
     """Image -> one of the same bytes under another name in a later split of train, val and test; the first such one.
 
-    What is missing, empty, cannot be read or is no plain file has no copy.
+    What is missing, empty, cannot be read or is not a plain file has no copy.
     """
     copies: dict[Listed, Listed] = {}
     for group in _of_equal_bytes(root, list(listed), _are_several):
@@ -38,7 +38,7 @@ def equal_files(root: Path, files: Iterable[str]) -> list[list[str]]:
 
     Args:
         root: the data root.
-        files: paths below it. What is missing, empty, cannot be read or is no plain file has no copy.
+        files: paths below it. What is missing, empty, cannot be read or is not a plain file has no copy.
     """
     listed: list[Listed] = [(file, SPLITS[0]) for file in dict.fromkeys(files)]
     return [sorted(file for file, _ in own) for own in _of_equal_bytes(root, listed, lambda own: len(own) > 1)]

@@ -1,4 +1,4 @@
-"""CSV or Parquet tables with a row an object, for everything that has no reader of its own.
+"""CSV or Parquet tables with one row per object, for everything that has no reader of its own.
 
 Columns: file (the image's path below the data root), split, class, and the box, either x1, y1, x2, y2 or x, y, width,
 height, continuous px from the image's top left corner. Optional: difficult, iscrowd and ignore (0, 1, false, true, or

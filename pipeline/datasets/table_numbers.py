@@ -159,7 +159,7 @@ def texts_of(column: pa.Array, name: str, path: Path) -> pa.Array:
     """The column as texts, empty where nothing stands.
 
     Raises:
-        InputError: it holds something that is no text or number.
+        InputError: it holds something that is not text or number.
     """
     try:
         return pc.fill_null(pc.cast(column, pa.string()), "")

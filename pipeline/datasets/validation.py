@@ -180,7 +180,7 @@ def _size_of(
             return found if fixed else None
         if not all(1 <= side <= _LONGEST_SIDE and float(side).is_integer() for side in annotated):
             raise InputError(
-                f"{data.root / record.annotation}: the size {annotated[0]:g} x {annotated[1]:g} is no image size; "
+                f"{data.root / record.annotation}: the size {annotated[0]:g} x {annotated[1]:g} is not an image size; "
                 f"write that of {record.file} in pixels"
             )
         return int(annotated[0]), int(annotated[1])

@@ -97,7 +97,7 @@ class VocLists:
         path = folder / f"{name}.txt"
         if not os.path.isdir(folder):
             raise InputError(
-                f"{folder}: no such folder, so this is no VOC tree; give dataset.root=PATH to frcnn preset, "
+                f"{folder}: no such folder, so this is not a VOC tree; give dataset.root=PATH to frcnn preset, "
                 f"a folder with {LAYOUT}, {REMEDY}"
             )
         if not is_file(path):
@@ -199,5 +199,5 @@ def _folder(pattern: str, tree: str, key: str) -> str:
     path = pattern.replace("{folder}", tree) if "{folder}" in pattern else f"{tree}/{pattern}"
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not all(map(is_plain, parts)) or pattern.startswith("/") or not pattern:
-        raise InputError(f"{key}: {pattern[:60]!r} is no folder below the data root; write e.g. Annotations")
+        raise InputError(f"{key}: {pattern[:60]!r} is not a folder below the data root; write e.g. Annotations")
     return "".join(f"{part}/" for part in parts)

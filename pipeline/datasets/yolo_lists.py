@@ -95,7 +95,7 @@ class YoloLists:
                     found = names.find(below_root(paths.find(line), f"{path}: line {index}"), str(path))
                     if not is_image_name(found.path):
                         raise InputError(
-                            f"{path}: {found.path[:60]!r} is no image file; write paths of images with their suffix"
+                            f"{path}: {found.path[:60]!r} is not an image file; write paths of images with their suffix"
                         )
                     first = taken.setdefault(found.path, line)
                     if first.replace("\\", "/") != line.replace("\\", "/") and found.path not in (first, line):

@@ -16,8 +16,8 @@ def check_head(head: Any, source: str) -> None:
     """Whether a family's head can be trained so that the same run gives the same weights.
 
     Raises:
-        InputError: it is no `DenseHead`, does not say how its weights are drawn or what it computes, or has a dropout
-            that draws from torch's global state.
+        InputError: it is not a `DenseHead`, does not say how its weights are drawn or what it computes, or has a
+            dropout that draws from torch's global state.
     """
     if not isinstance(head, DenseHead):
         raise InputError(f"{source}: build_head gave {kind_of(head)}; give a pipeline.dense.head.DenseHead")

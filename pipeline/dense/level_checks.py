@@ -1,4 +1,4 @@
-"""What a family gives level by level, told in one line where it is not of the levels that there are."""
+"""What a family gives level by level, refused in one line where it does not match the levels."""
 
 from __future__ import annotations
 

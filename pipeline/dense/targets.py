@@ -1,4 +1,4 @@
-"""What the losses of an iteration are told: the stored assignments of its images, put together.
+"""What the losses of an iteration get: the stored assignments of its images, put together.
 
 Shapes: B images, padded to one size; N locations of a padded image; F fg locations of the batch; G gt boxes of an
 image.

@@ -128,7 +128,7 @@ def read_proposal_file(path: Path) -> ProposalFile:
             entries.append(_entry(path, str(index), rows[:, :4], rows[:, 4] if rows.shape[1] == 5 else None))
         return ProposalFile("mmdetection2", entries, None)
     raise InputError(
-        f"{path}: is no proposal file of {', '.join(LAYOUTS)}; it needs boxes, ids and objectness_logits, "
+        f"{path}: is not a proposal file of {', '.join(LAYOUTS)}; it needs boxes, ids and objectness_logits, "
         "bboxes and scores under each file name, or a list of arrays"
     )
 

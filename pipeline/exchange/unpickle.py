@@ -211,13 +211,13 @@ class _Machine:
 def _name(parts: list[Any]) -> _Name:
     text = ".".join(map(str, parts))
     if text not in _NAMES:
-        raise _Refused(f"names {text[:100]!r}, which is no list, dict, string, number or array of numbers")
+        raise _Refused(f"names {text[:100]!r}, which is not a list, dict, string, number or array of numbers")
     return _Name(text)
 
 
 def _call(name: Any, arguments: Any) -> Any:
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-        raise _Refused("is malformed: it calls something that is no name")
+        raise _Refused("is malformed: it calls something that is not a name")
     if name.text in _AS_DICT:
         return {}
     if name.text not in _CALLS:
@@ -245,7 +245,7 @@ def _plain(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
     elif isinstance(value, _Array) and value.value is not None:
         plain = value.value
     else:
-        raise _Refused("holds something that is no list, dict, string, number or array of numbers")
+        raise _Refused("holds something that is not a list, dict, string, number or array of numbers")
     done[id(value)] = plain
     return plain
 
@@ -257,7 +257,7 @@ def read_plain_pickle(path: Path) -> Any:
     machine's byte order and may be read-only.
 
     Raises:
-        InputError: the file cannot be read, is no pickle or a damaged one, or holds anything else, which is named.
+        InputError: the file cannot be read, is not a pickle or a damaged one, or holds anything else, which is named.
     """
     path = Path(path)
     advice = "use a file of plain lists, dicts, strings, numbers and numpy arrays"

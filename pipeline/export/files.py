@@ -105,7 +105,7 @@ AGAIN = "write it again with frcnn export"
 
 
 def _family_in(text: str) -> Any:
-    """The family that settings name; those of the first files name none, and a text that is no JSON is left to the
+    """The family that settings name; those of the first files name none, and a text that is not JSON is left to the
     family to refuse."""
     try:
         content = json.loads(text)

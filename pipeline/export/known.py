@@ -1,4 +1,4 @@
-"""What a format cannot express is refused: exported as its nearest kin it would silently detect something else."""
+"""What a format cannot express is refused: exported as something similar, it would silently detect something else."""
 
 from __future__ import annotations
 

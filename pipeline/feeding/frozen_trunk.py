@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class FrozenTrunk:
     """Gives a step the maps of views that are loaded one by one (`Views.each`).
 
-    It is no module, so that neither the state of a training nor its optimiser has its weights.
+    It is not a module, so that neither the state of a training nor its optimiser has its weights.
 
     Args:
         trunk: on its device, see `for_inference`.

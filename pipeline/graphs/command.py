@@ -46,7 +46,7 @@ class StageCommand:
             raise _other_form(cmd, "does not start with python -m")
         package, _, module = words[2].partition(".")
         if package != "stages" or not module.isidentifier():
-            raise _other_form(cmd, f"{words[2]!r} is no module of stages")
+            raise _other_form(cmd, f"{words[2]!r} is not a module of stages")
         values = _options(cmd, words[3:])
         for needed in ("params", "out"):
             if needed not in values:
@@ -77,7 +77,7 @@ def _options(cmd: str, words: list[str]) -> dict[str, str]:
     for word in rest:
         option, given, value = word.partition("=")
         if not option.startswith("--") or len(option) == 2:
-            raise _other_form(cmd, f"{word!r} is no option")
+            raise _other_form(cmd, f"{word!r} is not an option")
         if not given:
             value = next(rest, "")
         if not value or value.startswith("--"):

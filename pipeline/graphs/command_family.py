@@ -1,4 +1,4 @@
-"""Whether a stage's command names the family that it must: a wrong one would be told only when the stage starts."""
+"""Whether a stage's command names the right family; a wrong one would be reported only when the stage starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_of_family(root: Path, module: str) -> bool:
             [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)] if "of_family" in text else []
         )
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return False  # told where the module's code is locked
+        return False  # reported where the module's code is locked
     return any(
         keyword.arg == "of_family" and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
         for call in calls

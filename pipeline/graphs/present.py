@@ -18,7 +18,7 @@ from pipeline.runtime.yaml_files import YamlError, parse_yaml, read_yaml
 DVC_YAML = "dvc.yaml"
 
 TORN = "it is torn or in conflict: solve graphs/*.yaml, delete it and run frcnn graph"
-"""What to do where dvc.yaml is no YAML, as after a merge."""
+"""What to do where dvc.yaml is not YAML, as after a merge."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def present_graph(root: Path) -> PresentGraph:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; frcnn graph writes it") from None
     except UnicodeDecodeError as error:
-        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); {TORN}") from None
+        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is not UTF-8); {TORN}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     try:
@@ -81,7 +81,7 @@ def graph_in(text: str, source: Path | str = DVC_YAML) -> PresentGraph:
         source: what an error calls it.
 
     Raises:
-        InputError: it is no YAML, or declares stages in another form.
+        InputError: it is not YAML, or declares stages in another form.
     """
     content = parse_yaml(text, source)
     stages = (content.get("stages") or {}) if isinstance(content, dict) else None
@@ -135,7 +135,7 @@ def check_same_family(root: Path) -> None:
     try:
         graph, params = present_graph(root), read_yaml(Path(root) / "params.yaml")
     except (InputError, FileNotFoundError):
-        return  # told by what reads the one that is wrong
+        return  # the reader of the wrong one reports it
     if isinstance(params, dict):
         check_params_of_graph(root, graph, params)
 

@@ -1,6 +1,6 @@
 """The first lines of a dvc.yaml that was made from graph files: which ones, and a digest of the rest.
 
-They tell whether it was edited by hand since, and of which family it is, without a look at the graph files.
+They show whether it was edited by hand since, and which family it belongs to, without reading the graph files.
 """
 
 from __future__ import annotations

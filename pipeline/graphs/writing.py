@@ -98,7 +98,7 @@ def _family_of_params(root: Path) -> str | None:
 
 def graph_to_make(root: Path) -> str | None:
     """A line where dvc.yaml was made of graph files that have been edited since; None where it was not, or where it
-    was edited itself or they are wrong, of which others tell."""
+    was edited itself or they are wrong, which other commands report."""
     path = Path(root) / DVC_YAML
     try:
         present = path.read_bytes().decode()

@@ -1,6 +1,6 @@
 """Pascal VOC's average precision, by the rules of its devkit (VOCevaldet.m): a detection belongs to the gt box of
 largest IoU in its image and class, the best-scored detection of a gt box is right and every further one wrong, and
-difficult gt boxes count for nothing, nor do detections that belong to one."""
+difficult gt boxes, and detections that belong to one, count for nothing."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def locks_of_graphs(root: Path, graphs: Iterable[str]) -> dict[str, CodeLock]:
     """The locks of the code of a project that some graphs run, given by the texts of their dvc.yaml, by path.
 
     Raises:
-        InputError: a text is no graph, or a module is not valid Python or not there.
+        InputError: a text is not a graph, or a module is not valid Python or not there.
     """
     stages = {stage for graph in dict.fromkeys(graphs) for stage in graph_in(graph).code()}
     try:

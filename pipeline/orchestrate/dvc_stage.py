@@ -139,7 +139,7 @@ def _read_line(line: str, node: StageNode, run: StageRun, on_line: Callable[[str
 
 def _judge(node: StageNode, run: StageRun) -> None:
     if not run.status:
-        # What it reported on the way is of no consequence; nor is a timer that fired when it had just ended.
+        # What it reported on the way does not matter; neither does a timer that fired when it had just ended.
         run.error, run.passing, run.timed_out = "", False, False
     elif run.timed_out:
         run.error = f"{node.name}: not done after {node.meta.timeout_minutes:g} minutes (meta.timeout_minutes)"

@@ -94,7 +94,7 @@ def add_needed(repo: Repo, revisions: Revisions, needed: Needed) -> None:
 
 @contextmanager
 def _named(name: str, remedy: str) -> Iterator[None]:
-    """Say of which revision an error is."""
+    """Name the revision of an error."""
     try:
         yield
     except InputError as error:
@@ -158,7 +158,7 @@ def _add_other_stages(repo: Repo, entries: Mapping[str, Any], needed: Needed, re
 
 @contextmanager
 def _whole(stage: str, remedy: str) -> Iterator[None]:
-    """Say of which stage a damaged list of files is."""
+    """Name the stage of a damaged list of files."""
     try:
         yield
     except ObjectFormatError as error:

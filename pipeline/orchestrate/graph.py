@@ -22,7 +22,7 @@ from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
 class StageMeta(BaseModel):
-    """The `meta` of a stage in dvc.yaml: where and how it runs, which is no part of its result."""
+    """The `meta` of a stage in dvc.yaml: where and how it runs, which does not affect its result."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
     """The stages of `root`/dvc.yaml that `targets` need, all without targets.
 
     Raises:
-        InputError: DVC cannot read the graph, a target is no stage, or a stage's `meta` has an unknown key or value.
+        InputError: DVC cannot read the graph, a target is not a stage, or a stage's `meta` has an unknown key or value.
     """
     with opened(root) as repo:
         nodes = nodes_of(repo, targets)
@@ -106,7 +106,7 @@ def nodes_of(repo: Repo, targets: Sequence[str] = ()) -> dict[str, StageNode]:
     """The stages that `targets` need, all without targets, every one after those it reads from.
 
     Raises:
-        InputError: a target is no stage, or a stage's `meta` has an unknown key or value.
+        InputError: a target is not a stage, or a stage's `meta` has an unknown key or value.
     """
     root, stages = Path(repo.root_dir), stages_of(repo)
     graph = repo.index.graph.subgraph(stages.values())
@@ -179,7 +179,7 @@ class LockFile:
         for name in node.upstream:
             written = _digests(stages, name, "outs")
             used = {path: digest for path, digest in read.items() if any(_overlap(path, other) for other in written)}
-            # Of a part of an output there is no digest to compare: that is left to DVC.
+            # There is no digest of a part of an output to compare: that is left to DVC.
             if not used or any(digest is None or written.get(path) != digest for path, digest in used.items()):
                 return False
         return True

@@ -80,7 +80,7 @@ class Gallery:
         self._drawn.append(self._artist.submit(self._draw, node, task_run_id))
 
     def close(self) -> None:
-        """Wait for what is still to be drawn. A stage that cannot be drawn is named in the log; it is no failure."""
+        """Wait for what is still to be drawn. A stage that cannot be drawn is named in the log; it is not a failure."""
         self._artist.shutdown()
         for drawn in self._drawn:
             problem = drawn.exception()

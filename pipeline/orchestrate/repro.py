@@ -21,7 +21,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     """Become `dvc repro` with these arguments; does not return.
 
     Raises:
-        InputError: another run, or a dvc command, is at work in `root`, it is no git repository, dvc.yaml or
+        InputError: another run, or a dvc command, is at work in `root`, it is not a git repository, dvc.yaml or
             params.yaml no YAML, of two families, or without stages.
     """
     root = Path(root).resolve()

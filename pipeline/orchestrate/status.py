@@ -39,7 +39,7 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
         why: below a stage whose code has changed also the chain of imports by which it comes to each changed module.
 
     Raises:
-        InputError: params.yaml or the graph is wrong, or a module is no Python.
+        InputError: params.yaml or the graph is wrong, or a module is not valid Python.
     """
     root = Path(root).resolve()
     with opened(root) as repo:

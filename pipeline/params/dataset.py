@@ -113,7 +113,7 @@ class SplitData(Section):
         try:
             re.compile(self.group or "")
         except re.error as error:
-            raise ValueError(f"group {self.group!r} is no regular expression ({error})") from error
+            raise ValueError(f"group {self.group!r} is not a regular expression ({error})") from error
         return self
 
 

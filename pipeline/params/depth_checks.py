@@ -11,7 +11,7 @@ from pipeline.params.section import Section
 
 def check_one_depth(sections: Mapping[str, Section]) -> str | None:
     """What is wrong where the levels have several depths, as a check of a family has it."""
-    from pipeline.building.layout import map_layout  # NumPy is not needed by all who import this
+    from pipeline.building.layout import map_layout  # not every importer needs NumPy
 
     backbone = sections["backbone"]
     assert isinstance(backbone, BackboneParams)

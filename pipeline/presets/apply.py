@@ -72,7 +72,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise InputError(f"{override!r} is no override; write section.key=value")
+            raise InputError(f"{override!r} is not an override; write section.key=value")
         if not is_link(key, value):
             values.append(override)
             continue

@@ -66,4 +66,4 @@ def _text(file: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; a family's sections and their defaults stand there") from None
     except UnicodeDecodeError as error:
-        raise YamlError(f"{file}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from None
+        raise YamlError(f"{file}: not valid YAML (byte {error.start + 1} is not UTF-8); save it as UTF-8") from None

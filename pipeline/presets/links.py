@@ -76,7 +76,7 @@ def existing(root: Path, key: str, value: str) -> Path:
     if key == "dataset.root":
         _check_data_root(root, value, path)
     elif printable(path.name) != path.name:
-        raise InputError(f"{key}={printable(value)}: DVC stops at a name that is no UTF-8 text; rename the file")
+        raise InputError(f"{key}={printable(value)}: DVC stops at a name that is not UTF-8 text; rename the file")
     return path
 
 

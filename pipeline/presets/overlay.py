@@ -78,7 +78,7 @@ def parse_value(override: str, value: str) -> Any:
     """The value of an override.
 
     Raises:
-        InputError: it is no YAML.
+        InputError: it is not YAML.
     """
     try:
         return parse_yaml(value, override)

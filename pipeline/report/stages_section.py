@@ -20,7 +20,7 @@ _LEAD = (
 
 
 def stages_section(run: Run) -> PageSection:
-    """The drawing, and a table with a row a stage."""
+    """The drawing, and a table with one row per stage."""
     rows = [_row(run, name) for name in run.graph.nodes]
     total = sum(run.times[name].seconds for name in run.graph.nodes if name in run.times)
     on_disk = sum(_bytes(run, name) for name in run.graph.nodes)

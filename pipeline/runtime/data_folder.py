@@ -24,7 +24,7 @@ def check_data_folder(folder: Path, project: Path) -> None:
             "and move the whole project to that disk, or mount the disk's folder on it (mount --bind)"
         )
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder}: is no folder, and stages write there; make it one")
+        raise InputError(f"{folder}: is not a folder, and stages write there; make it one")
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -27,7 +27,7 @@ class RunTime:
 
 
 def record_run(root: Path, stage: str, started: float, seconds: float) -> None:
-    """Keep the last run of a stage of the project in `root`; nothing where that is no DVC repository."""
+    """Keep the last run of a stage of the project in `root`; nothing where that is not a DVC repository."""
     if not (root / ".dvc").is_dir():
         return
     # Kilobytes on Linux.

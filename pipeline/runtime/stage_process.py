@@ -25,8 +25,8 @@ class StageProcess:
     """The process of one run of one stage.
 
     Attributes:
-        root: of the project. notes: where the project keeps what is no artifact: beside DVC's own notes, or beside the
-            output where there is no DVC.
+        root: of the project. notes: where the project keeps what is not an artifact: beside DVC's own notes, or beside
+            the output where there is no DVC.
         less_memory: what a person can lower where memory runs out.
     """
 

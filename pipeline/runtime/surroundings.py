@@ -18,7 +18,7 @@ def check_repository(root: Path) -> None:
     """Whether DVC can work in `root`, which takes git.
 
     Raises:
-        InputError: there is no git, no git repository, or git will not work in it.
+        InputError: git or the git repository is missing, or git does not work in it.
     """
     root = Path(root).resolve()
     config = configparser.ConfigParser(interpolation=None)

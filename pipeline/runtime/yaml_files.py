@@ -30,7 +30,7 @@ _DEEP_BLOCK = re.compile(r"^[ \t?:-]{200}", re.MULTILINE)
 
 
 class YamlError(InputError):
-    """A text that is no YAML, with its line and column."""
+    """A text that is not YAML, with its line and column."""
 
 
 class _Constructor(SafeConstructor):
@@ -57,7 +57,7 @@ def parse_yaml(text: str, source: Path | str, *, texts: bool = False) -> Any:
         source: what an error calls it. texts: take every scalar for a text, as `no` in a list of names.
 
     Raises:
-        YamlError: it is no YAML, has a key twice, a tag that is not YAML's own, or aliases without end.
+        YamlError: it is not YAML, has a key twice, a tag that is not YAML's own, or aliases without end.
     """
     # The parser in C, which DVC takes too, is ten times faster, but ends the process where it is nested too deep.
     deep = text.count("[") + text.count("{") > _MANY_BRACKETS or _DEEP_BLOCK.search(text)
@@ -75,13 +75,13 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:
-        YamlError: as `parse_yaml`, or it is no UTF-8. FileNotFoundError: there is none. InputError: it cannot be read.
+        YamlError: as `parse_yaml`, or it is not UTF-8. FileNotFoundError: there is none. InputError: it cannot be read.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is no UTF-8); save it as UTF-8") from error
+        raise YamlError(f"{path}: not valid YAML (byte {error.start + 1} is not UTF-8); save it as UTF-8") from error
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -100,7 +100,7 @@ class EditedYaml:
     """A YAML text whose values are changed and whose comments stay; `content` is what is to be changed.
 
     Raises:
-        YamlError: it is no YAML.
+        YamlError: it is not YAML.
     """
 
     def __init__(self, text: str, source: Path | str) -> None:

@@ -64,7 +64,7 @@ class Checkpoints:
         log: takes a line for a person.
 
     Raises:
-        InputError: one of the environment variables is no number above 0.
+        InputError: one of the environment variables is not a number above 0.
     """
 
     def __init__(self, folder: Path, key: str, log: Callable[[str], None]) -> None:

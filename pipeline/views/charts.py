@@ -58,7 +58,7 @@ def curves(
     out.
 
     Args:
-        table: long form, a row a point.
+        table: long form, one row per point.
         x, y, series: names of its columns.
         small: for several charts in a row.
         points: mark each point.
@@ -111,7 +111,7 @@ def lines(
     """One line a series, of its own colour and dashes, which the legend shows.
 
     Args:
-        table: long form, a row a point.
+        table: long form, one row per point.
         x, y, series: names of its columns.
         unit_y: y runs from 0 to 1; else from 0.
         points: mark each point.

@@ -26,7 +26,7 @@ def read_csv(path: Path) -> dict[str, np.ndarray]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}); {rerun}") from error
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
-        raise InputError(f"{path}: is no table with a header and rows of equal length; {rerun}")
+        raise InputError(f"{path}: is not a table with a header and rows of equal length; {rerun}")
     return {name: np.array(values) if name in _NAMES else _column(values) for name, *values in zip(*rows, strict=True)}
 
 

@@ -29,7 +29,7 @@ def read_declared_graph(root: Path) -> DeclaredGraph:
     """The stages of dvc.yaml in a project's folder, read without DVC; but `code`, whose files are plain text.
 
     Raises:
-        InputError: the file is missing, is no YAML, or a stage's command is of another form.
+        InputError: the file is missing, is not YAML, or a stage's command is of another form.
     """
     path = Path(root) / "dvc.yaml"
     try:

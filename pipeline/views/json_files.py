@@ -22,7 +22,7 @@ def read_json(path: Path, kind: type[Content], what: str) -> Content:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); dvc repro {path.parent.name}") from error
     if not isinstance(content, kind):
-        raise InputError(f"{path}: is no {what}; dvc repro {path.parent.name}")
+        raise InputError(f"{path}: holds no {what}; dvc repro {path.parent.name}")
     return content
 
 

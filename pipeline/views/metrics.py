@@ -135,7 +135,7 @@ def _evaluate(command: StageCommand, root: Path) -> dict[str, float]:
 
 
 def _count_plain(path: Path, schema: pa.Schema) -> int:
-    """Images of an index that has a row a view."""
+    """Images of an index with one row per view."""
     return int(np.count_nonzero(read_columns(path, schema, ["view"])["view"] == 0))
 
 

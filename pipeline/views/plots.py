@@ -34,7 +34,7 @@ def loss_plot(history_csv: Path, known: Sequence[str] = ()) -> Picture:
         known: as of `loss_looks`.
 
     Raises:
-        InputError: the file is missing or is no history.
+        InputError: the file is missing or is not a history.
     """
     columns = read_numbers(history_csv, "iteration", "lr", "loss")
     iteration = columns["iteration"]

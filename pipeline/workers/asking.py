@@ -1,6 +1,6 @@
 """Asking the workers for a run of a stage, and following it to its end.
 
-Two who ask for the same run at the same time share one: its key names it on the server. A run whose worker is lost is
+Two requests for the same run at the same time share one: its key names it on the server. A run whose worker is lost is
 called crashed and asked for again.
 """
 

@@ -1,7 +1,7 @@
 """What workers have done for many experiments, as experiments of DVC's: `dvc exp show` lists them.
 
 DVC keeps an experiment as a commit of params.yaml, dvc.yaml and dvc.lock under refs/exps. They are made here and not by
-`dvc exp save`, which wants all artifacts of an experiment in the workspace: gigabytes each, of which the figures alone
+`dvc exp save`, which wants all artifacts of an experiment in the workspace: gigabytes each, and only the figures
 are read.
 """
 

@@ -41,7 +41,7 @@ class Graphs:
         """The graph of a setting.
 
         Raises:
-            InputError: DVC cannot read it, a target is no stage of it, or a file that a stage reads is not there.
+            InputError: DVC cannot read it, a target is not a stage of it, or a file that a stage reads is not there.
         """
         sign = _sign(setting)
         if sign not in self._read:

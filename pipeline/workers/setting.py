@@ -74,7 +74,7 @@ def present_setting(root: Path) -> Setting:
     """What params.yaml and dvc.yaml of a project hold.
 
     Raises:
-        InputError: one of them is not there, or is no UTF-8 text.
+        InputError: one of them is not there, or is not UTF-8 text.
     """
     texts = []
     for name in FILES:

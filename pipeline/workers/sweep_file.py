@@ -59,7 +59,7 @@ class Sweep(BaseModel):
             raise ValueError("must be a list of names, [NAME, ...], or changes by name, {NAME: {section.key: VALUE}}")
         for name in value:
             if not isinstance(name, str):
-                raise ValueError(f"{name!r} is no name of a preset; write [NAME, ...] or {{NAME: {{}}, ...}}")
+                raise ValueError(f"{name!r} is not a name of a preset; write [NAME, ...] or {{NAME: {{}}, ...}}")
         return value
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ def _told(error: ValidationError) -> str:
     faults = [each for each in error.errors() if each["loc"][:1] != ("presets",) or each["type"] != "list_type"]
     fault = faults[0]
     of_key = fault["loc"][-1:] == ("[key]",)
-    # Which of the two forms of `presets` it was taken for is no part of the place.
+    # The place does not say which of the two forms of `presets` it was taken for.
     place = [str(part) for part in fault["loc"] if part != "[key]" and not str(part).startswith(("list[", "dict["))]
     where, what = ".".join(place), fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "string_pattern_mismatch" or (of_key and fault["type"] == "string_type"):

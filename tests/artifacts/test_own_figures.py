@@ -41,7 +41,7 @@ def test_what_is_no_real_number_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "what"), [(None, "returned a NoneType; return a dict"), ({1: 0.5}, "has the key 1, which is no text")]
+    ("figures", "what"), [(None, "returned a NoneType; return a dict"), ({1: 0.5}, "has the key 1, which is not text")]
 )
 def test_what_is_no_mapping_by_name_is_refused(figures: object, what: str) -> None:
     with pytest.raises(InputError, match=f"^{FILE}: figures {what}"):

@@ -78,7 +78,7 @@ def test_wheels_are_asked_for_by_the_hashes_of_the_lock() -> None:
 
 
 def test_a_kit_that_is_none_or_damaged_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="is no kit; make it with `make gpu-kit`"):
+    with pytest.raises(SystemExit, match="is not a kit; make it with `make gpu-kit`"):
         gpu_truth.main(["--kit", str(tmp_path), "--out", str(tmp_path / "out")])
     kit = tmp_path / "kit"
     kit.mkdir()
@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_kit_is_not_written_over_and_a_kit_stays_until_the_n
     out.mkdir()
     (out / "letter").write_text("mine")
     for taken in (out, out / "letter"):
-        with pytest.raises(SystemExit, match=f"{taken}: is there and is no kit; give another --out"):
+        with pytest.raises(SystemExit, match=f"{taken}: is there and is not a kit; give another --out"):
             gpu_kit.build(taken, tmp_path, tmp_path, 1, wheels=False)
     (out / "letter").rename(tmp_path / "letter")
     assert gpu_kit.build(out, tmp_path, tmp_path, 1, wheels=False) == 2

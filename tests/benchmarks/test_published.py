@@ -92,7 +92,7 @@ def test_what_lacks_is_named_in_one_line(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no annotations/instances_val2017\.json; give the folder"):
         link_images(coco, tmp_path / "images")
     (coco / "annotations/instances_val2017.json").write_text("[]")
-    with pytest.raises(InputError, match=r"instances_val2017\.json: is no instances file") as error:
+    with pytest.raises(InputError, match=r"instances_val2017\.json: is not an instances file") as error:
         link_images(coco, tmp_path / "images")
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="has no val2017; give the folder"):

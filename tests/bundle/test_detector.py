@@ -100,7 +100,7 @@ def test_threads_autocast_and_gradients_are_as_before(tiny_run: Project, detecto
         (np.zeros((4, 4, 4), np.uint8), "give"),
         (np.zeros((0, 4, 3), np.uint8), "give"),
         (np.zeros((4, 4, 3), np.float32), "float32: give"),
-        (7, "int: is no photo"),
+        (7, "int: is not a photo"),
         ("absent.jpg", r"absent\.jpg: no such file"),
     ],
 )

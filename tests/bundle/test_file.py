@@ -46,7 +46,7 @@ def truncate(path: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: not a readable"),
-    "no settings": (lambda f: (f / "bundle.json").unlink(), "is no bundle, it holds no bundle.json"),
+    "no settings": (lambda f: (f / "bundle.json").unlink(), "is not a bundle, it holds no bundle.json"),
     "weights cut off": (lambda f: truncate(f / "model.safetensors"), "its SHA-256 differs"),
     "settings cut off": (lambda f: truncate(f / "bundle.json"), "bundle.json: not readable as JSON"),
     "settings that are no text": (lambda f: (f / "bundle.json").write_bytes(b"\xff\xfe\x00"), "not readable as JSON"),
@@ -130,7 +130,7 @@ def test_a_single_changed_bit_of_the_weights_is_noticed(spoiled: Path) -> None:
 def test_no_folder_and_a_folder_of_something_else_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such bundle"):
         read_bundle(tmp_path / "none")
-    with pytest.raises(InputError, match="is no bundle"):
+    with pytest.raises(InputError, match="is not a bundle"):
         read_bundle(tmp_path)
 
 

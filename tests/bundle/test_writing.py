@@ -98,10 +98,10 @@ def test_other_networks_are_refused(tmp_path: Path, network: str, expected: str)
 def test_a_folder_that_is_no_bundle_is_never_replaced(tiny_run: Project, tmp_path: Path) -> None:
     (tmp_path / "bundle.json").write_text("{}")
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match="exists and is not a bundle"):
         write_bundle(tiny_run.root, "joint", tmp_path)
     assert (tmp_path / "holiday.jpg").exists()
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match="exists and is not a bundle"):
         write_bundle(tiny_run.root, "joint", tmp_path / "holiday.jpg")
 
 

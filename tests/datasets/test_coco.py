@@ -191,7 +191,7 @@ def test_a_name_of_any_letters_and_spaces_is_that_file(root: Path, name: str) ->
 )
 def test_a_name_that_cannot_be_is_one_line(root: Path, name: str) -> None:
     (root / "instances_train.json").write_text(json.dumps(instances([image(9, name)], [box(9)])))
-    with pytest.raises(InputError, match="is no path below the data root") as caught:
+    with pytest.raises(InputError, match="is not a path below the data root") as caught:
         read(root)
     assert len(str(caught.value).splitlines()) == 1
     str(caught.value).encode()

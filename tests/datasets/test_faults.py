@@ -49,7 +49,7 @@ def _table(root: Path) -> None:
 
 
 SEVERAL: dict[str, tuple[Callable[[Path], None], list[str]]] = {
-    "voc": (_voc, ["'a/b' is no image name", "c.xml: malformed XML", "a.xml: size/width is 'wide'"]),
+    "voc": (_voc, ["'a/b' is not an image name", "c.xml: malformed XML", "a.xml: size/width is 'wide'"]),
     "coco": (
         _coco,
         [
@@ -62,10 +62,10 @@ SEVERAL: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "kitti": (
         _kitti,
-        ["'../b' is no image name", "a.txt: line 1 has 2", "a.txt: line 4 has 3", "c.txt: cannot be read"],
+        ["'../b' is not an image name", "a.txt: line 1 has 2", "a.txt: line 4 has 3", "c.txt: cannot be read"],
     ),
     "yolo": (_yolo, ["data.yaml: has no names", "b.txt: cannot be read", "a.txt: line 1 has 2", "line 4 has 3"]),
-    "table": (_table, ["'../x.png' is no path", "'' is no path", "holds 'yes'", "holds 'no'"]),
+    "table": (_table, ["'../x.png' is not a path", "'' is not a path", "holds 'yes'", "holds 'no'"]),
 }
 
 

@@ -46,7 +46,7 @@ def read(path: Path, text: str, there: set[str], with_flags: bool = True) -> lis
 )
 def test_what_a_line_means(tmp_path: Path, text: str, there: set[str], names: list[str]) -> None:
     if "b\t1" in names:  # a tab inside a name is none
-        with pytest.raises(InputError, match="is no image name"):
+        with pytest.raises(InputError, match="is not an image name"):
             read(tmp_path / "list.txt", text, there)
     else:
         assert read(tmp_path / "list.txt", text, there) == names
@@ -58,7 +58,7 @@ def test_without_a_second_column_a_flag_is_part_of_the_name(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("line", ["images/a.jpg", "../a", "/a", "a\\b", "a\u2028b", "a\x01", "x" * 252, ".."])
 def test_what_is_no_name_is_one_line(tmp_path: Path, line: str) -> None:
-    with pytest.raises(InputError, match="is no image name; write it without folders") as caught:
+    with pytest.raises(InputError, match="is not an image name; write it without folders") as caught:
         read(tmp_path / "list.txt", f"{line}\n", set())
     assert len(str(caught.value).splitlines()) == 1
 

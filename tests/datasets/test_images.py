@@ -232,7 +232,7 @@ def test_problems_are_named(path: Path) -> None:
     assert problems(SAMPLES["jpeg-rgb"][:50]) == [("truncated", "it ends inside its header")]
     assert problems(SAMPLES["bmp-gray"][:-5])[0].kind == "truncated"
     assert problems(b"") == [("truncated", "it is empty")]
-    assert problems(b"<html>") == [("undecodable", "it is no JPEG, PNG, BMP, WebP, TIFF or GIF")]
+    assert problems(b"<html>") == [("undecodable", "it is not a JPEG, PNG, BMP, WebP, TIFF or GIF")]
     damaged = bytearray(SAMPLES["png-rgb"])
     damaged[60] ^= 0xFF
     assert problems(bytes(damaged)) == []

@@ -127,7 +127,7 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "text that ends at its name": lambda: of_chunks((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0")),
     "digits that are none": lambda: of_chunks((b"tEXt", RAW + b"\nexif\n 4\nzzzz\n")),
     "an EXIF block of no kind": lambda: of_chunks((b"eXIf", b"Exif\0\0??")),
-    "XMP that is no text": lambda: of_chunks((b"tEXt", b"XML:com.adobe.xmp\0\xff\xfe tiff:Orientation=6")),
+    "XMP that is not text": lambda: of_chunks((b"tEXt", b"XML:com.adobe.xmp\0\xff\xfe tiff:Orientation=6")),
 }
 
 

@@ -89,14 +89,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, str], str]] = {
     "link to a pipe": (
         lambda root: [os.mkfifo(root.parent / "f"), (root / "l").symlink_to("../f")],
         ("special", "l"),
-        "l (-> ../f) is no file but a pipe",
+        "l (-> ../f) is not a file but a pipe",
     ),
     "link to a device": (lambda root: (root / "l").symlink_to("/dev/null"), ("special", "l"), "device"),
     "socket": (_socket, ("special", "s"), "socket"),
     "name in another encoding": (
         lambda root: (root / os.fsdecode(b"\xe9t\xe9.jpg")).touch(),
         ("not_utf8", os.fsdecode(b"\xe9t\xe9.jpg")),
-        r"\xe9t\xe9.jpg has a name that is no UTF-8",
+        r"\xe9t\xe9.jpg has a name that is not UTF-8",
     ),
     "folder's name in another encoding": (
         lambda root: (root / "sub" / os.fsdecode(b"\xff")).mkdir(),

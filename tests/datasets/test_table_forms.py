@@ -521,8 +521,8 @@ def test_parts_of_other_columns_and_none_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (PLAIN.replace("dog", "Hündin").encode("cp1252"), r"boxes\.csv: is no UTF-8 text .*; save it as CSV in UTF-8"),
-        (PLAIN.replace("class", "größe").encode("cp1252"), r"boxes\.csv: is no UTF-8 text .*; save it as CSV in UTF-8"),
+        (PLAIN.replace("dog", "Hündin").encode("cp1252"), r"boxes\.csv: is not UTF-8 text .*; save it as CSV in UTF-8"),
+        (PLAIN.replace("class", "größe").encode("cp1252"), r"boxes\.csv: is not UTF-8 text .*; save it as CSV"),
         (b"PK\x03\x04...", r"boxes\.csv: is an Excel workbook; save its sheet as CSV, in UTF-8"),
     ],
 )

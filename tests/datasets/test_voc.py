@@ -140,7 +140,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "split file": (lambda tree: (tree / "ImageSets/Main/train.txt").unlink(), "train.txt: no such split file"),
     "empty split file": (lambda tree: _list(tree, train=[""]), "lists no image"),
     "binary split file": (lambda tree: (tree / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfe\0"), "UTF-8"),
-    "name leaving the root": (lambda tree: _list(tree, train=["../../secret"]), "is no image name"),
+    "name leaving the root": (lambda tree: _list(tree, train=["../../secret"]), "is not an image name"),
     "annotation": (lambda tree: (tree / "Annotations/a.xml").unlink(), "a.xml: no such annotation"),
     "image file": (lambda tree: (tree / "JPEGImages/a.jpg").unlink(), "a.jpg: no such image"),
     "in both splits": (lambda tree: _list(tree, test=["a"]), "'a' is both in train"),
@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty file": (_write(""), "a.xml: malformed XML"),
     "entity bomb": (_write(_BOMB), "a.xml: refused"),
     "no name": (_write(_NO_NAME), "a.xml: no <name> in <object>"),
-    "zero size": (lambda tree: _add(tree, "a", _object(), size=(0, 80)), "is no image size"),
+    "zero size": (lambda tree: _add(tree, "a", _object(), size=(0, 80)), "is not an image size"),
     "another format": (_write("<annotations><image/></annotations>"), "a.xml: is a <annotations>, no <annotation>"),
     "size with an underscore": (lambda tree: _add(tree, "a", _object(), size=("1_00", 80)), "'1_00', not a number"),
     "size in words": (lambda tree: _add(tree, "a", _object(), size=("wide", 80)), "'wide', not a number"),
@@ -179,7 +179,7 @@ def test_a_missing_or_empty_root_says_how_to_link_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no data set is linked .* give dataset\.root=PATH to frcnn preset"):
         _read(tmp_path)
     (tmp_path / "photos").mkdir()
-    with pytest.raises(InputError, match=r"no VOC tree; give dataset\.root=PATH to frcnn preset"):
+    with pytest.raises(InputError, match=r"not a VOC tree; give dataset\.root=PATH to frcnn preset"):
         _read(tmp_path)
 
 

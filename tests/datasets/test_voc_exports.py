@@ -161,7 +161,7 @@ def test_lists_may_name_the_images_with_their_folder(tmp_path: Path, folders: st
 @pytest.mark.parametrize("lines", ["x/JPEGImages/a\ny/JPEGImages/a", "../JPEGImages/a", "photos/a", "JPEGImages/a\nb"])
 def test_other_folders_in_a_list_are_refused(tmp_path: Path, lines: str) -> None:
     tree(tmp_path, listed=lines)
-    with pytest.raises(InputError, match=r"train\.txt: '.*a' is no image name; write it without folders"):
+    with pytest.raises(InputError, match=r"train\.txt: '.*a' is not an image name; write it without folders"):
         read(tmp_path)
 
 

@@ -123,9 +123,9 @@ def test_an_image_or_xml_alone_in_a_folder_is_a_finding(tmp_path: Path) -> None:
         ("gone/", ".", "gone: no such folder; set dataset.voc.annotations"),
         ("../train/", ".", "'../train/' names no split in"),
         ("/", ".", "'/' names no split in"),
-        ("train/", "../x", "dataset.voc.annotations: '../x' is no folder below the data root"),
-        ("train/", "/x", "dataset.voc.annotations: '/x' is no folder below the data root"),
-        ("train/", "", "dataset.voc.annotations: '' is no folder below the data root"),
+        ("train/", "../x", "dataset.voc.annotations: '../x' is not a folder below the data root"),
+        ("train/", "/x", "dataset.voc.annotations: '/x' is not a folder below the data root"),
+        ("train/", "", "dataset.voc.annotations: '' is not a folder below the data root"),
     ],
 )
 def test_a_folder_that_is_no_split_is_one_line(tmp_path: Path, train: str, annotations: str, expected: str) -> None:

@@ -239,7 +239,7 @@ def test_a_listed_image_that_is_not_there_is_missed_where_the_others_are(root: P
     with pytest.raises(InputError, match=r"images/val/gone\.jpg: no such image; add it or remove gone from val\.txt"):
         list(read(root, "val.txt").images)
     (root / "val.txt").write_text("/set/photos/gone.jpg\n")
-    with pytest.raises(InputError, match=r"line 1: '/set/photos/gone\.jpg' is no path below the data root"):
+    with pytest.raises(InputError, match=r"line 1: '/set/photos/gone\.jpg' is not a path below the data root"):
         list(read(root, "val.txt").images)
 
 
@@ -346,7 +346,7 @@ def test_names_of_yaml_are_as_they_are_written(root: Path, text: str, classes: t
 @pytest.mark.parametrize("text", ["cat\n\ndog\n", "\ncat\ndog\n"])
 def test_an_empty_line_among_the_names_is_refused(root: Path, text: str) -> None:
     (root / "classes.txt").write_text(text)
-    with pytest.raises(InputError, match=r"classes\.txt: a class is called '', which is no name"):
+    with pytest.raises(InputError, match=r"classes\.txt: a class is called '', which is not a name"):
         read(root, names="classes.txt")
 
 

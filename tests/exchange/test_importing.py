@@ -118,7 +118,7 @@ class Malicious:
     ("content", "expected"),
     [
         (None, "data/external_proposals: holds 0 files where one proposal file is needed"),
-        (Malicious(), "names 'posix.system', which is no list, dict, string, number"),
+        (Malicious(), "names 'posix.system', which is not a list, dict, string, number"),
         ([np.ones((1, 4))], "holds 1 images without names, there are 12 training images"),
         (
             {"images/train_00000.png": {"bboxes": np.ones((1, 4))}},

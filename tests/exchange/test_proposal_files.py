@@ -177,9 +177,9 @@ ONE, SCORE = np.ones((1, 4)), np.array([0.5])
         ({"a.jpg": {"bboxes": ONE, "scores": SCORE * 3}}, "image 'a.jpg': has scores outside 0..1"),
         ({"a.jpg": {"scores": SCORE}}, "image 'a.jpg': its boxes have shape None"),
         ([np.ones((2, 6))], "entry 0 has shape (2, 6)"),
-        ([[ONE]], "is no proposal file of detectron2, mmdetection, mmdetection2"),
-        ({}, "is no proposal file"),
-        ("text", "is no proposal file"),
+        ([[ONE]], "is not a proposal file of detectron2, mmdetection, mmdetection2"),
+        ({}, "is not a proposal file"),
+        ("text", "is not a proposal file"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_one_line(tmp_path: Path, content: Any, expected: str) -> None:

@@ -177,7 +177,7 @@ def test_persistent_ids_and_the_registry_of_extensions_are_refused(tmp_path: Pat
         (b"(cos\nsystem\nS'touch executed'\no.", "os.system"),
         (b"(cnumpy\nndarray\nS'x'\no.", "opcode OBJ"),
         (b"cnumpy\nndarray\n(I1000000000000\ntR.", "makes a 'numpy.ndarray'"),
-        (b"cnumpy\nndarray\n.", "holds something that is no list"),
+        (b"cnumpy\nndarray\n.", "holds something that is not a list"),
         (b"(lp0\ncnumpy\ndtype\n(N}S'__code__'\nI1\nstb.", "gives a state"),
         (b"cnumpy\ndtype\n(S'f4'\ntR(I3\nS'<'\nN(S'a'\nt}tb.", "array of records"),
         (b"c_codecs\nencode\n(Vx\nVzip\ntR.", "codec other than latin1"),

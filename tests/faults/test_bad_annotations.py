@@ -88,7 +88,7 @@ VOC: dict[str, tuple[Spoil, str]] = {
         write("JPEGImages/a.jpg", b""),
         "a.jpg: it is empty; replace the image, or set dataset.findings.truncated to drop",
     ),
-    "text for an image": (write("JPEGImages/a.jpg", "<html>404</html>"), "a.jpg: it is no JPEG, PNG, BMP, WebP"),
+    "text for an image": (write("JPEGImages/a.jpg", "<html>404</html>"), "a.jpg: it is not a JPEG, PNG, BMP, WebP"),
     "entity bomb": (write("Annotations/a.xml", BOMB), "a.xml: refused, it declares XML entities"),
     "entity of a file": (write("Annotations/a.xml", OUTSIDE), "a.xml: refused, it declares XML entities"),
     "cut": (write("Annotations/a.xml", XML[:90]), "a.xml: malformed XML"),
@@ -113,7 +113,7 @@ VOC: dict[str, tuple[Spoil, str]] = {
     "decimal comma": (xml(">21<", ">21,5<"), "bndbox/ymin of object 0 is '21,5', not a number"),
     "no name": (xml("<name>dog</name>", ""), "no <name> in <object>"),
     "difficult in words": (xml(">0<", ">maybe<"), "difficult of object 0 is 'maybe', not a number"),
-    "list of paths": (write("ImageSets/Main/train.txt", "../a\n"), "train.txt: '../a' is no image name"),
+    "list of paths": (write("ImageSets/Main/train.txt", "../a\n"), "train.txt: '../a' is not an image name"),
     "in two splits": (write("ImageSets/Main/test.txt", "a\nb\n"), "image 'a' is both in train and in test; remove"),
     "list in UTF-16": (write("ImageSets/Main/train.txt", "a\n".encode("utf-16")), "cannot be read as UTF-8 text"),
 }
@@ -133,10 +133,10 @@ COCO: dict[str, tuple[Spoil, str]] = {
     "image id as a list": (put("images", 0, "id", value=[1]), "images[0].id is [1], expected a whole number"),
     "width in words": (put("images", 0, "width", value="100"), "images[0].width is '100', expected a number"),
     "no size": (put("images", 0, "width", value=0), "the annotation says 0 x 80 px"),
-    "file name a number": (put("images", 0, "file_name", value=7), "images[0].file_name: '7' is no path below the"),
-    "file name climbing": (put("images", 0, "file_name", value="../../etc/passwd"), "is no path below the data root"),
-    "absolute file name": (put("images", 0, "file_name", value="/etc/passwd"), "is no path below the data root"),
-    "file name with NUL": (put("images", 0, "file_name", value="a\0.png"), "is no path below the data root"),
+    "file name a number": (put("images", 0, "file_name", value=7), "images[0].file_name: '7' is not a path below the"),
+    "file name climbing": (put("images", 0, "file_name", value="../../etc/passwd"), "is not a path below the data"),
+    "absolute file name": (put("images", 0, "file_name", value="/etc/passwd"), "is not a path below the data root"),
+    "file name with NUL": (put("images", 0, "file_name", value="a\0.png"), "is not a path below the data root"),
     "no image file": (put("images", 0, "file_name", value="c.png"), "train/c.png: no such image; add it or remove c"),
     "annotation a number": (put(*ANNOTATION, value=5), "annotations[0] has no bbox"),
     "annotation without bbox": (drop(*ANNOTATION, "bbox"), "annotations[0].bbox is missing, expected a list of 4"),
@@ -151,7 +151,7 @@ COCO: dict[str, tuple[Spoil, str]] = {
     "image not listed": (put(*ANNOTATION, "image_id", value=8), "image id 8 of train.json: no such image"),
     "category id twice": (put("categories", 1, "id", value=3), "categories[1].id is 3 again"),
     "category without name": (drop("categories", 0, "name"), "categories[0].name is missing, expected a text"),
-    "category a text": (put("categories", 0, value="dog"), "categories[0] is no object with id and name"),
+    "category a text": (put("categories", 0, value="dog"), "categories[0] is not an object with id and name"),
     "no category": (
         lambda root: [
             write(f"{s}.json", json.dumps(coco("a.png") | {"categories": []}))(root) for s in ("train", "test")
@@ -166,7 +166,7 @@ COCO: dict[str, tuple[Spoil, str]] = {
 KITTI_FAULTS: dict[str, tuple[Spoil, str]] = {
     "no list": (gone("train.txt"), "train.txt: no such file; set dataset.kitti.train to lists that are there"),
     "empty list": (write("train.txt", "\n\n"), "train.txt: lists no image"),
-    "list of paths": (write("train.txt", "training/a\n"), "train.txt: 'training/a' is no image name"),
+    "list of paths": (write("train.txt", "training/a\n"), "train.txt: 'training/a' is not an image name"),
     "no label": (
         gone("training/label_2/a.txt"),
         "label_2/a.txt: no such annotation; add it or remove a from train.txt",
@@ -215,8 +215,8 @@ TABLE_FAULTS: dict[str, tuple[Spoil, str]] = {
     "words for numbers": (rows("10,20,30,40,0", "10,x,30,40,0"), "boxes.csv: y1 of row 1 is 'x', not a number"),
     "a number missing": (rows("10,20,30,40,0", "10,,30,40,0"), "boxes.csv: y1 of row 1 is '', not a number"),
     "flag in words": (rows("40,0", "40,rather"), "boxes.csv: column 'difficult' holds 'rather'; write 0, 1"),
-    "path that climbs": (rows("a.png", "../a.png"), "column file: '../a.png' is no path below the data root"),
-    "no path": (rows("a.png", ""), "column file: '' is no path below the data root"),
+    "path that climbs": (rows("a.png", "../a.png"), "column file: '../a.png' is not a path below the data root"),
+    "no path": (rows("a.png", ""), "column file: '' is not a path below the data root"),
     "no image": (rows("a.png", "c.png"), "c.png: no such image; add it or remove c from boxes.csv"),
     "no classes": (
         write("boxes.csv", TABLE.replace("dog,10,20,30,40", ",,,,").replace("cat,10,20,30,40", ",,,,")),
@@ -273,7 +273,7 @@ def test_no_parameter_leads_out_of_the_data_root(path: str, tmp_path: Path) -> N
         ("table", lambda root: read_table(root, {"train": ["train"]}, path, "xyxy", None)),
     ):
         root = plant(kind, tmp_path / kind)
-        with pytest.raises(InputError, match=r"no path below the data root|names no split in") as caught:
+        with pytest.raises(InputError, match=r"not a path below the data root|names no split in") as caught:
             reading(root)  # type: ignore[no-untyped-call]
         assert "\n" not in str(caught.value)
 

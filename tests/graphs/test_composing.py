@@ -170,7 +170,7 @@ def test_a_graph_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"graphs/other\.yaml: no such file; a family's graph is declared there"):
         composed(root, "other")
     (root / "graphs/toy.yaml").write_bytes(b"stages: \xff")
-    with pytest.raises(InputError, match=r"graphs/toy\.yaml: not valid YAML \(byte 9 is no UTF-8\); save it as UTF-8"):
+    with pytest.raises(InputError, match=r"graphs/toy\.yaml: not valid YAML \(byte 9 is not UTF-8\); save it as UTF-8"):
         composed(root, "toy")
 
 

@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_repro_refuses_a_data_root_at_which_dvc_would_wait_for_ever(project: Path) -> None:
     os.mkfifo(project / "data/raw/pipe")
-    with pytest.raises(InputError, match=r"data/raw: pipe is no file but a pipe, socket or device"):
+    with pytest.raises(InputError, match=r"data/raw: pipe is not a file but a pipe, socket or device"):
         run_repro(project, [])
 
 

@@ -1,4 +1,4 @@
-"""The flow, its deployment and what people type to run it have one name, and it is no family's."""
+"""The flow, its deployment and what people type to run it have one name, and it is not a family's."""
 
 from __future__ import annotations
 

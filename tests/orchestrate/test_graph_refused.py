@@ -187,7 +187,7 @@ TORN = r"it is torn or in conflict: solve graphs/\*\.yaml, delete it and run frc
         (b"plots: []\n", r"no stages; delete it and run frcnn graph"),
         (b"stages:\n", r"no stages; delete it and run frcnn graph"),
         (b"<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> b\n", rf"not valid YAML \(line .*\); {TORN}"),
-        (b"\xff", rf"not valid YAML \(byte 1 is no UTF-8\); {TORN}"),
+        (b"\xff", rf"not valid YAML \(byte 1 is not UTF-8\); {TORN}"),
     ],
 )
 def test_a_run_of_a_graph_without_stages_or_that_cannot_be_read_takes_one_line(
@@ -206,7 +206,7 @@ def test_a_run_of_a_graph_without_stages_or_that_cannot_be_read_takes_one_line(
     [
         (None, r"dvc\.yaml: no such file; frcnn graph writes it"),
         (b"stages: [", rf"dvc\.yaml: not valid YAML \(line 2, column 1: .*\); {TORN}"),
-        (b"stages: \xff", rf"dvc\.yaml: not valid YAML \(byte 9 is no UTF-8\); {TORN}"),
+        (b"stages: \xff", rf"dvc\.yaml: not valid YAML \(byte 9 is not UTF-8\); {TORN}"),
         (b"stages: [a]", r"dvc\.yaml: names no stages with a command each; delete it and run frcnn graph"),
         (b"- a", r"dvc\.yaml: names no stages with a command each; delete it and run frcnn graph"),
     ],

@@ -197,7 +197,7 @@ def test_data_on_another_disk_is_refused_with_the_remedy(project: Path, there: b
 def test_data_that_is_no_folder_is_told(project: Path) -> None:
     (project / "data").rmdir()
     (project / "data").touch()
-    with pytest.raises(InputError, match="data: is no folder"):
+    with pytest.raises(InputError, match="data: is not a folder"):
         apply_preset(project, "default", [])
 
 
@@ -213,7 +213,7 @@ def test_a_path_that_leads_nowhere_is_one_line(project: Path, key: str, value: s
 def test_weights_whose_name_is_no_utf8_are_refused(project: Path) -> None:
     weights = project / os.fsdecode(b"\xff.pth")
     weights.touch()
-    with pytest.raises(InputError, match=r"DVC stops at a name that is no UTF-8 text; rename the file"):
+    with pytest.raises(InputError, match=r"DVC stops at a name that is not UTF-8 text; rename the file"):
         apply_preset(project, "default", [f"backbone.weights={weights}"])
 
 

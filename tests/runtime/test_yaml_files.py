@@ -128,7 +128,7 @@ def test_a_text_that_yaml_would_change_is_refused() -> None:
 
 def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("a: é".encode("latin-1"))
-    for name, told in {".": "Is a directory", "latin": "byte 4 is no UTF-8"}.items():
+    for name, told in {".": "Is a directory", "latin": "byte 4 is not UTF-8"}.items():
         with pytest.raises(InputError, match=told):
             read_yaml(tmp_path / name)
 

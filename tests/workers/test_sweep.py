@@ -191,7 +191,7 @@ def test_presets_of_two_families_end_in_one_table(
     monkeypatch.setitem(OF_VAL, "f-other-1", 0.9)
     table = sweep.run_sweep(root, root / "sweep.yaml", lambda _: None)
     assert list(table.index) == ["f-other-1", "f-default-1", "f-other-1-test"]
-    # What one family alone has is no column, but for the parameters that were changed.
+    # What one family alone has is not a column, but for the parameters that were changed.
     assert list(table.columns) == ["preset", "network", "detect.proposals", "base.seed", "mAP50", "AP", "images"]
     assert list(table["network"]) == ["other", "step4", "other"]
     assert list(table["preset"]) == ["other", "default", "other"]

@@ -71,10 +71,10 @@ _NO_PRESETS = ("default", "3", "[]", "{}", "true")
             (f"name: a\npresets: {value}", "presets: must be a list of names, [NAME, ...], or ch")
             for value in _NO_PRESETS
         ),
-        ("name: a\npresets: [default, 3]", "presets: 3 is no name of a preset; write [NAME, ...] or {NAME: {}, ...}"),
-        ("name: a\npresets: [{default: {}}]", "presets: {'default': {}} is no name of a preset; write"),
-        ("name: a\npresets: [null]", "presets: None is no name of a preset; write"),
-        ("name: a\npresets: {3: {}}", "presets: 3 is no name of a preset; write"),
+        ("name: a\npresets: [default, 3]", "presets: 3 is not a name of a preset; write [NAME, ...] or {NAME: {}"),
+        ("name: a\npresets: [{default: {}}]", "presets: {'default': {}} is not a name of a preset; write"),
+        ("name: a\npresets: [null]", "presets: None is not a name of a preset; write"),
+        ("name: a\npresets: {3: {}}", "presets: 3 is not a name of a preset; write"),
         *(
             (f"name: a\n{source}: {{small: {value}}}", f"{source}.small: must hold changes, section.key: value; write")
             for source in ("presets", "experiments")

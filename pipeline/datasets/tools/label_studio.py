@@ -100,13 +100,13 @@ def _image_name(data: Mapping[str, Any], where: str, finder: ImageFinder) -> str
         if isinstance(text, str) and "." in text:
             try:
                 names.append(_path_of(text))
-            except ValueError:  # of a host in brackets that is no IPv6 address
+            except ValueError:  # of a host in brackets that is not an IPv6 address
                 broken = broken or text
     names = [name for name in names if name.strip("/")]
     images = (name for name in names if is_image_name(name) or finder.has(name.rpartition("/")[2]))
     name = next(images, "" if broken else next(iter(names), ""))
     if not name and broken:
-        raise InputError(f"{where}: {broken[:60]!r} is no URL; correct it")
+        raise InputError(f"{where}: {broken[:60]!r} is not a URL; correct it")
     if not name:
         raise InputError(f"{where}: its data name no image; write its URL or path as image")
     last = name.rpartition("/")[2]

@@ -14,7 +14,7 @@ from pipeline.params.section import Section
 
 def check_levels(sections: Mapping[str, Section]) -> str | None:
     """Whether default boxes are given for as many levels as there are."""
-    from pipeline.building.layout import map_layout  # NumPy is not needed by all who import this
+    from pipeline.building.layout import map_layout  # not every importer needs NumPy
 
     backbone, own = cast(BackboneParams, sections["backbone"]), cast(SSDParams, sections["ssd"])
     strides = map_layout(backbone).strides

@@ -162,6 +162,6 @@ class ResNetTrunk(Trunk):
         """The stages on the last of the maps. Where there is a neck the maps of all stages are kept, else the last."""
         for stage in stages:
             made = self.layers[STAGES[stage]](maps[-1])
-            # The stem's map is no level.
+            # The stem's map is not a level.
             maps = (*maps, made) if self.neck and stage else (made,)
         return maps

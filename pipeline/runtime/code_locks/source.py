@@ -43,7 +43,7 @@ def read_source(content: bytes, name: str, *, is_package: bool) -> ModuleSource:
         name: its absolute name, which relative imports start from.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: it is not valid Python.
     """
     tree = ast.parse(content)
     package = name if is_package else name.rpartition(".")[0]

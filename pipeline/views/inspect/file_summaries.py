@@ -24,7 +24,7 @@ def safetensors_lines(path: Path, tensor_by_tensor: bool) -> Iterator[str]:
     """The parts of a weights file with tensors, parameters and MB; on demand each tensor. Only its header is read.
 
     Raises:
-        InputError: the file is no safetensors file.
+        InputError: the file is not a safetensors file.
     """
     header = _safetensors_header(path)
     yield f"{path.name}: {count_text(len(header), 'tensor')}, {size_text(path.stat().st_size)}"
@@ -88,7 +88,7 @@ def json_lines(path: Path, asked_for: bool) -> Iterator[str]:
     """The keys of a JSON file with their values; of a long list of objects the keys with their ranges.
 
     Raises:
-        InputError: the file is no JSON.
+        InputError: the file is not JSON.
     """
     size = path.stat().st_size
     if size > _LONG_JSON and not asked_for:

@@ -30,7 +30,7 @@ def npz_lines(name: str, paths: Sequence[Path]) -> Iterator[str]:
         paths: the shards.
 
     Raises:
-        InputError: a shard is no npz file.
+        InputError: a shard is not an npz file.
     """
     layouts: list[Layout] = []
     for path in paths:
@@ -48,7 +48,7 @@ def layouts_of(path: Path) -> dict[str, Layout]:
     """dtype and shape of each member of a shard, by its name.
 
     Raises:
-        InputError: it is no npz file, or a member is no array.
+        InputError: it is not an npz file, or a member is not an array.
     """
     known: dict[bytes, Layout] = {}
     layouts = {}

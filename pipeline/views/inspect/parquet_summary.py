@@ -20,7 +20,7 @@ _IDS = "image_id"
 # What others call them.
 _KINDS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 _LABELS = ("label", "gt_label")
-_COUNTED = (*_LABELS, "level")  # of whose values the numbers are told, and no mean
+_COUNTED = (*_LABELS, "level")  # whose values are counted, without a mean
 
 
 def parquet_lines(path: Path, classes: Sequence[str] = ()) -> Iterator[str]:

@@ -171,7 +171,7 @@ def test_what_cannot_be_divided_ends_in_one_line(tmp_path: Path) -> None:
     for wrong, why in (
         ({"val": 0.5, "test": 0.5}, "leave train a share"),
         ({"val": 0.0}, "greater than 0"),
-        ({"test": 0.2, "group": "("}, "no regular expression"),
+        ({"test": 0.2, "group": "("}, "not a regular expression"),
     ):
         with pytest.raises(ValidationError, match=why):
             params("table", **wrong)

@@ -58,7 +58,7 @@ BAD = [
     ),
     ("labelme", shape().replace("a.jpg", "a\\nb.jpg"), r"'a\\nb.jpg' has a control character or a line break"),
     ("label_studio", task(turned(x=HUGE)), r"task 0, region 0: x is '1000*', not a number; correct it"),
-    ("label_studio", task(image="http://[x/a.jpg"), r"task 0: 'http://\[x/a.jpg' is no URL; correct it"),
+    ("label_studio", task(image="http://[x/a.jpg"), r"task 0: 'http://\[x/a.jpg' is not a URL; correct it"),
     ("cvat", cvat(f'<points points="1,2"/>{BOX}', 'id="1"'), r"image 0 \(''\): '' names no image; write its name"),
     ("openimages", f"{HEADER}a,x\na\n", r"line 3: has no LabelName; complete or remove it"),
     ("openimages", f"LabelName,{HEADER[:-1]},ImageID\nx\n", r"line 2: has no ImageID; complete or remove it"),

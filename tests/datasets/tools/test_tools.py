@@ -1,4 +1,4 @@
-"""Annotation tools' own files are read as an independent reading reads them, and what is no box is said."""
+"""Annotation tools' own files are read as an independent reading reads them, and what is not a box is said."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def take_class_rows(head: RoIHead, backbone: Path, classes: Sequence[str]) -> st
         return None
     theirs = load_part(backbone, "head")
     if "delta_mean" not in theirs:
-        return "class rows: none starts from the detector's, which is no Faster R-CNN"
+        return "class rows: none starts from the detector's, which is not a Faster R-CNN"
     if not hidden_layers_fit(head, theirs):
         return "class rows: none starts from the detector's, whose hidden layers of the RoI head are others"
     rows = rows_of_classes(classes, known)

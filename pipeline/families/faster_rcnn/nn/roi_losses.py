@@ -25,7 +25,7 @@ def roi_losses(
     Args:
         class_logits: (R, C).
         labels: (R,) int64, 0 bg.
-        class_deltas: normalised deltas predicted for every class, (R, C, 4), of which the label's are trained; or
+        class_deltas: normalised deltas predicted for every class, (R, C, 4); those of the label are trained; or
             (R, 1, 4) for all classes.
         target_deltas: (R, 4) normalised; rows of bg RoIs are not read.
         sigma: of smooth L1, 1 in the paper's code; None: L1.

@@ -26,7 +26,7 @@ Losses = dict[str, Tensor]
 
 
 class RPNStep(nn.Module):
-    """Steps 1 and 3. With a trunk it trains on images; without one, or with a frozen one, which is no part of the
+    """Steps 1 and 3. With a trunk it trains on images; without one, or with a frozen one, which does not belong to the
     module, the RPN alone."""
 
     def __init__(self, rpn: RPNHead, params: RPNParams, trunk: Trunk | FrozenTrunk | None, layout: MapLayout) -> None:
