@@ -127,7 +127,7 @@ def _named(root: Path, names: Any, files: Sequence[_File], faults: list[Miss]) -
 
 def _files(root: Path, faults: list[Miss]) -> list[_File]:
     """The instances files in the root and its folders; where there are none, those a folder further down. Adds to
-    `faults` what is no JSON."""
+    `faults` what is not JSON."""
     inside = folders_in(root)
     further = (f"{above}/{name}" for above in inside for name in folders_in(root / above))
     near = _files_in(root, ["annotations", "", *inside], faults)
@@ -157,10 +157,10 @@ def _stem(name: str) -> str:
 
 
 def _read(root: Path, name: str) -> _File | None:
-    """A file's images and categories; None where it is no instances file.
+    """A file's images and categories; None where it is not an instances file.
 
     Raises:
-        OSError, ValueError, RecursionError: it is no JSON.
+        OSError, ValueError, RecursionError: it is not JSON.
     """
     images: list[str] = []
     used: set[Any] = set()
