@@ -20,6 +20,7 @@ SCRIPTS = (
     "coco_evaluation",
     "start_up",
     "scaling",
+    "rows_by_offset",
     "dvc_files",
 )
 

@@ -13,11 +13,16 @@ SCHEMA_VERSION = "2"
 Field = tuple[str, pa.DataType, str]
 
 
-def table_schema(*fields: Field) -> pa.Schema:
-    """A schema of fields of (name, type, unit)."""
+def table_schema(*fields: Field, plain: bool = False) -> pa.Schema:
+    """A schema of fields of (name, type, unit).
+
+    Args:
+        plain: whether its tables are stored neither compressed nor encoded, so that the rows of one image are read by
+            their offset (`plain_chunks`); for numbers of which training reads a few rows at a time, in any order.
+    """
     return pa.schema(
         [pa.field(name, kind, nullable=False, metadata={"unit": unit}) for name, kind, unit in fields],
-        metadata={"schema_version": SCHEMA_VERSION},
+        metadata={"schema_version": SCHEMA_VERSION} | ({"layout": "plain"} if plain else {}),
     )
 
 

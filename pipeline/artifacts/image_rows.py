@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import bisect
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts.image_views import count_views
-from pipeline.artifacts.tables import Columns, decoding, open_parquet, to_numpy
+from pipeline.artifacts.plain_chunks import INDEXED, PlainChunks
+from pipeline.artifacts.tables import Columns, decoding, is_plain, open_parquet, to_numpy
 
 _VIEWS = 128  # more than there are views of an image
 
@@ -19,19 +20,22 @@ _VIEWS = 128  # more than there are views of an image
 class ImageRows:
     """Random access to the rows of one image, or of one view of it, in a table too large to hold.
 
-    Decoded row groups are kept up to `cache_bytes`, so that a small table is decoded once and a large one costs one
-    row group a look-up while memory stays bounded.
+    Of a plain table (`table_schema`) the rows are read by their offset: of each row group its ids and views are decoded
+    once, and its values checked against their checksums. Of others whole row groups are decoded and kept up to
+    `cache_bytes`, so that a small table is decoded once and a large one costs one row group a look-up.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, cache_bytes: int = 32 << 20) -> None:
         self._path = Path(path)
-        self._file = open_parquet(path, schema)
+        self._file = open_parquet(path, schema, as_dictionaries=["image_id"])
         self._names = schema.names
         self._has_views = "view" in schema.names
-        column = self._file.schema_arrow.get_field_index("image_id")
         metadata = self._file.metadata
+        column = self._file.schema_arrow.get_field_index("image_id")
         self._first_ids = [metadata.row_group(i).column(column).statistics.min for i in range(metadata.num_row_groups)]
-        self._groups: OrderedDict[int, tuple[Columns, dict[tuple[str, int], slice], int]] = OrderedDict()
+        self._chunks = PlainChunks(self._path, metadata, schema) if is_plain(self._file.schema_arrow) else None
+        self._plain: dict[int, tuple[np.ndarray, _Spans]] = {}
+        self._decoded: OrderedDict[int, tuple[Columns, _Spans, int]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._held = 0
 
@@ -56,45 +60,61 @@ class ImageRows:
     def groups(self, *names: str) -> Iterator[Columns]:
         """Some columns of the table, row group by row group."""
         for group in range(self._file.metadata.num_row_groups):
-            with decoding(self._path):
-                columns = to_numpy(self._file.read_row_group(group, columns=list(names)))
-            yield columns
+            yield to_numpy(self._decode(group, names))
 
     def __getitem__(self, entry: tuple[str, int]) -> Columns:
         """The rows of `(image_id, view)`; arrays of length 0 where the table has none."""
+        if not self._first_ids:
+            return {name: np.empty(0) for name in self._names if name not in INDEXED}
         image_id, view = entry
-        group = bisect.bisect_right(self._first_ids, image_id) - 1
-        columns, spans = self._load(max(group, 0))
-        span = spans.get((image_id, view if self._has_views else 0), slice(0, 0))
-        return {name: values[span] for name, values in columns.items()}
+        group = max(bisect.bisect_right(self._first_ids, image_id) - 1, 0)
+        key = image_id, view if self._has_views else 0
+        if self._chunks is not None and group not in self._plain and group not in self._decoded:
+            starts = self._chunks.starts(group)
+            if starts is not None:
+                index = [name for name in INDEXED if name in self._names]
+                self._plain[group] = starts, _Spans(self._decode(group, index), self._has_views)
+        if self._chunks is not None and group in self._plain:
+            starts, spans = self._plain[group]
+            return self._chunks.read(starts, spans[key])
+        columns, spans = self._load(group)
+        return {name: values[spans[key]] for name, values in columns.items()}
 
-    def _load(self, group: int) -> tuple[Columns, dict[tuple[str, int], slice]]:
-        if group in self._groups:
-            self._groups.move_to_end(group)
+    def _decode(self, group: int, names: Sequence[str]) -> pa.Table:
+        with decoding(self._path):
+            return self._file.read_row_group(group, columns=list(names))
+
+    def _load(self, group: int) -> tuple[Columns, _Spans]:
+        if group in self._decoded:
+            self._decoded.move_to_end(group)
         else:
-            if not self._first_ids:
-                return {name: np.empty(0) for name in self._names}, {}
-            with decoding(self._path):
-                table = self._file.read_row_group(group, columns=self._names)
-            spans = _spans(table, self._has_views)
-            columns = to_numpy(table.drop_columns([n for n in ("image_id", "view") if n in table.column_names]))
+            table = self._decode(group, self._names)
+            spans = _Spans(table, self._has_views)
+            columns = to_numpy(table.drop_columns([name for name in INDEXED if name in table.column_names]))
             size = sum(values.nbytes for values in columns.values())
-            self._groups[group] = (columns, spans, size)
+            self._decoded[group] = (columns, spans, size)
             self._held += size
-            while self._held > self._cache_bytes and len(self._groups) > 1:
-                self._held -= self._groups.popitem(last=False)[1][2]
-        return self._groups[group][:2]
+            while self._held > self._cache_bytes and len(self._decoded) > 1:
+                self._held -= self._decoded.popitem(last=False)[1][2]
+        return self._decoded[group][:2]
 
 
-def _spans(table: pa.Table, has_views: bool) -> dict[tuple[str, int], slice]:
-    ids = table.column("image_id").combine_chunks().dictionary_encode()
-    codes = np.asarray(ids.indices, dtype=np.int64) * _VIEWS
-    if has_views:
-        codes += np.asarray(table.column("view").combine_chunks()).astype(np.int64)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    ends = np.append(starts[1:], len(codes))
-    names = ids.dictionary.to_pylist()
-    return {
-        (names[codes[start] // _VIEWS], int(codes[start]) % _VIEWS): slice(int(start), int(end))
-        for start, end in zip(starts, ends, strict=True)
-    }
+class _Spans:
+    """Which rows of a row group each view of an image has; a few bytes a view, as those of all groups may be held."""
+
+    def __init__(self, table: pa.Table, has_views: bool) -> None:
+        ids = table.column("image_id").combine_chunks()
+        codes = np.asarray(ids.indices, dtype=np.int32) * _VIEWS
+        if has_views:
+            codes += np.asarray(table.column("view").combine_chunks()).astype(np.int32)
+        starts = np.flatnonzero(np.diff(codes, prepend=-1)).astype(np.int32)
+        self._codes, self._bounds = codes[starts], np.append(starts, np.int32(len(codes)))
+        self._places = {name: place for place, name in enumerate(ids.dictionary.to_pylist())}
+
+    def __getitem__(self, entry: tuple[str, int]) -> slice:
+        """The rows of `(image_id, view)`; an empty slice where there are none."""
+        place = self._places.get(entry[0])
+        if place is None:
+            return slice(0, 0)
+        runs = np.flatnonzero(self._codes == place * _VIEWS + entry[1]).tolist()
+        return slice(int(self._bounds[runs[-1]]), int(self._bounds[runs[-1] + 1])) if runs else slice(0, 0)

@@ -31,6 +31,7 @@ PROPOSAL_TARGETS = table_schema(
     MATCHED_GT,
     ("label", pa.int16(), "class index, 0 bg, -1 ignored"),
     *[(name, kind, f"{unit}, minus mean, over std") for name, kind, unit in DELTAS],
+    plain=True,
 )
 
 

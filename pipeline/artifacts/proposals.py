@@ -25,6 +25,7 @@ PROPOSALS = table_schema(
     ("rank", pa.int32(), "0 is the best"),
     ("score", pa.float32(), "fg probability, 0..1"),
     *box_fields("resized"),
+    plain=True,
 )
 
 

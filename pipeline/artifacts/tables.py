@@ -6,7 +6,7 @@ group never ends inside an image. One image is therefore found by the row groups
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.atomic import atomic_file
 from pipeline.artifacts.fields import SCHEMA_VERSION
+from pipeline.artifacts.plain_chunks import plain_options
 from pipeline.runtime.errors import InputError
 
 Columns = dict[str, np.ndarray]
@@ -78,7 +79,16 @@ class TableWriter:
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+    return pq.ParquetWriter(path, schema, write_page_checksum=True, **_layout(schema))
+
+
+def is_plain(schema: pa.Schema) -> bool:
+    """Whether tables of a schema are stored plain, see `table_schema`; those of earlier versions are not."""
+    return (schema.metadata or {}).get(b"layout") == b"plain"
+
+
+def _layout(schema: pa.Schema) -> dict[str, Any]:
+    return plain_options() if is_plain(schema) else {"compression": "zstd"}
 
 
 def assemble_table(path: Path, schema: pa.Schema, parts: Iterable[Path]) -> int:
@@ -110,12 +120,15 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, Any]) -> No
     table = pa.table({field.name: pa.array(columns[field.name], type=field.type) for field in schema}, schema=schema)
     with atomic_file(path) as temporary:
         pq.write_table(
-            table, temporary, compression="zstd", row_group_size=max(1, table.num_rows), write_page_checksum=True
+            table, temporary, row_group_size=max(1, table.num_rows), write_page_checksum=True, **_layout(schema)
         )
 
 
-def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+def open_parquet(path: Path, schema: pa.Schema, as_dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
     """Open a table of this project.
+
+    Args:
+        as_dictionaries: columns of text that are read as Arrow's dictionaries, each value once.
 
     Raises:
         InputError: the file is missing, is not a Parquet file, or was written under another schema.
@@ -125,7 +138,7 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     if not path.is_file():
         raise InputError(f"{path}: no such table; {rerun}")
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=list(as_dictionaries))
         names = set(file.schema_arrow.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}); {rerun}") from error

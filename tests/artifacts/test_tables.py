@@ -30,6 +30,9 @@ from pipeline.runtime.errors import InputError
 
 Rows = dict[tuple[str, bool], Columns]
 
+COMPRESSED = PROPOSALS.with_metadata({"schema_version": SCHEMA_VERSION})
+"""As tables of proposals were stored before they were plain, and as most others are."""
+
 
 def proposals_of(image: int, mirrored: bool, count: int) -> Columns:
     """Columns of one image whose values tell where they belong."""
@@ -38,10 +41,10 @@ def proposals_of(image: int, mirrored: bool, count: int) -> Columns:
     return {"rank": np.arange(count), "score": draw.random(count, dtype=np.float32), **box_columns(boxes)}
 
 
-def write_proposals(path: Path, counts: list[tuple[int, int]]) -> Rows:
+def write_proposals(path: Path, counts: list[tuple[int, int]], schema: pa.Schema = PROPOSALS) -> Rows:
     """Write as many proposals for each image and its mirror as `counts` says, entry by entry as the stages do."""
     written = {}
-    with TableWriter(path, PROPOSALS) as table:
+    with TableWriter(path, schema) as table:
         for image, both in enumerate(counts):
             for mirrored, count in zip((False, True), both, strict=True):
                 columns = proposals_of(image, mirrored, count)
@@ -69,14 +72,15 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@pytest.mark.parametrize("schema", [PROPOSALS, COMPRESSED], ids=["plain", "compressed"])
 @pytest.mark.parametrize(
     "counts", [MANY_IMAGES, SOME_WITHOUT_ROWS, MANY_ROWS], ids=["many images", "some without rows", "many rows"]
 )
 def test_a_row_group_never_ends_between_an_image_and_its_mirror_and_every_look_up_finds_its_rows(
-    tmp_path: Path, counts: list[tuple[int, int]]
+    tmp_path: Path, counts: list[tuple[int, int]], schema: pa.Schema
 ) -> None:
     path = tmp_path / "proposals.parquet"
-    written = write_proposals(path, counts)
+    written = write_proposals(path, counts, schema)
     groups = groups_of_each_image(path)
     assert max(max(own) for own in groups.values()) >= 1
     assert all(len(own) == 1 for own in groups.values())
@@ -139,7 +143,7 @@ def group_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_table_that_fits_the_cache_is_decoded_once(tmp_path: Path, group_reads: list[int]) -> None:
     path = tmp_path / "proposals.parquet"
-    written = write_proposals(path, MANY_IMAGES)
+    written = write_proposals(path, MANY_IMAGES, COMPRESSED)
     rows = ImageRows(path, PROPOSALS)
     for _ in range(2):
         for entry in written:
@@ -151,7 +155,7 @@ def test_decoded_groups_are_forgotten_beyond_the_cache_the_longest_unused_first(
     tmp_path: Path, group_reads: list[int]
 ) -> None:
     path = tmp_path / "proposals.parquet"
-    write_proposals(path, [(100, 100)] * 128)
+    write_proposals(path, [(100, 100)] * 128, COMPRESSED)
     bytes_of_a_group = 32 * 200 * 6 * 4
     two_groups = ImageRows(path, PROPOSALS, cache_bytes=2 * bytes_of_a_group)
     for image in ("00000", "00032", "00000", "00064", "00000", "00032"):
