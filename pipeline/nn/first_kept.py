@@ -13,9 +13,9 @@ def first_kept(boxes: Tensor, nms_iou: float, most: int) -> Tensor:
 
     NMS goes from the best box to the worst, so what it keeps of the best n depends on no other box. On a CPU, where the
     kernel compares every box kept with all that follow, the boxes are therefore taken a part at a time: each part after
-    those kept before, which do not suppress each other. The same pairs are compared as by one NMS, less those of the
-    boxes behind the last one kept, so the result is the same in every bit. On a GPU a part costs a wait, and all are
-    taken at once.
+    those kept before, which do not suppress each other. Every box is decided by the same comparisons as in one NMS of
+    all, and those behind the last one kept by none, so the result is the same. On a GPU a part costs a wait, and all
+    are taken at once.
 
     Args:
         boxes: (N, 4), the best first.
@@ -23,7 +23,7 @@ def first_kept(boxes: Tensor, nms_iou: float, most: int) -> Tensor:
     Returns:
         (K,) int64 indices kept, K <= most, the best first.
     """
-    part = len(boxes) if boxes.is_cuda else max(2 * most, 1)
+    part = max(len(boxes) if boxes.is_cuda else 2 * most, 1)
     kept = torch.empty(0, dtype=torch.int64, device=boxes.device)
     for start in range(0, len(boxes), part):
         candidates = torch.cat([kept, torch.arange(start, min(start + part, len(boxes)), device=boxes.device)])

@@ -41,6 +41,27 @@ def test_it_is_the_first_of_all_kept(count: int, seed: int, groups: int, most: i
     assert torch.equal(found, all_kept(boxes, nms_iou)[:most])
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says it lies on a GPU."""
+
+    is_cuda = True  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_on_a_gpu_all_are_taken_at_once(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, compared = some_boxes(count, 0, 5), []
+
+    def counted(own: torch.Tensor, ranks: torch.Tensor, nms_iou: float) -> torch.Tensor:
+        compared.append(len(own))
+        kept: torch.Tensor = nms(own.as_subclass(torch.Tensor), ranks.as_subclass(torch.Tensor), nms_iou)
+        return kept
+
+    monkeypatch.setattr(module, "nms", counted)
+    found = first_kept(boxes.as_subclass(OnGpu), 0.5, 3)
+    assert compared == [count] * (count > 0)
+    assert found.tolist() == all_kept(boxes, 0.5)[:3].tolist()
+
+
 def test_boxes_behind_the_last_one_kept_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
 
