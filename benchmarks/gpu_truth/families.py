@@ -37,7 +37,10 @@ def run(bench: Bench) -> None:
     for family, pair in pairs.items():
         found = compared([hashes_of(folder) for folder in pair], [seconds[folder] for folder in pair])
         bench.record(**{family: {"seconds": seconds[pair[0]], **found}})
-    _stop_all(bench, {family: pair for family, pair in pairs.items() if PRESETS[family][1] in seconds[pair[1]]})
+    trained = {
+        family: pair for family, pair in pairs.items() if all(PRESETS[family][1] in seconds[folder] for folder in pair)
+    }
+    _stop_all(bench, trained)
 
 
 def _project(bench: Bench, photos: Path, folder: Path, family: str) -> Path:
@@ -63,7 +66,10 @@ def _stop_all(bench: Bench, pairs: Mapping[str, Sequence[Path]]) -> None:
 
     def stop(family: str) -> None:
         first, second = pairs[family]
-        found[family] = stopped(second, PRESETS[family][1], hashes_of(first))
+        try:
+            found[family] = stopped(second, PRESETS[family][1], hashes_of(first))
+        except Exception as error:
+            found[family] = {"error": f"{type(error).__name__}: {error}"}
 
     threads = [threading.Thread(target=stop, args=(family,)) for family in pairs]
     for thread in threads:

@@ -67,7 +67,7 @@ def run(bench: Bench) -> None:
 
     done = run_graphs(projects, section_ends(bench, "graph", 2 / 3), record)
     bench.record(seconds=done[0], **compared([hashes_of(folder) for folder in projects], done))
-    if STOPPED in done[1]:
+    if all(STOPPED in own for own in done):
         bench.attempt("stopped_and_resumed", lambda: stopped(projects[1], STOPPED, hashes_of(projects[0])))
 
 

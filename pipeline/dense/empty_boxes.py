@@ -1,4 +1,4 @@
-"""Whether a detector has learned to give empty boxes, from which an IoU loss finds no way back."""
+"""Whether a detector has learned to give boxes next to empty, where a loss of overlap has hardly a gradient."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ _LEAST = 0.999
 def empty_boxes(history: Sequence[Mapping[str, float | int]], loss: str, stage: str, weight: float = 1.0) -> str | None:
     """A line that says so, or None.
 
-    The IoU, GIoU, DIoU and CIoU losses of a box without area are at least 1, and its gradient is 0 where a ReLU or a
-    limit holds the sides at 0: one high rate early on can end there, and the losses of the classes fall all the same.
+    The GIoU, DIoU and CIoU losses of a box without area inside its gt box are at least 1, and its gradient is 0 where a
+    ReLU or a limit holds the sides at 0: one high rate early on can end there, and the losses of the classes fall all
+    the same. A training of few iterations may not have left there yet.
 
     Args:
         history: rows of history.csv. loss: the column of the boxes' loss. stage: whose rate it was.
@@ -25,6 +26,6 @@ def empty_boxes(history: Sequence[Mapping[str, float | int]], loss: str, stage: 
             break
         since = row["iteration"]
     return (
-        f"{loss} is {history[-1][loss] / weight:.3g} from iteration {since:g} on: the boxes are empty, and will stay "
-        f"so; lower {stage}.lr, or raise {stage}.warmup_iterations"
+        f"{loss} is {history[-1][loss] / weight:.3g} from iteration {since:g} on: the boxes are next to empty, where "
+        f"it has hardly a gradient; lower {stage}.lr, or raise {stage}.warmup_iterations"
     )

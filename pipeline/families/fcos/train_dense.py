@@ -58,6 +58,8 @@ def losses(head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Par
 
 
 def remark(history: Sequence[Mapping[str, float]], params: Params) -> str | None:
-    """Whether all distances have become 0."""
+    """Whether the distances have become 0; the loss `iou` does not tell, as it has no largest value."""
+    if params.fcos.box_loss == "iou":
+        return None
     line = empty_boxes(history, "fcos_box", "train_fcos")
     return f"{line}, or set fcos.regression to exp" if line and params.fcos.regression != "exp" else line
