@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -70,7 +70,8 @@ def coco_json(own: Iterable[Photo], file: Callable[[str], str] = "{}.jpg".format
     """An instances file; with `group` a category 0 of all others, as Roboflow has it."""
     first = [{"id": 0, "name": group, "supercategory": "none"}] if group else []
     categories = [{"id": 1 + i, "name": name, "supercategory": group or "none"} for i, name in enumerate(CLASSES)]
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(own):
         images.append({"id": number, "file_name": file(photo.name), "width": WIDTH, "height": HEIGHT, "license": 1})
         for name, x, y, w, h in photo.boxes:
