@@ -93,7 +93,7 @@ def data_to_judge(
     if not found:
         return _with_split_alone(own, split), None  # whose reader says what it lacks
     layout = found[0]
-    places, what = layout.splits.get(split), split
+    places, what = layout.splits.get(split), str(split)
     if not places and split == "test":
         places, what = layout.splits.get("val"), "no test split, so val"
         if not layout.is_divided:
