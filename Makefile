@@ -63,8 +63,9 @@ gpu-kit: setup ## what python -m benchmarks.gpu_truth needs on a bare GPU machin
 	python -m benchmarks.gpu_kit --out .gpu
 
 docs: setup ## the documentation as a site, into site/
-	$(BIN)/uv pip install --quiet --no-build-isolation --editable '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@test -x .venv-docs/bin/mkdocs || { uv venv --quiet --python $(BIN)/python .venv-docs && \
+	  uv pip install --quiet --python .venv-docs/bin/python --requirement docs/requirements.txt; }
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 lint: setup
 	ruff format --check .
