@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
+
+if TYPE_CHECKING:
+    from pipeline.params.dataset import DatasetParams
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
@@ -73,8 +76,15 @@ def export(
 
 
 def evaluate(
-    folder: BundleFolder,
     data: Annotated[Path, typer.Option(help="folder of the data set")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="a folder that frcnn bundle wrote", show_default=False)
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="judge these, without a bundle: COCO results, VOC's texts, detections.parquet"),
+    ] = None,
+    iou: Annotated[float | None, typer.Option(help="of --detections: least IoU of a right one; 0.5 without it")] = None,
     preset: Annotated[
         str | None, typer.Option(help="by whose sections dataset and evaluate; those of params.yaml without it")
     ] = None,
@@ -82,35 +92,62 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="dataset.key=value or evaluate.key=value, as often as needed")
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
-    out: Annotated[Path | None, typer.Option(help="folder for metrics.json, or a .json file")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for metrics.json, or a .json file; of --detections a folder")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Judge a bundle on a data set: VOC's mAP, COCO's AP, AP of each class. Classes are matched by name.
 
     Detections from evaluate.score_threshold on are judged, at most evaluate.per_image of an image, whatever the family.
+    With --detections FILE: AP of any detections, all of them, at any IoU, by class, with the curves.
     """
-    from pipeline.bundle.detector import Detector
-    from pipeline.bundle.evaluate import evaluate as judge
-    from pipeline.bundle.evaluate import is_of_stage, report, write_metrics
+    from pipeline.bundle.evaluate import is_of_stage
     from pipeline.datasets.base import SPLITS
     from pipeline.presets.apply import judging_params
     from pipeline.presets.data_layout import data_to_judge, without_auto
-    from pipeline.runtime.memory import keep_freed_memory
 
     if not data.is_dir():
         raise InputError(f"--data {data}: no such folder; give the folder that holds the data set")
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
+    if (folder is None) == (detections is None):
+        raise InputError("give either a BUNDLE, to detect and judge, or --detections FILE, to judge what it holds")
+    refused = next((text for text in settings or [] if text.startswith("evaluate.")), None)
+    if detections is not None and refused:
+        raise InputError(f"--set {refused}: all that --detections holds is judged; leave it out")
+    if detections is None and iou is not None:
+        raise InputError("--iou: is of --detections; a bundle is judged at IoU 0.5 and at COCO's")
     params = judging_params(Path.cwd(), preset, without_auto(settings or []))
     dataset, line = params.dataset, None
     if not is_of_stage(data):
         dataset, line = data_to_judge(data, dataset, settings or [], split)
         _echo([line] if line else [])
+    if detections is not None:
+        _judge_file(detections, data, dataset, split, iou, out)
+        return
+    assert folder is not None
+    from pipeline.bundle.detector import Detector
+    from pipeline.bundle.evaluate import evaluate as judge
+    from pipeline.bundle.evaluate import report, write_metrics
+    from pipeline.runtime.memory import keep_freed_memory
+
     keep_freed_memory()
     evaluation = judge(Detector.load(folder, device), data, dataset, split, params.evaluate)
     _echo(report(evaluation))
     if out is not None:
         _echo([f"{write_metrics(evaluation, out)}: written"])
+
+
+def _judge_file(file: Path, data: Path, params: DatasetParams, split: str, iou: float | None, out: Path | None) -> None:
+    from pipeline.judging.evaluate import judge_detections, report_lines, write_judged
+
+    if out is not None and out.suffix == ".json":
+        raise InputError(f"--out {out}: the figures and the curves of --detections are three files; give a folder")
+    judged = judge_detections(file, data, params, split, 0.5 if iou is None else iou)
+    _echo(report_lines(judged))
+    if out is not None:
+        _echo([f"{path}: written" for path in write_judged(judged, out)])
 
 
 VERBS = (bundle, predict, export, evaluate)

@@ -1,0 +1,1 @@
+"""`frcnn evaluate --detections`: AP of detections of any origin, at any IoU."""
