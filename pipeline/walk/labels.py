@@ -152,9 +152,3 @@ def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -
             [Key(SKY_BLUE, "bg anchor", "solid"), *keys],
         ),
     ]
-
-
-def mean_deltas(labels: Labels) -> np.ndarray:
-    """(4,) mean size of the deltas that the sample asks for."""
-    mean: np.ndarray = labels.deltas.abs().mean(dim=0).numpy()
-    return mean

@@ -24,6 +24,9 @@ from pipeline.runtime.seeding import numpy_generator
 ZEBRAS = ((223, 782, 623, 1074), (597, 695, 1038, 1050), (1088, 699, 1452, 1057), (1544, 771, 1914, 1063))
 """xyxy, px of a photo of 2000 x 1333."""
 
+LEAST_SIDE = 64
+"""px, of a photo: of smaller ones the paper's least size of 16 px leaves few proposals or none."""
+
 _HEIGHT, _WIDTH = 1333, 2000
 _COARSE = 4  # the background is drawn at a quarter of the size, so that pictures of it stay small
 _STRIPES = 9  # of an ellipse
@@ -71,10 +74,16 @@ def read_photo(path: Path, boxes: Sequence[str]) -> Photo:
         boxes: each "x1,y1,x2,y2" in pixels of the photo, or a VOC annotation, .xml; none: the middle of the photo.
 
     Raises:
-        InputError: the photo or an annotation cannot be read, or a box is none or lies outside of the photo.
+        InputError: the photo or an annotation cannot be read, the photo is smaller than `LEAST_SIDE`, or a box has no
+            area within the photo.
     """
     pixels = read_rgb(path)
     height, width = pixels.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(
+            f"{path}: has {width} x {height} px; give a photo of at least {LEAST_SIDE} px a side, as proposals of less "
+            "than 16 px of it are dropped"
+        )
     if not boxes:
         middle = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]])
         return Photo(pixels, middle, "No boxes were given, so the middle of the photo stands in for an object.")
@@ -108,8 +117,11 @@ def _checked(boxes: np.ndarray, width: int, height: int) -> npt.NDArray[np.float
     for box in boxes:
         x1, y1, x2, y2 = box.tolist()
         text = ",".join(f"{value:g}" for value in box)
-        if x2 <= x1 or y2 <= y1:
-            raise InputError(f"--boxes {text}: has no area; write x1,y1,x2,y2 with x1 < x2 and y1 < y2")
+        if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
+            raise InputError(
+                f"--boxes {text}: has no area in the photo of {width} x {height} px; write x1,y1,x2,y2 with x1 < x2 and "
+                "y1 < y2, in its own pixels"
+            )
         if min(x1, y1) < -1 or x2 > width + 1 or y2 > height + 1:
             raise InputError(f"--boxes {text}: sticks out of the photo of {width} x {height} px; give its own pixels")
     return np.clip(boxes, 0, [width, height, width, height])

@@ -96,7 +96,7 @@ def rois_of(network: Network, maps: Tensor, own: Resized, made: Made, seed: int)
         len(fg),
         len(bg),
         int((labels == IGNORE).sum()),
-        float(found.matches.max_iou[: len(made.boxes)].max()),
+        max(found.matches.max_iou[: len(made.boxes)].tolist(), default=0.0),
         boxes,
         len(drawn_fg),
         int(count * params.roi_head.fg_fraction),

@@ -21,10 +21,9 @@ class RPNOutputs:
     """Outputs and losses.
 
     Attributes:
-        scores, offsets: channels of the two 1x1 convolutions. objectness: (K,) logits; deltas: (K, 4).
+        scores, offsets: channels of the two 1x1 convolutions. hidden: those of the 3x3 one before them. objectness: (K,) logits; deltas: (K, 4).
         weights: of the whole head.
         classification, box: the losses. even: the loss of a network that says one half of every anchor.
-        expected_fg: fg probability, mean over the sample.
     """
 
     scores: int
@@ -36,7 +35,6 @@ class RPNOutputs:
     classification: float
     box: float
     even: float
-    mean_probability: float
 
     @property
     def total(self) -> float:
@@ -69,7 +67,6 @@ def rpn_outputs(network: Network, maps: Tensor, labels: Labels) -> RPNOutputs:
         float(classification),
         params.box_loss_weight * float(box),
         math.log(2),
-        float(torch.sigmoid(scores[rows]).mean()),
     )
 
 

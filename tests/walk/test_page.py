@@ -204,7 +204,10 @@ def test_the_docs_are_what_the_command_writes(tmp_path: Path) -> None:
         (["photo.png", "--boxes", "1,2,3"], "--boxes 1,2,3: is no box; write x1,y1,x2,y2"),
         (["photo.png", "--boxes", "1,2,nan,4"], "--boxes 1,2,nan,4: is no box"),
         (["photo.png", "--boxes", "5,5,5,9"], "--boxes 5,5,5,9: has no area"),
-        (["photo.png", "--boxes", "5,5,60,9"], "--boxes 5,5,60,9: sticks out of the photo of 40 x 30 px"),
+        (["photo.png", "--boxes", "-1,-1,0,0"], "--boxes -1,-1,0,0: has no area in the photo"),
+        (["photo.png", "--boxes", "80,70,81,71"], "--boxes 80,70,81,71: has no area in the photo"),
+        (["small.png"], "small.png: has 20 x 90 px; give a photo of at least 64 px a side"),
+        (["photo.png", "--boxes", "5,5,90,9"], "--boxes 5,5,90,9: sticks out of the photo of 80 x 70 px"),
         (["photo.png", "--boxes", "empty.xml"], "empty.xml: has no <object>; give another annotation"),
         (["photo.png", "--boxes", "none.xml"], "none.xml: object 1 has no <bndbox> of four numbers; mend"),
         (["photo.png", "--boxes", "absent.xml"], "absent.xml: cannot be read"),
@@ -218,7 +221,8 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.walk.command.recipe", lambda: small_params)
-    cv2.imwrite("photo.png", np.zeros((30, 40, 3), np.uint8))
+    cv2.imwrite("photo.png", np.zeros((70, 80, 3), np.uint8))
+    cv2.imwrite("small.png", np.zeros((90, 20, 3), np.uint8))
     Path("empty.xml").write_text("<annotation></annotation>")
     Path("none.xml").write_text("<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>")
     result = CliRunner().invoke(app, ["walk", *arguments])
