@@ -119,8 +119,8 @@ def _checked(boxes: np.ndarray, width: int, height: int) -> npt.NDArray[np.float
         text = ",".join(f"{value:g}" for value in box)
         if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
             raise InputError(
-                f"--boxes {text}: has no area in the photo of {width} x {height} px; write x1,y1,x2,y2 with x1 < x2 and "
-                "y1 < y2, in its own pixels"
+                f"--boxes {text}: has no area in the photo of {width} x {height} px; write x1,y1,x2,y2 with x1 < x2 "
+                "and y1 < y2, in its own pixels"
             )
         if min(x1, y1) < -1 or x2 > width + 1 or y2 > height + 1:
             raise InputError(f"--boxes {text}: sticks out of the photo of {width} x {height} px; give its own pixels")

@@ -21,7 +21,8 @@ class RPNOutputs:
     """Outputs and losses.
 
     Attributes:
-        scores, offsets: channels of the two 1x1 convolutions. hidden: those of the 3x3 one before them. objectness: (K,) logits; deltas: (K, 4).
+        scores, offsets: channels of the two 1x1 convolutions.
+        hidden: those of the 3x3 one before them. objectness: (K,) logits; deltas: (K, 4).
         weights: of the whole head.
         classification, box: the losses. even: the loss of a network that says one half of every anchor.
     """
