@@ -23,7 +23,7 @@ def read_coco_detections(path: Path, names: Callable[[], Names]) -> Found:
         names: what the ids of a list of results mean; asked for only where the file is one.
 
     Raises:
-        InputError: it is no JSON or of neither form, or a detection is faulty.
+        InputError: it is not JSON or is of neither form, or a detection is faulty.
     """
     content = load_json(path)
     if isinstance(content, dict):
@@ -65,7 +65,7 @@ def _rows(path: Path, form: str, items: list[Any], names: Names) -> Found:
     for number, item in enumerate(items):
         where = f"{path}: detection {number}"
         if not isinstance(item, dict):
-            raise InputError(f"{where} is no object with image_id, category_id, bbox and score; mend it")
+            raise InputError(f"{where} is not an object with image_id, category_id, bbox and score; mend it")
         if "score" not in item:
             raise InputError(f"{where} has no score, so the file is ground truth; give detections")
         image, category = id_of(item.get("image_id")), id_of(item.get("category_id"))
@@ -74,7 +74,7 @@ def _rows(path: Path, form: str, items: list[Any], names: Names) -> Found:
                 f"{where}: category_id {item.get('category_id')!r} is of no category; give its annotations"
             )
         if image is None:
-            raise InputError(f"{where}: image_id {item.get('image_id')!r} is no id; mend it")
+            raise InputError(f"{where}: image_id {item.get('image_id')!r} is not an id; mend it")
         box = item.get("bbox")
         corners = box if isinstance(box, list) and len(box) == 4 else [None] * 4
         found.add(where, images.get(image, f"image_id {image}"), classes[category], item["score"], _xyxy(corners))

@@ -54,7 +54,7 @@ def judge_detections(path: Path, root: Path, params: DatasetParams, split: str, 
         InputError: the file or the data set cannot be read, they share no image or no class, or `iou` is none.
     """
     if not 0 < iou <= 1:
-        raise InputError(f"--iou {iou:g}: is no IoU; give a number above 0 and at most 1")
+        raise InputError(f"--iou {iou:g}: is not an IoU; give a number above 0 and at most 1")
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split; there are {', '.join(SPLITS)}")
     data = open_dataset(root, params)

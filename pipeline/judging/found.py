@@ -37,7 +37,7 @@ class Found:
         """
         score, *corners = (_number(value) for value in (score, *box))
         if score is None:
-            raise InputError(f"{where}: its score is no finite number; give detections with scores")
+            raise InputError(f"{where}: its score is not a finite number; give detections with scores")
         x1, y1, x2, y2 = (None,) * 4 if len(corners) != 4 else corners
         if x1 is None or y1 is None or x2 is None or y2 is None or x2 < x1 or y2 < y1:
             raise InputError(f"{where}: its box is none, four finite numbers are needed and no negative side; mend it")

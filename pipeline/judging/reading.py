@@ -34,7 +34,7 @@ def read_detections(path: Path, data: Path, params: DatasetParams, split: str, c
     if path.suffix == ".txt" or path.is_dir():
         return read_voc_detections(path, classes)
     raise InputError(
-        f"--detections {path}: is no .json, .txt or .parquet; give COCO results, VOC's texts or detections.parquet"
+        f"--detections {path}: is not a .json, .txt or .parquet file; give COCO results, VOC's texts or detections.parquet"
     )
 
 
@@ -57,7 +57,7 @@ def _names_of(path: Path, data: Path, params: DatasetParams, split: str, classes
     for name in files:
         content = load_json(data / name)
         if not isinstance(content, dict):
-            raise InputError(f"{data / name}: is no COCO data set; name another in dataset.coco.{split}")
+            raise InputError(f"{data / name}: is not a COCO data set; name another in dataset.coco.{split}")
         own_images, own_categories = names_in(content, data / name)
         if own_images.keys() & images.keys():
             raise InputError(f"{path}: its ids are of several annotation files; judge each split file by itself")

@@ -15,7 +15,7 @@ def read_stage_detections(path: Path, data: Path) -> Found:
     """Read the table; its labels are rows of classes.json of the data set stage, beside it or in `data`.
 
     Raises:
-        InputError: it is no such table, or there is no classes.json.
+        InputError: it is not such a table, or there is no classes.json.
     """
     own = path.resolve().parent.parent / "dataset" / "classes.json"
     file = next((place for place in (own, data / "classes.json") if place.is_file()), None)

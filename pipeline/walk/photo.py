@@ -96,7 +96,7 @@ def _rows_of(text: str) -> list[list[float]]:
         return _voc_rows(Path(text))
     numbers = [to_float(part) for part in text.replace(" ", ",").split(",") if part]
     if len(numbers) != 4 or not all(number is not None and np.isfinite(number) for number in numbers):
-        raise InputError(f"--boxes {text}: is no box; write x1,y1,x2,y2 in pixels, or give a VOC annotation (.xml)")
+        raise InputError(f"--boxes {text}: is not a box; write x1,y1,x2,y2 in pixels, or give a VOC annotation (.xml)")
     return [[float(number) for number in numbers if number is not None]]
 
 

@@ -160,7 +160,7 @@ class TestDamagedShard:
             (lambda path: path.write_bytes(b"no archive " * 99), "not a readable npz shard"),
             (lambda path: np.savez(path, **{"1": np.array([{}])}), "holds Python objects"),
             (lambda path: np.savez_compressed(path, **{"1": np.zeros(999)}), "outside of the file"),
-            (lambda path: zipfile.ZipFile(path, "w").writestr("1.npy", b"no array at all"), "no NumPy array"),
+            (lambda path: zipfile.ZipFile(path, "w").writestr("1.npy", b"no array at all"), "is not a NumPy array"),
         ],
         ids=["text", "pickles", "compressed", "other members"],
     )

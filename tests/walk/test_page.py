@@ -201,8 +201,8 @@ def test_the_docs_are_what_the_command_writes(tmp_path: Path) -> None:
     [
         (["absent.jpg"], "absent.jpg: "),
         (["--boxes", "1,2,3,4"], "--boxes: there is no photo that they lie in; give PHOTO too"),
-        (["photo.png", "--boxes", "1,2,3"], "--boxes 1,2,3: is no box; write x1,y1,x2,y2"),
-        (["photo.png", "--boxes", "1,2,nan,4"], "--boxes 1,2,nan,4: is no box"),
+        (["photo.png", "--boxes", "1,2,3"], "--boxes 1,2,3: is not a box; write x1,y1,x2,y2"),
+        (["photo.png", "--boxes", "1,2,nan,4"], "--boxes 1,2,nan,4: is not a box"),
         (["photo.png", "--boxes", "5,5,5,9"], "--boxes 5,5,5,9: has no area"),
         (["photo.png", "--boxes", "-1,-1,0,0"], "--boxes -1,-1,0,0: has no area in the photo"),
         (["photo.png", "--boxes", "80,70,81,71"], "--boxes 80,70,81,71: has no area in the photo"),
