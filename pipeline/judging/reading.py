@@ -34,7 +34,8 @@ def read_detections(path: Path, data: Path, params: DatasetParams, split: str, c
     if path.suffix == ".txt" or path.is_dir():
         return read_voc_detections(path, classes)
     raise InputError(
-        f"--detections {path}: is not a .json, .txt or .parquet file; give COCO results, VOC's texts or detections.parquet"
+        f"--detections {path}: is not a .json, .txt or .parquet file; give COCO results, VOC's texts or "
+        "detections.parquet"
     )
 
 
