@@ -42,6 +42,7 @@ class Example:
 
     images: int
     truth: int
+    gt_boxes: tuple[Detected, ...]
     at: list[AtThreshold]
     continuous: list[float]
 
@@ -71,4 +72,4 @@ def ap_example() -> Example:
         same("AP", [ap], [own.ap_all_point])
         at.append(AtThreshold(least, rows, ap, own.ap_11_point))
     continuous = [row.iou for row in by_hand.rank_detections(DETECTIONS, TRUTH, THRESHOLDS[0])]
-    return Example(len(ids), len(TRUTH), at, continuous)
+    return Example(len(ids), len(TRUTH), TRUTH, at, continuous)

@@ -89,7 +89,7 @@ def rois_of(network: Network, maps: Tensor, own: Resized, made: Made, seed: int)
         for row, label in zip(logits.tolist(), classes.tolist(), strict=True)
     ]
     same("RoI head's class loss", [sum(by_hand) / len(by_hand)], [float(classification)], 1e-4)
-    hidden = [weight for name, weight in head.named_parameters() if name.startswith("fc") and name.endswith("weight")]
+    hidden = [weight for name, weight in head.named_parameters() if name.startswith("fc")]
     fg_rows = slice(0, len(drawn_fg))
     return RoIs(
         len(labels),

@@ -168,7 +168,7 @@ OUTSIDE = (
     *(f"pipeline/families/{name}.py" for name in ("family", "registry", "checking", "*/family")),
     *(f"pipeline/families/*/{part}.py" for part in ("bundle", "export", "exported/*", "ablations", "figures")),
     *(f"pipeline/families/*/{part}.py" for part in ("panels/*", "report/*", "check_data")),
-    *("pipeline/compare/*.py", "pipeline/dense/torchvision_export.py"),
+    *("pipeline/compare/*.py", "pipeline/walk/*.py", "pipeline/judging/*.py", "pipeline/dense/torchvision_export.py"),
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
     *("pipeline/params/augment_checks.py", "pipeline/params/depth_checks.py"),
     *("pipeline/data_layouts/*.py", "pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
