@@ -134,7 +134,12 @@ def test_a_layout_is_recognised_in_the_folder_and_one_above(tmp_path: Path, kind
         (root / "train.json").rename(root / "instances_train.json")
     assert [layout.reader for layout in layouts_of(root, PARAMS.dataset)] == [kind]
     assert f"dataset.reader={kind} dataset.root={root}" in choose_reader(root)
-    assert f"{root} looks made for reader {kind}" in choose_reader(root.parent)
+    above = choose_reader(root.parent)
+    if kind == "voc":  # whose trees are read from the folder above, too
+        assert f"{root.parent} looks made for reader voc (" in above and f"dataset.root={root.parent}, then" in above
+        assert [layout.is_below for layout in layouts_of(root.parent, PARAMS.dataset)] == [True]
+    else:
+        assert f"{root} looks made for reader {kind}" in above and f"dataset.root={root}" in above
 
 
 def test_a_folder_of_nothing_known_gets_the_list_of_readers(tmp_path: Path) -> None:
