@@ -95,9 +95,11 @@ def divide_it(reader: str) -> str:
 def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS) -> bool:
     """Whether the reader finds a labelled image in the root of each of the splits for which it is given something.
 
-    Of large COCO files it is seen alone whether they are there.
+    It does not where none is given anything. Of large COCO files it is seen alone whether they are there.
     """
     splits = [split for split in splits if getattr(getattr(params, params.reader), split)]
+    if not splits:
+        return False
     if params.reader == "coco":
         files = [root / name for split in splits for name in getattr(params.coco, split)]
         if not all(map(os.path.isfile, files)) or sum(map(os.path.getsize, files)) > _LARGE:

@@ -73,27 +73,36 @@ def data_to_judge(
     Args:
         root: the data root.
         own: section `dataset`, with the overrides.
-        overrides: section.key=value. The splits of a reader that they name are not looked for.
+        overrides: section.key=value. The splits of a reader that they name are taken as they are, whether or not
+            params.yaml has that reader.
         split: which is judged.
 
     Raises:
         InputError: no layout is recognised, or it has no such split.
     """
     given = _given(overrides)
-    reader, asks = own.reader, str(given.get(_READER, "")).strip() == _AUTO
+    asks = str(given.get(_READER, "")).strip() == _AUTO
+    is_chosen = _READER in given and not asks
+    named = [] if is_chosen else [name for name in READERS if f"dataset.{name}.{split}" in given]
+    is_other = len(named) == 1 and named[0] != own.reader  # whose split is named, though params.yaml has another reader
+    if is_other:
+        own = own.model_copy(update={"reader": named[0]})
+    reader = own.reader
     is_named = any(f"dataset.{reader}.{place}" in given for place in SPLITS)
-    if reader != "shapes" and not asks and (is_named or own.split.shares or is_read(root, own, (split,))):
+    fits = reader != "shapes" and not asks and not is_other
+    if fits and (is_named or own.split.shares or is_read(root, own, (split,))):
         return _with_split_alone(own, split), None
     check_root(root, "images and their annotations")
-    is_chosen = _READER in given and not asks
-    if is_chosen:
+    if is_chosen or len(named) == 1:
         found = layouts_of(root, own, reader, given) if reader in READERS else []
     else:
         found = [recognise(root, own, True, given)]
     if not found:
         return _with_split_alone(own, split), None  # whose reader says what it lacks
     layout = found[0]
-    places, what = layout.splits.get(split), str(split)
+    is_given = f"dataset.{layout.reader}.{split}" in given
+    places = getattr(getattr(own, layout.reader), split) if is_given else layout.splits.get(split)
+    what = str(split)
     if not places and split == "test":
         places, what = layout.splits.get("val"), "no test split, so val"
         if not layout.is_divided:
