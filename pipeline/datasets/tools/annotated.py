@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,9 +74,8 @@ class Tool:
         title: what the tool is called.
         suffix: of its files.
         boxes: what the four numbers of a box mean.
-        parse: a file, below the root -> its images; None where it is a file of something else.
-        mark: a regular expression that every file of the tool matches. One that cannot be parsed and does not match it
-            is a file of something else.
+        parse: a file, below the root -> its images; None where it can be parsed and is of something
+            else.
     """
 
     section: str
@@ -85,7 +83,6 @@ class Tool:
     suffix: str
     boxes: BoxFormat
     parse: Callable[[Path, ImageFinder, Faults], Iterable[ToolImage] | None]
-    mark: bytes
 
 
 @dataclass
@@ -199,36 +196,19 @@ def _files(
     folder = "" if place == "./" else below_root(place.rstrip("/"), key)
     if not os.path.isdir(root / folder):
         raise InputError(f"{root / folder}: no such folder; set {key} to files or folders that are there, {REMEDY}")
-    found, damaged = False, None
+    found = False
     for path in map(Path, sorted(look_below(root / folder).files)):
         if path.suffix.lower() != tool.suffix or not is_file(path):
             continue
         name = path.relative_to(root).as_posix()
         images = None
         with faults.going_on():
-            try:
-                images = tool.parse(path, finder, faults)
-                found |= images is not None
-            except InputError as error:
-                if not _is_foreign(tool, path):
-                    raise
-                damaged = damaged or error
-                images = [ToolImage("", name, (), passed_over=[("file", f"of something else than {tool.title}")])]
+            images = tool.parse(path, finder, faults)
+            found |= images is not None
         if images is not None:
             yield name, images
-    if not found and damaged:
-        raise damaged
     if not found and not faults.lines:
         raise InputError(f"{root / folder}: holds no {tool.suffix} file of {tool.title}; correct {key}")
-
-
-def _is_foreign(tool: Tool, path: Path) -> bool:
-    """Whether a file that cannot be parsed is surely none of the tool's; an empty one may have been cut off."""
-    try:
-        content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
-    except OSError:
-        return False
-    return bool(content) and re.search(tool.mark, content.replace(b"\0", b"")) is None  # UTF-16 has the zeros
 
 
 def _take(tool: Tool, image: ToolImage, annotation: str, split: Split, finder: ImageFinder, reading: _Reading) -> None:

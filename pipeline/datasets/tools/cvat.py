@@ -89,4 +89,4 @@ def _pairs(texts: Iterable[str]) -> list[tuple[str, str]]:
     return [(x, y) for x, _, y in (text.partition(",") for text in texts if text.strip())]
 
 
-CVAT = Tool("cvat", "CVAT", ".xml", XYXY, _parse, rb"<annotations\b")
+CVAT = Tool("cvat", "CVAT", ".xml", XYXY, _parse)

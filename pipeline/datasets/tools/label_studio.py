@@ -195,5 +195,4 @@ def _pairs(points: Any) -> Iterator[tuple[Any, Any]]:
         yield (point[0], point[1]) if isinstance(point, list) and len(point) == 2 else (None, None)
 
 
-_MARK = rb'"(annotations|completions|(rectangle|polygon|ellipse)?labels)"'
-LABEL_STUDIO = Tool("label_studio", "Label Studio", ".json", PERCENT, _parse, _MARK)
+LABEL_STUDIO = Tool("label_studio", "Label Studio", ".json", PERCENT, _parse)

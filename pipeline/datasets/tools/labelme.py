@@ -64,4 +64,4 @@ def _points(shape: dict[str, Any], kind: str, where: str) -> Iterator[tuple[Any,
     yield from points
 
 
-LABELME = Tool("labelme", "LabelMe", ".json", XYXY, _parse, rb'"shapes"')
+LABELME = Tool("labelme", "LabelMe", ".json", XYXY, _parse)

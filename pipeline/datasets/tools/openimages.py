@@ -111,4 +111,4 @@ def _file(names: Sequence[str], where: str) -> str:
     return best[0]
 
 
-OPENIMAGES = Tool("openimages", "OpenImages", ".csv", SHARES, _parse, rb"ImageID")
+OPENIMAGES = Tool("openimages", "OpenImages", ".csv", SHARES, _parse)

@@ -63,4 +63,4 @@ def _box(region: dict[str, Any], where: str) -> Numbers:
     return box.get("left"), box.get("top"), box.get("width"), box.get("height")
 
 
-VOTT = Tool("vott", "VoTT", ".json", XYWH, _parse, rb'"(assets?|regions)"')
+VOTT = Tool("vott", "VoTT", ".json", XYWH, _parse)
