@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_parsed_is_not_taken_for_another(reader: str, tmp_
     contents = [text[: len(text) // 2].encode("utf-16"), b"", text[:1].encode(), b"\0" * len(text), b"# of no kind"]
     for content in contents:
         path.write_bytes(content)
-        with pytest.raises(InputError, match="not valid JSON|malformed XML") as caught:
+        with pytest.raises(InputError, match=r"not valid JSON|malformed XML") as caught:
             read(tmp_path, reader)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
