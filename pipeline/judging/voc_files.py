@@ -17,7 +17,7 @@ def read_voc_detections(path: Path, classes: Sequence[str]) -> Found:
     """Read one file, or all texts of a folder. Boxes are inclusive pixels from 1, as VOC writes them.
 
     Args:
-        classes: of the data set; a file's name ends in one of them.
+        classes: of the data set; a file's name without `_det_SPLIT_` ends in one of them.
 
     Raises:
         InputError: there is no file, its name has no class, or a line is faulty.
@@ -47,12 +47,12 @@ def _add(found: Found, where: str, parts: list[str], name: str) -> None:
 
 
 def _class_of(file: Path, classes: Sequence[str]) -> str:
-    """The longest end of the name that is a class of the data set, else what stands after `_det_SPLIT_`."""
+    """What stands after `_det_SPLIT_`, else the longest end of the name that is a class of the data set."""
     parts, keys = file.stem.split("_"), {same_class_key(name): name for name in classes}
+    if "det" in parts[:-2]:
+        return "_".join(parts[parts.index("det") + 2 :])
     for first in range(len(parts)):
         name = "_".join(parts[first:])
         if same_class_key(name) in keys:
             return keys[same_class_key(name)]
-    if "det" in parts[:-2]:
-        return "_".join(parts[parts.index("det") + 2 :])
     raise InputError(f"{file}: its name ends in no class of the data set; call it comp4_det_test_CLASS.txt")
