@@ -53,7 +53,10 @@ class Found:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
     return number if abs(number) < 1e30 else None  # of NaN too
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import boxes_of, read_columns
+from pipeline.datasets.tools.annotated import load_json
 from pipeline.judging.found import Found
 from pipeline.runtime.errors import InputError
 
@@ -15,13 +15,15 @@ def read_stage_detections(path: Path, data: Path) -> Found:
     """Read the table; its labels are rows of classes.json of the data set stage, beside it or in `data`.
 
     Raises:
-        InputError: it is not such a table, or there is no classes.json.
+        InputError: it is not such a table, or there is no classes.json that lists names.
     """
     own = path.resolve().parent.parent / "dataset" / "classes.json"
     file = next((place for place in (own, data / "classes.json") if place.is_file()), None)
     if file is None:
         raise InputError(f"{path}: its labels are those of {own}, which is not there; give detections.json of a bundle")
-    classes = json.loads(file.read_text(encoding="utf-8"))
+    classes = load_json(file)
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{file}: is not a list of class names; run the data set stage again")
     columns = read_columns(path, DETECTIONS)
     found = Found("detections of a stage")
     rows = zip(
