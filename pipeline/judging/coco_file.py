@@ -4,14 +4,17 @@ results, whose ids mean something beside the annotations that they were made for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.datasets.coco_ids import Id, id_of
+from pipeline.datasets.file_names import printable
 from pipeline.datasets.tools.annotated import load_json
 from pipeline.judging.found import Found
 from pipeline.runtime.errors import InputError
 
+_MOST_LISTED = 10
 Names = tuple[Mapping[Id, str], Mapping[Id, str]]
 """Of ids: the names of images, and of classes."""
 
@@ -27,10 +30,11 @@ def read_coco_detections(path: Path, names: Callable[[], Names]) -> Found:
     """
     content = load_json(path)
     if isinstance(content, dict):
-        return _rows(path, "COCO annotations with scores", _list(content, "annotations", path), names_in(content, path))
+        items = _list(content, "annotations", path)
+        return _rows(path, "COCO annotations with scores", items, names_in(content, path), "the file's")
     if not isinstance(content, list):
         raise InputError(f"{path}: is neither a list of COCO results nor a COCO data set; give one of these")
-    return _rows(path, "COCO results", content, names() if content else ({}, {}))
+    return _rows(path, "COCO results", content, names() if content else ({}, {}), "the data's")
 
 
 def names_in(content: Mapping[str, Any], path: Path) -> Names:
@@ -59,7 +63,7 @@ def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     return items
 
 
-def _rows(path: Path, form: str, items: list[Any], names: Names) -> Found:
+def _rows(path: Path, form: str, items: list[Any], names: Names, whose: str) -> Found:
     found = Found(form)
     images, classes = names
     for number, item in enumerate(items):
@@ -71,7 +75,8 @@ def _rows(path: Path, form: str, items: list[Any], names: Names) -> Found:
         image, category = id_of(item.get("image_id")), id_of(item.get("category_id"))
         if category is None or category not in classes:
             raise InputError(
-                f"{where}: category_id {item.get('category_id')!r} is of no category; give its annotations"
+                f"{where}: category_id {item.get('category_id')!r} is not among {whose} categories "
+                f"({_listed(classes)}); correct it"
             )
         if image is None:
             raise InputError(f"{where}: image_id {item.get('image_id')!r} is not an id; mend it")
@@ -81,8 +86,14 @@ def _rows(path: Path, form: str, items: list[Any], names: Names) -> Found:
     return found
 
 
+def _listed(classes: Mapping[Id, str]) -> str:
+    shown = ", ".join(f"{key} {name}" for key, name in islice(classes.items(), _MOST_LISTED))
+    more = f" and {len(classes) - _MOST_LISTED} more" if len(classes) > _MOST_LISTED else ""
+    return printable(" ".join((shown + more).split())) if classes else "there are none"
+
+
 def _xyxy(box: list[Any]) -> list[Any]:
     try:
         return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
-    except TypeError:
+    except (TypeError, OverflowError):
         return [None] * 4

@@ -62,9 +62,9 @@ def judge_detections(path: Path, root: Path, params: DatasetParams, split: str, 
     parts: list[tuple[np.ndarray, ...]] = []
     count = 0
     for image in data.images:
+        own.add(image, count if image.split == split else None)
         if image.split != split:
             continue
-        own.add(image, count)
         index = np.full(len(image.boxes), count, np.int64)
         parts.append((index, image.labels.astype(np.int64), image.boxes, image.difficult, image.iscrowd))
         count += 1
@@ -86,7 +86,7 @@ def judge_detections(path: Path, root: Path, params: DatasetParams, split: str, 
         "detections": len(rows),
         "classes": {data.classes[one.label - 1]: _figures(one) for one in voc.classes},
     }
-    return Judged(rounded(metrics), _curves(voc, data.classes), remarks)
+    return Judged(rounded(metrics), curves_of(voc, data.classes), remarks)
 
 
 def _matched(
@@ -144,13 +144,13 @@ def _figures(one: ClassAP) -> dict[str, float | int]:
     }
 
 
-def _curves(voc: VocAP, classes: Sequence[str]) -> pd.DataFrame:
+def curves_of(voc: VocAP, classes: Sequence[str]) -> pd.DataFrame:
     """Interpolated precision at recalls 0, .01, ..., 1 of each class that has a gt box."""
     levels = np.linspace(0, 1, _CURVE_POINTS)
     parts = []
     for curve in (one for one in voc.classes if one.positives):
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
-        precision = best[np.searchsorted(curve.recall, levels)]
+        precision = best[np.searchsorted(curve.recall, levels - 1e-9)]  # 7 / 100 is below 7 * .01
         parts.append(pd.DataFrame({"class": classes[curve.label - 1], "recall": levels, "precision": precision}))
     return pd.concat(parts) if parts else pd.DataFrame({"class": [], "recall": [], "precision": []})
 
@@ -166,7 +166,7 @@ def report_lines(judged: Judged) -> list[str]:
         "detections": metrics["detections"],
     }
     width = max(len(name) for name in (*means, *of_classes))
-    head = f"{'':{width}}  {'AP':>6}  {'11 pt':>6}  {'recall':>6}  {'gt':>7}  {'found':>7}"
+    head = f"{'':{width}}  {'AP':>6}  {'11 pt':>6}  {'recall':>6}  {'gt':>7}  {'detections':>10}"
     return [
         f"judged: all {metrics['form']}, at IoU {metrics['iou']:g}",
         *judged.remarks,
@@ -176,7 +176,7 @@ def report_lines(judged: Judged) -> list[str]:
         head,
         *(
             f"{name:{width}}  {_shown(row['AP'])}  {_shown(row['AP_11point'])}  {_shown(row['recall'])}  "
-            f"{row['gt_boxes']:>7,}  {row['detections']:>7,}"
+            f"{row['gt_boxes']:>7,}  {row['detections']:>10,}"
             for name, row in of_classes.items()
         ),
     ]

@@ -191,6 +191,28 @@ def test_what_is_of_other_images_and_classes_is_counted_and_left_out(tree: Path)
     assert figures(lines, "dog")[0] == "0.7500"
 
 
+def test_an_image_of_another_split_is_not_taken_for_one_of_its_name(tmp_path: Path) -> None:
+    found: dict[str, Any] = {"images": [], "categories": [{"id": 7, "name": "dog"}], "annotations": []}
+    for number, split in enumerate(("train", "test"), start=1):
+        file = f"images/{split}/0001.png"
+        (tmp_path / file).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / file), np.full((50, 50, 3), number * 40, np.uint8))
+        image = {"id": number, "file_name": file, "width": 50, "height": 50}
+        box = {"id": number, "image_id": number, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}
+        content = {"images": [image], "annotations": [box], "categories": found["categories"]}
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+        found["images"].append(image)
+        found["annotations"].append({**box, "score": 0.5})
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    changes = [text for text in COCO if text != "--set"] + ["dataset.coco.images=."]
+    params = judging_params(tmp_path, None, changes).dataset
+    judged = judge_detections(tmp_path / "found.json", tmp_path, params, "test", 0.5)
+    assert judged.metrics["detections"] == 1
+    assert judged.remarks == [
+        "1 detection of images that the test split does not have: left out, images/train/0001.png"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -202,7 +224,11 @@ def test_what_is_of_other_images_and_classes_is_counted_and_left_out(tree: Path)
         ("found.json", "[1]", "found.json: is a list of COCO results, whose ids need COCO annotations; give --set"),
         ("found.json", {"annotations": [{}]}, "found.json: detection 0 has no score, so the file is ground truth"),
         ("found.json", {"annotations": [1]}, "found.json: detection 0 is not an object with image_id"),
-        ("found.json", {"annotations": [{"score": 1, "category_id": 9}]}, "category_id 9 is of no category"),
+        (
+            "found.json",
+            {"annotations": [{"score": 1, "category_id": 9}]},
+            "category_id 9 is not among the file's categories (7 Dog); correct it",
+        ),
         ("found.json", {"annotations": [{"score": 1, "category_id": 7}]}, "image_id None is not an id"),
         ("found.json", {"annotations": [{"score": 1, "category_id": 7, "image_id": 297}]}, "its box is none"),
         (
