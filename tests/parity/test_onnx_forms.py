@@ -39,6 +39,19 @@ SMALL = {
 }
 
 
+def in_images_of_many_sizes(bundle: Bundle, folder: Path) -> Differences:
+    session, total = exported(bundle, folder), Differences()
+    for seed, size in enumerate([(96, 96), (96, 131), (149, 96), (81, 150), (40, 150)]):
+        found = compared(bundle, session, textured(*size, seed))
+        assert found.pairs > 20
+        total.add(found)
+    for seed, size in enumerate([(3, 120), (120, 3), (1, 1)]):  # thinner than a stride
+        found = compared(bundle, session, textured(*size, seed))
+        assert found.pairs > 0
+        total.add(found)
+    return total
+
+
 @pytest.mark.parametrize(
     ("pool", "ceil_pool"),
     [
@@ -55,15 +68,7 @@ def test_random_weights_of_vggs_form_detect_the_same(
     network = {"name": "vgg16", "weights": "random", "ceil_pool": ceil_pool}
     params = comparison.params_of(SMALL, {"backbone": network, "roi_head": {"pool": pool}})
     bundle = random_bundle(params, 4, seed=0)
-    session, total = exported(bundle, tmp_path), Differences()
-    for seed, size in enumerate([(96, 96), (96, 131), (149, 96), (81, 150), (40, 150)]):
-        found = compared(bundle, session, textured(*size, seed))
-        assert found.pairs > 20
-        total.add(found)
-    for seed, size in enumerate([(3, 120), (120, 3), (1, 1)]):  # thinner than a stride
-        found = compared(bundle, session, textured(*size, seed))
-        assert found.pairs > 0
-        total.add(found)
+    total = in_images_of_many_sizes(bundle, tmp_path)
     assert not total.unpaired
 
 
@@ -106,15 +111,7 @@ def test_random_weights_of_a_resnet_detect_the_same(
         draw = torch.Generator().manual_seed(1)
         norm.running_var.uniform_(0.7, 1.4, generator=draw)
         norm.running_mean.normal_(std=0.1, generator=draw)
-    session, total = exported(bundle, tmp_path), Differences()
-    for seed, size in enumerate([(96, 96), (96, 131), (149, 96), (81, 150), (40, 150)]):
-        found = compared(bundle, session, textured(*size, seed))
-        assert found.pairs > 20
-        total.add(found)
-    for seed, size in enumerate([(3, 120), (120, 3), (1, 1)]):  # thinner than a stride
-        found = compared(bundle, session, textured(*size, seed))
-        assert found.pairs > 0
-        total.add(found)
+    total = in_images_of_many_sizes(bundle, tmp_path)
     print(f"{total.pairs} pairs, scores to {total.score:.1e}, boxes to {total.box:.1e} px")
     assert not total.unpaired
 
