@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.datasets.class_names import clean_name
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.file_names import printable
-from pipeline.datasets.records import BoxFormat, Change, detections
+from pipeline.datasets.records import XYWH, BoxFormat, Change, detections
 from pipeline.datasets.splitting.pool import REMEDY
 from pipeline.datasets.table_columns import Words
 from pipeline.datasets.table_form import find_table
@@ -118,6 +118,16 @@ def load_rows(
     if roles.open_sides and _are_of_boxes(numbers, form):
         roles, sides = roles.without_sides(), ()
         said.append("width and height as the boxes', and not the images'")
+    elif (
+        roles.open_sides
+        and form is XYWH
+        and {*XYWH.names} <= {*source.names}  # beside w and h
+        and not _are_of_images(numbers, words["file"].codes())
+    ):
+        for name, side in zip(XYWH.names[2:], SIDES, strict=True):
+            numbers[name], columns[name] = numbers.pop(side), columns[side]
+        roles, sides = roles.without_sides(), ()
+        said.append("width and height as the boxes', and not the images'")
     if roles.renamed():
         said.append(f"columns of other names: {', '.join(roles.renamed())}")
     if form is not wanted:
@@ -169,6 +179,16 @@ def _are_of_boxes(numbers: Mapping[str, Numbers], form: BoxFormat) -> bool:
     known = np.isfinite(boxes).all(axis=1) & np.isfinite(sides).all(axis=1)
     off = np.abs(form.sides(boxes[known]) - sides[known]).max(axis=1, initial=0)
     return 2 * int((off <= 1).sum()) > len(off)
+
+
+def _are_of_images(numbers: Mapping[str, Numbers], file: npt.NDArray[np.int32]) -> bool:
+    """Whether the columns of the image's sides are the same in all rows of a file, and no box is beyond them."""
+    boxes, sides = (np.stack([numbers[name].numbers() for name in names], axis=1) for names in (XYWH.names, SIDES))
+    known = np.isfinite(boxes).all(axis=1) & np.isfinite(sides).all(axis=1)
+    boxes, sides, file = boxes[known], sides[known], file[known]
+    _, first, inverse = np.unique(file, return_index=True, return_inverse=True)
+    same = (sides == sides[first][inverse]).all()
+    return bool(same and (boxes[:, :2] + boxes[:, 2:] <= sides + 1).all())
 
 
 def _checked_form(path: Path, names: Sequence[str], roles: Roles, wanted: BoxFormat, split: str | None) -> BoxFormat:

@@ -239,6 +239,19 @@ def test_usual_headers_are_taken_for_the_documented_ones(tmp_path: Path, tool: s
         assert f"{name} as {role}" in said(dataset)
 
 
+@pytest.mark.parametrize(("second", "is_box"), [("20,30,7,8", True), ("29,38,500,500", True), ("2000,2000,7,8", False)])
+def test_the_documented_width_and_height_count_before_w_and_h(tmp_path: Path, second: str, is_box: bool) -> None:
+    first = "2000,2000,5,6" if not is_box else "29,38,5,6"
+    put(
+        tmp_path,
+        f"file,split,class,x,y,width,height,w,h\na.jpg,train,dog,1,2,{first}\na.jpg,train,dog,3,4,{second}\n",
+    )
+    (image,) = read(tmp_path, {"train": ["train"]}).images
+    sides = (image.boxes[:, 2:] - image.boxes[:, :2]).tolist()
+    expected = [[float(number) for number in row.split(",")] for row in (first, second)]
+    assert sides == [row[:2] if is_box else row[2:] for row in expected]
+
+
 SIDES = {
     "the image's, as of TensorFlow": (
         "filename,split,label,xmin,ymin,xmax,ymax,width,height",
