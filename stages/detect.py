@@ -2,7 +2,7 @@
 that training starts from, whose detections of classes that the data set has are kept.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
-test proposals in pixels of the resized image, up to `detect.recall_ranks`, the first `detect.proposals` of which were
+test proposals in pixels of the resized image, up to `detect.recall_ranks`, where the first `detect.proposals` were
 classified; and objectness maps with images.parquet, their index.
 """
 

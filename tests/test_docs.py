@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PARAMETERS = DOCS / "parameters.md"
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-del STAGES["code"]  # which is not a step of a run, and of which every other stage reads
+del STAGES["code"]  # not a step of a run; every other stage reads it
 PRESETS = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "pipeline" / "presets").glob("*.yaml"))

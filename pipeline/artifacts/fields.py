@@ -18,7 +18,7 @@ def table_schema(*fields: Field, plain: bool = False) -> pa.Schema:
 
     Args:
         plain: whether its tables are stored neither compressed nor encoded, so that the rows of one image are read by
-            their offset (`plain_chunks`); for numbers of which training reads a few rows at a time, in any order.
+            their offset (`plain_chunks`). For tables from which training reads a few rows at a time, in any order.
     """
     return pa.schema(
         [pa.field(name, kind, nullable=False, metadata={"unit": unit}) for name, kind, unit in fields],

@@ -33,7 +33,7 @@ Problems = Callable[[Path], list[ImageProblem]]
 _LONGEST_SIDE = 1_000_000  # px; int32 columns and float32 boxes hold it
 _MOST_CLASSES = 30_000  # int16 labels hold it
 _MENDED = {"exif_orientation": "turned", "mode": "converted to RGB"}
-_ONE_AN_IMAGE = {"no_box"}  # kinds of which whole data sets are, with one finding for the objects of an image
+_ONE_PER_IMAGE = {"no_box"}  # kinds that can hold for every object of a data set: one finding per image
 _Fault = tuple[int, str, str, str]  # row of the object, kind, detail, what was done
 
 
@@ -232,9 +232,9 @@ def _check_objects(
         detail = f"no tag for difficult at {record.untagged} of {len(record.names)} objects"
         findings.add("missing_difficult", record.annotation, -1, detail, "taken as not difficult", "add the tags")
     faults.sort(key=lambda fault: fault[0])
-    alike = Counter((kind, done) for _, kind, _, done in faults if kind in _ONE_AN_IMAGE)
+    alike = Counter((kind, done) for _, kind, _, done in faults if kind in _ONE_PER_IMAGE)
     for row, kind, detail, done in faults:
-        count = alike.pop((kind, done), 0) if kind in _ONE_AN_IMAGE else 1
+        count = alike.pop((kind, done), 0) if kind in _ONE_PER_IMAGE else 1
         if count > 1 and findings.action(kind) != "error":
             detail = f"{count:,} of {count_text(len(record.names), 'object')}, the first: {detail}"
             findings.add(kind, record.annotation, -1, detail, done, count=count)

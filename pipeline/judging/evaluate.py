@@ -156,7 +156,7 @@ def curves_of(voc: VocAP, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def report_lines(judged: Judged) -> list[str]:
-    """Lines for a person: what was judged, the remarks, the means, a row a class."""
+    """Lines for a person: what was judged, the remarks, the means, one row per class."""
     metrics, of_classes = judged.metrics, judged.metrics["classes"]
     means = {
         f"mAP at IoU {metrics['iou']:g}": metrics["mAP"],

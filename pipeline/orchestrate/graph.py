@@ -179,7 +179,7 @@ class LockFile:
         for name in node.upstream:
             written = _digests(stages, name, "outs")
             used = {path: digest for path, digest in read.items() if any(_overlap(path, other) for other in written)}
-            # There is no digest of a part of an output to compare: that is left to DVC.
+            # DVC records no digest for a part of an output, so DVC decides about it.
             if not used or any(digest is None or written.get(path) != digest for path, digest in used.items()):
                 return False
         return True

@@ -113,8 +113,13 @@ def _check(parts: Sequence[str], where: str) -> None:
 
 
 def _fits(agree: int, path: str, written: int, here: Sequence[int]) -> bool:
-    """Whether a path whose last parts agree may be meant by one of another machine, of so many parts, some of which,
-    `here`, are folders of the root: all of its own folders agree, or no written one that does not is here."""
+    """Whether a path written on another machine can mean an image here, given how many of its last parts agree.
+
+    It can if all folders of the image's own path agree, or if no written folder that disagrees exists in the root.
+
+    Args:
+        written: number of parts of the written path. here: indices of those that are folders of the root.
+    """
     return agree == path.count("/") + 1 > 1 or not here or here[0] >= written - agree
 
 
