@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.published_models import DETECTORS
-from benchmarks.torchvision_pairs import Boxes, Pairs, pair
+from benchmarks.torchvision_pairs import Pairs, float32_on, on_cpu, pair
 from benchmarks.torchvision_parity import photos_of
 from pipeline.artifacts.weights import restore, select_part
 from pipeline.building.memory_format import channels_last
@@ -76,8 +76,8 @@ def params_for(name: str, side: int) -> Params:
     return Params(check_params(edited.content, "dense_parity", limits=False), published.family)
 
 
-def both(name: str, side: int) -> Both:
-    """The network with random weights."""
+def both(name: str, side: int, device: torch.device) -> Both:
+    """The network with random weights, both on a device."""
     published, params = DETECTORS[name], params_for(name, side)
     torch.manual_seed(0)
     model = published.builder(weights=None, weights_backbone=None, num_classes=CLASSES, detections_per_img=MOST)
@@ -93,8 +93,8 @@ def both(name: str, side: int) -> Both:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 0.0
-    network = DenseDetector(channels_last(trunk).eval(), channels_last(head).eval(), part, params)
-    return Both(model.eval(), network, params)
+    network = DenseDetector(channels_last(trunk).eval().to(device), channels_last(head).eval().to(device), part, params)
+    return Both(model.eval().to(device), network, params)
 
 
 def _spread(model: Any) -> None:
@@ -130,15 +130,15 @@ def compared(own: Both, pixels: Tensor) -> tuple[dict[str, float], Pairs]:
     filled = (theirs["boxes"][:, 2:] > theirs["boxes"][:, :2]).all(dim=1)
     rule = getattr(own.params, f"detect_{own.params.family}")
     pairs = pair(
-        Boxes(found.boxes, found.scores, found.labels),
-        Boxes(*(theirs[name][filled] for name in ("boxes", "scores", "labels"))),
+        on_cpu(found.boxes, found.scores, found.labels),
+        on_cpu(*(theirs[name][filled] for name in ("boxes", "scores", "labels"))),
         floor=rule.score_threshold,
         nms_iou=rule.nms_iou,
         most=MOST,
     )
     expected = {name: value[0] for name, value in caught[0].items()}
     if "bbox_ctrness" in expected:  # FCOS's edges, of theirs in strides
-        _, strides = centres_and_strides(outputs.grid)
+        _, strides = centres_and_strides(outputs.grid, pixels.device)
         expected["bbox_regression"] = expected["bbox_regression"] * strides[:, None]
     return _gaps(list(outputs.outputs.values()), expected), pairs
 
@@ -163,15 +163,17 @@ def main() -> int:
     parser.add_argument("--detectors", nargs="+", choices=NAMES, default=NAMES, help="default: all")
     parser.add_argument("--side", type=int, default=300, help="shorter side of the resized photos, px")
     parser.add_argument("--most", type=int, help="so many photos alone")
+    parser.add_argument("--device", default="cpu", help="that both compute on; default: %(default)s")
     arguments = parser.parse_args()
+    device = float32_on(arguments.device)
     photos, unexplained = photos_of(arguments.photos)[: arguments.most], 0
     for name in arguments.detectors:
-        own = both(name, arguments.side)
+        own = both(name, arguments.side, device)
         multiple = 1 if own.params.resize.rule == "fixed" else _MULTIPLE
         least = 1 if multiple == 1 else own.ours.trunk.layout.least_side
         gaps, pairs = dict[str, float](), Pairs()
         for photo in photos:
-            pixels = torch.from_numpy(resize_rgb(read_rgb(photo), own.params.resize).copy()).permute(2, 0, 1)
+            pixels = torch.from_numpy(resize_rgb(read_rgb(photo), own.params.resize).copy()).permute(2, 0, 1).to(device)
             down, right = (max(-side % multiple, least - side) for side in pixels.shape[1:])
             of_photo, found = compared(own, functional.pad(pixels, (0, right, 0, down)))
             gaps = {title: max(gap, gaps.get(title, 0.0)) for title, gap in of_photo.items()}

@@ -96,7 +96,7 @@ def found_by_ours(parts: Parts, params: Params, pixels: Tensor) -> Found:
     maps = trunk(trunk.normalise(pixels[None], [size]))
     (proposed,) = propose(maps, [size], [(1.0, 1.0)])
     (own,) = detect_in_maps(head, maps, [proposed.boxes], [size], detection_rule(params.detect))
-    return _proposals(proposed.boxes, proposed.scores), Boxes(own.boxes, own.scores, own.labels)
+    return _proposals(proposed.boxes, proposed.scores), on_cpu(own.boxes, own.scores, own.labels)
 
 
 @torch.inference_mode()
@@ -116,11 +116,22 @@ def found_by_theirs(model: TorchvisionFasterRCNN, pixels: Tensor) -> Found:
         (own,) = model([pixels.float() / 255])
     finally:
         del model.rpn.filter_proposals
-    return _proposals(*caught[0]), Boxes(own["boxes"], own["scores"], own["labels"])
+    return _proposals(*caught[0]), on_cpu(own["boxes"], own["scores"], own["labels"])
 
 
 def _proposals(boxes: Tensor, scores: Tensor) -> Boxes:
-    return Boxes(boxes, scores, torch.zeros(len(boxes), dtype=torch.int64))
+    return on_cpu(boxes, scores, torch.zeros(len(boxes), dtype=torch.int64))
+
+
+def on_cpu(boxes: Tensor, scores: Tensor, labels: Tensor) -> Boxes:
+    """Boxes found on any device, to be paired."""
+    return Boxes(boxes.cpu(), scores.cpu(), labels.cpu())
+
+
+def float32_on(name: str) -> torch.device:
+    """The device of this name, whose products of matrices keep float32's 24 bits."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return torch.device(name)
 
 
 @dataclass

@@ -21,7 +21,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 
-from benchmarks.torchvision_pairs import AS_TORCHVISION, Pairs, found_by_ours, found_by_theirs, pair, parts_of
+from benchmarks.torchvision_pairs import (
+    AS_TORCHVISION,
+    Pairs,
+    float32_on,
+    found_by_ours,
+    found_by_theirs,
+    pair,
+    parts_of,
+)
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.families.registry import DEFAULT, family_of
@@ -80,12 +88,14 @@ def torchvision_model(weights: dict[str, Tensor] | None, stride_in_1x1: bool) ->
     return model.eval()
 
 
-def compared(model: FasterRCNN, params: Params, photos: list[Path]) -> tuple[Pairs, Pairs]:
+def compared(model: FasterRCNN, params: Params, photos: list[Path], device: torch.device) -> tuple[Pairs, Pairs]:
     """Proposals and detections of all photos."""
-    parts, rule = parts_of(model.state_dict(), params), params.detect
+    trunk, rpn, head = parts_of(model.state_dict(), params)
+    parts, rule = (trunk.to(device), rpn.to(device), head.to(device)), params.detect
+    model.to(device)
     proposals, detections = Pairs(), Pairs()
     for photo in photos:
-        pixels = torch.from_numpy(resize_rgb(read_rgb(photo), params.resize).copy()).permute(2, 0, 1)
+        pixels = torch.from_numpy(resize_rgb(read_rgb(photo), params.resize).copy()).permute(2, 0, 1).to(device)
         ours, theirs = found_by_ours(parts, params, pixels), found_by_theirs(model, pixels)
         of_rpn = pair(ours[0], theirs[0], floor=0.0, nms_iou=rule.proposal_nms_iou, most=rule.proposals)
         of_head = pair(ours[1], theirs[1], floor=rule.score_threshold, nms_iou=rule.nms_iou, most=rule.per_image)
@@ -104,7 +114,9 @@ def main() -> int:
     parser.add_argument("--stride-in-1x1", action="store_true", help="the weights are Caffe's (MSRA)")
     parser.add_argument("--side", type=int, default=300, help="shorter side of the resized photos, px")
     parser.add_argument("--most", type=int, help="so many photos alone")
+    parser.add_argument("--device", default="cpu", help="that both compute on; default: %(default)s")
     arguments = parser.parse_args()
+    device = float32_on(arguments.device)
     photos = photos_of(arguments.photos)[: arguments.most]
     runs: list[tuple[str, dict[str, Tensor] | None, bool]] = [("random", None, False)]
     if arguments.weights:
@@ -113,7 +125,9 @@ def main() -> int:
     for name, weights, stride_in_1x1 in runs:
         model = torchvision_model(weights, stride_in_1x1)
         for kind, found in zip(
-            ("proposals", "detections"), compared(model, params_for(arguments.side, stride_in_1x1), photos), strict=True
+            ("proposals", "detections"),
+            compared(model, params_for(arguments.side, stride_in_1x1), photos, device),
+            strict=True,
         ):
             print(
                 f"{name}, {len(photos)} photos: {found.count} pairs of {kind}, scores to {found.score:.1e}, boxes to "

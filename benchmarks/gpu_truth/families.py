@@ -1,4 +1,4 @@
-"""The graphs beside the four steps, each twice side by side, deterministic, and its training stopped and resumed."""
+"""The graphs of all families, each twice side by side, deterministic, and its last training stopped and resumed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from pathlib import Path
 
 from benchmarks.gpu_kit import copy_photos
 from benchmarks.gpu_truth.bench import Bench
-from benchmarks.gpu_truth.graph import compared, hashes_of, new_project, run_graphs, section_ends, stopped
+from benchmarks.gpu_truth.graph import (
+    TRAININGS,
+    compared,
+    hashes_of,
+    new_project,
+    run_graphs,
+    section_ends,
+    stopped,
+)
 
 PRESETS = {
-    "retinanet": ("voc6_retinanet_resnet18", "train_retinanet"),
-    "fcos": ("voc6_fcos_resnet18", "train_fcos"),
-    "ssd": ("voc6_ssd300", "train_ssd"),
-    "faster_rcnn_joint": ("coco_resnet50_fpn", "train_end_to_end"),
+    "retinanet": ("voc6_retinanet_resnet18", ("train_retinanet",)),
+    "fcos": ("voc6_fcos_resnet18", ("train_fcos",)),
+    "ssd": ("voc6_ssd300", ("train_ssd",)),
+    "faster_rcnn_joint": ("coco_resnet50_fpn", ("train_end_to_end",)),
+    "faster_rcnn": ("voc6_resnet18_fpn", TRAININGS),
 }
-"""By family, a preset and its stage that trains."""
+"""By family, a preset and its stages that train; the last one is stopped and resumed."""
 
 
 def run(bench: Bench) -> None:
@@ -38,16 +47,20 @@ def run(bench: Bench) -> None:
         found = compared([hashes_of(folder) for folder in pair], [seconds[folder] for folder in pair])
         bench.record(**{family: {"seconds": seconds[pair[0]], **found}})
     trained = {
-        family: pair for family, pair in pairs.items() if all(PRESETS[family][1] in seconds[folder] for folder in pair)
+        family: pair
+        for family, pair in pairs.items()
+        if all(PRESETS[family][1][-1] in seconds[folder] for folder in pair)
     }
     _stop_all(bench, trained)
 
 
 def _project(bench: Bench, photos: Path, folder: Path, family: str) -> Path:
     """A few iterations of a preset on VOC photos at shorter side 300, weights random but for VGG16."""
-    preset, training = PRESETS[family]
-    changes = [f"{training}.iterations={12 if bench.small else 30}", f"{training}.images_per_iteration=2"]
-    changes += [f"{training}.lr=0.001", f"{training}.lr_drop_at=[]", f"{training}.warmup_iterations=1"]
+    preset, trainings = PRESETS[family]
+    changes = []
+    for training in trainings:
+        changes += [f"{training}.iterations={12 if bench.small else 30}", f"{training}.images_per_iteration=2"]
+        changes += [f"{training}.lr=0.001", f"{training}.lr_drop_at=[]", f"{training}.warmup_iterations=1"]
     changes += ["base.deterministic=true", f"dataset.root={photos}"]
     if family == "ssd":
         changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
@@ -56,7 +69,9 @@ def _project(bench: Bench, photos: Path, folder: Path, family: str) -> Path:
         changes += ["resize.shorter_side=128", "resize.longer_side=200"] if bench.small else []
     if family == "faster_rcnn_joint":
         changes += ["dataset.reader=voc", "dataset.voc.train=[train]", "dataset.voc.test=[test]"]
-        changes += ["resize.shorter_side=300", "resize.longer_side=500"] if not bench.small else ["roi_head.hidden=32"]
+        changes += [] if bench.small else ["resize.shorter_side=300", "resize.longer_side=500"]
+    if family.startswith("faster_rcnn") and bench.small:
+        changes += ["roi_head.hidden=32"]
     return new_project(folder, preset, changes + ["base.threads=1"] * bench.small)
 
 
@@ -67,7 +82,7 @@ def _stop_all(bench: Bench, pairs: Mapping[str, Sequence[Path]]) -> None:
     def stop(family: str) -> None:
         first, second = pairs[family]
         try:
-            found[family] = stopped(second, PRESETS[family][1], hashes_of(first))
+            found[family] = stopped(second, PRESETS[family][1][-1], hashes_of(first))
         except Exception as error:
             found[family] = {"error": f"{type(error).__name__}: {error}"}
 

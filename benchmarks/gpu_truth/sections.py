@@ -90,7 +90,7 @@ SECTIONS = (
     ),
     Section(
         "families",
-        150,
+        240,
         "the graphs of RetinaNet, FCOS, SSD and Faster R-CNN with FPN twice, deterministic; SIGTERM and resume in the "
         "training of each: SHA-256 of all artifacts",
         {"bytes": "the same twice and after a resume"},

@@ -18,7 +18,7 @@ def test_networks_are_compared_with_the_published_parameters() -> None:
 @pytest.mark.long
 @pytest.mark.authority("torchvision")
 def test_what_differs_is_seen() -> None:
-    own = both("fcos", 128)
+    own = both("fcos", 128, torch.device("cpu"))
     pixels = torch.randint(0, 256, (3, 128, 160), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     gaps, pairs = compared(own, pixels)
     assert max(gaps.values()) < 1e-5 and len(gaps) == 3 and pairs.count > 20 and not pairs.unpaired
