@@ -92,7 +92,7 @@ def both(name: str, side: int, device: torch.device) -> Both:
     if params.backbone.norm_epsilon == 0:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps = 0.0
+                module.eps = 1e-30  # some versions of torch refuse 0
     network = DenseDetector(channels_last(trunk).eval().to(device), channels_last(head).eval().to(device), part, params)
     return Both(model.eval().to(device), network, params)
 
