@@ -33,7 +33,7 @@ from pipeline.building.trunk import new_trunk
 from pipeline.datasets.images import read_rgb
 from pipeline.datasets.resizing import resize_rgb
 from pipeline.dense.building import new_head
-from pipeline.dense.network import DenseDetector
+from pipeline.dense.network import DenseDetector, OfImage
 from pipeline.families.registry import family_of, part_of
 from pipeline.nn.points import centres_and_strides
 from pipeline.params.file import check_params
@@ -135,12 +135,23 @@ def compared(own: Both, pixels: Tensor) -> tuple[dict[str, float], Pairs]:
         floor=rule.score_threshold,
         nms_iou=rule.nms_iou,
         most=MOST,
+        cuts=_cuts(own, outputs),
     )
     expected = {name: value[0] for name, value in caught[0].items()}
     if "bbox_ctrness" in expected:  # FCOS's edges, of theirs in strides
         _, strides = centres_and_strides(outputs.grid, pixels.device)
         expected["bbox_regression"] = expected["bbox_regression"] * strides[:, None]
     return _gaps(list(outputs.outputs.values()), expected), pairs
+
+
+def _cuts(own: Both, outputs: OfImage) -> list[float]:
+    """The scores of the last candidates of each level, or of each class, that has more."""
+    part: Any = part_of(own.params.family, "detect_dense")
+    rule = getattr(own.params, f"detect_{own.params.family}")
+    scores = part.class_scores(outputs.outputs)
+    by_level = hasattr(rule, "per_level")
+    groups, most = (scores.split(outputs.grid.counts), rule.per_level) if by_level else (scores.t(), rule.per_class)
+    return [float(torch.topk(group.flatten(), most).values[-1]) for group in groups if group.numel() > most]
 
 
 def _gaps(ours: list[Tensor], theirs: dict[str, Tensor]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,16 +152,12 @@ class Pairs:
         self.unexplained += other.unexplained
 
 
-def _reach(box: Tensor, moved: float, iou: float) -> float:
-    """How far, to first order, an IoU with a box of its size changes where all edges of both move by `moved` px."""
-    return 4 * moved * iou * float((1 / (box[2:] - box[:2])).sum())
-
-
-def pair(ours: Boxes, theirs: Boxes, *, floor: float, nms_iou: float, most: int) -> Pairs:
+def pair(ours: Boxes, theirs: Boxes, *, floor: float, nms_iou: float, most: int, cuts: Sequence[float] = ()) -> Pairs:
     """Pair each of ours with the nearest of theirs of the same label within the tolerances.
 
     Args:
         floor: least score. nms_iou, most: what NMS suppresses, and how many are kept, best first.
+        cuts: the scores of the last candidates that come to NMS, such as those of each level.
     """
     found, free = Pairs(), torch.ones(len(theirs.boxes), dtype=torch.bool)
     left = []
@@ -191,10 +187,10 @@ def pair(ours: Boxes, theirs: Boxes, *, floor: float, nms_iou: float, most: int)
                 why = f"score threshold {floor}"
             elif any(abs(float(score) - last) <= SCORE_TOLERANCE for last in lasts):
                 why = f"score of the last of {most}"
-            elif (off := float((overlap - nms_iou).abs().min())) <= SCORE_TOLERANCE:
+            elif any(abs(float(score) - last) <= SCORE_TOLERANCE for last in cuts):
+                why = "score of the last candidate"
+            elif bool(((overlap - nms_iou).abs() <= SCORE_TOLERANCE).any()):
                 why = f"IoU {nms_iou} of NMS"
-            elif off <= _reach(box, found.box, nms_iou):
-                why = f"IoU {nms_iou} of NMS to {off:.1e}, which edges that move by {found.box:.1e} px pass"
             elif bool(((box[2:] - box[:2]) < LEAST_SIDE).any()):
                 why = f"a side under {LEAST_SIDE} px, which torchvision leaves out"
             elif int((others > nms_iou - SCORE_TOLERANCE).sum()) > 1:
