@@ -20,6 +20,7 @@ from pipeline.artifacts.dataset_tables import DATASET_BOXES, DATASET_IMAGES
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.bundle.detector import Detector
+from pipeline.bundle.stage_classes import read_stage_classes
 from pipeline.datasets.base import SPLITS, AnnotatedImage, Dataset, Split
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.findings import summary
@@ -34,6 +35,7 @@ from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.limits import check_limits
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import track
+from pipeline.runtime.words import count_text
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Evaluation:
 
 def is_of_stage(root: Path) -> bool:
     """Whether the tables of a dataset stage lie in a folder."""
-    return (root / "images.parquet").is_file() and (root / "classes.json").is_file()
+    own = ("classes.json", "findings.parquet")  # one of which may be lost
+    return (root / "images.parquet").is_file() and any((root / name).is_file() for name in own)
 
 
 def open_dataset(root: Path, params: DatasetParams) -> Dataset:
@@ -173,16 +176,22 @@ class _Rows:
 
 
 def _of_stage(folder: Path) -> Dataset:
-    classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-    return Dataset(tuple(classes[1:]), _rows_of_stage(folder))
+    classes = read_stage_classes(folder / "classes.json")
+    return Dataset(tuple(classes[1:]), _rows_of_stage(folder, len(classes)))
 
 
-def _rows_of_stage(folder: Path) -> Iterator[AnnotatedImage]:
+def _rows_of_stage(folder: Path, classes: int) -> Iterator[AnnotatedImage]:
     images = read_columns(folder / "images.parquet", DATASET_IMAGES)
     boxes = ImageRows(folder / "boxes.parquet", DATASET_BOXES)
     columns = (images[name].tolist() for name in ("image_id", "split", "file", "width", "height"))
     for image_id, split, file, width, height in zip(*columns, strict=True):
         rows = boxes[image_id, 0]
+        if (rows["label"] >= classes).any():
+            named = count_text(classes - 1, "class", "classes")
+            raise InputError(
+                f"{folder / 'classes.json'}: names {named}, and boxes.parquet has label {rows['label'].max()}; "
+                "run the dataset stage again"
+            )
         flags = (rows["difficult"].astype(bool), rows["iscrowd"].astype(bool))
         yield AnnotatedImage(image_id, cast(Split, split), file, width, height, boxes_of(rows), rows["label"], *flags)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import boxes_of, read_columns
-from pipeline.datasets.tools.annotated import load_json
+from pipeline.bundle.stage_classes import read_stage_classes
 from pipeline.judging.found import Found
 from pipeline.runtime.errors import InputError
 
@@ -21,9 +21,7 @@ def read_stage_detections(path: Path, data: Path) -> Found:
     file = next((place for place in (own, data / "classes.json") if place.is_file()), None)
     if file is None:
         raise InputError(f"{path}: its labels are those of {own}, which is not there; give detections.json of a bundle")
-    classes = load_json(file)
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise InputError(f"{file}: is not a list of class names; run the data set stage again")
+    classes = read_stage_classes(file)
     columns = read_columns(path, DETECTIONS)
     found = Found("detections of a stage")
     rows = zip(

@@ -129,7 +129,11 @@ def test_of_many_categories_some_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not valid JSON"), ("3", "is not a list of class names; run"), ("[1, 2]", "is not a list of class names")],
+    [
+        ("{", "not valid JSON"),
+        ("3", "is not a list of class names with background first; run"),
+        ("[1, 2]", "is not a list of class names"),
+    ],
 )
 def test_bad_classes_of_a_stage_are_one_line(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
