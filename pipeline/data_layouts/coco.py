@@ -147,7 +147,13 @@ def _files_in(root: Path, folders: Sequence[str], faults: list[Miss]) -> list[_F
 def _tried(root: Path, name: str, faults: list[Miss]) -> _File | None:
     try:
         return _read(root, name)
-    except (OSError, ValueError, RecursionError) as error:
+    except FileNotFoundError:
+        faults.append(Miss("coco", f"{name}: no such annotation file; correct dataset.coco"))
+        return None
+    except OSError as error:
+        faults.append(Miss("coco", f"{name}: cannot be read ({error.strerror}); make it readable"))
+        return None
+    except (ValueError, RecursionError) as error:
         faults.append(Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file"))
         return None
 

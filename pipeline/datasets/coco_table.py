@@ -133,7 +133,9 @@ def parse_instances(path: Path, table: Table) -> dict[str, Any]:
             content = json.load(file, object_hook=table.take)
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply to be an instances file; replace it") from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
     if isinstance(content, list) and content and isinstance(content[0], Row):
         what = "detections" if table.scores else "annotations"
