@@ -56,13 +56,18 @@ class Layout:
         own = getattr(defaults, self.reader).model_copy(update=self.block())
         return defaults.model_copy(update={"reader": self.reader, self.reader: own})
 
-    def line(self, block: Mapping[str, Any]) -> str:
-        """What is taken, for a person; `block` as above."""
-        parts = [f"{name} {_shown(block[name])}" for name in (*SPLITS, *self.settings) if block.get(name)]
-        if not self.splits.get("test") and block.get("test") == list(self.splits.get("val", ())):
+    def line(self, block: Mapping[str, Any], by_share: Sequence[Split] = ()) -> str:
+        """What is taken, for a person; `block` as above, and the splits whose images `dataset.split` takes of train."""
+        taken = (*(split for split in SPLITS if split not in by_share), *self.settings)
+        parts = [f"{name} {_shown(block[name])}" for name in taken if block.get(name)]
+        if (
+            "test" not in by_share
+            and not self.splits.get("test")
+            and block.get("test") == list(self.splits.get("val", ()))
+        ):
             parts.append("no test split, so test is val")
-        if not block.get("test"):
-            parts.append("test by dataset.split")
+        if by_share:
+            parts.append(f"{' and '.join(by_share)} by dataset.split")
         return f"dataset: reader {self.reader}, {self.what}: {', '.join(parts)}"
 
 

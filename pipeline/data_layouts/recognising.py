@@ -40,7 +40,8 @@ _LAYOUTS: dict[str, Callable[[Path], Iterator[Layout | Miss]]] = {
 READERS = tuple(_LAYOUTS)
 _MOST_COUNTED = 10_000  # names
 _LARGE = 1 << 26  # bytes of JSON files
-_DIVIDED_BY = "dataset.split={val: .1, test: .2}"
+DIVIDE = "add 'dataset.split={val: .1, test: .2}'"
+"""How `frcnn preset` is made to divide data without splits."""
 
 
 def layouts_of(
@@ -60,7 +61,11 @@ def layouts_of(
 
 
 def recognise(
-    root: Path, defaults: DatasetParams, divides: bool = False, given: Mapping[str, Any] = MappingProxyType({})
+    root: Path,
+    defaults: DatasetParams,
+    divides: bool = False,
+    given: Mapping[str, Any] = MappingProxyType({}),
+    how: str = DIVIDE,
 ) -> Layout:
     """The one layout that the root has.
 
@@ -69,6 +74,7 @@ def recognise(
         defaults: what a layout's settings leave as it is.
         divides: whether images are divided into splits by `dataset.split`, so that the data need none.
         given: as for `layouts_of`.
+        how: what to add to the command to divide the images.
 
     Raises:
         InputError: there is none, several readers fit, or there is nothing to test on.
@@ -83,13 +89,13 @@ def recognise(
     if not found:
         raise InputError(printable(f"{root}: {_nothing(root, defaults, given)}"))
     if not found[0].is_divided and not divides:
-        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader)}")
+        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader, how)}")
     return found[0]
 
 
-def divide_it(reader: str) -> str:
-    """What to do about data without splits."""
-    return f"add '{_DIVIDED_BY}', or name its parts in dataset.{reader}.train and dataset.{reader}.test"
+def divide_it(reader: str, how: str = DIVIDE) -> str:
+    """What to do about data without splits; `how` to divide them."""
+    return f"{how}, or name its parts in dataset.{reader}.train and dataset.{reader}.test"
 
 
 def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS) -> bool:

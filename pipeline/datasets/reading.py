@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.datasets.base import Dataset, Split
+from pipeline.datasets.base import SPLITS, Dataset, Split
 from pipeline.datasets.coco import read_coco
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.images import image_size, problems_of
 from pipeline.datasets.kitti import read_kitti
 from pipeline.datasets.records import RawData
-from pipeline.datasets.splitting.dividing import TooFewImages, divide, divided
+from pipeline.datasets.splitting.dividing import Division, TooFewImages, divide, divided, left_out
 from pipeline.datasets.splitting.pool import places_to_divide
 from pipeline.datasets.table import read_table
 from pipeline.datasets.tools.all_tools import TOOLS
@@ -19,6 +22,8 @@ from pipeline.datasets.validation import validate
 from pipeline.datasets.voc import read_voc
 from pipeline.datasets.yolo import read_yolo
 from pipeline.params.dataset import CocoData, DatasetParams, KittiData, TableData, ToolData, VocData, YoloData
+
+AnyData = VocData | CocoData | KittiData | YoloData | TableData | ToolData
 
 
 def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None) -> Dataset:
@@ -33,11 +38,10 @@ def read_dataset(root: Path, params: DatasetParams, faults: Faults | None = None
         InputError: nothing can be read there; while iterating, a fault whose policy is error.
     """
     faults = faults or Faults()
-    data = read_raw(root, params, faults)
     if not params.split.shares:
-        return validate(data, params.findings, image_size, problems_of, faults)
+        return validate(read_raw(root, params, faults), params.findings, image_size, problems_of, faults)
     try:
-        division = divide(data, params.split)  # which uses up the records
+        division = division_of(root, params, faults)
     except TooFewImages:
         if faults.lines:  # what is at fault may hold the others
             return Dataset((), iter(()))
@@ -54,11 +58,45 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
     Raises:
         InputError: nothing can be read there.
     """
-    own: VocData | CocoData | KittiData | YoloData | TableData | ToolData = getattr(params, params.reader)
+    own: AnyData = getattr(params, params.reader)
     splits: dict[Split, list[str]] = {"train": own.train, "val": own.val, "test": own.test}
     if params.split.shares:
         kept = {split: places for split, places in splits.items() if split not in params.split.shares}
         splits = {**kept, "train": places_to_divide(root, own)}
+    return _read(root, params.reader, own, splits, faults)
+
+
+def division_of(root: Path, params: DatasetParams, faults: Faults) -> Division:
+    """How `dataset.split`, which has a share, divides the images that the reader's `train` lists.
+
+    Raises:
+        InputError: nothing can be read there, or it cannot be divided.
+    """
+    data = read_raw(root, params, faults)
+    used = {file for file, _ in data.images}
+    division = divide(data, params.split)  # which uses up the records
+    own: AnyData = getattr(params, params.reader)
+    unused = {split: _only_in(root, params.reader, own, split, used) for split in params.split.shares}
+    remarks = left_out(unused, params.reader, {split: getattr(own, split) for split in SPLITS})
+    return replace(division, remarks=(*division.remarks, *remarks))
+
+
+def _only_in(root: Path, reader: str, own: AnyData, split: Split, used: set[str]) -> set[str]:
+    """The images of a split of the data's own that are not among those in use; none where there is no such split."""
+    found: set[str] = set()
+    if not getattr(own, split):
+        return found
+    splits: dict[Split, list[str]] = {**{other: [] for other in SPLITS}, split: getattr(own, split)}
+    if hasattr(own, "classes"):  # to be spared the collecting of their names
+        own = own.model_copy(update={"classes": ["object"]})
+    faults = Faults(keep=True)
+    with faults.going_on():
+        images = _read(root, reader, own, splits, faults).images
+        found = {file for file, _ in images if file not in used and os.path.isfile(root / file)}
+    return found
+
+
+def _read(root: Path, reader: str, own: AnyData, splits: Mapping[Split, Sequence[str]], faults: Faults) -> RawData:
     match own:
         case VocData():
             return read_voc(root, splits, own.classes, faults, own.annotations, own.images, own.lists)
@@ -71,4 +109,4 @@ def read_raw(root: Path, params: DatasetParams, faults: Faults) -> RawData:
         case TableData():
             return read_table(root, splits, own.file, own.boxes, own.classes, faults)
         case ToolData():
-            return read_tool(TOOLS[params.reader], root, splits, own.classes, faults)
+            return read_tool(TOOLS[reader], root, splits, own.classes, faults)

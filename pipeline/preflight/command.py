@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pipeline.artifacts.atomic import atomic_file
+from pipeline.data_layouts.recognising import DIVIDE
+from pipeline.datasets.splitting.pool import remedy_as_option
 from pipeline.params.reading import Params
 from pipeline.preflight.anchor_check import AnchorCheck
 from pipeline.preflight.anchor_fit import has_anchors
@@ -52,7 +55,8 @@ def check_data(
     if out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir():
         raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
     root = RAW if data is None else data
-    params, data_line = params_for_data(Path(), preset, settings, root, own=data is None)
+    how = DIVIDE.replace("add ", "add --set ")
+    params, data_line = params_for_data(Path(), preset, settings, root, own=data is None, how=how)
     if data_line:
         echo(data_line)
     checked = _read(root, params, decode)
@@ -86,10 +90,11 @@ def _read(root: Path, params: Params, decode: bool) -> Checked:
             f"{choose_reader(root, params.family)}"
         )
     try:
-        return check_dataset(root, dataset, params.resize, decode)
+        checked = check_dataset(root, dataset, params.resize, decode)
     except InputError as error:
-        hint = layout_hint(root, dataset, params.family)
-        raise InputError(f"{error}; {hint}" if hint else str(error)) from error
+        hint, line = layout_hint(root, dataset, params.family), remedy_as_option(str(error))
+        raise InputError(f"{line}; {hint}" if hint else line) from error
+    return replace(checked, faults=[*map(remedy_as_option, checked.faults)])
 
 
 def _draw(out: Path, root: Path, checked: Checked, sizes: SizeCheck) -> None:

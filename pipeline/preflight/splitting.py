@@ -9,9 +9,9 @@ from pathlib import Path
 from pipeline.artifacts.atomic import write_text
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.faults import Faults
-from pipeline.datasets.reading import read_raw
+from pipeline.datasets.reading import division_of
 from pipeline.datasets.root_check import check_tree
-from pipeline.datasets.splitting.dividing import Division, divide, split_table
+from pipeline.datasets.splitting.dividing import Division, split_table
 from pipeline.preflight.command import RAW
 from pipeline.preflight.report import table_lines
 from pipeline.presets.apply import chosen_params, params_for_data
@@ -54,13 +54,13 @@ def split_data(
     is_given = any(setting.startswith("dataset.split") for setting in settings)
     if not is_given and not chosen_params(Path(), preset).dataset.split.shares:
         raise InputError("give the shares, --val or --test, e.g. --val .1 --test .2")
-    params, data_line = params_for_data(Path(), preset, settings, root, own=data is None)
+    params, data_line = params_for_data(Path(), preset, settings, root, own=data is None, how="add --test .2")
     dataset = params.dataset
     if not dataset.split.shares:
         raise InputError("give the shares, --val or --test, e.g. --val .1 --test .2")
     if data_line:
         echo(data_line)
-    division = divide(read_raw(root, dataset, Faults()), dataset.split)
+    division = division_of(root, dataset, Faults())
     echo(f"{root}: reader {dataset.reader}, parameters of {f'preset {preset}' if preset else 'params.yaml'}")
     for line in _report(division):
         echo(line)

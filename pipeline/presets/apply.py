@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.atomic import write_text
+from pipeline.data_layouts.recognising import DIVIDE
 from pipeline.families.family import Family
 from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
@@ -150,7 +151,7 @@ def chosen_params(root: Path, preset: str | None, overrides: Sequence[str] = (),
 
 
 def params_for_data(
-    root: Path, preset: str | None, overrides: Sequence[str], data: Path, own: bool
+    root: Path, preset: str | None, overrides: Sequence[str], data: Path, own: bool, how: str = DIVIDE
 ) -> tuple[Params, str | None]:
     """As `chosen_params`, with the layout of a data root where the preset's reader does not fit it, as `apply_preset`
     takes it; and a line on that.
@@ -158,6 +159,7 @@ def params_for_data(
     Args:
         data: the data root.
         own: whether the data root is what params.yaml is about, so that without a preset its reader alone counts.
+        how: what to add to the command to divide images.
 
     Raises:
         InputError: as `chosen_params`, or no layout is recognised.
@@ -168,7 +170,7 @@ def params_for_data(
     def set_layout(content: dict[str, Any]) -> None:
         if preset is not None or asked or (content["dataset"]["reader"] == "shapes" and not own):
             settings, lines[0] = layout_settings(
-                content, overrides, data, f"preset {preset}" if preset else "params.yaml"
+                content, overrides, data, f"preset {preset}" if preset else "params.yaml", how
             )
             for key, value in settings.items():
                 set_parameter(content, key, value)

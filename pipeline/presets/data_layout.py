@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data_layouts.layout import Layout
-from pipeline.data_layouts.recognising import READERS, divide_it, is_read, layouts_of, recognise
+from pipeline.data_layouts.recognising import DIVIDE, READERS, divide_it, is_read, layouts_of, recognise
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.records import check_root
 from pipeline.params.dataset import DatasetParams
@@ -24,7 +24,7 @@ AUTO_READER = f"{_READER}={_AUTO}"
 
 
 def layout_settings(
-    content: Mapping[str, Any], overrides: Sequence[str], root: Path | None, source: object
+    content: Mapping[str, Any], overrides: Sequence[str], root: Path | None, source: object, how: str = DIVIDE
 ) -> tuple[dict[str, Any], str | None]:
     """What of section `dataset` is to be set for a data root, before the overrides, and a line on it.
 
@@ -36,6 +36,7 @@ def layout_settings(
         overrides: section.key=value.
         root: the data root; None: none is given.
         source: what an error calls the content.
+        how: what to add to the command to divide images.
 
     Raises:
         InputError: no layout is recognised, several are, or the data have no splits.
@@ -56,10 +57,9 @@ def layout_settings(
     if reader != "shapes" and named != _AUTO and not divides and is_read(root, own):
         return {}, f"dataset: reader {reader}, with {'the defaults' if named else 'the settings of the preset'}"
     if named in READERS:
-        return _of_reader(root, preset, named, divides, given)
+        return _of_reader(root, preset, named, divides, given, how)
     check_root(root, "images and their annotations")
-    layout = recognise(root, preset, divides, given)
-    return _settings(layout, divides)
+    return _settings(recognise(root, preset, divides, given, how), divides, given)
 
 
 def data_to_judge(
@@ -146,21 +146,22 @@ def _gives_test(given: Mapping[str, Any]) -> bool:
 
 
 def _of_reader(
-    root: Path, preset: DatasetParams, reader: str, divides: bool, given: Mapping[str, Any]
+    root: Path, preset: DatasetParams, reader: str, divides: bool, given: Mapping[str, Any], how: str
 ) -> tuple[dict[str, Any], str | None]:
     """The layout of a named reader; nothing where it finds none, which the run or `frcnn check-data` will explain."""
     found = layouts_of(root, preset, reader, given)
     if not found:
         return {}, None
     if not found[0].is_divided and not divides:
-        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(reader)}")
-    return _settings(found[0], divides)
+        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(reader, how)}")
+    return _settings(found[0], divides, given)
 
 
-def _settings(layout: Layout, divides: bool) -> tuple[dict[str, Any], str]:
+def _settings(layout: Layout, divides: bool, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    by_share = [split for split in SPLITS if given.get(f"dataset.split.{split}") is not None]
     block = layout.block(as_declared=divides)
     settings = {f"dataset.{layout.reader}.{key}": value for key, value in block.items()}
-    return {_READER: layout.reader, **settings}, layout.line(block)
+    return {_READER: layout.reader, **settings}, layout.line(block, by_share)
 
 
 def without_auto(overrides: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.runtime.errors import InputError
 from tests.data_layouts.photos import PHOTOS, coco_json, put, put_photo
 from tests.data_layouts.public import PUBLIC
 from tests.defaults import copy_graphs, default_params, write_default_params
+from tests.in_process import run_frcnn
 from tests.presets import odd_trees
 
 
@@ -227,6 +228,45 @@ def test_data_without_splits_are_divided_by_shares(name: str, tmp_path: Path) ->
         "test": 1,
     }
     assert sum(len(image.boxes) for image in images) == 6
+
+
+def test_each_command_names_its_own_option_for_data_without_splits(tmp_path: Path) -> None:
+    odd_trees.one_json(tmp_path / "set")
+    project = tmp_path / "project"
+    project.mkdir()
+    copy_graphs(project)
+    write_default_params(project)
+    for words, expected in (
+        (["preset", "default", "dataset.root=../set"], "; add 'dataset.split={val: .1, test: .2}', or name its"),
+        (["check-data", "../set"], "; add --set 'dataset.split={val: .1, test: .2}', or name its"),
+        (
+            ["check-data", "../set", "--preset", "tinycoco"],
+            "; add --set 'dataset.split={val: .1, test: .2}', or name its",
+        ),
+        (
+            [
+                "check-data",
+                "../set",
+                "--preset",
+                "default",
+                "--set",
+                "dataset.reader=coco",
+                "--set",
+                "dataset.coco.val=[]",
+            ],
+            "no such annotation file; correct dataset.coco, or divide the images of train: --set 'dataset.split={val: ",
+        ),
+        (["split", "../set", "--val", ".2"], "; add --test .2, or name its"),
+    ):
+        ended = run_frcnn(project, *words)
+        assert ended.returncode == 1 and expected in ended.stderr + ended.stdout, words
+
+
+def test_a_json_file_that_is_not_there_is_told_apart_from_one_that_is_no_json(tmp_path: Path) -> None:
+    odd_trees.one_json(tmp_path)
+    with pytest.raises(InputError) as caught:
+        taken(tmp_path, "default", "dataset.coco.train=[annotations/gone.json]", "dataset.split.test=.2")
+    assert "annotations/gone.json: no such annotation file; correct dataset.coco" in str(caught.value)
 
 
 def test_a_share_of_val_alone_gives_nothing_to_test_on(tmp_path: Path) -> None:

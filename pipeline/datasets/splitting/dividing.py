@@ -12,7 +12,7 @@ import io
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,6 +112,27 @@ def divided(data: RawData, division: Division) -> RawData:
 
     images = ((file, split(file, listed)) for file, listed in data.images)
     return replace(data, records=records(), images=images, remarks=(*data.remarks, *division.remarks))
+
+
+def left_out(unused: Mapping[Split, Collection[str]], reader: str, places: Mapping[Split, Sequence[str]]) -> list[str]:
+    """A line on images that only the data's own val or test have, where `dataset.split` gives these images of train.
+
+    Args:
+        unused: the images of each split that are in no split now.
+        reader: of `dataset.reader`.
+        places: the lists that the reader has for each split.
+    """
+    splits = [split for split in SPLITS if unused.get(split)]
+    if not splits:
+        return []
+    count = count_text(len({image for split in splits for image in unused[split]}), "image")
+    lists = ", ".join(dict.fromkeys(place for split in splits for place in places[split][:4]))
+    every = ", ".join(dict.fromkeys(place for split in ("train", *splits) for place in places[split]))
+    kept = " and ".join(f"dataset.split.{split}" for split in splits)
+    return [
+        f"{count} of the data's own {' and '.join(splits)} ({lists}) {'is' if count == '1 image' else 'are'} in no "
+        f"split: to divide them too set dataset.{reader}.train to [{every}], to keep their split set {kept} to null"
+    ]
 
 
 def split_table(rows: Iterable[DividedImage], with_reasons: bool = True) -> str:

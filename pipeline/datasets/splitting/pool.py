@@ -12,8 +12,15 @@ from pipeline.runtime.errors import InputError
 
 WHOLE = "./"
 """What `train` says to take all images that there are."""
-REMEDY = "or divide the images of train: dataset.split={val: .1, test: .2}"
+_SHARES = "{val: .1, test: .2}"
+REMEDY = f"or divide the images of train: set dataset.split to {_SHARES}"
 """What else to do about data that lack the splits which the reader was given."""
+
+
+def remedy_as_option(line: str) -> str:
+    """A line with the option of a command that takes `--set` in place of the parameter to set."""
+    return line.replace(REMEDY, f"or divide the images of train: --set 'dataset.split={_SHARES}'")
+
 
 _USUAL = {
     VocData: ("voc", {"train", "trainval"}),  # in the root, or in VOC2007 and others

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.splitting.dividing import split_table
+from pipeline.datasets.splitting.pool import remedy_as_option
 from pipeline.runtime.errors import InputError
 from tests.datasets.splitting.undivided import KINDS, NAMES, class_of, file_of, overlay, params, photo, plant
 from tests.in_process import run_stage
@@ -50,7 +51,10 @@ def test_without_dataset_split_the_refusal_names_it(tmp_path: Path, kind: str) -
     plant(kind, tmp_path)
     with pytest.raises(InputError) as caught:
         read_dataset(tmp_path, params(kind))
-    assert "dataset.split={val: .1, test: .2}" in str(caught.value) and "\n" not in str(caught.value)
+    assert "set dataset.split to {val: .1, test: .2}" in str(caught.value) and "\n" not in str(caught.value)
+    assert "divide the images of train: --set 'dataset.split={val: .1, test: .2}'" in remedy_as_option(
+        str(caught.value)
+    )
 
 
 def test_a_held_out_split_of_the_data_is_kept_where_it_has_no_share(tmp_path: Path) -> None:
