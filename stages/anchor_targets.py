@@ -24,11 +24,13 @@ from pipeline.nn.matching import BG, FG
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 
+@over_processes
 def anchor_targets(stage: Stage) -> None:
     """Match the anchors of every training image, and of its mirror."""
     torch.set_num_threads(stage.params.base.threads)
@@ -37,7 +39,7 @@ def anchor_targets(stage: Stage) -> None:
     gt = GroundTruth(stage.input("resize"))
     layout = map_layout(stage.params.backbone)
     grid = anchor_grid(typed(stage.params).anchors, layout)
-    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work:
+    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log, share=stage.share) as work:
         writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
             assigned = {}

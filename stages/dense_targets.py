@@ -24,11 +24,13 @@ from pipeline.dense.level_checks import levels_told
 from pipeline.params.augment import augmentation
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 
+@over_processes
 def dense_targets(stage: Stage) -> None:
     """Assign the locations of every view of every training image."""
     part, params = targets_part(stage.part), stage.params
@@ -41,7 +43,7 @@ def dense_targets(stage: Stage) -> None:
     ids = [image.image_id for image in images]
     if drawn:
         check_names(ids, DRAWN + 1)
-    with ChunkedWork(stage.out, ids, stage.log) as work:
+    with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work:
         writer = DenseTargetWriter(work)
         draws = work.table(DRAWS_FILE, DRAWS) if drawn else None
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):

@@ -18,11 +18,13 @@ from pipeline.datasets.originals import file_of, read_original
 from pipeline.datasets.resizing import resized_size, scales_of
 from pipeline.params.base import Base
 from pipeline.params.resize import ResizeParams
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 
+@over_processes
 def resize(stage: Stage) -> None:
     """Write each image once, a training image once at each scale; mirrors are made at load time, and where no pixels
     are kept all others too."""
@@ -33,7 +35,7 @@ def resize(stage: Stage) -> None:
     all_boxes = ImageRows(source / "boxes.parquet", DATASET_BOXES)
     rows = {str(row[0]): dict(zip(images, row, strict=True)) for row in zip(*images.values(), strict=True)}
     check_names(rows, 2 * len(scales_of(stage.params.resize)))
-    with ChunkedWork(stage.out, list(rows), stage.log) as work:
+    with ChunkedWork(stage.out, list(rows), stage.log, share=stage.share) as work:
         shards = work.shards("pixels") if stage.params.resize.keep == "pixels" else None
         image_table = work.table("images.parquet", RESIZED_IMAGES)
         box_table = work.table("boxes.parquet", RESIZED_BOXES)

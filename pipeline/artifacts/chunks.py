@@ -21,6 +21,7 @@ import pyarrow as pa
 from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
 from pipeline.artifacts.shards import IMAGES_PER_SHARD, shard_name, write_shard
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
+from pipeline.runtime.share import Share, ShareDone
 
 Item = TypeVar("Item")
 
@@ -43,6 +44,8 @@ class ChunkedWork:
         ids: the images in the order of their rows.
         log: gets how many images were found done.
         images_per_chunk: images of a shard.
+        share: which chunks are this process's. One that has a part of them leaves with `ShareDone` when these are done,
+            and the tables are put together by the one that is then given all.
     """
 
     def __init__(
@@ -51,21 +54,24 @@ class ChunkedWork:
         ids: Sequence[str],
         log: Callable[[str], None] | None = None,
         images_per_chunk: int = IMAGES_PER_SHARD,
+        share: Share | None = None,
     ) -> None:
         self._folder, self._notes = Path(folder), Path(folder) / UNFINISHED
+        self._share = share or Share()
         self._notes.mkdir(parents=True, exist_ok=True)
         starts = range(0, len(ids), images_per_chunk)
         self._chunks = [list(ids[start : start + images_per_chunk]) for start in starts]
-        self._complete = {index for index in range(len(self._chunks)) if self._is_complete(index)}
+        own, known = range(len(self._chunks))[self._share.number :: self._share.of], self._share.finished
+        self._complete = {index for index in own if index in known or self._is_complete(index)}
         self._tables: dict[str, ChunkedTable] = {}
         self._shards: dict[str, ChunkedShards] = {}
-        left = [index for index in range(len(self._chunks)) if index not in self._complete]
-        self.missing = [image_id for index in left for image_id in self._chunks[index]]
+        self._left = [index for index in own if index not in self._complete]
+        self.missing = [image_id for index in self._left for image_id in self._chunks[index]]
         """The images of the chunks that are not complete, in their order."""
-        self.found = len(ids) - len(self.missing)
+        self.found = sum(len(self._chunks[index]) for index in self._complete)
         """How many images were found done."""
-        if self.found and log is not None:
-            log(f"resumes after {self.found} of {len(ids)} images")
+        if self.found and not known and log is not None:
+            log(resumes_after(self.found, len(ids)))
 
     def table(self, name: str, schema: pa.Schema) -> ChunkedTable:
         """A table that gets rows of every image; to declare before the first image."""
@@ -81,9 +87,8 @@ class ChunkedWork:
     def through(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield an item for each missing image; its rows and arrays are to be written before the next is asked for."""
         given = iter(items)
-        for index, ids in enumerate(self._chunks):
-            if index in self._complete:
-                continue
+        for index in self._left:
+            ids = self._chunks[index]
             for writer in self._writers():
                 writer.begin(index)
             for _ in ids:
@@ -94,6 +99,8 @@ class ChunkedWork:
             self._complete.add(index)
         for _ in given:
             raise ValueError("more items than images")
+        if self._share.is_part:
+            raise ShareDone(self._complete)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -196,6 +203,11 @@ class ChunkedShards:
         write_shard(path, self._members.items())
         self._members = {}
         return [path]
+
+
+def resumes_after(found: int, images: int) -> str:
+    """What a person is told of a run that found so many of its images done."""
+    return f"resumes after {found} of {images} images"
 
 
 def _size_and_sha256(path: Path) -> list[int | str]:

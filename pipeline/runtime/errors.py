@@ -20,6 +20,13 @@ class ChangedMeanwhile(Exception):
     """
 
 
+class ProcessLost(Exception):
+    """One of the processes of a stage was killed or crashed, described in one line.
+
+    No `InputError`, as what is done is sound: the next run resumes from that.
+    """
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind an exception; libraries wrap what the system said, or keep its words alone."""
     while error is not None:

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -24,6 +24,24 @@ def parse_progress(line: str) -> tuple[float, str] | None:
     return (int(found[1]) / int(found[2]), f"{found[1]} of {found[2]} {found[3]}") if found else None
 
 
+class Listener(Protocol):
+    """Whom a process that is one of several tells what it has done, in place of a person."""
+
+    def begin(self, total: int, done: int) -> None:
+        """There are `total` units for all processes; of those of this one `done` had been done before."""
+
+    def advance(self, count: int) -> None:
+        """So many more are done."""
+
+
+_listeners: list[Listener] = []
+
+
+def report_to(listener: Listener) -> None:
+    """From now on nothing is printed in this process."""
+    _listeners.append(listener)
+
+
 class Progress:
     """Counts `total` units of work of `what`, 0 where it is not known how many there are; use as a context manager and
     call `advance`."""
@@ -32,13 +50,19 @@ class Progress:
         self._what, self._total, self._unit = what, total, unit
         self._done = self._before = 0
         self._started = self._last_line = time.monotonic()
-        self._bar = tqdm(total=total or None, desc=what, unit=unit, leave=False) if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=total or None, desc=what, unit=unit, leave=False)
+            if sys.stderr.isatty() and not _listeners
+            else None
+        )
 
     def __enter__(self) -> Progress:
         return self
 
     def begin_at(self, done: int) -> None:
         """So many units had been done before; the speed is that of the rest."""
+        for listener in _listeners:
+            listener.begin(self._total, done)
         self._done = self._before = done
         if self._bar is not None:
             self._bar.initial = done
@@ -46,6 +70,10 @@ class Progress:
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Note `count` more units done; `note` is shown with them, e.g. the loss."""
+        if _listeners:
+            for listener in _listeners:
+                listener.advance(count)
+            return
         self._done += count
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)

@@ -21,6 +21,7 @@ from pipeline.runtime.family_part import family_part, locked_part
 from pipeline.runtime.own_code import MEMO, running_code
 from pipeline.runtime.run_key import run_key
 from pipeline.runtime.run_times import record_run
+from pipeline.runtime.share import Share
 from pipeline.runtime.stage_process import StageProcess
 
 
@@ -34,7 +35,7 @@ class Stage:
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the
     family's part of a stage that several families share. `kernels` takes what the processor's features chose, for the
-    manifest.
+    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stage:
     code: str = ""
     others: frozenset[str] = frozenset()
     part: ModuleType | None = None
+    share: Share = field(default_factory=Share)
     kernels: dict[str, str] = field(default_factory=dict, init=False)
     _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
@@ -70,7 +72,9 @@ class Stage:
         return path
 
     def log(self, message: str) -> None:
-        """Print a line for a person."""
+        """Print a line for a person; of several processes the one says it that finishes the stage."""
+        if self.share.is_part:
+            return
         print(f"{self.name}: {message}", file=sys.stderr, flush=True)
 
 

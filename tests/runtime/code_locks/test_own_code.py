@@ -41,7 +41,7 @@ COMMITTED = (
 USED = {
     "pipeline.runtime.locking": {"try_lock"},  # keeps a second run out
     "pipeline.runtime.own_code": {"MEMO", "running_code"},  # ends the stage or does nothing
-    "pipeline.runtime.progress": {"Progress", "track"},  # hands on what it is given
+    "pipeline.runtime.progress": {"Progress", "report_to", "track"},  # hands on what it is given
     "pipeline.runtime.run_key": {"run_key"},  # says which state resumes
     "pipeline.runtime.run_times": {"record_run"},
     "pipeline.runtime.stage_process": {"StageProcess"},

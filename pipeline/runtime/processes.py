@@ -1,0 +1,287 @@
+"""A stage that goes image by image, in several processes: each works on every n-th chunk, and the stage itself then
+finds all chunks complete and finishes.
+
+Each process is started anew and imports the stage: forked from one that has used torch, it could hang. None takes part
+in the end of the stage: it is killed, by the stage that stops or by itself when the stage is gone. Chunks are whole or
+count for nothing, so that no more is lost than in one process.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.artifacts.chunks import resumes_after
+from pipeline.params.reading import Params
+from pipeline.runtime.errors import InputError, ProcessLost, is_disk_full
+from pipeline.runtime.progress import Progress, report_to
+from pipeline.runtime.share import Share, ShareDone
+from pipeline.runtime.stage import Stage
+
+PROCESSES = "FRCNN_PROCESSES"
+"""Environment variable: how many processes a stage that goes image by image works in, by default one, which is its own.
+It is no parameter, as it changes no result."""
+
+Work = Callable[[Stage], None]
+
+_PACKAGES = ("pipeline", "stages")
+
+
+def process_count() -> int:
+    """How many processes the environment asks for.
+
+    Raises:
+        InputError: it is not a whole number above 0.
+    """
+    text = os.environ.get(PROCESSES, "").strip()
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise InputError(f"{PROCESSES}={text}: give a whole number above 0, or leave it out for 1")
+    return int(text or 1)
+
+
+def over_processes(work: Work) -> Work:
+    """`work` in as many processes as the environment asks for.
+
+    Args:
+        work: a function of a module, under its name there. All its images go through one `ChunkedWork` with the stage's
+            share, and before that it writes nothing.
+    """
+
+    @functools.wraps(work)
+    def run(stage: Stage) -> None:
+        count = process_count()
+        if count > 1 and not stage.share.is_part:
+            stage.share.finished |= _run_shares(work, stage, count)
+        work(stage)
+
+    return run
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a process needs to know of the stage. A family's part is loaded by its name."""
+
+    module: str
+    function: str
+    name: str
+    params: Params
+    out: Path
+    inputs: dict[str, Path | None]
+    code: str
+    others: frozenset[str]
+    part: str | None
+    started: float | None
+
+    @classmethod
+    def of(cls, work: Work, stage: Stage) -> _Task:
+        module = work.__globals__["__spec__"].name  # also of one that runs as __main__
+        # The first package that a stage imports notes when that was. It is looked up, as the library imports no stage.
+        started = getattr(sys.modules.get("stages"), "STARTED", None)
+        part = stage.part.__name__ if stage.part else None
+        given = (stage.name, stage.params, stage.out, dict(stage.inputs), stage.code, stage.others)
+        return cls(module, work.__name__, *given, part, started)
+
+    def run(self, share: Share) -> None:
+        work: Work = getattr(importlib.import_module(self.module), self.function)
+        part = importlib.import_module(self.part) if self.part else None
+        self._check_code()
+        stage = Stage(
+            self.name, self.params, self.out, self.inputs, code=self.code, others=self.others, part=part, share=share
+        )
+        try:
+            work(stage)
+        finally:
+            self._check_code()  # some of it may be imported late
+
+    def _check_code(self) -> None:
+        """Whether this process has the code of the stage's, which has compared its own with its lock."""
+        if self.started is None:
+            return
+        for name, module in sorted(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file is None or name.partition(".")[0] not in _PACKAGES:
+                continue
+            if self.started < os.stat(file).st_mtime <= time.time():  # later: of a file server whose clock is ahead
+                # As of bad input nothing is kept: a chunk may be of other code than its key says.
+                raise InputError(f"the code changed while it ran ({file}), so its result is not kept; run it again")
+
+
+@dataclass(frozen=True)
+class _Began:
+    """A process goes through its images. `total` is of all processes, `done` of this one."""
+
+    total: int
+    done: int
+
+
+@dataclass(frozen=True)
+class _Advanced:
+    count: int
+
+
+@dataclass(frozen=True)
+class _Finished:
+    chunks: set[int]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    error: bytes
+    trace: str
+
+
+class _Remote(Exception):
+    """Where an error was raised, in another process."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
+    """The numbers of the chunks that are complete when all processes have done their share.
+
+    Raises:
+        ProcessLost: one was killed. What one of them raises is raised here.
+    """
+    context = multiprocessing.get_context("spawn")
+    task = _Task.of(work, stage)
+    processes: dict[Connection, SpawnProcess] = {}
+    try:
+        for number in range(count):
+            receiver, sender = context.Pipe(duplex=False)
+            with _signals_waiting():
+                process = context.Process(target=_work, args=(task, Share(number, count), sender), daemon=True)
+                process.start()
+                processes[receiver] = process
+            sender.close()
+        return _follow(processes, stage)
+    finally:
+        for process in processes.values():
+            process.kill()
+        for process in processes.values():
+            process.join()
+
+
+def _follow(processes: dict[Connection, SpawnProcess], stage: Stage) -> set[int]:
+    """Show the progress of all until they have finished."""
+    began: list[_Began] = []
+    finished: set[int] = set()
+    early, progress = 0, None
+    for message in _messages(processes):
+        if isinstance(message, _Began):
+            began.append(message)
+            if len(began) == len(processes):
+                found, total = sum(own.done for own in began), message.total
+                if found:
+                    stage.log(resumes_after(found, total))
+                progress = Progress(stage.name, total, "images")
+                progress.begin_at(found + early)
+        elif isinstance(message, _Advanced) and progress is None:
+            early += message.count
+        elif isinstance(message, _Advanced) and progress is not None:
+            progress.advance(message.count)
+        elif isinstance(message, _Finished):
+            finished |= message.chunks
+    if progress is not None:
+        progress.__exit__()
+    return finished
+
+
+def _messages(processes: dict[Connection, SpawnProcess]) -> Iterator[_Began | _Advanced | _Finished]:
+    """What the processes send, until each has finished."""
+    left = set(processes)
+    while left:
+        for receiver in wait(list(left)):
+            assert isinstance(receiver, Connection)
+            try:
+                message = receiver.recv()
+            except EOFError:
+                raise _lost(processes[receiver]) from None
+            if isinstance(message, _Failed):
+                raise pickle.loads(message.error) from _Remote(message.trace)
+            if isinstance(message, _Finished):
+                left.remove(receiver)
+            yield message
+
+
+def _lost(process: SpawnProcess) -> ProcessLost:
+    process.join()
+    status = process.exitcode or 0
+    by = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    return ProcessLost(
+        f"one of its processes ended {by}, as where memory runs out; run again, which resumes, or set {PROCESSES} lower"
+    )
+
+
+@contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM wait. What is started within gets none of them, see `_work`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(task: _Task, share: Share, sender: Connection) -> None:
+    """What one process does."""
+    # Ctrl-C in a terminal reaches every process; the stage ends this one. SIGTERM is for this one alone.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_stage, daemon=True).start()
+    report_to(_Reporter(sender))
+    try:
+        task.run(share)
+        raise AssertionError(f"{task.module}.{task.function} goes through no images")
+    except ShareDone as done:
+        sender.send(_Finished(done.complete))
+    except BaseException as error:
+        sender.send(_Failed(_pickled(error), traceback.format_exc()))
+
+
+class _Reporter:
+    """Tells the stage's own process of progress."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+
+    def begin(self, total: int, done: int) -> None:
+        self._sender.send(_Began(total, done))
+
+    def advance(self, count: int) -> None:
+        self._sender.send(_Advanced(count))
+
+
+def _end_with_stage() -> NoReturn:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _pickled(error: BaseException) -> bytes:
+    """An error of another process, so that it ends in the line that it would end in here."""
+    if isinstance(error, InputError):
+        return pickle.dumps(InputError(str(error)))  # a subclass may be made of other arguments than its message
+    if is_disk_full(error) and not isinstance(error, OSError):
+        return pickle.dumps(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with suppress(Exception):
+        content = pickle.dumps(error)
+        if str(pickle.loads(content)) == str(error):
+            return content
+    return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))

@@ -1,0 +1,76 @@
+"""Every stage that goes image by image leaves the same bytes in any number of processes."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.runtime.processes import PROCESSES
+from tests.conftest import TINY, apply_overlay, made_once, new_project
+from tests.families.retinanet_project import RETINANET_TINY, write_project
+from tests.fidelity.conftest import files_of
+from tests.in_process import run_command, run_stages, words_of
+
+IMAGES: dict[str, Any] = {
+    "dataset": {"shapes": {"train": 140, "test": 70, "image_size": 192, "max_objects": 3}},  # chunks of 64, 64 and 12
+    "resize": {"shorter_side": 64, "longer_side": 96},
+}
+
+
+def with_images(params: dict[str, Any]) -> dict[str, Any]:
+    return apply_overlay(copy.deepcopy(params), IMAGES)
+
+
+def in_processes(root: Path, name: str, count: int) -> dict[str, bytes]:
+    """The files that a stage writes in so many processes; it writes into another folder than the stage's own."""
+    words = words_of(root, name)
+    folder = root / f"of_{count}" / name
+    words[words.index("--out") + 1] = str(folder)
+    if not (root / "data/code").exists():
+        at = words.index("--code")
+        del words[at : at + 2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PROCESSES, str(count))
+        ended = run_command(root, *words)
+    assert ended.returncode == 0, ended.stderr
+    return files_of(folder)
+
+
+def assert_equal(root: Path, name: str, count: int) -> None:
+    one, several = in_processes(root, name, 1), in_processes(root, name, count)
+    assert sorted(one) == sorted(several)
+    assert [file for file in one if one[file] != several[file]] == []
+
+
+@pytest.fixture(scope="session")
+def four_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its images resized."""
+
+    def make(folder: Path) -> None:
+        run_stages(new_project(folder, with_images(TINY)).root, "dataset", "resize")
+
+    return made_once(tmp_path_factory, "four_steps_of_140_images", make)
+
+
+@pytest.fixture
+def project(four_steps: Path, tmp_path: Path) -> Path:
+    """A copy to run in."""
+    return Path(shutil.copytree(four_steps, tmp_path / "project", symlinks=True))
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["resize", "anchor_targets"])
+def test_data_stages(project: Path, name: str, count: int) -> None:
+    assert_equal(project, name, count)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 4])
+def test_dense_targets(tmp_path: Path, count: int) -> None:
+    root = write_project(tmp_path / "project", with_images(RETINANET_TINY))
+    run_stages(root, "dataset", "resize")
+    assert_equal(root, "retinanet_targets", count)

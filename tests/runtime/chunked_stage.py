@@ -1,0 +1,87 @@
+"""A stage of eleven images in chunks of two, which does with an image what the environment says."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.chunks import ChunkedWork
+from pipeline.artifacts.detections import DETECTIONS
+from pipeline.artifacts.tables import box_columns
+from pipeline.params.base import Base
+from pipeline.params.reading import MissingParameter
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.processes import over_processes
+from pipeline.runtime.progress import track
+from pipeline.runtime.stage import Stage, run_stage
+
+ORDERS = "TEST_ORDERS"
+"""JSON, what to do by the image's id."""
+
+IDS = [f"{place:03d}" for place in range(11)]
+
+
+class Unsendable(RuntimeError):
+    """Made of other arguments than it keeps."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+ERRORS: dict[str, Any] = {
+    "bad input": lambda: InputError("photo.jpg: is damaged; replace it"),
+    "no parameter": lambda: MissingParameter("base.colour", "params.yaml"),
+    "disk full": lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out"),
+    "no memory": lambda: MemoryError(),
+    "no memory for torch": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    "bug": lambda: Unsendable("a", "bug"),
+}
+
+
+@over_processes
+def stage_of_orders(stage: Stage) -> None:
+    """Write rows and an array of each image."""
+    orders = json.loads(os.environ.get(ORDERS, "{}"))
+    stage.log("begins")
+    with ChunkedWork(stage.out, IDS, stage.log, images_per_chunk=2, share=stage.share) as work:
+        table, shards = work.table("detections.parquet", DETECTIONS), work.shards("maps")
+        for image_id in work.through(track(work.missing, stage.name, len(IDS), done=work.found)):
+            obey(orders.get(image_id, ""), stage)
+            shards.add({image_id: np.full((2, 3), int(image_id), np.float32)})
+            boxes = np.random.default_rng(int(image_id)).uniform(0, 99, (int(image_id) % 4, 4))
+            table.write({"image_id": image_id, "label": 1, "score": 0.5, **box_columns(boxes)})
+        (stage.out / "rows.json").write_text(str(sum(len(group["label"]) for group in table.groups())))
+    stage.log(f"{table.rows} rows")
+
+
+def obey(order: str, stage: Stage) -> None:
+    """Raise, end or wait."""
+    if order in ERRORS:
+        raise ERRORS[order]()
+    if order:
+        (stage.out.parent / "process").write_text(str(os.getpid()))
+    if order == "be killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order == "terminate the stage":
+        os.kill(os.getppid(), signal.SIGTERM)
+    if order == "kill the stage":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if order == "interrupt all":
+        os.killpg(0, signal.SIGINT)
+    if order:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    run_stage(
+        stage_of_orders,
+        about=__doc__,
+        sections={"base": Base},
+        inputs={},
+        resumable=True,
+    )

@@ -1,0 +1,165 @@
+"""A stage in several processes: the bytes of one process, its errors in their usual line, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from pipeline.runtime.processes import PROCESSES
+from tests.conftest import ROOT
+from tests.defaults import default_content
+from tests.faults.processes import has_ended, until
+from tests.in_process import Ended, run_command
+from tests.runtime.chunked_stage import ORDERS
+
+MODULE = "tests.runtime.chunked_stage"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+class Place:
+    """A folder in which the stage runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "params.yaml").write_text(yaml.safe_dump(default_content()))
+
+    def run(self, processes: str, out: str = "out", **orders: str) -> Ended:
+        """In this process and those it starts; `orders`: what to do, by "_" and the id of an image."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self._environment(processes, orders).items():
+                patch.setenv(name, value)
+            return run_command(self.root, MODULE, "--params", "base", "--out", out)
+
+    def run_apart(self, processes: str, **orders: str) -> tuple[int, str]:
+        """In a process and a process group of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", MODULE, "--params", "base", "--out", "out"],
+            cwd=self.root,
+            env={**os.environ, **self._environment(processes, orders), "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    def _environment(self, processes: str, orders: dict[str, str]) -> dict[str, str]:
+        return {PROCESSES: processes, ORDERS: json.dumps({name[1:]: order for name, order in orders.items()})}
+
+    def resumes_as(self, undisturbed: dict[str, bytes]) -> None:
+        """What was complete is kept, and the next run leaves the bytes of an undisturbed one and nothing else."""
+        again = self.run("2")
+        assert again.returncode == 0, again.stderr
+        assert any(line.startswith("out: resumes after ") for line in again.stderr.splitlines())
+        assert files_of(self.root / "out") == undisturbed
+        assert [path.name for path in self.root.glob(".out*")] == []
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that one process writes."""
+    made = Place(tmp_path_factory.mktemp("undisturbed"))
+    assert made.run("").returncode == 0
+    return files_of(made.root / "out")
+
+
+def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undisturbed: dict[str, bytes]) -> None:
+    one, two = place.run("1", "out"), place.run("2", "of_two")
+    assert one.returncode == two.returncode == 0, two.stderr
+    of_two = files_of(place.root / "of_two")
+    of_two["manifest.json"] = undisturbed["manifest.json"]  # which has the stage's name
+    assert of_two == undisturbed == files_of(place.root / "out")
+
+    def said(ended: Ended) -> list[str]:
+        lines = [line.partition(": ")[2] for line in ended.stderr.splitlines()]
+        return [line for line in lines if not line.startswith("done in")]
+
+    assert said(two) == said(one) == ["", "begins", "15 rows"]
+
+
+def test_more_processes_than_chunks(place: Place, undisturbed: dict[str, bytes]) -> None:
+    assert place.run("7").returncode == 0
+    assert files_of(place.root / "out") == undisturbed
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1", "1.5", "²"])
+def test_a_number_of_processes_that_is_none_is_one_line(place: Place, given: str) -> None:
+    ended = place.run(given)
+    line = f"out: error: {PROCESSES}={given}: give a whole number above 0, or leave it out for 1"
+    assert ended.returncode == 1 and ended.stderr.splitlines()[-1] == line
+
+
+@pytest.mark.parametrize(
+    ("order", "resumes"),
+    [
+        ("bad input", False),
+        ("no parameter", False),
+        ("disk full", True),
+        ("no memory", True),
+        ("no memory for torch", True),
+    ],
+)
+def test_an_error_ends_in_the_line_that_it_ends_in_with_one_process(place: Place, order: str, resumes: bool) -> None:
+    one = place.run("1", "one", _009=order)
+    assert one.returncode == 1
+    two = place.run("2", "two", _009=order)
+    assert two.returncode == 1 and "Traceback" not in two.stderr
+    assert two.stderr.splitlines()[-1].replace("two", "one") == one.stderr.splitlines()[-1]
+    assert (place.root / ".two.partial").exists() == (place.root / ".one.partial").exists() == resumes
+
+
+def test_of_a_bug_the_traceback_says_where_it_is(place: Place) -> None:
+    with pytest.raises(RuntimeError, match="Unsendable: a bug") as found:
+        place.run("2", _009="bug")
+    assert "in obey" in str(found.value.__cause__)
+
+
+def test_a_run_that_failed_resumes_after_the_chunks_of_all(place: Place, undisturbed: dict[str, bytes]) -> None:
+    assert place.run("1", _004="no memory").returncode == 1  # after two chunks of six
+    assert "out: resumes after 4 of 11 images" in place.run("2").stderr.splitlines()
+    assert files_of(place.root / "out") == undisturbed
+
+
+def test_a_killed_process_is_one_line_and_the_next_run_resumes(place: Place, undisturbed: dict[str, bytes]) -> None:
+    ended = place.run("2", _009="be killed")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "out: error: one of its processes ended by SIGKILL, as where memory runs out; run again, which resumes, or set "
+        f"{PROCESSES} lower"
+    )
+    place.resumes_as(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "line"),
+    [
+        ("terminate the stage", 143, "out: stopped by SIGTERM; the next run resumes from there"),
+        ("interrupt all", 130, "out: stopped by SIGINT; the next run resumes from there"),
+        ("kill the stage", -signal.SIGKILL, ""),
+    ],
+)
+def test_when_the_stage_ends_its_processes_end(
+    place: Place, undisturbed: dict[str, bytes], order: str, status: int, line: str
+) -> None:
+    returned, said = place.run_apart("2", _009=order)
+    assert returned == status and "Traceback" not in said
+    assert not line or said.splitlines()[-1] == line
+    pid = int((place.root / "process").read_text())
+    until(lambda: not psutil.pid_exists(pid) or has_ended(psutil.Process(pid)), "a process lives on")
+    place.resumes_as(undisturbed)
