@@ -80,11 +80,15 @@ def _load(trunk: Trunk, weights: Path | None) -> tuple[str, dict[str, torch.Tens
         trunk.initialise(torch_generator(SEED, "walk", "trunk"))
         return (
             "All weights are random, drawn from a fixed seed: shapes, counts and targets are those of a trained "
-            "network, scores and features are noise. With `--weights` the trunk has ImageNet's.",
+            "network, scores and features are noise. `--weights` gives the trunk ImageNet's weights "
+            "([how](#make-this-page-of-your-own-photo)).",
             {},
         )
     if not weights.is_file():
-        raise InputError(f"--weights {weights}: no such file; give a state dict of torchvision's vgg16 (.pth)")
+        raise InputError(
+            f"--weights {weights}: no such file; give a state dict of torchvision's vgg16, which a command in "
+            "docs/walkthrough.md writes"
+        )
     try:
         classifier = load_pretrained(trunk, read_state(weights, "--weights"), str(weights))
     except InputError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from pipeline.metrics.recall import SIZES
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import encode_webp
 from pipeline.walk.anchors import anchors_of, anchors_pictures
@@ -78,6 +79,9 @@ def make_page(photo: Photo, network: Network) -> Page:
         "windows": moving,
         "fixed": fixed,
         "paper": paper,
+        "gt_sizes": [_gt_size(box) for box in photo.boxes],
+        "small_side": math.sqrt(SIZES["small"][1]),
+        "medium_side": math.sqrt(SIZES["medium"][1]),
         "trunk": cut(params.backbone, fixed.height, fixed.width),
         "map": tuple(maps.shape[1:]),
         "anchors": anchors,
@@ -106,6 +110,13 @@ def make_page(photo: Photo, network: Network) -> Page:
     return Page(numbers, tiles)
 
 
+def _gt_size(box: np.ndarray) -> tuple[float, float, float, str]:
+    """Width and height of a (4,) box, its area, and the name of its size in COCO's figures."""
+    width, height = (box[2:] - box[:2]).tolist()
+    size = next(name for name, (least, end) in SIZES.items() if least <= width * height < end)
+    return width, height, width * height, size
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -124,6 +135,7 @@ def _decimals(places: int) -> Callable[[float], str]:
 
 _FILTERS: dict[str, Callable[[Any], str]] = {
     "n": lambda value: f"{value:,}",
+    "n0": lambda value: f"{value:,.0f}",
     "g": lambda value: f"{value:.6g}",
     "p": lambda value: f"{100 * value:.1f} %",
     **{f"f{places}": _decimals(places) for places in (1, 2, 3, 4, 8)},

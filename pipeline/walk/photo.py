@@ -51,8 +51,8 @@ def drawn_photo() -> Photo:
         _draw_zebra(canvas, box)
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     origin = (
-        "The photo is drawn: striped ellipses in the boxes of the photo of zebras that many lectures use, so that "
-        "their figures can be compared."
+        "The photo is generated: striped ellipses in the boxes of the photo of zebras that many lectures use, so that "
+        "the figures can be compared with theirs."
     )
     return Photo(pixels, np.array(ZEBRAS, np.float64), origin)
 
