@@ -239,23 +239,31 @@ def inspect(
     image: Annotated[str | None, typer.Option(help="draw this one: ID, ID.mirrored, ID.view2 ..., ID.drawn")] = None,
     out: Annotated[Path | None, typer.Option(help="where to put the picture, a .png")] = None,
     score: Annotated[float, typer.Option(help="least score of the detections shown")] = 0.5,
-    first: Annotated[int | None, typer.Option(help="of an evaluate stage: list so many of the worst images")] = None,
+    first: Annotated[
+        int | None, typer.Option(help="of an evaluate stage: list the FIRST images with most errors")
+    ] = None,
+    draw: Annotated[
+        int | None, typer.Option(help="of a training stage: draw the anchors or RoIs that it sampled in this epoch")
+    ] = None,
 ) -> None:
     """Look into an artifact: its schema and figures, or with --image a picture of what it holds on one image."""
     from pipeline.views.inspect.command import inspect_artifact
 
-    inspect_artifact(Path(), artifact, image, out, score, first, typer.echo)
+    inspect_artifact(Path(), artifact, image, out, score, first, typer.echo, draw)
 
 
 @app.command()
 def walk(
-    photo: Annotated[Path | None, typer.Argument(help="a photo; one is drawn without it", show_default=False)] = None,
+    photo: Annotated[Path | None, typer.Argument(help="a photo; default: a generated one", show_default=False)] = None,
     boxes: Annotated[
         list[str] | None,
-        typer.Option("--boxes", help="gt boxes: x1,y1,x2,y2 in its pixels, or a VOC annotation; may be repeated"),
+        typer.Option(
+            "--boxes", help="a gt box, x1,y1,x2,y2 in pixels of the photo, or a VOC annotation; may be repeated"
+        ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="torchvision's vgg16, .pth or .safetensors; random weights without it")
+        Path | None,
+        typer.Option(help="state dict of torchvision's vgg16, .pth or .safetensors; default: random weights"),
     ] = None,
     out: Annotated[Path, typer.Option(help="folder for walkthrough.md and its pictures")] = Path("walk"),
 ) -> None:

@@ -9,7 +9,7 @@ from pipeline.families.registry import declared_any, family_of, present_family
 from pipeline.graphs.command import StageCommand
 from pipeline.params.reading import Params
 
-TABLES = {"panels": ("PANELS",), "figures": ("FIGURES", "PICTURES")}
+TABLES = {"panels": ("PANELS", "DRAWN"), "figures": ("FIGURES", "PICTURES")}
 """The tables of each part that has some; a part has at least one of its own."""
 
 

@@ -83,21 +83,13 @@ def _tells(level: _Level, kind: int, levels: list[_Level]) -> bool:
 
 
 def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> list[_Level]:
-    """The anchors of an image of (H, W), level by level; the stored anchors must be those of params.yaml."""
-    layout, anchors = request.layout, request.params.anchors
-    shapes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales)
-    sizes, placement = layout.sizes(*size), anchors.placement
-    centres = [grid_centres(sizes, level, layout, placement) for level in range(len(sizes))]
-    of_levels = [level_shapes(shapes, scale, placement, anchors.whole_sizes) for scale in layout.scales]
-    every = np.concatenate([grid_anchors(*own) for own in zip(centres, of_levels, strict=True)])
+    """The anchors of an image of (H, W), level by level."""
+    layout, placement = request.layout, request.params.anchors.placement
+    sizes, grids = layout.sizes(*size), _grids(request, size)
     labels = np.where(own.is_bg, 0, -1).astype(np.int8)
-    fits = len(labels) == len(every)
-    if fits and len(own.fg):
-        fits = bool(np.abs(every[own.fg] - own.fg_anchors).max() < 0.05)
-    if not fits:
-        raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
+    checked_anchors(request, own, size)
     labels[own.fg] = 1
-    ends = np.cumsum([len(places) * len(shapes) for places in centres])
+    ends = np.cumsum([len(centres) * len(shapes) for centres, shapes in grids])
     split = np.split(labels, ends[:-1])
     down, right = zip(*sizes, strict=True)
     return [
@@ -105,11 +97,39 @@ def _levels(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> li
             layout.prefix(index),
             (level_steps(layout, right, index, placement), level_steps(layout, down, index, placement)),
             sizes[index],
-            centres[index],
-            of_levels[index],
-            split[index].reshape(len(centres[index]), len(shapes)),
+            centres,
+            shapes,
+            split[index].reshape(len(centres), len(shapes)),
         )
-        for index in range(len(sizes))
+        for index, (centres, shapes) in enumerate(grids)
+    ]
+
+
+def checked_anchors(request: PanelRequest, own: Assignment, size: tuple[int, ...]) -> Floats:
+    """(K, 4) all anchors of an image of (H, W), level after level, px of the resized image.
+
+    Raises:
+        InputError: the stored anchors are not those of params.yaml.
+    """
+    anchors = np.concatenate([grid_anchors(*grid) for grid in _grids(request, size)])
+    fits = len(own.is_bg) == len(anchors)
+    if fits and len(own.fg):
+        fits = bool(np.abs(anchors[own.fg] - own.fg_anchors).max() < 0.05)
+    if not fits:
+        raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
+    return anchors
+
+
+def _grids(request: PanelRequest, size: tuple[int, ...]) -> list[tuple[Floats, Floats]]:
+    """The (Fh * Fw, 2) centres and (A, 2) shapes of each level of an image of (H, W)."""
+    layout, anchors = request.layout, request.params.anchors
+    shapes, sizes = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales), layout.sizes(*size)
+    return [
+        (
+            grid_centres(sizes, level, layout, anchors.placement),
+            level_shapes(shapes, layout.scales[level], anchors.placement, anchors.whole_sizes),
+        )
+        for level in range(len(sizes))
     ]
 
 

@@ -19,3 +19,14 @@ class ImagePanels(NamedTuple):
     draw: Callable[[PanelRequest], list[Tile]]
     splits: tuple[str, ...] = ("train",)
     plain: bool = False
+
+
+class DrawnSample(NamedTuple):
+    """How the sample that a training stage drew from an image is drawn.
+
+    `option` gives the stage the folder of the targets that it draws from. `draw` takes a request of the stage that
+    wrote them, the training stage's name and the epoch, counted from 0.
+    """
+
+    option: str
+    draw: Callable[[PanelRequest, str, int], list[Tile]]

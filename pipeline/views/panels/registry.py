@@ -20,7 +20,7 @@ from pipeline.views.family_part import listed
 from pipeline.views.panels.dense import dense_target_panels, detect_dense_panels
 from pipeline.views.panels.detections import evaluate_panels
 from pipeline.views.panels.gt import dataset_panels, resize_panels
-from pipeline.views.panels.image_panels import HELD_OUT, ImagePanels
+from pipeline.views.panels.image_panels import HELD_OUT, DrawnSample, ImagePanels
 from pipeline.views.panels.maps import features_panels, frozen_panels
 from pipeline.views.panels.request import PanelRequest
 
@@ -47,6 +47,16 @@ def find_panels(command: StageCommand, root: Path, params: Params | None = None)
     return own or _COMMON.get(command.module)
 
 
+def find_drawn(command: StageCommand, root: Path, params: Params | None = None) -> DrawnSample | None:
+    """How the samples that a training stage drew are drawn; None where it draws none, or where its family lists none.
+
+    Args:
+        command, root, params: as for `find_panels`.
+    """
+    own: DrawnSample | None = listed(command, root, "panels", "DRAWN", params)
+    return own
+
+
 def image_panels(command: StageCommand, root: Path, params: Params | None = None) -> ImagePanels:
     """The same of a stage that has to have some.
 
@@ -54,8 +64,13 @@ def image_panels(command: StageCommand, root: Path, params: Params | None = None
         InputError: it is of no single images.
     """
     panels = find_panels(command, root, params)
+    if panels is None and find_drawn(command, root, params) is not None:
+        raise InputError(
+            f"{command.stage} is not about single images; add --draw EPOCH for what it drew from this one, or leave "
+            "out --image and give --out FILE.png"
+        )
     if panels is None:
-        raise InputError(f"{command.stage} is of no single images; leave out --image and give --out FILE.png")
+        raise InputError(f"{command.stage} is not about single images; leave out --image and give --out FILE.png")
     return panels
 
 
