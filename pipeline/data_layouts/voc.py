@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in, has_image
 from pipeline.data_layouts.layout import Layout, Miss, by_split
+from pipeline.data_layouts.tree_copies import TreeFiles, copies_among, is_in, overlapping, tree_files
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.split_names import split_in
+from pipeline.runtime.words import count_text
 
 _ANNOTATIONS = ("annotations", "annots", "annotation", "xmls", "xml", "labels", "label")
 _IMAGES = ("jpegimages", "images", "imgs", "image", "img", "photos")
@@ -25,8 +27,9 @@ _TRAINED: tuple[Split, ...] = ("train", "val")
 def voc_layouts(root: Path) -> Iterator[Layout | Miss]:
     """VOC's layouts that the root may have, the likelier first; why there is none where images are missing."""
     settings = {"classes": classes} if (classes := _labelmap(root)) else {}
-    for layout in (*_by_lists(root), *_by_folders(root), *_whole(root), *_by_trees(root)):
-        yield replace(layout, settings={**layout.settings, **settings})
+    for layout in itertools.chain(_by_lists(root), _by_folders(root), _whole(root), _by_trees(root)):
+        is_one = isinstance(layout, Layout)
+        yield replace(layout, settings={**layout.settings, **settings}) if is_one else layout
     if (why := _without_images(root)) is not None:
         yield Miss("voc", why)
 
@@ -58,9 +61,12 @@ def _lists_of(root: Path) -> Iterator[_Lists]:
 
 def _by_lists(root: Path) -> Iterator[Layout]:
     """Lists of images: trainval and test as in the paper, or else train, val and test."""
+    beside = ""
+    if any(own.of_split for own in _lists_of(root)):
+        beside = _not_read(_others_below(root))
     for settings, lists, own in _lists_of(root):
         folder = settings["lists"]
-        what = "VOC with lists in " + ("the data root" if folder == "." else folder)
+        what = "VOC with lists in " + ("the data root" if folder == "." else folder) + beside
         if "trainval" in lists and "test" in own:
             yield Layout("voc", what, {"train": [lists["trainval"]], "test": [own["test"]]}, settings)
         if "train" in own:
@@ -70,18 +76,61 @@ def _by_lists(root: Path) -> Iterator[Layout]:
             yield Layout("voc", what, {"train": list(lists.values())}, settings)
 
 
-def _by_trees(root: Path) -> Iterator[Layout]:
+def _trees_below(root: Path) -> dict[str, _Lists | None]:
+    """Trees with XML files and images below the root, by their paths; None for one without lists."""
+    trees: dict[str, _Lists | None] = {}
+    for place in itertools.islice(folders_below(root), 1, None):
+        lists = next((lists for lists in _lists_of(place) if lists.of_split), None)
+        if lists or ((own := called(place, _ANNOTATIONS)) and called(place, _IMAGES) and _has_voc(place / own)):
+            trees[place.relative_to(root).as_posix()] = lists
+    return trees
+
+
+def _files_of(tree: Path, settings: Mapping[str, str]) -> TreeFiles:
+    return tree_files(tree, settings["images"], (settings["annotations"], settings["lists"]))
+
+
+def _others_below(root: Path) -> dict[str, str]:
+    """Trees with lists below a root that is one itself, and why they are not read; or are copies of it."""
+    below = {name: own for name, own in _trees_below(root).items() if own is not None}
+    if not below:
+        return {}
+    whole = _files_of(root, next(own for own in _lists_of(root) if own.of_split).settings)
+    is_copy = {name: is_in(_files_of(root / name, own.settings), whole) for name, own in below.items()}
+    return {name: "a copy" if is_copy[name] else "a tree of its own" for name in below}
+
+
+def _not_read(reasons: Mapping[str, str]) -> str:
+    """A clause for each tree that is left out, to put behind what is read."""
+    return "".join(f"; {name} is left out ({why})" for name, why in reasons.items())
+
+
+def _by_trees(root: Path) -> Iterator[Layout | Miss]:
     """Trees with lists below the root, such as VOC2007 and VOC2012 of a VOCdevkit, of one form.
 
     Where one has a test list with annotations, the others are trained on; VOC2012's test list has none.
     """
-    trees: dict[str, _Lists] = {}
-    for place in itertools.islice(folders_below(root), 1, None):
-        lists = next((lists for lists in _lists_of(place) if "train" in lists.of_split), None)
-        if lists and (not trees or lists.settings == next(iter(trees.values())).settings):
-            trees[place.relative_to(root).as_posix()] = lists
-    if not trees:
+    below = _trees_below(root)
+    listed = {name: own for name, own in below.items() if own is not None}
+    first = next((own for own in listed.values() if "train" in own.of_split), None)
+    if first is None:
         return
+    trees = {name: own for name, own in listed.items() if own.settings == first.settings}
+    left_out = {name: "no lists" for name, own in below.items() if own is None}
+    left_out |= {name: _other_form(own, first) for name, own in listed.items() if name not in trees}
+    if len(trees) > 1:
+        files = {name: _files_of(root / name, own.settings) for name, own in trees.items()}
+        copies = copies_among(files)
+        left_out |= {name: f"a copy of {original} by names and sizes of its files" for name, original in copies.items()}
+        trees = {name: own for name, own in trees.items() if name not in copies}
+        if (twice := overlapping({name: files[name] for name in trees})) is not None:
+            one, other, images = twice
+            yield Miss(
+                "voc",
+                f"{one} and {other} have {count_text(images, 'image')} of the same names and sizes; move one tree out "
+                "of the data root, or name the lists to read in dataset.voc.train and dataset.voc.test",
+            )
+            return
     tested = [name for name, own in trees.items() if "test" in own.of_split and _has_annotations(root / name, own)]
     without = [
         f"{name}/{own.of_split['test']}" for name, own in trees.items() if "test" in own.of_split and name not in tested
@@ -99,7 +148,16 @@ def _by_trees(root: Path) -> Iterator[Layout]:
             splits.setdefault(split, []).append(f"{name}/{value}")
     what = f"VOC with lists in {' and '.join(trees)}"
     what += f"; {' and '.join(without)} has no annotations and is left out" if without else ""
+    what += _not_read(left_out)
     yield Layout("voc", what, splits, next(iter(trees.values())).settings, is_below=True)
+
+
+def _other_form(own: _Lists, first: _Lists) -> str:
+    """In which folders a tree has its parts where the trees that are read have others, and what to do."""
+    pairs = [
+        (own.settings[key], first.settings[key]) for key in own.settings if own.settings[key] != first.settings[key]
+    ]
+    return "; ".join(f"it has {theirs} in place of {ours}, rename that" for theirs, ours in pairs)
 
 
 def _has_annotations(tree: Path, own: _Lists) -> bool:
