@@ -74,6 +74,9 @@ def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) ->
     """
     faults: list[Miss] = []
     files = _files(root, faults)
+    if broken := next((fault for fault in faults if split_in(fault.why.partition(": ")[0])), None):
+        yield broken  # of a split, which would be left out
+        return
     named = {split: _named(root, given[split], files, faults) for split in SPLITS if given.get(split)}
     if not files and not any(named.values()):
         yield from faults[:1]
@@ -109,6 +112,8 @@ def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) ->
         )
         return
     kind = "COCO with a JSON file a split" if len(taken) > 1 else "COCO in one JSON file"
+    empty = [file.path for split, own in by_split.items() for file in own if split not in taken]
+    kind += "".join(f"; {path} has no annotations and is left out" for path in empty)
     settings: dict[str, Any] = {"images": pattern}
     if (classes := _classes(used)) is not None:
         settings["classes"] = classes
@@ -185,9 +190,8 @@ def _read(root: Path, name: str) -> _File | None:
         return item
 
     content = json.loads((root / name).read_bytes(), object_hook=take)  # in UTF-8, 16 or 32
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
-    ):
+    keys = ("images", "categories") if split_in(name) else ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
         return None
     return _File(name, images, used, [item for item in content["categories"] if isinstance(item, dict)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +32,10 @@ class _Table(NamedTuple):
 
 def table_layouts(root: Path) -> Iterator[Layout | Miss]:
     """Tables in the root and the folders in it that the reader takes; why not of others."""
-    undivided = []
+    undivided, known = [], [(name, _known(root, name)) for name in _names(root)]
+    there = [name for name, table in known if isinstance(table, _Table)]
     whole: dict[Split, list[str]]
-    for name in _names(root):
-        table = _known(root, name)
+    for name, table in known:
         if isinstance(table, Miss):
             yield table
         elif "split" not in table.roles.columns:
@@ -48,16 +48,24 @@ def table_layouts(root: Path) -> Iterator[Layout | Miss]:
                 continue
             splits: dict[Split, list[str]] = by_split(values)
             settings = {"file": name, "boxes": table.boxes}
+            others = _others(there, [name])
             if "train" in splits:
-                yield Layout("table", f"a table, {name}, with a column of splits", splits, settings)
+                yield Layout("table", f"a table, {name}, with a column of splits{others}", splits, settings)
             else:
                 whole = {"train": values or ["train"]}
-                yield Layout("table", f"a table, {name}, without splits", whole, settings, labelled=True)
+                yield Layout("table", f"a table, {name}, without splits{others}", whole, settings, labelled=True)
     yield from _one_a_split(root, undivided)
     for table in undivided:
         settings = {"file": table.name, "boxes": table.boxes}
         whole = {"train": [f"{table.name}/" if table.form.path.is_dir() else table.name]}
-        yield Layout("table", f"a table, {table.name}, without splits", whole, settings, labelled=True)
+        what = f"a table, {table.name}, without splits{_others(there, [table.name])}"
+        yield Layout("table", what, whole, settings, labelled=True)
+
+
+def _others(there: Sequence[str], taken: Sequence[str]) -> str:
+    """A clause on the tables of boxes in the root that are not taken."""
+    others = [name for name in there if name not in taken]
+    return f"; {' and '.join(others[:4])} {'is' if len(others) == 1 else 'are'} left out" if others else ""
 
 
 def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]:
@@ -78,7 +86,8 @@ def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]
         if split:
             splits.setdefault(split, []).append(name)
     if "train" in splits and len(splits) > 1:
-        yield Layout("table", "a table a split", splits, {"boxes": found[splits["train"][0]].boxes})
+        others = _others([table.name for table in undivided], [name for own in splits.values() for name in own])
+        yield Layout("table", f"a table a split{others}", splits, {"boxes": found[splits["train"][0]].boxes})
 
 
 def _names(root: Path) -> list[str]:

@@ -14,13 +14,16 @@ from pipeline.data_layouts.layout import Layout, Miss, by_split
 from pipeline.data_layouts.tree_copies import TreeFiles, copies_among, is_in, overlapping, tree_files
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
+from pipeline.datasets.records import read_text
 from pipeline.datasets.split_names import split_in
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 
 _ANNOTATIONS = ("annotations", "annots", "annotation", "xmls", "xml", "labels", "label")
 _IMAGES = ("jpegimages", "images", "imgs", "image", "img", "photos")
 _START = 4096  # bytes of an XML file that are looked at
 _TRIED = 20  # lines of a list
+_XML_TRIED = 5  # files of a folder
 _TRAINED: tuple[Split, ...] = ("train", "val")
 
 
@@ -28,8 +31,10 @@ def voc_layouts(root: Path) -> Iterator[Layout | Miss]:
     """VOC's layouts that the root may have, the likelier first; why there is none where images are missing."""
     settings = {"classes": classes} if (classes := _labelmap(root)) else {}
     for layout in itertools.chain(_by_lists(root), _by_folders(root), _whole(root), _by_trees(root)):
-        is_one = isinstance(layout, Layout)
-        yield replace(layout, settings={**layout.settings, **settings}) if is_one else layout
+        if isinstance(layout, Layout):
+            yield replace(layout, settings={**layout.settings, **settings})
+        else:
+            yield layout
     if (why := _without_images(root)) is not None:
         yield Miss("voc", why)
 
@@ -163,10 +168,8 @@ def _other_form(own: _Lists, first: _Lists) -> str:
 def _has_annotations(tree: Path, own: _Lists) -> bool:
     """Whether an image that the tree's test list names has an XML file."""
     try:
-        lines = (
-            (tree / own.settings["lists"] / f"{own.of_split['test']}.txt").read_text(encoding="utf-8-sig").split("\n")
-        )
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(tree / own.settings["lists"] / f"{own.of_split['test']}.txt", "").split("\n")
+    except InputError:
         return False
     stems = (line.split()[0].removesuffix(".jpg") for line in lines[:_TRIED] if line.strip())
     return any(os.path.isfile(tree / own.settings["annotations"] / f"{stem}.xml") for stem in stems)
@@ -234,22 +237,23 @@ def _without_images(root: Path) -> str | None:
 
 
 def _has_voc(folder: Path) -> bool:
-    """Whether the first XML file of a folder is an annotation of VOC's."""
-    for name in files_in(folder, ".xml")[:1]:
+    """Whether one of the first XML files of a folder is an annotation of VOC's."""
+    for name in files_in(folder, ".xml")[:_XML_TRIED]:
         try:
             with (folder / name).open("rb") as file:
-                start = file.read(_START)
+                start = file.read(_START).lower()  # capitals are for the reader to refuse
         except OSError:
-            return False
-        return b"<annotation>" in start or b"<annotation " in start or b"\0" in start  # UTF-16 is not looked into
+            continue
+        if b"<annotation>" in start or b"<annotation " in start or b"\0" in start:  # UTF-16 is not looked into
+            return True
     return False
 
 
 def _labelmap(root: Path) -> Sequence[str]:
     """The classes of CVAT's labelmap.txt, lines of `name:colour:parts:actions`; none where there is no such file."""
     try:
-        lines = (root / "labelmap.txt").read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(root / "labelmap.txt", "").splitlines()
+    except InputError:
         return []
     names = [line.split(":")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
     return [name for name in names if name and name.casefold() != BACKGROUND]

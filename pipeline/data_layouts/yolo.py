@@ -12,9 +12,10 @@ from pipeline.data_layouts.folders import called, files_in, folders_in, has_imag
 from pipeline.data_layouts.layout import Layout, Miss, by_split
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.listed_paths import ListedPaths
+from pipeline.datasets.records import read_text
 from pipeline.datasets.yolo_names import read_names
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.yaml_files import YamlError, parse_yaml
+from pipeline.runtime.yaml_files import parse_yaml
 
 _KEYS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _MOST = 1 << 20  # bytes of a settings file
@@ -27,9 +28,11 @@ def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
     settings = {name: _yaml(root / name) for name in yamls}
     faults = [f"{name}: {fault}" for name, fault in settings.items() if isinstance(fault, str) and name in _LIKELY]
     contents = {name: content for name, content in settings.items() if isinstance(content, dict)}
+    declared = False
     for name, content in contents.items():
         splits = _places(root, content, content.get("path"))
         if "train" in splits:
+            declared |= len(splits) > 1
             yield Layout("yolo", f"YOLO by its {name}", splits, {"names": name})
         elif content.get("train"):
             faults.append(f"{name}: no images are where its train says ({str(content['train'])[:80]}); correct it")
@@ -37,11 +40,12 @@ def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
         content = _darknet(root / name)
         names, splits = ListedPaths(root).find(content.get("names", "")), _places(root, content, None)
         if "train" in splits and os.path.isfile(root / names):
+            declared |= len(splits) > 1
             yield Layout("yolo", f"YOLO by darknet's {name}", splits, {"names": names})
     yield from (Miss("yolo", fault) for fault in faults)
     for what, splits in _folders(root):
-        if faults and len(splits) == 1:
-            continue  # the file declares splits
+        if (faults or declared) and len(splits) == 1:
+            continue  # a file declares splits
         names_files = [*contents, *_names_files(root, splits["train"][0])]
         for name in names_files:
             yield Layout("yolo", what, splits, {"names": name})
@@ -107,10 +111,10 @@ def _yaml(path: Path) -> dict[str, Any] | str | None:
     try:
         if path.stat().st_size > _MOST:
             return None
-        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path, texts=True)
-    except (OSError, UnicodeDecodeError):
+        content = parse_yaml(read_text(path, "save it as UTF-8"), path, texts=True)
+    except OSError:
         return None
-    except YamlError as error:
+    except InputError as error:
         return str(error).removeprefix(f"{path}: ")
     return content if isinstance(content, dict) and content.get("names") else None
 
@@ -118,8 +122,8 @@ def _yaml(path: Path) -> dict[str, Any] | str | None:
 def _darknet(path: Path) -> dict[str, str]:
     """The lines `key = value` of a settings file of darknet."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.stat().st_size <= _MOST else []
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(path, "").splitlines() if path.stat().st_size <= _MOST else []
+    except (OSError, InputError):
         return {}
     pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
     return {key.strip(): value.strip() for key, equals, value in pairs if equals}
@@ -143,9 +147,9 @@ def _has_labels(root: Path, places: list[str]) -> bool:
     for folder in (root / folders[0], place) if os.path.isdir(place) else ():
         for name in files_in(folder, ".txt")[:3]:
             try:
-                fields = (folder / name).read_text(encoding="utf-8-sig").split("\n")[0].split()
+                fields = read_text(folder / name, "").split("\n")[0].split()
                 if len(fields) >= 5 and all(float(field) >= 0 for field in fields):
                     return True
-            except (OSError, ValueError):
+            except (InputError, ValueError):
                 continue
     return False

@@ -25,10 +25,12 @@ from pipeline.datasets.records import (
     RawRecord,
     below_root,
     check_root,
+    detections,
     is_file,
     names_in,
     no_flags,
     read_text,
+    to_float,
     to_floats,
 )
 from pipeline.datasets.splitting.pool import REMEDY, WHOLE
@@ -36,6 +38,7 @@ from pipeline.runtime.errors import InputError
 
 _DONT_CARE = "DontCare"
 _BOX = ("left", "top", "right", "bottom")
+_WITH_SCORE = 16  # fields of a detection; an object has one less
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def _records(
             non_numeric=parsed.non_numeric,
             annotated=parsed.annotated,
             listed_in=entry.listed_in,
+            changes=[detections(parsed.scored, count, "object")] if parsed.scored else [],
         )
 
 
@@ -159,6 +163,7 @@ class _Labels:
     lines: list[int]
     non_numeric: dict[int, str]
     annotated: bool
+    scored: int  # objects that have a score
 
 
 def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults) -> _Labels:
@@ -167,12 +172,12 @@ def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults
     with faults.going_on():
         annotated = is_file(path)
         text = read_text(path, "replace it by a label file of KITTI's layout") if annotated else ""
-    names, numbers, at = [], [], []
+    names, numbers, at, scored = [], [], [], 0
     for index, line in enumerate(text.split("\n")):
         fields = line.split()
         if not fields:
             continue
-        if len(fields) not in (15, 16):
+        if len(fields) not in (_WITH_SCORE - 1, _WITH_SCORE):
             with faults.going_on():
                 raise InputError(f"{path}: line {index + 1} has {len(fields)} fields, KITTI's have 15; correct it")
             continue
@@ -180,9 +185,10 @@ def _parse(root: Path, annotation: str, merge: Mapping[str, str], faults: Faults
         names.append(merge.get(name, name))
         numbers += fields[4:8]
         at.append(index)
+        scored += len(fields) == _WITH_SCORE and to_float(fields[-1]) not in (1, None)
     written, wrong = to_floats(numbers)
     non_numeric = {
         place // 4: f"{_BOX[place % 4]} of line {at[place // 4] + 1} is {numbers[place][:40]!r}, not a number"
         for place in reversed(wrong)
     }
-    return _Labels(names, written.reshape(-1, 4), at, non_numeric, annotated)
+    return _Labels(names, written.reshape(-1, 4), at, non_numeric, annotated, scored)

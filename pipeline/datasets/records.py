@@ -7,6 +7,7 @@ raises `InputError`; every other fault is the validation's to find.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -246,15 +247,18 @@ def below_root(text: Any, where: str) -> str:
 
 
 def read_text(path: Path, what: str) -> str:
-    """The UTF-8 text of a small file.
+    """The text of a small file in UTF-8, or in UTF-16 with its mark, as PowerShell writes it.
 
     Raises:
-        InputError: it is missing or no UTF-8 text; `what` says what to write.
+        InputError: it is missing or no such text; `what` says what to write.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # to open a pipe would wait for its writer
             raise InputError(f"{path}: is not a file but a pipe, socket or device; {what}")
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; {what}") from error
     except (OSError, UnicodeDecodeError) as error:

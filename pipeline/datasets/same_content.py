@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.datasets.base import SPLITS, Split
+from pipeline.runtime.words import count_text
 
 Listed = tuple[str, Split]  # path of an image below the data root, and a split that lists it
 _SAMPLE = 4096  # bytes
@@ -42,6 +43,27 @@ def equal_files(root: Path, files: Iterable[str]) -> list[list[str]]:
     """
     listed: list[Listed] = [(file, SPLITS[0]) for file in dict.fromkeys(files)]
     return [sorted(file for file, _ in own) for own in _of_equal_bytes(root, listed, lambda own: len(own) > 1)]
+
+
+def repeats(root: Path, listed: Iterable[Listed]) -> list[str]:
+    """A line for each split that has images again in another folder, of the same name and bytes, as in a backup."""
+    named: dict[tuple[str, Split], list[Listed]] = defaultdict(list)
+    for one in dict.fromkeys(listed):
+        named[one[0].rpartition("/")[2], one[1]].append(one)
+    again: dict[Split, list[list[Listed]]] = defaultdict(list)
+    for (_, split), own in named.items():
+        if len(own) > 1:
+            again[split] += _of_equal_bytes(root, own, lambda group: len(group) > 1)
+    lines = []
+    for split in SPLITS:
+        if again[split]:
+            count = count_text(sum(len(group) - 1 for group in again[split]), "image")
+            first, second, *_ = sorted(file for file, _ in again[split][0])
+            lines.append(
+                f"{count} of {split} {'is' if count == '1 image' else 'are'} there again in another folder, such as "
+                f"{first} and {second}; remove the copies, or name the folders to read"
+            )
+    return lines
 
 
 def _are_several(listed: Sequence[Listed]) -> bool:

@@ -24,6 +24,7 @@ from pipeline.datasets.splitting.pool import WHOLE
 from pipeline.datasets.table_form import is_table_name
 from pipeline.datasets.table_rows import Rows, load_rows
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import count_text
 
 
 def read_table(
@@ -88,8 +89,22 @@ def read_table(
         classes = sorted(distinct_names(name for own in tables for name in _names(*own)))
     records = heapq.merge(*(_records(*own) for own in tables), key=lambda record: record.image_id)
     images = (image for own in tables for image in _images(*own))
+    is_whole = sum(map(bool, splits.values())) > 1  # else one split alone is asked for
+    remarks = [line for own in tables for line in _not_taken(*own)] if is_whole else []
     changes = [(rows.table, change) for rows, _ in tables for change in rows.said]
-    return RawData(root, "dataset.table", form, classes, records, named_in, images=images, changes=changes)
+    return RawData(root, "dataset.table", form, classes, records, named_in, remarks, images, changes)
+
+
+def _not_taken(rows: Rows, taken: Mapping[str, Split]) -> Iterator[str]:
+    """A line on rows whose value of column split is that of no split."""
+    counts = np.bincount(rows.split, minlength=len(rows.splits)).tolist()
+    others = {value: count for value, count in zip(rows.splits, counts, strict=True) if count and value not in taken}
+    if others:
+        values = " and ".join(f"{count_text(others[value], 'row')} of {value[:40]!r}" for value in [*others][:4])
+        yield (
+            f"{rows.table}: {values} of column split are not read; to read them add the value to dataset.table.train, "
+            "val or test"
+        )
 
 
 def _names(rows: Rows, taken: Mapping[str, Split]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from pipeline.datasets.faults import Faults
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.images import ImageProblem
 from pipeline.datasets.records import Boxes, BoxFormat, Change, Flags, RawData, RawRecord
-from pipeline.datasets.same_content import Listed, copies_in_later_splits
+from pipeline.datasets.same_content import Listed, copies_in_later_splits, repeats
 from pipeline.datasets.tally import Tally
 from pipeline.params.dataset import FindingPolicy
 from pipeline.runtime.errors import InputError
@@ -63,8 +64,10 @@ def validate(
         classes = _classes_of(data, faults)
     findings = Findings(data.root, policy)
     tallies = {split: Tally() for split in SPLITS}
+    data = replace(data, images=[*data.images])
+    remarks = [*data.remarks, *repeats(data.root, data.images)]
     images = _check(data, classes, findings, measure, problems, faults, tallies)
-    return Dataset(classes, images, findings.rows, data.remarks, tallies, data.named_in or "")
+    return Dataset(classes, images, findings.rows, remarks, tallies, data.named_in or "")
 
 
 def _classes_of(data: RawData, faults: Faults) -> tuple[str, ...]:

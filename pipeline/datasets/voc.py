@@ -99,7 +99,7 @@ def _read_image(root: Path, entry: Entry) -> RawRecord:
     difficult, non_numeric, untagged = no_flags(len(items)), {}, 0
     for index, item in enumerate(items):
         tags = [f"bndbox/{side}" for side in INCLUSIVE.names]
-        tags += ["difficult"] if item.find("difficult") is not None else []
+        tags += ["difficult"] if (item.findtext("difficult") or "").strip() else []
         untagged += len(tags) == 4
         for column, tag in enumerate(tags):
             text = text_of(item, tag, where)

@@ -118,7 +118,7 @@ class VocLists:
             file, annotation = in_other_form(image, files, forms), tree.annotation(image)
             for entry in tree.entries(image, split, files.get(file), annotation, place.rstrip("/") or "its list"):
                 ways = ["its folder"] * bool(listed.folders)
-                ways += [OTHER_FORM] * (file != image or annotation != f"{tree.annotations}{image}.xml")
+                ways += [OTHER_FORM] * (file != image or annotation[:-4] != tree.annotations + image)
                 yield entry.written(listed.folders + image, ways)
 
     def _of_folder(self, tree: _Tree, split: Split, split_name: str) -> Iterator[Entry]:
@@ -157,18 +157,24 @@ class _Tree:
         self.annotations = _folder(annotations, name, "dataset.voc.annotations")
         self.images = _folder(images, name, "dataset.voc.images")
         self._root = root
-        self._annotations: tuple[set[str], dict[str, str]] | None = None  # names in the folder, and `by_form` of them
+        self._annotations: set[str] | None = None  # names in the folder
+        self._forms: dict[str, str] = {}  # `by_form` of them
+        self._capitals: dict[str, str] = {}  # a name with the suffix .xml -> the one that is there, such as a.XML
 
     def annotation(self, image: str) -> str:
-        """Path below the root of an image's XML file, by its name; accents may be in another form."""
-        path = f"{self.annotations}{image}.xml"
-        if path.isascii() or os.path.isfile(self._root / path):
-            return path
+        """Path below the root of an image's XML file, by its name; accents may be in another form, and the suffix in
+        capitals."""
         if self._annotations is None:
             place = self._root / self.annotations
-            names = set(names_in(place)) if os.path.isdir(place) else set()
-            self._annotations = names, by_form(names)
-        return self.annotations + in_other_form(f"{image}.xml", *self._annotations)
+            self._annotations = set(names_in(place)) if os.path.isdir(place) else set()
+            self._forms = by_form(self._annotations)
+            others = (name for name in self._annotations if name.lower().endswith(".xml") and name[-4:] != ".xml")
+            self._capitals = {f"{name[:-4]}.xml": name for name in sorted(others)}
+        name = f"{image}.xml"
+        if name in self._annotations:
+            return self.annotations + name
+        name = in_other_form(name, self._annotations, self._forms)
+        return self.annotations + self._capitals.get(name, name)
 
     def images_by_name(self) -> dict[str, list[str]]:
         """Paths below the root of the images, by their names without suffix.

@@ -29,6 +29,9 @@ _OF_SEVERAL_BYTES = {
 }
 
 
+_ROOT = "annotation"
+
+
 class Parsed(NamedTuple):
     """The root element of a file, and what its encoding is where it is not what the file says; "" where it is."""
 
@@ -69,6 +72,8 @@ def parse_xml(path: Path) -> Parsed:
 def _element(root: Element | None, path: Path) -> Element:
     if root is None:
         raise InputError(f"{path}: holds no element; mend or replace the file")
+    if root.tag != _ROOT and root.tag.rpartition("}")[2].lower() == _ROOT:
+        raise InputError(f"{path}: is a <{root.tag[:60]}>; write VOC's tags in lower case and without xmlns")
     return root
 
 
@@ -130,7 +135,10 @@ def text_of(parent: Element, tag: str, where: Path) -> str:
     """
     text = (parent.findtext(tag) or "").strip()
     if not text:
-        raise InputError(f"{where}: no <{'><'.join(tag.split('/'))}> in <{parent.tag}>; add the tag")
+        name = f"<{'><'.join(tag.split('/'))}>"
+        if parent.find(tag) is not None:
+            raise InputError(f"{where}: {name} in <{parent.tag}> is empty; write what belongs there")
+        raise InputError(f"{where}: no {name} in <{parent.tag}>; add the tag")
     return text
 
 

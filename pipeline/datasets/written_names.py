@@ -2,16 +2,20 @@
 
 Annotations travel: Windows separates folders by backslashes, tools write the absolute path that an image had where it
 was annotated, and macOS writes an accent as a character of its own (Unicode's NFD), others mostly do not (NFC).
+Neither of these systems tells a.jpg from a.JPG. Tools of the web write a space as %20.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
+from pipeline.datasets.file_names import is_plain
 from pipeline.datasets.name_forms import by_form, in_other_form
 from pipeline.datasets.records import Change, below_root
 from pipeline.runtime.errors import InputError
@@ -20,6 +24,7 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 OTHER_FORM = "its accents in another way"
+OTHER_CAPITALS = "its capitals in another way"
 
 
 def renamed(text: str, ways: str, path: str) -> Change:
@@ -50,7 +55,7 @@ class WrittenNames:
 
     def __init__(self, root: Path, names: Iterable[Any]) -> None:
         self._root = root
-        self._folders: dict[str, tuple[set[str], dict[str, str]]] = {}  # names in a folder, and `by_form` of them
+        self._folders: dict[str, _Folder] = {}
         self._taken: dict[str, str] = {}  # path -> the absolute name that it was found by
         real = os.path.realpath(root)
         self._prefixes = [f"{os.path.abspath(root)}/", f"{real}/"]
@@ -89,12 +94,8 @@ class WrittenNames:
         else:
             path = below_root(name, where)
             path = f"{folder}/{path}" if folder else path
-        if not (path.isascii() or self._is_there(path)):
-            other = self._in_other_form(path)
-            if other != path:
-                path = other
-                ways.append(OTHER_FORM)
-        return Found(path, " and ".join(ways))
+        path, way = self._as_there(path)
+        return Found(path, " and ".join(ways + [way] * bool(way)))
 
     def _below(self, text: str, name: str, where: str) -> str:
         prefix = next((prefix for prefix in self._prefixes if name.startswith(prefix)), None)
@@ -107,16 +108,39 @@ class WrittenNames:
             )
         return path
 
-    def _in_other_form(self, path: str) -> str:
-        """The path that is there and differs from this in the form of its accents alone; itself where none is."""
+    def _as_there(self, path: str) -> tuple[str, str]:
+        """The path that is there and means the same as this, and how this is written; itself and "" where none is."""
+        if self._is_listed(path):
+            return path, ""
+        decoded = unquote(path)
+        tries = [(path, "", False), (path, OTHER_CAPITALS, True)]
+        if "%" in path and decoded != path and all(map(is_plain, decoded.split("/"))):
+            tries += [(decoded, "percent signs as in a URL", False)]
+        for text, way, any_capitals in tries:
+            other = self._in_other_form(text, any_capitals)
+            if other != path and self._is_listed(other):
+                return other, way or OTHER_FORM
+        return path, ""
+
+    def _in_other_form(self, path: str, any_capitals: bool) -> str:
+        """The path of which there is each part in this or another form of its accents, or with other capitals."""
         known: list[str] = []
         for part in path.split("/"):
-            folder = "/".join(known)
-            if not part.isascii() and folder not in self._folders:
-                names = set(_listing(self._root / folder))
-                self._folders[folder] = names, by_form(names)
-            known.append(part if part.isascii() else in_other_form(part, *self._folders[folder]))
+            own = self._folder("/".join(known))
+            name = in_other_form(part, own.names, own.forms)
+            if any_capitals and name not in own.names:
+                name = own.with_capitals(part) or name
+            known.append(name)
         return "/".join(known)
+
+    def _is_listed(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return name in self._folder(folder).names
+
+    def _folder(self, path: str) -> _Folder:
+        if path not in self._folders:
+            self._folders[path] = _Folder(_listing(self._root / path))
+        return self._folders[path]
 
     def _is_there(self, path: str) -> bool:
         try:
@@ -125,8 +149,30 @@ class WrittenNames:
             return False
 
 
+class _Folder:
+    """The names in a folder, `by_form` of them, and those that differ from one another in more than capitals."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = set(names)
+        self.forms = by_form(self.names)
+        self._lower: dict[str, str] | None = None  # made where it is needed
+
+    def with_capitals(self, name: str) -> str:
+        """The one name that is this but for capitals; "" where there is none or several are."""
+        if self._lower is None:
+            self._lower = {}
+            for own in self.names:
+                form = _without_capitals(own)
+                self._lower[form] = "" if form in self._lower else own
+        return self._lower.get(_without_capitals(name), "")
+
+
+def _without_capitals(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def _listing(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:  # no such folder, which readers report of each image in it
+    except (OSError, ValueError):  # no such folder, which readers report of each image in it; or no name of one
         return []

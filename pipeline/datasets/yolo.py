@@ -69,9 +69,10 @@ def _records(
         places = label_files_of(file)
         annotation, path, text, annotated = places[0], root / places[0], "", True
         with faults.going_on():
-            annotated = is_file(path)
-            if not annotated and len(places) > 1 and is_file(root / places[1]):
-                annotated, annotation, path = True, places[1], root / places[1]
+            there = next((label for label in places if is_file(root / label)), None)
+            annotated = there is not None
+            if there is not None:
+                annotation, path = there, root / there
             text = read_text(path, "replace it") if annotated else ""
         labels = parse_labels(text, path, keypoints, faults)
         count = len(labels.indices)

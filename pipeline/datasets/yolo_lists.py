@@ -136,21 +136,22 @@ class YoloLists:
             label = (labels + path[len(folder) :]).removeprefix("/")
             if (
                 label not in label_files
-                and label.endswith(".txt")
+                and label.endswith((".txt", ".TXT"))
                 and "/." not in label
                 and _is_label_file(Path(path), label)
             ):
-                missing.append(f"{_in_images(label.removesuffix('.txt').split('/'))}.*")
+                missing.append(f"{_in_images(label[:-4].split('/'))}.*")
         return missing
 
 
 def label_files_of(file: str) -> list[str]:
     """Where the labels of an image may lie, the first that is there counts: a/labels/b.txt of a/images/b.jpg, and
-    beside the image."""
+    beside the image; the suffix may be in capitals."""
     *folders, name = file.rpartition(".")[0].split("/")
     beside = "/".join([*folders, f"{name}.txt"])
     labels = f"{_in_labels([*folders, ''])}{name}.txt"
-    return [labels] if labels == beside else [labels, beside]
+    places = [labels] if labels == beside else [labels, beside]
+    return [*places, *(f"{place[:-4]}.TXT" for place in places)]
 
 
 def _other_way(line: str, file: str, folder: str) -> str:

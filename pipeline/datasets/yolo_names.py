@@ -45,6 +45,9 @@ def read_names(path: Path) -> YoloNames:
         names = [names[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: has no names, a list of texts; name each class")
+    counted = content.get("nc")
+    if isinstance(counted, str) and counted.isdecimal() and int(counted) != len(names):
+        raise InputError(f"{path}: nc is {counted[:9]}, and names has {len(names)}; correct one of them")
     return YoloNames(names, _keypoints(content.get("kpt_shape"), path))
 
 

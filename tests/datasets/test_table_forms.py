@@ -389,7 +389,7 @@ def test_an_image_of_two_tables_is_in_two_splits(tmp_path: Path) -> None:
 def test_without_a_split_the_ways_to_one_are_named(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg,1,2,30,40,dog\n")
     with pytest.raises(
-        InputError, match=r"no column 'split'; write one, name a table for each .*dataset\.split=\{val: \.1"
+        InputError, match=r"no column 'split'; write one, name a table for each .*dataset\.split to \{val: \.1"
     ):
         read(tmp_path)
 

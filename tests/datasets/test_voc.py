@@ -153,7 +153,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "size with an underscore": (lambda tree: _add(tree, "a", _object(), size=("1_00", 80)), "'1_00', not a number"),
     "size in words": (lambda tree: _add(tree, "a", _object(), size=("wide", 80)), "'wide', not a number"),
     "coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "x\ny", 3, 4))), "ymin of object 0 is"),
-    "no coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "", 3, 4))), "no <bndbox><ymin> in <object>"),
+    "no coordinate": (
+        lambda tree: _add(tree, "a", _object(box=(1, "", 3, 4))),
+        "<bndbox><ymin> in <object> is empty; write what belongs there",
+    ),
     "difficult": (lambda tree: _add(tree, "a", _object(difficult="yes")), "difficult of object 0"),
     "no objects": (lambda tree: [_add(tree, name) for name in "abc"], "nothing to learn"),
 }

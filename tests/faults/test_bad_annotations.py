@@ -115,7 +115,7 @@ VOC: dict[str, tuple[Spoil, str]] = {
     "difficult in words": (xml(">0<", ">maybe<"), "difficult of object 0 is 'maybe', not a number"),
     "list of paths": (write("ImageSets/Main/train.txt", "../a\n"), "train.txt: '../a' is not an image name"),
     "in two splits": (write("ImageSets/Main/test.txt", "a\nb\n"), "image 'a' is both in train and in test; remove"),
-    "list in UTF-16": (write("ImageSets/Main/train.txt", "a\n".encode("utf-16")), "cannot be read as UTF-8 text"),
+    "list in Latin-1": (write("ImageSets/Main/train.txt", "ä\n".encode("latin-1")), "cannot be read as UTF-8 text"),
 }
 COCO: dict[str, tuple[Spoil, str]] = {
     "no file": (gone("train.json"), "train.json: no such annotation file"),
