@@ -44,13 +44,13 @@ def options(
 
 @app.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="default, or one of the files in pipeline/presets")],
+    name: Annotated[str, typer.Argument(help="default, or another file of pipeline/presets, without .yaml")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),
     ] = None,
 ) -> None:
-    """Write the graph of a preset's family and its params.yaml, with overrides; link data, weights, proposals."""
+    """Write params.yaml and dvc.yaml of a preset, with overrides, and link data, weights and proposals into data/."""
     from pipeline.orchestrate.workspace import refuse_under_a_run
     from pipeline.presets.apply import apply_preset
 
@@ -61,7 +61,7 @@ def preset(
 
 @app.command()
 def graph() -> None:
-    """Write dvc.yaml anew from the files in graphs/, for the family that params.yaml names."""
+    """Regenerate dvc.yaml from the files in graphs/, for the family that params.yaml names."""
     from pipeline.families.registry import present_family
     from pipeline.graphs.writing import graph_to_write, write_graph
     from pipeline.orchestrate.workspace import refuse_under_a_run
@@ -72,19 +72,21 @@ def graph() -> None:
 
 @app.command("check-data")
 def check_data(
-    path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
+    path: Annotated[Path | None, typer.Argument(help="data root; default: data/raw", show_default=False)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="use the parameters of this preset, not those of params.yaml")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value for this check alone; may be repeated")
+        list[str] | None, typer.Option("--set", help="section.key=value, for this check only; may be repeated")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="do not decode images; damage inside one stays unseen")
+        bool, typer.Option("--quick", help="do not decode images, so damage inside them is not found")
     ] = False,
-    out: Annotated[Path, typer.Option(help="where to put the picture, a .png")] = Path("data-check.png"),
+    out: Annotated[Path, typer.Option(help="picture to write, a .png")] = Path("data-check.png"),
 ) -> None:
-    """Check a data set before anything runs: all that is wrong, its boxes, and whether the anchors fit them.
+    """Check a data set before anything runs: its faults, its boxes, and whether the anchors fit them.
 
-    Status 1 where something would stop a run.
+    Ends with status 1 if something would stop a run.
     """
     from pipeline.preflight.command import check_data
 
@@ -94,21 +96,25 @@ def check_data(
 
 @app.command()
 def split(
-    path: Annotated[Path | None, typer.Argument(help="data root; data/raw without one", show_default=False)] = None,
-    val: Annotated[float | None, typer.Option(help="share of val, dataset.split.val")] = None,
-    test: Annotated[float | None, typer.Option(help="share of test, dataset.split.test")] = None,
-    seed: Annotated[int | None, typer.Option(help="dataset.split.seed")] = None,
-    group: Annotated[str | None, typer.Option(help="regular expression, dataset.split.group")] = None,
+    path: Annotated[Path | None, typer.Argument(help="data root; default: data/raw", show_default=False)] = None,
+    val: Annotated[float | None, typer.Option(help="share of the images for val, dataset.split.val")] = None,
+    test: Annotated[float | None, typer.Option(help="share of the images for test, dataset.split.test")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the split, dataset.split.seed")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="regular expression for images to keep together, dataset.split.group")
+    ] = None,
     near: Annotated[
         bool | None, typer.Option("--near/--no-near", help="keep nearly equal photos together, dataset.split.near")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="take this preset's parameters, not those of params.yaml")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value for this split alone; may be repeated")
+    preset: Annotated[
+        str | None, typer.Option(help="use the parameters of this preset, not those of params.yaml")
     ] = None,
-    out: Annotated[Path, typer.Option(help="where to put a row of each image, a .csv")] = Path("split.csv"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, for this split only; may be repeated")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="table to write, one row per image, a .csv")] = Path("split.csv"),
 ) -> None:
-    """Divide a data set into train, val and test as dataset.split would, and show what each gets."""
+    """Divide a data set into train, val and test as dataset.split would, and show the result."""
     from pipeline.preflight.splitting import split_data
 
     options = {"val": val, "test": test, "seed": seed, "group": group, "near": near}
@@ -118,9 +124,9 @@ def split(
 @app.command("fetch-data")
 def fetch_data(
     name: Annotated[str, typer.Argument(help="voc2007, voc2012, or voc0712 for both")],
-    to: Annotated[Path, typer.Option(help="folder for the archives and VOCdevkit; need not exist")],
+    to: Annotated[Path, typer.Option(help="folder for the archives and VOCdevkit; created if missing")],
 ) -> None:
-    """Fetch Pascal VOC where the machine has internet, and print the command that trains on it."""
+    """Download Pascal VOC, and print the command that trains on it."""
     from pipeline.datasets.fetching import fetch_voc
 
     typer.echo(fetch_voc(name, to, typer.echo))
@@ -128,7 +134,7 @@ def fetch_data(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def repro(context: typer.Context) -> None:
-    """Run what is not up to date with `dvc repro`, whose arguments it takes, after clearing up what a kill left."""
+    """Clean up after a killed run, then run the stages that are not up to date. Takes the arguments of `dvc repro`."""
     from pipeline.orchestrate.repro import run_repro
 
     run_repro(Path.cwd(), context.args)
@@ -136,10 +142,12 @@ def repro(context: typer.Context) -> None:
 
 @app.command()
 def flow(
-    stages: Annotated[list[str] | None, typer.Argument(help="run these and what they need; all without a name")] = None,
-    on_workers: Annotated[bool, typer.Option(help="have workers of the pools cpu and gpu run the stages")] = False,
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="run these stages and those they depend on; default: all")
+    ] = None,
+    on_workers: Annotated[bool, typer.Option(help="run the stages on workers of the pools cpu and gpu")] = False,
 ) -> None:
-    """Run the graph under Prefect; watch it at the address that is printed. Ctrl-C ends it, the next run resumes."""
+    """Run the graph under Prefect, with pages at the address it prints. Ctrl-C stops it; the next run resumes."""
     if on_workers:
         from pipeline.workers.commands import run_on_workers
 
@@ -160,33 +168,33 @@ def ui() -> None:
 
 @app.command()
 def gc(
-    dry: Annotated[bool, typer.Option("--dry", help="only say what would be removed")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", "--force", "-f", help="do not ask")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="only show what would be removed")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", "--force", "-f", help="do not ask for confirmation")] = False,
     all_branches: Annotated[
-        bool, typer.Option("--all-branches", help="keep what the tips of all branches need")
+        bool, typer.Option("--all-branches", help="also keep what the tips of all branches need")
     ] = False,
-    all_tags: Annotated[bool, typer.Option("--all-tags", help="keep what all tags need")] = False,
-    all_commits: Annotated[bool, typer.Option("--all-commits", help="keep what all commits need")] = False,
+    all_tags: Annotated[bool, typer.Option("--all-tags", help="also keep what all tags need")] = False,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="also keep what all commits need")] = False,
     projects: Annotated[
         list[Path] | None,
-        typer.Option("--project", help="keep what this clone with the same cache needs; may be repeated"),
+        typer.Option("--project", help="also keep what this clone, with the same cache, needs; may be repeated"),
     ] = None,
 ) -> None:
-    """Remove from DVC's cache what the workspace, of any family, and the experiments do not need."""
+    """Remove from DVC's cache what neither the workspace (of any family) nor the experiments need."""
     from pipeline.orchestrate.gc import collect_garbage
     from pipeline.orchestrate.gc_needs import Revisions
 
     if not (dry or yes or sys.stdin.isatty()):
-        raise InputError("nobody is there to be asked; give --yes, or --dry to see what would be removed")
+        raise InputError("cannot ask for confirmation here; give --yes, or --dry to see what would be removed")
     revisions = Revisions(all_branches, all_tags, all_commits)
     collect_garbage(Path.cwd(), typer.echo, None if yes else typer.confirm, revisions, projects or (), dry)
 
 
 @app.command()
-def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve")] = "local") -> None:
-    """Run the graph whenever someone presses Run in Prefect's pages, until Ctrl-C.
+def worker(pool: Annotated[str, typer.Option(help="Prefect work pool to serve")] = "local") -> None:
+    """Serve Prefect's work pool until Ctrl-C: run the graph whenever someone presses Run in its pages.
 
-    Of the pools cpu and gpu: run the stages that coordinators ask for (frcnn flow --on-workers, frcnn sweep).
+    With --pool cpu or gpu: run the stages that coordinators ask for (frcnn flow --on-workers, frcnn sweep).
     """
     if pool in ("cpu", "gpu"):
         from pipeline.workers.serving import serve_stages
@@ -200,7 +208,7 @@ def worker(pool: Annotated[str, typer.Option(help="work pool of Prefect to serve
 
 @app.command()
 def results() -> None:
-    """Print the table of results of the last run and where to look."""
+    """Print the results of the last run as a table, and where to find more."""
     from pipeline.views.results import results_table
 
     typer.echo(results_table(Path("data")))
@@ -208,10 +216,10 @@ def results() -> None:
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="page to write, a .html")] = Path("report.html"),
     images: Annotated[int, typer.Option(min=1, help="how many test images to follow through all stages")] = 8,
 ) -> None:
-    """Write one page on the run as it stands: results, graph, data, training, errors, image by image."""
+    """Write one page about the run: results, graph, data, training, errors, and single images."""
     from pipeline.report.command import write_report
 
     typer.echo(write_report(Path.cwd(), out, images))
@@ -220,14 +228,14 @@ def report(
 @app.command()
 def compare(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="projects' folders or experiments; this workspace without one")
+        list[str] | None, typer.Argument(help="folders of projects, or experiments; default: this workspace")
     ] = None,
-    out: Annotated[Path, typer.Option(help="the page to write, a .html")] = Path("compare.html"),
+    out: Annotated[Path, typer.Option(help="page to write, a .html")] = Path("compare.html"),
     all_networks: Annotated[
-        bool, typer.Option("--all-networks", help="every network of a family, not the judged one alone")
+        bool, typer.Option("--all-networks", help="compare every network of a family, not only the main one")
     ] = False,
 ) -> None:
-    """Compare detectors of all families on one data set: figures, time, size; a table, and a page with charts."""
+    """Compare detectors of all families on one data set by accuracy, time and size: a table, and a page of charts."""
     from pipeline.compare.command import compare
 
     compare(Path(), runs or [], out, all_networks, typer.echo)
@@ -236,9 +244,9 @@ def compare(
 @app.command()
 def inspect(
     artifact: Annotated[str, typer.Argument(help="a stage, its folder in data/, or a file in it")],
-    image: Annotated[str | None, typer.Option(help="draw this one: ID, ID.mirrored, ID.view2 ..., ID.drawn")] = None,
-    out: Annotated[Path | None, typer.Option(help="where to put the picture, a .png")] = None,
-    score: Annotated[float, typer.Option(help="least score of the detections shown")] = 0.5,
+    image: Annotated[str | None, typer.Option(help="draw this image: ID, ID.mirrored, ID.view2 ..., ID.drawn")] = None,
+    out: Annotated[Path | None, typer.Option(help="picture to write, a .png")] = None,
+    score: Annotated[float, typer.Option(help="lowest score of the detections shown")] = 0.5,
     first: Annotated[
         int | None, typer.Option(help="of an evaluate stage: list the FIRST images with most errors")
     ] = None,
@@ -246,7 +254,7 @@ def inspect(
         int | None, typer.Option(help="of a training stage: draw the anchors or RoIs that it sampled in this epoch")
     ] = None,
 ) -> None:
-    """Look into an artifact: its schema and figures, or with --image a picture of what it holds on one image."""
+    """Show an artifact: its schema and statistics, or, with --image, a picture of what it holds for one image."""
     from pipeline.views.inspect.command import inspect_artifact
 
     inspect_artifact(Path(), artifact, image, out, score, first, typer.echo, draw)
@@ -275,10 +283,10 @@ def walk(
 
 @app.command()
 def ablations(
-    names: Annotated[list[str] | None, typer.Argument(help="which; all without a name")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="ablations to run; default: all")] = None,
     show: Annotated[bool, typer.Option("--list", help="only list them")] = False,
 ) -> None:
-    """Run the ablations of the family as DVC experiments, each one change from params.yaml, and print the table."""
+    """Run the family's ablations as DVC experiments, each one change from params.yaml, and print a table."""
     from pipeline.orchestrate.ablations import ablations_of, run_ablations
     from pipeline.params.file import load_params
 
@@ -292,9 +300,9 @@ def ablations(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="what is to be tried, YAML; see docs/workers.md")],
+    file: Annotated[Path, typer.Argument(help="YAML file with the changes to try; see docs/workers.md")],
 ) -> None:
-    """Try many changes of params.yaml on the workers, each as a DVC experiment, choose on val, and print the table."""
+    """Try changes of params.yaml as DVC experiments on workers, choose the best on val, and print a table."""
     from pipeline.workers.sweep import run_sweep
 
     run_sweep(Path.cwd(), file, typer.echo)
@@ -302,9 +310,9 @@ def sweep(
 
 @app.command()
 def status(
-    why: Annotated[bool, typer.Option("--why", help="name the chain of imports from a stage to what changed")] = False,
+    why: Annotated[bool, typer.Option("--why", help="show the chain of imports from each stage to the change")] = False,
 ) -> None:
-    """Say which stages would run now, and because of what: a module, a parameter, an input."""
+    """List the stages that would run now, and why: a module, a parameter or an input has changed."""
     from pipeline.graphs.writing import graph_to_make
     from pipeline.orchestrate.status import stage_status
 

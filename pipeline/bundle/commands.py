@@ -13,17 +13,15 @@ from pipeline.runtime.words import count_text
 if TYPE_CHECKING:
     from pipeline.params.dataset import DatasetParams
 
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a folder that frcnn bundle wrote")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one without it")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder that frcnn bundle wrote")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
 
 
 def bundle(
-    out: Annotated[Path, typer.Option(help="the folder to write; an earlier bundle there is replaced")],
-    network: Annotated[
-        str | None, typer.Option(help="which network of the family; without it the one that is judged")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="folder to write; replaces an earlier bundle there")],
+    network: Annotated[str | None, typer.Option(help="network of the family; default: its main one")] = None,
 ) -> None:
-    """Write a trained network and all that using it takes into one folder, for predict, export and evaluate."""
+    """Write a trained network, with everything needed to use it, into one folder for predict, export and evaluate."""
     from pipeline.bundle.writing import write_bundle
 
     _echo(write_bundle(Path.cwd(), network, out))
@@ -33,14 +31,19 @@ def predict(
     folder: BundleFolder,
     paths: Annotated[list[str], typer.Argument(help="photos, folders of photos, or globs in quotes")],
     out: Annotated[Path, typer.Option(help="folder for the detections and the drawings")],
-    score: Annotated[float, typer.Option(min=0, max=1, help="least score of a detection")] = 0.5,
-    drawings: Annotated[bool, typer.Option("--drawings/--no-drawings", help="also draw into the photos")] = True,
+    score: Annotated[float, typer.Option(min=0, max=1, help="lowest score of the detections")] = 0.5,
+    drawings: Annotated[
+        bool, typer.Option("--drawings/--no-drawings", help="also write the photos with their detections drawn")
+    ] = True,
     form: Annotated[
-        str, typer.Option("--format", help="of the detections: coco, yolo, voc, or labelstudio to correct them there")
+        str,
+        typer.Option(
+            "--format", help="format of the detections: coco, yolo, voc, or labelstudio to correct them there"
+        ),
     ] = "coco",
     device: Device = None,
 ) -> None:
-    """Detect in photos: the detections as a file, and drawings. Status 1 where a photo cannot be read."""
+    """Detect objects in photos, and write the detections and drawings. Ends with status 1 if a photo cannot be read."""
     from pipeline.bundle.detector import Detector
     from pipeline.bundle.predict import find_photos, warn
     from pipeline.bundle.predict import predict as predict_photos
@@ -66,8 +69,10 @@ def predict(
 
 def export(
     folder: BundleFolder,
-    form: Annotated[str, typer.Option("--format", help="one that the family of the bundle has: torchvision, onnx")],
-    out: Annotated[Path, typer.Option(help="a .safetensors file for torchvision, or a .onnx file")],
+    form: Annotated[
+        str, typer.Option("--format", help="torchvision or onnx, as far as the family of the bundle has it")
+    ],
+    out: Annotated[Path, typer.Option(help="file to write: .safetensors for torchvision, .onnx for onnx")],
 ) -> None:
     """Write a bundle's network for another library; docs/use.md lists the formats of each family."""
     from pipeline.export.files import export_bundle
@@ -78,29 +83,31 @@ def export(
 def evaluate(
     data: Annotated[Path, typer.Option(help="folder of the data set")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="a folder that frcnn bundle wrote", show_default=False)
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="folder that frcnn bundle wrote", show_default=False)
     ] = None,
     detections: Annotated[
         Path | None,
-        typer.Option(help="judge these, without a bundle: COCO results, VOC's texts, detections.parquet"),
+        typer.Option(help="evaluate these detections, without a bundle: COCO results, VOC's texts, detections.parquet"),
     ] = None,
-    iou: Annotated[float | None, typer.Option(help="of --detections: least IoU of a right one; 0.5 without it")] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="with --detections: least IoU of a correct detection; default: 0.5")
+    ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="by whose sections dataset and evaluate; those of params.yaml without it")
+        str | None, typer.Option(help="preset to take the sections dataset and evaluate from; default: params.yaml")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="dataset.key=value or evaluate.key=value, as often as needed")
+        list[str] | None, typer.Option("--set", help="dataset.key=value or evaluate.key=value; may be repeated")
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="folder for metrics.json, or a .json file; of --detections a folder")
+        Path | None, typer.Option(help="folder for metrics.json, or a .json file; with --detections a folder")
     ] = None,
     device: Device = None,
 ) -> None:
-    """Judge a bundle on a data set: VOC's mAP, COCO's AP, AP of each class. Classes are matched by name.
+    """Evaluate a bundle on a data set: VOC's mAP, COCO's AP, and AP per class. Classes are matched by name.
 
-    Detections from evaluate.score_threshold on are judged, at most evaluate.per_image of an image, whatever the family.
-    With --detections FILE: AP of any detections, all of them, at any IoU, by class, with the curves.
+    Counts detections with a score of at least evaluate.score_threshold, at most evaluate.per_image per image, for every
+    family. With --detections FILE: AP of all detections in FILE at any IoU, per class, with the curves.
     """
     from pipeline.bundle.evaluate import is_of_stage
     from pipeline.datasets.base import SPLITS

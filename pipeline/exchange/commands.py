@@ -12,12 +12,12 @@ app = typer.Typer(help="Proposal files for other codebases.", no_args_is_help=Tr
 
 @app.callback()
 def _group() -> None:
-    """Proposal files for other codebases; to train on theirs, give proposals.file=PATH to frcnn preset."""
+    """Proposal files for other codebases. To train on theirs, give proposals.file=PATH to frcnn preset."""
 
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Argument(help="the file to write, e.g. proposals.pkl")],
+    out: Annotated[Path, typer.Argument(help="file to write, e.g. proposals.pkl")],
     source: Annotated[Path, typer.Option("--from", help="folder of a proposals or detect stage")] = Path(
         "data/proposals_step3"
     ),
@@ -28,7 +28,8 @@ def export(
     resize: Annotated[Path, typer.Option(help="folder of the resize stage")] = Path("data/resize"),
     dataset: Annotated[Path, typer.Option(help="folder of the dataset stage")] = Path("data/dataset"),
     split: Annotated[
-        str | None, typer.Option(help="train, val or test; else the first of train, test and val that has proposals")
+        str | None,
+        typer.Option(help="train, val or test; default: the first of train, test and val that has proposals"),
     ] = None,
 ) -> None:
     """Write our proposals, in pixels of the original images, as a file that detectron2 or mmdetection loads."""

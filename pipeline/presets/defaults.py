@@ -15,7 +15,9 @@ from pipeline.runtime.yaml_blocks import YamlBlocks, yaml_blocks
 from pipeline.runtime.yaml_files import EditedYaml, YamlError, parse_yaml
 
 _COMMON = Path(params_package.__path__[0]) / "common.yaml"
-_FAMILY = "family: {} # whose sections follow the common ones, and whose graph dvc.yaml is; frcnn preset sets both\n"
+_FAMILY = (
+    "family: {} # kind of detector; its sections follow the common ones. Set by frcnn preset, together with dvc.yaml\n"
+)
 
 
 def default_text(family: Family) -> str:

@@ -50,9 +50,9 @@ def test_comments_of_both_files_are_kept_where_they_stand(tmp_path: Path) -> Non
     )
     made = composed(graph(tmp_path, text), "toy")
     assert stamp_of(made) == ("toy", True)
-    begin = "\n#\n# Of the toy.\n# Two lines.\n#\n# The graphs of all families of detectors begin with "
+    begin = "\n#\n# Of the toy.\n# Two lines.\n#\n# The graph of every family of detectors begins with "
     metrics = "metrics: # beside those of the evaluate stages\n  - data/dataset/metrics.json\n"
-    assert begin in made and "  # DVC sees neither imports" in made
+    assert begin in made and "  # DVC does not track imports" in made
     assert "\n\n  # Of stages.\n  # beside\n  # Of one.\n  toy:\n" in made
     assert f"\n\n{metrics}  # Of metrics.\n  - data/toy/m.json # a metric\n\n# Of plots.\nplots:\n" in made
     assert made.endswith("\n  - a: {x: b}\n# End.\n")
