@@ -169,7 +169,10 @@ def _why_no_label(root: Path, params: DatasetParams, split: Split) -> str | None
 def _nothing(root: Path, defaults: DatasetParams, given: Mapping[str, Any]) -> str:
     """What is there instead of a layout that is known, and what to do."""
     found = [layout for name in READERS for layout in _layouts(name, root, given)]
-    misses = [layout.why for layout in found if isinstance(layout, Miss)]
+    tool = next((own for own in found if isinstance(own, Layout) and own.reader in TOOL_LAYOUTS), None)
+    if tool is not None and (why := _why_no_label(root, tool.params(defaults), "train")) is not None:
+        return f"would be {tool.what}, but {why.removeprefix(f'{root}/')}"
+    misses = list(dict.fromkeys(layout.why for layout in found if isinstance(layout, Miss)))
     if misses:
         return f"no reader fits: {'; '.join(misses[:2])}"
     for folder in itertools.islice(folders_below(root), 1, None):

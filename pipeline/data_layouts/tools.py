@@ -31,10 +31,25 @@ def _layouts_of(tool: Tool, root: Path) -> Iterator[Layout | Miss]:
     if any(_is_own(tool, root / name, finder) for name in ("", *inside)):
         whole: Mapping[Split, list[str]] = {"train": ["./"]}
         yield Layout(tool.section, f"{tool.title} without splits", whole)
+    elif (fault := _fault(tool, root, finder)) is not None:
+        yield Miss(tool.section, fault)
 
 
 def _is_own(tool: Tool, folder: Path, finder: ImageFinder) -> bool:
     return any(_parses(tool, folder / name, finder) for name in itertools.islice(files_in(folder, tool.suffix), _TRIED))
+
+
+def _fault(tool: Tool, root: Path, finder: ImageFinder) -> str | None:
+    """Why one of the first files in the root cannot be parsed, None where they can be or are of something else."""
+    for name in files_in(root, tool.suffix)[:_TRIED]:
+        try:
+            if (root / name).stat().st_size <= _LARGEST:
+                tool.parse(root / name, finder, Faults(keep=True))
+        except InputError as error:
+            return str(error).removeprefix(f"{root}/")
+        except OSError:
+            continue
+    return None
 
 
 def _parses(tool: Tool, path: Path, finder: ImageFinder) -> bool:

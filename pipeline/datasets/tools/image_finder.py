@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pipeline.datasets.file_names import is_plain
 from pipeline.datasets.folders import look_below
 from pipeline.datasets.image_suffixes import is_image_name
-from pipeline.datasets.written_names import Found
+from pipeline.datasets.written_names import OTHER_CAPITALS, Found
 from pipeline.runtime.errors import InputError
 
 _DRIVE = re.compile(r"[A-Za-z]:/")
@@ -29,6 +29,7 @@ class ImageFinder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by_name: dict[str, list[str]] | None = None
+        self._by_lower: dict[str, str] | None = None  # names by lower case, "" of several; made where it is needed
         self._folders: set[str] = set()  # their names, at whatever depth
 
     def files(self) -> list[str]:
@@ -36,8 +37,8 @@ class ImageFinder:
         return [path for paths in self._index().values() for path in paths]
 
     def has(self, name: str) -> bool:
-        """Whether an image is called so, in whatever folder."""
-        return name in self._index()
+        """Whether an image is called so, in whatever folder, with other capitals too where it is the only one."""
+        return self._with_capitals(name) in self._index()
 
     def is_there(self, path: str) -> bool:
         """Whether an image lies at a path below the root."""
@@ -67,7 +68,10 @@ class ImageFinder:
             ways.append("backslashes")
         is_foreign = ways[:1] == ["a URL"] or name.startswith("/") or _DRIVE.match(name) is not None
         name = name.lstrip("/")
-        last = name.rpartition("/")[2]
+        last = self._with_capitals(name.rpartition("/")[2])
+        if not name.endswith(last):
+            name = name[: len(name) - len(last)] + last
+            ways.append(OTHER_CAPITALS)
         written = [part for part in name.split("/") if part not in ("", ".", "..")]
         if not last.strip() or not written:
             raise InputError(f"{where}: {text[:60]!r} names no image; write its name")
@@ -93,6 +97,18 @@ class ImageFinder:
         found = (beside or best)[0]
         _check(found.split("/"), where)
         return Found(found, " and ".join(ways))
+
+    def _with_capitals(self, name: str) -> str:
+        """The name of the one image that is called so but for capitals; the name itself where there is one, or none."""
+        index = self._index()
+        if name in index:
+            return name
+        if self._by_lower is None:
+            self._by_lower = {}
+            for own in index:
+                self._by_lower[own.lower()] = "" if own.lower() in self._by_lower else own
+        other = self._by_lower.get(name.lower(), "")
+        return other if len(other) == len(name) else name
 
     def _index(self) -> dict[str, list[str]]:
         if self._by_name is None:

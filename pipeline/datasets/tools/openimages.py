@@ -7,6 +7,7 @@ millions of images: those that are not there are passed over. IsGroupOf marks a 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.datasets.tools.annotated import Tool, ToolImage, ToolObject
 from pipeline.datasets.tools.image_finder import ImageFinder
 from pipeline.runtime.errors import InputError
 
+_DESCRIPTIONS = re.compile(r"^[^.].*class-descriptions.*\.csv$|^class-descriptions.*\.csv$", re.IGNORECASE)
 _NEEDED = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 
 
@@ -47,7 +49,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolImag
 
 
 def _images(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolImage]:
-    names = _descriptions(path, finder.root)
+    described, names = _descriptions(path, finder.root)
     stems: dict[str, list[str]] = {}
     for name in dict.fromkeys(file.rpartition("/")[2] for file in without_twins(finder.files())):
         stems.setdefault(name.rpartition(".")[0], []).append(name)
@@ -63,6 +65,11 @@ def _images(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolIma
                     if image not in stems:
                         absent.add(image)
                         continue
+                    if described is not None and label not in names:
+                        raise InputError(
+                            f"{described}: has no name of {one_line(label)[:40]}; complete it, or remove it to call "
+                            "classes by their labels"
+                        )
                     box = (row["XMin"], row["YMin"], row["XMax"], row["YMax"])
                     own = ToolObject(names.get(label, label), box, iscrowd=row.get("IsGroupOf") == "1", index=index)
                     found.setdefault(image, []).append(own)
@@ -83,17 +90,18 @@ def _images(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolIma
         yield ToolImage("", str(path), (), passed_over=[("image", "not there")] * len(absent))
 
 
-def _descriptions(path: Path, root: Path) -> dict[str, str]:
+def _descriptions(path: Path, root: Path) -> tuple[Path | None, dict[str, str]]:
+    """The file of the labels' names, None where there is none, and what it says."""
     for folder in dict.fromkeys((path.parent, root)):
-        for file in sorted(folder.glob("*class-descriptions*.csv")):
+        for file in sorted(file for file in folder.iterdir() if _DESCRIPTIONS.search(file.name)):
             try:
                 with file.open(encoding="utf-8-sig", newline="") as lines:
-                    return {row[0]: row[1] for row in csv.reader(lines) if len(row) == 2}
+                    return file, {row[0]: row[1] for row in csv.reader(lines) if len(row) == 2}
             except (OSError, ValueError, csv.Error) as error:
                 raise InputError(
                     f"{file}: not a readable CSV table of names ({one_line(error)}); save it as UTF-8"
                 ) from error
-    return {}
+    return None, {}
 
 
 def _text(row: Mapping[str, str | None], key: str, where: str) -> str:
