@@ -45,6 +45,7 @@ from pipeline.params.base import Base
 from pipeline.params.initial import InitParams
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
@@ -52,11 +53,16 @@ from pipeline.runtime.words import count_text
 
 def detect(stage: Stage) -> None:
     """Propose and classify, image by image. The RPN and the head may have trunks of their own."""
-    params = typed(stage.params)
     missing = _why_missing(stage)
     if missing is not None:
         _write_nothing(stage, missing)
-        return
+    else:
+        _detect(stage)
+
+
+@over_processes
+def _detect(stage: Stage) -> None:
+    params = typed(stage.params)
     accelerator = launch(params.base)
     device = accelerator.device
     trunk = for_inference(load_trunk(stage.input("trunk"), params.backbone), accelerator)
@@ -74,7 +80,7 @@ def detect(stage: Stage) -> None:
         rule = replace(rule, per_image=params.detect.proposals * head.num_classes)
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
-    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+    with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))

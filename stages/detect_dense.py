@@ -17,6 +17,7 @@ from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.resized_images import held_out_images
 from pipeline.building.known_classes import KnownClasses
+from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.building import load_head
 from pipeline.dense.contract import detect_part
@@ -31,6 +32,7 @@ from pipeline.params.base import Base
 from pipeline.params.initial import InitParams
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
@@ -39,15 +41,21 @@ from pipeline.runtime.words import count_text
 def detect_dense(stage: Stage) -> None:
     """Detect image by image."""
     part, params = detect_part(stage.part), stage.params
-    accelerator = launch(params.base)
-    resized = stage.input("resize")
-    trunk = load_trunk(stage.input("trunk"), params.backbone)
     init = params.sections().get("init")
     if isinstance(init, InitParams):
-        missing = why_absent(init, part, trunk.layout, params, stage.input("head"))
+        missing = why_absent(init, part, map_layout(params.backbone), params, stage.input("head"))
         if missing is not None:
             _write_nothing(stage, missing)
             return
+    _detect(stage)
+
+
+@over_processes
+def _detect(stage: Stage) -> None:
+    part, params = detect_part(stage.part), stage.params
+    accelerator = launch(params.base)
+    resized = stage.input("resize")
+    trunk = load_trunk(stage.input("trunk"), params.backbone)
     classes = read_classes(resized)
     own_classes = read_detector_classes(stage.input("head"))  # those of one that was trained on others
     head = load_head(stage.input("head"), part, trunk.layout, len(own_classes or classes), params)
@@ -59,7 +67,7 @@ def detect_dense(stage: Stage) -> None:
     network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
     images = held_out_images(resized, originals_of(stage))
     ids, source = [image.image_id for image in images], ImageViews(images)
-    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+    with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
         score_maps = MapWriter(work, "scores", len(head.locations.layout.levels))
         left = work.missing

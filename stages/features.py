@@ -12,6 +12,7 @@ from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
 
@@ -19,7 +20,12 @@ def features(stage: Stage) -> None:
     """The whole trunk."""
     if typed(stage.params).features.keep == "none":
         keep_no_maps(stage, "features.keep")
-        return
+    else:
+        _keep_maps(stage)
+
+
+@over_processes
+def _keep_maps(stage: Stage) -> None:
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.layout import map_layout
     from pipeline.feeding.frozen_trunk import frozen_source, frozen_trunk

@@ -17,6 +17,7 @@ from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ def frozen_features(stage: Stage) -> None:
     """The trunk's frozen blocks and the pooling after them."""
     if not (typed(stage.params).features.keep_frozen_stages and stage.params.backbone.frozen_stages):
         keep_no_maps(stage, "features.keep_frozen_stages")
-        return
+    else:
+        _keep_maps(stage)
+
+
+@over_processes
+def _keep_maps(stage: Stage) -> None:
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.trunk import load_trunk
     from pipeline.feeding.views import ImageViews

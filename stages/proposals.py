@@ -42,6 +42,7 @@ from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
+from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
@@ -51,8 +52,15 @@ Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
 
 def proposals(stage: Stage) -> None:
     """Propose for each image, and for its mirror anew or by mirroring the boxes."""
+    # Those of a file are counted while they are read, and take no time.
+    write = _write if typed(stage.params).proposals.source == "file" else over_processes(_write)
+    write(stage)
+
+
+def _write(stage: Stage) -> None:
     images = ResizedImages(stage.input("resize"), "train")
-    with ChunkedWork(stage.out, [image.image_id for image in images], stage.log) as work, torch.inference_mode():
+    ids = [image.image_id for image in images]
+    with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         writer = ProposalWriter(work)
         if typed(stage.params).proposals.source == "file":
             found = _from_file(stage, images, work)

@@ -46,7 +46,7 @@ def write_maps(
     ids = [image.image_id for image in images]
     name = stage.params.features.dtype
     dtype = stored_dtype(name)
-    with ChunkedWork(stage.out, ids, stage.log) as work, torch.inference_mode():
+    with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         writer = MapWriter(work, "maps", levels)
         batches = views_by_scale(source, work.missing, images.views(stage.params.base.mirror))
         for scales in work.through(track(batches, stage.name, len(ids), done=work.found)):

@@ -30,6 +30,7 @@ from pipeline.building.trunk import new_trunk
 from pipeline.families.faster_rcnn.building.roi_head import new_head
 from pipeline.families.faster_rcnn.building.rpn import new_rpn
 from pipeline.params.file import load_params
+from pipeline.runtime.processes import PROCESSES
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename
 from tests.faults.forked import run_forked
@@ -62,13 +63,14 @@ class Workplace:
     def _killed(self, when: str, name: str) -> dict[str, str]:
         return signal_at_rename(self.project.root.parent / "site", self.project.root, when, name, signal.SIGKILL)
 
-    def stage(self, name: str, kill_at: str | None = None, parent: str = "data") -> str:
+    def stage(self, name: str, kill_at: str | None = None, parent: str = "data", processes: int = 1) -> str:
         """Run a stage as dvc.yaml wires it, but for the folder of its output; what it said."""
         words = words_of(self.project.root, name)
         words[words.index("--out") + 1] = f"{parent}/{name}"
-        environment = self._killed(*kill_at.split()) if kill_at else {}
+        environment = {PROCESSES: str(processes), **(self._killed(*kill_at.split()) if kill_at else {})}
         status, said = run_forked(self.project.root, environment, *words)
-        assert status == (-signal.SIGKILL if kill_at else 0), said
+        killed = -signal.SIGKILL if processes == 1 else 1  # of several processes not the stage's own
+        assert status == (killed if kill_at else 0), said
         return said
 
     def undisturbed(self, name: str) -> dict[str, bytes]:
@@ -195,6 +197,27 @@ def test_proposals_from_maps_go_on_too(workplace: Workplace) -> None:
     workplace.stage("proposals_step3", kill_at="before chunk-00002.json")
     assert "resumes after 128 of 150 images" in workplace.stage("proposals_step3")
     workplace.assert_only("proposals_step3", undisturbed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["proposals_step1", *(pytest.param(name, marks=pytest.mark.long) for name in ("features", "detect_step2"))],
+)
+def test_networks_go_on_in_one_process_after_two(workplace: Workplace, name: str) -> None:
+    undisturbed = workplace.undisturbed(name)
+    said = workplace.stage(name, kill_at="after chunk-00000.json", processes=2)
+    assert f"{name}: error: one of its processes ended by SIGKILL" in said
+    assert "resumes after " in workplace.stage(name)
+    workplace.assert_only(name, undisturbed)
+
+
+@pytest.mark.long
+def test_networks_in_four_processes_leave_the_bytes_of_one(workplace: Workplace) -> None:
+    for name in ("proposals_step1", "features", "proposals_step3", "detect_step2"):
+        workplace.stage(name, parent="one")
+        said = workplace.stage(name, processes=4)
+        assert "resumes" not in said
+        workplace.assert_only(name, files_of(workplace.project.root / "one" / name))
 
 
 def test_dvc_goes_on_with_a_killed_stage(tmp_path: Path, laid_out: Workplace) -> None:

@@ -70,7 +70,8 @@ def test_data_stages(project: Path, name: str, count: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("count", [2, 4])
-def test_dense_targets(tmp_path: Path, count: int) -> None:
+def test_dense_stages(tmp_path: Path, count: int) -> None:
     root = write_project(tmp_path / "project", with_images(RETINANET_TINY))
-    run_stages(root, "dataset", "resize")
+    run_stages(root, "dataset", "backbone", "resize", "retinanet_targets", "train_retinanet")
     assert_equal(root, "retinanet_targets", count)
+    assert_equal(root, "detect_retinanet", count)
