@@ -322,6 +322,24 @@ def status(
         typer.echo(line)
 
 
+@app.command()
+def doctor(
+    link: Annotated[
+        str | None,
+        typer.Option("--link", help="have DVC link data/ to its cache by reflink, hardlink, symlink or copy"),
+    ] = None,
+) -> None:
+    """Check this machine: cores, memory, GPU, disk, DVC's cache, locks. Status 1 where a run would fail."""
+    from pipeline.orchestrate.doctor import examine, set_links
+    from pipeline.orchestrate.workspace import refuse_under_a_run
+
+    if link is not None:
+        refuse_under_a_run(Path.cwd())
+        typer.echo(set_links(Path.cwd(), link))
+    elif not examine(Path.cwd(), typer.echo):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; bad input, too little memory, a full disk, a file that may not be written end in one line
     and status 1."""

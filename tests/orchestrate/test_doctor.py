@@ -1,0 +1,91 @@
+"""`frcnn doctor`: what it says of a machine, and that DVC works with the links that it sets."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.orchestrate import doctor
+from pipeline.runtime.errors import InputError
+from tests.conftest import Project
+from tests.e2e.stand_in import stand_in
+
+
+@pytest.fixture
+def copied(tiny_run: Project, tmp_path: Path) -> Project:
+    return Project(Path(shutil.copytree(tiny_run.root, tmp_path / "copy", symlinks=True)))
+
+
+def lines_of(root: Path) -> tuple[bool, list[str]]:
+    lines: list[str] = []
+    return doctor.examine(root, lines.append), lines
+
+
+def test_it_reports_on_each_topic_in_a_line_with_its_remedy(
+    copied: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "links_that_work", lambda *_: ["hardlink", "symlink"])
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr(doctor, "_CGROUP", tmp_path / "memory.max")
+    (tmp_path / "memory.max").write_text("2000000\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    are_well, lines = lines_of(copied.root)
+    topics = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert are_well and topics == ["versions", "processor", "memory", "GPU", "disk", "cache", "locks"]
+    text = "\n".join(lines)
+    assert "4 cores; base.threads is 1\n           -> FRCNN_PROCESSES=4 runs" in text
+    assert "memory     2 MB, 2 MB free" in text
+    assert "none is used; stages compute on the CPU" in text
+    assert "copies, so each artifact takes its space twice\n           -> frcnn doctor --link hardlink" in text
+
+
+def test_more_threads_than_cores_and_a_gpu_out_of_order_are_said(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise InputError("torch cannot use the GPU: it is lost; mend that")
+
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(doctor, "gpu_or_cpu", refuse)
+    copied.set_params({"base": {"threads": 2}})
+    are_well, lines = lines_of(copied.root)
+    text = "\n".join(lines)
+    assert not are_well and "GPU        torch cannot use the GPU: it is lost" in text
+    assert "1 core; base.threads is 2\n           -> set base.threads to 1" in text
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_dvc_reruns_a_stage_among_links_without_writing_through_them(
+    copied: Project, tiny_run: Project, tmp_path: Path, kind: str
+) -> None:
+    said = doctor.set_links(copied.root, kind)
+    assert f"cache.type is {kind} in .dvc/config.local" in said
+    assert copied.run("dvc", "checkout", "--relink").returncode == 0
+    linked = copied.data / "resize/classes.json"
+    assert linked.is_symlink() if kind == "symlink" else linked.stat().st_nlink > 1
+    assert lines_of(copied.root)[1][-2].endswith(f": {kind}s; files in data/ are read-only")
+    assert copied.repro() == []
+    copied.set_params({"train_head_step4": {"lr": 0.005}})
+    assert "train_head_step4" in copied.repro(programs=stand_in(tmp_path / "bin", tiny_run))
+    for file in (copied.root / ".dvc/cache/files/md5").glob("??/*"):
+        if not file.name.endswith(".dir"):
+            assert hashlib.md5(file.read_bytes()).hexdigest() == file.parent.name + file.name
+
+
+def test_a_link_that_does_not_work_is_refused_in_one_line(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "links_that_work", lambda *_: ["symlink"])
+    with pytest.raises(InputError, match=r"--link hardlink: does not work from .*; give one of symlink, copy"):
+        doctor.set_links(copied.root, "hardlink")
+    with pytest.raises(InputError, match="--link junction: give one of reflink, hardlink, symlink, copy"):
+        doctor.set_links(copied.root, "junction")
+    assert not (copied.root / ".dvc/config.local").exists()
+
+
+def test_a_setting_that_does_not_work_here_is_a_fault(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    doctor.set_links(copied.root, "hardlink")
+    monkeypatch.setattr(doctor, "links_that_work", lambda *_: [])
+    are_well, lines = lines_of(copied.root)
+    assert not are_well and "hardlink does not work here" in "\n".join(lines)
