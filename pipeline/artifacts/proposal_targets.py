@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,11 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.fields import DELTAS, ID, MATCHED_GT, MAX_IOU, VIEW, box_fields, table_schema
 from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.image_views import Entry
-from pipeline.artifacts.tables import TableWriter, box_columns, boxes_of, delta_columns, deltas_of
+from pipeline.artifacts.tables import box_columns, boxes_of, delta_columns, deltas_of
 from pipeline.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.chunks import ChunkedWork
 
 TARGETS_FILE = "proposal_targets.parquet"
 NORMALISATION_FILE = "normalisation.json"
@@ -59,18 +62,16 @@ class ProposalAssignment:
 class ProposalTargetWriter:
     """Writes proposal_targets.parquet."""
 
-    def __init__(self, table: TableWriter) -> None:
-        self._table = table
+    def __init__(self, work: ChunkedWork) -> None:
+        self._table = work.table(TARGETS_FILE, PROPOSAL_TARGETS)
 
-    @classmethod
-    @contextmanager
-    def open(cls, folder: Path) -> Iterator[ProposalTargetWriter]:
-        """A writer into a folder; the file is there when the block ends without error."""
-        with TableWriter(Path(folder) / TARGETS_FILE, PROPOSAL_TARGETS) as table:
-            yield cls(table)
+    @property
+    def count(self) -> int:
+        """How many candidates there are in all, when the work is finished."""
+        return self._table.rows
 
     def add(self, entry: Entry, own: ProposalAssignment) -> None:
-        """The candidates of the next entry."""
+        """The candidates of an entry of the image at hand."""
         self._table.write(
             {
                 **entry.columns,

@@ -123,6 +123,8 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 def _write_images(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "classes.json").write_text('["background", "disc", "box", "star"]')
     ids = {f"{split}_{place:05d}": split for split in ("test", "train") for place in range(IMAGES)}
     with ChunkedWork(folder, list(ids)) as work:
         shards, images = work.shards("pixels"), work.table("images.parquet", RESIZED_IMAGES)
@@ -211,9 +213,20 @@ def test_networks_go_on_in_one_process_after_two(workplace: Workplace, name: str
     workplace.assert_only(name, undisturbed)
 
 
+@pytest.mark.parametrize("normalise", ["fixed", pytest.param("measured", marks=pytest.mark.long)])
+def test_proposal_targets_go_on_in_one_process_after_two(workplace: Workplace, normalise: str) -> None:
+    name = "proposal_targets_step2"
+    workplace.project.set_params({"proposal_targets": {"normalise": normalise}})
+    workplace.stage("proposals_step1")
+    undisturbed = workplace.undisturbed(name)
+    workplace.stage(name, kill_at="after chunk-00000.json", processes=2)
+    assert "resumes after " in workplace.stage(name)
+    workplace.assert_only(name, undisturbed)
+
+
 @pytest.mark.long
 def test_networks_in_four_processes_leave_the_bytes_of_one(workplace: Workplace) -> None:
-    for name in ("proposals_step1", "features", "proposals_step3", "detect_step2"):
+    for name in ("proposals_step1", "proposal_targets_step2", "features", "proposals_step3", "detect_step2"):
         workplace.stage(name, parent="one")
         said = workplace.stage(name, processes=4)
         assert "resumes" not in said
