@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.data_layouts.folders import files_in, folders_in
-from pipeline.data_layouts.layout import Layout, Miss
+from pipeline.data_layouts.layout import Layout, Miss, left_out
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.class_names import BACKGROUND
 from pipeline.datasets.coco import image_folder
@@ -114,6 +114,7 @@ def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) ->
     kind = "COCO with a JSON file a split" if len(taken) > 1 else "COCO in one JSON file"
     empty = [file.path for split, own in by_split.items() for file in own if split not in taken]
     kind += "".join(f"; {path} has no annotations and is left out" for path in empty)
+    kind += left_out([file.path for file in others if file.used and not any(file in own for own in by_split.values())])
     settings: dict[str, Any] = {"images": pattern}
     if (classes := _classes(used)) is not None:
         settings["classes"] = classes

@@ -85,6 +85,13 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, items[:4])) + more
 
 
+def left_out(names: Sequence[str]) -> str:
+    """A clause, to stand behind what a layout is, on what is like its parts and of no split; "" where nothing is."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    listed = (", " if more else " and ").join(names[:3]) + more
+    return f"; {listed} {'is' if len(names) == 1 else 'are'} left out" if names else ""
+
+
 def by_split(names: Iterable[str]) -> dict[Split, list[str]]:
     """Names by the split that each stands for; those of none are left out."""
     found: dict[Split, list[str]] = {}

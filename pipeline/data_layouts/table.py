@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data_layouts.folders import files_in, folders_in
-from pipeline.data_layouts.layout import Layout, Miss, by_split
+from pipeline.data_layouts.layout import Layout, Miss, by_split, left_out
 from pipeline.datasets.base import Split
 from pipeline.datasets.records import XYXY
 from pipeline.datasets.split_names import split_in
@@ -63,9 +63,8 @@ def table_layouts(root: Path) -> Iterator[Layout | Miss]:
 
 
 def _others(there: Sequence[str], taken: Sequence[str]) -> str:
-    """A clause on the tables of boxes in the root that are not taken."""
-    others = [name for name in there if name not in taken]
-    return f"; {' and '.join(others[:4])} {'is' if len(others) == 1 else 'are'} left out" if others else ""
+    """A clause on the tables of boxes that are not taken."""
+    return left_out([name for name in there if name not in taken])
 
 
 def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]:
@@ -73,12 +72,11 @@ def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]
     found = {table.name: table for table in undivided}
     for folder in folders_in(root)[:_MOST_FOLDERS]:
         for name in files_in(root / folder, *_SUFFIXES)[:_MOST_FILES]:
-            if split_in(name) or split_in(folder):
-                table = _known(root, f"{folder}/{name}")
-                if isinstance(table, Miss):
-                    yield table
-                else:
-                    found[table.name] = table
+            table = _known(root, f"{folder}/{name}")
+            if isinstance(table, _Table):
+                found[table.name] = table
+            elif split_in(name) or split_in(folder):
+                yield table
     splits: dict[Split, list[str]] = {}
     for name in sorted(found):
         folder, _, file = name.rpartition("/")
@@ -86,7 +84,7 @@ def _one_a_split(root: Path, undivided: list[_Table]) -> Iterator[Layout | Miss]
         if split:
             splits.setdefault(split, []).append(name)
     if "train" in splits and len(splits) > 1:
-        others = _others([table.name for table in undivided], [name for own in splits.values() for name in own])
+        others = _others(sorted(found), [name for own in splits.values() for name in own])
         yield Layout("table", f"a table a split{others}", splits, {"boxes": found[splits["train"][0]].boxes})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in, has_image
-from pipeline.data_layouts.layout import Layout, Miss, by_split
+from pipeline.data_layouts.layout import Layout, Miss, by_split, left_out
 from pipeline.data_layouts.tree_copies import TreeFiles, copies_among, is_in, overlapping, tree_files
 from pipeline.datasets.base import Split
 from pipeline.datasets.class_names import BACKGROUND
@@ -179,20 +179,27 @@ def _by_folders(root: Path) -> Iterator[Layout]:
     """A folder a split, with XML files and images in it or in folders of their own; or both of these with folders."""
     annotations, images = called(root, _ANNOTATIONS), called(root, _IMAGES)
     for above in ("", f"{images}/") if images else ("",):
-        folders = by_split(folders_in(root / above))
+        there = folders_in(root / above)
+        folders = by_split(there)
+        others = [above + name for name in there if not any(name in own for own in folders.values())]
         folders = {split: [above + name for name in names] for split, names in folders.items()}
         inner = _inside(root / folders["train"][0]) if "train" in folders else None
         for xml, photos in ((".", "."), *([inner] if inner else [])):
             splits = _with_xml(root, folders, "{folder}/" + xml)
             if splits:
                 settings = {"annotations": xml, "images": photos}
-                yield Layout("voc", "VOC with a folder a split", splits, settings)
+                beside = left_out([name for name in others if _has_voc(root / name / xml)])
+                yield Layout("voc", f"VOC with a folder a split{beside}", splits, settings)
     if annotations and images:
         pattern = f"{annotations}/{{folder}}"
-        splits = _with_xml(root, by_split(folders_in(root / annotations)), pattern)
+        there = folders_in(root / annotations)
+        splits = _with_xml(root, by_split(there), pattern)
         if splits:
+            taken = {name for own in splits.values() for name in own}
+            others = [f"{annotations}/{name}" for name in there if f"{name}/" not in taken]
+            beside = left_out([name for name in others if _has_voc(root / name)])
             settings = {"annotations": pattern, "images": f"{images}/{{folder}}"}
-            yield Layout("voc", f"VOC with a folder a split in {annotations}", splits, settings)
+            yield Layout("voc", f"VOC with a folder a split in {annotations}{beside}", splits, settings)
 
 
 def _inside(folder: Path) -> tuple[str, str] | None:

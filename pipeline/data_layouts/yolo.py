@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data_layouts.folders import called, files_in, folders_in, has_image
-from pipeline.data_layouts.layout import Layout, Miss, by_split
+from pipeline.data_layouts.layout import Layout, Miss, by_split, left_out
 from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.listed_paths import ListedPaths
 from pipeline.datasets.records import read_text
@@ -73,12 +73,16 @@ def _folders(root: Path) -> Iterator[tuple[str, dict[Split, list[str]]]]:
     if "train" in lists:
         yield "YOLO with a list of images a split", lists
     for pattern, above in (("images/{}", "images"), ("{}/images", ""), ("{}", "")):
-        named = by_split(folders_in(root / above))
+        there = folders_in(root / above)
+        named = by_split(there)
         splits = {split: [pattern.format(name) for name in names] for split, names in named.items()}
         splits = {split: [p for p in own if has_image(root / p, deep=True)] for split, own in splits.items()}
         splits = {split: own for split, own in splits.items() if own}
         if "train" in splits:
-            yield f"YOLO with a folder of images a split ({pattern.format('SPLIT')})", splits
+            taken = {place for own in splits.values() for place in own}
+            others = [place for name in there if (place := pattern.format(name)) not in taken]
+            beside = left_out([place for place in others if has_image(root / place) and _has_labels(root, [place])])
+            yield f"YOLO with a folder of images a split ({pattern.format('SPLIT')}){beside}", splits
     if images and has_image(root / images, deep=True):
         yield "YOLO without splits", {"train": [images]}
     if has_image(root, deep=True):

@@ -69,10 +69,10 @@ def _records(
         places = label_files_of(file)
         annotation, path, text, annotated = places[0], root / places[0], "", True
         with faults.going_on():
-            there = next((label for label in places if is_file(root / label)), None)
-            annotated = there is not None
-            if there is not None:
-                annotation, path = there, root / there
+            annotated = is_file(path)
+            other = None if annotated else next((label for label in places[1:] if is_file(root / label)), None)
+            if other is not None:
+                annotated, annotation, path = True, other, root / other
             text = read_text(path, "replace it") if annotated else ""
         labels = parse_labels(text, path, keypoints, faults)
         count = len(labels.indices)

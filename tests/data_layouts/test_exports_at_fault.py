@@ -137,6 +137,33 @@ def test_a_file_at_fault_is_named(name: str, tmp_path: Path) -> None:
     assert expected in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("write", "folder", "named"),
+    [
+        (writers.roboflow_voc, "train", "eval"),
+        (writers.tensorflow_tutorial, "images/train", "images/eval"),
+        (writers.roboflow_coco, "train", "eval/_annotations.coco.json"),
+        (writers.roboflow_darknet, "train", "eval"),
+        (writers.tensorflow_csv, "train", "eval/_annotations.csv"),
+    ],
+)
+def test_a_folder_of_no_split_beside_the_others_is_told(tmp_path: Path, write: Write, folder: str, named: str) -> None:
+    write(tmp_path)
+    assert "left out" not in opened(tmp_path)[0]
+    shutil.copytree(tmp_path / folder, tmp_path / folder.replace("train", "eval"))
+    assert opened(tmp_path)[0].partition("; ")[2] == f"{named} is left out"
+
+
+def test_folders_of_images_of_no_split_are_told(tmp_path: Path) -> None:
+    writers.roboflow_yolo(tmp_path)
+    settings = (tmp_path / "data.yaml").read_text()
+    (tmp_path / "data.yaml").write_text(settings[settings.index("nc:") :])  # without the splits
+    shutil.copytree(tmp_path / "train", tmp_path / "eval")
+    shutil.copytree(tmp_path / "train", tmp_path / "more")
+    what = "YOLO with a folder of images a split (SPLIT/images); eval/images and more/images are left out"
+    assert opened(tmp_path)[0] == what
+
+
 def in_table(change: Callable[[list[str]], list[str]]) -> Write:
     return rewritten(writers.plain_csv, "labels.csv", lambda text: "\n".join(change(text.splitlines())) + "\n")
 
