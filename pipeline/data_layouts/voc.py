@@ -59,7 +59,7 @@ def _lists_of(root: Path) -> Iterator[_Lists]:
         own: dict[Split, str] = {}
         for name in lists:  # aeroplane_train, of one class, is none of them
             split = split_in(name)
-            if split and name.isalpha():
+            if split and name.removesuffix("_list").isalpha():  # train_list is Paddle's
                 own.setdefault(split, lists[name])
         yield _Lists({"annotations": annotations, "images": images, "lists": folder}, lists, own)
 

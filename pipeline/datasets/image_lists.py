@@ -15,6 +15,7 @@ from pipeline.datasets.records import read_text
 from pipeline.runtime.errors import InputError
 
 _FLAGGED = re.compile(r"(.*\S)[ \t]+(?:-1|0|1)")
+_PAIR = re.compile(r"(.*\.\w+)[ \t]+\S.*\.xml", re.IGNORECASE)
 _SUFFIXES = (*ALL, ".xml", ".txt")
 
 
@@ -49,7 +50,8 @@ def read_image_list(
         remedy: what to do where there is no such list.
         folder: the name of that in which the images lie. It may stand before the names, with others before it, which
             must be the same in all lines.
-        with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there.
+        with_flags: lines may end in a second column, which is passed over: VOC's class files have -1, 0 or 1 there,
+            Paddle's lists the XML file.
 
     Raises:
         InputError: the list cannot be read, lists no image, or a line is not an image name.
@@ -57,7 +59,8 @@ def read_image_list(
     lines = [line.rstrip("\r") for line in read_text(path, remedy).split("\n")]
     names = [line if line != line.strip() and is_there(line) else line.strip() for line in lines if line.strip()]
     if with_flags:
-        names = _without_flags(names, is_there)
+        names = _without_second(names, _FLAGGED, is_there)
+        names = _without_second(names, _PAIR, is_there)
     folders = _common_folders(names, folder) if folder else ""
     names = [name[len(folders) :] for name in names]
     junk = [name for name in names if is_junk(name)]
@@ -81,9 +84,9 @@ def _common_folders(names: Sequence[str], folder: str) -> str:
     return common if len(parts) > 1 and parts[-2] == folder and ".." not in parts else ""
 
 
-def _without_flags(names: Sequence[str], is_there: Callable[[str], bool]) -> list[str]:
+def _without_second(names: Sequence[str], form: re.Pattern[str], is_there: Callable[[str], bool]) -> list[str]:
     """The first column, where all lines have two and more images are there by it than by the whole lines."""
-    matches = [_FLAGGED.fullmatch(name) for name in names]
+    matches = [form.fullmatch(name) for name in names]
     first = [match[1] for match in matches if match]
     if len(first) < len(names):
         return list(names)

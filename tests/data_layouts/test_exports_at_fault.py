@@ -50,6 +50,14 @@ def as_utf16(text: str) -> bytes:
     return text.encode("utf-16")
 
 
+def paddle(root: Path) -> None:
+    """PaddleX's form of VOC: lists in the root, of pairs of an image and its XML file."""
+    writers.voc_tree(root, {})
+    for split, names in (("train", "abc"), ("val", "d"), ("test", "e")):
+        put(root / f"{split}_list.txt", "".join(f"JPEGImages/{name}.jpg Annotations/{name}.xml\n" for name in names))
+    put(root / "labels.txt", "apple\npear\n")
+
+
 READ: dict[str, Write] = {
     "VOC, lists and .XML": renamed(writers.voc2007, "*.xml", ".XML"),
     "VOC, folders and .XML": renamed(writers.roboflow_voc, "*.xml", ".XML"),
@@ -216,6 +224,19 @@ def test_copies_in_a_folder_of_the_same_split_are_told(tmp_path: Path) -> None:
     (tmp_path / "images/train/other/x.jpg").rename(tmp_path / "images/train/other/a.jpg")  # of other bytes
     shutil.rmtree(tmp_path / "images/train/backup")
     assert not opened(tmp_path)[1].remarks
+
+
+def test_paddles_lists_of_pairs_are_read(tmp_path: Path) -> None:
+    paddle(tmp_path)
+    what, dataset = opened(tmp_path)
+    assert what == "VOC with lists in the data root"
+    images = {image.image_id: (image.split, len(image.boxes)) for image in dataset.images}
+    assert images == {"a": ("train", 2), "b": ("train", 1), "c": ("train", 0), "d": ("val", 1), "e": ("test", 2)}
+    assert {finding.kind for finding in dataset.findings} == {"file_name"}
+    (tmp_path / "JPEGImages/a.jpg").rename(tmp_path / "JPEGImages/a b.jpg")
+    (tmp_path / "Annotations/a.xml").rename(tmp_path / "Annotations/a b.xml")
+    put(tmp_path / "train_list.txt", "JPEGImages/a b.jpg Annotations/a b.xml\nJPEGImages/b.jpg Annotations/b.xml\n")
+    assert [image.image_id for image in opened(tmp_path)[1].images] == ["a b", "b", "d", "e"]
 
 
 @pytest.mark.parametrize("keeps_key", [True, False])
