@@ -1,4 +1,4 @@
-"""The commands people type: `frcnn VERB`."""
+"""The command line: `frcnn VERB`."""
 
 from __future__ import annotations
 

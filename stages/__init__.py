@@ -1,7 +1,7 @@
 """One module per kind of stage; wiring is in dvc.yaml.
 
-A `python` that lacks the packages, as where .venv/bin/dvc or an editor's DVC runs without the environment being
-activated, hands over to the environment's own.
+If `python` lacks the packages, for instance because .venv/bin/dvc or an editor's DVC runs without the activated
+environment, the environment's own Python takes over.
 """
 
 import os

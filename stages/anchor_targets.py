@@ -1,7 +1,8 @@
 """Assign each training image's anchors to gt boxes: which are fg, with their deltas, and which are bg.
 
-Writes fg_anchors.parquet, one row a fg anchor; the bg as packed bits in npz shards; images.parquet, the index. These
-are assignments: the 256 anchors of an iteration are drawn from them at load time. Each view of an image has its own.
+Writes fg_anchors.parquet, one row per fg anchor; the bg anchors as packed bits in npz shards; images.parquet, their
+index. These are assignments: the anchors of an iteration are sampled from them at load time. Each view of an image has
+its own.
 """
 
 from __future__ import annotations

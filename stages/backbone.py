@@ -1,9 +1,9 @@
-"""Get the first weights: ImageNet's from a file or from torchvision, those of a trained detector, or those of a small
+"""Get the initial weights: ImageNet's from a file or from torchvision, those of a trained detector, or those of a small
 trunk pre-trained on generated crops.
 
-Writes model.safetensors with the trunk, what a RoI head starts from where the weights have it (fc6 and fc7, ResNet's
-res5), and a detector's RPN. A neck is part of the trunk; it starts random, or from a detector's. Where a detector's
-classes are known its whole head is there too, and detector_classes.json, their names.
+Writes model.safetensors with the trunk, the layers that a RoI head starts from if the weights have them (fc6 and fc7,
+or ResNet's res5), and a detector's RPN. A neck is part of the trunk and starts random, or from a detector's. If a
+detector's classes are known, its whole head is included, and detector_classes.json has their names.
 """
 
 from __future__ import annotations

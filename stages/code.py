@@ -1,8 +1,8 @@
-"""Lock the code of every stage: write for what each command runs which modules it is made of, and a digest of each.
+"""Lock the code of every stage: for each command, write the modules that it runs, with a digest of each.
 
-Other stages depend on their lock, and so DVC reruns them where their own code has changed, but for comments, docstrings
-and layout, or a library that results depend on. Stage code runs before all others, and so it also checks the whole of
-params.yaml, and that it is of the family whose graph dvc.yaml is: what is wrong is reported before anything trains.
+Each other stage depends on its lock. So DVC reruns it if its own code has changed, apart from comments, docstrings and
+layout, or a library that results depend on. Stage code runs before all others. Therefore it also checks the whole of
+params.yaml, and that its family is that of dvc.yaml, so that mistakes are reported before anything trains.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from pipeline.runtime.words import count_text
 
 
 def dataset(stage: Stage) -> None:
-    """Write one row an image and one row a box, in ascending order of image_id."""
+    """Write one row per image and one row per box, in ascending order of image_id."""
     source = _open(stage)
     counts, box_counts = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     with (

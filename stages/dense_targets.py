@@ -1,11 +1,12 @@
-"""Assign each training image's locations to gt boxes, for a dense detector: which class each is to predict, which are
-background and which ignored.
+"""Assign each training image's locations to gt boxes, for a dense detector: which class each predicts, which are
+background and which are ignored.
 
-Where the family has a section `augment` that draws training images anew in each epoch, the view that the first epoch
-draws of each image is one of its views, and draws.parquet says what was drawn.
+If the family has a section `augment`, which changes training images at random in each epoch, the view of the first
+epoch is one of each image's views, and draws.parquet records the changes.
 
-Writes fg_locations.parquet, one row a location with a class; the ignored as packed bits in npz shards; images.parquet,
-the index, one row a level. Each view of an image has its own. The family says how (pipeline/families/NAME).
+Writes fg_locations.parquet, one row per location with a class; the ignored ones as packed bits in npz shards;
+images.parquet, their index, one row per level. Each view of an image has its own assignment. The family defines the
+rule (pipeline/families/NAME).
 """
 
 from __future__ import annotations

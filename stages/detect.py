@@ -1,8 +1,8 @@
-"""Detect objects in the images of val and test with a network: of step 2 (unshared), of step 4, joint, or the detector
-that training starts from, whose detections of classes that the data set has are kept.
+"""Detect objects in the images of val and test with a network: that of step 2 (unshared), of step 4, of joint
+training, or the detector that training starts from, of which only detections of the data set's classes are kept.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
-test proposals in pixels of the resized image, up to `detect.recall_ranks`, where the first `detect.proposals` were
+test proposals in pixels of the resized image, up to `detect.recall_ranks`, the first `detect.proposals` of which were
 classified; and objectness maps with images.parquet, their index.
 """
 

@@ -1,6 +1,6 @@
-"""Score the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and what the family adds.
+"""Evaluate the detections of the images of `evaluate.split`: VOC AP, COCO AP and AR, and the family's own figures.
 
-Writes metrics.json, matches.parquet, confusion.csv and pr_curves.csv; a family may write files of its own too.
+Writes metrics.json, matches.parquet, confusion.csv and pr_curves.csv; a family may write further files.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _match_rows(
 
 
 def _pr_rows(voc: VocAP, classes: list[str]) -> list[dict[str, float | str]]:
-    """Interpolated precision at 101 recalls, a curve a class; class by class, so that plots colour by class."""
+    """Interpolated precision at 101 recalls, one curve per class; class by class, so that plots colour by class."""
     levels = np.linspace(0, 1, _CURVE_POINTS)
     rows: list[dict[str, float | str]] = []
     for curve in voc.classes:

@@ -1,6 +1,6 @@
-"""Run step 2's trunk once over every view of the training images; steps 3 and 4 read the maps in place of images.
+"""Run step 2's trunk once over every view of the training images; steps 3 and 4 read the maps instead of images.
 
-Where `features.keep` is none nothing is kept, and steps 3 and 4 run the trunk themselves. Writes the maps as npz shards
+If `features.keep` is none, nothing is kept, and steps 3 and 4 run the trunk themselves. Writes the maps as npz shards
 and images.parquet, the index.
 """
 

@@ -1,4 +1,4 @@
-"""Train trunk, RPN and RoI head together with all four losses, proposals drawn afresh each iteration.
+"""Train trunk, RPN and RoI head together with all four losses, with fresh proposals in each iteration.
 
 Starts from the network of the four steps, or from the pre-trained trunk with fresh heads. Writes model.safetensors with
 all three parts and history.csv.

@@ -1,8 +1,8 @@
 """Run the blocks of the trunk that are never trained once over every view of the training images.
 
-Whatever trains the other blocks, in steps 1 and 2 and jointly, or runs them over all training images then starts from
-these maps in place of images. Where `features.keep_frozen_stages` is false or no block is frozen, nothing is kept and
-images are read.
+Stages that train the other blocks (steps 1, 2 and joint training), or run them over all training images, then start
+from these maps instead of images. If `features.keep_frozen_stages` is false or no block is frozen, nothing is kept, and
+they read images.
 
 Writes the maps as npz shards and images.parquet, the index.
 """

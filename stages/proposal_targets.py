@@ -1,7 +1,7 @@
-"""Assign each training image's proposals to gt boxes: class labels and the deltas the RoI head is to learn.
+"""Assign each training image's proposals to gt boxes: class labels, and deltas for the RoI head to learn.
 
-gt boxes join the proposals before matching. Writes proposal_targets.parquet and normalisation.json, the mean and std by
-which the deltas are normalised. These are assignments: the RoIs of an iteration are drawn from them at load time.
+gt boxes join the proposals before matching. Writes proposal_targets.parquet and normalisation.json, the mean and std
+that normalise the deltas. These are assignments: the RoIs of an iteration are sampled from them at load time.
 """
 
 from __future__ import annotations

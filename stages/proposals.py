@@ -1,7 +1,7 @@
 """Let a trained RPN propose boxes for every training image: after step 1 from images, after step 3 from the maps of
-step 2's trunk, which are cached, or where `features.keep` is none computed again.
+step 2's trunk, which are cached, or computed again if `features.keep` is none.
 
-Where `proposals.source` is `file`, another codebase's proposals take their place, and the RPN is not used. Writes
+If `proposals.source` is `file`, another codebase's proposals are used instead of the RPN's. Writes
 proposals.parquet, in pixels of the resized image, best first, and the RPN's objectness maps with images.parquet, their
 index.
 """

@@ -1,4 +1,5 @@
-"""Resize every image and scale its boxes: pixels in npz shards where they are kept, images.parquet, boxes.parquet."""
+"""Resize every image and scale its boxes: images.parquet, boxes.parquet, and pixels in npz shards unless `resize.keep`
+is none."""
 
 from __future__ import annotations
 

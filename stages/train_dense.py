@@ -1,11 +1,11 @@
 """Train the trunk and the head of a dense detector together, on images, with the family's losses.
 
-Starts from the pre-trained trunk and a fresh head, or from the detector of `init.detector`, in the classes that it and
-the data set both name. Writes model.safetensors with both parts and history.csv. The
-section of params.yaml of the stage's own name holds the schedule.
+Starts from the pre-trained trunk and a fresh head, or from the detector of `init.detector`, for the classes that it
+shares with the data set. Writes model.safetensors with both parts and history.csv. The section of params.yaml with the
+stage's name holds the schedule.
 
-Where the family has a section `augment` that draws training images anew in each epoch, targets are assigned as images
-are drawn, by the function of the targets stage.
+If the family has a section `augment`, which changes training images at random in each epoch, targets are assigned to
+the changed images by the function of the targets stage.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train trunk, RPN and RoI head together from the first iteration, with all four losses.
 
-Starts from the pre-trained trunk with fresh heads, or from a trained detector. Proposals are drawn afresh each
-iteration. Writes model.safetensors with all three parts and history.csv.
+Starts from the pre-trained trunk with fresh heads, or from a trained detector. Proposals are computed in
+each iteration. Writes model.safetensors with all three parts and history.csv.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the RoI head: step 2 with a trunk of its own, on images; step 4 alone, on the maps of step 2's trunk.
 
-Those are cached, or where `features.keep` is none computed in every iteration. Step 2's trunk starts from the
+The maps are cached, or computed in every iteration if `features.keep` is none. Step 2's trunk starts from the
 pre-trained weights again, not from step 1. Writes model.safetensors with the parts it trained (step 2: trunk and head;
 step 4: head) and history.csv.
 """

@@ -1,6 +1,6 @@
 """Train the region proposal network: step 1 with the trunk, on images; step 3 alone, on the maps of step 2's trunk.
 
-Those are cached, or where `features.keep` is none computed in every iteration.
+The maps are cached, or computed in every iteration if `features.keep` is none.
 
 Writes model.safetensors with the parts it trained (step 1: trunk and rpn; step 3: rpn) and history.csv.
 """

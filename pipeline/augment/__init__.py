@@ -1,1 +1,1 @@
-"""Views of training images that are drawn anew in each epoch: which part is seen, how large, and in what light."""
+"""Random augmentation of training images in each epoch: crop, size, mirror and colours."""

@@ -1,4 +1,4 @@
-"""What was drawn of an image."""
+"""How an image was augmented."""
 
 from __future__ import annotations
 

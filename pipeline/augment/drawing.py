@@ -49,7 +49,7 @@ def generators(seed: int, stage: str, epoch: int, image_id: str) -> Callable[[st
 
 
 def _rounded(value: float) -> float:
-    """As tables store it, so that what is read from them is what was drawn."""
+    """Rounded as tables store it, so that values read back equal those drawn."""
     return float(np.float32(value))
 
 

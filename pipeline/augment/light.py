@@ -1,4 +1,4 @@
-"""Light and colour of an image, changed: brightness, contrast, saturation and hue.
+"""Changes of an image's light and colour: brightness, contrast, saturation and hue.
 
 What depends on a channel's level alone goes through a table of 256 entries, so that it is the same on every processor;
 OpenCV converts to hue, saturation and value and back.
@@ -35,7 +35,7 @@ PLAIN = Light()
 
 
 def lit(pixels: Pixels, light: Light) -> Pixels:
-    """(H, W, 3) uint8 RGB in another light; itself where nothing changes."""
+    """(H, W, 3) uint8 RGB with these changes; the same array if there are none."""
     first, last = (light.contrast, 1.0) if light.contrast_first else (1.0, light.contrast)
     pixels = _through(pixels, _table((_rounded(_LEVELS + light.brightness)) * first))
     if light.saturation != 1.0 or light.hue != 0.0:
@@ -58,7 +58,7 @@ def _through(pixels: Pixels, table: Pixels) -> Pixels:
 
 
 def _rounded(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """To whole levels from 0 to 255, as each step of the reference leaves them."""
+    """Round to whole levels from 0 to 255, as the reference does after each step."""
     rounded: npt.NDArray[np.float64] = np.clip(np.rint(levels), 0, 255)
     return rounded
 

@@ -1,4 +1,4 @@
-"""The pixels of a drawn view, out of those of the image."""
+"""The pixels of an augmented view of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of an image a drawn view shows, and what becomes of boxes in it. NumPy, no pixels.
+"""Which part of an image an augmented view shows, and where boxes lie in it. NumPy only, without pixels.
 
 Shapes: G boxes; P parts of an image. Boxes are xyxy, px of the image that is drawn from or of the view.
 """
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Rectangle(NamedTuple):
-    """Whole pixels, from the left and upper to the right and lower edge."""
+    """Whole pixels, from the left and top edge to the right and bottom edge."""
 
     x1: int
     y1: int
@@ -46,7 +46,7 @@ class Window:
 
     @property
     def is_inside(self) -> bool:
-        """Whether nothing beyond the image is shown."""
+        """Whether the view lies within the image."""
         height, width = self.source
         return self.shown.x1 >= 0 and self.shown.y1 >= 0 and self.shown.x2 <= width and self.shown.y2 <= height
 

@@ -1,1 +1,1 @@
-"""The network that params.yaml describes, part by part, with the weights that stages left."""
+"""Builds the network that params.yaml describes, part by part, with the weights that stages wrote."""

@@ -29,7 +29,7 @@ _OPTION = "init.detector"
 
 @dataclass(frozen=True)
 class InitialDetector:
-    """What a detector gives beside its trunk.
+    """What a detector has besides its trunk.
 
     Attributes:
         title: what it is called in a log.
@@ -85,7 +85,7 @@ def load_detector(trunk: Trunk, params: BackboneParams, folder: Path, names: Seq
 
 
 def _parts(trunk: Trunk, state: State, source: str) -> dict[str, State]:
-    """The parts beside the trunk, which is loaded."""
+    """The parts besides the trunk, which is loaded."""
     parts = {part: select_part(state, part) for part in ("trunk", "rpn", "head")}
     # Another family's head may have layers of these names too, as SSD's convolutions; a RoI head has its deltas' mean.
     of_rois = bool(parts["rpn"]) or "delta_mean" in parts["head"]

@@ -1,4 +1,4 @@
-"""Detections of a detector that was trained on classes of its own, as labels of a data set's classes."""
+"""Maps the labels of a detector's own classes to those of a data set."""
 
 from __future__ import annotations
 

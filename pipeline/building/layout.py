@@ -1,4 +1,4 @@
-"""The layout of the trunk that params.yaml names, and what heads ask of one."""
+"""The layout of the trunk that params.yaml names, and what heads require of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def trunk_settings(params: BackboneParams) -> TrunkSettings:
-    """What params.yaml says of the trunk."""
+    """The trunk's settings in params.yaml."""
     neck = params.neck
     return TrunkSettings(
         frozen_stages=ALL_STAGES if params.frozen_stages == "all" else params.frozen_stages,
@@ -27,7 +27,7 @@ def trunk_settings(params: BackboneParams) -> TrunkSettings:
 
 
 def map_layout(params: BackboneParams) -> MapLayout:
-    """The levels of the trunk's maps, without making one."""
+    """The levels of the trunk's maps, computed without building the trunk."""
     settings = trunk_settings(params)
     if not params.name.startswith(TIMM):
         return trunk_layout(params.name, settings)

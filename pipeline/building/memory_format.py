@@ -1,4 +1,4 @@
-"""How the weights of convolutions lie in memory."""
+"""The memory layout of convolution weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What params.yaml must say for the weights of a detector of torchvision's to fit."""
+"""Which parameters the weights of a torchvision detector require."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Needs:
-    """What params.yaml must say for a detector's weights to fit.
+    """The parameters that a detector's weights require.
 
     Attributes:
         title: what the detector is called.
@@ -32,7 +32,7 @@ class Needs:
     per_location: int
 
     def of_heads(self) -> str:
-        """What the heads need, in words."""
+        """The parameters that the heads require, in words."""
         keys = ", ".join(f"{key} {value}" for key, value in self.others.items())
         return f"{keys} and {self.per_location} anchors a location" if self.per_location else keys
 
@@ -49,7 +49,7 @@ def backbone_of(state: Mapping[str, Tensor]) -> str:
 
 
 def check_needs(needs: Needs, params: BackboneParams, source: str) -> None:
-    """See that params.yaml has the trunk of a torchvision detector.
+    """Check that params.yaml has the trunk of a torchvision detector.
 
     Raises:
         InputError: it has another; the parameters to set are named. Or no parameters describe it.

@@ -1,4 +1,4 @@
-"""First weights: ImageNet's in torchvision's layout, from a file or its hub."""
+"""Initial weights: ImageNet's in torchvision's layout, from a file or its hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained detector of torchvision's, whichever it is, under our names."""
+"""Reads any of torchvision's trained detectors, with its weights renamed to ours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Published:
 
 
 def published_detector(state: Mapping[str, Tensor], source: str) -> Published | None:
-    """A state dict of torchvision's as ours; None where it is not theirs.
+    """A torchvision detector's state dict with our names; None if it is not one.
 
     Raises:
         InputError: it is theirs, and not whole, or has weights that have no place, or of shapes that do not fit.

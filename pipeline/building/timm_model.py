@@ -1,4 +1,4 @@
-"""Models of timm's (PyTorch Image Models) as backbones: which of a model's maps are taken, and how large they are.
+"""timm models (PyTorch Image Models) as backbones: which of a model's maps are used, and their sizes.
 
 timm is optional, and is loaded where a model of its is named. A model is given by what follows `timm/` in
 `backbone.name`: its name with timm, and after a dot the tag of its weights.
@@ -44,7 +44,7 @@ class TimmMaps:
 
 
 def installed_timm(name: str) -> Any:
-    """The library.
+    """The module timm.
 
     Args:
         name: of the backbone, for the message.

@@ -1,4 +1,4 @@
-"""The trunk of a model of timm's, and its first weights.
+"""A trunk made of a timm model, and its initial weights.
 
 Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width.
 """
@@ -49,7 +49,7 @@ class TimmTrunk(Trunk):
 
     @property
     def note(self) -> str:
-        """What a log says of it."""
+        """Its description in a log."""
         mean, std = ([round(value, 4) for value in own.tolist()] for own in (self.pixel_mean, self.pixel_std))
         return f"{self._name} of timm {timm_version()}, pixels normalised by mean {mean} and std {std}"
 
@@ -59,7 +59,7 @@ class TimmTrunk(Trunk):
         return len(self._indices) if self._is_frozen else 1
 
     def train(self, mode: bool = True) -> TimmTrunk:
-        """Set training mode, of the neck alone."""
+        """Set training mode, for the neck only."""
         super().train(mode)
         self.layers.eval()
         return self
@@ -78,7 +78,7 @@ class TimmTrunk(Trunk):
             return self._maps(images)
 
     def rest(self, maps: Maps) -> Maps:
-        """What `frozen` gave to the model's maps."""
+        """From the output of `frozen` to the model's maps."""
         return maps if self._is_frozen else self._maps(*maps)
 
     def take_published_model(self, state: Mapping[str, Tensor], source: str) -> None:
@@ -116,7 +116,7 @@ class TimmTrunk(Trunk):
 
 
 def _drawn(name: str, seed: int) -> Any:
-    """The model with weights that follow from a seed; torch's global state stays as it was."""
+    """The model with weights drawn from a seed; torch's global state is not changed."""
     installed_timm(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""torchvision's RetinaNet and FCOS on a ResNet with FPN: their weights' names beside ours, and what they need.
+"""torchvision's RetinaNet and FCOS on a ResNet with FPN: names of their weights and ours, and required parameters.
 
 `retinanet_resnet50_fpn`, its `_v2`, `fcos_resnet50_fpn`, and any torchvision RetinaNet or FCOS on a ResNet with levels
 P3 to P7. Files of older versions name fpn.inner_blocks.0.weight and head.*.conv.0.weight without a further index.
@@ -63,7 +63,7 @@ def from_torchvision(state: Mapping[str, Tensor], source: str) -> State:
 
 
 def to_torchvision(trunk: Mapping[str, Tensor], head: Mapping[str, Tensor], anchors: int) -> State:
-    """The inverse: weights of our trunk and head under torchvision's names, with rows of the background that say no.
+    """The inverse: weights of our trunk and head under torchvision's names, with background rows that never fire.
 
     Args:
         anchors: A.

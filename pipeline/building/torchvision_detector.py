@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN on a ResNet with FPN: its weights' names beside ours, and which parameters they fit.
+"""torchvision's Faster R-CNN on a ResNet with FPN: names of its weights and ours, and which parameters they fit.
 
 `fasterrcnn_resnet50_fpn`, its `_v2`, and any torchvision FasterRCNN on `resnet_fpn_backbone`. Files of older versions
 name fpn.inner_blocks.0.weight and rpn.head.conv.weight without a further index.
@@ -94,7 +94,7 @@ def _our_name(name: str, source: str) -> str:
 
 
 def torchvision_name(name: str, box_convolutions: int = 0) -> str:
-    """torchvision's name of a weight, the inverse of what `from_torchvision` does.
+    """torchvision's name of a weight, the inverse of `from_torchvision`.
 
     Args:
         name: of a weight that torchvision has too. box_convolutions: how many the RoI head has.

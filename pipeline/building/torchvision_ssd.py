@@ -1,4 +1,4 @@
-"""torchvision's SSD on VGG16: its weights' names beside ours, and which parameters they fit.
+"""torchvision's SSD on VGG16: names of its weights and ours, and which parameters they fit.
 
 `ssd300_vgg16`, and any torchvision SSD on its `SSDFeatureExtractorVGG`. Theirs has conv5, fc6 and fc7 in `extra.0`; of
 ours conv5 belongs to the backbone.

@@ -1,4 +1,4 @@
-"""The trunk that params.yaml describes, with or without the weights that a stage left."""
+"""The trunk that params.yaml describes, with or without the weights that a stage wrote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def new_trunk(params: BackboneParams) -> Trunk:
 
 
 def load_trunk(folder: Path, params: BackboneParams) -> Trunk:
-    """The trunk that a stage left in `folder`, in evaluation mode."""
+    """The trunk that a stage wrote to `folder`, in evaluation mode."""
     trunk = new_trunk(params)
     restore(trunk, load_part(folder, "trunk"), folder)
     return channels_last(trunk)

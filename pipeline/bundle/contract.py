@@ -1,4 +1,4 @@
-"""What a family says of its bundles: `BUNDLE` of its part `bundle`, a `FamilyBundle`.
+"""How a family bundles its networks: `BUNDLE` in its part `bundle`, a `FamilyBundle`.
 
 Shared code writes, verifies and reads the two files of a bundle, resizes photos, sets threads and precision, and brings
 boxes back to the original image. A family says which parameters its detection reads, what its weights are weights of,
@@ -52,7 +52,7 @@ class BundleParams(Section):
 
 
 class DetectingNetwork(Protocol):
-    """A network that detects."""
+    """A network for detection."""
 
     def __call__(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], scales: Sequence[tuple[float, float]]

@@ -36,7 +36,7 @@ Photos = list[Photo] | list[str] | list[Path] | list[Pixels] | tuple[Photo, ...]
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The N detections of one image, by falling score.
+    """The N detections of one image, by descending score.
 
     Attributes:
         boxes: (N, 4) float32 xyxy, pixels of the original image, clipped to it, continuous.

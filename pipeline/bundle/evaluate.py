@@ -1,4 +1,4 @@
-"""A bundle judged on a data set of any format that the project reads.
+"""Evaluates a bundle on a data set in any format that the project reads.
 
 Classes are matched by name, however each writes it (`pipeline.datasets.same_class`). Objects of classes that the bundle
 lacks are left out, as are detections of classes that the data set lacks. Of each image those detections count that the

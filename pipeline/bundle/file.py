@@ -1,4 +1,4 @@
-"""The two files of a bundle: model.safetensors, the weights, and bundle.json, all else that using them takes.
+"""The two files of a bundle: model.safetensors, the weights, and bundle.json, everything else needed to use them.
 
 bundle.json holds a hash of the weights and one of its own content, so that a bundle is used as it was written or not
 at all. Weights are safetensors and the rest is JSON: nothing in a bundle can run code.
@@ -35,7 +35,7 @@ _FIRST_SCHEMA = "frcnn-bundle-1"
 
 
 class PixelNormalisation(Section):
-    """What pixels are normalised by: RGB in 0..1, minus the mean, over the standard deviation."""
+    """The normalisation of pixels: RGB in 0..1, minus the mean, divided by the standard deviation."""
 
     pixel_mean: Triple
     pixel_std: Triple
@@ -74,7 +74,7 @@ class Bundle:
 
 
 def settings_text(content: Mapping[str, Any]) -> str:
-    """bundle.json of all keys but `settings_sha256`, which is added."""
+    """bundle.json with these keys, and `settings_sha256` added."""
     return json.dumps({**content, "settings_sha256": _hash_of(content)}, indent=1, allow_nan=False) + "\n"
 
 

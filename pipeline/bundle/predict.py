@@ -36,7 +36,7 @@ LONGEST_DRAWING = 1600
 
 @dataclass
 class PhotoCounts:
-    """How many photos were detected in, how many detections that made, and how many photos could not be read."""
+    """The numbers of processed photos, of their detections, and of photos that could not be read."""
 
     photos: int = 0
     detections: int = 0
@@ -61,8 +61,7 @@ class Album:
 def find_photos(paths: Sequence[str], out: Path) -> Album:
     """The photos that files, folders and globs name, each once: in the order given, those of a folder or glob sorted.
 
-    Folders are taken with all below them, linked folders included, but for the drawings in `out`, which are no photos
-    to detect in.
+    Folders are searched with everything below them, linked folders included, except for the drawings in `out`.
 
     Raises:
         InputError: a path names nothing, or there is no photo.
@@ -143,7 +142,7 @@ def predict(
 
 
 def warn(message: str) -> None:
-    """Tell of one photo or folder that is left out."""
+    """Warn that a photo or folder is left out."""
     tqdm.write(f"frcnn: warning: {printable(message)}", file=sys.stderr)
 
 

@@ -29,7 +29,7 @@ class PredictionFile(Protocol):
 
 
 def writer_of(form: str) -> Callable[[Path, Sequence[str], Sequence[Path]], AbstractContextManager[PredictionFile]]:
-    """What opens the files of a format: the folder, the classes with the background first, all photos -> a writer.
+    """Opens the files of a format: folder, classes with the background first, all photos -> a writer.
 
     Raises:
         InputError: there is no such format.
@@ -113,7 +113,7 @@ class _Places:
 
 
 def _check_free(*paths: Path) -> None:
-    """Labels that are there may be a person's, or of photos that are no longer given."""
+    """Existing labels may be a person's, or belong to photos that are no longer given."""
     for path in paths:
         if path.exists():
             raise InputError(f"{path}: is there already, and is not written over; give --out another folder")
@@ -145,7 +145,7 @@ class _Yolo:
 
 @contextmanager
 def _voc(out: Path, classes: Sequence[str], photos: Sequence[Path]) -> Iterator[PredictionFile]:
-    """Annotations/PHOTO.xml; FOLDER_PHOTO.xml of a photo in a folder, as VOC has none."""
+    """Annotations/PHOTO.xml, or FOLDER_PHOTO.xml for a photo in a folder, since VOC has no folders."""
     _check_free(out / "Annotations")
     yield _Voc(out / "Annotations", _Places(photos, flat=True))
 
@@ -178,7 +178,7 @@ class _Voc:
 
 @contextmanager
 def _label_studio(out: Path, classes: Sequence[str], photos: Sequence[Path]) -> Iterator[PredictionFile]:
-    """label_studio.json, a task with predictions a photo, and label_config.xml, the project's interface."""
+    """label_studio.json, one task with predictions per photo, and label_config.xml, the project's interface."""
     view = Element("View")
     SubElement(view, "Image", name="image", value="$image")
     labels = SubElement(view, "RectangleLabels", name="label", toName="image")

@@ -1,4 +1,4 @@
-"""classes.json of a dataset stage that somebody points at, which may be damaged or of another tool."""
+"""Reads classes.json of a dataset stage that the user names, which may be damaged or from another tool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a finished run to a bundle."""
+"""Writes a bundle from a finished run."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _read_classes(path: Path, trained: int | None) -> list[str]:
 
 
 def _recorded(lock: Path) -> dict[str, Any]:
-    """The stages of dvc.lock; empty where they were run by hand, which leaves no record to compare with."""
+    """The stages of dvc.lock; empty if they were run by hand, which leaves no record to compare with."""
     try:
         stages: dict[str, Any] = read_yaml(lock)["stages"]
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def _made_with(model: type[Section], stage: str, section: str, content: Any) -> 
 
 
 def _metrics(root: Path, network: str, recorded: Mapping[str, Any], used: BundleParams) -> dict[str, Any] | None:
-    """metrics.json of the network, if by dvc.lock it judges these weights under these parameters."""
+    """metrics.json of the network, if dvc.lock shows that it evaluates these weights with these parameters."""
     evaluate, detect = (recorded.get(f"{verb}_{network}", {}) for verb in ("evaluate", "detect"))
     path = root / "data" / f"evaluate_{network}" / "metrics.json"
     if not path.is_file() or not evaluate or not detect:

@@ -15,7 +15,7 @@ from pipeline.views.results import outdated_notes
 
 
 def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, log: Callable[[str], None]) -> None:
-    """Compare what is judged in the workspace, of whatever families, or in the projects and experiments named.
+    """Compare the evaluated networks of all families in the workspace, or those of the named projects and experiments.
 
     What is judged on another data set than the first row, or by another rule, is left out, and a line says so.
 

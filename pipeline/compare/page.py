@@ -40,7 +40,7 @@ _LEAD = (
 
 
 def compare_table(rows: Sequence[Row]) -> Table:
-    """One row a network."""
+    """One row per network."""
     header = ["detector", *_FIGURES.values(), *_COSTS]
     cells = [
         [row.name, *[_figure(row.metrics.get(key)) for key in _FIGURES], *[cost(row) for cost in _COSTS.values()]]
@@ -55,7 +55,7 @@ def _looks(rows: Sequence[Row]) -> dict[str, Look]:
 
 
 def as_text(table: Table) -> str:
-    """A table in columns."""
+    """A table with aligned columns."""
     rows = [[str(cell) for cell in row] for row in table.rows]
     frame = pd.DataFrame(rows, columns=list(table.header)).set_index(table.header[0])
     frame.index.name = None

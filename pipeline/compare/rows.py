@@ -1,4 +1,4 @@
-"""What is compared of a network: how well it detects, how long it takes, how large it is."""
+"""What is compared: a network's accuracy, its times and its size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What it is called among others."""
+        """Its name in the comparison."""
         own = self.family if self.network.lower() == self.family.lower() else f"{self.family}: {self.network}"
         return f"{self.source}, {own}" if self.source else own
 
@@ -123,7 +123,7 @@ def _costs(source: Source, family: Family, name: str) -> dict[str, Any]:
 
 
 def _images(source: Source, detect: str) -> int | None:
-    """How many images a detect stage has run on, by its own index."""
+    """How many images a detect stage has run on, according to its own index."""
     file = source.place(f"data/{detect}/images.parquet")
     try:
         return None if file is None else pc.count_distinct(pq.read_table(file, columns=["image_id"])[0]).as_py()
@@ -145,7 +145,7 @@ def _weights(source: Source, network: Network) -> int | None:
 
 
 def comparable(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Those that are judged as the first is, and a line on each other."""
+    """The networks that are evaluated like the first one, and a line on each other one."""
     kept, notes = [], []
     for row in rows:
         reasons = list(_differences(rows[0], row))

@@ -1,4 +1,4 @@
-"""Where results to compare lie: a project's workspace, or an experiment of DVC's."""
+"""Where results to compare come from: a project's workspace, or a DVC experiment."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def workspace(root: Path, title: str = "") -> Source:
 
 
 def _experiments(root: Path) -> dict[str, str]:
-    """The commit of each experiment of the project, by its name; of several of one name the newest."""
+    """The commit of each experiment of the project, by name; the newest if several share a name."""
     try:
         listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(refname) %(objectname)", _EXPERIMENTS)
     except InputError:  # no git repository, which has no experiments
@@ -109,7 +109,7 @@ def _experiment(root: Path, name: str, revision: str) -> Source:
 
 
 def _stored_yaml(root: Path, name: str, revision: str, file: str, *keys: str) -> Mapping[str, Any]:
-    """A file of the project as an experiment has it, or what is in it under a key."""
+    """A file of the project in an experiment's version, or one of its keys."""
     prefix = git(root, "rev-parse", "--show-prefix").strip()
     content = parse_yaml(git(root, "show", f"{revision}:{prefix}{file}"), f"{file} of {name}")
     for key in keys:

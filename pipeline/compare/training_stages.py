@@ -1,4 +1,4 @@
-"""Which stages a family runs to get a network's weights, as its graph file says."""
+"""Which stages a family runs to get a network's weights, according to its graph file."""
 
 from __future__ import annotations
 

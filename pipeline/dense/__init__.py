@@ -1,1 +1,1 @@
-"""What all dense (one-stage) detectors share: a family gives targets, a head, losses and a decoder."""
+"""What all dense (one-stage) detectors share; a family supplies targets, a head, losses and a decoder."""

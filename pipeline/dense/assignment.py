@@ -1,4 +1,4 @@
-"""What a family says of an image's locations: which gt box each predicts, if any.
+"""A family's targets for the locations of an image: which gt box each predicts, if any.
 
 Shapes: G gt boxes, I regions of an image; N locations.
 """
@@ -61,7 +61,7 @@ class Assignment:
 
 
 def truth_of(gt: GroundTruth, entry: Entry, width: int) -> Truth:
-    """What is known of an image of `width` px as the entry sees it."""
+    """The ground truth of an image of `width` px as the entry sees it."""
     boxes, regions = (np.ascontiguousarray(own) for own in (gt.boxes(entry, width), gt.regions(entry, width)))
     return Truth(boxes, gt[entry.image_id][1], regions)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DenseBatch:
-    """One iteration's images and what they are to teach.
+    """One iteration's images and their targets.
 
     `seeds` has one, of what is drawn inside the step.
     """
@@ -31,7 +31,7 @@ class DenseBatch:
 
 
 class DenseLoader:
-    """Makes iteration n's batch, whatever came before it.
+    """Makes the batch of iteration n, independent of earlier ones.
 
     Args:
         order: iteration to (epoch, entries), see `EpochOrder`.

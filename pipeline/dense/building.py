@@ -1,4 +1,4 @@
-"""The head that params.yaml describes, fresh or with the weights that a stage left."""
+"""The head that params.yaml describes, fresh or with the weights that a stage wrote."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fresh_head(
 
 
 def load_head(folder: Path, part: DetectPart, layout: MapLayout, num_classes: int, params: Params) -> DenseHead:
-    """The head that a stage left in `folder`, in evaluation mode.
+    """The head that a stage wrote to `folder`, in evaluation mode.
 
     Raises:
         InputError: it is of other classes or parameters, or damaged.
@@ -54,6 +54,6 @@ def load_head(folder: Path, part: DetectPart, layout: MapLayout, num_classes: in
 
 
 def with_training_state(head: DenseHead, state: State) -> State:
-    """Weights with the head's own fresh values of what they may lack."""
+    """The weights, with the head's own fresh values for those that may be missing."""
     own = head.state_dict()
     return {**{name: own[name] for name in head.training_state}, **state}

@@ -1,4 +1,4 @@
-"""Whether a family's head can be trained repeatably."""
+"""Checks that a family's head can be trained reproducibly."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def check_head(head: Any, source: str) -> None:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in a message."""
+    """Description of a value, for messages."""
     return "None" if value is None else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What a dense family gives: three modules of its folder, each for the stage of its name, and a head.
+"""What a dense family supplies: three modules, one for each stage of that name, and a head.
 
 Each is a part of the stages in stages/ of the same name (`Stage.part`), with the models of the sections of params.yaml
 that it reads in `SECTIONS`. All else is common.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Part(Protocol):
-    """What every part has."""
+    """What every part has in common."""
 
     __name__: str
     SECTIONS: Mapping[str, type[Section]]
@@ -39,7 +39,7 @@ class Assign(Protocol):
     """`assign` of a part."""
 
     def __call__(self, truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
-        """What each location of an image of (H, W) `size` is to predict."""
+        """The targets of each location of an image of (H, W) `size`."""
 
 
 class TargetsPart(Part, Protocol):
@@ -60,7 +60,7 @@ class TrainPart(Part, Protocol):
         """A head on the trunk's maps, for C classes; its weights are drawn or loaded later."""
 
     def losses(self, head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Params) -> Mapping[str, Tensor]:
-        """Scalars by name, float32, whose sum is trained on; the names are columns of history.csv.
+        """Scalars by name, float32; training minimises their sum, and the names are columns of history.csv.
 
         What is drawn comes from `targets.generator`. Names are the same each time.
 

@@ -1,4 +1,4 @@
-"""From scored locations to detections, for the decoders of families: steps that may be traced, too.
+"""Traceable steps from scored locations to detections, for the decoders of families.
 
 Shapes: N locations of one image, C classes, background included; M candidates.
 """
@@ -86,7 +86,7 @@ def keep_best(boxes: Tensor, found: Candidates, size: tuple[int, int], nms_iou: 
 
 
 def _best(score: Tensor, count: int) -> Tensor:
-    """Indices of the best `count` of (M,) scores, by falling score, of equals the lower index first."""
+    """Indices of the best `count` of (M,) scores, by descending score, of equals the lower index first."""
     if torch.compiler.is_exporting():  # so does ONNX's TopK
         return torch.topk(score, _least(count, score.shape[0])).indices
     if len(score) <= count:

@@ -1,4 +1,4 @@
-"""Whether a family's detections can be judged.
+"""Checks that a family's detections can be evaluated.
 
 Shapes: C classes, background included; N detections.
 """

@@ -35,13 +35,13 @@ class DrawnViews:
         self._seed, self._stage = seed, stage
 
     def draw(self, image_id: str, epoch: int) -> Draw:
-        """How an image is seen in an epoch, counted from 0."""
+        """How an image is augmented in an epoch, counted from 0."""
         info = self._images[image_id]
         boxes = in_source(self._plain(image_id).boxes, info.size, info.drawn_from)
         return draw(self._params, info.drawn_from, boxes, generators(self._seed, self._stage, epoch, image_id))
 
     def truth(self, image_id: str, own: Draw) -> Truth:
-        """What is known of an image that is seen so."""
+        """The ground truth of the augmented image."""
         return seen_truth(self._plain(image_id), own.window, self._images[image_id].size)
 
     def _plain(self, image_id: str) -> Truth:

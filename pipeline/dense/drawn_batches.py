@@ -1,4 +1,4 @@
-"""The loader of a training that draws its images anew in each epoch: pixels and targets made as they are needed."""
+"""The loader for augmented training images: pixels and targets are computed in each epoch when needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class DrawnLoader:
-    """Makes iteration n's batch, whatever came before it.
+    """Makes the batch of iteration n, independent of earlier ones.
 
     Args:
         order: iteration to (epoch, entries), see `EpochOrder`; of the entries the images alone count.

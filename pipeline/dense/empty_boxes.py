@@ -1,4 +1,4 @@
-"""Whether a detector has learned to give boxes next to empty, where a loss of overlap has hardly a gradient."""
+"""Detects training that ended with almost empty boxes, for which overlap losses have hardly any gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LEAST = 0.999
 
 
 def empty_boxes(history: Sequence[Mapping[str, float | int]], loss: str, stage: str, weight: float = 1.0) -> str | None:
-    """A line that says so, or None.
+    """A line about this, or None.
 
     The GIoU, DIoU and CIoU losses of a box without area inside its gt box are at least 1, and its gradient is 0 where a
     ReLU or a limit holds the sides at 0: one high rate early on can end there, and the losses of the classes fall all

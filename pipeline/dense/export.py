@@ -53,7 +53,7 @@ class OnnxDense(TracedDetector):
         return found.boxes, found.labels, found.scores
 
     def _grid(self, height: Any, width: Any) -> Grid:
-        """The locations of an image of sides that may be symbols."""
+        """The locations of an image whose sides may be symbolic."""
         return self.head.locations.of_cells(
             [
                 (_cells(height, level.stride, level.round_up), _cells(width, level.stride, level.round_up))
@@ -67,7 +67,7 @@ def _cells(side: Any, stride: int, round_up: bool) -> Any:
 
 
 def _within(grid: Grid, maps: Grid) -> Tensor:
-    """`Grid.within`, written so that sizes may vary."""
+    """`Grid.within`, traceable for any size."""
     found: list[Tensor] = []
     first: Any = 0
     for (high, wide), (_, columns), each, count in zip(grid.cells, maps.cells, grid.per_cell, maps.counts, strict=True):

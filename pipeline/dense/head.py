@@ -24,7 +24,7 @@ Outputs = dict[str, Tensor]
 
 
 class DenseHead(nn.Module):
-    """From a trunk's maps to what is predicted at each location. A family's head implements `initialise` and `forward`.
+    """Maps a trunk's maps to predictions at each location. A family's head implements `initialise` and `forward`.
 
     Args:
         locations: where it predicts.

@@ -1,4 +1,4 @@
-"""The head of a dense detector that starts from that of a trained one: what stage `backbone` left of it."""
+"""Starts the head of a dense detector from that of a trained one, as stage `backbone` stored it."""
 
 from __future__ import annotations
 

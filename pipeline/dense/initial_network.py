@@ -1,4 +1,4 @@
-"""The network that every dense family has besides its own: the detector that training starts from."""
+"""The detector that training starts from, a network that every dense family has besides its own."""
 
 from __future__ import annotations
 

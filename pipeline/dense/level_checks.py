@@ -1,4 +1,4 @@
-"""What a family gives level by level, refused in one line where it does not match the levels."""
+"""Checks values that a family supplies per level; a mismatch is reported in one line."""
 
 from __future__ import annotations
 

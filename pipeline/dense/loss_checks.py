@@ -1,4 +1,4 @@
-"""Whether a family's losses can be trained on, and whether what was drawn for them can be repeated."""
+"""Checks that a family's losses can be trained on, and that their random draws can be repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.training.meter import COLUMNS
 
 @contextmanager
 def no_global_draws(source: str, device: torch.device) -> Iterator[None]:
-    """Nothing within is drawn from torch's global state: a resumed run would not repeat it.
+    """Refuse draws from torch's global state within, since a resumed run would not repeat them.
 
     Raises:
         InputError: something was.
@@ -36,7 +36,7 @@ def _global_state(device: torch.device) -> Tensor:
 
 
 def check_losses(losses: Any, device: torch.device, source: str, has_fg: bool) -> dict[str, Tensor]:
-    """A family's losses, if they can be trained on.
+    """A family's losses, checked.
 
     Args:
         device: of the outputs. has_fg: whether a location of the batch has a class.

@@ -1,4 +1,4 @@
-"""What a dense head makes of views of images."""
+"""The outputs of a dense head for views of images."""
 
 from __future__ import annotations
 

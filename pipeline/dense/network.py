@@ -1,4 +1,4 @@
-"""A whole dense detector, composed of a trunk and a head: what detects, in a stage, a bundle and an export.
+"""A whole dense detector, composed of a trunk and a head, as stages, bundles and exports use it.
 
 Shapes: B images; H, W image height, width; N locations of an image; Fh, Fw feature map height, width.
 """
@@ -57,7 +57,7 @@ class DenseDetector:
         return [self.decode(own, size) for own, size in zip(self.outputs(images, sizes), sizes, strict=True)]
 
     def outputs(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[OfImage]:
-        """What the head says of each image, its padding left out; arguments as in a call."""
+        """The head's outputs for each image, without its padding; arguments as in a call."""
         outputs, padded = outputs_of(self.trunk, self.head, Views([], list(sizes), images=images))
         found = []
         for image, size in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""Training a dense detector: trunk and head from a batch to the family's losses."""
+"""One training step of a dense detector: trunk and head, from a batch to the family's losses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DenseStep(nn.Module):
         self._names: list[str] = []
 
     def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
-        """The family's losses by name. What the head and the losses draw is a function of the batch's seed.
+        """The family's losses by name. Draws of the head and of the losses depend only on the batch's seed.
 
         Raises:
             InputError: the head or the losses are not what they must be.

@@ -1,4 +1,4 @@
-"""What the losses of an iteration get: the stored assignments of its images, put together.
+"""The targets of an iteration: the stored assignments of its images, combined.
 
 Shapes: B images, padded to one size; N locations of a padded image; F fg locations of the batch; G gt boxes of an
 image.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchTargets:
-    """What B images are to teach.
+    """The targets of B images.
 
     Attributes:
         labels: (B, N) int64: class 1..C-1, 0 background, -1 ignored or outside of the image.

@@ -1,4 +1,4 @@
-"""The format of dense families that torchvision has a class of: that class with the bundle's weights.
+"""The export of dense families for which torchvision has a class: that class with the bundle's weights.
 
 A family's part `export` takes `FORMATS = dense_formats(KIND)` from here, with its `TorchvisionKind`.
 """
@@ -37,7 +37,7 @@ Asked = Sequence[tuple[str, Value, Sequence[Value]]]
 
 @dataclass(frozen=True)
 class TorchvisionKind:
-    """How a family's networks are torchvision's.
+    """How a family's networks map to torchvision's.
 
     Attributes:
         asked: what torchvision's class asks of the parameters, as `pipeline.export.known.refuse_unknown` takes it.

@@ -1,1 +1,1 @@
-"""Files of other codebases: read without trust, and written so that they can read them."""
+"""Reads files of other codebases as untrusted input, and writes files that they can read."""

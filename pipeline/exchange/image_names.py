@@ -1,4 +1,4 @@
-"""By which names other codebases call our images: ids as text or number, file names, the ends of paths."""
+"""How other codebases name our images: ids as text or number, file names, the ends of paths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImageNames:
         self._names.update({image_id: image_id for image_id in files})
 
     def find(self, name: str) -> str | None:
-        """The image_id that `name` means, or None; of a path, the longest end that is known counts."""
+        """The image_id that `name` means, or None; for a path, the longest known end counts."""
         parts = name.replace("\\", "/").split("/")
         for start in range(len(parts)):
             found = self._names.get("/".join(parts[start:]))

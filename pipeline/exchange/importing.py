@@ -1,4 +1,4 @@
-"""Proposals from a file of another codebase in place of the RPN's."""
+"""Proposals from a file of another codebase, used instead of the RPN's."""
 
 from __future__ import annotations
 

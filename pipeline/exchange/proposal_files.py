@@ -1,4 +1,4 @@
-"""The proposal files of detectron2 and mmdetection: pickles of boxes and scores an image, in pixels of the original.
+"""The proposal files of detectron2 and mmdetection: pickles of boxes and scores per image, in original pixels.
 
 | layout | content of the pickle |
 |---|---|
@@ -46,7 +46,7 @@ class Proposals:
 
 @dataclass(frozen=True)
 class ProposalFile:
-    """What a file holds: its layout, an entry an image, and the images' names; None where the file has none."""
+    """What a file holds: its layout, one entry per image, and the images' names; None where the file has none."""
 
     layout: str
     entries: list[Proposals]

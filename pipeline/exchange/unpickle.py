@@ -1,4 +1,4 @@
-"""Pickles of strangers, read without running anything.
+"""Reads untrusted pickles without running anything.
 
 A pickle is a program: `pickle.load` imports and calls whatever it names. Here `pickletools` parses the opcodes and this
 module interprets only those that lists, dicts, strings, numbers and arrays of numbers need. Nothing is imported and
@@ -43,7 +43,7 @@ class _Refused(Exception):
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that numpy's arrays carry, as a mere text."""
+    """A name that numpy's arrays carry, kept as text."""
 
     text: str
 
@@ -176,7 +176,7 @@ class _Machine:
             raise _Refused(f"uses the opcode {opcode}, which no plain data needs")
 
     def result(self) -> Any:
-        """The one object left."""
+        """The one remaining object."""
         if len(self._stack) != 1 or self._marks:
             raise _Refused("is malformed: it leaves no single object")
         return self._stack[0]

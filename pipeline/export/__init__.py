@@ -1,1 +1,1 @@
-"""Networks of bundles as files of other libraries; a family says which formats it has."""
+"""Exports networks of bundles to other libraries; each family declares its formats."""

@@ -1,4 +1,4 @@
-"""What a family says of the files that its networks are exported to: `FORMATS` of its part `export`."""
+"""How a family exports its networks: `FORMATS` in its part `export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a format cannot express is refused: exported as something similar, it would silently detect something else."""
+"""Refuses networks that a format cannot express; a similar export would silently detect something else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESIZE_RULES = ("shorter_side", "fixed")
 
 
 def refuse_unknown(bundle: Bundle, form: str, asked: Sequence[tuple[str, Value, Sequence[Value]]]) -> None:
-    """See that a format can express the bundle's network.
+    """Check that a format can express the bundle's network.
 
     Args:
         form: the format's name.

@@ -37,7 +37,7 @@ _EXAMPLE = (160, 192)  # height, width, px; any other size runs too
 class TracedDetector(nn.Module):
     """A network that can be traced: from `image` (1, 3, H, W) float32 RGB in 0..1, of the resized image, and `scale`
     (2,) float32 x, y resized pixels per original pixel to (N, 4) float32 boxes in resized pixels, (N,) int64 labels
-    1..C-1 and (N,) float32 scores, by falling score. A family writes it so that H and W may be symbols.
+    1..C-1 and (N,) float32 scores, by descending score. A family writes it so that H and W may be symbols.
 
     Attributes:
         size: (H, W) of the only images that it takes; None: any.

@@ -1,4 +1,4 @@
-"""What torchvision networks of several families are made of: a ResNet, anchors, sizes of images.
+"""Parts that torchvision networks of several families share: a ResNet, anchors, image sizes.
 
 Shapes: B images; K anchors of one image; D channels of the maps; Fh, Fw feature map height, width.
 """
@@ -43,7 +43,7 @@ def resnet_body(name: str, *, stride_in_1x1: bool, norm_epsilon: float) -> resne
 
 
 def resnet_asked(params: Params) -> Sequence[tuple[str, Value, Sequence[Value]]]:
-    """What a network on `pyramid` asks of the parameters."""
+    """The parameters that a network on `pyramid` requires."""
     own = params.backbone
     return [("backbone.name", own.name, RESNET_NAMES), ("backbone.neck.name", own.neck.name, ("fpn_p3_p7",))]
 
@@ -65,7 +65,7 @@ def pyramid(params: BackboneParams) -> BackboneWithFPN:
 
 
 def dense_options(params: Params, rule: Any, pixels: Mapping[str, Any]) -> dict[str, Any]:
-    """What torchvision's dense classes on `pyramid` take alike.
+    """Arguments that torchvision's dense classes on `pyramid` share.
 
     Args:
         rule: the section that detects. pixels: `image_mean` and `image_std`.
@@ -87,14 +87,14 @@ def pad_as(backbone: nn.Module, layout: MapLayout) -> None:
 
 
 def sizes_of(resize: ResizeParams) -> dict[str, object]:
-    """What a torchvision detector is to resize images to."""
+    """The image sizes for a torchvision detector."""
     if resize.rule == "fixed":
         return {"fixed_size": (resize.fixed_width, resize.fixed_height)}
     return {"min_size": resize.shorter_side, "max_size": resize.longer_side}
 
 
 class ExactAnchors(AnchorGenerator):
-    """This project's anchors where torchvision's are asked for; its own rounded `cell_anchors` are not used.
+    """This project's anchors in place of torchvision's, whose rounded `cell_anchors` are not used.
 
     Args:
         params: base size, ratios and scales. layout: of the trunk's maps.

@@ -1,1 +1,1 @@
-"""Families of detectors: what one needs beyond what all share."""
+"""Families of detectors: what each has beyond the shared parts."""

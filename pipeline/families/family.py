@@ -1,4 +1,4 @@
-"""What a family of detectors declares. Shared rooms read it, and name no family, network or training stage.
+"""What a family of detectors declares. Shared packages read it and name no family, network or training stage.
 
 A family is a folder here with a module `family`, whose `FAMILY` is one of these, a file `params.yaml` with its sections
 of params.yaml, and a graph, `graphs/NAME.yaml`. Other modules of the folder, its parts, are found by their names:

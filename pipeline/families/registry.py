@@ -1,4 +1,4 @@
-"""The families there are, by name: each is a folder beside this module. A new one is found without an edit here."""
+"""The registry of families: each is a folder beside this module, so a new one is found without an edit here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Some views of many images, in the order of the images."""
+"""Loads some views of many images, in the order of the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def views_by_scale(source: ViewSource, ids: Sequence[str], views: Sequence[int]) -> Iterator[list[Views]]:
-    """Some views of each image, those of one scale together, loaded ahead."""
+    """Some views of each image, loaded ahead, with views of the same scale together."""
     scales = [[view for view in views if view // 2 == scale] for scale in dict.fromkeys(view // 2 for view in views)]
     return prefetch(
         lambda i: [source.load([Entry(ids[i], view) for view in scale]) for scale in scales], range(len(ids))

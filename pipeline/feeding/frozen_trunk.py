@@ -73,7 +73,7 @@ def frozen_trunk(stage: Stage, accelerator: Accelerator) -> FrozenTrunk:
 
 
 def frozen_source(stage: Stage, images: ResizedImages) -> ViewSource:
-    """What `frozen_trunk` sees: images or the maps of its frozen stages, one by one."""
+    """The input of `frozen_trunk`: images or the maps of its frozen stages, one by one."""
     return SingleViews(trunk_source(stage, images))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def maps_of(trunk: Trunk | FrozenTrunk | None, views: Views) -> Maps:
-    """Feature maps of a batch, one a level: computed by the trunk from images or from the maps of its frozen blocks,
+    """Feature maps of a batch, one per level: computed by the trunk from images or from the maps of its frozen blocks,
     or, without a trunk, as cached; by a frozen trunk as they would be cached."""
     if views.each is not None:
         return cast("FrozenTrunk", trunk)(views)
@@ -37,7 +37,7 @@ def maps_of(trunk: Trunk | FrozenTrunk | None, views: Views) -> Maps:
 
 
 def _check_layout(trunk: Trunk, maps: Maps, images: Tensor) -> None:
-    """Anchors come from the layout alone: where a trunk makes other maps they would be those of other cells."""
+    """Check the trunk's maps against the layout, which alone determines the anchors."""
     height, width = images.shape[2:]
     made = [(level.shape[1], *level.shape[2:]) for level in maps]
     layout = trunk.layout

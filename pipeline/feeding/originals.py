@@ -18,7 +18,7 @@ ORIGINALS = {
 
 
 def originals_of(stage: Stage) -> Callable[[], Originals] | None:
-    """Makes their reader, when first asked for; None where the command does not give both options."""
+    """A function that opens their reader on first use; None if the command does not give both options."""
     if stage.inputs["dataset"] is None or stage.inputs["raw"] is None:
         return None
     return lambda: Originals(stage.input("dataset"), stage.linked("raw"))

@@ -1,4 +1,4 @@
-"""Batches made ahead by a thread, and brought to a device."""
+"""Makes batches ahead in a thread, and moves them to a device."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def pinned(value: Any) -> Any:
-    """The tensors of a batch in pinned memory where there is a GPU, but for its fields that are `ON_HOST`; else as they
+    """The tensors of a batch in pinned memory if there is a GPU, except for its fields that are `ON_HOST`; else as they
     are."""
     return _each_tensor(value, Tensor.pin_memory, skip=ON_HOST) if torch.cuda.is_available() else value
 

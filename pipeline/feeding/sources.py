@@ -1,4 +1,4 @@
-"""What a stage gives a trunk to see of the training images."""
+"""The input that a stage gives a trunk: training images, or maps of its frozen blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def trunk_source(stage: Stage, images: ResizedImages) -> ViewSource:
-    """The maps of its frozen blocks where frozen_features is given and has kept them, else images."""
+    """The maps of its frozen blocks if frozen_features is given and has kept them, else images."""
     if stage.inputs["frozen_features"] is None:
         return ImageViews(images)
     maps = FeatureMaps(stage.input("frozen_features"))

@@ -1,4 +1,4 @@
-"""Maps as their file has them."""
+"""Maps in the dtype of their file."""
 
 from __future__ import annotations
 

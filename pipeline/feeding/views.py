@@ -1,7 +1,7 @@
-"""From stores to tensors: images, or feature maps in their place, padded to one size.
+"""From stores to tensors: images, or feature maps instead, padded to one size.
 
 Shapes: B images; H, W the batch's padded height, width; D channels; Fh, Fw feature map height, width. Maps are tuples,
-one tensor a level.
+one tensor per level.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Views:
 
 
 class ViewSource(Protocol):
-    """Where views come from: images, or feature maps in their place."""
+    """A source of views: images, or feature maps instead."""
 
     def load(self, entries: Sequence[Entry]) -> Views:
         """The views of some entries, padded to a common size."""

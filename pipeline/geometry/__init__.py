@@ -1,1 +1,1 @@
-"""Where things lie on an image: levels of maps, anchors, RoI pooling. NumPy alone, for what runs without torch."""
+"""Geometry on an image: levels of maps, anchors, RoI pooling. NumPy only, for code that runs without torch."""

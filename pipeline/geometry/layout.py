@@ -1,4 +1,4 @@
-"""The maps that a network makes of an image: how many levels, and the stride, depth and size of each.
+"""The maps that a network computes for an image: the levels, and the stride, depth and size of each.
 
 Nothing else knows a stride. A trunk has its layout in `Trunk.layout`; `pipeline.geometry.backbones` gives it by name,
 without torch.
@@ -116,5 +116,5 @@ class MapLayout:
 
     @property
     def least_side(self) -> int:
-        """Pixels that a side needs for a cell of its own on every level."""
+        """The least side, px, with a cell on every level."""
         return max(self.strides)

@@ -21,11 +21,11 @@ Cells = tuple[tuple[int, int], ...]
 
 
 class LevelsError(ValueError):
-    """What is given level by level is not of the levels that there are."""
+    """Values given per level do not match the levels."""
 
 
 class Places(NamedTuple):
-    """What flat indices stand for: `level`, `y`, `x` and `anchor`, each of their shape, int64."""
+    """The meaning of flat indices: `level`, `y`, `x` and `anchor`, each int64 of their shape."""
 
     level: Integers
     y: Integers
@@ -153,5 +153,5 @@ class Locations:
         return self.of_cells(self.layout.sizes(height, width))
 
     def of_cells(self, cells: Sequence[tuple[int, int]]) -> Grid:
-        """The locations of maps of these (Fh, Fw), one a level, which may be symbols of a trace."""
+        """The locations of maps of these (Fh, Fw), one per level, which may be symbols of a trace."""
         return Grid(self.layout.strides, tuple(cells), self.per_cell)

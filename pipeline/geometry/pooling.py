@@ -24,7 +24,7 @@ class Pooling:
     Attributes:
         kind: roi_pool (Fast R-CNN, section 2.1) or roi_align (Mask R-CNN, section 3).
         size: S.
-        samples: RoIAlign's, on each axis of a bin; 0: one a cell that the RoI has there, rounded up.
+        samples: RoIAlign's, on each axis of a bin; 0: one per cell that the RoI has there, rounded up.
         aligned: whether RoIAlign shifts by half a cell, so that a cell's centre lies half a cell from its corner.
     """
 

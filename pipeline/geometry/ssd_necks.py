@@ -1,4 +1,4 @@
-"""What SSD has between a backbone and its heads: its further layers, and the levels that follow from them."""
+"""SSD's layers between a backbone and its heads, and the levels that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a graph's stages say to DVC is what their commands do, and whether it has what its family names."""
+"""Checks that a graph's DVC entries match the stages' commands, and that it has the stages that its family names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a stage's command names the right family; a wrong one would be reported only when the stage starts."""
+"""Checks that a stage's command names the right family, which the stage would report only when it starts."""
 
 from __future__ import annotations
 

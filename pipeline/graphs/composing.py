@@ -1,4 +1,4 @@
-"""The text of dvc.yaml, put together of graphs/common.yaml and a family's graph file, comments kept."""
+"""The text of dvc.yaml, composed of graphs/common.yaml and a family's graph file, with their comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dvc.yaml of a project as it is, made from graph files or not: its family, and the code that its commands run."""
+"""The present dvc.yaml of a project, generated or not: its family, and the code that its commands run."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def extras_in(params_file: Path) -> tuple[str, ...]:
 
 
 def check_same_family(root: Path) -> None:
-    """Whether dvc.yaml, its commands and params.yaml of a project are of one family.
+    """Check that a project's dvc.yaml, its commands and params.yaml belong to one family.
 
     Raises:
         InputError: they are of several, as where `frcnn preset` was killed, there is no such family, or a stage reads a
@@ -141,7 +141,7 @@ def check_same_family(root: Path) -> None:
 
 
 def check_params_of_graph(root: Path, graph: PresentGraph, params: Mapping[str, Any]) -> None:
-    """As `check_same_family`, of what was read already."""
+    """`check_same_family` for contents that have been read already."""
     from pipeline.params.file import family_in
 
     path, family = Path(root) / DVC_YAML, family_in(params, Path(root) / "params.yaml").name

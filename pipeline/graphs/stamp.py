@@ -1,4 +1,4 @@
-"""The first lines of a dvc.yaml that was made from graph files: which ones, and a digest of the rest.
+"""The stamp of a generated dvc.yaml: its first lines name the graph files and a digest of the rest.
 
 They show whether it was edited by hand since, and which family it belongs to, without reading the graph files.
 """
@@ -40,5 +40,5 @@ def _digest(rest: str) -> str:
 
 
 def _with_plain_ends(text: str) -> str:
-    """As git may turn them on some systems."""
+    """Normalise line ends, which git may change on some systems."""
     return text.replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""dvc.yaml written anew from the graph files, but never over what was edited in it by hand."""
+"""Regenerates dvc.yaml from the graph files, but never overwrites manual edits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GraphToWrite:
 
 
 def graph_to_write(root: Path, family: str) -> GraphToWrite:
-    """What is to be written; nothing is yet.
+    """What would be written; writes nothing yet.
 
     Raises:
         InputError: a graph file is wrong, or the dvc.yaml that is there is torn, in conflict or was edited by hand.

@@ -1,4 +1,4 @@
-"""Detections as a file has them, before they are matched with a data set."""
+"""Detections from a file, before they are matched with a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which image of a data set a name in a file of detections means."""
+"""Maps names in a file of detections to the images of a data set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ImageNames:
                 own[key] = place if own.get(key, place) == place else None
 
     def find(self, name: str) -> int | None:
-        """The number of the image that is meant, None where none is or one of another split.
+        """The number of the image that a name means, or None if there is none or it is in another split.
 
         A name without folder that images of several splits have means that of this split. One with a folder is
         matched by its file's name only where other splits are known too.

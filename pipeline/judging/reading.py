@@ -1,4 +1,4 @@
-"""Which form a file of detections has."""
+"""Recognises the form of a file of detections."""
 
 from __future__ import annotations
 

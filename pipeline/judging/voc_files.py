@@ -1,4 +1,4 @@
-"""VOC's results: a text a class, `comp4_det_test_CLASS.txt`, with an image, a score and a box in each line."""
+"""VOC's results: one text per class, `comp4_det_test_CLASS.txt`, with an image, a score and a box per line."""
 
 from __future__ import annotations
 

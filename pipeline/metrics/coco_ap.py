@@ -17,7 +17,7 @@ def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, f
     """The twelve figures of the COCO benchmark (cocodataset.org, "Detection Evaluation").
 
     AP and AR are means over the classes and over IoU .5, .55, ..., .95; s, m, l take gt boxes of area below 32 x 32, up
-    to 96 x 96 and above; AR1, AR10 and AR100 take that many detections an image and class, all others 100.
+    to 96 x 96 and above; AR1, AR10 and AR100 take that many detections per image and class, all others 100.
 
     Args:
         detections: D boxes, pixels of the original image.
@@ -83,7 +83,7 @@ def coco_ground_truth(
         class_names: (C,) names of the classes, background included; None names a class by its id.
 
     Returns:
-        `images` (`id`), `categories` (`id`, `name`) and `annotations`, one a gt box in row order: `id` from 1,
+        `images` (`id`), `categories` (`id`, `name`) and `annotations`, one per gt box in row order: `id` from 1,
         `image_id`, `category_id`, `bbox` [x, y, width, height] in pixels, `area` in square pixels, `iscrowd` 1 for
         crowd and difficult boxes.
     """
@@ -136,4 +136,4 @@ def _xywh(boxes: np.ndarray) -> list[list[float]]:
 
 
 def _print_nothing(*_: object) -> None:
-    """In place of the library's progress lines."""
+    """Replaces the library's progress lines."""

@@ -1,4 +1,4 @@
-"""Which detection belongs to which gt box, by the rules of VOC's devkit, vectorised over a whole data set."""
+"""Matches detections with gt boxes by the rules of VOC's devkit, vectorised over a whole data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou, pair_share
 
 @dataclass(frozen=True)
 class DetectionMatches:
-    """What became of each of D detections; one that is neither right nor wrong counts for nothing.
+    """The result for each of D detections; one that is neither correct nor wrong is not counted.
 
     Attributes:
         matched_gt: (D,) int64, gt box of largest IoU in the detection's image and class, -1 where there is none.
@@ -90,7 +90,7 @@ def best_gt(
 
 
 def in_region(detections: DetectionRows, rows: np.ndarray, ground_truth: GtRows, least_share: float) -> np.ndarray:
-    """(len(rows),) bool, which of these detections lie in an ignore region of their image."""
+    """(len(rows),) bool, whether each of these detections lies in an ignore region of its image."""
     inside = np.zeros(len(rows), dtype=bool)
     if not ground_truth.is_region.any():
         return inside

@@ -1,4 +1,4 @@
-"""What kind of error each detection is, and which classes are taken for which.
+"""The kind of error of each detection, and which classes are confused.
 
 Kinds follow TIDE (Bolya et al. 2020), with one of its cases folded: a box that is both badly placed and of a wrong
 class is taken for background.
@@ -37,7 +37,7 @@ class Judgement:
 
 
 def judge(detections: DetectionRows, ground_truth: GtRows, iou_threshold: float = 0.5) -> Judgement:
-    """Name what is wrong with each detection; what is correct is what VOC's AP counts as right.
+    """Name the error of each detection; correct is what VOC's AP counts as correct.
 
     The first that holds: correct; ignored (belongs to a difficult or crowd box or lies in an ignore region); duplicate
     (a better-scored detection found its box); wrong_class (IoU of at least the threshold with a box of another class);

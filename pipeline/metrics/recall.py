@@ -1,5 +1,5 @@
-"""Recall of proposals, as in the figures of the Faster R-CNN paper: against the number of proposals an image at an IoU,
-and against the IoU at a number of proposals. A gt box is recalled when any of the proposals reaches the IoU with it."""
+"""Recall of proposals, as in the figures of the Faster R-CNN paper: against the number of proposals per image, and
+against the IoU at a number of proposals. A gt box is recalled when any of the proposals reaches the IoU with it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class RecallCounter:
     """Collects images one by one and keeps, for each gt box, its largest IoU within each budget of proposals.
 
     One proposal may recall several gt boxes (some tools match one to one, which counts a little lower where gt boxes
-    overlap much). Memory: 8 bytes a gt box and budget, and 8 a gt box, however many proposals are added.
+    overlap much). Memory: 8 bytes per gt box and budget, and 8 per gt box, however many proposals are added.
 
     Args:
-        budgets: numbers of proposals an image, ascending; a budget takes the best-ranked ones, or all where an image
+        budgets: numbers of proposals per image, ascending; a budget takes the best-ranked ones, or all where an image
             has fewer.
 
     Attributes:

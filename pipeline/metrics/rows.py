@@ -1,4 +1,4 @@
-"""What the metrics take: the detections and the ground truth of a whole data set as flat arrays, one row a box, the
+"""What the metrics take: the detections and the ground truth of a whole data set as flat arrays, one row per box, the
 image given by its index; and the IoU of two boxes."""
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _ELEVEN_RECALLS = np.arange(11) * 0.1
 
 @dataclass(frozen=True)
 class ClassAP:
-    """Precision against recall of one class, one point for each counted detection, by falling score.
+    """Precision against recall of one class, one point per counted detection, by descending score.
 
     A detection that belongs to an ignored gt box (difficult, crowd) is not counted and has no point.
 
@@ -101,7 +101,7 @@ def voc_ap(
 
 
 def _class_ap(label: int, positives: int, true_positive: np.ndarray, score: np.ndarray) -> ClassAP:
-    """The curve of one class from its counted detections, by falling score."""
+    """The curve of one class from its counted detections, by descending score."""
     found = np.cumsum(true_positive)
     precision = found / np.arange(1, len(found) + 1)
     if positives == 0:

@@ -71,7 +71,7 @@ class AnchorGrid:
         return len(self._bases[0])
 
     def __call__(self, sizes: Sizes) -> Tensor:
-        """The (K, 4) float32 anchors of maps of these (Fh, Fw), one a level: the exact ones, rounded once."""
+        """The (K, 4) float32 anchors of maps of these (Fh, Fw), one per level: the exact ones, rounded once."""
         return self.exact(sizes).float()
 
     def exact(self, sizes: Sizes) -> Tensor:

@@ -1,4 +1,4 @@
-"""How exactly a GPU computes: float32 or TF32 products, and sums in a fixed order. Needs torch alone."""
+"""The arithmetic of a GPU: float32 or TF32 products, and sums in a fixed order. Needs only torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def full_float32() -> None:
-    """float32 means float32: without TF32, which keeps 10 of the 23 bits of a factor's mantissa."""
+    """Turn TF32 off, which keeps only 10 of the 23 bits of a factor's mantissa."""
     set_tf32(False)
 
 
@@ -22,7 +22,7 @@ def set_tf32(wanted: bool) -> None:
 
 @contextmanager
 def tf32(wanted: bool) -> Iterator[None]:
-    """`set_tf32` inside, what the caller had outside.
+    """Apply `set_tf32` inside, and restore the caller's setting afterwards.
 
     By torch's newer switches: the older ones cannot be read where somebody used the newer, and some of what they were
     set to cannot be read from them.
@@ -39,7 +39,7 @@ def tf32(wanted: bool) -> Iterator[None]:
 
 
 def set_determinism(wanted: bool) -> None:
-    """Let a GPU sum in a fixed order, or in any; to be called before it is first used.
+    """Have a GPU sum in a fixed order, or in any order; call this before its first use.
 
     What has no fixed order then raises RuntimeError, such as RoIPool's gradient. Pooling by 2 x 2 needs none: its
     windows do not overlap, so that no gradient is a sum.

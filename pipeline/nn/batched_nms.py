@@ -1,4 +1,4 @@
-"""NMS of the boxes of many classes at once."""
+"""NMS of boxes of many classes at once."""
 
 from __future__ import annotations
 

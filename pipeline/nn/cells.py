@@ -1,4 +1,4 @@
-"""3x3 convolutions at a few cells of large maps, on a CPU: one product of matrices over what those cells see.
+"""3x3 convolutions at a few cells of large maps, on a CPU: one matrix product over the inputs of those cells.
 
 A loss on 256 anchors of an image asks for the outputs of as many cells, of the tens of thousands that a pyramid's
 finest map has; the gradient of all others is 0. At those cells alone, both passes of the RPN's convolution take a

@@ -1,4 +1,4 @@
-"""Convolutions, ReLUs and poolings of trunks and heads in less time on a CPU; elsewhere, the layers as they are.
+"""Faster convolutions, ReLUs and poolings of trunks and heads on a CPU; elsewhere the layers are used unchanged.
 
 oneDNN's kernel for the gradient of the weights waits at a barrier, spinning, after every stretch of rows. When anything
 else runs on one of its cores, if only the thread that loads the next batch, each wait lasts until the scheduler's turn:
@@ -81,7 +81,7 @@ def _in_one_pass(dtype: torch.dtype, maps: Tensor, *others: Tensor | None) -> bo
 
 
 def weight_gradient_by(low_precision: bool, device: str) -> str:
-    """What computes the gradient of wide 3x3 convolutions' weights: `products` or `layer`, torch's own."""
+    """How the weight gradient of wide 3x3 convolutions is computed: by `products` or by `layer`, torch's own."""
     return "products" if low_precision and device == "cpu" and has_amx() else "layer"
 
 

@@ -1,4 +1,4 @@
-"""Dropout that can be repeated."""
+"""Reproducible dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """Dropout whose masks come from a generator of its own, so that they depend on no global state."""
+    """Dropout with its own generator for the masks, so that they do not depend on global state."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

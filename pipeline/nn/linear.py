@@ -1,4 +1,4 @@
-"""Wide linear layers in less time on a CPU: their large matrices are written into memory that is kept.
+"""Faster wide linear layers on a CPU: their large matrices are written into memory that is kept.
 
 fc6 of VGG16 has 103 million weights. Under bf16 autocast an iteration makes a bf16 copy of them, a bf16 gradient and a
 float32 gradient, 0.8 GB in all, and memory that comes anew from the kernel costs more in page faults than the copies

@@ -1,4 +1,4 @@
-"""What matching with gt boxes says of a box, anchor or proposal: fg, bg or ignored."""
+"""The result of matching boxes, anchors or proposals, with gt boxes: fg, bg or ignored."""
 
 from __future__ import annotations
 

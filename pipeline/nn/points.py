@@ -1,4 +1,4 @@
-"""Locations of dense heads as tensors; `pipeline.geometry.points` says what they are.
+"""Locations of dense heads as tensors; `pipeline.geometry.points` defines them.
 
 Shapes: B images; N locations of an image, of all levels; Fh, Fw feature map height, width; A predictions of a cell; K
 values of a prediction.
@@ -30,7 +30,7 @@ def centres_and_strides(grid: Grid, device: torch.device | None = None) -> tuple
 
 
 def in_one_row(maps: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
-    """What convolutions say of each location: (B, A * K, Fh, Fw) of each level to (B, N, K) float32."""
+    """Outputs of convolutions per location: (B, A * K, Fh, Fw) of each level to (B, N, K) float32."""
     if len(maps) != len(per_cell):
         raise LevelsError(f"maps of {len(maps)} levels, and locations of {len(per_cell)}: give one map for each level")
     levels = [

@@ -23,7 +23,7 @@ def has_bf16() -> bool:
 
 
 def has_amx() -> bool:
-    """Whether products in bf16 run on AMX's tiles."""
+    """Whether bf16 products run on AMX's tiles."""
     return _has("amx_bf16", r"AMX")
 
 
@@ -34,7 +34,7 @@ def _has(feature: str, admitted: str) -> bool:
 
 @cache
 def _features(cpu_info: Path) -> frozenset[str]:
-    """The flags that Linux names for the first processor; none where it names none."""
+    """The flags that Linux lists for the first processor; empty if it lists none."""
     try:
         with cpu_info.open(encoding="ascii", errors="replace") as lines:
             return next(

@@ -41,7 +41,7 @@ def roi_align(
     Args:
         maps: (B, D, Fh, Fw) floats. rois: (R, 5) map index and xyxy in pixels, of the maps' dtype.
         scale: cells per pixel. size: S.
-        samples: on each axis of a bin; 0: one a cell that the RoI has there, rounded up. aligned: whether a cell's
+        samples: on each axis of a bin; 0: one per cell that the RoI has there, rounded up. aligned: whether a cell's
             centre lies half a cell from its corner; if not, it lies on the corner, and no RoI is shorter than a cell.
         counts: of detectors with one map, the B numbers of RoIs, which lie map after map; None: they lie in any order.
 

@@ -1,4 +1,4 @@
-"""Where RoIAlign samples a map, however the samples are then summed.
+"""The places at which RoIAlign samples a map, independent of how the samples are summed.
 
 Shapes: R RoIs; S cells of a pooled side; N samples on an axis of a bin.
 """
@@ -28,7 +28,7 @@ def sample_places(start: Tensor, length: Tensor, size: int, samples: int) -> tup
     """Places (R, S, N) of the samples of each bin along an axis, and how many of the N each RoI has, (R,) int64.
 
     Args:
-        start, length: (R,) of the RoIs, in cells. samples: N, or 0 for one a cell of the bin, rounded up.
+        start, length: (R,) of the RoIs, in cells. samples: N, or 0 for one per cell of the bin, rounded up.
     """
     if samples:
         counts = torch.full_like(start, samples, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""RoIAlign as sums of few cells: each bin is a weighted sum of the cells around its samples.
+"""RoIAlign as sums over few cells: each bin is a weighted sum of the cells around its samples.
 
 A map's cells are the rows of a table, and a bin names its rows and their weights, which is what embedding bags compute:
 vectorised over the channels, and in threads. The gradient of a cell is a bag too, of the bins that took it. The cost

@@ -1,4 +1,4 @@
-"""The random samples that losses are computed on: 256 anchors, 64 RoIs an image."""
+"""The random samples that losses are computed on: 256 anchors, 64 RoIs per image."""
 
 from __future__ import annotations
 

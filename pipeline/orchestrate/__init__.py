@@ -1,1 +1,1 @@
-"""The graph as DVC knows it, and what keeps dvc.yaml true."""
+"""The graph as DVC has it, and how it is run."""

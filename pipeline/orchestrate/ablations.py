@@ -1,4 +1,4 @@
-"""The ablations of a family's paper as named DVC experiments, each one change away from params.yaml as it stands.
+"""The ablations of a family's paper as named DVC experiments, each one change of the present params.yaml.
 
 A family says which there are: `ABLATIONS` of its part `ablations`, a function of the parameters. The first is `base`.
 An experiment runs in the workspace, so it reuses all that its change leaves alone; the first run is cached by DVC, and
@@ -42,12 +42,12 @@ class Ablation:
 
     @property
     def experiment(self) -> str:
-        """Its name among DVC's experiments."""
+        """The name of its DVC experiment."""
         return f"ablation-{self.name}"
 
 
 def ablations_of(params: Params) -> list[Ablation]:
-    """Every ablation of the family of params.yaml, for it as it stands.
+    """All ablations of the family of the present params.yaml.
 
     Raises:
         InputError: the family has none.

@@ -1,4 +1,4 @@
-"""What ends a flow run from outside of its process: someone in the pages, or the end of its worker."""
+"""Ends a flow run from outside its process: on Cancel in the pages, or when its worker ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDED = (StateType.CANCELLING, StateType.CANCELLED, StateType.CRASHED)
 
 @contextmanager
 def stopped_when_cancelled(stop: Callable[[], None], flow_run_id: UUID) -> Iterator[None]:
-    """Call `stop` when someone cancels the run or calls it crashed; end when the worker that began this is gone."""
+    """Call `stop` when the run is cancelled or marked as crashed; end when the worker that started it is gone."""
     over = threading.Event()
     parent = os.getppid() if "PREFECT__FLOW_RUN_ID" in os.environ else None
 

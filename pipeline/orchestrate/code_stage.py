@@ -20,7 +20,7 @@ from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
 def current_locks(root: Path) -> dict[str, CodeLock]:
-    """The locks of the code that a project's graph runs, as the code is now, by their paths in it.
+    """The present locks of the code that a project's graph runs, by their paths in the project.
 
     Raises:
         InputError: dvc.yaml is wrong, or a module is not valid Python or not there.
@@ -120,7 +120,7 @@ def _has_code_stage(root: Path) -> bool:
 
 
 def _is_locked(root: Path, locks: Mapping[str, CodeLock]) -> bool:
-    """Whether what stage `code` left, on disk and in dvc.lock, is of the code as it is now."""
+    """Whether the locks of stage `code`, on disk and in dvc.lock, match the present code."""
     entry = LockFile(root).stages().get(CODE_STAGE) or {}
     written = {out["path"]: out.get("md5") for out in entry.get("outs") or ()}
     if written != {path: md5_of(lock) for path, lock in locks.items()}:

@@ -19,7 +19,7 @@ from pipeline.runtime.surroundings import check_repository
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
-    """Run the stages, all where none is named, and log where to watch and how it went.
+    """Run the stages, all if none is named, and log where to watch them and how they ended.
 
     Exits with 130 where it was cancelled.
 

@@ -1,4 +1,4 @@
-"""What a killed dvc leaves in a workspace and would stumble over.
+"""Cleans up what a killed dvc leaves in a workspace and would fail on.
 
 DVC writes dvc.lock and its table of busy paths in place, so that a kill can cut them off, and it fails for ever where a
 folder of its run-cache is empty. Call these under the workspace's lock.
@@ -31,7 +31,7 @@ TORN = "dvc.lock.torn"
 
 
 def clear_busy_paths(root: Path) -> None:
-    """Drop DVC's table of busy paths, which outlives the processes in it.
+    """Remove DVC's table of busy paths, which outlives its processes.
 
     DVC does so itself, but takes a process that was given a dead one's id for it, as happens in containers, and ends
     where the table is torn.
@@ -96,7 +96,7 @@ def mend_lock_file(root: Path) -> str:
 
 
 def torn_locks(root: Path) -> list[Path]:
-    """What `mend_lock_file` has kept of torn ones, sorted."""
+    """The torn files that `mend_lock_file` has kept, sorted."""
     return sorted(Path(root).glob(f"{TORN}*"))
 
 
@@ -106,7 +106,7 @@ def _copy_place(root: Path) -> Path:
 
 
 def _declared(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml; none where it cannot be read."""
+    """The stages of dvc.yaml; empty if it cannot be read."""
     with suppress(OSError, InputError, KeyError, TypeError, AttributeError):
         stages = read_yaml(root / "dvc.yaml")["stages"]
         return {name: stage for name, stage in stages.items() if isinstance(stage, dict)}

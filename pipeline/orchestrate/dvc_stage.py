@@ -46,7 +46,7 @@ class StageRun:
 
     @property
     def seconds(self) -> float:
-        """From the start of DVC to its end."""
+        """Seconds from the start of DVC to its end."""
         return self.marks["ended"] - self.marks["spawned"]
 
 
@@ -60,7 +60,7 @@ class StageRunner:
         self._under_way: set[Guarded] = set()
 
     def run(self, node: StageNode, on_line: Callable[[str], None]) -> StageRun:
-        """Run `dvc repro` of this stage alone, its lines handed over as they come.
+        """Run `dvc repro` for this stage only, and pass on its lines as they come.
 
         Raises:
             StageStopped: `stop` was called.
@@ -86,7 +86,7 @@ class StageRunner:
         return run
 
     def stop(self) -> None:
-        """End what runs and start nothing more; returns at once."""
+        """End everything that is running, and start nothing more; returns at once."""
         self.stopping.set()
         with self._lock:
             for guarded in self._under_way:

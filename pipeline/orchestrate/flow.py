@@ -1,4 +1,4 @@
-"""The graph as a Prefect flow: one task a stage, each run through DVC.
+"""The graph as a Prefect flow: one task per stage, each run through DVC.
 
 Import it only when Prefect's settings are in the environment (`prepare_environment`).
 """
@@ -45,7 +45,7 @@ _SECONDS_BEFORE_RETRY = 2
     persist_result=False,
 )
 def train(targets: list[str] | None = None) -> State[Any]:
-    """Run the stages that `targets` need, all without targets, in the current folder."""
+    """Run the stages that `targets` need, or all stages, in the current folder."""
     root, began = Path.cwd(), time.monotonic()
     flow_run_id = UUID(this_flow_run.get_id())
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def train(targets: list[str] | None = None) -> State[Any]:
 
 
 class _FlowRun:
-    """The stages of one flow run, and what became of them."""
+    """The stages of one flow run, and how they ended."""
 
     def __init__(
         self, root: Path, flow_run_id: UUID, graph: Graph, runner: StageRunner, gallery: Gallery, began: float
@@ -85,7 +85,7 @@ class _FlowRun:
         self._lock_file = LockFile(root)
 
     def until_all_ended(self) -> None:
-        """Submit every stage; whatever ends the wait ends the stages first."""
+        """Submit every stage; if the wait is interrupted, end the stages first."""
         futures: dict[str, PrefectFuture[Any]] = {}
         try:
             for node in self._graph.nodes.values():
@@ -171,7 +171,7 @@ class _FlowRun:
 
 
 def flush_logs() -> bool:
-    """Hand the server the logs and events that Prefect still keeps back; whether it took them all.
+    """Send the server the logs and events that Prefect still holds back; returns whether it took them all.
 
     At exit Prefect would wait for a server that is gone without end.
     """

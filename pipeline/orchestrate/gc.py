@@ -1,4 +1,4 @@
-"""`frcnn gc`: remove from DVC's cache what nothing needs any more, as `dvc gc --workspace` does, but keep all families.
+"""`frcnn gc`: remove from DVC's cache what is no longer needed, like `dvc gc --workspace`, but keep all families.
 
 `dvc gc` keeps the outputs of the stages of dvc.yaml, which are those of one family: what another family has trained
 would go, though dvc.lock still names it.
@@ -124,7 +124,7 @@ def _neighbours(repos: Sequence[Repo]) -> list[Path]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without DVC's warnings that stages have not run yet."""
+    """Suppress DVC's warnings that stages have not run yet."""
     logger = logging.getLogger("dvc")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Whether a dvc.lock says all that is needed, as what it does not name `frcnn gc` would remove."""
+"""Checks that a dvc.lock is complete, since `frcnn gc` removes what it does not name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `frcnn gc` keeps: objects that dvc.yaml and dvc.lock name, of the workspace, of experiments and of commits."""
+"""What `frcnn gc` keeps: objects that dvc.yaml and dvc.lock name, in the workspace, experiments and commits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Revisions:
 
 @dataclass
 class Needed:
-    """What is kept: objects of the cache, and the numbers of what they were found by.
+    """What is kept: objects of the cache, and the numbers of their sources.
 
     Of a folder whose list of files is not in the cache, the files are not known. `unknown` are those of stages that the
     workspace's dvc.lock alone names, which no run brings back while another family is present; `absent` are the others,
@@ -47,7 +47,7 @@ class Needed:
     absent: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """What it was found by, in words."""
+        """Its sources, in words."""
         kept = ["the workspace"]
         if self.revisions > 1:
             kept.append(count_text(self.revisions - 1, "experiment or commit", "experiments and commits"))
@@ -94,7 +94,7 @@ def add_needed(repo: Repo, revisions: Revisions, needed: Needed) -> None:
 
 @contextmanager
 def _named(name: str, remedy: str) -> Iterator[None]:
-    """Name the revision of an error."""
+    """Add the revision to an error within."""
     try:
         yield
     except InputError as error:
@@ -158,7 +158,7 @@ def _add_other_stages(repo: Repo, entries: Mapping[str, Any], needed: Needed, re
 
 @contextmanager
 def _whole(stage: str, remedy: str) -> Iterator[None]:
-    """Name the stage of a damaged list of files."""
+    """Add the stage to the error of a damaged list of files."""
     try:
         yield
     except ObjectFormatError as error:

@@ -46,7 +46,7 @@ class StageNode:
 
     @property
     def label(self) -> str:
-        """What people read of it: its step, what it does, and its name."""
+        """Its title for people: its step, what it does, and its name."""
         own = f"{self.title} ({self.name})" if self.title else self.name
         return f"{self.meta.step}: {own}" if self.meta.step else own
 
@@ -116,7 +116,7 @@ def nodes_of(repo: Repo, targets: Sequence[str] = ()) -> dict[str, StageNode]:
 
 
 def stages_of(repo: Repo) -> dict[str, Any]:
-    """DVC's stages, `code` apart, by the names that it calls them by in its own folder."""
+    """DVC's stages except `code`, by their names in their own folder."""
     named = {_name(Path(repo.root_dir), stage): stage for stage in repo.index.stages}
     return {name: stage for name, stage in named.items() if name != CODE_STAGE}
 
@@ -154,7 +154,7 @@ def _node(root: Path, name: str, stage: Any, upstream: list[str]) -> StageNode:
 
 
 class LockFile:
-    """What dvc.lock says each stage read and wrote."""
+    """What each stage read and wrote, according to dvc.lock."""
 
     def __init__(self, root: Path) -> None:
         self._path = Path(root) / "dvc.lock"

@@ -1,4 +1,4 @@
-"""Runs a command and lets nothing of it outlive its caller: `python -I -S guard.py GRACE_SECONDS COMMAND ...`.
+"""Runs a command whose processes never outlive the caller: `python -I -S guard.py GRACE_SECONDS COMMAND ...`.
 
 The guard leads a session and process group of its own, and adopts the orphans of what the command starts, in whatever
 session. They are ended (SIGTERM, after the grace SIGKILL) when the command ends, when the guard is asked to stop by
@@ -22,7 +22,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
-    """Run the command to its end; the exit status."""
+    """Run the command to its end, and return its exit status."""
     grace_seconds, command = float(sys.argv[1]), sys.argv[2:]
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
@@ -88,7 +88,7 @@ def _others() -> dict[int, bool]:
 
 
 def _parent_and_session(pid: int) -> tuple[int, int] | None:
-    """The parent and the session of a process that lives."""
+    """The parent and the session of a living process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             state, parent, _, session = file.read().rpartition(") ")[2].split()[:4]

@@ -1,4 +1,4 @@
-"""Running a command under a guard: its lines as they come, a time limit, and nothing of it left behind."""
+"""Runs a command under a guard: passes on its lines, applies a time limit, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GUARD = Path(__file__).with_name("guard.py")
 
 
 class Guarded:
-    """A command under way, with all it has started.
+    """A running command, with everything it has started.
 
     Args:
         grace_seconds: between SIGTERM and SIGKILL when it is stopped.
@@ -50,7 +50,7 @@ class Guarded:
 
     @property
     def pid(self) -> int:
-        """Of the guard, which is also the id of its process group."""
+        """The guard's process id, which is also that of its process group."""
         return self._process.pid
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether the text of a dvc.lock is all of what DVC wrote, which a killed dvc or a merge leaves undone."""
+"""Checks that the text of a dvc.lock is complete, which it is not after a killed dvc or an unfinished merge."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def names_in(text: str) -> list[str]:
 
 
 def refuse_conflict(text: str, where: object) -> None:
-    """Raise InputError where git has left a merge of `where` to a person."""
+    """Raise InputError if git has left conflict markers in `where`."""
     if mark := _CONFLICT.search(text):
         line = text.count("\n", 0, mark.start()) + 1
         raise InputError(

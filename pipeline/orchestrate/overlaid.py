@@ -1,4 +1,4 @@
-"""Files of a project with other texts than they have on disk, for DVC to read."""
+"""Lets DVC read some files of a project with other texts than on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dvc.fs import LocalFileSystem
 
 
 class OverlaidFiles(LocalFileSystem):
-    """The local disk, but for some files that exist there and are read with other texts.
+    """The local disk, except that some existing files are read with other texts.
 
     Args:
         texts: by absolute path.

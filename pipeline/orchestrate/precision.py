@@ -1,4 +1,4 @@
-"""Whether the declared precision is the slow one on this machine."""
+"""Checks whether the declared precision is slow on this machine."""
 
 from __future__ import annotations
 

@@ -76,11 +76,11 @@ class Gallery:
         self._drawn: list[Future[None]] = []
 
     def show(self, node: StageNode, task_run_id: UUID) -> None:
-        """Draw a stage's figures and picture soon."""
+        """Queue a stage's figures and picture to be drawn."""
         self._drawn.append(self._artist.submit(self._draw, node, task_run_id))
 
     def close(self) -> None:
-        """Wait for what is still to be drawn. A stage that cannot be drawn is named in the log; it is not a failure."""
+        """Wait for the remaining pictures. A stage that cannot be drawn is named in the log, but is not a failure."""
         self._artist.shutdown()
         for drawn in self._drawn:
             problem = drawn.exception()

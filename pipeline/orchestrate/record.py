@@ -1,4 +1,4 @@
-"""What a flow did, stage by stage, kept beside the workspace's caches: times do not belong to any artifact."""
+"""The record of a flow, stage by stage, kept beside the workspace's caches: times do not belong to any artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report at the end of a flow, made by a process of its own, whose failure fails no flow."""
+"""The report at the end of a flow, written by a separate process whose failure does not fail the flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `frcnn repro` does: `dvc repro` in a workspace that nobody else is at work in, after clearing up."""
+"""`frcnn repro`: runs `dvc repro` after cleaning up, if no other run is at work in the workspace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.runtime.surroundings import check_repository
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:
-    """Become `dvc repro` with these arguments; does not return.
+    """Replace this process by `dvc repro` with these arguments; does not return.
 
     Raises:
         InputError: another run, or a dvc command, is at work in `root`, it is not a git repository, dvc.yaml or

@@ -1,4 +1,4 @@
-"""The Prefect server of a workspace: settings, one that is found or started, and kept alive while a flow runs.
+"""The Prefect server of a workspace: its settings, finding or starting it, and keeping it alive during a flow.
 
 PREFECT_API_URL names another server, which is then used as it is. Nothing here imports prefect, whose settings are
 fixed when it is imported.
@@ -47,7 +47,7 @@ def prepare_environment(root: Path) -> None:
 
 
 class PrefectServer:
-    """A server that is there already, or will be soon. `url` is the address of its pages."""
+    """A server that is running or starting. `url` is the address of its pages."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -56,12 +56,12 @@ class PrefectServer:
         """Wait until it answers."""
 
     def close(self) -> None:
-        """End it, if it is one's own."""
+        """End it, if this process started it."""
 
 
 @contextmanager
 def prefect_server(root: Path) -> Iterator[PrefectServer]:
-    """A server for this process and those started within, which find it in PREFECT_API_URL.
+    """A server for this process and its children, which find it in PREFECT_API_URL.
 
     Prefect may be imported at once, while it starts; `wait` before the first use.
 
@@ -88,7 +88,7 @@ def prefect_server(root: Path) -> Iterator[PrefectServer]:
 
 
 class _OwnServer(PrefectServer):
-    """A server of this process, started again should it die."""
+    """A server of this process, restarted if it dies."""
 
     def __init__(self, root: Path) -> None:
         self._root = Path(root).resolve()

@@ -1,4 +1,4 @@
-"""What stages run on, lent to a few at a time: GPUs, one stage each, and CPU cores."""
+"""Resources of stages: GPUs, one stage each, and CPU cores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_TRIES = 0.2
 
 
 class StageStopped(Exception):
-    """The run was asked to stop while a stage waited or ran."""
+    """The run was stopped while a stage waited or ran."""
 
 
 @dataclass(frozen=True)

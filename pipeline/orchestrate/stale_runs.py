@@ -1,4 +1,4 @@
-"""Flow runs that the database still calls running though their process is gone, as after a kill."""
+"""Flow runs that the database still lists as running although their process is gone, as after a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TASK_UNDER_WAY = [*_UNDER_WAY, StateType.SCHEDULED, StateType.PAUSED]
 
 
 def workspace_tag(root: Path) -> str:
-    """Names a workspace among the runs of a server: one folder on one machine."""
+    """The tag of a workspace among the runs of a server: one folder on one machine."""
     place = f"{socket.gethostname()}:{Path(root).resolve()}"
     return f"workspace-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
@@ -39,7 +39,7 @@ def tag_run(client: SyncPrefectClient, own: UUID, tag: str) -> None:
 
 
 def sweep_stale_runs(client: SyncPrefectClient, own: UUID, tag: str) -> int:
-    """Call all other runs of the workspace that seem to be under way crashed, with their tasks; how many they were.
+    """Mark all other runs of the workspace that seem to be running as crashed, with their tasks; returns their number.
 
     Only for the holder of the workspace: no other run of it can be alive.
     """

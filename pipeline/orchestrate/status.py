@@ -1,4 +1,4 @@
-"""What `frcnn status` says: which stages would run now, and because of what.
+"""`frcnn status`: which stages would run now, and why.
 
 DVC is asked stage by stage and without its locks, which a stage at work holds on what it reads and writes.
 """
@@ -105,7 +105,7 @@ class _Changes:
         return changes
 
     def besides(self, name: str) -> list[str]:
-        """What has changed but the code."""
+        """What has changed besides the code."""
         stage = self._stages[name]
         if stage.cmd and not _has_run(stage):
             return ["has not run"]
@@ -147,7 +147,7 @@ def _has_run(stage: Any) -> bool:
 
 
 def _changed_keys(dep: Any) -> Iterator[str]:
-    """The keys of a file of parameters whose values are not those of the last run."""
+    """The keys of a parameter file whose values differ from the last run."""
     earlier, now = dep.hash_info.value or {}, dep.read_params()
     yield from differing(earlier, {section: now[section] for section in dep.params if section in now})
 

@@ -1,4 +1,4 @@
-"""A project that another version of the code has run: which of its stages will rerun for that, in one line."""
+"""Reports in one line which stages will rerun because another version of the code ran them last."""
 
 from __future__ import annotations
 

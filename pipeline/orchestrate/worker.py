@@ -1,4 +1,4 @@
-"""`frcnn worker`: a Prefect worker that runs the graph of this folder whenever someone asks the server to."""
+"""`frcnn worker`: a Prefect worker that runs the graph of this folder on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run a workspace, and a clean one to start from, whatever ended the last."""
+"""Allows one run per workspace, and cleans the workspace up after an interrupted run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECONDS_FOR_THE_DYING = 20.0
 
 @contextmanager
 def hold_workspace(root: Path) -> Iterator[int]:
-    """Keep other runs out of `root` and clear what a killed one left: processes, locks of DVC, a torn dvc.lock.
+    """Keep other runs out of `root`, and clean up after a killed one: processes, locks of DVC, a torn dvc.lock.
 
     Yields a file descriptor; the workspace stays held until every process that inherited it has closed it.
 
@@ -47,7 +47,7 @@ def hold_workspace(root: Path) -> Iterator[int]:
 
 
 def check_data_places(root: Path) -> None:
-    """Refuse what DVC would stop at only after a while, or never: a data/ elsewhere, a data root that it cannot hash.
+    """Refuse what DVC would reject late or never: a data/ outside the project, a data root that it cannot hash.
 
     Raises:
         InputError: what it is, and the remedy.
@@ -105,7 +105,7 @@ def _lock(root: Path) -> int:
 
 
 def _have_dvc_lock_by_links(root: Path) -> None:
-    """Where a file system has no locks DVC would wait for one without end; it can make do with hard links.
+    """Have DVC use hard links as locks if the file system has none, since it would wait forever otherwise.
 
     A killed dvc leaves such a lock for good, so that it is removed where no dvc of this machine is at work in `root`.
     """

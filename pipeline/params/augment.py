@@ -1,4 +1,4 @@
-"""The block `augment` of params.yaml, which a dense family may have: how training images are drawn anew each epoch."""
+"""The block `augment` of params.yaml, which a dense family may have: random changes to training images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _Rule = Annotated[str | float, PlainValidator(_rule, json_schema_input_type=Lite
 
 
 class PhotometricParams(Section):
-    """Changes of light and colour, each made with `probability`; 0: none."""
+    """Changes of light and colour, each with `probability`; 0: never."""
 
     probability: Fraction
     brightness: Annotated[float, Field(ge=0, le=255)]
@@ -70,7 +70,7 @@ class CropParams(Section):
 
 
 class AugmentParams(Section):
-    """What is drawn of each training image in each epoch."""
+    """How each training image is augmented in each epoch."""
 
     photometric: PhotometricParams
     expand: ExpandParams
@@ -79,7 +79,7 @@ class AugmentParams(Section):
 
     @property
     def draws(self) -> bool:
-        """Whether anything is drawn."""
+        """Whether anything is augmented."""
         crops = any(own != "whole" for own in self.crop.min_iou)
         return crops or self.photometric.probability > 0 or self.expand.probability > 0 or self.flip > 0
 

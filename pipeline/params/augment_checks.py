@@ -1,4 +1,4 @@
-"""What the section `augment` may not be with; apart from its model, so that stages depend on that alone."""
+"""Checks of the section `augment`, separate from its model, so that stages depend only on the model."""
 
 from __future__ import annotations
 

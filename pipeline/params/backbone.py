@@ -40,7 +40,7 @@ def _stages(value: Any) -> Any:
 
 
 class Pretrain(Section):
-    """Classification of generated crops: what ImageNet is to VGG16, this is to the tiny trunk."""
+    """Classification of generated crops: the tiny trunk's counterpart of ImageNet."""
 
     iterations: Count
     images: Count

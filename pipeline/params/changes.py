@@ -1,4 +1,4 @@
-"""Which values of params.yaml differ, and those of a running stage, compared with what the file says at its end."""
+"""Compares values of params.yaml, among them those of a running stage with the file at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The block `dataset` of params.yaml: which data set is read, and what is done about its faults."""
+"""The block `dataset` of params.yaml: which data set is read, and how its faults are handled."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class SplitData(Section):
 
 
 class FindingPolicy(Section):
-    """What is done about each kind of fault in the annotations and the images.
+    """How each kind of fault in annotations and images is handled.
 
     error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
     finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
@@ -160,7 +160,7 @@ class FindingPolicy(Section):
 
 
 class DatasetParams(Section):
-    """Which reader, what it reads, and what is done about faults."""
+    """The reader, what it reads, and how faults are handled."""
 
     reader: Literal[
         "shapes", "voc", "coco", "kitti", "yolo", "table", "labelme", "cvat", "label_studio", "vott", "openimages"

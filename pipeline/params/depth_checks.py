@@ -10,7 +10,7 @@ from pipeline.params.section import Section
 
 
 def check_one_depth(sections: Mapping[str, Section]) -> str | None:
-    """What is wrong where the levels have several depths, as a check of a family has it."""
+    """A family's check that all levels have the same depth: a message, or None."""
     from pipeline.building.layout import map_layout  # not every importer needs NumPy
 
     backbone = sections["backbone"]

@@ -1,4 +1,4 @@
-"""What is to be judged must have been kept: figures of two detectors could not be compared else."""
+"""Checks that detection keeps everything that is evaluated; otherwise detectors could not be compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.runtime.errors import InputError
 def check_limits(
     sections: Mapping[str, Section], judged: EvaluateParams, source: Path | str, with_option: bool = False
 ) -> None:
-    """See that what detects keeps all that is to be judged.
+    """Check that detection keeps everything that is evaluated.
 
     Args:
         sections: by name; those with a `score_threshold` or `per_image` of their own detect.

@@ -92,7 +92,7 @@ def sections_in(
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """The sections of params.yaml as they stand, unchecked.
+    """The sections of params.yaml, unchecked.
 
     Raises:
         InputError: the file is missing or no YAML mapping.

@@ -1,1 +1,1 @@
-"""A data set looked at before anything runs: `frcnn check-data`. No torch."""
+"""Checks a data set before anything runs: `frcnn check-data`. No torch."""

@@ -1,4 +1,4 @@
-"""Box sizes against anchors."""
+"""Compares box sizes with anchors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AnchorCheck:
         return without_anchors(self._checked, self._params.anchors, self._placement)
 
     def lines(self) -> Iterator[str]:
-        """How the anchors fit, and what to do where they do not."""
+        """How the anchors fit, and what to do if they do not."""
         verdict, placement = self._verdict, self._placement
         if verdict is None:
             return

@@ -1,4 +1,4 @@
-"""What `frcnn check-data` prints of anchors."""
+"""What `frcnn check-data` prints about anchors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def anchor_lines(verdict: Verdict, fits: Mapping[str, Fit], placement: Placement
 
 
 def level_lines(best: Floats, shapes: Floats, placement: Placement) -> Iterator[str]:
-    """How many boxes of train each level's anchors come nearest to, and how near.
+    """How many boxes of train each level's anchors fit best, and how well.
 
     Args:
         best: (N, levels) largest IoU of each box with the anchors of each level.

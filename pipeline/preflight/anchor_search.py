@@ -96,7 +96,7 @@ def fit_grid(score: Callable[[Grid], float], starts: Sequence[Grid]) -> Grid:
     """The grid of highest score that coordinate ascent finds from any of the starts.
 
     One ratio or scale at a time is made larger or smaller, by smaller and smaller factors, and a move is kept where it
-    raises the score. The result scores no less than any start, but for the rounding to 3 digits; it is ascending.
+    raises the score. The result scores no less than any start, except for the rounding to 3 digits; it is ascending.
 
     Args:
         score: how well a grid fits, the higher the better, such as the mean best IoU; a mean of figures in 0..1.

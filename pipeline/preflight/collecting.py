@@ -1,4 +1,4 @@
-"""A whole data set, checked to its end: what was found wrong, and its boxes as they will be trained on."""
+"""Reads and checks a whole data set: its faults, and its boxes as they will be used in training."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def stored_bytes(checked: Checked, params: Params, maps: Mapping[str, MapsOfView
 
 
 def disk_lines(root: Path, stored: Mapping[str, int]) -> Iterator[str]:
-    """What a report says of it.
+    """Its line in a report.
 
     Args:
         root: the folder that data/ lies in, to compare with what is free there.

@@ -21,7 +21,7 @@ def all_images(checked: Checked, params: Params, stage: str) -> int:
 
 
 def nothing(checked: Checked, params: Params) -> None:
-    """Asks nothing."""
+    """Requires nothing."""
 
 
 def no_maps(params: Params) -> dict[str, MapsOfView]:
@@ -31,7 +31,7 @@ def no_maps(params: Params) -> dict[str, MapsOfView]:
 
 @dataclass(frozen=True)
 class FamilyChecks:
-    """What is asked before anything runs, by the code of the stages themselves; without torch.
+    """Requirements checked before anything runs, by the code of the stages themselves; without torch.
 
     Attributes:
         prepares: the family's stages that go through the data set before anything is trained.
@@ -50,7 +50,7 @@ class FamilyChecks:
 
 
 def family_checks(params: Params) -> FamilyChecks:
-    """What the family of params.yaml asks.
+    """The requirements of the family of params.yaml.
 
     Raises:
         InputError: its part `check_data` has no `CHECKS`.

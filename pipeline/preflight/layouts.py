@@ -1,4 +1,4 @@
-"""How to read a folder that was not read: its layout, or that of a folder below it, as a command to paste."""
+"""Suggests how to read a folder that was not read: its layout, or that of a folder below it, as a command."""
 
 from __future__ import annotations
 

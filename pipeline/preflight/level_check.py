@@ -1,4 +1,4 @@
-"""Box sizes against the levels of a detector without anchors."""
+"""Compares box sizes with the levels of a detector without anchors."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 def report(
     root: Path, checked: Checked, params: Params, sizes: SizeCheck, source: str, later: Sequence[str]
 ) -> Iterator[str]:
-    """All lines but the last, which is `ending`.
+    """All lines except the last, which is `ending`.
 
     Args:
         root: the data root.

@@ -1,4 +1,4 @@
-"""What the stages after the data set ask of it, asked before anything runs, by their own code."""
+"""What later stages require of the data set, checked before anything runs by their own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of box sizes against what a detector predicts from: its anchors, or the cells of its levels."""
+"""Compares box sizes with what a detector predicts from: its anchors, or the cells of its levels."""
 
 from __future__ import annotations
 

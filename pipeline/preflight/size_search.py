@@ -1,4 +1,4 @@
-"""To which size images would have to be resized for boxes that are too small for any anchor now.
+"""Finds the image size at which boxes that are now too small for any anchor would fit.
 
 A box is too small where no anchor reaches it at IoU .5, and one does once the image is larger: anchors keep their size
 in pixels and their stride while boxes grow with the image. So larger sizes are tried, all boxes are compared with all

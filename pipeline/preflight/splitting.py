@@ -1,4 +1,4 @@
-"""`frcnn split`: divide, show what each split gets, and write a row of each image."""
+"""`frcnn split`: divide a data set, show the splits, and write one row per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the configured anchors fit the training boxes, and which would."""
+"""Judges whether the configured anchors fit the training boxes, and finds others that would."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What is said of the anchors.
+    """The verdict on the anchors.
 
     Attributes:
         kind: fit: at most `MOST_UNREACHED` of the boxes are below IoU .5 and no grid found raises the mean by more than

@@ -1,1 +1,1 @@
-"""Overlays of params.yaml for real work, and what applies them."""
+"""Presets: overlays of params.yaml, and the code that applies them."""

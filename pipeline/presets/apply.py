@@ -41,7 +41,7 @@ def preset_names(family: str | None = None) -> list[str]:
 
 
 def family_of_preset(name: str) -> Family:
-    """The family whose defaults a preset is laid over.
+    """The family whose defaults a preset changes.
 
     Raises:
         InputError: no such preset, or it names a family that there is not.

@@ -1,4 +1,4 @@
-"""Whether a family's default values fit its models: what does not is a fault of the family's files, not of a user's."""
+"""Checks a family's default values against its models; a mismatch is a fault of the family's files, not of a user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user links into data/ with `frcnn preset`: a data root, weights, a detector, proposals."""
+"""The inputs that `frcnn preset` links into data/: a data root, weights, a detector, proposals."""
 
 from __future__ import annotations
 

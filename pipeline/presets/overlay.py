@@ -69,7 +69,7 @@ def _is_block(section: str, key: str, family: Any) -> bool:
 
 
 def _present_name(section: str, key: str, family: Any) -> str:
-    """What a key of an earlier version is called now; others as they are."""
+    """The present name of a key of an earlier version; other keys are returned unchanged."""
     model = sections_of(family_of(family)).get(section) if family in family_names() else None
     return model.renamed.get(key, key) if model else key
 

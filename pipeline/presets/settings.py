@@ -71,7 +71,7 @@ def preset_line(root: Path, data: Path, params: Params, preset: str | None, chan
 
 
 def as_yaml(value: Any) -> str:
-    """A value in one line of YAML that any version of YAML reads as that value."""
+    """A value as one line of YAML that every YAML version reads as this value."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, float):

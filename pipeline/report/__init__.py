@@ -1,1 +1,1 @@
-"""`frcnn report`: one page on a run from the data to the detections, and opens from disk without a network."""
+"""`frcnn report`: one page on a run, from the data to the detections, that opens from disk without a network."""

@@ -1,4 +1,4 @@
-"""The data set: images and boxes, what was found wrong, box sizes against anchors."""
+"""The data set: images and boxes, findings, box sizes compared with anchors."""
 
 from __future__ import annotations
 

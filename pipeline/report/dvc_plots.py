@@ -1,4 +1,4 @@
-"""The page that `dvc plots` fills, with the scripts in it: DVC's own loads them from the internet.
+"""The template page of `dvc plots`, with its scripts included; DVC's own loads them from the internet.
 
 `python -m pipeline.report.dvc_plots` writes it into .dvc/ and names it to DVC in .dvc/config.local, which git ignores.
 """

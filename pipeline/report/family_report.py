@@ -56,7 +56,7 @@ class FamilyReport:
 
 
 def family_report(run: Run) -> FamilyReport:
-    """What the family of the run adds.
+    """The additions of the run's family.
 
     Raises:
         InputError: its part `report` has no `REPORT`.

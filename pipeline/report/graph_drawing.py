@@ -21,7 +21,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class StageBox:
-    """A stage as it is drawn.
+    """A stage in the drawing.
 
     Attributes:
         step: whose column it stands in. upstream: stages that it reads from.
@@ -39,7 +39,7 @@ class StageBox:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where each stage stands: its column and its row."""
+    """The place of each stage: its column and its row."""
 
     places: Mapping[str, tuple[int, int]]
     width: float  # of a box

@@ -118,7 +118,7 @@ def errors_by_image(run: Run, network: str) -> dict[str, Counter[str]]:
 
 
 def chosen_images(errors: dict[str, Counter[str]], count: int) -> list[str]:
-    """Two thirds the worst, the rest evenly from what is left, worst first."""
+    """Two thirds of them the worst, the rest spread evenly over the others, worst first."""
     order = sorted(errors, key=lambda image_id: (-sum(errors[image_id][kind] for kind in _WRONG), image_id))
     worst = order[: max(1, round(count * _WORST_SHARE))]
     rest = order[len(worst) :]

@@ -21,8 +21,8 @@ from pipeline.views.encoding import Picture
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts and numbers. `align` has a letter a column, l or r; `colours` are of cells of the first column,
-    by their text."""
+    """A table of texts and numbers. `align` has one letter per column, l or r; `colours` are those of cells of the
+    first column, by their text."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -47,7 +47,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `missing` says that something has not been made yet."""
+    """A paragraph; `missing` marks a note that something has not been computed yet."""
 
     text: str
     missing: bool = False
@@ -56,7 +56,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Drawing:
-    """SVG of this project's own making."""
+    """SVG made by this project."""
 
     svg: Markup
     kind: str = field(default="drawing", init=False)
@@ -106,7 +106,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class Slides:
-    """Images to leaf through, the worst first."""
+    """Images to page through, the worst first."""
 
     slides: Sequence[Slide]
     kind: str = field(default="slides", init=False)

@@ -1,4 +1,4 @@
-"""What a report is made of: a project's folder, its parameters, its graph and when its stages ran."""
+"""The input of a report: a project's folder, its parameters, its graph and when its stages ran."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.views.json_files import read_metrics
 
 @dataclass(frozen=True)
 class Run:
-    """A project as it stands."""
+    """A project in its present state."""
 
     root: Path
     params: Params

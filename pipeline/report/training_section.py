@@ -19,7 +19,7 @@ _LEAD = (
 
 
 def training_section(run: Run) -> PageSection:
-    """A chart a stage that has run."""
+    """One chart per stage that has run."""
     own = family_report(run)
     figures: list[Part] = []
     for stage, title in run.family.training.items():

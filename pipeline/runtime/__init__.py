@@ -1,1 +1,1 @@
-"""What every process of the project needs: stages, errors, progress, seeds, stopping, locks of files and of code."""
+"""What every process needs: stages, errors, progress, seeds, stopping, locks of files and of code."""

@@ -1,4 +1,4 @@
-"""Whether DVC can store what stages write: data/ lies in the project, whatever links lead there."""
+"""Checks that DVC can store what stages write: data/ must lie in the project, even through links."""
 
 from __future__ import annotations
 

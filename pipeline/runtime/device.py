@@ -1,4 +1,4 @@
-"""The device that networks run on: a GPU where there is one. A GPU that cannot be used is never passed over in silence.
+"""The device that networks run on: a GPU if there is one. A GPU that cannot be used is never ignored silently.
 
 Needs torch alone.
 """
@@ -16,7 +16,7 @@ HIDE_IT = "set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU on purpo
 
 
 def has_gpu() -> bool:
-    """Whether torch finds a GPU; without the warning that it prints where it cannot use one."""
+    """Whether torch finds a GPU; without the warning that it prints if it cannot use one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.cuda.is_available()

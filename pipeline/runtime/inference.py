@@ -1,4 +1,4 @@
-"""A network where nothing is to be trained."""
+"""Prepares a network for inference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def for_inference(module: Module, accelerator: Accelerator) -> Module:
-    """The module on its device, where nothing is to be trained.
+    """The module on its device, ready for inference.
 
     Under bf16, autocast would round the weights of every layer anew for every image; they are rounded once, in place.
     Not those of a convolution without bias: its frozen norm is multiplied into them, and the product is rounded.

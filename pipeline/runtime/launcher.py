@@ -41,7 +41,7 @@ def launch(base: Base, trained_pool: str | None = None) -> Accelerator:
 
 
 def check_pool(deterministic: bool, trained_pool: str | None, on_gpu: bool) -> None:
-    """RoIPool's gradients are summed in whatever order a GPU's threads come along.
+    """Refuse RoIPool, whose gradients a GPU sums in no fixed order.
 
     Raises:
         InputError: with what to choose.

@@ -1,4 +1,4 @@
-"""Locks that the kernel gives back however their holder ends, also where the file system has none.
+"""Locks that the kernel releases when their holder ends, also on file systems without locks.
 
 Network and FUSE file systems may refuse `flock`. There the name of a socket stands for the file: it keeps out the other
 processes of this machine, which is all that share a workspace.

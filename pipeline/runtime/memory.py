@@ -1,4 +1,4 @@
-"""How the process gets memory from the system."""
+"""Memory allocation of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's code as locks see it."""
+"""The project's code, as it is locked."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def running_code(lock_file: Path | None, memo: Path | None = None, parts: Iterab
 
 
 def _extras_in(lock_file: Path) -> list[str]:
-    """Those whose versions a lock holds."""
+    """The libraries whose versions a lock holds."""
     try:
         return sorted(EXTRAS.keys() & read_lock(lock_file).libraries.keys())
     except CodeError:

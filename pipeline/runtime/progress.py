@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a bar on a terminal, plain lines in a log."""
+"""Shows progress: a bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 

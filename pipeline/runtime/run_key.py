@@ -1,4 +1,4 @@
-"""What a run of a stage depends on, as one key: work left half done is resumed under the same key only."""
+"""The key of a stage's run, made of everything it depends on: unfinished work resumes only under the same key."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def run_place(root: Path, stage: str) -> Path:
 
 
 def read_runs(root: Path) -> dict[str, RunTime]:
-    """The last run of each stage that has run in this workspace; notes that cannot be read are passed over."""
+    """The last run of each stage in this workspace; notes that cannot be read are skipped."""
     runs = {}
     for path in sorted((Path(root) / _FOLDER).glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):

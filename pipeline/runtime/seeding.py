@@ -1,4 +1,4 @@
-"""Generators keyed by what they are for, so that no draw depends on global state or on order."""
+"""Random generators keyed by purpose, so that no draw depends on global state or on order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: work ends at once, or, where it asks for it, at its next safe point.
+"""SIGTERM and SIGINT: work ends at once, or at its next safe point if it asks for that.
 
 A second signal ends it at once in any case.
 """
@@ -19,7 +19,7 @@ _PARENT_IS_GONE = signal.SIGUSR1
 
 
 class Stopped(BaseException):
-    """Someone asked the process to end; `status` is what it ends with, 128 plus the signal's number."""
+    """A signal asked the process to end; its exit `status` is 128 plus the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -46,7 +46,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def ignore_signals() -> None:
-    """The process is about to end: signals come too late."""
+    """Ignore signals, as the process is about to end."""
     for number in (signal.SIGTERM, signal.SIGINT, _PARENT_IS_GONE):
         signal.signal(number, signal.SIG_IGN)
 
@@ -97,12 +97,12 @@ def safe_points() -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Whether a signal waits."""
+    """Whether a signal is pending."""
     return bool(_asked)
 
 
 def is_urgent() -> bool:
-    """Whether a second signal has come, which waits for nothing."""
+    """Whether a second signal has come, which ends the process at once."""
     return len(_asked) > 1
 
 

@@ -1,4 +1,4 @@
-"""What a run needs around it, looked for before anything starts: a git repository, a name for the user."""
+"""Checks the environment of a run before anything starts: a git repository, a name for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch's generators, apart from `pipeline.runtime.seeding` so that what needs none does not depend on torch."""
+"""torch generators, separate from `pipeline.runtime.seeding` so that other code does not depend on torch."""
 
 from __future__ import annotations
 

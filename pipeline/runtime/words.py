@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def count_text(number: int, one: str, more: str | None = None) -> str:
-    """1 row, 12,345 rows."""
+    """A count with its noun: 1 row, 12,345 rows."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"

@@ -44,7 +44,7 @@ class _Constructor(SafeConstructor):
 
 
 class _TextResolver(VersionedResolver):
-    """Takes every scalar without a tag for a text."""
+    """Reads every scalar without a tag as text."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         return _TEXT if kind is ScalarNode else super().resolve(kind, value, implicit)

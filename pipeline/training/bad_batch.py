@@ -1,4 +1,4 @@
-"""A batch whose loss is not finite, kept for a person to look at."""
+"""Saves a batch whose loss is not finite, for inspection."""
 
 from __future__ import annotations
 

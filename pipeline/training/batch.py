@@ -1,4 +1,4 @@
-"""What the loop asks of one iteration's input."""
+"""What the loop requires of one iteration's input."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Batch(Protocol):
 
     @property
     def views(self) -> Views:
-        """The images, or what stands in their place."""
+        """The images, or maps instead."""
 
     @property
     def seeds(self) -> list[int]:
-        """For what is drawn inside the step."""
+        """Seeds for random draws inside the step."""
 
     def for_step(self) -> Batch:
-        """Without what the step does not need."""
+        """The batch without what the step does not need."""

@@ -1,4 +1,4 @@
-"""The state of a training under way, on disk, so that a killed run resumes from there and ends with the same bytes.
+"""Training states on disk, from which a killed run resumes and ends with the same bytes.
 
 Batches are functions of the iteration, and every generator is seeded by it, so that a state is the weights, the
 optimiser's momenta, the iteration and the history. Two files hold one: STEM.safetensors with the tensors and STEM.json,
@@ -114,7 +114,7 @@ class Checkpoints:
         self._last_time, self._last_iteration = time.monotonic(), state.iteration
 
     def wait(self) -> None:
-        """Return when the last state given is whole on the disk.
+        """Wait until the last state is completely written to disk.
 
         Raises:
             OSError: it could not be written.
@@ -125,7 +125,7 @@ class Checkpoints:
             raise error
 
     def settle(self) -> None:
-        """As `wait`, where it does not matter whether it could be written."""
+        """Like `wait`, but ignore whether it could be written."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None

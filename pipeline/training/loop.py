@@ -53,7 +53,7 @@ def make_optimiser(module: nn.Module, lr: float, solver: SolverParams) -> torch.
 
 
 def lr_factor(schedule: Schedule, iteration: int, decay: str = "drops") -> float:
-    """What the learning rate is multiplied by at an iteration counted from 0.
+    """The factor of the learning rate at an iteration counted from 0.
 
     A linear warm-up, then with `drops` a factor `lr_drop_factor` at each of `lr_drop_at`, with `linear` a straight line
     to 0 at the end.
@@ -167,7 +167,7 @@ def _check_weights(weights: list[nn.Parameter], iterations: int, stage: str, sol
 
 
 def _close(batches: Iterator[Batch]) -> None:
-    """Have nobody load batches any more."""
+    """Stop loading batches."""
     if isinstance(batches, Generator):
         batches.close()
 

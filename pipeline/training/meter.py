@@ -47,7 +47,7 @@ class Meter:
         self._waiting.append((iteration, values))
 
     def read(self) -> None:
-        """Take over what waits on the device, in one copy.
+        """Copy the losses that are still on the device, in one transfer.
 
         Raises:
             NotFiniteError: one of them is not finite.

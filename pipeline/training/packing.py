@@ -22,7 +22,7 @@ def pack(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tenso
 
 
 def unpack(tensors: Mapping[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Put back what `pack` took, into a module and an optimiser made in the same way.
+    """Load what `pack` returned into a module and an optimiser built in the same way.
 
     Raises:
         InputError: the module has other weights.

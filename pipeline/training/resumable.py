@@ -1,4 +1,4 @@
-"""A training loop of a stage: its progress shown, its states kept, signals heeded where it is safe to stop."""
+"""A stage's training loop: shows progress, keeps states, and stops on signals at safe points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.training.checkpoints import Checkpoints
 
 @dataclass(frozen=True)
 class Resumable:
-    """What a loop reports and keeps so that a run cut short can resume.
+    """What a loop reports and keeps so that an interrupted run can resume.
 
     `on_iteration` is called after each iteration, with the loss where it is known; `on_resume` takes the iteration that
     the run resumes from.
@@ -28,7 +28,7 @@ class Resumable:
 
 @contextmanager
 def resumable(stage: Stage, iterations: int) -> Iterator[Resumable]:
-    """A loop of a stage under way: its progress shown, signals kept for its safe points."""
+    """Run a loop of a stage: show its progress, and keep signals for its safe points."""
     checkpoints = None
     if stage.scratch is not None:
         checkpoints = Checkpoints(

@@ -1,4 +1,4 @@
-"""What the training stages share: entries to train on, and a run of the loop with progress and history."""
+"""Shared by training stages: the entries to train on, and a run of the loop with progress and history."""
 
 from __future__ import annotations
 

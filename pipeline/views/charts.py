@@ -54,7 +54,7 @@ def curves(
     styles: Mapping[str, Look] | None = None,
     **options: Any,
 ) -> Spec:
-    """One line a series; the pointer shows the values of all series at its x, a click on the legend brings one series
+    """One line per series; the pointer shows the values of all series at its x, a click on the legend brings one series
     out.
 
     Args:
@@ -108,7 +108,7 @@ def lines(
     styles: Mapping[str, Look] | None = None,
     legend: alt.Legend | None = _LINES,
 ) -> alt.Chart:
-    """One line a series, of its own colour and dashes, which the legend shows.
+    """One line per series, with its own colour and dashes, which the legend shows.
 
     Args:
         table: long form, one row per point.
@@ -137,7 +137,7 @@ def lines(
 def grouped_bars(
     table: pd.DataFrame, group: str, value: str, series: str, styles: Mapping[str, Look], *, title: str
 ) -> Spec:
-    """Horizontal bars of 0..1: a group of them for each value of `group`, one a series, in the colours of `styles`."""
+    """Horizontal bars of 0..1: a group for each value of `group`, one bar per series, in the colours of `styles`."""
     names = list(dict.fromkeys(table[series]))
     groups = list(dict.fromkeys(table[group]))
     chart = alt.Chart(table).encode(
@@ -159,7 +159,7 @@ def counts(table: pd.DataFrame, name: str, count: str, series: str, *, title: st
 
 
 def count_bars(table: pd.DataFrame, name: str, count: str, series: str, *, title: str) -> alt.Chart:
-    """Horizontal bars of counts, one a row of `name` and series, a split, on a scale that shows 1 beside 10,000."""
+    """Horizontal bars of counts, one per row of `name` and series, a split, on a scale that shows 1 beside 10,000."""
     names = list(dict.fromkeys(table[series]))
     return (
         alt.Chart(table)
@@ -226,7 +226,7 @@ ANCHORS = {"anchors": COLOURS[4], "proposed": COLOURS[2]}
 
 
 def kinds_of(table: pd.DataFrame) -> list[str]:
-    """The kinds in column kind, in their order."""
+    """The kinds in column `kind`, in their order."""
     return [kind for kind in ANCHORS if (table["kind"] == kind).any()]
 
 

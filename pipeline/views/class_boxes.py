@@ -13,7 +13,7 @@ from pipeline.views.drawing import BoxLayer, Dash
 def layers_by_class(
     boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str], dashes: Sequence[Dash] = ()
 ) -> list[BoxLayer]:
-    """A layer a box, the first on top: (N, 4) boxes, (N,) labels, a text and, where given, a line style each."""
+    """One layer per box, the first on top: (N, 4) boxes, (N,) labels, a text and, if given, a line style each."""
     order = range(len(boxes) - 1, -1, -1)
     return [
         BoxLayer(boxes[i : i + 1], class_colour(int(labels[i])), [texts[i]], dash=dashes[i] if dashes else "solid")
@@ -22,7 +22,7 @@ def layers_by_class(
 
 
 def class_name(names: Sequence[str], label: int) -> str:
-    """The name of a class, its number where it has none; a label below 0 is an ignore region."""
+    """The name of a class, or its number if it has none; a label below 0 is an ignore region."""
     if label < 0:
         return "ignore region"
     return names[label] if label < len(names) else f"class {label}"

@@ -1,4 +1,4 @@
-"""The small CSV files that stages write for `dvc plots`."""
+"""Reads the small CSV files that stages write for `dvc plots`."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def spots_of(boxes: np.ndarray, texts: Sequence[str], image: np.ndarray) -> list
 
 
 def enlarged(image: np.ndarray, longer_side: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """The image brought to a longer side of so many pixels, and the factors (x, y) by which it grew."""
+    """The image resized to this longer side, and the factors (x, y)."""
     height, width = image.shape[:2]
     factor = longer_side / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -201,7 +201,7 @@ def _luminance(colour: Colour) -> float:
 
 
 def text_width(text: str) -> int:
-    """Pixels that a text is wide."""
+    """The width of a text, px."""
     rectangle = cv2.getTextSize((1 << 14, 64), text, (0, 0), cv2.FontFace("sans"), TEXT_SIZE, _WEIGHT)
     return int(rectangle[2])
 

@@ -1,4 +1,4 @@
-"""Pictures as files: what a page or a terminal is given to show."""
+"""Pictures as files, for pages and terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a family lists for a stage in one of its parts, such as the panels of its own stages."""
+"""Looks up what a family lists for a stage in one of its parts, such as the panels of its own stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of how a finished stage went, from whole tables, column by column.
+"""Figures of a finished stage, from whole tables, column by column.
 
 A figure that is not defined, such as a recall without gt boxes, is left out; all others are finite.
 """

@@ -1,4 +1,4 @@
-"""What figures are of: the parameters that dvc.lock has of a network's stages, beside those of params.yaml now."""
+"""Compares the parameters that dvc.lock has for a network's stages with those of params.yaml now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 3
 
 
 def outdated(root: Path, stage: str) -> str | None:
-    """Why a stage's output is not of the project as it is now, as far as dvc.lock and params.yaml tell.
+    """Why a stage's output does not match the present project, as far as dvc.lock and params.yaml show.
 
     Code, and files that were edited by hand, are left to `frcnn status`, which takes seconds.
 

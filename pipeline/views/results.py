@@ -16,7 +16,7 @@ _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP",
 
 
 def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
-    """One row a network, one column a figure on the images of `evaluate.split`, all in 0..1.
+    """One row per network, one column per figure on the images of `evaluate.split`, all in 0..1.
 
     Args:
         data: a project's data folder.

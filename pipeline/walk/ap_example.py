@@ -28,7 +28,7 @@ THRESHOLDS = (0.3, 0.5)
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The detections by falling score, and AP, all points and eleven."""
+    """The detections by descending score, and AP, all points and eleven."""
 
     least_iou: float
     rows: list[by_hand.RankedDetection]

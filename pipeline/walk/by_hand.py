@@ -120,7 +120,7 @@ class RankedDetection:
 def rank_detections(
     detections: Sequence[Detected], truth: Sequence[Detected], least_iou: float, one: float = 0.0
 ) -> list[RankedDetection]:
-    """Go through the detections by falling score; each gt box can be found once (VOC's rule)."""
+    """Go through the detections by descending score; each gt box can be found once (VOC's rule)."""
     found: set[int] = set()
     ranked: list[RankedDetection] = []
     right = 0

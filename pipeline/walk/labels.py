@@ -55,7 +55,7 @@ class Labels:
     """The labels of the anchors inside.
 
     Attributes:
-        best: one a gt box. ties, fg, bg, ignored: anchors.
+        best: one per gt box. ties, fg, bg, ignored: anchors.
         truncated_fg, truncated_bg: with the gt boxes cut to whole pixels.
         fg_rows, bg_rows: indices among all anchors of those drawn. deltas: (F, 4) of the fg drawn.
     """

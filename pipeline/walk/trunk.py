@@ -20,7 +20,7 @@ _COLUMNS = 6
 
 @dataclass(frozen=True)
 class Block:
-    """The convolutions between two poolings: how many, their width, and the (D, Fh, Fw) that comes out, px a cell."""
+    """The convolutions between two poolings: how many, their width, and the (D, Fh, Fw) that comes out, px per cell."""
 
     convolutions: int
     channels: int

@@ -28,7 +28,7 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
     """Run a sweep's experiments and then, where one is chosen, that one judged on test; log the table.
 
     Returns:
-        One row an experiment: its preset and network where the sweep names presets, its changes, the figure that
+        One row per experiment: its preset and network where the sweep names presets, its changes, the figure that
         decides and others, best first, and last the chosen one on test, named with `-test`. One without the figure
         that decides has NaN there.
 

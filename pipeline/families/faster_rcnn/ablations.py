@@ -1,4 +1,4 @@
-"""The ablations of the Faster R-CNN paper, each one change away from params.yaml as it stands."""
+"""The ablations of the Faster R-CNN paper, each one change of the present params.yaml."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def network_ablations(params: Params, network: str) -> list[Ablation]:
 
 
 def _ablations(params: Params) -> list[Ablation]:
-    """Every ablation, for params.yaml as it stands."""
+    """All ablations of the present params.yaml."""
     other_init = "imagenet" if params.finetune_joint.init == "step4" else "step4"
     return [
         Ablation("base", {}, "step4"),

@@ -21,7 +21,7 @@ from pipeline.params.anchors import AnchorParams
 
 
 class FasterRCNNParams(BundleParams):
-    """The sections of params.yaml that Faster R-CNN detects by."""
+    """The sections of params.yaml that Faster R-CNN uses in detection."""
 
     anchors: AnchorParams
     rpn: RPNParams

@@ -1,4 +1,4 @@
-"""What Faster R-CNN's stages ask of a data set: `CHECKS`, and what those of every family that trains an RPN ask."""
+"""What Faster R-CNN's stages require of a data set: `CHECKS`, and the requirements of every family with an RPN."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def checks(train_the_rpn: Collection[str], store_maps: Collection[str]) -> Famil
 
 
 def stored_maps(params: Params) -> dict[str, MapsOfView]:
-    """The maps that stages frozen_features and features store of a view."""
+    """The maps that the stages frozen_features and features store for a view."""
     layout, frozen = map_layout(params.backbone), frozen_maps(params.backbone)
     value_bytes = {"float16": 2, "float32": 4}[params.features.dtype]
     found: dict[str, MapsOfView] = {}
@@ -58,7 +58,7 @@ def training_images(checked: Checked, params: Params, stage: str) -> int:
 
 
 def any_anchor(checked: Checked, params: Params) -> bool:
-    """Whether an anchor may be used in any of the images that the RPN is trained on; True where there is no image."""
+    """Whether any training image of the RPN has an anchor that may be used; True if there are no images."""
     drop = params.rpn.images_without_gt == "drop"
     sizes = [key[1:] for key in checked.sizes if key[0] == "train"]
     if drop:

@@ -1,4 +1,4 @@
-"""What Faster R-CNN is judged by besides its detections: the recall of its proposals, in resized pixels."""
+"""Faster R-CNN's figures besides those of its detections: the recall of its proposals, in resized pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recall of the proposals as charts: against their number, and against IoU. Importing this costs Altair's import."""
+"""Charts of the recall of proposals, against their number and against IoU. Importing this imports Altair."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Faster R-CNN trained end to end: joint training alone, without the four steps before it."""
+"""Faster R-CNN trained end to end: joint training only, without the four steps."""

@@ -1,4 +1,4 @@
-"""The ablations of Faster R-CNN's paper that are of the network, not of the four steps."""
+"""The ablations of Faster R-CNN's paper that concern the network, not the four steps."""
 
 from __future__ import annotations
 

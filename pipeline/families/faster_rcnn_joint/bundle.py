@@ -1,4 +1,4 @@
-"""Bundles are Faster R-CNN's."""
+"""Bundles, the same as Faster R-CNN's."""
 
 from pipeline.families.faster_rcnn.bundle import BUNDLE
 

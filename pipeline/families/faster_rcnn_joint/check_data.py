@@ -1,4 +1,4 @@
-"""What the stages ask of a data set: as Faster R-CNN's that train an RPN."""
+"""What the stages require of a data set, the same as Faster R-CNN's stages with an RPN."""
 
 from pipeline.families.faster_rcnn.check_data import checks
 

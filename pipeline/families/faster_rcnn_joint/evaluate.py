@@ -1,4 +1,4 @@
-"""What is judged besides the detections is Faster R-CNN's: the recall of the proposals."""
+"""The figures besides those of the detections: the recall of the proposals, as for Faster R-CNN."""
 
 from pipeline.families.faster_rcnn.evaluate import SECTIONS, figures
 

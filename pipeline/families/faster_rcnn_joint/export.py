@@ -1,4 +1,4 @@
-"""Formats are Faster R-CNN's."""
+"""Export formats, the same as Faster R-CNN's."""
 
 from pipeline.families.faster_rcnn.export import FORMATS
 

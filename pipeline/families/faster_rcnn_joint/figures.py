@@ -1,4 +1,4 @@
-"""Figures and pictures of finished stages: Faster R-CNN's, of the stages that are here too."""
+"""Figures and pictures of finished stages: Faster R-CNN's, for the stages that both families have."""
 
 from pipeline.families.faster_rcnn.figures import FIGURES as _ALL
 from pipeline.families.faster_rcnn.figures import PICTURES

@@ -1,4 +1,4 @@
-"""How stages are drawn: Faster R-CNN's panels of the stages that are here too, and the sample of the training."""
+"""How stages are drawn: Faster R-CNN's panels of the stages that both families have, and the sample of the training."""
 
 from pipeline.families.faster_rcnn.panels import PANELS as _ALL
 from pipeline.families.faster_rcnn.panels.drawn_samples import JOINT

@@ -1,4 +1,4 @@
-"""What is added to the report: Faster R-CNN's sections, and words on training end to end."""
+"""Additions to the report: Faster R-CNN's sections, and words on end-to-end training."""
 
 from pipeline.families.faster_rcnn.report import BEFORE_DETECTION, DATA, FIGURES, LOSSES, SECTIONS, TARGETS
 from pipeline.families.faster_rcnn.report.journey import before_detection

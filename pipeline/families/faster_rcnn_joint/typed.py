@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EndToEndParams(Params):
-    """The sections of the stage that trains."""
+    """The sections of the training stage."""
 
     if TYPE_CHECKING:
         anchors: AnchorParams

@@ -1,4 +1,4 @@
-"""Which locations are to find which object (FCOS, section 3.1 and 3.2; centre sampling of its improved version).
+"""Which locations predict which object (FCOS, sections 3.1 and 3.2; centre sampling of its improved version).
 
 The original clips the box around a centre to the gt box and takes the locations in it; detectron2 and torchvision take
 those nearer to the centre than the radius, in x and in y, that lie in the gt box. These are the same locations.

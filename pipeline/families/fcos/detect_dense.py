@@ -1,4 +1,4 @@
-"""From what the head says to detections (FCOS, section 3.3)."""
+"""From the head's outputs to detections (FCOS, section 3.3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECTIONS = {"fcos": FcosParams, "detect_fcos": DetectFcosParams}
 
 
 def class_scores(outputs: Outputs) -> Tensor:
-    """The root of the product of a class's probability and the centre-ness."""
+    """The square root of class probability times centre-ness."""
     return (torch.sigmoid(outputs["classes"]) * torch.sigmoid(outputs["centreness"])[..., None]).sqrt()
 
 

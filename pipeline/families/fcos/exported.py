@@ -30,7 +30,7 @@ _DEPTH = 4
 
 
 class _Locations(AnchorGenerator):
-    """This project's locations, each as a square as wide as its level's stride, where torchvision's are asked for."""
+    """This project's locations in place of torchvision's, each as a square as wide as its level's stride."""
 
     def __init__(self, params: Params) -> None:
         self._params, self._strides = params, map_layout(params.backbone).strides

@@ -29,7 +29,7 @@ _LARGEST = math.log(1e5)
 
 
 class Branch(nn.Module):
-    """3x3 convolutions, each with its norm and ReLU, and one more for each output.
+    """3x3 convolutions, each with its norm and ReLU, and one output convolution per output.
 
     Args:
         channels_in: of the maps. outputs: how many channels each has, by name.
@@ -112,7 +112,7 @@ class FcosHead(DenseHead):
         }
 
     def _distances(self, said: Tensor, level: int) -> Tensor:
-        """Distances, px, of what the convolution says of a level."""
+        """Distances, px, from the convolution's output for a level."""
         scaled = said if self._regression == "relu" else said * self.scales[level]
         if self._regression == "exp":
             return scaled.clamp(max=_LARGEST).exp()

@@ -1,4 +1,4 @@
-"""Where the head predicts, and where its locations lie on the image; without torch.
+"""Where the head predicts, and the places of its locations in the image; without torch.
 
 A placement is `centred`: on the centres of cells, as in the paper and detectron2; or `torchvision`: on their upper left
 corners, and as far apart as whole pixels of the padded image come on each cell, which is less than the stride where a
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def locations(trunk: MapLayout, params: Params) -> Locations:
-    """One location a cell of each of the trunk's maps.
+    """One location per cell of each of the trunk's maps.
 
     Raises:
         InputError: the maps are of several depths.

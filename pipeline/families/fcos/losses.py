@@ -1,4 +1,4 @@
-"""Losses of boxes, centre-ness, and what losses are divided by.
+"""Box losses, centre-ness, and the normaliser of the losses.
 
 Shapes: B images; F fg locations.
 """
@@ -47,7 +47,7 @@ def centreness(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def shares(weights: Tensor, image: Tensor, images: int, normaliser: str, least: float) -> Tensor:
-    """What the losses of each image are multiplied by, (B,).
+    """The factors of the losses of each image, (B,).
 
     Args:
         weights: (F,) of the fg locations. image: (F,) int64, which of the B images each lies in.

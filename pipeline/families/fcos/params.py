@@ -14,7 +14,7 @@ GROUPS = 32
 
 
 class FcosParams(Section):
-    """The head, which locations are to find an object, and the losses."""
+    """The head, which locations predict an object, and the losses."""
 
     depth: Count
     channels: Count

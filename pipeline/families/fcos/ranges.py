@@ -31,7 +31,7 @@ def ranges_of(layout: MapLayout, params: FcosParams) -> list[tuple[float, float]
 
 
 def check_ranges(sections: Mapping[str, Section]) -> str | None:
-    """What is wrong between the ranges and the trunk's levels, and what to do."""
+    """How the ranges and the trunk's levels disagree, and what to do."""
     params = cast(FcosParams, sections["fcos"])
     if params.ranges is None:
         return None

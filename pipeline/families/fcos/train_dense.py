@@ -1,4 +1,4 @@
-"""What the head is trained by (FCOS, section 3.1 and 3.3)."""
+"""The training losses of the head (FCOS, sections 3.1 and 3.3)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def losses(head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Par
 
 
 def remark(history: Sequence[Mapping[str, float]], params: Params) -> str | None:
-    """Whether the distances have become 0; the loss `iou` does not tell, as it has no largest value."""
+    """Whether the distances have become 0; the loss `iou` cannot show this, since it has no upper bound."""
     if params.fcos.box_loss == "iou":
         return None
     line = empty_boxes(history, "fcos_box", "train_fcos")

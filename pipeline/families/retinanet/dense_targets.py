@@ -1,4 +1,4 @@
-"""Which anchors are to find which object, and which are ignored (RetinaNet, section 4)."""
+"""Which anchors predict which object, and which are ignored (RetinaNet, section 4)."""
 
 from __future__ import annotations
 

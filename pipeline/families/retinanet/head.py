@@ -29,7 +29,7 @@ FIRST_NORMALISER = 100.0
 
 
 class RetinaNetHead(DenseHead):
-    """Both towers, and the running normaliser where losses are divided by one.
+    """Both towers, and the running normaliser if there is one.
 
     Args:
         trunk: the levels, all of one depth. num_classes: C.
@@ -71,7 +71,7 @@ class RetinaNetHead(DenseHead):
 
 
 class _Tower(nn.Module):
-    """3x3 convolutions, each with its norm and a ReLU, and a last one, `last`, of so many outputs."""
+    """3x3 convolutions, each with its norm and a ReLU, and an output convolution `last`."""
 
     def __init__(self, depth: int, params: RetinaNetParams, last: str, outputs: int) -> None:
         super().__init__()

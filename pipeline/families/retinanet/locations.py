@@ -19,7 +19,7 @@ Steps = tuple[tuple[int, int], ...]
 
 
 def locations(trunk: MapLayout, params: Params) -> Locations:
-    """As many predictions a cell as it has anchors, on each of the trunk's levels."""
+    """As many predictions per cell as it has anchors, on each of the trunk's levels."""
     own = params.anchors
     return Locations(trunk, (len(own.ratios) * len(own.scales),) * len(trunk.levels))
 

@@ -13,7 +13,7 @@ GROUPS = 32
 
 
 class RetinaNetParams(Section):
-    """The head, which anchors are fg, bg or ignored, and what they are trained by."""
+    """The head, which anchors are fg, bg or ignored, and the losses."""
 
     depth: Count
     channels: Count

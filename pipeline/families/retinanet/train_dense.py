@@ -1,4 +1,4 @@
-"""What the head is trained by: focal loss of the classes of all anchors, and a loss of the boxes of the fg ones.
+"""The training losses of the head: focal loss of the classes of all anchors, and a box loss of the fg anchors.
 
 Shapes: B images; N locations of a padded image, which are its anchors; F fg anchors of the batch; C classes, background
 included.
@@ -49,7 +49,7 @@ def losses(head: DenseHead, outputs: Outputs, targets: BatchTargets, params: Par
 
 
 def box_losses(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, params: RetinaNetParams) -> Tensor:
-    """(F,) losses of (F, 4) deltas of anchors that are to find (F, 4) gt boxes, px."""
+    """(F,) losses of the (F, 4) deltas of anchors, whose targets are (F, 4) gt boxes, px."""
     if params.box_loss == "giou":
         from torchvision.ops import generalized_box_iou_loss  # importing torchvision takes longer than torch
 
@@ -60,14 +60,14 @@ def box_losses(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, params: Retina
 
 
 def remark(history: Sequence[Mapping[str, float]], params: Params) -> str | None:
-    """Whether all boxes have become empty, which only an IoU loss cannot mend."""
+    """Whether all boxes have become empty, from which only an IoU loss cannot recover."""
     own: RetinaNetParams = params.retinanet
     given_weight = own.box_loss == "giou" and own.box_loss_weight > 0
     return empty_boxes(history, "retinanet_box", "train_retinanet", own.box_loss_weight) if given_weight else None
 
 
 def _divisors(head: RetinaNetHead, targets: BatchTargets, params: RetinaNetParams) -> Tensor:
-    """(B,) what an image's losses are divided by."""
+    """(B,) the normalisers of each image's losses."""
     labels, count = targets.labels, float(max(len(targets.fg), 1))
     if params.normaliser == "image":
         return (labels > 0).sum(dim=1).clamp(min=1) * float(len(labels))

@@ -1,4 +1,4 @@
-"""What `frcnn check-data` says of default boxes beside the boxes of a data set."""
+"""How `frcnn check-data` compares default boxes with the boxes of a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_BOXES = 2000
 
 
 class DefaultBoxCheck(LevelCheck):
-    """A `SizeCheck`: how near the default boxes of each level come to the boxes of train."""
+    """A `SizeCheck`: how well the default boxes of each level fit the boxes of train."""
 
     def __init__(self, checked: Checked, params: Params, line_for: LineFor) -> None:
         super().__init__(checked, params, line_for)

@@ -1,4 +1,4 @@
-"""What the family asks of the other sections of params.yaml."""
+"""What the family requires of the other sections of params.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.params.section import Section
 
 
 def check_levels(sections: Mapping[str, Section]) -> str | None:
-    """Whether default boxes are given for as many levels as there are."""
+    """Check that default boxes are given for all levels."""
     from pipeline.building.layout import map_layout  # not every importer needs NumPy
 
     backbone, own = cast(BackboneParams, sections["backbone"]), cast(SSDParams, sections["ssd"])
@@ -28,7 +28,7 @@ def check_levels(sections: Mapping[str, Section]) -> str | None:
 
 
 def check_size(sections: Mapping[str, Section]) -> str | None:
-    """Whether images are of the size that the neck takes."""
+    """Check that images have the size that the neck takes."""
     backbone, resize = cast(BackboneParams, sections["backbone"]), cast(ResizeParams, sections["resize"])
     if resize.rule != "fixed":
         return (

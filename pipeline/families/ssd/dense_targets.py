@@ -1,4 +1,4 @@
-"""Which default boxes are to find which object."""
+"""Which default boxes predict which object."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SECTIONS = {"ssd": SSDParams, "augment": AugmentParams}
 
 
 def assign(truth: Truth, grid: Grid, size: tuple[int, int], params: Params) -> Assignment:
-    """The default box that overlaps an object most is to find it, and so is every other of at least `fg_iou` with it;
-    of several objects the one that it overlaps most. Others are background below `bg_iou`, but for those in an ignore
-    region. The quality is the IoU."""
+    """The default box that overlaps an object most predicts it, and so does every other one with an IoU of at least
+    `fg_iou`; if that holds for several objects, it predicts the one that it overlaps most. Others are background below
+    `bg_iou`, except for those in an ignore region. The quality is the IoU."""
     own: SSDParams = params.ssd
     boxes, gt_boxes = default_boxes(grid, size, own), on_grid(truth.boxes)
     iou = ious(boxes, gt_boxes)

@@ -1,4 +1,4 @@
-"""The head: what is at each default box, and how its box differs from it. Layers are named as torchvision's SSDHead
+"""The head: the class at each default box, and the deltas of its box. Layers are named as torchvision's SSDHead
 names them.
 
 Shapes: B images; N default boxes of an image, of all levels, A of a cell; C classes, background included.
@@ -23,7 +23,7 @@ from pipeline.params.reading import Params
 
 
 class _Layers(nn.Module):
-    """A 3x3 convolution a level, for `values` of each default box."""
+    """One 3x3 convolution per level, with `values` outputs for each default box."""
 
     def __init__(self, depths: list[int], per_cell: tuple[int, ...], values: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Layers(nn.Module):
 
 
 class SSDHead(DenseHead):
-    """Two convolutions a level, one for classes and one for boxes."""
+    """Two convolutions per level, one for classes and one for boxes."""
 
     background_row = True
 

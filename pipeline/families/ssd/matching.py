@@ -1,4 +1,4 @@
-"""Which default box is to find which gt box (Liu et al. 2016, section 2.2).
+"""Which default box predicts which gt box (Liu et al. 2016, section 2.2).
 
 IoUs are computed in float64 and compared as float32. Those of a small gt box with all default boxes around it of one
 area are equal, as of a level's square and its boxes of other ratios: of equals the one whose centre is nearest to the

@@ -1,4 +1,4 @@
-"""What is drawn of the targets: beside which locations are to find which gt box, the default boxes themselves.
+"""Pictures of the targets: which locations predict which gt box, and the default boxes themselves.
 
 Shapes: N default boxes of an image; F of them that are to find a gt box.
 """

@@ -12,7 +12,7 @@ Ratio = Annotated[float, Field(gt=1)]
 
 
 class SSDParams(Section):
-    """The default boxes, which of them are to find an object, and the losses."""
+    """The default boxes, which of them predict an object, and the losses."""
 
     scales: Annotated[list[Positive], Field(min_length=2)]
     ratios: Annotated[list[list[Ratio]], Field(min_length=1)]

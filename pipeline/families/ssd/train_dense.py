@@ -1,4 +1,4 @@
-"""What the head is trained by (Liu et al. 2016, section 2.2).
+"""The training losses of the head (Liu et al. 2016, section 2.2).
 
 Shapes: B images; N default boxes of an image; F of the batch that are to find an object.
 """

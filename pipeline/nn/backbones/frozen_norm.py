@@ -58,12 +58,12 @@ class FrozenBatchNorm(nn.Module):
         return weight * scale[:, None, None, None], shift
 
     def train(self, mode: bool = True) -> Self:
-        """As any module's; what was kept is dropped, as not every optimiser counts what it writes."""
+        """As for any module, and drop the kept values, since not every optimiser counts its writes."""
         self._kept = None
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is kept, for copies and files."""
+        """Without the kept values, for copies and files."""
         return {**self.__dict__, "_kept": None}
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ class ResNetTrunk(Trunk):
             return self._run((self._stem(maps),), range(self._frozen_stages - 1))
 
     def rest(self, maps: Maps) -> Maps:
-        """What `frozen` gave through the other stages."""
+        """The output of `frozen` through the other stages."""
         if not self._frozen_stages:
             maps = (self._stem(*maps),)
         return self._run(maps, range(max(self._frozen_stages - 1, 0), self._stages))

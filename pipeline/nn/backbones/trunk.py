@@ -1,4 +1,4 @@
-"""What every trunk offers: from images to the feature maps that heads see, and what the stages need to know about them.
+"""The interface of trunks: from images to the feature maps that heads see, and what stages need to know about them.
 
 Shapes: B images; H, W image height, width; D channels; Fh, Fw feature map height, width. Maps are tuples, one tensor a
 level.
@@ -24,7 +24,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Neck(nn.Module):
-    """What stands between a backbone and the heads: from the maps of the backbone's stages to those that heads see.
+    """A module between a backbone and the heads: from the maps of the backbone's stages to those that heads see.
 
     Args:
         layout: of the maps that it makes.
@@ -44,7 +44,7 @@ class Neck(nn.Module):
         return ()
 
     def forward(self, maps: Maps) -> Maps:
-        """The (B, D, Fh, Fw) maps of the backbone, one a stage, to those of each level."""
+        """The (B, D, Fh, Fw) maps of the backbone, one per stage, to those of each level."""
         raise NotImplementedError
 
 
@@ -90,11 +90,11 @@ class Trunk(nn.Module):
         raise NotImplementedError
 
     def rest(self, maps: Maps) -> Maps:
-        """What `frozen` gave to the backbone's own maps."""
+        """From the output of `frozen` to the backbone's own maps."""
         raise NotImplementedError
 
     def trained(self, maps: Maps) -> Maps:
-        """What `frozen` gave to the (B, D, Fh, Fw) map of each level."""
+        """From the output of `frozen` to the (B, D, Fh, Fw) map of each level."""
         own = self.rest(maps)
         return self.neck(own) if self.neck else own
 

@@ -87,7 +87,7 @@ class VGGTrunk(Trunk):
             return self._through((padded(images, self.layout),), 0, self._frozen_layers)
 
     def rest(self, maps: Maps) -> Maps:
-        """What `frozen` gave to the (B, D, Fh, Fw) map of each level."""
+        """From the output of `frozen` to the (B, D, Fh, Fw) map of each level."""
         return self._through(maps, self._frozen_layers, len(self.layers))
 
     def _through(self, maps: Maps, first: int, last: int) -> Maps:

@@ -1,1 +1,1 @@
-"""What stands between a backbone and the heads."""
+"""Necks: modules between a backbone and the heads."""

@@ -1,4 +1,4 @@
-"""What all Feature Pyramid Networks share (Lin et al. 2017), named as torchvision's FeaturePyramidNetwork.
+"""The common part of all Feature Pyramid Networks (Lin et al. 2017), named as torchvision's FeaturePyramidNetwork.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width.
 """

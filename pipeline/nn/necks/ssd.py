@@ -1,4 +1,4 @@
-"""What SSD has between VGG16 and its heads (Liu et al. 2016), named as in torchvision's `SSDFeatureExtractorVGG`.
+"""SSD's layers between VGG16 and its heads (Liu et al. 2016), named as in torchvision's `SSDFeatureExtractorVGG`.
 
 torchvision's `extra.0` begins with conv5 and has fc6 and fc7 in `extra.0.7`; here conv5 belongs to the backbone, and
 `extra.0` are fc6 and fc7.

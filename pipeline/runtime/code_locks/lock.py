@@ -22,7 +22,7 @@ class CodeError(Exception):
 
 @dataclass(frozen=True)
 class CodeLock:
-    """What of the code can change a stage's result.
+    """The code that can change a stage's result.
 
     Attributes:
         module: the stage's, `stages.NAME`.
@@ -48,7 +48,7 @@ class CodeLock:
         return hashlib.sha256(self.text().encode()).hexdigest()[:32]
 
     def changes(self, later: CodeLock) -> list[str]:
-        """What differs in a later lock: modules that changed, came or went, by path; libraries with both versions."""
+        """What differs in a later lock: changed, added or removed modules by path, and libraries with both versions."""
         paths = sorted({*self.modules, *later.modules})
         changed = [path for path in paths if self.modules.get(path) != later.modules.get(path)]
         for name in sorted({*self.libraries, *later.libraries}):

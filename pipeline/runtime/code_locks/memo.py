@@ -1,4 +1,4 @@
-"""A file that keeps what was read of sources, so that no source is parsed twice."""
+"""Caches parsed sources in a file, so that no source is parsed twice."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _written(tree: ast.AST) -> Iterator[str]:
 
 
 class _Piece(str):
-    """Text that is written as it is."""
+    """Text that is written unchanged."""
 
 
 def _with_meaning(items: list[Any]) -> list[Any]:

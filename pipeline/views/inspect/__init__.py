@@ -1,1 +1,1 @@
-"""One artifact looked at: its schema and figures as text, and what it says of one image as a picture."""
+"""`frcnn inspect`: an artifact's schema and statistics as text, and what it holds for one image as a picture."""

@@ -1,4 +1,4 @@
-"""Which stage an artifact is of: by the stage's name, its folder, or a file in it."""
+"""Finds the stage of an artifact by the stage's name, its folder, or a file in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `code` as text: of each lock the libraries and how many modules it names."""
+"""Stage `code` as text: the libraries and the number of modules of each lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.runtime.words import count_text
 
 
 def code_lines(root: Path, name: str) -> list[str] | None:
-    """A line a lock; the modules of one where a file is named. None where the name is not of this stage.
+    """One line per lock; the modules of one where a file is named. None where the name is not of this stage.
 
     Raises:
         InputError: there is no such lock, or it is damaged.

@@ -1,4 +1,4 @@
-"""`frcnn inspect`: an artifact as text, or what it says of one image as a picture."""
+"""`frcnn inspect`: an artifact as text, or what it holds for one image as a picture."""
 
 from __future__ import annotations
 

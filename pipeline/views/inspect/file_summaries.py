@@ -1,4 +1,4 @@
-"""Weights, CSV and JSON files in figures."""
+"""Summaries of weights, CSV and JSON files."""
 
 from __future__ import annotations
 

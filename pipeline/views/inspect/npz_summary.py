@@ -1,4 +1,4 @@
-"""npz shards in figures, of the members' headers alone: no array is read."""
+"""Summaries of npz shards, from the members' headers only: no array is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Parquet table in figures: read column by column, one row group at a time, minima and maxima from its statistics."""
+"""Summary of a Parquet table, read column by column, one row group at a time; minima and maxima are from statistics."""
 
 from __future__ import annotations
 

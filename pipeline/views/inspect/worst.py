@@ -55,7 +55,7 @@ def worst_lines(folder: Path, score: float, first: int) -> Iterator[str]:
 
 
 def _codes(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
-    """The different values of a column, and (rows,) int64 which of them each row has."""
+    """The distinct values of a column, and (rows,) int64 the index of each row's value."""
     column = table.column(name).unify_dictionaries().combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))

@@ -1,1 +1,1 @@
-"""What an artifact says of one image, as panels: `frcnn inspect`, Prefect's pictures and the report draw these."""
+"""Panels of what an artifact holds for one image, for `frcnn inspect`, Prefect's pictures and the report."""

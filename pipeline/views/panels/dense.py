@@ -28,7 +28,7 @@ from pipeline.views.panels.request import PanelRequest
 
 @dataclass(frozen=True)
 class TargetWords:
-    """How a family speaks of its targets.
+    """A family's words for its targets.
 
     Attributes:
         quality: what the quality of an fg location measures.

@@ -1,4 +1,4 @@
-"""What the first epoch draws of a training image, made again from draws.parquet."""
+"""The augmented view of a training image in the first epoch, reproduced from draws.parquet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drawn_view(request: PanelRequest) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def draw_text(draw: Draw) -> str:
-    """What was drawn, in words; what is as it was is left out."""
+    """The augmentation in words, without what is unchanged."""
     window, light = draw.window, draw.light
     (height, width), shown = window.source, window.shown
     rule = "" if draw.min_iou in (WHOLE, ANY) else f" (IoU {draw.min_iou} and up)"

@@ -1,4 +1,4 @@
-"""Which images a stage's panels are drawn of: one by its name, or the first that are worth it."""
+"""Chooses the images for a stage's panels: one by its name, or the first with gt boxes."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def _examples(ids: Sequence[str], name: str) -> str:
 
 
 def _alike(one: str, other: str) -> int:
-    """Letters that both begin with."""
+    """Number of letters at the start that both share."""
     pairs = zip(one, other, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

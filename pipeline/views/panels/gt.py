@@ -55,7 +55,7 @@ def _side(request: PanelRequest) -> int:
 
 
 def class_layers(gt: FlaggedGtBoxes, names: Sequence[str]) -> list[BoxLayer]:
-    """A layer a gt box, coloured by class; its text and its line show what is not trained on."""
+    """One layer per gt box, coloured by class; text and line show what is not trained on."""
     marks = [
         _mark(bool(difficult), bool(iscrowd), bool(label < 0))
         for difficult, iscrowd, label in zip(gt.difficult, gt.iscrowd, gt.labels, strict=True)

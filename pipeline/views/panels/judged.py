@@ -22,7 +22,7 @@ class Judged:
     """D detections of an image and its G gt boxes, in px of the resized image.
 
     Attributes:
-        boxes: (D, 4) float32 xyxy, by falling score.
+        boxes: (D, 4) float32 xyxy, by descending score.
         label: (D,) int64.
         score: (D,) float32, 0..1.
         kind: (D,) str of `pipeline.metrics.error_kinds.KINDS`.

@@ -1,4 +1,4 @@
-"""Panels of feature maps, and of maps with a value a location."""
+"""Panels of feature maps, and of maps with one value per location."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _without_maps(request: PanelRequest) -> Tile:
 
 
 def channel_panels(request: PanelRequest, maps: Sequence[np.ndarray]) -> list[Tile]:
-    """The same of the trunk's maps, (D, Fh, Fw) each, one a level, that come from elsewhere."""
+    """The same of the trunk's maps, (D, Fh, Fw) each, one per level, that come from elsewhere."""
     _check_levels(request, maps, request.layout)
     return _map_panels(request, maps, [request.layout.prefix(level) for level in range(len(maps))])
 
@@ -110,7 +110,7 @@ def _with_heading(cell: np.ndarray, text: str) -> np.ndarray:
 
 
 def stored_maps(folder: Path, entry: Entry) -> tuple[np.ndarray, ...]:
-    """The maps of one image that a stage wrote, one a level; none where it has none, of this image or at all."""
+    """The maps of one image that a stage wrote, one per level; none where it has none, of this image or at all."""
     maps = FeatureMaps(folder) if (folder / INDEX_FILE).is_file() else None
     return maps[entry] if maps is not None and entry in maps else ()
 
@@ -124,7 +124,7 @@ def _check_levels(request: PanelRequest, maps: Sequence[np.ndarray], layout: Map
 
 
 class LocationMaps(NamedTuple):
-    """(Fh, Fw) float32 `values` of each level, 0..1, one a location, and in words whose they are."""
+    """(Fh, Fw) float32 `values` of each level, 0..1, one per location, and in words whose they are."""
 
     values: list[np.ndarray]
     note: str
@@ -150,7 +150,7 @@ def location_map_panels(
     what: str,
     layout: MapLayout | None = None,
 ) -> list[Tile]:
-    """A panel a level: its values over the image, with the gt boxes.
+    """One panel per level: its values over the image, with the gt boxes.
 
     Args:
         what: what a value is, of its location.

@@ -1,4 +1,4 @@
-"""What params.yaml has a network keep when it detects."""
+"""Detection rules from params.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_proposal_rule(params: DetectParams, count: int) -> ProposalRule:
-    """How many test-time proposals are kept, and how."""
+    """The rule for test-time proposals."""
     return ProposalRule(params.pre_nms, params.proposal_nms_iou, count, params.min_size, params.cut_first)
 
 

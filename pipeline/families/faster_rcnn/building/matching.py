@@ -1,4 +1,4 @@
-"""How params.yaml has proposals matched with gt boxes."""
+"""The rule of params.yaml for matching proposals with gt boxes."""
 
 from __future__ import annotations
 

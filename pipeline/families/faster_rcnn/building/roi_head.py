@@ -1,4 +1,4 @@
-"""The RoI head that params.yaml describes, fresh or with the weights that a stage left."""
+"""The RoI head that params.yaml describes, fresh or with the weights that a stage wrote."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def new_head(layout: MapLayout, num_classes: int, params: RoIHeadParams, backbon
 
 
 def load_head(folder: Path, layout: MapLayout, params: RoIHeadParams, backbone: BackboneParams) -> RoIHead:
-    """The RoI head that a stage left in `folder`, in evaluation mode; it brings its number of classes along."""
+    """The RoI head that a stage wrote to `folder`, in evaluation mode, with the number of classes stored there."""
     state = load_part(folder, "head")
     head = new_head(layout, num_classes_of(state), params, backbone)
     restore(head, state, folder)

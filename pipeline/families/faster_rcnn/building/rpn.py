@@ -1,4 +1,4 @@
-"""The RPN head that params.yaml describes, fresh or with the weights that a stage left."""
+"""The RPN head that params.yaml describes, fresh or with the weights that a stage wrote."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def new_rpn(layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNH
 
 
 def load_rpn(folder: Path, layout: MapLayout, anchors: AnchorParams, params: RPNParams) -> RPNHead:
-    """The RPN head that a stage left in `folder`, in evaluation mode."""
+    """The RPN head that a stage wrote to `folder`, in evaluation mode."""
     rpn = new_rpn(layout, anchors, params)
     restore(rpn, load_part(folder, "rpn"), folder)
     return channels_last(rpn)

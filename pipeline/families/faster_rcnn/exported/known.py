@@ -1,4 +1,4 @@
-"""What each format can express of Faster R-CNN."""
+"""Which networks of Faster R-CNN each format can express."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POOLINGS = ("roi_pool", "roi_align")
 
 
 def refuse_unknown(bundle: Bundle, form: str) -> None:
-    """See that a format can express the bundle's network.
+    """Check that a format can express the bundle's network.
 
     Args:
         form: torchvision or onnx.

@@ -4,7 +4,7 @@ The graph is this project's network (`pipeline.families.faster_rcnn.nn.network`)
 ours drops rows, it does too. It computes in float32.
 
 Shapes: H, W height, width of the resized image; Fh, Fw of a feature map; K anchors, P proposals, N detections. Maps,
-and what the RPN makes of them, are tuples, one tensor a level.
+and what the RPN makes of them, are tuples, one tensor per level.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OnnxDetector(TracedDetector):
                 original pixel, which the least size of a proposal is multiplied by.
 
         Returns:
-            (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by falling score.
+            (N, 4) float32 boxes in resized pixels, (N,) int64 labels 1..C-1, (N,) float32 scores, by descending score.
         """
         maps = self.trunk(padded(normalised(image, self.trunk), self.trunk.layout))
         limits = limits_of(image)
@@ -77,7 +77,7 @@ class OnnxDetector(TracedDetector):
         return found[order[: self._rule.proposals]]
 
     def _propose_of_level(self, objectness: Tensor, boxes: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
-        """What NMS leaves of a level's boxes, best first, and their logits."""
+        """The boxes of a level that NMS keeps, best first, and their logits."""
         # What is too small sinks below all others, and the best of the rest are counted.
         usable = torch.where(large, objectness, -torch.inf)
         ranked = objectness if self._rule.cut_first else usable

@@ -1,4 +1,4 @@
-"""What rebuilds an exported network around its weights."""
+"""Settings that rebuild an exported network around its weights."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ExportSettings(Section):
 
     @property
     def trunk(self) -> TrunkSettings:
-        """What the trunk is made by."""
+        """The trunk's settings."""
         neck = self.neck
         return TrunkSettings(
             ceil_pool=self.ceil_pool,

@@ -1,4 +1,4 @@
-"""This project's RoI pooling where a torchvision network asks for its own.
+"""This project's RoI pooling in place of torchvision's.
 
 Shapes: R RoIs of the batch; D channels of the maps.
 """
@@ -15,7 +15,7 @@ from pipeline.nn.roi_pooling import pool_levels
 
 
 class RoIPooling(nn.Module):
-    """This project's RoIPool or RoIAlign where torchvision's `MultiScaleRoIAlign` is asked for.
+    """This project's RoIPool or RoIAlign in place of torchvision's `MultiScaleRoIAlign`.
 
     Args:
         pooling: how. layout: of the trunk's maps.

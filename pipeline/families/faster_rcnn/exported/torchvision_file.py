@@ -36,7 +36,7 @@ def export_torchvision(bundle: Bundle, out: Path) -> list[str]:
 
 
 def rebuild_torchvision(text: str, state: Mapping[str, Tensor], source: Path) -> FasterRCNN:
-    """The network of a file that `export_torchvision` wrote: of the settings in its header and its tensors.
+    """The network in a file that `export_torchvision` wrote, built from its header and tensors.
 
     Raises:
         InputError: the settings are not such, or the tensors are others; `source` is named.

@@ -134,7 +134,7 @@ def build_torchvision(settings: ExportSettings, state: Mapping[str, Tensor], sou
 
 
 def _by_name(trunk: nn.Module, images: tuple[Tensor], maps: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """The maps of each level as torchvision's networks take them from a backbone."""
+    """The maps of each level in the form in which torchvision's networks take them from a backbone."""
     return {str(level): own for level, own in enumerate(maps)}
 
 
@@ -161,7 +161,7 @@ def _resnet(settings: ExportSettings, layout: MapLayout) -> tuple[nn.Module, nn.
 
 
 def _box_head(settings: ExportSettings, layout: MapLayout, res5: nn.Module | None) -> tuple[nn.Module, int]:
-    """The box head and how many features it makes of a RoI."""
+    """The box head, and the number of features that it computes for a RoI."""
     channels, size, hidden = layout.pooled.channels, settings.output_size, settings.hidden
     if settings.kind == "res5" and res5 is not None:
         layers = OrderedDict(layer4=res5, mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())

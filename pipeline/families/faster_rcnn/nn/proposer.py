@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Proposed(NamedTuple):
-    """What an RPN makes of one image.
+    """The outputs of an RPN for one image.
 
     Attributes:
         boxes: (P, 4) in resized pixels, best first.

@@ -52,7 +52,7 @@ class RoIHead(nn.Module):
         return self._boxes < self.num_classes
 
     def add_outputs(self, features: int) -> None:
-        """Make cls_score and bbox_pred on top of E features."""
+        """Create cls_score and bbox_pred on top of E features."""
         self.cls_score = nn.Linear(features, self.num_classes)
         self.bbox_pred = nn.Linear(features, 4 * self._boxes)
 
@@ -121,7 +121,7 @@ def _in_full_steps(pooled: Tensor, rows_at_once: int, memory_format: torch.memor
 
 
 def take_classifier(head: RoIHead, state: Mapping[str, Tensor]) -> bool:
-    """Load the hidden layers of a pre-trained classifier where all are there and their shapes match; False where they
+    """Load the hidden layers of a pre-trained classifier if all are present and their shapes match; False if they
     do not."""
     if not hidden_layers_fit(head, state):
         return False

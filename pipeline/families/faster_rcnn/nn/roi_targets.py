@@ -1,4 +1,4 @@
-"""What the RoI head learns from proposals: which are fg or bg, their matched gt box, and the deltas to it.
+"""The RoI head's targets: which proposals are fg or bg, their matched gt box, and the deltas to it.
 
 Shapes: B images; P proposals, G gt boxes, N = P + G candidates of one image; R RoIs, drawn from the candidates of all.
 """

@@ -1,4 +1,4 @@
-"""Panels of the detect stages: what the RPN proposes, and what the head makes of it."""
+"""Panels of the detect stages: what the RPN proposes, and how the head classifies it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def rank_panel(
 
 
 def rank_colours(count: int) -> list[Colour]:
-    """A colour a rank, the brightest first."""
+    """One colour per rank, the brightest first."""
     shades = np.linspace(1, _DARKEST if count > 1 else 1, count)
     return [(int(r), int(g), int(b)) for r, g, b in colour_ramp(shades)]
 

@@ -77,7 +77,7 @@ def _of_each_gt(rows: np.ndarray, matched_gt: np.ndarray, max_iou: np.ndarray) -
 
 
 def _raw_deltas(request: PanelRequest, own: ProposalAssignment) -> np.ndarray:
-    """(N, 4) deltas with the normalisation undone."""
+    """(N, 4) deltas without their normalisation."""
     content, classes = read_normalisation(request.folder), own.labels.astype(int).clip(0)
     if np.max(classes, initial=0) >= len(content.mean):
         raise InputError(f"{request.folder}: labels are beyond its classes; dvc repro {request.folder.name}")
@@ -126,7 +126,7 @@ def _bg_panel(request: PanelRequest, pixels: np.ndarray, gt_boxes: np.ndarray, a
 
 
 def _pooled_panels(request: PanelRequest, pixels: np.ndarray, boxes: np.ndarray, shown: np.ndarray) -> list[Tile]:
-    """Where a head reads these RoIs from cached maps: the image's RoIs as it gets them."""
+    """The pooled features of the image's RoIs, if a head reads them from cached maps."""
     reader = request.graph.reader_of("train_head", "proposal_targets", request.command.out)
     maps = reader.options.get("features") if reader else None
     own_maps = stored_maps(request.root / maps, request.entry) if maps is not None else []

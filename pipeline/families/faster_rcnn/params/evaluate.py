@@ -7,6 +7,6 @@ from pipeline.params.section import Count
 
 
 class RecallParams(EvaluateParams):
-    """And how many proposals of an image `proposal_recall50` counts."""
+    """Adds the number of proposals per image that `proposal_recall50` counts."""
 
     recall_proposals: Count

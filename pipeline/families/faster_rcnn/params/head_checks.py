@@ -1,4 +1,4 @@
-"""What the RoI head asks of the other sections of params.yaml."""
+"""What the RoI head requires of the other sections of params.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.params.section import Section
 
 
 def check_head(sections: Mapping[str, Section]) -> str | None:
-    """What is wrong between the RoI head and the other sections, and what to do."""
+    """How the RoI head and the other sections disagree, and what to do."""
     head = cast(RoIHeadParams, sections["roi_head"])
     targets = cast(ProposalTargetParams, sections["proposal_targets"])
     if head.class_agnostic and targets.normalise == "measured":
@@ -25,12 +25,12 @@ def check_head(sections: Mapping[str, Section]) -> str | None:
 
 
 def check_head_on_trunk(sections: Mapping[str, Section]) -> str | None:
-    """What keeps the RoI head from standing on the trunk, and what to do."""
+    """Why the RoI head cannot be used on the trunk, and what to do."""
     return trunk_fault(cast(RoIHeadParams, sections["roi_head"]), cast(BackboneParams, sections["backbone"]))
 
 
 def trunk_fault(head: RoIHeadParams, backbone: BackboneParams) -> str | None:
-    """What keeps a head from standing on a trunk, and what to do."""
+    """Why a head cannot be used on a trunk, and what to do."""
     if head.kind != "res5":
         return None
     if backbone.name not in RESNET_NAMES:

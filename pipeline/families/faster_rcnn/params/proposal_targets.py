@@ -10,7 +10,7 @@ from pipeline.params.section import Fraction, Overlap, Positive, Quadruple, Sect
 
 
 class RoITargetParams(Section):
-    """Which proposals are fg or bg, and by which mean and std their deltas are normalised."""
+    """Which proposals are fg or bg, and the mean and std that normalise their deltas."""
 
     fg_iou: Fraction
     bg_iou_high: Fraction

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FasterRCNNParams(Params):
-    """The sections of a stage of Faster R-CNN, those that it was given."""
+    """The sections that a stage of Faster R-CNN was given."""
 
     if TYPE_CHECKING:
         anchors: AnchorParams

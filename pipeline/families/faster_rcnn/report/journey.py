@@ -1,4 +1,4 @@
-"""What lies between the pixels of a test image and its proposals: anchors and feature maps."""
+"""What happens between the pixels of a test image and its proposals: anchors and feature maps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.views.panels.request import PanelRequest
 
 
 def before_detection(trunk_stage: str) -> Callable[[Run], Callable[[PanelRequest], Pictures]]:
-    """Both are computed, as no stage stores them of test images, with the trunk that a stage trained."""
+    """Computes both with the trunk that a stage trained, since no stage stores them for test images."""
 
     def of_run(run: Run) -> Callable[[PanelRequest], Pictures]:
         # Imported here: torch takes longer than all other pages.

@@ -1,4 +1,4 @@
-"""What stages would write of an image that they do not work on: anchor targets and feature maps of a test image."""
+"""Anchor targets and feature maps of a test image, as stages would write them for a training image."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Recomputed:
 
     @torch.inference_mode()
     def feature_maps(self, entry: Entry) -> list[np.ndarray]:
-        """(D, Fh, Fw) float32, one a level."""
+        """(D, Fh, Fw) float32, one per level."""
         maps = maps_of(self._trunk, ImageViews(self._images).load([entry]))
         return [level.float().numpy()[0] for level in maps]
 
     def assignment(self, entry: Entry) -> Assignment:
-        """What anchor_targets would write of the image."""
+        """What anchor_targets would write for the image."""
         size, layout = self._images.seen(entry).size, self._trunk.layout
         anchors = anchor_grid(self._params.anchors, layout).exact(layout.sizes(*size))
         boxes = torch.from_numpy(np.ascontiguousarray(self._gt.boxes(entry, size[1])))

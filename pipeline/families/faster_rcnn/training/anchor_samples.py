@@ -1,4 +1,4 @@
-"""The anchors that an iteration trains on: drawn from each image, and put together for the losses.
+"""The anchors that an iteration trains on: drawn from each image, and combined for the losses.
 
 Shapes: B images; H, W the batch's padded height, width; F fg, N bg anchors drawn from one image; S of all.
 """
@@ -83,7 +83,7 @@ def put_anchors_together(
 
 
 def _places(drawn: Tensor, image: int, images: int, sizes: LevelSizes, padded: LevelSizes, per_location: int) -> Tensor:
-    """Where the anchors `drawn` (S,) from one of so many images, whose maps have `sizes`, lie in the padded maps."""
+    """The indices in the padded maps of the anchors `drawn` (S,) from one of the images, whose maps have `sizes`."""
     places, first, before = torch.empty_like(drawn), 0, 0
     for (own_height, own_width), (height, width) in zip(sizes, padded, strict=True):
         row = own_width * per_location

@@ -38,14 +38,14 @@ class Batch:
     """`anchors` and `rois` put together while the batch was loaded; None: the step does it."""
 
     def for_step(self) -> Batch:
-        """Without the samples of single images where they are put together."""
+        """Without the samples of single images if they are combined."""
         return replace(
             self, anchors=[] if self.drawn_anchors else self.anchors, rois=[] if self.drawn_rois else self.rois
         )
 
 
 class BatchLoader:
-    """Makes iteration n's batch, whatever came before it.
+    """Makes the batch of iteration n, independent of earlier ones.
 
     Args:
         order: iteration to (epoch, entries), see `EpochOrder`.

@@ -7,7 +7,7 @@ from pipeline.runtime.errors import InputError
 
 
 def check_enough_with_gt(left: int, total: int, views: int, batch: int, stage: str) -> None:
-    """The same where `rpn.images_without_gt` is drop.
+    """The same check for `rpn.images_without_gt: drop`.
 
     Args:
         left, total: training images with a gt box, and all.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GtSource:
-    """What is known of the images of a batch besides their views."""
+    """The ground truth and scales of the images of a batch."""
 
     def __init__(self, gt: GroundTruth, images: ResizedImages) -> None:
         self._gt, self._images = gt, images

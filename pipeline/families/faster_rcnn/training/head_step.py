@@ -1,4 +1,4 @@
-"""Steps 2 and 4: the RoI head from a batch to its two losses."""
+"""Steps 2 and 4: a module that maps a batch to the RoI head's two losses."""
 
 from __future__ import annotations
 

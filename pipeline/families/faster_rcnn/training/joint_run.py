@@ -1,4 +1,4 @@
-"""Joint training from the images to the weights: what all stages that train trunk, RPN and RoI head together share."""
+"""Joint training of trunk, RPN and RoI head, from images to weights: shared by all stages that do this."""
 
 from __future__ import annotations
 

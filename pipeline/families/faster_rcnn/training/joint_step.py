@@ -1,4 +1,4 @@
-"""Joint training: trunk, RPN and RoI head from a batch to all four losses."""
+"""Joint training: a module that maps a batch to the four losses of RPN and RoI head."""
 
 from __future__ import annotations
 

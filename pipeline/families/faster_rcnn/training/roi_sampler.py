@@ -36,5 +36,5 @@ class RoISampler:
         return RoISample(boxes[drawn], labels[drawn], deltas[drawn])
 
     def put_together(self, samples: Sequence[RoISample]) -> DrawnRoIs:
-        """The samples of a batch's images, as the losses take them."""
+        """The combined samples of a batch's images, as the losses take them."""
         return put_rois_together(samples)

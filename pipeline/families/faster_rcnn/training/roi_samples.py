@@ -1,4 +1,4 @@
-"""The RoIs that an iteration trains on, of each image and put together for the losses.
+"""The RoIs that an iteration trains on, per image and combined for the losses.
 
 Shapes: B images; R RoIs, of one image or of all; F fg among them.
 """

@@ -1,4 +1,4 @@
-"""Steps 1 and 3: the RPN from a batch to its two losses.
+"""Steps 1 and 3: a module that maps a batch to the RPN's two losses.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width; A anchors per location; S drawn anchors; F fg of them.
 """

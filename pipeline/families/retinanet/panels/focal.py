@@ -1,4 +1,4 @@
-"""What is drawn of the detections: where background would cost the focal loss most.
+"""Pictures of the detections: where background would contribute most to the focal loss.
 
 Shapes: Fh, Fw feature map height, width of a level.
 """
@@ -25,7 +25,7 @@ def detect_panels(request: PanelRequest) -> list[Tile]:
 
 
 def _weight_panels(request: PanelRequest, scores: list[np.ndarray]) -> list[Tile]:
-    """A panel a level, of (Fh, Fw) scores each: the weight of the best class of the best anchor of each cell."""
+    """One panel per level, of (Fh, Fw) scores each: the weight of the best class of the best anchor of each cell."""
     rule, pixels = request.params.retinanet, request.images.pixels(request.entry)
     most, tiles = 1 - rule.focal_alpha, []
     # Without its weight a background class of probability p costs -log(1 - p).
@@ -43,6 +43,6 @@ def _weight_panels(request: PanelRequest, scores: list[np.ndarray]) -> list[Tile
 
 
 def _cells_of_half(losses: np.ndarray) -> int:
-    """How few of the losses make half of their sum."""
+    """The smallest number of losses that make up half of their sum."""
     total = np.cumsum(np.sort(losses)[::-1])
     return int(np.searchsorted(total, total[-1] / 2)) + 1

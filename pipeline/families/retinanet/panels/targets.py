@@ -1,4 +1,4 @@
-"""What is drawn of the targets: which anchors are to find which gt box, how well they suit it, and which are ignored.
+"""Pictures of the targets: which anchors predict which gt box, how well they fit, and which are ignored.
 
 Shapes: K anchors of the maps of an image, the cells that it is padded by among them.
 """
@@ -32,7 +32,7 @@ def target_panels(request: PanelRequest) -> list[Tile]:
 
 
 def _assignment(request: PanelRequest) -> Assignment:
-    """The stored assignment among all anchors of the padded image; those in the padding are not background."""
+    """The stored assignment, extended to all anchors of the padded image; those in the padding are not background."""
     own, layout, anchors = DenseTargets(request.folder)[request.entry], request.layout, request.params.anchors
     size = request.images.pixels(request.entry).shape[:2]
     known = locations(layout, request.params)
