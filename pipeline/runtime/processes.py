@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -183,23 +183,22 @@ def _follow(processes: dict[Connection, SpawnProcess], stage: Stage) -> set[int]
     began: list[_Began] = []
     finished: set[int] = set()
     early, progress = 0, None
-    for message in _messages(processes):
-        if isinstance(message, _Began):
-            began.append(message)
-            if len(began) == len(processes):
-                found, total = sum(own.done for own in began), message.total
-                if found:
-                    stage.log(resumes_after(found, total))
-                progress = Progress(stage.name, total, "images")
-                progress.begin_at(found + early)
-        elif isinstance(message, _Advanced) and progress is None:
-            early += message.count
-        elif isinstance(message, _Advanced) and progress is not None:
-            progress.advance(message.count)
-        elif isinstance(message, _Finished):
-            finished |= message.chunks
-    if progress is not None:
-        progress.__exit__()
+    with ExitStack() as shown:
+        for message in _messages(processes):
+            if isinstance(message, _Began):
+                began.append(message)
+                if len(began) == len(processes):
+                    found, total = sum(own.done for own in began), message.total
+                    if found:
+                        stage.log(resumes_after(found, total))
+                    progress = shown.enter_context(Progress(stage.name, total, "images"))
+                    progress.begin_at(found + early)
+            elif isinstance(message, _Finished):
+                finished |= message.chunks
+            elif progress is None:
+                early += message.count
+            else:
+                progress.advance(message.count)
     return finished
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -128,6 +129,18 @@ def test_of_a_bug_the_traceback_says_where_it_is(place: Place) -> None:
     with pytest.raises(RuntimeError, match="Unsendable: a bug") as found:
         place.run("2", _009="bug")
     assert "in obey" in str(found.value.__cause__)
+
+
+def test_processes_that_would_run_other_code_than_the_stage_keep_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "stages", SimpleNamespace(STARTED=1.0))  # before any file was saved
+    ended = place.run("2")
+    assert ended.returncode == 1
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("out: error: the code changed while it ran (")
+    assert line.endswith("), so its result is not kept; run it again")
+    assert list(place.root.glob("*out*")) == []
 
 
 def test_a_run_that_failed_resumes_after_the_chunks_of_all(place: Place, undisturbed: dict[str, bytes]) -> None:
