@@ -138,7 +138,9 @@ def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]
 def _without_test(layout: Layout) -> Layout | None:
     """The layout without a test split, whose images may lack labels; None where it has no val in its place."""
     kept: dict[Split, Sequence[str]] = {split: own for split, own in layout.splits.items() if split != "test"}
-    return replace(layout, splits=kept) if "val" in kept and "test" in layout.splits else None
+    test = ", ".join(layout.splits.get("test", ())[:2])
+    what = f"{layout.what}; its test ({test}) has no labelled image and is left out"
+    return replace(layout, splits=kept, what=what) if "val" in kept and "test" in layout.splits else None
 
 
 def _has_label(root: Path, params: DatasetParams, split: Split) -> bool:

@@ -33,7 +33,7 @@ def yolo_layouts(root: Path) -> Iterator[Layout | Miss]:
         splits = _places(root, content, content.get("path"))
         if "train" in splits:
             declared |= len(splits) > 1
-            yield Layout("yolo", f"YOLO by its {name}", splits, {"names": name})
+            yield Layout("yolo", f"YOLO by its {name}{_not_there(root, content)}", splits, {"names": name})
         elif content.get("train"):
             faults.append(f"{name}: no images are where its train says ({str(content['train'])[:80]}); correct it")
     for name in files_in(root, ".data"):
@@ -99,6 +99,13 @@ def _places(root: Path, content: Mapping[str, Any], base: Any) -> dict[Split, li
         if places and places != found.get("train") and split not in found:
             found[split] = places
     return {split: found[split] for split in SPLITS if split in found}
+
+
+def _not_there(root: Path, content: Mapping[str, Any]) -> str:
+    """A clause for each split that a settings file declares at a place where no images are."""
+    texts = {key: text for key in _KEYS if isinstance(text := content.get(key), str) and text}
+    lost = {key: text for key, text in texts.items() if _place(root, text, content.get("path")) is None}
+    return "".join(f"; its {key} ({text[:80]}) has no images and is left out" for key, text in lost.items())
 
 
 def _place(root: Path, text: str, base: Any) -> str | None:

@@ -226,6 +226,33 @@ def test_copies_in_a_folder_of_the_same_split_are_told(tmp_path: Path) -> None:
     assert not opened(tmp_path)[1].remarks
 
 
+LEFT_OUT: dict[str, tuple[Write, str]] = {
+    "YOLO, a wrong val": (
+        rewritten(writers.roboflow_yolo, "data.yaml", lambda text: text.replace("../valid/", "../vald/")),
+        "YOLO by its data.yaml; its val (../vald/images) has no images and is left out",
+    ),
+    "YOLO, no test": (
+        rewritten(writers.roboflow_yolo, "data.yaml", lambda text: text.replace("../test/", "../tests/")),
+        "YOLO by its data.yaml; its test (../tests/images) has no images and is left out",
+    ),
+    "YOLO, a test without labels": (
+        renamed(writers.roboflow_yolo, "test/labels/*.txt", ".json"),
+        "YOLO by its data.yaml; its test (test/images) has no labelled image and is left out",
+    ),
+    "VOC, a test list of other images": (
+        rewritten(writers.voc2007, "test.txt", lambda text: "x\ny\n"),
+        "VOC with lists in ImageSets/Main; its test (test) has no labelled image and is left out",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_declared_split_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
+    write, expected = LEFT_OUT[name]
+    write(tmp_path)
+    assert opened(tmp_path)[0] == expected
+
+
 def test_paddles_lists_of_pairs_are_read(tmp_path: Path) -> None:
     paddle(tmp_path)
     what, dataset = opened(tmp_path)
