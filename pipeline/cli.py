@@ -344,7 +344,7 @@ def main() -> None:
     """Run the command line; bad input, too little memory, a full disk, a file that may not be written end in one line
     and status 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be UTF-8
     name_user(os.environ)
     try:
         app()

@@ -51,7 +51,7 @@ Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
 
 
 def proposals(stage: Stage) -> None:
-    """Propose for each image, and for its mirror anew or by mirroring the boxes."""
+    """Propose for each image, and for its mirror by running the RPN again or by mirroring the boxes."""
     # Those of a file are counted while they are read, and take no time.
     write = _write if typed(stage.params).proposals.source == "file" else over_processes(_write)
     write(stage)

@@ -41,7 +41,7 @@ def _warped(part: Pixels, window: Window, size: tuple[int, int], colour: Sequenc
     whole = part.shape[:2]
     if max(whole) > _LONGEST:
         part = to_size(part, (min(whole[0], _LONGEST), min(whole[1], _LONGEST)))
-    # Where the view ends inside the image, the last pixel goes on as in `cv2.resize`; else the colour begins.
+    # Where the view ends inside the image, the last pixel is repeated as in `cv2.resize`; else the colour begins.
     top, bottom, left, right = (int(own[i] == shown[i]) for i in (1, 3, 0, 2))
     matrix = np.zeros((2, 3))  # from px of the view to those of the part, both of the centres of pixels
     for axis, cells, border in ((0, width, left), (1, height, top)):

@@ -82,7 +82,7 @@ def assign(
 
 
 def as_stored(own: Assignment, grid: Grid) -> StoredAssignment:
-    """What is stored of an assignment of a grid's N locations, and what training reads, whoever computed it."""
+    """The stored form of an assignment of a grid's N locations, which training reads."""
     fg = np.flatnonzero(own.labels > 0)
     return StoredAssignment(
         fg,

@@ -33,7 +33,7 @@ class DenseHead(nn.Module):
     num_classes: int | None = None
     """C, background included, noted by `pipeline.dense.building.new_head`."""
     generator: torch.Generator | None = None
-    """What is drawn in training comes from it. It is seeded anew each iteration."""
+    """Source of all random draws in training. It is seeded in each iteration."""
     class_layers: Mapping[str, int] = MappingProxyType({})
     """Each layer whose output has a channel per class, by its name, to how many predictions of a cell it makes (A):
     (A * K) channels, the classes of a prediction together. A class that a detector to start from has too takes its

@@ -36,7 +36,7 @@ class BatchTargets:
         gt_boxes, gt_labels: all trainable gt boxes of each image, (G, 4) float32, and their (G,) int64 classes.
         sizes: (H, W) of each image without padding.
         grid: the N locations of the padded images.
-        generator: on the device, seeded anew each iteration: what losses draw comes from it.
+        generator: on the device, seeded in each iteration, for the random draws of losses.
     """
 
     labels: Tensor

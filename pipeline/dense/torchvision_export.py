@@ -55,7 +55,7 @@ def dense_formats(load_kind: Callable[[], TorchvisionKind]) -> dict[str, Format]
     """The formats of a dense family: torchvision's class, and ONNX.
 
     Args:
-        load_kind: gives the kind where it is asked for, as torchvision's detectors take seconds to import.
+        load_kind: returns the kind; called only when needed, as torchvision's detectors take seconds to import.
     """
     write, rebuild = partial(_write, load_kind), partial(_rebuild, load_kind)
     return {"torchvision": Format(".safetensors", write, rebuild), **ONNX}

@@ -74,6 +74,6 @@ def to_resized(proposals: Proposals, image: ImageInfo, most: int, min_size: floa
     height, width = image.size
     limits = np.array([width, height, width, height], dtype=np.float32)
     boxes = np.clip(proposals.boxes * scale, 0, limits)
-    # As the RPN's proposals: a box without area is of no use to a loss, whatever the least size is.
+    # As for the RPN's proposals: a loss cannot use a box without area, even if there is no least size.
     large = (boxes[:, 2:] - boxes[:, :2] >= np.maximum(min_size * scale[:2], 1e-3)).all(axis=1)
     return Proposals(boxes[large][:most], proposals.scores[large][:most])

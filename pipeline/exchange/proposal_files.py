@@ -107,7 +107,7 @@ def read_proposal_file(path: Path) -> ProposalFile:
 
     Raises:
         InputError: no readable pickle of plain data, of none of the layouts, or an array that cannot be what it should
-            be: a wrong shape, numbers that are not finite, scores that are no probabilities.
+            be: a wrong shape, numbers that are not finite, scores that are not probabilities.
     """
     path = Path(path)
     content = read_plain_pickle(path)

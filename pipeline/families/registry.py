@@ -92,7 +92,7 @@ def present_family(root: Path | None = None) -> Family:
         root: the project's folder; the working directory by default.
 
     Raises:
-        InputError: params.yaml is missing or no YAML mapping, or names a family that there is not.
+        InputError: params.yaml is missing or not a YAML mapping, or names an unknown family.
     """
     from pipeline.params.file import family_in
     from pipeline.params.reading import read_content

@@ -1,4 +1,4 @@
-"""A trunk that is run and not trained: steps 3 and 4's, whose maps are kept or computed anew in every iteration.
+"""A trunk that is run but not trained: that of steps 3 and 4, whose maps are stored or computed in every iteration.
 
 Both give the same maps, bit for bit: each view goes through the trunk alone, unpadded, as a sum may be taken in another
 order in a larger batch, and what comes out is rounded as it would be stored.
@@ -57,7 +57,7 @@ class FrozenTrunk:
 
         Raises:
             InputError: a value is too large for the dtype of the file. On a GPU, which would have to be waited for,
-                such a value goes on to the loss, which is not finite then.
+                such a value reaches the loss, which is then not finite.
         """
         maps = self.stored(views)
         if maps[0].device.type == "cpu":

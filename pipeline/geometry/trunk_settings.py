@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 RESNET_NAMES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BACKBONE_NAMES = ("tiny", "vgg16", *RESNET_NAMES)
-"""As params.yaml may name them; whoever checks it alone needs no NumPy."""
+"""The names that params.yaml may use, without NumPy, so that checking the file does not need it."""
 
 TIMM = "timm/"
 """Prefix of the names of timm's models, which are backbones too: `timm/resnet18.a1_in1k`."""

@@ -33,7 +33,7 @@ def composed(root: Path, family: str) -> str:
     The common stages come first. Stage `code` gets as outputs the locks of the code that the commands run.
 
     Raises:
-        InputError: a graph file is missing or no YAML, declares no stages, or a stage that the common one has too, or
+        InputError: a graph file is missing or not YAML, declares no stages, or a stage that the common one has too, or
             another family's of the same name that runs otherwise, or one that writes what another family's does, whose
             command is of another form or names another family, or that does not depend on the lock of its code.
     """

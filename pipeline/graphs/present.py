@@ -57,7 +57,7 @@ def present_graph(root: Path) -> PresentGraph:
     """The graph of the project in `root`.
 
     Raises:
-        InputError: dvc.yaml is missing or no YAML, or declares stages in another form.
+        InputError: dvc.yaml is missing or not YAML, or declares stages in another form.
     """
     path = Path(root) / DVC_YAML
     try:

@@ -75,7 +75,7 @@ def _is_made(root: Path, text: str) -> bool:
 
 
 def _is_torn(root: Path, text: str) -> bool:
-    """Whether a text is what a merge, or a disk that was full, leaves: no YAML, or without the end."""
+    """Whether a text is the remains of a merge or of a full disk: not YAML, or without its end."""
     try:
         content = parse_yaml(text, DVC_YAML)
     except YamlError:

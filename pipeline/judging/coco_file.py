@@ -23,7 +23,7 @@ def read_coco_detections(path: Path, names: Callable[[], Names]) -> Found:
     """Read a JSON file.
 
     Args:
-        names: what the ids of a list of results mean; asked for only where the file is one.
+        names: what the ids of a list of results mean; called only if the file is such a list.
 
     Raises:
         InputError: it is not JSON or is of neither form, or a detection is faulty.

@@ -30,7 +30,7 @@ class ClassAP:
         score: (D,) float32, falling.
         ap_all_point: area under the interpolated curve, 0..1 (VOC 2010 on); NaN where `positives` is 0.
         ap_11_point: mean of the interpolated precision at recall 0, .1, ..., 1, each a multiple of the float .1;
-            0..1 (VOC 2007); NaN likewise.
+            0..1 (VOC 2007); NaN in the same cases.
     """
 
     label: int

@@ -103,7 +103,7 @@ class AnchorGrid:
 
 
 class KeptAnchors:
-    """The anchors of maps of any size, cut out of the largest asked for so far, which stay on their device."""
+    """The anchors of maps of any size, cut out of the largest requested so far, which stay on their device."""
 
     def __init__(self, grid: AnchorGrid) -> None:
         self._grid = grid

@@ -58,7 +58,7 @@ def convolve(
     can_add = onto is None or all(own.is_contiguous(memory_format=torch.channels_last) for own in (maps, onto))
     if not (relu or onto is not None) or not can_add or not _in_one_pass(low, maps, weight, onto):
         out = torch.conv2d(maps, weight, bias, layer.stride, layer.padding)
-        # In place: memory that comes anew from the kernel costs more than the sum.
+        # In place: fresh memory from the kernel costs more than the sum.
         out = out if onto is None else out.add_(onto)
         return out.relu_() if relu else out
     maps, weight, bias = maps.to(low), weight.to(low), None if bias is None else bias.to(low)

@@ -2,7 +2,7 @@
 
 A map's cells are the rows of a table, and a bin names its rows and their weights, which is what embedding bags compute:
 vectorised over the channels, and in threads. The gradient of a cell is a bag too, of the bins that took it. The cost
-depends on the RoIs alone, not on the size of the map. Sums are taken in a fixed order, whatever the number of threads.
+depends only on the RoIs, not on the size of the map. Sums are taken in a fixed order for any number of threads.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width; R RoIs; S cells of a pooled side; N samples on an axis
 of a bin; K cells that a bin takes along an axis.

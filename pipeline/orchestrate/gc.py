@@ -44,7 +44,7 @@ def collect_garbage(
     name together, and what dvc.lock alone names, which are the results of other families.
 
     Args:
-        confirm: asked before anything is removed; None: nobody is asked.
+        confirm: called before anything is removed; None: no confirmation.
         projects: other clones with the same cache folder, whose results are kept too.
         dry: say what would be removed, and remove nothing.
 

@@ -44,7 +44,7 @@ class ProgressArtifact:
             self._move(1.0, "done")
 
     def _move(self, share: float, text: str) -> None:
-        # A stage goes on whether or not its bar can be shown.
+        # A stage continues whether or not its bar can be shown.
         try:
             self._show(share, text)
         except Exception as problem:

@@ -22,7 +22,7 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
 
     Raises:
         InputError: another run, or a dvc command, is at work in `root`, it is not a git repository, dvc.yaml or
-            params.yaml no YAML, of two families, or without stages.
+            params.yaml not YAML, of two families, or without stages.
     """
     root = Path(root).resolve()
     check_data_places(Path(os.path.relpath(root)))

@@ -33,7 +33,7 @@ def prepare_environment(root: Path) -> None:
     """Settings of Prefect for this process and all it starts; those already in the environment stay.
 
     The database lies in the workspace, telemetry is off, and a connection that fails is tried again for as long as a
-    server takes to start anew.
+    server takes to start again.
     """
     for name, value in {
         "PREFECT_HOME": str(Path(root).resolve() / ".prefect"),

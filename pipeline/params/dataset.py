@@ -120,7 +120,7 @@ class SplitData(Section):
 class FindingPolicy(Section):
     """How each kind of fault in annotations and images is handled.
 
-    error: stop in one line; fix: mend it; drop: leave the object, or the image, out; keep: take it as it is, with a
+    error: stop with one line; fix: correct it; drop: leave out the object or the image; keep: accept it, with a
     finding; ignore: make it an ignore region; allow: take it as it is, without a finding.
     """
 

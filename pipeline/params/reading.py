@@ -70,7 +70,7 @@ class Params:
 
 
 def read_sections(path: Path, models: Mapping[str, type[Section]], names: Sequence[str]) -> Params:
-    """Read the named sections of params.yaml and check them; nothing is said of the others.
+    """Read and check the named sections of params.yaml, ignoring the others.
 
     Args:
         models: of every section that may be named.

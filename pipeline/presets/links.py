@@ -21,7 +21,7 @@ LINKED = {
 """What a user links with `key=PATH`, to the folder that stages read it from. A family without the key's section, or
 without the parameter that it sets, has no use for it."""
 
-# Parameters that such a key sets, and the values that are no path.
+# Parameters that such a key sets, and the values that are not paths.
 _SETS = {
     "backbone.weights": ("backbone.weights", ("file", "torchvision", "pretrain", "random")),
     "init.detector": ("init.detector", ("file", "none")),
@@ -125,7 +125,7 @@ def linked_file(place: Path) -> Path | None:
 
 
 def what_is_needed(key: str, params: Mapping[str, Any]) -> str:
-    """What to add to the line of a place that is empty and is read from all the same; empty where it is not."""
+    """An addition to the line of a place that is empty although it is read; empty otherwise."""
     wanted = {
         "dataset.root": params["dataset"]["reader"] != "shapes",
         "backbone.weights": params["backbone"]["weights"] == "file" and params["init"]["detector"] == "none",

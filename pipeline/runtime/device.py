@@ -50,7 +50,7 @@ def gpu_model() -> str:
         return "cpu"
     try:
         name = torch.cuda.get_device_name()
-    except (RuntimeError, AssertionError) as error:  # whoever wants to compute on it will say so
+    except (RuntimeError, AssertionError) as error:  # computing on it will report the cause
         name = _first_sentence(error)
     return f"{name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
 

@@ -49,5 +49,5 @@ def is_gpu_meant() -> bool:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and not chosen_gpus(visible, {}):
         return False
-    # A driver that does not fit its kernel module fails nvidia-smi too; the device's file is there all the same.
+    # A driver that does not fit its kernel module fails nvidia-smi too; but the device's file exists.
     return bool(uuids_of_gpus()) or any(file.name[6:].isdecimal() for file in _DEVICE_FILES.glob("nvidia*"))

@@ -1,7 +1,7 @@
 """A stage that goes image by image, in several processes: each works on every n-th chunk, and the stage itself then
 finds all chunks complete and finishes.
 
-Each process is started anew and imports the stage: forked from one that has used torch, it could hang. None takes part
+Each process starts fresh and imports the stage; forked from one that has used torch, it could hang. None takes part
 in the end of the stage: it is killed, by the stage that stops or by itself when the stage is gone. Chunks are whole or
 count for nothing, so that no more is lost than in one process.
 """
@@ -36,7 +36,7 @@ from pipeline.runtime.stage import Stage
 
 PROCESSES = "FRCNN_PROCESSES"
 """Environment variable: how many processes a stage that goes image by image works in, by default one, which is its own.
-It is no parameter, as it changes no result."""
+It is not a parameter, since it changes no result."""
 
 Work = Callable[[Stage], None]
 

@@ -10,7 +10,7 @@ class Share:
     """Every `of`-th chunk from number `number` on; by default all.
 
     Attributes:
-        finished: numbers of chunks that are complete for certain, so that nobody has to read their files again.
+        finished: numbers of chunks known to be complete, whose files need not be read again.
     """
 
     number: int = 0

@@ -30,7 +30,7 @@ class Stage:
     """One run of one stage.
 
     `name` is the stage's name in dvc.yaml and part of every seed; `params` holds the sections that the command named;
-    `out` is an empty folder which takes its place in data/ when the stage succeeds; `inputs` holds the paths given for
+    `out` is an empty folder that is moved into data/ when the stage succeeds; `inputs` holds the paths given for
     the stage's options, None for an optional one not given; `scratch` is a folder from which a run that is cut short
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the

@@ -88,7 +88,7 @@ class StageProcess:
         """Where dvc.yaml lists the files of the stage's folder one by one, it must list all: DVC keeps no other.
 
         Args:
-            written: the folder as the stage has left it, before it takes its place.
+            written: the folder that the stage has written, before it is moved into data/.
 
         Raises:
             InputError: the first file that it does not list.

@@ -36,7 +36,7 @@ _KEPT = 2
 _SCHEMA = 2
 EVERY_ITERATIONS, EVERY_MINUTES = "FRCNN_CHECKPOINT_ITERATIONS", "FRCNN_CHECKPOINT_MINUTES"
 """Environment variables: how often a state is written, by default every five minutes, however many iterations that is.
-They are no parameters, as they change no result."""
+They are not parameters, since they change no result."""
 _DEFAULTS = {EVERY_ITERATIONS: math.inf, EVERY_MINUTES: 5.0}
 
 

@@ -158,7 +158,7 @@ def train(
 
 
 def _check_weights(weights: list[nn.Parameter], iterations: int, stage: str, solver: SolverParams) -> None:
-    """A finite loss may have a gradient that is not, which nobody has seen where no norm is taken of it."""
+    """A finite loss may have a gradient that is not finite, which goes unnoticed if its norm is not computed."""
     if not solver.clip_norm and not math.isfinite(float(torch.nn.utils.get_total_norm(weights))):
         raise InputError(
             f"weights are not finite after {iterations} iterations; lower {stage}.lr, or set solver.clip_norm, which "

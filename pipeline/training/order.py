@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EpochOrder:
-    """Shuffles the entries anew each epoch and groups landscape with landscape, portrait with portrait.
+    """Shuffles the entries in each epoch, and groups landscape with landscape and portrait with portrait.
 
     Grouping keeps padding small. What is left over at the end of an epoch forms mixed batches; less than a batch of
     entries waits for another epoch.

@@ -65,7 +65,7 @@ def _differing(key: str, recorded: Any, value: Any) -> Iterator[str]:
 
 
 def _replaced(stages: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
-    """A stage, and each stage whose output has been written anew since it was read."""
+    """A stage, and each stage whose output has been rewritten since it was read."""
     outs = {out["path"]: (maker, out.get("md5")) for maker, entry in stages.items() for out in entry.get("outs") or ()}
     for dep in stages[name].get("deps") or ():
         maker, written = outs.get(dep["path"], (None, None))

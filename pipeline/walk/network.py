@@ -51,7 +51,7 @@ def make_network(params: FasterRCNNParams, weights: Path | None) -> Network:
     """The network with random weights, drawn from a fixed seed, or with those of an ImageNet classifier.
 
     Args:
-        weights: a state dict of torchvision's vgg16, .pth or .safetensors; heads are drawn anew all the same.
+        weights: a state dict of torchvision's vgg16, .pth or .safetensors; heads stay random in any case.
 
     Raises:
         InputError: the file cannot be read or is of another network.

@@ -1,7 +1,7 @@
 """Asking the workers for a run of a stage, and following it to its end.
 
 Two requests for the same run at the same time share one: its key names it on the server. A run whose worker is lost is
-called crashed and asked for again.
+marked as crashed and requested again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Workers:
         self._deployments, self._stopping = deployments, stopping
 
     def run(self, request: StageRequest, pool: str, log: Callable[[str], None]) -> RunOutcome:
-        """Ask for a run and wait for its end; it is asked for again where its worker is lost.
+        """Request a run and wait for its end; it is requested again if its worker is lost.
 
         Raises:
             StageStopped: the coordinator is to end; the run is cancelled.

@@ -69,7 +69,7 @@ def _refuse_changes(root: Path, remedy: str) -> None:
     changed = [line[3:] for line in listed if line[3:] not in _OF_A_RUN]
     if changed:
         raise InputError(f"{root / changed[0]}: changed since the last commit; {remedy}")
-    # What is not committed, be it ignored by git, is imported or read all the same, and others lack it.
+    # Uncommitted files, even those that git ignores, would be imported or read here and be missing elsewhere.
     new = git(root, "ls-files", "-z", "--others", "--", *_CODE)
     if new:
         first = root / new.split("\0")[0]

@@ -1,4 +1,4 @@
-"""git, asked for one thing at a time."""
+"""Single queries to git."""
 
 from __future__ import annotations
 

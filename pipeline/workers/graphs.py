@@ -18,7 +18,7 @@ _SECTION_IN_GRAPH = re.compile(r"\$\{\s*(\w+)")
 
 @dataclass(frozen=True)
 class DeclaredGraph:
-    """The stages that a flow is asked for, each after those it reads from, and what all stages are declared to read."""
+    """The requested stages of a flow, each after those it reads from, and what all stages are declared to read."""
 
     nodes: Mapping[str, StageNode]
     declared: Mapping[str, Declared]

@@ -1,6 +1,6 @@
 """What dvc.lock says of a stage run, made before the run: its command and parameters, and what it reads.
 
-DVC's run-cache keeps a run under a key of just that. So whoever knows what the stages before have written knows the key
+DVC's run-cache keeps a run under a key of just that. So the key follows from what the earlier stages have written
 of a run, and whether anybody has made it, without having the data.
 """
 
@@ -27,7 +27,7 @@ _PARAMS_FILE = "params.yaml"
 
 @dataclass(frozen=True)
 class Declared:
-    """What a clone says of a stage, whatever the parameters and whatever the stages before it write.
+    """What a clone knows about a stage, independent of the parameters and of the output of earlier stages.
 
     Attributes:
         files: what it reads that no stage writes, code and linked data: path to digest.

@@ -33,7 +33,7 @@ def register(client: SyncPrefectClient) -> dict[str, UUID]:
         template = ProcessWorker.get_default_base_job_template()
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
-        # A module's name, no path: each worker finds it in its own clone.
+        # A module's name, not a path: each worker finds it in its own clone.
         deployments[pool] = client.create_deployment(
             flow, pool, work_pool_name=pool, entrypoint=_ENTRYPOINT, enforce_parameter_schema=False
         )

@@ -1,7 +1,7 @@
 """Where stage runs that are done are kept for everybody: the run-cache in a cache folder or in a DVC remote.
 
 On a GPU two runs under one key may differ. The first one to be kept counts; a later one is reported and not kept, so
-that nobody reads weights of one run and proposals of another.
+that no stage reads weights of one run and proposals of another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Results:
         self._fs, self._folder = fs, fs.join(folder, "runs")
 
     def first(self, key: str) -> LockEntry | None:
-        """The result that counts under a key; None where nobody has made the run."""
+        """The result that counts under a key; None if the run does not exist."""
         for path in self._oldest_first(key):
             try:
                 return dict(parse_yaml(self._fs.cat_file(path).decode(), path))

@@ -1,4 +1,4 @@
-"""`frcnn worker --pool gpu`: a Prefect worker that runs stages in its clone for whoever coordinates them."""
+"""`frcnn worker --pool gpu`: a Prefect worker that runs stages in its clone for a coordinator."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class _Run:
         """Leave the result under its key, unless another came first.
 
         Raises:
-            InputError: it is the result of another run than was asked for.
+            InputError: it is the result of another run than the requested one.
         """
         if key_of(entry) != self._request.key:
             changed = ", ".join(differing_inputs(self._request.expected, entry))

@@ -34,7 +34,7 @@ def run_sweep(root: Path, file: Path, log: Callable[[str], None]) -> pd.DataFram
 
     Raises:
         InputError: the file is wrong, there are no val images to choose on, figures could not be compared, an
-            experiment failed or has not the figure that decides; the others are kept and reported all the same.
+            experiment failed or lacks the deciding figure; the others are still kept and reported.
     """
     sweep = read_sweep(file)
     tried = sweep.tried(root)

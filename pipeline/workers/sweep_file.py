@@ -160,7 +160,7 @@ def read_sweep(path: Path) -> Sweep:
     """Read a sweep's file.
 
     Raises:
-        InputError: no such file, no YAML, or a key or value that a sweep cannot have.
+        InputError: no such file, not YAML, or a key or value that a sweep cannot have.
     """
     try:
         content = read_yaml(path)
@@ -173,7 +173,7 @@ def read_sweep(path: Path) -> Sweep:
 
 def _told(error: ValidationError) -> str:
     """The first fault in a line: where, what, and what to write."""
-    # Of changes by preset, pydantic also says that they are no list.
+    # For changes by preset, pydantic also reports that they are not a list.
     faults = [each for each in error.errors() if each["loc"][:1] != ("presets",) or each["type"] != "list_type"]
     fault = faults[0]
     of_key = fault["loc"][-1:] == ("[key]",)

@@ -11,7 +11,7 @@ _LAMBDA_OF_WEIGHT_1 = 10.0
 
 
 def network_ablations(params: Params, network: str) -> list[Ablation]:
-    """Those that change anchors, losses or the head, whatever the training."""
+    """The ablations that change anchors, losses or the head, for every kind of training."""
     ratios, scales = params.anchors.ratios, params.anchors.scales
     one_scale, one_ratio = [scales[len(scales) // 2]], [min(ratios, key=lambda ratio: abs(ratio - 1.0))]
     other_pool = "roi_align" if params.roi_head.pool == "roi_pool" else "roi_pool"

@@ -11,7 +11,7 @@ from pipeline.bundle.file import Bundle
 from pipeline.export.contract import Format
 
 
-# Each is loaded where it is asked for: torchvision's detectors and the exporter take seconds.
+# Each is imported only when needed: torchvision's detectors and the exporter take seconds.
 def _write_torchvision(bundle: Bundle, out: Path) -> list[str]:
     from pipeline.families.faster_rcnn.exported.torchvision_file import export_torchvision
 

@@ -69,7 +69,7 @@ class VGGTrunk(Trunk):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> VGGTrunk:
-        """Set training mode; batch norm of the frozen blocks keeps its statistics all the same."""
+        """Set training mode, except that batch norm of the frozen blocks keeps its statistics."""
         super().train(mode)
         self.layers[: self._frozen_layers].eval()
         return self

@@ -42,7 +42,7 @@ class Memo:
         return self._known[key]
 
     def write(self) -> None:
-        """Keep what was asked for since it was read; nothing where all of it was known, or the disk takes none."""
+        """Store the new entries; does nothing if there are none, or the disk cannot be written."""
         if self._path is None or not self._is_new:
             return
         known = [(key, self._known[key]) for key in sorted(self._used)]

@@ -20,7 +20,7 @@ class RunningCode:
         module: what runs, `stages.NAME`; None where that is not a process of the stage's own.
         parts: what it has loaded by names that it was given.
         started: when the process began to import, in seconds since 1970; None where that is not known.
-        remedy: the command that makes the locks anew and runs the stage, and `remedy_first` the one that makes them.
+        remedy: the command that rewrites the locks and runs the stage; `remedy_first`: the one that writes them.
 
     Raises:
         CodeError: the code is not what the lock says.

@@ -12,7 +12,7 @@ from pipeline.views.declared_graph import DeclaredGraph
 
 @dataclass(frozen=True)
 class Artifact:
-    """A stage's command, what the stage is for, and the one file that was asked for, or None."""
+    """A stage's command, its purpose, and the requested file, or None."""
 
     command: StageCommand
     purpose: str

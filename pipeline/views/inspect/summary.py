@@ -16,7 +16,7 @@ from pipeline.views.inspect.text import size_text
 
 
 def summary_lines(artifact: Artifact, root: Path) -> Iterator[str]:
-    """The lines on a stage's folder, or on the one file that was asked for.
+    """The lines on a stage's folder, or on the requested file.
 
     Large tables are read column by column, shards and weights by their headers.
 

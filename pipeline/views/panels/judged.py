@@ -1,4 +1,4 @@
-"""What became of each detection of one image: from an evaluate stage's matches.parquet, or judged anew."""
+"""The result for each detection of one image: from an evaluate stage's matches.parquet, or computed again."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _decode(
         objectness, deltas, anchors, finite = objectness[chosen], deltas[chosen], anchors[chosen], finite[chosen]
     boxes = clip(decode(anchors, deltas), *size)
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    # An edge clipped away leaves a box of no area, which no loss can use, whatever the least size is.
+    # Clipping may leave a box without area, which no loss can use, even if there is no least size.
     large = (widths >= max(rule.min_size * scale[0], 1e-3)) & (heights >= max(rule.min_size * scale[1], 1e-3))
     usable = large & finite
     return _Candidates(boxes, objectness.masked_fill(~usable, -math.inf), usable, counts)

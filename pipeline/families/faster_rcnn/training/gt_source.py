@@ -1,4 +1,4 @@
-"""The gt boxes of an iteration's images, for training on proposals that are drawn afresh."""
+"""The gt boxes of an iteration's images, for training on fresh proposals."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ Losses = dict[str, Tensor]
 
 
 class JointStep(nn.Module):
-    """Joint training: all four losses; proposals are drawn afresh and no gradient passes through their boxes."""
+    """Joint training: all four losses, with fresh proposals and no gradient through their boxes."""
 
     def __init__(
         self,
