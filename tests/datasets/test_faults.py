@@ -34,13 +34,13 @@ def _coco(root: Path) -> None:
 def _kitti(root: Path) -> None:
     (root / "train.txt").write_text("a\n../b\nc\n")
     (root / "training/label_2/a.txt").write_text("Car 1\n" + KITTI + "Car 2 3\n")
-    (root / "training/label_2/c.txt").write_bytes(b"\xff\xfe")
+    (root / "training/label_2/c.txt").write_bytes(b"\xff\xfe\0")
 
 
 def _yolo(root: Path) -> None:
     (root / "data.yaml").write_text("nc: 2\n")
     (root / "labels/train/a.txt").write_text("0 1\n" + YOLO + "0 1 2\n")
-    (root / "labels/test/b.txt").write_bytes(b"\xff\xfe")
+    (root / "labels/test/b.txt").write_bytes(b"\xff\xfe\0")
 
 
 def _table(root: Path) -> None:
