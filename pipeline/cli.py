@@ -248,10 +248,11 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="picture to write, a .png")] = None,
     score: Annotated[float, typer.Option(help="lowest score of the detections shown")] = 0.5,
     first: Annotated[
-        int | None, typer.Option(help="of an evaluate stage: list the FIRST images with most errors")
+        int | None, typer.Option(help="for an evaluate stage: list this many images with the most errors")
     ] = None,
     draw: Annotated[
-        int | None, typer.Option(help="of a training stage: draw the anchors or RoIs that it sampled in this epoch")
+        int | None,
+        typer.Option(help="for a training stage, with --image: draw the anchors or RoIs sampled in this epoch, from 1"),
     ] = None,
 ) -> None:
     """Show an artifact: its schema and statistics, or, with --image, a picture of what it holds for one image."""

@@ -116,7 +116,7 @@ def _check_free(*paths: Path) -> None:
     """Existing labels may be a person's, or belong to photos that are no longer given."""
     for path in paths:
         if path.exists():
-            raise InputError(f"{path}: is there already, and is not written over; give --out another folder")
+            raise InputError(f"{path}: already exists and is not overwritten; give --out another folder")
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _rows(path: Path, form: str, items: list[Any], names: Names, whose: str) -> 
     for number, item in enumerate(items):
         where = f"{path}: detection {number}"
         if not isinstance(item, dict):
-            raise InputError(f"{where} is not an object with image_id, category_id, bbox and score; mend it")
+            raise InputError(f"{where} is not an object with image_id, category_id, bbox and score; correct it")
         if "score" not in item:
             raise InputError(f"{where} has no score, so the file is ground truth; give detections")
         image, category = id_of(item.get("image_id")), id_of(item.get("category_id"))
@@ -79,7 +79,7 @@ def _rows(path: Path, form: str, items: list[Any], names: Names, whose: str) -> 
                 f"({_listed(classes)}); correct it"
             )
         if image is None:
-            raise InputError(f"{where}: image_id {item.get('image_id')!r} is not an id; mend it")
+            raise InputError(f"{where}: image_id {item.get('image_id')!r} is not an id; correct it")
         box = item.get("bbox")
         corners = box if isinstance(box, list) and len(box) == 4 else [None] * 4
         found.add(where, images.get(image, f"image_id {image}"), classes[category], item["score"], _xyxy(corners))

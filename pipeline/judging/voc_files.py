@@ -40,7 +40,7 @@ def read_voc_detections(path: Path, classes: Sequence[str]) -> Found:
 
 def _add(found: Found, where: str, parts: list[str], name: str) -> None:
     if len(parts) < 6:
-        raise InputError(f"{where}: has {len(parts)} words where image, score and four corners are needed; mend it")
+        raise InputError(f"{where}: has {len(parts)} words where image, score and four corners are needed; correct it")
     score, x1, y1, x2, y2 = (to_float(part) for part in parts[-5:])
     low = [None if value is None else value - 1 for value in (x1, y1)]
     found.add(where, " ".join(parts[:-5]), name, score, [*low, x2, y2])

@@ -41,7 +41,7 @@ def check_data(
     Args:
         data: the data root; None: data/raw.
         preset: whose parameters to take; nothing is written of them. None: those of params.yaml.
-        out: the PNG file to write, in a folder that is there.
+        out: the PNG file to write, in an existing folder.
         echo: takes each line of the report.
         settings: section.key=value, applied to the parameters for this check alone.
         decode: whether to decode each image.
@@ -53,7 +53,7 @@ def check_data(
         InputError: parameters, data or `out` cannot be used at all.
     """
     if out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir():
-        raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
+        raise InputError(f"--out {out}: give a file name that ends in .png, in an existing folder")
     root = RAW if data is None else data
     how = DIVIDE.replace("add ", "add --set ")
     params, data_line = params_for_data(Path(), preset, settings, root, own=data is None, how=how)

@@ -47,7 +47,7 @@ def report(
         yield from ("", "training or evaluation would stop")
         yield from (f"  {line}" for line in later)
     if not len(checked.gt.of("train")):
-        yield from ("", "train has no box to learn from, so nothing is said of sizes")
+        yield from ("", "train has no box to learn from, so sizes are not reported")
         return
     yield from _sizes(checked.gt.of("train").shapes, params)
     yield from sizes.lines()

@@ -34,7 +34,7 @@ def split_data(
     Args:
         data: the data root; None: data/raw. Nothing is written there.
         preset: whose parameters to take; None: those of params.yaml.
-        out: the CSV file to write, in a folder that is there.
+        out: the CSV file to write, in an existing folder.
         echo: takes each line of the report.
         settings: section.key=value, applied to the parameters.
         options: of `dataset.split`, applied after them; those that are None are not.
@@ -43,7 +43,7 @@ def split_data(
         InputError: parameters, data or `out` cannot be used, or the data cannot be divided.
     """
     if out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir():
-        raise InputError(f"--out {out}: give a file name that ends in .csv, in a folder that is there")
+        raise InputError(f"--out {out}: give a file name that ends in .csv, in an existing folder")
     root = RAW if data is None else data
     if out.resolve().is_relative_to(root.resolve()):
         raise InputError(f"--out {out}: lies in the data, where nothing is written; give a place outside {root}")

@@ -45,7 +45,7 @@ def assignment_of(folder: Path, entry: Entry, gt_boxes: np.ndarray) -> Assignmen
     targets = AnchorTargets(folder)
     if entry not in targets or np.max((own := targets[entry]).matched_gt, initial=-1) >= len(gt_boxes):
         raise InputError(
-            f"{folder}: is of other images than the resize stage's ({entry.image_id}); dvc repro {folder.name}"
+            f"{folder}: has other images than the resize stage ({entry.image_id}); dvc repro {folder.name}"
         )
     return Assignment(
         own.fg,

@@ -25,7 +25,7 @@ def walk(
         photo: None: the one that is drawn. boxes: see `read_photo`. weights: see `make_network`.
     """
     if photo is None and boxes:
-        raise InputError("--boxes: there is no photo that they lie in; give PHOTO too")
+        raise InputError("--boxes: need a photo; give PHOTO too")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; give a folder for {PAGE} and its pictures")
     seen = drawn_photo() if photo is None else read_photo(photo, boxes)

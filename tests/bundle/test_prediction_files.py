@@ -143,7 +143,7 @@ def test_labels_that_are_there_are_never_written_over(photos: Path, form: str, t
     own = photos.parent / "found" / there
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("a person's")
-    with pytest.raises(InputError, match=r"is there already, and is not written over; give --out another folder"):
+    with pytest.raises(InputError, match=r"already exists and is not overwritten; give --out another folder"):
         written(photos, form)
     assert own.read_text() == "a person's" and list(own.parent.iterdir()) == [own]
 

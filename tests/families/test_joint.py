@@ -25,6 +25,8 @@ from pipeline.params.file import check_params, sections_of
 from pipeline.presets.apply import apply_preset
 from pipeline.presets.defaults import default_text
 from pipeline.runtime.errors import InputError
+from pipeline.views.declared_graph import read_declared_graph
+from pipeline.views.inspect.drawn import sample_tiles
 from pipeline.views.results import results_frame
 from tests.conftest import ROOT, apply_overlay, made_once
 from tests.defaults import copy_graphs, default_content
@@ -55,6 +57,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_stages(root, *PREPARED, "train_end_to_end", *JUDGED)
 
     return made_once(tmp_path_factory, "joint_run", make)
+
+
+def test_the_anchors_that_training_sampled_are_drawn(trained: Path) -> None:
+    graph = read_declared_graph(trained)
+    captions = []
+    for image in ("train_00000", "train_00001", "train_00002", "train_00003"):
+        try:
+            tiles = sample_tiles(graph, graph.commands["train_end_to_end"], trained, image, 1)
+        except InputError as error:
+            assert "does not train on" in str(error)
+        else:
+            captions.append([tile.caption for tile in tiles])
+    assert captions
+    for fg, bg in captions:
+        assert "epoch 1 of train_end_to_end, iteration " in fg
+        assert bg.endswith("the RoIs were drawn from proposals of the network as it was then, which are not kept")
 
 
 def test_all_parts_are_trained_and_judged_without_the_four_steps(trained: Path) -> None:

@@ -266,7 +266,7 @@ def test_inspect_shows_the_anchors_of_each_of_five_levels_as_the_stage_has_place
         assert len(own) >= 2 and f"{wide} x {high} locations, {apart} px apart" in own[0]
     content = yaml.safe_load((pyramid / "params.yaml").read_text())
     (pyramid / "params.yaml").write_text(yaml.safe_dump(apply_overlay(content, {"anchors": {"placement": "centred"}})))
-    with pytest.raises(InputError, match=r"is of other anchors than params\.yaml's"):
+    with pytest.raises(InputError, match=r"has other anchors than params\.yaml;"):
         captions_of(pyramid, "anchor_targets", "a")
 
 

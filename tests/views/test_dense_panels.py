@@ -104,7 +104,7 @@ def test_targets_and_maps_of_another_run_are_told(scene: Path, tmp_path: Path) -
     shutil.copytree(scene, root)
     commands = read_declared_graph(root).commands
     # An image that the stage has no targets of, and maps of other levels.
-    with pytest.raises(InputError, match=r"points_targets: is of other images than .*dvc repro points_targets"):
+    with pytest.raises(InputError, match=r"points_targets: has other images than .*dvc repro points_targets"):
         panels_of(commands["points_targets"], root, Entry("t"))
     shutil.rmtree(root / "data/detect_points")
     shutil.copytree(root / "data/detect_step4", root / "data/detect_points")

@@ -168,7 +168,7 @@ def test_the_verb_writes_where_it_says(scene: Path) -> None:
         ("detect_step4", {"image": "t.mirrored"}, "detect_step4 has no mirrors"),
         ("resize", {"out": Path("x.png")}, "name the image to draw with --image"),
         ("resize", {"image": "a", "out": Path("x.jpg")}, "give a file name that ends in .png"),
-        ("resize", {"image": "a", "out": Path("no/x.png")}, "in a folder that is there"),
+        ("resize", {"image": "a", "out": Path("no/x.png")}, "in an existing folder"),
         ("resize", {"first": 3}, "--first lists images of an evaluate stage"),
         ("detect_step4", {"image": "t", "score": 2.0}, "give a number from 0 to 1"),
     ],
@@ -208,7 +208,7 @@ def test_damaged_files_are_told_in_one_line(scene: Path, file: str, stage: str, 
 def test_anchors_of_other_parameters_are_told(scene: Path) -> None:
     path = scene / "params.yaml"
     path.write_text(path.read_text().replace("base_size: 16", "base_size: 17"))
-    with pytest.raises(InputError, match=r"other anchors than params.yaml's; dvc repro anchor_targets"):
+    with pytest.raises(InputError, match=r"other anchors than params.yaml; dvc repro anchor_targets"):
         told("anchor_targets", "a")
 
 

@@ -200,7 +200,7 @@ def test_the_docs_are_what_the_command_writes(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["absent.jpg"], "absent.jpg: "),
-        (["--boxes", "1,2,3,4"], "--boxes: there is no photo that they lie in; give PHOTO too"),
+        (["--boxes", "1,2,3,4"], "--boxes: need a photo; give PHOTO too"),
         (["photo.png", "--boxes", "1,2,3"], "--boxes 1,2,3: is not a box; write x1,y1,x2,y2"),
         (["photo.png", "--boxes", "1,2,nan,4"], "--boxes 1,2,nan,4: is not a box"),
         (["photo.png", "--boxes", "5,5,5,9"], "--boxes 5,5,5,9: has no area"),

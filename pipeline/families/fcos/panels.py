@@ -38,7 +38,7 @@ def _range_of(request: PanelRequest, level: int) -> str:
 
 def _points(request: PanelRequest, grid: Grid, size: tuple[int, int]) -> npt.NDArray[np.float64]:
     if grid != locations(map_layout(request.params.backbone), request.params).of(*size):
-        raise InputError(f"{request.folder}: is of other levels than params.yaml's; dvc repro {request.command.stage}")
+        raise InputError(f"{request.folder}: has other levels than params.yaml; dvc repro {request.command.stage}")
     return points_of(grid, size, request.params)
 
 

@@ -36,7 +36,7 @@ def target_panels(request: PanelRequest) -> list[Tile]:
     size = (pixels.shape[0], pixels.shape[1])
     if own.grid != locations(request.layout, request.params).of(*size):
         raise InputError(
-            f"{request.folder}: is of other default boxes than params.yaml's; dvc repro {request.command.stage}"
+            f"{request.folder}: has other default boxes than params.yaml; dvc repro {request.command.stage}"
         )
     boxes, least = default_boxes(own.grid, size, request.params.ssd), request.params.ssd.fg_iou
     matched = Matched(boxes[own.fg], own.matched_gt, own.quality, least, "default box")

@@ -51,7 +51,7 @@ def inspect_artifact(
     if not 0 <= score <= 1:
         raise InputError(f"--score {score:g}: give a number from 0 to 1")
     if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir() or out.is_dir()):
-        raise InputError(f"--out {out}: give a file name that ends in .png, in a folder that is there")
+        raise InputError(f"--out {out}: give a file name that ends in .png, in an existing folder")
     if (lines := code_lines(root, name)) is not None:
         if image is not None or out is not None or first is not None or draw is not None:
             raise InputError("code is not about images; leave out all options")

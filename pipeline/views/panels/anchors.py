@@ -116,7 +116,7 @@ def checked_anchors(request: PanelRequest, own: Assignment, size: tuple[int, ...
     if fits and len(own.fg):
         fits = bool(np.abs(anchors[own.fg] - own.fg_anchors).max() < 0.05)
     if not fits:
-        raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
+        raise InputError(f"{request.folder}: has other anchors than params.yaml; dvc repro {request.command.stage}")
     return anchors
 
 

@@ -95,7 +95,7 @@ def detect_dense_panels(request: PanelRequest) -> list[Tile]:
 def _of_other_images(request: PanelRequest) -> InputError:
     stage = request.command.stage
     return InputError(
-        f"{request.folder}: is of other images than the resize stage's ({request.entry.image_id}); dvc repro {stage}"
+        f"{request.folder}: has other images than the resize stage ({request.entry.image_id}); dvc repro {stage}"
     )
 
 

@@ -109,9 +109,7 @@ def test_panels_tell_why_locations_find_a_box(run: Path) -> None:
     (brief,) = panels(run, entry.name, params, brief=True)
     assert brief.caption == first.caption
     other = family_params("fcos", SMALL, PYRAMID)
-    with pytest.raises(
-        InputError, match=r"fcos_targets: is of other levels than params\.yaml's; dvc repro fcos_targets"
-    ):
+    with pytest.raises(InputError, match=r"fcos_targets: has other levels than params\.yaml; dvc repro fcos_targets"):
         panels(run, entry.name, other)
 
 

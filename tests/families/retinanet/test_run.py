@@ -170,7 +170,7 @@ def test_panels_of_other_anchors_than_params_yamls_are_told(run: Path) -> None:
     command = read_declared_graph(run).commands["retinanet_targets"]
     params = params_of(RETINANET_TINY, {"anchors": {"scales": [1.0]}})
     entry = entry_of(command, run, "train_00000")
-    with pytest.raises(InputError, match=r"retinanet_targets: is of other anchors than params.yaml's; dvc repro"):
+    with pytest.raises(InputError, match=r"retinanet_targets: has other anchors than params.yaml; dvc repro"):
         panels_of(command, run, entry, params=params)
 
 

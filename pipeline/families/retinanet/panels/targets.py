@@ -37,7 +37,7 @@ def _assignment(request: PanelRequest) -> Assignment:
     size = request.images.pixels(request.entry).shape[:2]
     known = locations(layout, request.params)
     if own.grid != known.of(*size):
-        raise InputError(f"{request.folder}: is of other anchors than params.yaml's; dvc repro {request.command.stage}")
+        raise InputError(f"{request.folder}: has other anchors than params.yaml; dvc repro {request.command.stage}")
     padded = known.of_maps(*size)
     shapes, placement = grid_shapes(anchors.base_size, anchors.ratios, anchors.scales), anchors.placement
     every = np.concatenate(
