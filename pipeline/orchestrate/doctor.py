@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,9 +14,10 @@ import psutil
 from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links as links_that_work
 
-from pipeline.orchestrate.graph import opened
+from pipeline.orchestrate.graph import nodes_of, opened
+from pipeline.params.base import Base
 from pipeline.params.file import load_params
-from pipeline.runtime.device import gpu_model, gpu_or_cpu
+from pipeline.runtime.device import gpu_model, gpu_or_cpu, has_gpu
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import has_locks
 from pipeline.runtime.processes import PROCESSES
@@ -27,7 +28,7 @@ LINKS = ("reflink", "hardlink", "symlink", "copy")
 """How DVC can leave in data/ what its cache keeps. Reflinks share their bytes until one side is written to."""
 
 _LIBRARIES = ("torch", "torchvision", "dvc", "prefect", "numpy", "pyarrow")
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_MEMORY_MAX, _CPU_MAX = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Finding:
 
 
 def examine(root: Path, log: Callable[[str], None]) -> bool:
-    """Print what there is; whether runs can do with it.
+    """Print the report.
 
-    Raises:
-        InputError: no DVC repository in `root`, or params.yaml cannot be read.
+    Returns:
+        Whether runs can work here.
     """
     are_well = True
     for finding in _findings(root):
@@ -84,22 +85,48 @@ def set_links(root: Path, kind: str) -> str:
 
 
 def _findings(root: Path) -> Iterator[Finding]:
-    params = load_params(root / "params.yaml")
+    """What each topic has found; where one cannot be looked into, that is its finding."""
+    base: list[Base] = []
+
+    def parameters() -> Iterator[Finding]:
+        params = load_params(root / "params.yaml")
+        base.append(params.base)
+        yield Finding("parameters", f"params.yaml is of the family {params.family}")
+
+    topics: dict[str, Callable[[], Iterator[Finding]]] = {
+        "versions": _versions,
+        "parameters": parameters,
+        "processor": lambda: _cores(cores_in_use(), base[0] if base else None),
+        "memory": _memory,
+        "GPU": lambda: _gpu(base[0].precision if base else None),
+        "disk": lambda: _disk(root),
+        "graph": lambda: _graph(root),
+        "cache": lambda: _cache(root),
+        "locks": lambda: _locks(root),
+    }
+    for topic, look in topics.items():
+        try:
+            yield from look()
+        except InputError as error:
+            yield Finding(topic, str(error), is_fault=True)
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}; check that it can be read and written"
+            yield Finding(topic, text, is_fault=True)
+
+
+def cores_in_use() -> int:
+    """Cores that this process may use: those it may run on, and no more than its container's share of time is worth."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CPU_MAX.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or `max`
+        return cores
+
+
+def _versions() -> Iterator[Finding]:
     versions = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     yield Finding("versions", f"frcnn {current_version()}, Python {platform.python_version()}, {versions}")
-    yield _cores(len(os.sched_getaffinity(0)), params.base.threads)
-    memory = psutil.virtual_memory()
-    most = min(memory.total, _limit())
-    yield Finding("memory", f"{size_text(most)}, {size_text(min(memory.available, most))} free")
-    yield _gpu(params.base.precision)
-    with opened(root) as repo:
-        yield from _places(root, Path(repo.cache.local_cache_dir), _kind(repo), _working(repo))
-    if has_locks(root / ".dvc"):
-        yield Finding("locks", "the file system has locks (flock)")
-    else:
-        yield Finding(
-            "locks", "the file system has no locks (flock): runs set core.hardlink_lock for DVC (docs/faults.md)"
-        )
 
 
 def _version(name: str) -> str:
@@ -109,63 +136,87 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _cores(cores: int, threads: int) -> Finding:
-    text = f"{cores} {'core' if cores == 1 else 'cores'}; base.threads is {threads}"
-    if threads > cores:
-        return Finding("processor", text, f"set base.threads to {cores}: more threads than cores wait for each other")
-    if (processes := cores // threads) > 1:
-        return Finding("processor", text, f"{PROCESSES}={processes} runs stages that go image by image on all of them")
-    return Finding("processor", text)
+def _cores(cores: int, base: Base | None) -> Iterator[Finding]:
+    text = f"{cores} {'core' if cores == 1 else 'cores'}"
+    if base is None:
+        yield Finding("processor", text)
+        return
+    text, remedy = f"{text}; base.threads is {base.threads}", ""
+    processes = cores // base.threads
+    if base.threads > cores:
+        remedy = f"set base.threads to {cores}: more threads than cores wait for each other"
+    elif processes > 1 and not has_gpu():  # processes share a GPU, and its memory
+        remedy = f"{PROCESSES}={processes} runs stages that go image by image on all of them"
+    yield Finding("processor", text, remedy)
+
+
+def _memory() -> Iterator[Finding]:
+    memory = psutil.virtual_memory()
+    most = min(memory.total, _limit())
+    yield Finding("memory", f"{size_text(most)}, {size_text(min(memory.available, most))} free")
 
 
 def _limit() -> int:
     """Bytes that the container may use; a very large number where nothing limits them."""
     try:
-        return int(_CGROUP.read_text())
+        return int(_MEMORY_MAX.read_text())
     except (OSError, ValueError):  # no such file, or `max`
         return 1 << 62
 
 
-def _gpu(precision: str) -> Finding:
-    try:
-        device = gpu_or_cpu()
-    except InputError as error:
-        return Finding("GPU", str(error), is_fault=True)
-    if device.type == "cpu":
-        return Finding("GPU", "none is used; stages compute on the CPU")
+def _gpu(precision: str | None) -> Iterator[Finding]:
+    if gpu_or_cpu().type == "cpu":
+        yield Finding("GPU", "none is used; stages compute on the CPU")
+        return
     remedy = "base.precision: tf32 or bf16 is several times as fast (docs/gpu.md)" if precision == "float32" else ""
-    return Finding("GPU", f"{gpu_model()}; base.precision is {precision}", remedy)
+    yield Finding("GPU", gpu_model(), remedy)
+
+
+def _disk(root: Path) -> Iterator[Finding]:
+    free = size_text(shutil.disk_usage(root).free)
+    yield Finding("disk", f"{free} free here; frcnn check-data says what the stages will store")
+
+
+def _graph(root: Path) -> Iterator[Finding]:
+    with opened(root) as repo:
+        yield Finding("graph", f"dvc.yaml has {len(nodes_of(repo, []))} stages")
+
+
+def _locks(root: Path) -> Iterator[Finding]:
+    if has_locks(root / ".dvc"):
+        yield Finding("locks", "the file system has locks (flock)")
+    else:
+        text = "the file system has no locks (flock): runs set core.hardlink_lock for DVC (docs/faults.md)"
+        yield Finding("locks", text)
 
 
 def _working(repo: Repo) -> list[str]:
     """Those of `LINKS` that work from the cache to the workspace, the best first."""
     cache = repo.cache.local
-    existed = os.path.isdir(cache.path)
-    try:
-        found = links_that_work(list(LINKS[:-1]), cache.fs, cache.path, repo.fs, repo.root_dir)
-    finally:
-        if not existed and os.path.isdir(cache.path) and not os.listdir(cache.path):
-            os.rmdir(cache.path)
-    return [*found, "copy"]
+    place = str(_nearest(Path(cache.path)))  # so that no folder is made
+    return [*links_that_work(list(LINKS[:-1]), cache.fs, place, repo.fs, repo.root_dir), "copy"]
 
 
-def _kind(repo: Repo) -> Sequence[str]:
-    """What DVC is set to try, in order."""
-    kinds: Sequence[str] = repo.cache.local.cache_types
-    return kinds
+def _nearest(path: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
-def _places(root: Path, cache: Path, wanted: Sequence[str], working: Sequence[str]) -> Iterator[Finding]:
-    """The disk, and how DVC links what its cache keeps to data/."""
-    free = size_text(shutil.disk_usage(root).free)
-    yield Finding("disk", f"{free} free here; frcnn check-data says what the stages will store")
-    place = next(path for path in (cache, *cache.parents) if path.exists())
-    other = place.stat().st_dev != root.stat().st_dev
-    there = f"{cache}, {size_text(shutil.disk_usage(place).free)} free there" if other else str(cache)
+def _cache(root: Path) -> Iterator[Finding]:
+    """Where DVC's cache is, and how it links what it keeps to data/."""
+    with opened(root) as repo:
+        cache, wanted = Path(repo.cache.local_cache_dir), list(repo.cache.local.cache_types)
+        working, is_set = _working(repo), "dir" in repo.config["cache"]
+    place = _nearest(cache)
+    there = str(cache)
+    if is_set and place != cache:
+        there += f", which is not there yet and would be made in {place}"
+    if place.stat().st_dev != root.stat().st_dev:
+        there += f", {size_text(shutil.disk_usage(place).free)} free there"
     kind = next((name for name in wanted if name in working), None)
     if kind is None:
-        names = ", ".join(wanted)
-        yield Finding("cache", f"{there}: {names} does not work here", f"frcnn doctor --link {working[0]}", True)
+        text = f"{there}: {', '.join(wanted)} does not work from there to {root.resolve()}"
+        yield Finding("cache", text, f"frcnn doctor --link {working[0]}", is_fault=True)
     elif kind == "copy":
         better = next((name for name in working if name != "copy"), None)
         remedy = f"frcnn doctor --link {better}: data/ then has read-only links" if better else ""

@@ -13,6 +13,9 @@ from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.e2e.stand_in import stand_in
 
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie
+TOPICS = ["versions", "parameters", "processor", "memory", "GPU", "disk", "graph", "cache", "locks"]
+
 
 @pytest.fixture
 def copied(tiny_run: Project, tmp_path: Path) -> Project:
@@ -29,12 +32,12 @@ def test_it_reports_on_each_topic_in_a_line_with_its_remedy(
 ) -> None:
     monkeypatch.setattr(doctor, "links_that_work", lambda *_: ["hardlink", "symlink"])
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(4))
-    monkeypatch.setattr(doctor, "_CGROUP", tmp_path / "memory.max")
+    monkeypatch.setattr(doctor, "_MEMORY_MAX", tmp_path / "memory.max")
     (tmp_path / "memory.max").write_text("2000000\n")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     are_well, lines = lines_of(copied.root)
     topics = [line.split()[0] for line in lines if not line.startswith(" ")]
-    assert are_well and topics == ["versions", "processor", "memory", "GPU", "disk", "cache", "locks"]
+    assert are_well and topics == TOPICS
     text = "\n".join(lines)
     assert "4 cores; base.threads is 1\n           -> FRCNN_PROCESSES=4 runs" in text
     assert "memory     2 MB, 2 MB free" in text
@@ -45,7 +48,7 @@ def test_it_reports_on_each_topic_in_a_line_with_its_remedy(
 def test_more_threads_than_cores_and_a_gpu_out_of_order_are_said(
     copied: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> None:
+    def refuse() -> None:  # as gpu_or_cpu does
         raise InputError("torch cannot use the GPU: it is lost; mend that")
 
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0})
@@ -88,4 +91,33 @@ def test_a_setting_that_does_not_work_here_is_a_fault(copied: Project, monkeypat
     doctor.set_links(copied.root, "hardlink")
     monkeypatch.setattr(doctor, "links_that_work", lambda *_: [])
     are_well, lines = lines_of(copied.root)
-    assert not are_well and "hardlink does not work here" in "\n".join(lines)
+    assert not are_well and "hardlink does not work from there to" in "\n".join(lines)
+
+
+def test_a_container_has_the_cores_that_its_quota_is_worth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(64))
+    monkeypatch.setattr(doctor, "_CPU_MAX", tmp_path / "cpu.max")
+    assert doctor.cores_in_use() == 64
+    for text, cores in (("max 100000", 64), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 64)):
+        (tmp_path / "cpu.max").write_text(f"{text}\n")
+        assert doctor.cores_in_use() == cores
+
+
+def test_what_cannot_be_looked_into_is_a_fault_of_its_topic_and_the_report_goes_to_its_end(copied: Project) -> None:
+    (copied.root / "params.yaml").unlink()
+    (copied.root / "dvc.yaml").write_text("stages: [\n")
+    shutil.rmtree(copied.root / ".dvc/cache")
+    (copied.root / ".dvc/cache").write_text("a file")
+    are_well, lines = lines_of(copied.root)
+    of_topic = {line.split()[0]: line for line in lines if not line.startswith(" ")}
+    assert not are_well and list(of_topic) == TOPICS
+    assert "params.yaml" in of_topic["parameters"] and "dvc.yaml" in of_topic["graph"]
+    assert ".dvc/cache" in of_topic["cache"]
+    assert "base.threads" not in of_topic["processor"]
+
+
+def test_a_cache_that_is_not_there_is_said_and_not_made(copied: Project, tmp_path: Path) -> None:
+    assert copied.run("dvc", "cache", "dir", "--local", str(tmp_path / "share/cache")).returncode == 0
+    are_well, lines = lines_of(copied.root)
+    assert are_well and not (tmp_path / "share").exists()
+    assert f"/share/cache, which is not there yet and would be made in {tmp_path}" in "\n".join(lines)
