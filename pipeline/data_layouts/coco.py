@@ -48,6 +48,8 @@ _IMAGES = (
 _OF_OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")
 _MOST_FILES, _MOST_FOLDERS = 200, 300
 _TRIED = 20  # images of a file that are looked for
+_START = 1024  # bytes of a file that is not JSON
+_Faults = dict[str, Miss]  # by the path of the file
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ class _File:
 
     @property
     def split(self) -> Split | None:
-        """By the file's name, or else by that of the nearest folder that names one."""
-        return next(filter(None, map(split_in, reversed(self.path.split("/")))), None)
+        return _split_of(self.path)
 
 
 def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Layout | Miss]:
@@ -72,12 +73,14 @@ def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) ->
         root: the data root.
         given: settings of `dataset.coco` that the user gives; the others are found.
     """
-    faults: list[Miss] = []
-    files = _files(root, faults)
-    if broken := next((fault for fault in faults if split_in(fault.why.partition(": ")[0])), None):
-        yield broken  # of a split, which would be left out
+    of_others: _Faults = {}
+    files = _files(root, of_others)
+    if broken := next((path for path in of_others if _is_of_split(root, path, given)), None):
+        yield of_others[broken]  # else the split would be left out
         return
-    named = {split: _named(root, given[split], files, faults) for split in SPLITS if given.get(split)}
+    of_named: _Faults = {}
+    named = {split: _named(root, given[split], files, of_named) for split in SPLITS if given.get(split)}
+    faults = [*of_named.values(), *of_others.values()]
     if not files and not any(named.values()):
         yield from faults[:1]
         return
@@ -123,7 +126,30 @@ def coco_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) ->
     yield Layout("coco", kind, paths, settings, labelled=True, is_below=is_below)
 
 
-def _named(root: Path, names: Any, files: Sequence[_File], faults: list[Miss]) -> list[_File]:
+def _split_of(path: str) -> Split | None:
+    """By the file's name, or else by that of the nearest folder that names one."""
+    return next(filter(None, map(split_in, reversed(path.split("/")))), None)
+
+
+def _is_of_split(root: Path, path: str, given: Mapping[str, Any]) -> bool:
+    """Whether a file that is not JSON looks like the annotations of a split whose files the user does not name; a log
+    of the training, of a JSON object per line, does not."""
+    split = _split_of(path)
+    if split is None or given.get(split):
+        return False
+    stem = _stem(path).removesuffix(".json")
+    if stem.startswith("instances") or "annotations" in stem or stem.endswith(".coco"):
+        return True
+    if split_in(stem) and stem.rstrip("0123456789").isalpha():  # train.json, val2017.json
+        return True
+    try:
+        with (root / path).open("rb") as file:
+            return b'"images"' in file.read(_START).replace(b"\0", b"")  # of UTF-16 too
+    except OSError:
+        return False
+
+
+def _named(root: Path, names: Any, files: Sequence[_File], faults: _Faults) -> list[_File]:
     """The files that a setting names; those that are not there are left out, for the reader to report."""
     known = {file.path: file for file in files}
     texts = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
@@ -131,7 +157,7 @@ def _named(root: Path, names: Any, files: Sequence[_File], faults: list[Miss]) -
     return [file for file in own if file is not None]
 
 
-def _files(root: Path, faults: list[Miss]) -> list[_File]:
+def _files(root: Path, faults: _Faults) -> list[_File]:
     """The instances files in the root and its folders; where there are none, those a folder further down. Adds to
     `faults` what is not JSON."""
     inside = folders_in(root)
@@ -140,7 +166,7 @@ def _files(root: Path, faults: list[Miss]) -> list[_File]:
     return near or _files_in(root, [*itertools.islice(further, _MOST_FOLDERS)], faults)
 
 
-def _files_in(root: Path, folders: Sequence[str], faults: list[Miss]) -> list[_File]:
+def _files_in(root: Path, folders: Sequence[str], faults: _Faults) -> list[_File]:
     names = dict.fromkeys(
         "/".join(filter(None, (folder, name))) for folder in folders for name in files_in(root / folder, ".json")
     )
@@ -150,17 +176,17 @@ def _files_in(root: Path, folders: Sequence[str], faults: list[Miss]) -> list[_F
     return [file for file in tried if file is not None]
 
 
-def _tried(root: Path, name: str, faults: list[Miss]) -> _File | None:
+def _tried(root: Path, name: str, faults: _Faults) -> _File | None:
     try:
         return _read(root, name)
     except FileNotFoundError:
-        faults.append(Miss("coco", f"{name}: no such annotation file; correct dataset.coco"))
+        faults[name] = Miss("coco", f"{name}: no such annotation file; correct dataset.coco")
         return None
     except OSError as error:
-        faults.append(Miss("coco", f"{name}: cannot be read ({error.strerror}); make it readable"))
+        faults[name] = Miss("coco", f"{name}: cannot be read ({error.strerror}); make it readable")
         return None
     except (ValueError, RecursionError) as error:
-        faults.append(Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file"))
+        faults[name] = Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file")
         return None
 
 
