@@ -107,6 +107,7 @@ class Change(NamedTuple):
         done: how it was read, in the past tense.
         remedy: what to do, for a policy of error.
         row: of `RawRecord.written`; -1 for the whole annotation or image.
+        name: of an image, as it is written, where that is what differs.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Change(NamedTuple):
     done: str
     remedy: str = "correct it"
     row: int = -1
+    name: str = ""
 
 
 def detections(scored: int, count: int, what: str) -> Change:

@@ -128,10 +128,16 @@ def _one_of(claims: list[RawRecord], findings: Findings) -> RawRecord:
             remedy = f"remove it from one of these in {chosen.listed_in}"
         else:
             kind = "duplicate_image_id"
-            detail = f"{other.file} and {chosen.file} would both be image {chosen.image_id!r}"
+            detail = f"{_as_named(other)} and {_as_named(chosen)} would both be image {chosen.image_id!r}"
             remedy = "rename one" if other.file != chosen.file else "list it once"
         findings.add(kind, other.annotation, -1, detail, "dropped", remedy)
     return chosen
+
+
+def _as_named(record: RawRecord) -> str:
+    """The image's path, and its name as the annotation has it where that is another."""
+    name = next((change.name for change in record.changes if change.name), "")
+    return f"{record.file} (written {name[:200]!r})" if name else record.file
 
 
 def _size_of(

@@ -30,7 +30,7 @@ OTHER_CAPITALS = "its capitals in another way"
 def renamed(text: str, ways: str, path: str) -> Change:
     """The finding that a name means the file at `path`; `ways` says how else it is written, as "backslashes"."""
     detail = f"{text[:200]!r} is written with {ways}"
-    return Change("file_name", detail, f"read as {path}", "write it as the path of its file, with /")
+    return Change("file_name", detail, f"read as {path}", "write it as the path of its file, with /", name=text)
 
 
 class Found(NamedTuple):

@@ -56,6 +56,19 @@ def test_an_id_of_a_category_may_be_anything(tmp_path: Path, key: Any) -> None:
     assert isinstance(layout, Layout) and layout.settings["classes"] == ["cat"]
 
 
+def test_names_that_mean_one_image_are_shown_as_written(tmp_path: Path) -> None:
+    writers.roboflow_coco(tmp_path)
+    file = tmp_path / "train/_annotations.coco.json"
+    content = json.loads(file.read_text())
+    name = content["images"][0]["file_name"]
+    content["images"].append({**content["images"][0], "id": 99, "file_name": name.upper()})
+    put(file, json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        list(opened(tmp_path)[1].images)
+    assert f"train/{name} (written '{name.upper()}')" in str(caught.value)
+    assert f"train/{name} and" in str(caught.value) or f"and train/{name} would" in str(caught.value)
+
+
 LOG = '{"loss": 1.5}\n{"loss": 1.25}\n'
 
 
