@@ -114,11 +114,12 @@ def is_read(root: Path, params: DatasetParams, splits: Sequence[Split] = SPLITS)
 
 
 def _layouts(reader: str, root: Path, given: Mapping[str, Any]) -> Iterator[Layout | Miss]:
-    """A reader's layouts that the root may have; COCO's by what is given of them, as its files may have any names."""
-    if reader == "coco":
-        own = {key.removeprefix("dataset.coco."): value for key, value in given.items()}
+    """A reader's layouts that the root may have; COCO's and VOC's by what is given of them."""
+    prefix = f"dataset.{reader}."
+    own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+    if reader == "coco":  # whose files may have any names
         return coco_layouts(root, own)
-    return _LAYOUTS[reader](root)
+    return voc_layouts(root, own) if reader == "voc" else _LAYOUTS[reader](root)
 
 
 def _first(root: Path, defaults: DatasetParams, layouts: Iterator[Layout | Miss]) -> Layout | None:

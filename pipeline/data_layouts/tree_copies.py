@@ -1,7 +1,11 @@
-"""Trees of one data root that hold the same files, such as a backup beside the original: by names and sizes."""
+"""Trees of one data root that hold the same files, such as a backup beside the original: of equal names and bytes.
+
+Files are read only where those of equal names have equal sizes, and no further than the first difference.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,18 +17,29 @@ from pipeline.datasets.file_names import is_junk
 _SPARE = {"backup", "backups", "bak", "copy", "copies", "old"}  # words in the paths of trees that are likely the copies
 
 
-class TreeFiles(NamedTuple):
-    """The files of a tree: (part, name) -> size, bytes. A part is the images, or annotations and lists."""
+class _File(NamedTuple):
+    path: str
+    size: int  # bytes
 
-    images: Mapping[str, int]
-    others: Mapping[tuple[str, str], int]
+
+class TreeFiles(NamedTuple):
+    """The files of a tree: its images by their names, and the others by (part, name).
+
+    `is_flat` says whether there are files in each part. Those of a part with folders alone are not known, so that such
+    a tree is no copy of another.
+    """
+
+    images: Mapping[str, _File]
+    others: Mapping[tuple[str, str], _File]
+    is_flat: bool
 
 
 def tree_files(tree: Path, images: str, others: Sequence[str]) -> TreeFiles:
     """The files of a tree in its folder of images and in its other folders; those below these are not looked at."""
-    return TreeFiles(
-        _sizes(tree / images), {(part, name): size for part in others for name, size in _sizes(tree / part).items()}
-    )
+    photos = _files(tree / images)
+    parts = {part: _files(tree / part) for part in others}
+    known = {(part, name): file for part, own in parts.items() for name, file in own.items()}
+    return TreeFiles(photos, known, bool(photos) and all(parts.values()))
 
 
 def copies_among(trees: Mapping[str, TreeFiles]) -> dict[str, str]:
@@ -44,26 +59,46 @@ def overlapping(trees: Mapping[str, TreeFiles]) -> tuple[str, str, int] | None:
     for index, name in enumerate(names):
         for other in names[:index]:
             one, two = trees[other].images, trees[name].images
-            shared = len(one.items() & two.items())
-            if 2 * shared > min(len(one), len(two)) > 0:
-                return other, name, shared
+            least = min(len(one), len(two))
+            alike = [image for image in one if image in two and one[image].size == two[image].size]
+            if 2 * len(alike) > least > 0:
+                shared = sum(_has_bytes_of(one[image], two[image]) for image in alike)
+                if 2 * shared > least:
+                    return other, name, shared
     return None
 
 
 def is_in(part: TreeFiles, whole: TreeFiles) -> bool:
     """Whether a tree has all files of another."""
-    return part.images.items() <= whole.images.items() and part.others.items() <= whole.others.items()
+    if (
+        not part.is_flat
+        or not part.images.keys() <= whole.images.keys()
+        or not part.others.keys() <= whole.others.keys()
+    ):
+        return False
+    pairs = [(file, whole.images[name]) for name, file in part.images.items()]
+    pairs += [(file, whole.others[name]) for name, file in part.others.items()]
+    return all(one.size == two.size for one, two in pairs) and all(_has_bytes_of(*pair) for pair in pairs)
+
+
+def _has_bytes_of(one: _File, two: _File) -> bool:
+    try:
+        return filecmp.cmp(one.path, two.path, shallow=False)
+    except OSError:  # which reading will report
+        return False
 
 
 def _is_spare(name: str) -> bool:
     return bool(_SPARE & {*re.findall("[a-z]+", name.lower())})
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _files(folder: Path) -> dict[str, _File]:
     try:
         with os.scandir(folder) as entries:
             return {
-                entry.name: entry.stat().st_size for entry in entries if entry.is_file() and not is_junk(entry.name)
+                entry.name: _File(entry.path, entry.stat().st_size)
+                for entry in entries
+                if entry.is_file() and not is_junk(entry.name)
             }
     except OSError:
         return {}

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pipeline.data_layouts.folders import called, files_in, folders_below, folders_in, has_image
 from pipeline.data_layouts.layout import Layout, Miss, by_split, left_out
@@ -27,10 +28,17 @@ _XML_TRIED = 5  # files of a folder
 _TRAINED: tuple[Split, ...] = ("train", "val")
 
 
-def voc_layouts(root: Path) -> Iterator[Layout | Miss]:
-    """VOC's layouts that the root may have, the likelier first; why there is none where images are missing."""
+def voc_layouts(root: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Layout | Miss]:
+    """VOC's layouts that the root may have, the likelier first; why there is none where images are missing.
+
+    Args:
+        root: the data root.
+        given: settings of `dataset.voc` that the user gives.
+    """
     settings = {"classes": classes} if (classes := _labelmap(root)) else {}
-    for layout in itertools.chain(_by_lists(root), _by_folders(root), _whole(root), _by_trees(root)):
+    for layout in itertools.chain(
+        _by_lists(root), _by_folders(root), _whole(root), _by_trees(root, bool(given.get("train")))
+    ):
         if isinstance(layout, Layout):
             yield replace(layout, settings={**layout.settings, **settings})
         else:
@@ -110,10 +118,11 @@ def _not_read(reasons: Mapping[str, str]) -> str:
     return "".join(f"; {name} is left out ({why})" for name, why in reasons.items())
 
 
-def _by_trees(root: Path) -> Iterator[Layout | Miss]:
+def _by_trees(root: Path, is_chosen: bool) -> Iterator[Layout | Miss]:
     """Trees with lists below the root, such as VOC2007 and VOC2012 of a VOCdevkit, of one form.
 
-    Where one has a test list with annotations, the others are trained on; VOC2012's test list has none.
+    Where one has a test list with annotations, the others are trained on; VOC2012's test list has none. Trees with
+    most images in common are refused, unless the user has chosen the lists to train on.
     """
     below = _trees_below(root)
     listed = {name: own for name, own in below.items() if own is not None}
@@ -126,13 +135,14 @@ def _by_trees(root: Path) -> Iterator[Layout | Miss]:
     if len(trees) > 1:
         files = {name: _files_of(root / name, own.settings) for name, own in trees.items()}
         copies = copies_among(files)
-        left_out |= {name: f"a copy of {original} by names and sizes of its files" for name, original in copies.items()}
+        left_out |= {name: f"a copy of {original}" for name, original in copies.items()}
         trees = {name: own for name, own in trees.items() if name not in copies}
-        if (twice := overlapping({name: files[name] for name in trees})) is not None:
+        twice = None if is_chosen else overlapping({name: files[name] for name in trees})
+        if twice is not None:
             one, other, images = twice
             yield Miss(
                 "voc",
-                f"{one} and {other} have {count_text(images, 'image')} of the same names and sizes; move one tree out "
+                f"{one} and {other} have {count_text(images, 'image')} of the same names and bytes; move one tree out "
                 "of the data root, or name the lists to read in dataset.voc.train and dataset.voc.test",
             )
             return

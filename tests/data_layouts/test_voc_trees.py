@@ -6,12 +6,15 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.data_layouts.recognising import recognise
+from pipeline.data_layouts.tree_copies import copies_among, tree_files
 from pipeline.datasets.reading import read_dataset
 from pipeline.runtime.errors import InputError
-from tests.data_layouts.photos import PHOTOS, put, put_photo, voc_xml
+from tests.data_layouts.photos import HEIGHT, PHOTOS, WIDTH, put, put_photo, voc_xml
 from tests.data_layouts.writers import voc2007, vocdevkit
 from tests.defaults import default_params
 
@@ -77,9 +80,9 @@ def test_a_copy_of_a_tree_is_read_once(tmp_path: Path, backup: str) -> None:
     (tmp_path / backup / "Annotations/a.xml").unlink()  # a part of a copy
     what, files = read(tmp_path)
     assert files == plain
-    assert f"; {backup} is left out (a copy of VOCdevkit/VOC2007 by names and sizes of its files)" in what
+    assert f"; {backup} is left out (a copy of VOCdevkit/VOC2007)" in what
     (original / "JPEGImages/a.jpg").unlink()  # what is left of the original is a part too
-    with pytest.raises(InputError, match="have 3 images of the same names and sizes; move one tree out of the data"):
+    with pytest.raises(InputError, match="have 3 images of the same names and bytes; move one tree out of the data"):
         read(tmp_path)
 
 
@@ -87,5 +90,51 @@ def test_equal_copies_without_a_telling_name_are_read_once(tmp_path: Path) -> No
     voc2007(tmp_path / "b")
     shutil.copytree(tmp_path / "b", tmp_path / "a")
     what, files = read(tmp_path)
-    assert what == "VOC with lists in a; b is left out (a copy of a by names and sizes of its files)"
+    assert what == "VOC with lists in a; b is left out (a copy of a)"
     assert Counter(file.split("/")[1] for file in files) == {"a": 5}
+
+
+def camera(root: Path, seed: int) -> None:
+    """A tree of uncompressed frames, whose names and sizes are those of every other camera."""
+    for number in range(4):
+        pixels = np.random.default_rng([seed, number]).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        path = root / f"JPEGImages/{number:06}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".bmp", pixels)[1].tobytes())
+        put(root / f"Annotations/{number:06}.xml", voc_xml(PHOTOS[1], path.name))
+    put(root / "ImageSets/Main/train.txt", "000000\n000001\n")
+    put(root / "ImageSets/Main/test.txt", "000002\n000003\n")
+
+
+@pytest.mark.parametrize("longer", ["", "\n"])
+def test_photos_of_two_cameras_are_no_copies(tmp_path: Path, longer: str) -> None:
+    camera(tmp_path / "cam_a", 1)
+    camera(tmp_path / "cam_b", 2)
+    annotation = tmp_path / "cam_a/Annotations/000000.xml"
+    annotation.write_text(annotation.read_text() + longer)
+    what, files = read(tmp_path)
+    assert what == "VOC with lists in cam_a and cam_b"
+    assert Counter(file.split("/")[1] for file in files) == {"cam_a": 4, "cam_b": 4}
+
+
+@pytest.mark.parametrize("part", ["Annotations", "JPEGImages"])
+def test_a_tree_whose_files_lie_in_further_folders_is_no_copy(tmp_path: Path, part: str) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / name / "ImageSets/Main/train.txt", "x0\n")
+        put_photo(tmp_path / name / "JPEGImages/x0.jpg")
+        put(tmp_path / name / "Annotations/x0.xml", voc_xml(PHOTOS[0], "x0.jpg"))
+        (tmp_path / name / part / "day1").mkdir()
+        for file in (tmp_path / name / part).glob("x0.*"):
+            file.rename(tmp_path / name / part / "day1" / file.name)
+    trees = {name: tree_files(tmp_path / name, "JPEGImages", ("Annotations", "ImageSets/Main")) for name in "ab"}
+    assert not copies_among(trees)
+
+
+def test_trees_that_share_images_are_read_where_the_user_names_their_lists(tmp_path: Path) -> None:
+    voc2007(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    put(tmp_path / "b/Annotations/a.xml", voc_xml(PHOTOS[1], "a.jpg"))
+    with pytest.raises(InputError, match="have 5 images of the same names and bytes"):
+        read(tmp_path)
+    given = {"dataset.voc.train": ["a/train", "b/train"], "dataset.voc.test": ["a/test"]}
+    assert recognise(tmp_path, default_params().dataset, given=given).what == "VOC with lists in a and b"
