@@ -107,6 +107,7 @@ def _read(root: Path, reader: str, own: AnyData, splits: Mapping[Split, Sequence
         case YoloData():
             return read_yolo(root, splits, own.names, faults)
         case TableData():
-            return read_table(root, splits, own.file, own.boxes, own.classes, faults)
+            replaced = [value for split in SPLITS if split not in splits for value in getattr(own, split)]
+            return read_table(root, splits, own.file, own.boxes, own.classes, faults, replaced)
         case ToolData():
             return read_tool(TOOLS[reader], root, splits, own.classes, faults)

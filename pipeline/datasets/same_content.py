@@ -57,11 +57,11 @@ def repeats(root: Path, listed: Iterable[Listed]) -> list[str]:
     lines = []
     for split in SPLITS:
         if again[split]:
-            count = count_text(sum(len(group) - 1 for group in again[split]), "image")
+            count = sum(len(group) - 1 for group in again[split])
             first, second, *_ = sorted(file for file, _ in again[split][0])
             lines.append(
-                f"{count} of {split} {'is' if count == '1 image' else 'are'} there again in another folder, such as "
-                f"{first} and {second}; remove the copies, or name the folders to read"
+                f"{count_text(count, 'image')} of {split} {'has a copy' if count == 1 else 'have copies'} in another "
+                f"folder, such as {first} and {second}; remove the copies, or name the folders to read"
             )
     return lines
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets.base import Split
+from pipeline.datasets.base import SPLITS, Split
 from pipeline.datasets.class_names import distinct_names
 from pipeline.datasets.faults import Faults
 from pipeline.datasets.records import XYWH, XYXY, RawData, RawRecord, below_root, check_root, one_line
@@ -34,6 +34,7 @@ def read_table(
     boxes: str,
     classes: Sequence[str] | None,
     faults: Faults | None = None,
+    replaced: Collection[str] = (),
 ) -> RawData:
     """Read tables of objects.
 
@@ -41,11 +42,14 @@ def read_table(
         root: the data root.
         splits: the values of column split that each split takes; rows of other values are not read. An entry that is
             the path of a table below the root, as train/boxes.csv, or a folder of Parquet parts, as train/, takes all
-            rows of that; "./" alone for train takes all rows of `file`.
+            rows of that; "./" alone for train takes all rows of `file`. Splits that `dataset.split` fills are not among
+            the keys.
         file: the table whose column split is meant: .csv, .parquet or a folder of Parquet parts, below the root.
         boxes: xyxy or xywh, where the columns could be either.
         classes: names of the classes; None takes all of the rows that are read, sorted.
         faults: whether to continue after faulty splits, paths and cells.
+        replaced: values of the table's own splits in whose place `dataset.split` makes others. That their rows are not
+            read is reported by the division.
 
     An image's id is its path without suffix, "_" for "/". A path that is not there below the root may be there beside
     the table, or in a folder `images` of either.
@@ -89,16 +93,18 @@ def read_table(
         classes = sorted(distinct_names(name for own in tables for name in _names(*own)))
     records = heapq.merge(*(_records(*own) for own in tables), key=lambda record: record.image_id)
     images = (image for own in tables for image in _images(*own))
-    is_whole = sum(map(bool, splits.values())) > 1  # else one split alone is asked for
-    remarks = [line for own in tables for line in _not_taken(*own)] if is_whole else []
+    is_divided = len(splits) < len(SPLITS)
+    is_whole = is_divided or sum(map(bool, splits.values())) > 1  # else one split alone is asked for
+    remarks = [line for own in tables for line in _not_taken(*own, replaced)] if is_whole else []
     changes = [(rows.table, change) for rows, _ in tables for change in rows.said]
     return RawData(root, "dataset.table", form, classes, records, named_in, remarks, images, changes)
 
 
-def _not_taken(rows: Rows, taken: Mapping[str, Split]) -> Iterator[str]:
-    """A line on rows whose value of column split is that of no split."""
+def _not_taken(rows: Rows, taken: Mapping[str, Split], replaced: Collection[str]) -> Iterator[str]:
+    """A line on rows whose value of column split belongs to no split."""
     counts = np.bincount(rows.split, minlength=len(rows.splits)).tolist()
-    others = {value: count for value, count in zip(rows.splits, counts, strict=True) if count and value not in taken}
+    known = {*taken, *replaced}
+    others = {value: count for value, count in zip(rows.splits, counts, strict=True) if count and value not in known}
     if others:
         values = " and ".join(f"{count_text(others[value], 'row')} of {value[:40]!r}" for value in [*others][:4])
         yield (

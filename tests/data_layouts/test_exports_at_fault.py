@@ -196,6 +196,16 @@ def test_rows_of_no_split_are_told(tmp_path: Path, change: Callable[[list[str]],
     assert not opened(tmp_path)[1].remarks
 
 
+def test_rows_of_no_split_are_told_where_both_shares_are_taken(tmp_path: Path) -> None:
+    in_table(lambda rows: [*rows, rows[1].replace(",train,", ",spare,")])(tmp_path)
+    defaults = default_params().dataset
+    params = recognise(tmp_path, defaults, divides=True).params(defaults)
+    for shares in ({"val": 0.4}, {"val": 0.2, "test": 0.2}):
+        split = params.split.model_copy(update={**shares, "near": False})
+        remarks = read_dataset(tmp_path, params.model_copy(update={"split": split})).remarks
+        assert remarks[0].startswith("labels.csv: 1 row of 'spare' of column split")  # val and test have a line later
+
+
 def test_a_table_beside_the_one_that_is_read_is_told(tmp_path: Path) -> None:
     writers.plain_csv(tmp_path)
     assert opened(tmp_path)[0] == "a table, labels.csv, with a column of splits"
@@ -217,7 +227,7 @@ def test_copies_in_a_folder_of_the_same_split_are_told(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "images/train", tmp_path / "images/train/backup")
     (tmp_path / "images/train/backup/b.jpg").unlink()
     assert opened(tmp_path)[1].remarks == [
-        "2 images of train are there again in another folder, such as images/train/a.jpg and "
+        "2 images of train have copies in another folder, such as images/train/a.jpg and "
         "images/train/backup/a.jpg; remove the copies, or name the folders to read"
     ]
     put_photo(tmp_path / "images/train/other/x.jpg")
@@ -276,3 +286,12 @@ def test_a_coco_split_without_annotations_is_left_out_with_a_word(tmp_path: Path
     what, dataset = opened(tmp_path)
     expected = "; test/_annotations.coco.json has no annotations and is left out"
     assert what == f"COCO with a JSON file a split{expected}" and len(list(dataset.images)) == 4
+
+
+def test_an_image_that_has_a_copy_is_told(tmp_path: Path) -> None:
+    writers.coco8(tmp_path)
+    shutil.copytree(tmp_path / "images/train", tmp_path / "images/train/backup")
+    for name in ("b", "c"):
+        (tmp_path / f"images/train/backup/{name}.jpg").unlink()
+    (line,) = opened(tmp_path)[1].remarks
+    assert line.startswith("1 image of train has a copy in another folder, such as images/train/a.jpg and ")
