@@ -45,7 +45,7 @@ class ChunkedWork:
         log: gets how many images were found done.
         images_per_chunk: images of a shard.
         share: which chunks are this process's. One that has a part of them leaves with `ShareDone` when these are done,
-            and the tables are put together by the one that is then given all.
+            and the tables are assembled by the process that gets all chunks.
     """
 
     def __init__(

@@ -20,6 +20,13 @@ class ChangedMeanwhile(Exception):
     """
 
 
+class StartedOtherwise(Exception):
+    """A stage was started in a way in which it cannot run, described in one line.
+
+    No `InputError`, which would remove what an earlier run has done.
+    """
+
+
 class ProcessLost(Exception):
     """One of the processes of a stage was killed or crashed, described in one line.
 

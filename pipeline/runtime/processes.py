@@ -15,13 +15,12 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -29,7 +28,9 @@ from typing import NoReturn
 
 from pipeline.artifacts.chunks import resumes_after
 from pipeline.params.reading import Params
-from pipeline.runtime.errors import InputError, ProcessLost, is_disk_full
+from pipeline.runtime.code_locks.lock import CodeError
+from pipeline.runtime.code_locks.running import RunningCode
+from pipeline.runtime.errors import InputError, ProcessLost, StartedOtherwise, is_disk_full
 from pipeline.runtime.progress import Progress, report_to
 from pipeline.runtime.share import Share, ShareDone
 from pipeline.runtime.stage import Stage
@@ -39,8 +40,6 @@ PROCESSES = "FRCNN_PROCESSES"
 It is not a parameter, since it changes no result."""
 
 Work = Callable[[Stage], None]
-
-_PACKAGES = ("pipeline", "stages")
 
 
 def process_count() -> int:
@@ -86,40 +85,57 @@ class _Task:
     code: str
     others: frozenset[str]
     part: str | None
-    started: float | None
+    own_code: Callable[[], RunningCode] | None
 
     @classmethod
     def of(cls, work: Work, stage: Stage) -> _Task:
-        module = work.__globals__["__spec__"].name  # also of one that runs as __main__
-        # The first package that a stage imports notes when that was. It is looked up, as the library imports no stage.
-        started = getattr(sys.modules.get("stages"), "STARTED", None)
         part = stage.part.__name__ if stage.part else None
         given = (stage.name, stage.params, stage.out, dict(stage.inputs), stage.code, stage.others)
-        return cls(module, work.__name__, *given, part, started)
+        return cls(_module_of(work), work.__name__, *given, part, stage.own_code)
 
     def run(self, share: Share) -> None:
         work: Work = getattr(importlib.import_module(self.module), self.function)
         part = importlib.import_module(self.part) if self.part else None
-        self._check_code()
+        code = self._running_code()
         stage = Stage(
             self.name, self.params, self.out, self.inputs, code=self.code, others=self.others, part=part, share=share
         )
         try:
             work(stage)
-        finally:
-            self._check_code()  # some of it may be imported late
+        except ShareDone:
+            if code is not None:
+                code.check()
+            raise
 
-    def _check_code(self) -> None:
-        """Whether this process has the code of the stage's, which has compared its own with its lock."""
-        if self.started is None:
-            return
-        for name, module in sorted(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file is None or name.partition(".")[0] not in _PACKAGES:
-                continue
-            if self.started < os.stat(file).st_mtime <= time.time():  # later: of a file server whose clock is ahead
-                # As of bad input nothing is kept: a chunk may be of other code than its key says.
-                raise InputError(f"the code changed while it ran ({file}), so its result is not kept; run it again")
+    def _running_code(self) -> RunningCode | None:
+        """The code of this process, compared with that of the stage's own, before it writes anything.
+
+        Raises:
+            CodeError: it differs.
+        """
+        if self.own_code is None:
+            return None
+        code = self.own_code()
+        if code.digest != self.code:
+            raise CodeError("the code changed while the stage started its processes; undo the edit, or run it again")
+        return code
+
+
+def _module_of(work: Work) -> str:
+    """The name by which another process can import the module of a stage's work.
+
+    Raises:
+        StartedOtherwise: it runs as a script, and has no such name.
+    """
+    spec = work.__globals__["__spec__"]  # also of one that runs as __main__
+    if spec is None:
+        script = Path(work.__globals__["__file__"])
+        raise StartedOtherwise(
+            f"{PROCESSES} needs the stage to be started as a module; start it as python -m "
+            f"{script.parent.name}.{script.stem}"
+        )
+    name: str = spec.name
+    return name
 
 
 @dataclass(frozen=True)
@@ -162,6 +178,8 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
     context = multiprocessing.get_context("spawn")
     task = _Task.of(work, stage)
     processes: dict[Connection, SpawnProcess] = {}
+    # The first process starts it otherwise, which lets signals in.
+    resource_tracker.ensure_running()
     try:
         for number in range(count):
             receiver, sender = context.Pipe(duplex=False)
@@ -222,10 +240,10 @@ def _messages(processes: dict[Connection, SpawnProcess]) -> Iterator[_Began | _A
 def _lost(process: SpawnProcess) -> ProcessLost:
     process.join()
     status = process.exitcode or 0
-    by = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    return ProcessLost(
-        f"one of its processes ended {by}, as where memory runs out; run again, which resumes, or set {PROCESSES} lower"
-    )
+    how = f"ended with status {status}"
+    if status < 0:
+        how = f"was killed ({signal.Signals(-status).name}), perhaps because memory ran out"
+    return ProcessLost(f"one of its processes {how}; run again to resume, or lower {PROCESSES}")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def parse_progress(line: str) -> tuple[float, str] | None:
 
 
 class Listener(Protocol):
-    """Whom a process that is one of several tells what it has done, in place of a person."""
+    """Receives the progress of one of several processes, instead of printing it."""
 
     def begin(self, total: int, done: int) -> None:
         """There are `total` units for all processes; of those of this one `done` had been done before."""

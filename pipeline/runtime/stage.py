@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from pipeline.artifacts.manifest import check_folder, write_manifest
 from pipeline.params.changes import RunningParams
 from pipeline.params.reading import Params
 from pipeline.params.section import Section
+from pipeline.runtime.code_locks.running import RunningCode
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.family_part import family_part, locked_part
 from pipeline.runtime.own_code import MEMO, running_code
@@ -35,7 +37,8 @@ class Stage:
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the
     family's part of a stage that several families share. `kernels` takes what the processor's features chose, for the
-    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`.
+    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`. `own_code` compares the code of
+    the process that calls it with the stage's lock; None where that is not asked for.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Stage:
     others: frozenset[str] = frozenset()
     part: ModuleType | None = None
     share: Share = field(default_factory=Share)
+    own_code: Callable[[], RunningCode] | None = None
     kernels: dict[str, str] = field(default_factory=dict, init=False)
     _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
@@ -122,7 +126,8 @@ def run_stage(
     with process.until_end():
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None
         loaded = [locked_part(arguments.family, part)] if of_family is not None else []
-        code = running_code(arguments.code, process.notes / MEMO, loaded)
+        compare = partial(running_code, arguments.code, process.notes / MEMO, loaded)
+        code = compare()
         models = {**sections, **part.SECTIONS} if part is not None else sections
         given = RunningParams(arguments.params_file, models, arguments.params.split(","))
         params = given.params
@@ -139,7 +144,7 @@ def run_stage(
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
             scratch, bad_batches = process.notes / "scratch" / name, process.notes / "bad-batches"
             others = frozenset(process.stages())
-            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, others, part)
+            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, others, part, own_code=compare)
             work(stage)
             write_manifest(out, name, stage.kernels)
             if part is not None:

@@ -12,7 +12,14 @@ from typing import NoReturn
 
 from pipeline.runtime.code_locks.lock import CodeError
 from pipeline.runtime.data_folder import check_data_folder
-from pipeline.runtime.errors import ChangedMeanwhile, InputError, ProcessLost, is_disk_full, is_out_of_memory
+from pipeline.runtime.errors import (
+    ChangedMeanwhile,
+    InputError,
+    ProcessLost,
+    StartedOtherwise,
+    is_disk_full,
+    is_out_of_memory,
+)
 from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.runtime.stopping import Stopped, end_with_parent, handle_signals, ignore_signals
 from pipeline.runtime.yaml_files import read_yaml
@@ -48,7 +55,7 @@ class StageProcess:
             if _RUN_BY_DVC in os.environ:
                 check_data_folder(self._out.parent, self.root)
             yield
-        except (InputError, CodeError, ChangedMeanwhile, ProcessLost) as error:
+        except (InputError, CodeError, ChangedMeanwhile, ProcessLost, StartedOtherwise) as error:
             self._fail(str(error))
         except MemoryError:
             self._fail(f"out of memory; lower {self.less_memory}")

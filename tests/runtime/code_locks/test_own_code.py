@@ -39,6 +39,8 @@ COMMITTED = (
 """An edit of these reruns nothing. Before you add one: can it change a byte of what any stage writes?"""
 
 USED = {
+    "pipeline.runtime.code_locks.lock": {"CodeError"},  # ends the stage
+    "pipeline.runtime.code_locks.running": {"RunningCode"},  # ends the stage or does nothing
     "pipeline.runtime.locking": {"try_lock"},  # keeps a second run out
     "pipeline.runtime.own_code": {"MEMO", "running_code"},  # ends the stage or does nothing
     "pipeline.runtime.progress": {"Progress", "report_to", "track"},  # hands on what it is given
