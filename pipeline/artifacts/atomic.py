@@ -17,6 +17,9 @@ UNFINISHED = ".unfinished"
 
 _KEY = "key"
 
+_held: dict[Path, int] = {}
+"""Descriptors of locks, by the temporary folders that they are of."""
+
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -91,10 +94,18 @@ def _alone_in(temporary: Path, path: Path) -> Iterator[None]:
         if temporary.exists() and os.path.samestat(opened, os.stat(temporary)):
             break
         os.close(lock)
+    _held[temporary] = lock
     try:
         yield
     finally:
+        del _held[temporary]
         os.close(lock)
+
+
+def lock_of(folder: Path) -> int | None:
+    """The descriptor of the lock of a folder that `atomic_folder` has yielded, None of another folder. A process that
+    inherits it keeps others out as long as it lives."""
+    return _held.get(folder)
 
 
 def _empty(folder: Path) -> None:

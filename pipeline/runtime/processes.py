@@ -20,12 +20,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import reduction, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.chunks import resumes_after
 from pipeline.params.reading import Params
 from pipeline.runtime.code_locks.lock import CodeError
@@ -184,7 +185,8 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
         for number in range(count):
             receiver, sender = context.Pipe(duplex=False)
             with _signals_waiting():
-                process = context.Process(target=_work, args=(task, Share(number, count), sender), daemon=True)
+                arguments = (task, Share(number, count), sender, _Lock(lock_of(stage.out)))
+                process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
                 processes[receiver] = process
             sender.close()
@@ -256,8 +258,23 @@ def _signals_waiting() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(task: _Task, share: Share, sender: Connection) -> None:
-    """What one process does."""
+class _Lock:
+    """The lock of the stage's folder, which a process inherits with this: one that outlives the stage by a moment
+    still writes there.
+
+    Args:
+        descriptor: None where there is no lock.
+    """
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Lock, (None,) if self._descriptor is None else (reduction.DupFd(self._descriptor),)
+
+
+def _work(task: _Task, share: Share, sender: Connection, lock: _Lock) -> None:
+    """What one process does. It never closes the lock."""
     # Ctrl-C in a terminal reaches every process; the stage ends this one. SIGTERM is for this one alone.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_stage, daemon=True).start()

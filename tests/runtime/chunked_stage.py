@@ -68,7 +68,9 @@ def obey(order: str, stage: Stage) -> None:
         status = Path("/proc/self/status").read_text()
         (stage.out.parent / f"blocked-{stage.share.number}").write_text(status.partition("SigBlk:")[2].split()[0])
         return
-    if order:
+    if order == "wait":
+        (stage.out.parent / f"waits-{stage.share.number}").write_text(str(os.getpid()))
+    elif order:
         (stage.out.parent / "process").write_text(str(os.getpid()))
     if order == "be killed":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from pipeline.runtime.locking import try_lock
 from pipeline.runtime.processes import PROCESSES
 from tests.conftest import ROOT
 from tests.defaults import default_content
@@ -53,6 +54,28 @@ class Place:
             check=False,
         )
         return done.returncode, done.stderr
+
+    def start(self, processes: str, **orders: str) -> subprocess.Popen[bytes]:
+        """In processes whose images wait, each at a FIFO of its own where it notes its number."""
+        for path in self.waiting(int(processes)):
+            os.mkfifo(path)
+        return subprocess.Popen(
+            [sys.executable, "-m", MODULE, "--params", "base", "--out", "out"],
+            cwd=self.root,
+            env={**os.environ, **self._environment(processes, orders), "PYTHONPATH": str(ROOT)},
+        )
+
+    def waiting(self, processes: int) -> list[Path]:
+        """The FIFOs of the processes that wait."""
+        return [self.root / f"waits-{number}" for number in range(processes)]
+
+    def is_free(self) -> bool:
+        """Whether no process holds the lock of the folder."""
+        descriptor = os.open(self.root / ".out.partial", os.O_RDONLY)
+        try:
+            return try_lock(descriptor) is not None
+        finally:
+            os.close(descriptor)
 
     def _environment(self, processes: str, orders: dict[str, str]) -> dict[str, str]:
         return {PROCESSES: processes, ORDERS: json.dumps({name[1:]: order for name, order in orders.items()})}
@@ -172,6 +195,25 @@ def test_a_killed_process_is_one_line_and_the_next_run_resumes(place: Place, und
     place.resumes_as(undisturbed)
 
 
+def test_while_a_process_outlives_a_killed_stage_no_other_run_begins(
+    place: Place, undisturbed: dict[str, bytes]
+) -> None:
+    stage = place.start("2", _000="wait", _002="wait")
+    processes = [psutil.Process(int(until(path.read_text, "does not wait"))) for path in place.waiting(2)]
+    processes[0].suspend()
+    until(lambda: processes[0].status() == psutil.STATUS_STOPPED, "a process goes on")
+    stage.kill()
+    stage.wait()
+    until(lambda: has_ended(processes[1]), "a process lives on")
+    ended = place.run("1")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "out: error: out: another process is writing it; wait for it, or stop it"
+    processes[0].kill()
+    until(lambda: has_ended(processes[0]), "a process lives on")
+    assert place.run("2").returncode == 0
+    assert files_of(place.root / "out") == undisturbed
+
+
 @pytest.mark.parametrize(
     ("order", "status", "line"),
     [
@@ -188,4 +230,5 @@ def test_when_the_stage_ends_its_processes_end(
     assert not line or said.splitlines()[-1] == line
     pid = int((place.root / "process").read_text())
     until(lambda: not psutil.pid_exists(pid) or has_ended(psutil.Process(pid)), "a process lives on")
+    until(place.is_free, "a process keeps the lock")
     place.resumes_as(undisturbed)
