@@ -88,7 +88,7 @@ class ChunkedWork:
         """Yield an item for each missing image; its rows and arrays are to be written before the next is asked for."""
         given = iter(items)
         for index in self._left:
-            ids = self._chunks[index]
+            self._share.at, ids = index, self._chunks[index]
             for writer in self._writers():
                 writer.begin(index)
             for _ in ids:

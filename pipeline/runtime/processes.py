@@ -159,6 +159,9 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _Failed:
+    """`chunk` is the one at hand, -1 before the first."""
+
+    chunk: int
     error: bytes
     trace: str
 
@@ -233,10 +236,20 @@ def _messages(processes: dict[Connection, SpawnProcess]) -> Iterator[_Began | _A
             except EOFError:
                 raise _lost(processes[receiver]) from None
             if isinstance(message, _Failed):
+                message = min([message, *_other_failures(left - {receiver})], key=lambda failed: failed.chunk)
                 raise pickle.loads(message.error) from _Remote(message.trace)
             if isinstance(message, _Finished):
                 left.remove(receiver)
             yield message
+
+
+def _other_failures(receivers: set[Connection]) -> Iterator[_Failed]:
+    """The failures that have arrived besides the first one seen."""
+    for receiver in receivers:
+        with suppress(EOFError):
+            while receiver.poll():
+                if isinstance(message := receiver.recv(), _Failed):
+                    yield message
 
 
 def _lost(process: SpawnProcess) -> ProcessLost:
@@ -285,7 +298,7 @@ def _work(task: _Task, share: Share, sender: Connection, lock: _Lock) -> None:
     except ShareDone as done:
         sender.send(_Finished(done.complete))
     except BaseException as error:
-        sender.send(_Failed(_pickled(error), traceback.format_exc()))
+        sender.send(_Failed(share.at, _pickled(error), traceback.format_exc()))
 
 
 class _Reporter:

@@ -11,11 +11,13 @@ class Share:
 
     Attributes:
         finished: numbers of chunks known to be complete, whose files need not be read again.
+        at: the number of the chunk at hand, -1 before the first.
     """
 
     number: int = 0
     of: int = 1
     finished: set[int] = field(default_factory=set)
+    at: int = -1
 
     @property
     def is_part(self) -> bool:

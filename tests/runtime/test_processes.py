@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import yaml
 
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
-from pipeline.runtime.processes import PROCESSES
+from pipeline.runtime.processes import PROCESSES, _Failed, _messages
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.faults.processes import has_ended, until
@@ -145,6 +149,16 @@ def test_an_error_ends_in_the_line_that_it_ends_in_with_one_process(place: Place
     assert two.returncode == 1 and "Traceback" not in two.stderr
     assert two.stderr.splitlines()[-1].replace("two", "one") == one.stderr.splitlines()[-1]
     assert (place.root / ".two.partial").exists() == (place.root / ".one.partial").exists() == resumes
+
+
+def test_of_the_errors_that_have_arrived_that_of_the_lowest_chunk_is_raised() -> None:
+    receivers: dict[Any, Any] = {}
+    for chunk in (3, 1, 2):
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        sender.send(_Failed(chunk, pickle.dumps(InputError(f"chunk {chunk}")), ""))
+        receivers[receiver] = None
+    with pytest.raises(InputError, match="chunk 1"):
+        list(_messages(receivers))
 
 
 def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
