@@ -31,6 +31,9 @@ from pipeline.runtime.yaml_files import YamlError, read_yaml
 # wrong.
 _TRAINED_WITH = {"backbone": ("name", "ceil_pool"), "resize": tuple(ResizeParams.model_fields)}
 
+_DATA = "data/resize"
+"""What the networks are trained on, with the names of the classes."""
+
 
 def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     """Write a trained network of the project in `root` to the folder `out`, which may be an earlier bundle.
@@ -68,9 +71,12 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     _check_trained_with(
         sections_of(family), {**_TRAINED_WITH, **own.trained_with}, recorded, ("resize", *trained_by.values()), params
     )
+    classes_file = _classes_file(root, trained_by.values())
+    if classes_file.parent == root / _DATA:
+        _check_trained_on(recorded, trained_by.values())
     parts = {part: load_part(root / "data" / stage, part) for part, stage in trained_by.items()}
     used = _used(own.params, params)
-    classes = _read_classes(_classes_file(root, trained_by.values()), own.num_classes(parts))
+    classes = _read_classes(classes_file, own.num_classes(parts))
     trunk = build_parts(family.name, used, len(classes), _joined(parts), root / "data")["trunk"].state_dict()
     try:
         lock = file_sha256(root / "dvc.lock") if recorded else None
@@ -104,7 +110,19 @@ def _classes_file(root: Path, stages: Iterable[str]) -> Path:
     else the data set's."""
     folders = {root / "data" / stage for stage in stages}
     own = [detector_classes_file(folder) for folder in folders]
-    return own[0] if len(own) == 1 and own[0].is_file() else root / "data/resize/classes.json"
+    return own[0] if len(own) == 1 and own[0].is_file() else root / _DATA / "classes.json"
+
+
+def _check_trained_on(recorded: Mapping[str, Any], stages: Iterable[str]) -> None:
+    """Refuse weights of an earlier data set, which would get the names of other classes."""
+    outs = {out["path"]: out.get("md5") for entry in recorded.values() for out in entry.get("outs", [])}
+    for stage in stages:
+        for dep in recorded.get(stage, {}).get("deps", []):
+            if dep["path"] == _DATA and dep.get("md5") != outs.get(_DATA):
+                raise InputError(
+                    f"data/{stage}: was trained on other data than {_DATA} holds now, so its classes are not known; "
+                    "run frcnn repro, then bundle"
+                )
 
 
 def _joined(parts: Mapping[str, State]) -> State:

@@ -67,6 +67,17 @@ def test_writing_twice_gives_equal_bytes_and_replaces_the_first(
     assert list(tmp_path.iterdir()) == [tmp_path / "again"]
 
 
+@pytest.mark.parametrize("network", ["step4", "joint"])
+def test_weights_of_an_earlier_data_set_are_refused(finished_run: Project, tmp_path: Path, network: str) -> None:
+    """As after `frcnn preset` for other data and a run that has come to `resize` alone."""
+    lock = yaml.safe_load((finished_run.root / "dvc.lock").read_text())
+    lock["stages"]["resize"]["outs"][0]["md5"] = "0" * 32 + ".dir"
+    (finished_run.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.raises(InputError, match=r"was trained on other data than data/resize holds now.*; run frcnn repro"):
+        write_bundle(finished_run.root, network, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path) -> None:
     params = read_bundle(joint_bundle).settings.params.backbone
     trunk = new_trunk(params)
