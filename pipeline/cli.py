@@ -45,7 +45,7 @@ def options(
 
 @app.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="default, or another file of pipeline/presets, without .yaml")],
+    name: Annotated[str, typer.Argument(help="default, or another preset of docs/presets.md")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),

@@ -29,6 +29,7 @@ from pipeline.runtime.words import count_text
 
 _MOST_NAMED = 4
 _COLUMNS = 100
+_HOW = "frcnn repro runs them, or takes from DVC's cache what it has there"
 _STATES = {"modified": "has changed", "deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}
 
 
@@ -65,7 +66,7 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
     if not lines:
         return [f"{count_text(len(nodes), 'stage')}, all up to date"]
     depends = f", and {len(after)} more if what they read changes" if after else ""
-    return [*lines, f"{len(own)} of {count_text(len(nodes), 'stage')} would run{depends}; dvc repro runs them"]
+    return [*lines, f"{len(own)} of {count_text(len(nodes), 'stage')} would run{depends}", _HOW]
 
 
 class _Changes:

@@ -21,6 +21,7 @@ from tests.in_process import run_frcnn
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie
 
 UP_TO_DATE = ["21 stages, all up to date"]
+HOW = "frcnn repro runs them, or takes from DVC's cache what it has there"
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def project(tiny_run: Project, tmp_path: Path) -> Project:
 
 def told(project: Project, why: bool = False) -> dict[str, str]:
     """What is said of each stage, lines that were wrapped in one; and of all, by an empty name."""
-    *lines, last = stage_status(project.root, why)
-    assert all(len(line) <= 100 for line in (*lines, last))
+    *lines, count, last = stage_status(project.root, why)
+    assert all(len(line) <= 100 for line in (*lines, count, last))
     found: dict[str, str] = {}
     for line in lines:
         name, text = re.fullmatch(r"(\S*)\s+(.*)", line).groups()  # type: ignore[union-attr]
@@ -40,7 +41,7 @@ def told(project: Project, why: bool = False) -> dict[str, str]:
             found[name] = text
         else:
             found[list(found)[-1]] += f" {text}"
-    return {**found, "": last}
+    return {**found, "": f"{count}; {last}"}
 
 
 def edit(project: Project, module: str, more: str) -> None:
@@ -86,7 +87,7 @@ def test_an_edit_is_named_with_the_stages_that_it_reruns_and_why(project: Projec
     assert found["resize"] == "only if the output of dataset changes"
     assert "only if the output of " in found["evaluate_joint"]
     more = sum(text.startswith("only if ") for text in found.values())
-    assert found[""] == f"1 of 21 stages would run, and {more} more if what they read changes; dvc repro runs them"
+    assert found[""] == f"1 of 21 stages would run, and {more} more if what they read changes; {HOW}"
     chain = told(project, why=True)["dataset"].removeprefix("code: pipeline/datasets/voc.py ")
     assert re.fullmatch(r"stages/dataset\.py > (pipeline/\S+\.py > )*pipeline/datasets/voc\.py", chain)
 
@@ -151,7 +152,7 @@ def test_a_stage_whose_input_was_made_anew_would_run_although_nothing_before_it_
     found = told(project)
     assert found == {
         "evaluate_joint": "data/detect_joint has changed",
-        "": "1 of 21 stages would run; dvc repro runs them",
+        "": f"1 of 21 stages would run; {HOW}",
     }
 
 
@@ -196,14 +197,14 @@ def test_a_run_from_before_there_were_locks_is_told_as_such(project: Project) ->
 
     change_lock(project, unlock)
     found = told(project)
-    assert found.pop("") == "21 of 21 stages would run; dvc repro runs them"
+    assert found.pop("") == f"21 of 21 stages would run; {HOW}"
     assert set(found.values()) == {"code: its last run had no code lock"}
 
 
 def test_a_project_that_never_ran_lists_all(tmp_path: Path) -> None:
     project = new_project(tmp_path / "new", {})
     found = told(project)
-    assert found.pop("") == "21 of 21 stages would run; dvc repro runs them"
+    assert found.pop("") == f"21 of 21 stages would run; {HOW}"
     assert set(found.values()) == {"has not run"} and len(found) == 21
     ended = run_frcnn(project.root / "stages", "status")
     assert ended.returncode == 1

@@ -22,6 +22,7 @@ from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.drawing import GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WHITE, YELLOW, Colour
 from pipeline.views.marks import heat_over
+from pipeline.views.panels.anchors import out_text
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.judged import judged_detections
 from pipeline.views.panels.maps import location_maps
@@ -245,3 +246,7 @@ def test_no_torch_is_imported(scene: Path) -> None:
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert (scene / "inspect-detect_step4-t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_anchor_sticks_out_and_two_stick_out() -> None:
+    assert [out_text(count) for count in (0, 1, 2)] == ["0 stick out", "1 sticks out", "2 stick out"]

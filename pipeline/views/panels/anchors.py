@@ -176,8 +176,13 @@ def _location_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, pl
     out = (anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1)
     counts = f"{int((labels == 1).sum())} fg, {int((labels == -1).sum())} ignored, {int((labels == 0).sum())} bg"
     where = f"{level.prefix}the {len(anchors)} anchors of location ({centre[0]:g}, {centre[1]:g})"
-    caption = f"{where}: {counts}; {int(out.sum())} stick out"
+    caption = f"{where}: {counts}; {out_text(int(out.sum()))}"
     return Tile(canvas, caption, [*keys, Key(WHITE, "border of the image", "solid")])
+
+
+def out_text(count: int) -> str:
+    """How many anchors stick out of the image, in words."""
+    return f"{count} sticks out" if count == 1 else f"{count} stick out"
 
 
 def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
