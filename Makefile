@@ -84,7 +84,8 @@ $(LINKED):
 	mkdir -p $@
 
 $(BIN)/.ready: requirements.lock bootstrap.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; run make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; run make PYTHON=python3.12")'
+	@echo "installing what requirements.lock lists into .venv, 7 GB; this takes a minute or more"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock

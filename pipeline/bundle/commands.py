@@ -83,7 +83,7 @@ def export(
 def evaluate(
     data: Annotated[Path, typer.Option(help="folder of the data set")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="folder that frcnn bundle wrote", show_default=False)
+        Path | None, typer.Argument(metavar="BUNDLE", help="folder that frcnn bundle wrote", show_default=False)
     ] = None,
     detections: Annotated[
         Path | None,

@@ -15,6 +15,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links as links_that_work
 
 from pipeline.orchestrate.graph import nodes_of, opened
+from pipeline.orchestrate.precision import slow_precision
 from pipeline.params.base import Base
 from pipeline.params.file import load_params
 from pipeline.runtime.device import gpu_model, gpu_or_cpu, has_gpu
@@ -98,7 +99,8 @@ def _findings(root: Path) -> Iterator[Finding]:
         "parameters": parameters,
         "processor": lambda: _cores(cores_in_use(), base[0] if base else None),
         "memory": _memory,
-        "GPU": lambda: _gpu(base[0].precision if base else None),
+        "GPU": _gpu,
+        "precision": lambda: _precision(root, base[0]) if base else iter(()),
         "disk": lambda: _disk(root),
         "graph": lambda: _graph(root),
         "cache": lambda: _cache(root),
@@ -164,12 +166,15 @@ def _limit() -> int:
         return 1 << 62
 
 
-def _gpu(precision: str | None) -> Iterator[Finding]:
-    if gpu_or_cpu().type == "cpu":
-        yield Finding("GPU", "none is used; stages compute on the CPU")
-        return
-    remedy = "base.precision: tf32 or bf16 is several times as fast (docs/gpu.md)" if precision == "float32" else ""
-    yield Finding("GPU", gpu_model(), remedy)
+def _gpu() -> Iterator[Finding]:
+    is_used = gpu_or_cpu().type != "cpu"
+    yield Finding("GPU", gpu_model() if is_used else "none is used; stages compute on the CPU")
+
+
+def _precision(root: Path, base: Base) -> Iterator[Finding]:
+    slow = slow_precision(root)
+    text = f"base.precision is {base.precision}" + ("" if slow else ", which suits this machine")
+    yield Finding("precision", text, slow or "")
 
 
 def _disk(root: Path) -> Iterator[Finding]:

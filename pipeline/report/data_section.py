@@ -21,11 +21,11 @@ from pipeline.views.json_files import read_json
 from pipeline.views.levels import head_layout
 
 _LEAD = (
-    "What is learnt from. A detector sees resized images, and predicts at the cells of its maps, which lie a stride "
-    "apart."
+    "What the detector is trained on. It sees resized images, and predicts at the cells of its feature maps, which lie "
+    "one stride apart."
 )
 _ANCHORS_LEAD = (
-    "An anchor is a box of fixed shape at each cell, and a gt box can only be learnt if some anchor comes near it."
+    "An anchor is a box of fixed shape at each cell, and a gt box can only be learned if some anchor comes near it."
 )
 _MOST_POINTS = 2_000
 _MOST_CLASSES = 25

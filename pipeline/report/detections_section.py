@@ -28,15 +28,15 @@ _FIGURES = {
 _COMMON_KEYS = ("mAP50", "mAP50_11point", *COCO_METRICS[:9], *COUNTS)
 _MOST_CLASSES = 20
 _SUMMARY_LEAD = (
-    "The figures on the {split} images, which nothing was trained on. AP is the area under the curve of precision "
-    "against recall of a class, mAP its mean over the classes; a detection is right where its IoU with a gt box of "
-    "its class is at least .5, which COCO's AP also asks at .55 to .95."
+    "Results on the {split} images, on which nothing was trained. AP is the area under a class's curve of precision "
+    "against recall, and mAP is its mean over the classes. A detection is correct if its IoU with a gt box of its "
+    "class is at least .5; COCO's AP is the mean over thresholds from .5 to .95."
 )
 _ERRORS_LEAD = (
-    "What is wrong with detections of score {score} and up. Missed boxes ask for a lower threshold or more training; "
-    "duplicates for a stricter NMS; badly placed ones (IoU .1 to .5) for more training of the boxes; wrong classes and "
-    "detections on the background for more data or a higher threshold. In the table of confusion, rows are what is "
-    "there and columns what is said; the diagonal is right."
+    "Errors of detections with a score of {score} or more. Missed boxes call for a lower threshold or more training, "
+    "duplicates for a stricter NMS, badly placed boxes (IoU .1 to .5) for more training of the boxes, and wrong "
+    "classes and detections on the background for more data or a higher threshold. In the confusion matrix, rows are "
+    "actual classes and columns predicted ones; the diagonal is correct."
 )
 
 

@@ -25,8 +25,8 @@ from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import NetworkImages
 
 _TRAINING_LEAD = (
-    "Three training images, and what the stages made of them before and while the network learnt. All that is shown "
-    "is read from the artifacts; frcnn inspect shows it of any image."
+    "Three training images, and what the stages computed from them before and during training. Everything shown is "
+    "read from the artifacts; frcnn inspect shows the same for any image."
 )
 _TEST_LEAD = (
     "One image at a time on its way through the detector, from its resized pixels to what is detected, coloured by "

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestrate import doctor
+from pipeline.orchestrate import doctor, precision
 from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.e2e.stand_in import stand_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie
-TOPICS = ["versions", "parameters", "processor", "memory", "GPU", "disk", "graph", "cache", "locks"]
+TOPICS = ["versions", "parameters", "processor", "memory", "GPU", "precision", "disk", "graph", "cache", "locks"]
 
 
 @pytest.fixture
@@ -35,6 +35,8 @@ def test_it_reports_on_each_topic_in_a_line_with_its_remedy(
     monkeypatch.setattr(doctor, "_MEMORY_MAX", tmp_path / "memory.max")
     (tmp_path / "memory.max").write_text("2000000\n")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(precision, "has_bf16", lambda: False)
+    copied.set_params({"base": {"precision": "bf16"}})
     are_well, lines = lines_of(copied.root)
     topics = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert are_well and topics == TOPICS
@@ -42,6 +44,7 @@ def test_it_reports_on_each_topic_in_a_line_with_its_remedy(
     assert "4 cores; base.threads is 1\n           -> FRCNN_PROCESSES=4 runs" in text
     assert "memory     2 MB, 2 MB free" in text
     assert "none is used; stages compute on the CPU" in text
+    assert "base.precision is bf16\n           -> this processor has no bf16 instructions" in text
     assert "copies, so each artifact takes its space twice\n           -> frcnn doctor --link hardlink" in text
 
 
@@ -110,7 +113,7 @@ def test_what_cannot_be_looked_into_is_a_fault_of_its_topic_and_the_report_goes_
     (copied.root / ".dvc/cache").write_text("a file")
     are_well, lines = lines_of(copied.root)
     of_topic = {line.split()[0]: line for line in lines if not line.startswith(" ")}
-    assert not are_well and list(of_topic) == TOPICS
+    assert not are_well and list(of_topic) == [topic for topic in TOPICS if topic != "precision"]
     assert "params.yaml" in of_topic["parameters"] and "dvc.yaml" in of_topic["graph"]
     assert ".dvc/cache" in of_topic["cache"]
     assert "base.threads" not in of_topic["processor"]

@@ -7,8 +7,8 @@ from pipeline.report.family_report import FamilyReport, OwnSection
 
 TARGETS = {
     "resize": "What the network sees.",
-    "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it learns to say object and to move onto the "
-    "box; one far from all boxes learns to say no object; the rest are ignored.",
+    "anchor_targets": "Anchor targets. An anchor near a gt box is fg: it is trained to predict an object and to move "
+    "onto the box. An anchor far from all boxes is bg: it is trained to predict no object. The rest are ignored.",
 }
 """What is drawn of training images, to a sentence: what all trainings start from."""
 
@@ -17,7 +17,9 @@ DATA = (
     "these are a poor start."
 )
 SECTIONS = (OwnSection("proposals", "Proposals", proposals_section),)
-BEFORE_DETECTION = "Before it is detected in: the anchors; the feature maps; where the RPN sees objects; its proposals."
+BEFORE_DETECTION = (
+    "What comes before detection: the anchors, the feature maps, the RPN's objectness, and its proposals."
+)
 FIGURES = {
     "proposal_recall50": "recall of the proposals at IoU .5",
     **{f"proposal_recall50_{size}": f"the same, {size} boxes" for size in SIZES},
@@ -33,7 +35,7 @@ _TRAINING_STAGES = {
     **TARGETS,
     "features": "The feature maps of the trunk, which RPN and head both read.",
     "proposals_step3": "Where the RPN sees objects, and its best proposals.",
-    "proposal_targets_step4": "Which proposals the head learns as which class, and where it is to move them.",
+    "proposal_targets_step4": "The class that the head must predict for each proposal, and where it must move it.",
 }
 
 REPORT = FamilyReport(

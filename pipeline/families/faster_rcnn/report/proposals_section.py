@@ -11,9 +11,9 @@ from pipeline.views.colours import DASHES, Look, title_looks
 from pipeline.views.csv_columns import read_numbers
 
 _LEAD = (
-    "The RPN's task is to put a proposal on every object, for the head can only find what is proposed. Recall is "
-    "the share of gt boxes that some proposal reaches: it should come near 1 with a few hundred of them at an IoU "
-    "of .5. Where it falls early against IoU, proposals are there but sit loosely."
+    "The RPN must put a proposal on every object, since the head only finds what is proposed. Recall is the share of "
+    "gt boxes that some proposal reaches: at an IoU of .5 it should come near 1 with a few hundred proposals. If it falls "
+    "at a low IoU already, proposals are there but do not fit the objects closely."
 )
 
 
