@@ -12,7 +12,7 @@ from pipeline.views.csv_columns import read_numbers
 
 _LEAD = (
     "The RPN must put a proposal on every object, since the head only finds what is proposed. Recall is the share of "
-    "gt boxes that some proposal reaches: at an IoU of .5 it should come near 1 with a few hundred proposals. If it falls "
+    "gt boxes that some proposal reaches: at IoU .5 it should come near 1 with a few hundred of them. If it falls "
     "at a low IoU already, proposals are there but do not fit the objects closely."
 )
 
