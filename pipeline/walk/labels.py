@@ -35,11 +35,9 @@ class BestAnchor:
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """The IoU of a gt box and its best anchor, step by step; `inclusive` counts a width as x2 - x1 + 1."""
+class IoUSteps:
+    """Every number of an IoU: sides in px, areas in square px."""
 
-    gt: list[float]
-    anchor: list[float]
     width: float
     height: float
     shared: float
@@ -47,7 +45,16 @@ class Overlap:
     anchor_area: float
     union: float
     iou: float
-    inclusive: float
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The IoU of a gt box and its best anchor, step by step; `inclusive` counts a width as x2 - x1 + 1."""
+
+    gt: list[float]
+    anchor: list[float]
+    continuous: IoUSteps
+    inclusive: IoUSteps
 
 
 @dataclass(frozen=True)
@@ -118,20 +125,20 @@ def _best(anchors: Tensor, gt: list[float], iou: Tensor, truncated: float) -> Be
 
 
 def overlap_of(best: BestAnchor) -> Overlap:
-    """Every number of an IoU."""
-    gt, anchor = best.gt, best.anchor
-    shared = by_hand.intersection(gt, anchor)
-    areas = by_hand.area(gt), by_hand.area(anchor)
-    return Overlap(
-        gt,
-        anchor,
-        min(gt[2], anchor[2]) - max(gt[0], anchor[0]),
-        min(gt[3], anchor[3]) - max(gt[1], anchor[1]),
+    """Every number of an IoU, in both conventions."""
+    return Overlap(best.gt, best.anchor, _steps(best.gt, best.anchor, 0.0), _steps(best.gt, best.anchor, 1.0))
+
+
+def _steps(gt: list[float], anchor: list[float], one: float) -> IoUSteps:
+    shared = by_hand.intersection(gt, anchor, one)
+    areas = by_hand.area(gt, one), by_hand.area(anchor, one)
+    return IoUSteps(
+        min(gt[2], anchor[2]) - max(gt[0], anchor[0]) + one,
+        min(gt[3], anchor[3]) - max(gt[1], anchor[1]) + one,
         shared,
         *areas,
         sum(areas) - shared,
-        by_hand.iou(gt, anchor),
-        by_hand.iou(gt, anchor, 1.0),
+        by_hand.iou(gt, anchor, one),
     )
 
 

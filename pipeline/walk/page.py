@@ -32,6 +32,7 @@ TEMPLATE = Path(__file__).with_name("walkthrough.md.jinja")
 
 _SIDE = 400
 _MOST_BYTES = 60_000  # of a picture
+_MOST_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,13 @@ def _decimals(places: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{places}f}"
 
 
+def ious_text(values: Sequence[float]) -> str:
+    """IoUs in a sentence: each of a few, otherwise the least, the most and the median."""
+    if len(values) <= _MOST_LISTED:
+        return ", ".join(f"{value:.2f}" for value in values)
+    return f"{min(values):.2f} to {max(values):.2f}, median {np.median(values):.2f},"
+
+
 _FILTERS: dict[str, Callable[[Any], str]] = {
     "n": lambda value: f"{value:,}",
     "n0": lambda value: f"{value:,.0f}",
@@ -140,5 +148,6 @@ _FILTERS: dict[str, Callable[[Any], str]] = {
     "p": lambda value: f"{100 * value:.1f} %",
     **{f"f{places}": _decimals(places) for places in (1, 2, 3, 4, 8)},
     "box": lambda box: ", ".join(f"{value:.2f}".rstrip("0").rstrip(".") for value in np.asarray(box).tolist()),
+    "ious": ious_text,
     "boxes": lambda rows: "boxes " + ", ".join(str(row + 1) for row in rows),
 }

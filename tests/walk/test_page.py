@@ -22,7 +22,7 @@ from pipeline.walk.command import walk
 from pipeline.walk.labels import Labels, labels_of, overlap_of
 from pipeline.walk.network import SEED, recipe
 from pipeline.walk.nms_example import nms_example
-from pipeline.walk.page import TEMPLATE, Page
+from pipeline.walk.page import TEMPLATE, Page, ious_text
 from pipeline.walk.photo import Photo
 from pipeline.walk.resizing import Resized, both_rules
 from pipeline.walk.sliding_window import windows
@@ -101,9 +101,17 @@ def test_labels_are_those_of_the_zebras(oracles: str, labels: Labels) -> None:
 def test_an_iou_by_steps_ends_in_the_same_iou(labels: Labels) -> None:
     for best in labels.best:
         own = overlap_of(best)
-        assert own.iou == pytest.approx(own.width * own.height / own.union)
-        assert own.iou == pytest.approx(best.iou, abs=1e-6)
-        assert own.inclusive > own.iou
+        for steps in (own.continuous, own.inclusive):
+            assert steps.iou == pytest.approx(steps.width * steps.height / steps.union)
+            assert steps.union == pytest.approx(steps.gt_area + steps.anchor_area - steps.shared)
+        assert own.continuous.iou == pytest.approx(best.iou, abs=1e-6)
+        assert own.inclusive.width == own.continuous.width + 1
+        assert own.inclusive.iou > own.continuous.iou
+
+
+def test_many_ious_become_their_range_and_median() -> None:
+    assert ious_text([0.5, 0.25]) == "0.50, 0.25"
+    assert ious_text([0.7, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == "0.10 to 0.70, median 0.40,"
 
 
 def test_windows_are_counted_by_the_formula_and_meet_zebras_worse_than_anchors(
