@@ -35,7 +35,7 @@ ASKED: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     ),
     "checks": ("check_data", "CHECKS", lambda root: family_checks(load_params(root / "params.yaml"))),
     "levels": ("dense_targets", "locations", lambda root: head_layout(load_params(root / "params.yaml"))),
-    "panels": ("panels", "PANELS", lambda root: find_panels(COMMAND, root)),
+    "panels": ("panels", "PANELS or DRAWN", lambda root: find_panels(COMMAND, root)),
     "figures": ("figures", "FIGURES or PICTURES", lambda root: metrics_of(COMMAND, root)),
     "pictures": ("figures", "FIGURES or PICTURES", lambda root: picture_of(COMMAND, root)),
 }

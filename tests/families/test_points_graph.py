@@ -252,7 +252,7 @@ def test_a_stage_that_goes_image_by_image_resumes_after_its_complete_chunks(
     """Chunks of two images, killed in the second; targets are assigned four times an image."""
     work, stage = prepared(name, run, tmp_path / "undisturbed")
     whose, what, calls = (stage.part, "assign", 12) if name == "points_targets" else (DenseDetector, "decode", 3)
-    with patch.object(ChunkedWork.__init__, "__defaults__", (None, 2)):
+    with patch.object(ChunkedWork.__init__, "__defaults__", (None, 2, None)):
         work(stage)
         work, stage = prepared(name, run, tmp_path / "killed")
         with patch.object(whose, what, killing_at(calls, getattr(whose, what))), pytest.raises(Killed):

@@ -201,14 +201,12 @@ def test_proposals_from_maps_go_on_too(workplace: Workplace) -> None:
     workplace.assert_only("proposals_step3", undisturbed)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["proposals_step1", *(pytest.param(name, marks=pytest.mark.long) for name in ("features", "detect_step2"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["proposals_step1", "features", "detect_step2"])
 def test_networks_go_on_in_one_process_after_two(workplace: Workplace, name: str) -> None:
     undisturbed = workplace.undisturbed(name)
     said = workplace.stage(name, kill_at="after chunk-00000.json", processes=2)
-    assert f"{name}: error: one of its processes ended by SIGKILL" in said
+    assert f"{name}: error: one of its processes was killed (SIGKILL)" in said
     assert "resumes after " in workplace.stage(name)
     workplace.assert_only(name, undisturbed)
 

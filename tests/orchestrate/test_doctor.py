@@ -63,7 +63,7 @@ def test_more_threads_than_cores_and_a_gpu_out_of_order_are_said(
     assert "1 core; base.threads is 2\n           -> set base.threads to 1" in text
 
 
-@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+@pytest.mark.parametrize("kind", ["hardlink", pytest.param("symlink", marks=pytest.mark.long)])
 def test_dvc_reruns_a_stage_among_links_without_writing_through_them(
     copied: Project, tiny_run: Project, tmp_path: Path, kind: str
 ) -> None:
