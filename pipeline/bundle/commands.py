@@ -20,7 +20,8 @@ Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if
 def bundle(
     out: Annotated[Path, typer.Option(help="folder to write; replaces an earlier bundle there")],
     network: Annotated[
-        str | None, typer.Option(help="network of the family; default: the judged one, step4 of the four steps")
+        str | None,
+        typer.Option(help="network of the family; default: the one by which the family is judged (docs/use.md)"),
     ] = None,
 ) -> None:
     """Write a trained network, with everything needed to use it, into one folder for predict, export and evaluate."""

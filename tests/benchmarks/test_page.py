@@ -58,6 +58,7 @@ def test_without_a_peer_the_bar_is_a_value() -> None:
     assert Row("import", [1.2], bar=1.0).is_met is False and Row("import", [1.2]).is_met is None
 
 
+@pytest.mark.long
 def test_contestants_take_turns() -> None:
     called: list[str] = []
     times = interleaved({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, runs=3, warmup=1)

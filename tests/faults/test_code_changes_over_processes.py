@@ -3,6 +3,7 @@ done before an edit is kept until it is undone."""
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its images resized, whose stage waits for FIFOs."""
 
     def make(folder: Path) -> None:
-        project = new_project(folder, apply_overlay(TINY, IMAGES))
+        project = new_project(folder, apply_overlay(copy.deepcopy(TINY), IMAGES))
         run_stages(project.root, "dataset", "resize")
         insert(project.root / "pipeline/runtime/processes.py", "    context = multi", "    open('before').read()")
         insert(

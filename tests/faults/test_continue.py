@@ -211,7 +211,8 @@ def test_networks_go_on_in_one_process_after_two(workplace: Workplace, name: str
     workplace.assert_only(name, undisturbed)
 
 
-@pytest.mark.parametrize("normalise", ["fixed", pytest.param("measured", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("normalise", ["fixed", "measured"])
 def test_proposal_targets_go_on_in_one_process_after_two(workplace: Workplace, normalise: str) -> None:
     name = "proposal_targets_step2"
     workplace.project.set_params({"proposal_targets": {"normalise": normalise}})

@@ -111,8 +111,9 @@ def drill(project: Project, tiny_run: Project, kills: int, seed: int, first_afte
     return fell_into
 
 
+@pytest.mark.long
 def test_a_stage_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
-    """One stage alone, for its time; the whole graph in the long tests."""
+    """One stage alone; the whole graph below."""
     last = "finetune_joint"
     project = that_forgot(tiny_run, last, tmp_path / "drill" / "project")
     assert set(killed_run(project, 2, 13, 2, last)) == {last}  # once where the stage was fast

@@ -73,7 +73,7 @@ def aligning(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return bundle, exported(bundle, tmp_path_factory.mktemp("aligning"))
 
 
-@pytest.mark.parametrize("network", ["pooling", "aligning"])
+@pytest.mark.parametrize("network", [pytest.param("pooling", marks=pytest.mark.long), "aligning"])
 def test_a_trained_network_detects_the_same_in_images_of_many_sizes(
     tiny_run: Project, network: str, request: pytest.FixtureRequest
 ) -> None:
