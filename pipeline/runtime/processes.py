@@ -296,9 +296,17 @@ def _work(task: _Task, share: Share, sender: Connection, lock: _Lock) -> None:
         task.run(share)
         raise AssertionError(f"{task.module}.{task.function} goes through no images")
     except ShareDone as done:
-        sender.send(_Finished(done.complete))
+        _send(sender, _Finished(done.complete))
     except BaseException as error:
-        sender.send(_Failed(share.at, _pickled(error), traceback.format_exc()))
+        _send(sender, _Failed(share.at, _pickled(error), traceback.format_exc()))
+
+
+def _send(sender: Connection, message: _Began | _Advanced | _Finished | _Failed) -> None:
+    """Send to the stage's process. Where that is gone, this one ends too, without a word."""
+    try:
+        sender.send(message)
+    except ConnectionError:  # a broken pipe is one
+        os._exit(1)
 
 
 class _Reporter:
@@ -308,10 +316,10 @@ class _Reporter:
         self._sender = sender
 
     def begin(self, total: int, done: int) -> None:
-        self._sender.send(_Began(total, done))
+        _send(self._sender, _Began(total, done))
 
     def advance(self, count: int) -> None:
-        self._sender.send(_Advanced(count))
+        _send(self._sender, _Advanced(count))
 
 
 def _end_with_stage() -> NoReturn:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from pipeline.runtime import processes
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
 from pipeline.runtime.processes import PROCESSES, _Failed, _messages
@@ -246,3 +247,14 @@ def test_when_the_stage_ends_its_processes_end(
     until(lambda: not psutil.pid_exists(pid) or has_ended(psutil.Process(pid)), "a process lives on")
     until(place.is_free, "a process keeps the lock")
     place.resumes_as(undisturbed)
+
+
+def test_a_process_whose_stage_is_gone_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    receiver.close()
+    monkeypatch.setattr(processes.os, "_exit", leave)
+    with pytest.raises(SystemExit):
+        processes._send(sender, processes._Advanced(1))
