@@ -1,5 +1,5 @@
 """Detect objects in the images of val and test with a network: that of step 2 (unshared), of step 4, of joint
-training, or the detector that training starts from, of which only detections of the data set's classes are kept.
+training, or the detector that training starts from, keeping only detections of the data set's classes.
 
 Writes detections.parquet and detections.json (COCO results), in pixels of the original image; proposals.parquet, the
 test proposals in pixels of the resized image, up to `detect.recall_ranks`, the first `detect.proposals` of which were

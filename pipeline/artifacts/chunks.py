@@ -206,7 +206,7 @@ class ChunkedShards:
 
 
 def resumes_after(found: int, images: int) -> str:
-    """What a person is told of a run that found so many of its images done."""
+    """The line that reports how many images an earlier run has completed."""
     return f"resumes after {found} of {images} images"
 
 

@@ -50,7 +50,7 @@ class Evaluation:
 
 def is_of_stage(root: Path) -> bool:
     """Whether the tables of a dataset stage lie in a folder."""
-    own = ("classes.json", "findings.parquet")  # one of which may be lost
+    own = ("classes.json", "findings.parquet")  # either may be missing
     return (root / "images.parquet").is_file() and any((root / name).is_file() for name in own)
 
 

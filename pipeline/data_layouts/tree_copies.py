@@ -26,7 +26,7 @@ class TreeFiles(NamedTuple):
     """The files of a tree: its images by their names, and the others by (part, name).
 
     `is_flat` says whether there are files in each part. Those of a part with folders alone are not known, so that such
-    a tree is no copy of another.
+    a tree is not a copy of another.
     """
 
     images: Mapping[str, _File]
@@ -54,7 +54,7 @@ def copies_among(trees: Mapping[str, TreeFiles]) -> dict[str, str]:
 
 
 def overlapping(trees: Mapping[str, TreeFiles]) -> tuple[str, str, int] | None:
-    """Two trees of which one has most images of the other, and how many; None where there are no such two."""
+    """Two trees that share most images of one of them, and the number of images shared; None if there are none."""
     names = [*trees]
     for index, name in enumerate(names):
         for other in names[:index]:

@@ -123,7 +123,7 @@ class WrittenNames:
         return path, ""
 
     def _in_other_form(self, path: str, any_capitals: bool) -> str:
-        """The path of which there is each part in this or another form of its accents, or with other capitals."""
+        """The existing path whose parts match these up to the form of accents and to upper and lower case."""
         known: list[str] = []
         for part in path.split("/"):
             own = self._folder("/".join(known))

@@ -1,4 +1,4 @@
-"""Exports of which one file is damaged, empty or written by another system: read rightly, or refused for that file."""
+"""Exports with one file that is damaged, empty or written by another system: read correctly, or refused by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports of tools of which one file is damaged, there twice or named otherwise than the system has it."""
+"""Exports of tools with one file that is damaged, duplicated or named differently on disk."""
 
 from __future__ import annotations
 
