@@ -241,7 +241,9 @@ def test_when_the_stage_ends_its_processes_end(
     place: Place, undisturbed: dict[str, bytes], order: str, status: int, line: str
 ) -> None:
     returned, said = place.run_apart("2", _009=order)
-    assert returned == status and "Traceback" not in said
+    assert returned == status
+    # One that Python is still starting when the stage is killed ends with a traceback of Python's own.
+    assert order == "kill the stage" or "Traceback" not in said
     assert not line or said.splitlines()[-1] == line
     pid = int((place.root / "process").read_text())
     until(lambda: not psutil.pid_exists(pid) or has_ended(psutil.Process(pid)), "a process lives on")
