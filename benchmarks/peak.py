@@ -1,4 +1,4 @@
-"""How much memory a command holds at most: peak_bytes([sys.executable, "-m", "stages.resize", ...], project)."""
+"""Peak memory and CPU time of a command: used_by([sys.executable, "-m", "stages.resize", ...], project)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ALLOWED_BYTES, ALLOWED_SHARE = 64 << 20, 0.05
@@ -17,13 +18,21 @@ import os, subprocess, sys
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
 process.returncode = os.waitstatus_to_exitcode(status)
-print(usage.ru_maxrss * 1024)
+print(usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
 sys.exit(process.returncode)
 """
 
 
-def peak_bytes(command: Sequence[str], root: Path) -> int:
-    """Peak resident bytes of `command`, run in the project in `root` with its code.
+@dataclass(frozen=True)
+class Usage:
+    """What a process used: peak resident bytes, and CPU seconds, user's and system's."""
+
+    peak: int
+    cpu_seconds: float
+
+
+def used_by(command: Sequence[str], root: Path) -> Usage:
+    """What `command` uses, run in the project in `root` with its code.
 
     Raises:
         subprocess.CalledProcessError: it failed.
@@ -36,7 +45,13 @@ def peak_bytes(command: Sequence[str], root: Path) -> int:
         text=True,
         check=True,
     )
-    return int(result.stdout)
+    peak, cpu_seconds = result.stdout.split()
+    return Usage(int(peak), float(cpu_seconds))
+
+
+def peak_bytes(command: Sequence[str], root: Path) -> int:
+    """`used_by`, the peak alone."""
+    return used_by(command, root).peak
 
 
 def is_allowed(small: int, grown: int) -> bool:
