@@ -164,10 +164,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(f"== {size} images", flush=True)
             runs.append(run_stages(Path(folder) / "project", size))
+    counts = ", ".join(f"{size:,}" for size in sizes)
     about = (
-        f"Every stage that goes image by image, on {', '.join(f'{size:,}' for size in sizes)} generated training images of\n"
-        "192 x 192 and a quarter as many test images, in one thread: CPU seconds of the whole stage, its start included,\n"
-        "peak memory, and what the line through the two larger sizes gives for COCO's 118,287. `dataset` draws the images, too.\n\n"
+        f"Every stage that goes image by image, on {counts} generated training images of 192 x 192 and a\n"
+        "quarter as many test images, in one thread: CPU seconds of the whole stage, its start included, peak memory, and\n"
+        "what the line through the two larger sizes gives for COCO's 118,287. `dataset` draws the images, too.\n\n"
     ) + table(sizes, runs)
     if arguments.no_page:
         print(about, *(row.cells() for row in rows(sizes, runs)), sep="\n")
