@@ -167,8 +167,8 @@ def main() -> None:
     counts = ", ".join(f"{size:,}" for size in sizes)
     about = (
         f"Every stage that goes image by image, on {counts} generated training images of 192 x 192 and a\n"
-        "quarter as many test images, in one thread: CPU seconds of the whole stage, its start included, peak memory, and\n"
-        "what the line through the two larger sizes gives for COCO's 118,287. `dataset` draws the images, too.\n\n"
+        "quarter as many test images, in one thread: CPU seconds of the whole stage, its start included, peak memory,\n"
+        "and what the line through the two larger sizes gives for COCO's 118,287. `dataset` draws the images, too.\n\n"
     ) + table(sizes, runs)
     if arguments.no_page:
         print(about, *(row.cells() for row in rows(sizes, runs)), sep="\n")
