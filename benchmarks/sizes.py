@@ -1,6 +1,7 @@
-"""Bytes of every large output for VGG16 at 600 pixels, from the shapes that are written: python -m benchmarks.sizes
+"""Bytes of every large output, from the shapes that are written: python -m benchmarks.sizes
 
-For VOC07 trainval and COCO train2017, with mirrored images. Written to docs/scaling.md.
+VGG16 at 600 px as in the paper, and ResNet-50 with FPN at 800 px as on COCO, for VOC07 trainval and COCO train2017,
+with mirrored images. Written to docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 from benchmarks.page import replace_section
 from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.shards import IMAGES_PER_SHARD
+from pipeline.geometry.backbones import trunk_layout
+from pipeline.geometry.layout import Level, MapLayout
+from pipeline.geometry.trunk_settings import NeckSettings, TrunkSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
 TRAINING_IMAGES = {"VOC07 trainval": 5_011, "COCO train2017": 118_287}
@@ -20,25 +24,37 @@ MEMBER_BYTES, PROPOSAL_BYTES, TARGET_BYTES = 264, 24, 48
 
 @dataclass(frozen=True)
 class Shape:
-    """One image of (H, W) pixels, its (Fh, Fw, D) map and its proposals; `entries` counts it and its mirror."""
+    """One image of (H, W) pixels, its maps and its proposals; `entries` counts it and its mirror."""
 
     height: int
     width: int
-    feature_height: int
-    feature_width: int
-    channels: int
+    layout: MapLayout
     anchors_per_location: int
     proposals: int
     entries: int = 2
 
     @property
     def cells(self) -> int:
-        """Fh x Fw."""
-        return self.feature_height * self.feature_width
+        """Of all levels."""
+        return sum(height * width for height, width in self.layout.sizes(self.height, self.width))
+
+    @property
+    def anchors(self) -> int:
+        """Of all levels."""
+        return self.cells * self.anchors_per_location
 
 
-# 500 x 375 pixels in VOC and 640 x 480 in COCO, the commonest sizes, both become 800 x 600.
-VGG16_AT_600 = Shape(600, 800, 37, 50, 512, 9, 2000)
+# 500 x 375 pixels in VOC and 640 x 480 in COCO, the commonest sizes, become 800 x 600 and 1,067 x 800.
+VGG16_AT_600 = Shape(600, 800, trunk_layout("vgg16", TrunkSettings()), 9, 2000)
+FPN_AT_800 = Shape(
+    800, 1067, trunk_layout("resnet50", TrunkSettings(size_divisible=32, neck=NeckSettings("fpn"))), 3, 2000
+)
+SHAPES = {"VGG16, shorter side 600": VGG16_AT_600, "ResNet-50 with FPN, shorter side 800": FPN_AT_800}
+
+
+def one_map(height: int, width: int, stride: int, channels: int, anchors: int, proposals: int) -> Shape:
+    """An image and its mirror, on one level."""
+    return Shape(height, width, MapLayout((Level(stride, channels),)), anchors, proposals)
 
 
 def pixels(shape: Shape) -> int:
@@ -46,23 +62,35 @@ def pixels(shape: Shape) -> int:
     return shape.height * shape.width * 3 + MEMBER_BYTES
 
 
+def _members(shape: Shape) -> int:
+    """Headers of one member per level."""
+    return MEMBER_BYTES * len(shape.layout.levels)
+
+
 def bg_bits(shape: Shape) -> int:
-    """One bit an anchor."""
-    return shape.entries * (-(-shape.cells * shape.anchors_per_location // 8) + MEMBER_BYTES)
+    """One bit per anchor."""
+    return shape.entries * (-(-shape.anchors // 8) + MEMBER_BYTES)
 
 
-def maps(shape: Shape, bytes_a_value: int = 2) -> int:
+def maps(shape: Shape, value_bytes: int = 2) -> int:
     """float16 unless features.dtype says otherwise."""
-    return shape.entries * (shape.cells * shape.channels * bytes_a_value + MEMBER_BYTES)
+    return shape.entries * (shape.layout.values(shape.height, shape.width) * value_bytes + _members(shape))
+
+
+def largest_map(shape: Shape) -> int:
+    """Of an image and its mirror. Each level has shards of its own."""
+    sizes = shape.layout.sizes(shape.height, shape.width)
+    values = [high * wide * level.channels for (high, wide), level in zip(sizes, shape.layout.levels, strict=True)]
+    return shape.entries * (2 * max(values) + MEMBER_BYTES)
 
 
 def objectness(shape: Shape) -> int:
-    """float16, one a cell."""
-    return shape.entries * (shape.cells * 2 + MEMBER_BYTES)
+    """float16, one per cell."""
+    return shape.entries * (shape.cells * 2 + _members(shape))
 
 
 def outputs(shape: Shape) -> dict[str, int]:
-    """Bytes an image of each stage whose output grows with the training images."""
+    """Bytes per image of each stage whose output grows with the training images."""
     proposals = shape.entries * shape.proposals * PROPOSAL_BYTES + objectness(shape)
     targets = shape.entries * shape.proposals * TARGET_BYTES
     return {
@@ -86,9 +114,9 @@ def size_text(size: float) -> str:
 
 
 def table(shape: Shape) -> str:
-    """In Markdown, a row a stage and a last one for all."""
+    """In Markdown, one row per stage, and the sum."""
     lines = [
-        f"| stage | an image | {' | '.join(f'{name}, {count:,}' for name, count in TRAINING_IMAGES.items())} |",
+        f"| stage | per image | {' | '.join(f'{name}, {count:,}' for name, count in TRAINING_IMAGES.items())} |",
         "| --- | --- | --- | --- |",
     ]
     sizes = outputs(shape)
@@ -96,20 +124,31 @@ def table(shape: Shape) -> str:
         lines.append(
             f"| {name} | {size_text(size)} | {' | '.join(size_text(size * n) for n in TRAINING_IMAGES.values())} |"
         )
-    shards = [-(-count // IMAGES_PER_SHARD) for count in TRAINING_IMAGES.values()]
-    lines.append(f"| shards of a stage | 1/{IMAGES_PER_SHARD} | {' | '.join(f'{count:,}' for count in shards)} |")
+    levels = len(shape.layout.levels)
+    shards = [levels * -(-count // IMAGES_PER_SHARD) for count in TRAINING_IMAGES.values()]
+    largest = size_text(IMAGES_PER_SHARD * largest_map(shape))
+    lines.append(f"| shards of `features`, up to {largest} each | | {' | '.join(f'{count:,}' for count in shards)} |")
     return "\n".join(lines)
 
 
-def main() -> None:
-    shape = VGG16_AT_600
-    about = (
-        f"A training image of {shape.width} x {shape.height} pixels has a map of {shape.feature_height} x "
-        f"{shape.feature_width} x {shape.channels} float16 and\n"
-        f"{shape.cells * shape.anchors_per_location:,} anchors; it and its mirror have {shape.proposals:,} proposals "
-        "each. In decimal units."
+def about(name: str, shape: Shape) -> str:
+    """What the table is of."""
+    levels = [
+        f"{height} x {width} x {level.channels}"
+        for (height, width), level in zip(
+            shape.layout.sizes(shape.height, shape.width), shape.layout.levels, strict=True
+        )
+    ]
+    which = f"a map of {levels[0]}" if len(levels) == 1 else f"maps of\n{', '.join(levels)}"
+    return (
+        f"**{name}.** A training image of {shape.width:,} x {shape.height} pixels has {which}\n"
+        f"in float16, and {shape.anchors:,} anchors. It and its mirror have {shape.proposals:,} proposals each."
     )
-    body = f"{about}\n\n{table(shape)}\n\n`python -m benchmarks.sizes`"
+
+
+def main() -> None:
+    parts = [f"{about(name, shape)}\n\n{table(shape)}" for name, shape in SHAPES.items()]
+    body = "\n\n".join(["In decimal units.", *parts, "`python -m benchmarks.sizes`"])
     print(body)
     write_text(PAGE, replace_section(PAGE.read_text(encoding="utf-8"), "sizes", body))
 
