@@ -50,13 +50,16 @@ def preset(
         list[str] | None,
         typer.Argument(help="section.key=value, or dataset.root, backbone.weights, init.detector, proposals.file=PATH"),
     ] = None,
+    length: Annotated[
+        float, typer.Option(help="multiply the iterations of every training, such as 0.1 for a quick look")
+    ] = 1.0,
 ) -> None:
     """Write params.yaml and dvc.yaml of a preset, with overrides, and link data, weights and proposals into data/."""
     from pipeline.orchestrate.workspace import refuse_under_a_run
     from pipeline.presets.apply import apply_preset
 
     refuse_under_a_run(Path.cwd())
-    for line in apply_preset(Path.cwd(), name, overrides or []):
+    for line in apply_preset(Path.cwd(), name, overrides or [], length):
         typer.echo(line)
 
 

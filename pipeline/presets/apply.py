@@ -17,6 +17,7 @@ from pipeline.params.reading import Params
 from pipeline.presets.data_layout import AUTO_READER, layout_settings, without_auto
 from pipeline.presets.default_checks import check_defaults
 from pipeline.presets.defaults import default_text
+from pipeline.presets.length import set_length
 from pipeline.presets.links import (
     check_place,
     existing,
@@ -49,7 +50,7 @@ def family_of_preset(name: str) -> Family:
     return _overlay(name)[0]
 
 
-def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
+def apply_preset(root: Path, name: str, overrides: Sequence[str], length: float = 1.0) -> list[str]:
     """Write `root`/dvc.yaml of the preset's family and `root`/params.yaml as its defaults, preset, the layout of the
     data root where the preset's own reader does not fit it, and overrides; link data, weights and proposals into data/.
 
@@ -57,17 +58,22 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     valid. dvc.yaml is written first: stage `code` and `frcnn` tell where a kill left it with the parameters of another
     family.
 
+    Args:
+        length: multiplies the iterations of every training, before the overrides.
+
     Returns:
         Lines on what was done.
 
     Raises:
-        InputError: no such preset or parameter, an impossible value, a path that does not exist, a data root that DVC
-            does not hash whole or whose layout no reader reads, a data/ where it stores nothing, a graph file that is
-            wrong, or a dvc.yaml that was edited by hand.
+        InputError: no such preset or parameter, an impossible value or length, a path that does not exist, a data root
+            that DVC does not hash whole or whose layout no reader reads, a data/ where it stores nothing, a graph file
+            that is wrong, or a dvc.yaml that was edited by hand.
     """
     check_data_folder(root / "data", root)
     edited, before = _with_preset(name)
     params = edited.content
+    if length != 1:
+        set_length(params, length)
     links: dict[str, Path] = {}
     values = []
     for override in overrides:
@@ -97,7 +103,8 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str]) -> list[str]:
     graph = graph_to_write(root, params["family"])
     lines = [write_graph(root, graph)]
     write_text(root / "params.yaml", text)
-    lines.append(f"params.yaml: {name}" + (f" with {', '.join(overrides)}" if overrides else ""))
+    changes = [*([f"{length:g} times the iterations"] if length != 1 else []), *overrides]
+    lines.append(f"params.yaml: {name}" + (f" with {', '.join(changes)}" if changes else ""))
     lines += [data_line] if data_line else []
     return lines + [
         link(root, key, links.get(key)) + ("" if key in links else what_is_needed(key, plain)) for key in places
