@@ -15,7 +15,7 @@ from pipeline.params.section import Count, Positive, Section
 from pipeline.runtime.errors import ChangedMeanwhile
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import Project
-from tests.faults.test_code_changes import AT_ONCE, IN_CHUNKS, TRAINS, before_publishing, left_of, run
+from tests.faults.code_edits import AT_ONCE, IN_CHUNKS, TRAINS, before_publishing, left_of, run
 from tests.fidelity.conftest import files_of
 
 EDITS: dict[str, tuple[str, dict[str, Any]]] = {

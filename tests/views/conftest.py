@@ -25,11 +25,17 @@ from pipeline.artifacts.resized_tables import RESIZED_BOXES, RESIZED_IMAGES
 from pipeline.artifacts.shards import ShardWriter
 from pipeline.artifacts.tables import TableWriter, box_columns, write_table
 from pipeline.graphs.command import StageCommand
+from pipeline.views.contact_sheet import Tile
+from pipeline.views.panels.entries import entry_of
+from pipeline.views.panels.registry import panels_of
 from tests.defaults import write_default_params
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 del STAGES["code"]
+
+Command = Callable[[str], StageCommand]
+Drawn = Callable[[str, str], list[Tile]]
 
 WIDTH, HEIGHT = 100, 80  # resized; the originals are twice as large
 CLASSES = ["background", "ellipse", "triangle"]
@@ -51,9 +57,15 @@ def pixels_of(image_id: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def command() -> Callable[[str], StageCommand]:
+def command() -> Command:
     """The command of a stage of dvc.yaml by its name."""
     return lambda stage: StageCommand.parse(STAGES[stage]["cmd"])
+
+
+@pytest.fixture
+def drawn(handmade: Path, command: Command) -> Drawn:
+    """The panels, in brief, of a stage of the handmade run for an image."""
+    return lambda stage, name: panels_of(command(stage), handmade, entry_of(command(stage), handmade, name), brief=True)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from pipeline.artifacts.tables import TableWriter, read_columns, write_table
 from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.views.metrics import metrics_of
-
-Command = Callable[[str], StageCommand]
+from tests.views.conftest import Command
 
 
 def test_dataset(handmade: Path, command: Command) -> None:

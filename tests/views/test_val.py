@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,11 @@ from pipeline.artifacts.dataset_tables import DATASET_IMAGES
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.resized_tables import RESIZED_IMAGES
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns, write_table
-from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
 from pipeline.views.metrics import metrics_of
 from pipeline.views.panels.entries import entry_of, first_entries
 from pipeline.views.panels.registry import panels_of
-
-Command = Callable[[str], StageCommand]
+from tests.views.conftest import Command
 
 
 @pytest.fixture

@@ -1,58 +1,36 @@
-"""Which stages an edit of the sources reruns, told from the locks alone: what no lock names, or names unchanged, reruns
-nothing. On copies of pipeline/ and stages/; tests/orchestrate has DVC run some of these."""
+"""Which stages an edit of the sources reruns, by their locks: what no lock names, or names unchanged, reruns nothing.
+
+On copies of pipeline/ and stages/; tests/orchestrate has DVC run some of these.
+"""
 
 from __future__ import annotations
 
 import ast
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import get_args
 
 import pytest
-import yaml
 
 from pipeline.families.registry import DEFAULT, family_names, family_of
-from pipeline.graphs.command import StageCommand
 from pipeline.params.dataset import DatasetParams
 from pipeline.params.file import sections_of
-from pipeline.runtime.code_locks.lock import CodeLock
-from pipeline.runtime.own_code import lock_name, locked_modules, own_code
-from tests.conftest import ROOT, SECTIONS
-from tests.families.points_project import FILES, PACKAGE, visible
-
-GRAPH = {
-    name: StageCommand.parse(stage["cmd"])
-    for path in (ROOT / "dvc.yaml", FILES / "graph.yaml")
-    for name, stage in yaml.safe_load(path.read_text())["stages"].items()
-    if name != "code"
-}
-"""The stages of two families: Faster R-CNN and the made-up one."""
-
-
-def module_of(stage: str) -> str:
-    return f"stages.{GRAPH[stage].module}"
-
-
-def lock_of(stage: str) -> str:
-    return lock_name(GRAPH[stage].module, GRAPH[stage].family)
-
-
-MODULES = sorted({module_of(stage) for stage in GRAPH})
-
-
-def stages_of(*names: str) -> set[str]:
-    """The stages that run a module of stages/ with one of these names."""
-    found = {stage for stage in GRAPH if module_of(stage).removeprefix("stages.") in names}
-    assert {module_of(stage).removeprefix("stages.") for stage in found} == set(names)
-    return found
-
+from tests.conftest import SECTIONS
+from tests.families.points_project import visible
+from tests.runtime.code_locks.edited_sources import (
+    GRAPH,
+    MODULES,
+    POINTS,
+    RCNN,
+    Sources,
+    lock_of,
+    module_of,
+    stages_of,
+)
 
 OWN_EVALUATIONS = {"evaluate_step2", "evaluate_step4", "evaluate_joint"}
 EVALUATIONS = OWN_EVALUATIONS | {"evaluate_points"}
 DETECTIONS = {"detect_step2", "detect_step4", "detect_joint"}
-RCNN, POINTS = "pipeline/families/faster_rcnn", "pipeline/families/points"
 RPN_TRAININGS = {"train_rpn_step1", "train_rpn_step3", "finetune_joint"}
 HEAD_TRAININGS = {"train_head_step2", "train_head_step4", "finetune_joint"}
 OWN_TRAININGS = RPN_TRAININGS | HEAD_TRAININGS
@@ -61,54 +39,6 @@ OF_ORIGINALS = {"train_points", "detect_points"}
 """Which decode images where `resize.keep` is none."""
 PROPOSALS = {"proposals_step1", "proposals_step3"}
 DATA = {"dataset", "resize"} | EVALUATIONS
-
-
-class Sources:
-    """A copy of the project's sources to edit."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self._tree = root, own_code(root=root)
-        for folder in ("pipeline", "stages"):
-            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(PACKAGE, root / POINTS, ignore=shutil.ignore_patterns("__pycache__"))
-        self.locks = self._locks()
-
-    def _locks(self) -> dict[str, CodeLock]:
-        run = {lock_of(stage): locked_modules(self._tree, c.module, c.family) for stage, c in GRAPH.items()}
-        return {name: self._tree.lock(module, parts) for name, (module, *parts) in run.items()}
-
-    @property
-    def paths(self) -> list[str]:
-        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.py"))
-
-    def matching(self, *patterns: str) -> list[str]:
-        found = {
-            pattern: [path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)]
-            for pattern in patterns
-        }
-        assert all(found.values()), f"no such sources: {found}"
-        return sorted({path for paths in found.values() for path in paths})
-
-    def locks_with(self, edits: Mapping[str, str]) -> dict[str, CodeLock]:
-        """The locks with new texts of modules; the old ones are put back."""
-        before = {path: (self.root / path).read_text(encoding="utf-8") for path in edits}
-        try:
-            for path, text in edits.items():
-                assert text != before[path], path
-                (self.root / path).write_text(text, encoding="utf-8")
-            return self._locks()
-        finally:
-            for path, text in before.items():
-                (self.root / path).write_text(text, encoding="utf-8")
-
-    def rerun_by(self, edits: Mapping[str, str], after: Mapping[str, str] | None = None) -> set[str]:
-        """The stages that new texts of modules rerun, after others."""
-        before = self.locks_with(after) if after else self.locks
-        changed = {name for name, lock in self.locks_with({**(after or {}), **edits}).items() if lock != before[name]}
-        return {stage for stage in GRAPH if lock_of(stage) in changed}
-
-    def rerun_by_editing(self, paths: Iterable[str], edit: Callable[[str], str]) -> set[str]:
-        return self.rerun_by({path: edit((self.root / path).read_text(encoding="utf-8")) for path in paths})
 
 
 @pytest.fixture(scope="module")
