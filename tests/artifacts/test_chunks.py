@@ -25,6 +25,7 @@ from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns
 from pipeline.runtime.errors import InputError
+from tests.killed import Killed
 
 IDS = [f"{place:03d}" for place in range(11)]
 PER_CHUNK = 4  # chunks of 4, 4 and 3
@@ -34,10 +35,6 @@ def files_of(folder: Path) -> dict[str, str]:
     """The hash of every file of a folder."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-class Killed(BaseException):
-    """What a kill is to a process, but that the test lives on: nothing is cleaned up."""
 
 
 def rows_of(image_id: str) -> dict[str, object]:

@@ -14,9 +14,6 @@ from pipeline.families.faster_rcnn.nn.roi_losses import roi_losses
 from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes, normalise_deltas
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.families.faster_rcnn.nn.rpn_losses import rpn_losses
-from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
-from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.joint_step import JointStep
@@ -28,6 +25,7 @@ from pipeline.nn.boxes import encode, pairwise_iou
 from pipeline.nn.matching import FG
 from pipeline.nn.smooth_l1 import smooth_l1
 from tests.errata.conftest import Page
+from tests.training.step_params import HEAD, RPN, TARGETS
 
 
 def plain_smooth_l1(difference: Tensor) -> Tensor:
@@ -111,27 +109,3 @@ def test_gt_appended_gives_an_image_whose_proposals_all_miss_something_to_learn(
     best = float(pairwise_iou(proposals, gt.boxes).max())
     assert (wrong, right) == (0, 1)
     errata.quotes("gt-appended", "0", "1", f"{best:.3f}")
-
-
-RPN = RPNParams(
-    channels=4, anchors_per_image=16, fg_fraction=0.5, sigma=3.0, box_loss_weight=1.0, images_without_gt="background"
-)
-HEAD = RoIHeadParams(
-    pool="roi_pool",
-    output_size=2,
-    hidden=4,
-    dropout=0.0,
-    rois_per_image=16,
-    fg_fraction=0.25,
-    sigma=1.0,
-    box_loss_weight=1.0,
-)
-TARGETS = ProposalTargetParams(
-    fg_iou=0.5,
-    bg_iou_high=0.5,
-    bg_iou_low=0.0,
-    ignore_ioa=0.5,
-    normalise="fixed",
-    mean=[0.0, 0.0, 0.0, 0.0],
-    std=[0.1, 0.1, 0.2, 0.2],
-)

@@ -35,6 +35,7 @@ from tests.families.drawn_project import DRAWN_TINY
 from tests.families.points_project import new_points_project, visible, write_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_stage, run_stages
+from tests.killed import Killed, killed_at
 
 PREPARED = ("dataset", "backbone", "resize", "points_targets")
 TWO_EPOCHS: dict[str, Any] = {
@@ -42,10 +43,6 @@ TWO_EPOCHS: dict[str, Any] = {
     "resize": {**DRAWN_TINY["resize"], "keep": "none", "shorter_side": 128},
     "train_points": {"iterations": 8, "images_per_iteration": 2, "lr_drop_at": [6], "warmup_iterations": 1},
 }
-
-
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
 
 
 def run_graph(root: Path) -> None:
@@ -108,17 +105,11 @@ def test_it_leaves_the_same_bytes_twice_and_when_it_was_cut_short(
 ) -> None:
     """Cut short in the second epoch, and again by a run that resumes from nothing."""
     monkeypatch.setenv(EVERY_ITERATIONS, "1")
-    load = DrawnLoader.__call__
-
-    def load_killed(self: DrawnLoader, iteration: int) -> Any:
-        if iteration == 7:
-            raise Killed
-        return load(self, iteration)
-
     work, stage = prepared("train_points", run, tmp_path / "out", scratch=tmp_path / "scratch")
-    with patch.object(DrawnLoader, "__call__", load_killed), pytest.raises(Killed):
+    with killed_at(DrawnLoader, 7), pytest.raises(Killed):
         work(stage)
     resumed: list[int] = []
+    load = DrawnLoader.__call__
 
     def load_noted(self: DrawnLoader, iteration: int) -> Any:
         resumed.append(iteration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -12,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts.image_views import Entry, seen_boxes
 from pipeline.building.layout import map_layout
 from pipeline.dense.assignment import Assignment, Truth, assign
 from pipeline.geometry.points import Grid, Locations
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
 from tests.families.points_project import visible, write_project
+from tests.families.truths import check_mirror, halves, truth
 
 SIZE = (128, 192)  # multiples of the coarsest stride, 32
 
@@ -39,12 +40,6 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Points]:
         params = load_params(write_project(tmp_path_factory.mktemp("points"), {}) / "params.yaml")
         locations = dense_targets.locations(map_layout(params.backbone), params)
         yield Points(dense_targets, train_dense, detect_dense, params, locations)
-
-
-def truth(*boxes: list[float], regions: list[list[float]] | None = None) -> Truth:
-    """Box n is of class n."""
-    own = np.array(boxes, np.float32).reshape(-1, 4)
-    return Truth(own, np.arange(1, len(own) + 1), np.array(regions or [], np.float32).reshape(-1, 4))
 
 
 def assigned(points: Points, known: Truth, size: tuple[int, int] = SIZE) -> tuple[Assignment, Grid]:
@@ -124,12 +119,9 @@ def test_a_mirrored_image_has_the_mirrored_assignment(
     points: Points, objects: list[tuple[int, ...]], regions: list[tuple[int, ...]]
 ) -> None:
     """Boxes lie on halves of pixels."""
-    height, width = SIZE
-    known = truth(
-        *([x / 2, y / 2, min(x + w, 2 * width) / 2, min(y + h, 2 * height) / 2] for x, y, w, h in objects),
-        regions=[[x / 2, y / 2, (x + w) / 2, (y + h) / 2] for x, y, w, h in regions],
-    )
-    check_mirror(points, known, SIZE)
+    beyond = [[x / 2, y / 2, (x + w) / 2, (y + h) / 2] for x, y, w, h in regions]
+    known = truth(*halves(objects, SIZE), regions=beyond)
+    check_mirror(partial(assigned, points), known, SIZE)
 
 
 @pytest.mark.parametrize("scale", [1.6, 1.28])
@@ -140,16 +132,7 @@ def test_so_has_one_whose_boxes_are_resized(points: Points, scale: float) -> Non
         low = draw.integers(0, [400, 300, 400, 300], (8, 4))[:, :2]
         high = np.minimum(low + draw.integers(8, 200, (8, 2)), [500, 375])
         boxes = np.concatenate([low, high], axis=1).astype(np.float32) * np.float32(scale)
-        check_mirror(points, Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
-
-
-def check_mirror(points: Points, known: Truth, size: tuple[int, int]) -> None:
-    mirror, width = Entry("a", 1), size[1]
-    seen = Truth(seen_boxes(known.boxes, mirror, width), known.labels, seen_boxes(known.regions, mirror, width))
-    (own, grid), (other, _) = assigned(points, known, size), assigned(points, seen, size)
-    for name in ("labels", "quality"):
-        levels = zip(grid.split(getattr(own, name)), grid.split(getattr(other, name)), strict=True)
-        assert all((one[:, ::-1] == two).all() for one, two in levels)
+        check_mirror(partial(assigned, points), Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
 
 
 def test_boxes_of_perfect_outputs_are_the_gt_boxes_and_cost_nothing(points: Points) -> None:

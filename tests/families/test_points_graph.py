@@ -43,6 +43,7 @@ from tests.e2e.test_ignore_regions import resized
 from tests.families.points_project import FILES, POINTS_TINY, visible, write_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_command, run_stage, run_stages, words_of
+from tests.killed import Killed, killed_and_resumed
 
 STAGES = ("dataset", "backbone", "resize", "points_targets", "train_points", "detect_points", "evaluate_points")
 RANDOM: dict[str, Any] = {
@@ -227,10 +228,6 @@ def test_a_stage_leaves_the_same_bytes_twice(run: Path, tmp_path: Path, name: st
     assert files_of(again) == files_of(run / "data" / name)
 
 
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
-
-
 def killing_at(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, killed when it is called for the time after `count` times."""
     calls = 0
@@ -267,22 +264,9 @@ def test_a_training_cut_short_resumes_and_leaves_the_bytes_of_one_that_was_not(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(EVERY_ITERATIONS, "1")
-    load = DenseLoader.__call__
-
-    def load_killed(self: DenseLoader, iteration: int) -> Any:
-        if iteration == 3:
-            raise Killed
-        return load(self, iteration)
-
-    work, stage = prepared("train_points", run, tmp_path / "out", scratch=tmp_path / "scratch")
-    with patch.object(DenseLoader, "__call__", load_killed), pytest.raises(Killed):
-        work(stage)
-    capsys.readouterr()
-    work, stage = prepared("train_points", run, tmp_path / "out", scratch=tmp_path / "scratch")
-    work(stage)
+    resumed = killed_and_resumed("train_points", run, tmp_path, DenseLoader, 3)
     assert "resumes from iteration 2 of 4" in capsys.readouterr().err
-    write_manifest(stage.out, stage.name, stage.kernels)
-    assert files_of(stage.out) == files_of(run / "data/train_points")
+    assert files_of(resumed) == files_of(run / "data/train_points")
 
 
 def test_a_loss_that_is_not_finite_is_told_in_one_line_and_its_batch_kept(run: Path, tmp_path: Path) -> None:

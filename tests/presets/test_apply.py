@@ -15,20 +15,8 @@ from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
-from tests.defaults import DEFAULT_TEXT, copy_graphs
+from tests.defaults import DEFAULT_TEXT
 from tests.faults.trees import plant
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "data").mkdir(parents=True)
-    copy_graphs(folder)
-    (folder / "params.yaml").write_text("nothing: of this survives\n")
-    return folder
-
-
-"""What Base-RCNN-FPN.yaml and Base-RCNN-C4.yaml have in common, by this project's parameters."""
 
 
 def test_default_restores_the_committed_text_to_the_letter(project: Path) -> None:

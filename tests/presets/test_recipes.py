@@ -11,7 +11,6 @@ from pipeline.geometry.backbones import RESNETS
 from pipeline.params.file import load_params
 from pipeline.presets.apply import apply_preset, preset_names, preset_params
 from pipeline.presets.settings import leaves
-from tests.defaults import copy_graphs
 
 DETECTRON2 = {
     "anchors.placement": "detectron2",
@@ -40,15 +39,7 @@ DETECTRON2 = {
     "detect.nms_iou": 0.5,
     "detect.per_image": 100,
 }
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "data").mkdir(parents=True)
-    copy_graphs(folder)
-    (folder / "params.yaml").write_text("nothing: of this survives\n")
-    return folder
+"""What Base-RCNN-FPN.yaml and Base-RCNN-C4.yaml have in common, by this project's parameters."""
 
 
 def test_every_preset_is_valid_and_changes_only_known_parameters(project: Path) -> None:

@@ -12,7 +12,8 @@ from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.params.solver import SolverParams
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.loop import Row, train
-from tests.training.toy import PLAN, SOLVER, Killed, Net, batch
+from tests.killed import Killed
+from tests.training.toy import PLAN, SOLVER, Net, batch
 
 # The same examples on every run, none of them failed for being slow on a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)

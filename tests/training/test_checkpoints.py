@@ -18,7 +18,8 @@ from pipeline.runtime import stopping
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.stopping import Stopped, safe_points
 from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState
-from tests.training.toy import Killed, Net, same
+from tests.killed import Killed
+from tests.training.toy import Net, same
 
 
 @pytest.mark.parametrize("kills", [(1,), (4,), (5,), (22,), (9, 9, 10), (3, 13, 14, 21)])

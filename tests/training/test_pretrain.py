@@ -16,12 +16,9 @@ from pipeline.params.backbone import BackboneParams, Pretrain
 from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.pretrain import pretrain_trunk
+from tests.killed import Killed
 
 PLAN = Pretrain(images=20, crops_per_iteration=8, crop_size=32, iterations=9, lr=0.1)
-
-
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
 
 
 def fresh_trunk() -> Trunk:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.training.checkpoints import Checkpoints
-from tests.training.toy import Killed, Net, same
+from tests.killed import Killed
+from tests.training.toy import Net, same
 
 
 @pytest.fixture

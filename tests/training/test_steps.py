@@ -13,8 +13,6 @@ from pipeline.families.faster_rcnn.nn.roi_head import RoIHead
 from pipeline.families.faster_rcnn.nn.roi_targets import GtBoxes
 from pipeline.families.faster_rcnn.nn.rpn import RPNHead
 from pipeline.families.faster_rcnn.params.proposal_targets import ProposalTargetParams
-from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
-from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSample
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.families.faster_rcnn.training.head_step import HeadStep
@@ -28,34 +26,8 @@ from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.backbones.build import build_trunk
 from pipeline.nn.boxes import intersection_over_own_area, pairwise_iou
 from tests.layouts import one_level
+from tests.training.step_params import HEAD, RPN, TARGETS
 
-RPN = RPNParams(
-    channels=8,
-    anchors_per_image=16,
-    fg_fraction=0.5,
-    sigma=3.0,
-    box_loss_weight=1.0,
-    images_without_gt="background",
-)
-HEAD = RoIHeadParams(
-    pool="roi_pool",
-    output_size=3,
-    hidden=16,
-    dropout=0.5,
-    rois_per_image=16,
-    fg_fraction=0.25,
-    sigma=1.0,
-    box_loss_weight=1.0,
-)
-TARGETS = ProposalTargetParams(
-    fg_iou=0.5,
-    bg_iou_high=0.5,
-    bg_iou_low=0.0,
-    ignore_ioa=0.5,
-    normalise="fixed",
-    mean=[0.0, 0.0, 0.0, 0.0],
-    std=[0.1, 0.1, 0.2, 0.2],
-)
 CHANNELS, STRIDE, CLASSES = 5, 16, 3
 LAYOUT = one_level(STRIDE, CHANNELS)
 SIZES = [(64, 96), (112, 48)]

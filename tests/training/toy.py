@@ -16,10 +16,6 @@ from pipeline.params.solver import SolverParams
 ITERATIONS = 23
 
 
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
-
-
 class Net(nn.Module):
     """A convolution with batch norm, whose loss depends on the batch alone."""
 

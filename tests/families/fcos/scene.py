@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.building.layout import map_layout
@@ -14,18 +13,13 @@ from pipeline.dense.targets import BatchTargets
 from pipeline.families.fcos import dense_targets
 from pipeline.geometry.points import Grid
 from pipeline.params.reading import Params
+from tests.families.truths import truth
 
 PYRAMID: dict[str, Any] = {
     "backbone": {"name": "resnet18", "weights": "random", "size_divisible": 32, "neck": {"name": "fpn_p3_p7"}}
 }
 """Levels of strides 8 to 128."""
 SIZE = (768, 1280)  # multiples of the coarsest stride
-
-
-def truth(*boxes: list[float], regions: list[list[float]] | None = None) -> Truth:
-    """Box n is of class n."""
-    own = np.array(boxes, np.float32).reshape(-1, 4)
-    return Truth(own, np.arange(1, len(own) + 1), np.array(regions or [], np.float32).reshape(-1, 4))
 
 
 def assigned(params: Params, known: Truth, size: tuple[int, int] = SIZE) -> tuple[Assignment, Grid]:

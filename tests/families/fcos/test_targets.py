@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts.image_views import Entry, seen_boxes
 from pipeline.dense.assignment import Truth
 from pipeline.families.fcos.locations import points_of
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
 from tests.families.family_project import family_params
-from tests.families.fcos.scene import PYRAMID, SIZE, assigned, truth
+from tests.families.fcos.scene import PYRAMID, SIZE, assigned
+from tests.families.truths import check_mirror, halves, truth
 
 WHOLE: dict[str, Any] = {"fcos": {"centre_radius": None}}
 
@@ -132,20 +133,14 @@ FORMS = st.fixed_dictionaries(
 )
 
 
-def boxes_of(objects: list[tuple[int, ...]], size: tuple[int, int]) -> list[list[float]]:
-    """On halves of pixels, in an image."""
-    height, width = size
-    return [[x / 2, y / 2, min(x + w, 2 * width) / 2, min(y + h, 2 * height) / 2] for x, y, w, h in objects]
-
-
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(BOXES, BOXES, FORMS)
 def test_a_mirrored_image_has_the_mirrored_assignment(
     objects: list[tuple[int, ...]], regions: list[tuple[int, ...]], form: dict[str, Any]
 ) -> None:
     params = family_params("fcos", PYRAMID, {"fcos": form})
-    known = truth(*boxes_of(objects, SMALL), regions=boxes_of(regions, SMALL))
-    check_mirror(params, known, SMALL)
+    known = truth(*halves(objects, SMALL), regions=halves(regions, SMALL))
+    check_mirror(partial(assigned, params), known, SMALL)
 
 
 @pytest.mark.parametrize("scale", [1.6, 1.28])
@@ -156,16 +151,7 @@ def test_so_has_one_whose_boxes_are_resized(scale: float) -> None:
         low = draw.integers(0, [400, 300, 400, 300], (8, 4))[:, :2]
         high = np.minimum(low + draw.integers(8, 200, (8, 2)), [500, 375])
         boxes = np.concatenate([low, high], axis=1).astype(np.float32) * np.float32(scale)
-        check_mirror(params, Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
-
-
-def check_mirror(params: Params, known: Truth, size: tuple[int, int]) -> None:
-    mirror, width = Entry("a", 1), size[1]
-    seen = Truth(seen_boxes(known.boxes, mirror, width), known.labels, seen_boxes(known.regions, mirror, width))
-    (own, grid), (other, _) = assigned(params, known, size), assigned(params, seen, size)
-    for name in ("labels", "quality"):
-        levels = zip(grid.split(getattr(own, name)), grid.split(getattr(other, name)), strict=True)
-        assert all((one[:, ::-1] == two).all() for one, two in levels)
+        check_mirror(partial(assigned, params), Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
 
 
 @settings(derandomize=True, deadline=None, max_examples=20)
@@ -176,7 +162,7 @@ def test_they_are_those_of_the_originals_rule(
     """The rule of FCOS's first code, location by location, in fractions of a pixel that are exact: the box around the
     centre is clipped to the gt box."""
     params = family_params("fcos", PYRAMID, {"fcos": {**form, "placement": placement}})
-    known = truth(*boxes_of(objects, SMALL))
+    known = truth(*halves(objects, SMALL))
     own, grid = assigned(params, known, SMALL)
     borders = [(0.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, np.inf)]
     points, strides = points_of(grid, SMALL, params), np.asarray(grid.strides)[grid.levels()]

@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import onnxruntime
@@ -18,7 +17,6 @@ from safetensors.torch import load_file
 from pipeline.artifacts.dense_targets import DenseTargets
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.image_rows import ImageRows
-from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.artifacts.tables import boxes_of
@@ -41,7 +39,8 @@ from pipeline.views.panels.registry import panels_of
 from tests.conftest import ROOT, made_once
 from tests.families.retinanet_project import PYRAMID, RETINANET_TINY, params_of, write_project
 from tests.fidelity.conftest import files_of
-from tests.in_process import prepared, run_stages
+from tests.in_process import run_stages
+from tests.killed import killed_and_resumed
 from tests.parity.comparison import Differences, differences
 
 STAGES = ("dataset", "backbone", "resize", "retinanet_targets", "train_retinanet", "detect_retinanet")
@@ -95,30 +94,13 @@ def test_training_writes_both_losses_and_the_running_normaliser(run: Path) -> No
     assert metrics["images"] == 6 and metrics["detections"] > 0 and "proposal_recall50" not in metrics
 
 
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
-
-
 def test_a_training_cut_short_resumes_with_its_normaliser_and_leaves_the_same_bytes(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(EVERY_ITERATIONS, "1")
-    load = DenseLoader.__call__
-
-    def load_killed(self: DenseLoader, iteration: int) -> Any:
-        if iteration == 3:
-            raise Killed
-        return load(self, iteration)
-
-    work, stage = prepared("train_retinanet", run, tmp_path / "out", scratch=tmp_path / "scratch")
-    with patch.object(DenseLoader, "__call__", load_killed), pytest.raises(Killed):
-        work(stage)
-    capsys.readouterr()
-    work, stage = prepared("train_retinanet", run, tmp_path / "out", scratch=tmp_path / "scratch")
-    work(stage)
+    resumed = killed_and_resumed("train_retinanet", run, tmp_path, DenseLoader, 3)
     assert "resumes from iteration 2 of 4" in capsys.readouterr().err
-    write_manifest(stage.out, stage.name, stage.kernels)
-    assert files_of(stage.out) == files_of(run / "data/train_retinanet")
+    assert files_of(resumed) == files_of(run / "data/train_retinanet")
 
 
 def test_its_bundle_finds_the_stages_rows(run: Path, tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts.image_views import Entry, seen_boxes
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
 from pipeline.dense.assignment import Assignment, Truth, assign
@@ -20,6 +18,7 @@ from pipeline.families.retinanet.matching import inside_regions, match
 from pipeline.geometry.points import Grid, on_grid
 from pipeline.params.reading import Params
 from tests.families.retinanet_project import PYRAMID, params_of
+from tests.families.truths import check_mirror, halves, truth
 
 CENTRED = params_of(PYRAMID)
 PLACEMENTS = {
@@ -32,12 +31,6 @@ PLACEMENTS = {
 
 def grid_of(params: Params, size: tuple[int, int]) -> Grid:
     return dense_targets.locations(map_layout(params.backbone), params).of(*size)
-
-
-def truth(*boxes: list[float], regions: list[list[float]] | None = None) -> Truth:
-    """Box n is of class n."""
-    own = np.array(boxes, np.float32).reshape(-1, 4)
-    return Truth(own, np.arange(1, len(own) + 1), np.array(regions or [], np.float32).reshape(-1, 4))
 
 
 def assigned(params: Params, known: Truth, size: tuple[int, int]) -> tuple[Assignment, Grid]:
@@ -177,12 +170,9 @@ def test_a_mirrored_image_has_the_mirrored_assignment(
     objects: list[tuple[int, ...]], regions: list[tuple[int, ...]]
 ) -> None:
     """Boxes lie on halves of pixels."""
-    height, width = SIZE
-    known = truth(
-        *([x / 2, y / 2, min(x + w, 2 * width) / 2, min(y + h, 2 * height) / 2] for x, y, w, h in objects),
-        regions=[[x / 2, y / 2, (x + w) / 2, (y + h) / 2] for x, y, w, h in regions],
-    )
-    check_mirror(known, SIZE)
+    beyond = [[x / 2, y / 2, (x + w) / 2, (y + h) / 2] for x, y, w, h in regions]
+    known = truth(*halves(objects, SIZE), regions=beyond)
+    check_mirror(partial(assigned, CENTRED), known, SIZE)
 
 
 @pytest.mark.parametrize("scale", [1.6, 1.28])
@@ -194,17 +184,7 @@ def test_so_has_one_whose_boxes_are_resized(scale: float) -> None:
         low = draw.integers(0, np.array(original) - 80, (8, 4))[:, :2]
         high = np.minimum(low + draw.integers(8, 200, (8, 2)), original[:2])
         boxes = np.concatenate([low, high], axis=1).astype(np.float32) * np.float32(scale)
-        check_mirror(Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
-
-
-def check_mirror(known: Truth, size: tuple[int, int]) -> None:
-    mirror, width = Entry("a", 1), size[1]
-    seen = replace(known, **{name: seen_boxes(getattr(known, name), mirror, width) for name in ("boxes", "regions")})
-    (own, grid), (other, _) = assigned(CENTRED, known, size), assigned(CENTRED, seen, size)
-    pairs: list[tuple[Any, Any]] = [(own.labels, other.labels), (own.quality, other.quality)]
-    for one, two in pairs:
-        levels = zip(grid.split(one), grid.split(two), strict=True)
-        assert all((level[:, ::-1] == turned).all() for level, turned in levels)
+        check_mirror(partial(assigned, CENTRED), Truth(boxes[:6], np.arange(1, 7), boxes[6:]), size)
 
 
 def test_the_paper_has_nine_anchors_a_cell() -> None:

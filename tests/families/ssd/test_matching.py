@@ -12,6 +12,7 @@ from pipeline.families.ssd import dense_targets
 from pipeline.families.ssd.default_boxes import default_boxes
 from pipeline.geometry.points import Grid
 from pipeline.params.reading import Params
+from tests.families.truths import truth
 from tests.ssd_models import ssd_params
 
 SIZE = (64, 64)
@@ -25,12 +26,6 @@ def params_of(**own: Any) -> Params:
     params = VOC_PARAMS
     section = type(params.ssd).model_validate({**params.ssd.model_dump(), **TWO_LEVELS, **own})
     return Params({**params.sections(), "ssd": section}, "ssd")
-
-
-def truth(*boxes: list[float], regions: list[list[float]] | None = None) -> Truth:
-    """Box n is of class n."""
-    own = np.array(boxes, np.float32).reshape(-1, 4)
-    return Truth(own, np.arange(1, len(own) + 1), np.array(regions or [], np.float32).reshape(-1, 4))
 
 
 def assigned(known: Truth, **own: Any) -> Assignment:
