@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from pipeline.params.schedule import Schedule
 from pipeline.runtime.errors import InputError
 
 
 def set_length(params: Mapping[str, Any], factor: float) -> None:
-    """Multiply the iterations of every training by `factor`, its warm-up, and where its learning rate drops.
+    """Multiply the iterations of every training stage by `factor`, its warm-up, and where its learning rate drops.
 
-    Counts are rounded, a training has one iteration at least, and a drop comes before its end.
+    Counts are rounded, a training has one iteration at least, and a drop comes before its end. The trunk's own
+    pre-training stays as it is: with much less of it the trunk is of no use.
 
     Args:
         params: content of params.yaml, changed in place.
@@ -22,20 +24,10 @@ def set_length(params: Mapping[str, Any], factor: float) -> None:
     """
     if not (math.isfinite(factor) and factor > 0):
         raise InputError(f"--length {factor:g}: give a number above 0, such as 0.1 for a tenth of the iterations")
-    for schedule in _schedules(params):
-        schedule["iterations"] = iterations = max(round(schedule["iterations"] * factor), 1)
-        if "warmup_iterations" in schedule:
-            schedule["warmup_iterations"] = round(schedule["warmup_iterations"] * factor)
-        if "lr_drop_at" in schedule:
-            last = max(iterations - 1, 1)
-            drops = {min(max(round(drop * factor), 1), last) for drop in schedule["lr_drop_at"]}
-            schedule["lr_drop_at"][:] = sorted(drops)
-
-
-def _schedules(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every block that says how many iterations something runs."""
-    for value in block.values():
-        if isinstance(value, dict):
-            if "iterations" in value:
-                yield value
-            yield from _schedules(value)
+    for section in params.values():
+        if not (isinstance(section, dict) and Schedule.model_fields.keys() <= section.keys()):
+            continue
+        section["iterations"] = iterations = max(round(section["iterations"] * factor), 1)
+        section["warmup_iterations"] = round(section["warmup_iterations"] * factor)
+        last = max(iterations - 1, 1)
+        section["lr_drop_at"][:] = sorted({min(max(round(drop * factor), 1), last) for drop in section["lr_drop_at"]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +24,31 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def schedules(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, value in content.items():
-        if isinstance(value, dict):
-            if "iterations" in value:
-                yield name, value
-            yield from schedules(value)
+def trainings(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: section for name, section in content.items() if isinstance(section, dict) and "lr_drop_at" in section}
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_training_of_a_preset_becomes_a_tenth_and_stays_valid(project: Path, name: str) -> None:
     apply_preset(project, name, [], length=0.1)
     load_params(project / "params.yaml")  # which checks them
-    before = dict(schedules(yaml.safe_load(preset_texts(project, name)[1])))
-    after = dict(schedules(yaml.safe_load((project / "params.yaml").read_text())))
-    assert list(after) == list(before)
-    for stage, own in after.items():
+    before = yaml.safe_load(preset_texts(project, name)[1])
+    after = yaml.safe_load((project / "params.yaml").read_text())
+    assert {**after, **trainings(before)} == before  # all else stays, the trunk's pre-training too
+    assert trainings(after)
+    for stage, own in trainings(after).items():
         assert own["iterations"] == max(round(before[stage]["iterations"] * 0.1), 1)
-        assert own.get("warmup_iterations", 0) <= own["iterations"]
-        assert all(drop < own["iterations"] for drop in own.get("lr_drop_at", []))
+        assert own["warmup_iterations"] <= own["iterations"]
+        assert all(drop < own["iterations"] for drop in own["lr_drop_at"])
 
 
 def test_drops_that_fall_together_are_one_and_come_before_the_end() -> None:
-    training = {"iterations": 90, "lr_drop_at": [60, 62, 80], "warmup_iterations": 10, "lr": 0.1}
+    rest = {"images_per_iteration": 2, "lr": 0.1, "lr_drop_factor": 0.1}
+    training = {"iterations": 90, "lr_drop_at": [60, 62, 80], "warmup_iterations": 10, **rest}
     set_length({"train": training, "seed": 0}, 0.05)
-    assert training == {"iterations": 4, "lr_drop_at": [3], "warmup_iterations": 0, "lr": 0.1}
+    assert training == {"iterations": 4, "lr_drop_at": [3], "warmup_iterations": 0, **rest}
     set_length({"train": training}, 10)
-    assert training == {"iterations": 40, "lr_drop_at": [30], "warmup_iterations": 0, "lr": 0.1}
+    assert training == {"iterations": 40, "lr_drop_at": [30], "warmup_iterations": 0, **rest}
 
 
 def test_a_setting_of_ones_own_counts_after_the_factor(project: Path) -> None:
