@@ -14,6 +14,7 @@ from markupsafe import Markup
 _HEIGHT, _GAP_X, _GAP_Y, _TOP = 44, 40, 24, 44
 _LEAST_WIDTH, _LETTER, _PAD = 120, 7.0, 24
 _ROUND = 6
+_ASIDE = 9
 _SHIFTS = (0.0, 5.0, -5.0, 8.5, -8.5)  # of lines that share a gap
 
 Point = tuple[float, float]
@@ -129,11 +130,7 @@ def _routes(grid: _Grid, edges: Iterable[tuple[str, str]]) -> dict[tuple[str, st
     """Lines of right angles, which are upright only between columns, and lie flat only where no box stands."""
     edges = list(edges)
     # Upright lines of one stage lie on one another, those of several side by side.
-    lanes: dict[int, list[str]] = {}
-    for start, end in edges:
-        for channel in _channels(grid, start, end):
-            own = lanes.setdefault(channel, [])
-            own += [] if start in own else [start]
+    lanes = _lanes(grid, edges)
 
     def lane(channel: int, start: str) -> float:
         own = lanes[channel]
@@ -150,7 +147,8 @@ def _routes(grid: _Grid, edges: Iterable[tuple[str, str]]) -> dict[tuple[str, st
             points = [(x, y + _HEIGHT / 2), (x, to - _HEIGHT / 2)] if first == last else [(right, y), (left, to)]
         elif first == last:
             x = lane(first, start)
-            points = [(right, y), (x, y), (x, to), (right, to)]
+            # Above the line that leaves the box, with which it would be one.
+            points = [(right, y), (x, y), (x, to - _ASIDE), (right, to - _ASIDE)]
         elif len(channels) == 1:
             x = lane(first, start)
             points = [(right, y), (x, y), (x, to), (left, to)]
@@ -164,6 +162,37 @@ def _routes(grid: _Grid, edges: Iterable[tuple[str, str]]) -> dict[tuple[str, st
             points = [(right, y), (out, y), (out, across), (into, across), (into, to), (left, to)]
         found[start, end] = points
     return found
+
+
+def _lanes(grid: _Grid, edges: Sequence[tuple[str, str]]) -> dict[int, list[str]]:
+    """By channel, the stages whose lines are upright there, from left to right.
+
+    Where one line leaves a box and another enters the box across the channel, the one that leaves is the first to turn:
+    else the two would lie on one another and read as a line between these boxes.
+    """
+    lanes: dict[int, networkx.DiGraph] = {}
+    for start, end in edges:
+        for channel in _channels(grid, start, end):
+            lanes.setdefault(channel, networkx.DiGraph()).add_node(start)
+    for channel, lane in lanes.items():
+        leaving = {row: name for name in lane for column, row in [grid.places[name]] if column == channel}
+        for start, end in edges:
+            column, row = grid.places[end]
+            if column == channel + 1 and start in lane and channel in _channels(grid, start, end) and row in leaving:
+                lane.add_edge(leaving[row], start)
+        lane.remove_edges_from(list(networkx.selfloop_edges(lane)))
+    return {channel: _in_order(lane) for channel, lane in lanes.items()}
+
+
+def _in_order(lane: networkx.DiGraph) -> list[str]:
+    """The stages of a channel, each after those that must come before it, unless these wait for each other."""
+    order: list[str] = []
+    left = list(lane)
+    while left:
+        free = (name for name in left if not any(before in left for before in lane.predecessors(name)))
+        order.append(next(free, left[0]))
+        left.remove(order[-1])
+    return order
 
 
 def _channels(grid: _Grid, start: str, end: str) -> tuple[int, ...]:

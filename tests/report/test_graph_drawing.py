@@ -57,6 +57,24 @@ def parsed(drawing: str) -> tuple[list[tuple[float, ...]], list[Line]]:
     return [(x, y, x + wide, y + high) for x, y, wide, high in places], lines
 
 
+def ends(drawing: str) -> list[tuple[str, str]]:
+    """The stages at the ends of the lines."""
+    svg = ElementTree.fromstring(drawing)
+    return [
+        (path.get("data-from", ""), path.get("data-to", "")) for path in svg.iter("path") if path.get("class") == "edge"
+    ]
+
+
+def shared(one: Line, other: Line) -> float:
+    """How far two lines lie on one another while flat, px."""
+    return sum(
+        max(0.0, min(max(a[0], b[0]), max(c[0], d[0])) - max(min(a[0], b[0]), min(c[0], d[0])))
+        for a, b in pairwise(one)
+        for c, d in pairwise(other)
+        if a[1] == b[1] == c[1] == d[1]
+    )
+
+
 @pytest.mark.parametrize("seed", [None, *range(30)])
 def test_no_line_runs_behind_a_box(seed: int | None) -> None:
     stages = of_this_project() if seed is None else made_up(seed)
@@ -68,3 +86,21 @@ def test_no_line_runs_behind_a_box(seed: int | None) -> None:
         for left, top, right, bottom in boxes:
             across = min(x1, x2) < right - 0.5 and max(x1, x2) > left + 0.5
             assert not (across and min(y1, y2) < bottom - 0.5 and max(y1, y2) > top + 0.5)
+
+
+def test_no_line_that_leaves_a_box_lies_on_one_that_enters_the_next_box() -> None:
+    """In the graph of FCOS, resize -> detect would read as train -> detect."""
+    stages = {
+        "resize": box("data", []),
+        "targets": box("training", ["resize"]),
+        "train": box("training", ["targets"]),
+        "detect": box("evaluation", ["train"]),
+        "detect_initial": box("evaluation", ["resize"]),
+    }
+    for own in (stages, of_this_project()):
+        drawing = draw_graph(own, {})
+        lines = list(zip(ends(drawing), parsed(drawing)[1], strict=True))
+        for (start, end), line in lines:
+            for (other_start, other_end), other in lines:
+                if start != other_start and end != other_end:
+                    assert shared(line, other) < 1, f"{start} -> {end}, {other_start} -> {other_end}"
