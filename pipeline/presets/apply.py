@@ -14,6 +14,7 @@ from pipeline.graphs.composing import composed
 from pipeline.graphs.writing import graph_to_write, write_graph
 from pipeline.params.file import check_params, family_in, load_params
 from pipeline.params.reading import Params
+from pipeline.params.schedule import Schedule
 from pipeline.presets.data_layout import AUTO_READER, layout_settings, without_auto
 from pipeline.presets.default_checks import check_defaults
 from pipeline.presets.defaults import default_text
@@ -106,6 +107,7 @@ def apply_preset(root: Path, name: str, overrides: Sequence[str], length: float 
     changes = [*([f"{length:g} times the iterations"] if length != 1 else []), *overrides]
     lines.append(f"params.yaml: {name}" + (f" with {', '.join(changes)}" if changes else ""))
     lines += [data_line] if data_line else []
+    lines += _schedule_notes(_checked(text, "params.yaml"))
     return lines + [
         link(root, key, links.get(key)) + ("" if key in links else what_is_needed(key, plain)) for key in places
     ]
@@ -227,6 +229,15 @@ def _text_to_write(edited: EditedYaml, before: str) -> tuple[str, dict[str, Any]
     plain: dict[str, Any] = parse_yaml(text, "params.yaml")
     check_params(plain, "params.yaml")
     return before if plain == parse_yaml(before, "params.yaml") else text, plain
+
+
+def _schedule_notes(params: Params) -> list[str]:
+    return [
+        f"note: {name}: {remark}"
+        for name, section in params.sections().items()
+        if isinstance(section, Schedule)
+        for remark in section.remarks(params.solver.lr_decay)
+    ]
 
 
 def _checked(text: str, source: Path | str, limits: bool = True) -> Params:

@@ -48,6 +48,8 @@ def run_training(
     rows."""
     low = accelerator.mixed_precision != "no"
     stage.kernels["conv3x3_weight_gradient"] = weight_gradient_by(low, accelerator.device.type)
+    for remark in schedule.remarks(solver.lr_decay):
+        stage.log(f"note: {remark}")
     with resumable(stage, schedule.iterations) as run:
         history = train(
             step,

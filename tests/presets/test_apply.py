@@ -36,6 +36,16 @@ def test_a_preset_is_never_laid_on_top_of_another_and_keeps_comments(project: Pa
     assert "# height over width" in text
 
 
+def test_a_training_shortened_below_its_warm_up_or_drops_is_remarked_on(project: Path) -> None:
+    assert not any(line.startswith("note: ") for line in apply_preset(project, "default", []))
+    lines = apply_preset(project, "default", ["solver.lr_decay=drops", "train_rpn_step1.iterations=40"])
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert [line.split(", so")[0] for line in notes] == [
+        "note: train_rpn_step1: warmup_iterations 100 is more than iterations 40",
+        "note: train_rpn_step1: lr_drop_at [600] is not below iterations 40",
+    ]
+
+
 def test_shorter_values_leave_nothing_of_the_defaults_behind(project: Path) -> None:
     apply_preset(project, "default", ["anchors.ratios=[1.0]", "anchors.scales=[1.0]"])
     params = load_params(project / "params.yaml")

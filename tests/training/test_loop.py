@@ -89,6 +89,14 @@ def test_factor_warms_up_linearly_and_drops_at_its_iterations() -> None:
     assert [lr_factor(schedule(3), i) for i in range(3)] == [1, 1, 1]
 
 
+def test_a_schedule_remarks_on_a_warm_up_and_drops_that_lie_beyond_its_end() -> None:
+    assert schedule(10, drops=(9,), warmup=10).remarks() == []
+    warm_up, drop = schedule(10, drops=(6, 10, 12), warmup=40).remarks()
+    assert warm_up.startswith("warmup_iterations 40 is more than iterations 10, so training ends at 25% of lr")
+    assert drop.startswith("lr_drop_at [10, 12] is not below iterations 10")
+    assert schedule(10, drops=(12,)).remarks("linear") == []  # which ignores the drops
+
+
 def test_linear_decay_is_a_straight_line_from_the_end_of_the_warm_up_to_0_and_passes_over_the_drops() -> None:
     plan = schedule(10, drops=(6, 8), warmup=2)
     factors = [lr_factor(plan, i, "linear") for i in range(10)]
