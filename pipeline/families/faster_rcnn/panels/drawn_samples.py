@@ -135,7 +135,10 @@ def joint_sample_panels(request: PanelRequest, stage: str, epoch: int) -> list[T
     """The anchors that joint training drew. Its RoIs come from the network as it was at that iteration, which nothing
     keeps."""
     fg, bg = anchor_sample_panels(request, stage, epoch)
-    note = "; the RoIs were drawn from proposals of the network as it was then, which are not kept"
+    note = (
+        "; the RoIs were drawn from proposals of the network as it was then, which are not kept (the detect stages "
+        "show those of the trained network)"
+    )
     return [fg, bg._replace(caption=bg.caption + note)]
 
 
