@@ -69,7 +69,7 @@ def data_section(run: Run) -> PageSection:
     cut = f" The {_MOST_CLASSES} most frequent of {len(classes) - 1}." if len(classes) - 1 > _MOST_CLASSES else ""
     parts: list[Part] = [counts, _findings(run)]
     by_class = Chart(
-        charts.counts(per_class, "class", "boxes", "split", title="gt boxes, on a scale that shrinks large counts"),
+        charts.counts(per_class, "class", "boxes", "split", title="gt boxes (symlog scale)"),
         f"Boxes of each class.{cut}",
     )
     train = learnt & (split == "train")

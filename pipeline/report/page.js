@@ -62,7 +62,8 @@ function spotAt(shot, event) {
   const under = shot.spots.filter(spot => x >= spot[0] && x <= spot[2] && y >= spot[1] && y <= spot[3]).sort((a, b) => area(a) - area(b));
   return under.length ? { spot: under[0], others: under.length - 1, wide, high } : null;
 }
-addEventListener("pointermove", event => {
+// A finger that taps moves no pointer.
+for (const kind of ["pointermove", "pointerdown"]) addEventListener(kind, event => {
   const on = event.target.closest?.("[data-tip], .shot[data-spots]");
   frame?.remove();
   frame = null;
@@ -84,12 +85,22 @@ for (const node of document.querySelectorAll(".graph .node")) {
 
 // Charts: one after another, the nearest to the window first, once the page is there to read.
 const charts = [...document.querySelectorAll("div.chart")].map(place => ({ place, spec: place.nextElementSibling.textContent }));
-function looks(dark, width) {
-  const text = dark ? "#e6e9ec" : "#1c2024", line = dark ? "#343b43" : "#d8dde3", columns = Math.max(1, Math.floor((width - 40) / 250));
+// The letters of the longest name in a legend.
+function longest(spec) {
+  let most = 0;
+  JSON.stringify(spec, (key, value) => {
+    if (key === "domain" && Array.isArray(value)) most = Math.max(most, ...value.map(own => String(own).length));
+    return value;
+  });
+  return most;
+}
+function looks(dark, width, name) {
+  const text = dark ? "#e6e9ec" : "#1c2024", line = dark ? "#343b43" : "#d8dde3", room = Math.max(200, 7 * name), columns = Math.max(1, Math.floor((width - 40) / (room + 50)));
   return {
     background: "transparent", font: "system-ui, sans-serif",
     axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, labelLimit: width < 500 ? 90 : 180 },
-    legend: { orient: "bottom", columns, labelColor: text, titleColor: text, labelLimit: columns > 1 ? 200 : width - 100, labelFontSize: 12 },
+    axisQuantitative: { labelOverlap: true, labelSeparation: 8, labelFlush: false },
+    legend: { orient: "bottom", columns, labelColor: text, titleColor: text, labelLimit: columns > 1 ? room : width - 60, labelFontSize: 12 },
     header: { labelColor: text, titleColor: text }, title: { color: text }, text: { color: text }, view: { stroke: "transparent" },
   };
 }
@@ -101,7 +112,7 @@ async function draw() {
     left.sort((a, b) => far(a) - far(b));
     const { place, spec } = left.shift(), parsed = JSON.parse(spec), dark = theme === "dark";
     place.dataset.width = place.clientWidth;
-    await vegaEmbed(place, { ...parsed, config: { ...parsed.config, ...looks(dark, place.clientWidth) } }, { actions: false, renderer: "svg", tooltip: { theme } });
+    await vegaEmbed(place, { ...parsed, config: { ...parsed.config, ...looks(dark, place.clientWidth, longest(parsed)) } }, { actions: false, renderer: "svg", tooltip: { theme } });
     await new Promise(resume => setTimeout(resume));
     if (own !== round) return; // the theme or the width has changed since
   }

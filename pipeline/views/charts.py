@@ -121,12 +121,13 @@ def lines(
     scale = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
     names = list(dict.fromkeys(table[series]))
     own = styles or looks(names)
+    step = 1 if not log_x and (table[x] % 1 == 0).all() else alt.Undefined  # no half iterations
     dashes = alt.Scale(domain=names, range=[list(own[name].dash) for name in names])
     return (
         alt.Chart(table)
         .mark_line(point=points or len(table) <= _FEW_POINTS * len(names), strokeWidth=2)
         .encode(
-            alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap="greedy")),
+            alt.X(f"{x}:Q", title=x_title, scale=scale, axis=alt.Axis(labelOverlap=True, tickMinStep=step)),
             alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(domain=[0, 1]) if unit_y else alt.Scale(zero=True)),
             alt.Color(f"{series}:N", title=None, sort=names, scale=_palette(own, names), legend=_any(names, legend)),
             alt.StrokeDash(f"{series}:N", title=None, sort=names, scale=dashes, legend=_any(names, legend)),
@@ -210,7 +211,7 @@ def box_cloud(boxes: pd.DataFrame, anchors: pd.DataFrame) -> AnyChart:
     )
     marks = (
         alt.Chart(anchors)
-        .mark_point(shape="square", size=90, strokeWidth=2.5, color=COLOURS[4])
+        .mark_point(shape="square", size=90, strokeWidth=2.5, opacity=1, color=COLOURS[4])
         .encode(x, y, tooltip=["anchor", alt.Tooltip("width", format=".0f"), alt.Tooltip("height", format=".0f")])
     )
     if "kind" in anchors:
@@ -242,7 +243,8 @@ def histogram(values: pd.DataFrame, value: str, *, title: str, marks: tuple[floa
         alt.Chart(values)
         .mark_bar(color=COLOURS[5])
         .encode(
-            alt.X(f"{value}:Q", bin=alt.Bin(step=0.025, extent=[0, 1]), title=title), alt.Y("count()", title="boxes")
+            alt.X(f"{value}:Q", bin=alt.Bin(step=0.025, extent=[0, 1]), title=title),
+            alt.Y("count()", title="boxes", axis=alt.Axis(tickMinStep=1)),
         )
     )
     lines = (

@@ -99,5 +99,5 @@ def features_picture(maps: Tensor, side: int) -> Tile:
     rows = [np.concatenate(cells[first : first + _COLUMNS], axis=1) for first in range(0, len(cells), _COLUMNS)]
     dead = int((spread == 0).sum())
     what = f"{len(chosen)} of {depth} channels, {width} x {height} cells"
-    caption = f"{what}, each from its least to its most; {dead} are 0 everywhere"
+    caption = f"{what}, each scaled from its lowest to its highest value; 0 everywhere: {dead}"
     return Tile(np.concatenate(rows)[:-4, :-4], caption, wide=True)

@@ -103,6 +103,27 @@ def test_charts_stand_where_they_should_and_are_valid(page: Page) -> None:
         alt.Chart.from_dict(spec, validate=True) if "layer" not in spec else alt.LayerChart.from_dict(spec)
 
 
+def test_iterations_and_counts_have_no_ticks_between_whole_numbers(page: Page) -> None:
+    steps = {
+        own["axis"]["tickMinStep"]
+        for spec in page.specs
+        for layer in spec.get("layer", [])
+        for own in layer["encoding"].values()
+        if isinstance(own, dict) and own.get("title") in ("iteration", "boxes")
+    }
+    assert steps == {1}
+
+
+def test_no_figure_is_named_by_the_column_before_it(page: Page) -> None:
+    assert "recall, small boxes" in page.text["summary"] and "the same" not in page.text["summary"]
+
+
+def test_the_boxes_of_a_resized_image_have_their_class_under_the_pointer(page_file: Path) -> None:
+    panel = page_file.read_text(encoding="utf-8").split("What the network sees.")[1].split("</figure>")[0]
+    assert 'class="alone"' in panel
+    assert any(name in panel.split("data-spots=")[1].split(">")[0] for name in ("ellipse", "triangle", "rectangle"))
+
+
 def test_the_page_asks_for_nothing_outside_of_it(page: Page, page_file: Path) -> None:
     assert page.links and all(link.startswith(("data:image/", "#")) for link in page.links)
     assert "default-src 'none'" in page_file.read_text(encoding="utf-8")

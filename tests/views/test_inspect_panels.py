@@ -112,7 +112,7 @@ def test_proposals_lie_where_the_table_says(panels: Panels) -> None:
     assert on_edges(ten.image, gt_boxes("a")[0], WHITE) > 0.5
     for rank in (1, 2, 3):  # others share an edge with a gt box or with the image
         assert on_edges(ten.image, PROPOSALS[rank], rank_colours(6)[rank]) > 0.5
-    assert "recall at IoU .5 1.00 (2 of 2)" in ten.caption
+    assert "recall at IoU .5: 1.00 (2 of 2)" in ten.caption
 
 
 def test_map_of_a_mirror_without_its_own_is_turned(scene: Path, panels: Panels) -> None:

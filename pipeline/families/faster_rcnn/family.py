@@ -48,7 +48,7 @@ FAMILY = Family(
         ),
         "joint": Network(
             "joint",
-            "Joint: all trained on together.",
+            "Joint: trunk, RPN and head trained together.",
             {"trunk": "finetune_joint", "rpn": "finetune_joint", "head": "finetune_joint"},
         ),
     },

@@ -22,7 +22,7 @@ def recall_by_number(folder: Path) -> alt.Chart:
     names = {"recall50": "IoU .5", "recall70": "IoU .7"}
     table = _long(recall, "proposals", names)
     return unit_chart(
-        table, "proposals", "recall", "Proposals, by their number", x_title="best proposals an image", log=True
+        table, "proposals", "recall", "Proposals, by their number", x_title="best proposals per image", log=True
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.views.drawing import (
     Colour,
     Dash,
     draw_boxes,
+    spots_of,
 )
 from pipeline.views.panels.request import PanelRequest
 from pipeline.views.samples import FlaggedGtBoxes, OriginalImages
@@ -45,8 +46,9 @@ def resize_panels(request: PanelRequest) -> list[Tile]:
     gt, row = request.images.gt_of(request.entry), request.images.row(*request.entry.stored)
     size = f"{row['original_width']} x {row['original_height']} -> {row['width']} x {row['height']} px"
     caption = f"{request.name}, {row['split']}: {size}, {_counts(gt)}"
-    layers = class_layers(gt, request.images.class_names())
-    return [Tile(draw_boxes(request.images.pixels(request.entry), layers, _side(request)), caption, _legend(gt))]
+    layers, pixels = class_layers(gt, request.images.class_names()), request.images.pixels(request.entry)
+    spots = [spot for layer in layers for spot in spots_of(layer.boxes, layer.labels, pixels)]
+    return [Tile(draw_boxes(pixels, layers, _side(request)), caption, _legend(gt), spots=spots)]
 
 
 def _side(request: PanelRequest) -> int:

@@ -82,7 +82,8 @@ def _level_panels(request: PanelRequest, pixels: np.ndarray, feature_map: np.nda
         return [mean_panel]
     spread = values.std(axis=(1, 2))
     strongest, dead = np.argsort(-spread, kind="stable")[:_CHANNELS], int((spread == 0).sum())
-    note = f"{name}the {len(strongest)} channels that vary most, each from its least to its most; {dead} are constant"
+    scaled = "each scaled from its lowest to its highest value"
+    note = f"{name}the {len(strongest)} channels that vary most, {scaled}; constant: {dead}"
     grid = _channel_grid(values, strongest, over.shape[0] / over.shape[1], 2 * request.side + GAP)
     return [mean_panel, Tile(grid, note, wide=True)]
 

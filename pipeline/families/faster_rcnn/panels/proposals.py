@@ -54,7 +54,7 @@ def rank_panel(
     recall = (
         f"{reached.mean():.2f} ({int(reached.sum())} of {len(reached)})" if len(reached) else "undefined, no gt box"
     )
-    caption = f"the best {len(shown)} of {count_text(len(own), 'proposal')}{span}; recall at IoU .5 {recall}"
+    caption = f"the best {len(shown)} of {count_text(len(own), 'proposal')}{span}; recall at IoU .5: {recall}"
     levels = pooled_from(shown, request.layout)
     caption += f"; pooled from {levels}" if levels else ""
     keys = (

@@ -22,7 +22,7 @@ BEFORE_DETECTION = (
 )
 FIGURES = {
     "proposal_recall50": "recall of the proposals at IoU .5",
-    **{f"proposal_recall50_{size}": f"the same, {size} boxes" for size in SIZES},
+    **{f"proposal_recall50_{size}": f"recall, {size} boxes" for size in SIZES},
 }
 LOSSES = {
     "rpn_objectness": "objectness (object or not, of anchors)",
@@ -42,10 +42,10 @@ REPORT = FamilyReport(
     sections=SECTIONS,
     leads={
         "summary": "Step 2 classifies step 1's proposals with a trunk of its own; step 4 shares one trunk between the "
-        "RPN and the head; joint trains on from there with all losses at once.",
+        "RPN and the head; joint continues from there and trains all parts with all losses at once.",
         "stages": "Step 1 trains the region proposal network (RPN), step 2 a RoI head on its proposals, both from the "
         "pre-trained trunk; steps 3 and 4 train both again on step 2's trunk, which they share.",
-        "training": "Box losses count fg anchors and fg RoIs only. In steps 3 and 4 the trunk rests, so that an "
+        "training": "Box losses count fg anchors and fg RoIs only. In steps 3 and 4 the trunk is frozen, so an "
         "iteration takes a fraction of the time.",
         "data": DATA,
         "detections": "Better proposals help against missed boxes, too.",

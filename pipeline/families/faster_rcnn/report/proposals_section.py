@@ -38,7 +38,7 @@ def proposals_section(run: Run) -> PageSection:
         "proposals",
         "recall",
         "series",
-        x_title="proposals an image",
+        x_title="proposals per image",
         y_title="recall",
         log_x=True,
         small=True,
