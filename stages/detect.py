@@ -9,6 +9,7 @@ classified; and objectness maps with images.parquet, their index.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from pipeline.artifacts.detections import DetectionWriter
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
 from pipeline.artifacts.proposals import ProposalWriter
-from pipeline.artifacts.resized_images import held_out_images
+from pipeline.artifacts.resized_images import ImageInfo, held_out_images
 from pipeline.artifacts.weights import load_part, misfit
 from pipeline.building.anchors import anchor_grid
 from pipeline.building.known_classes import KnownClasses
@@ -30,15 +31,16 @@ from pipeline.families.faster_rcnn.building.detection import detection_rule, tes
 from pipeline.families.faster_rcnn.building.roi_head import load_head, new_head, num_classes_of
 from pipeline.families.faster_rcnn.building.rpn import load_rpn, new_rpn
 from pipeline.families.faster_rcnn.nn.detecting import detect_in_maps
-from pipeline.families.faster_rcnn.nn.proposer import Proposer
+from pipeline.families.faster_rcnn.nn.proposer import Proposed, Proposer
 from pipeline.families.faster_rcnn.params.detect import DetectParams
 from pipeline.families.faster_rcnn.params.roi_head import RoIHeadParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.typed import typed
+from pipeline.feeding.at_once import groups_of_one_size, in_order
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import prefetch, to_device
-from pipeline.feeding.views import ImageViews
-from pipeline.nn.postprocess import to_original
+from pipeline.feeding.views import ImageViews, Views
+from pipeline.nn.postprocess import DetectedBoxes, to_original
 from pipeline.params.anchors import AnchorParams
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
@@ -51,8 +53,16 @@ from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 
+class _Found(NamedTuple):
+    """What was found in an image, in resized pixels."""
+
+    info: ImageInfo
+    proposed: Proposed
+    detected: DetectedBoxes
+
+
 def detect(stage: Stage) -> None:
-    """Propose and classify, image by image. The RPN and the head may have trunks of their own."""
+    """Propose and classify, some images of one size at once. The RPN and the head may have trunks of their own."""
     missing = _why_missing(stage)
     if missing is not None:
         _write_nothing(stage, missing)
@@ -80,22 +90,29 @@ def _detect(stage: Stage) -> None:
         rule = replace(rule, per_image=params.detect.proposals * head.num_classes)
     images = held_out_images(stage.input("resize"))
     ids, source = [image.image_id for image in images], ImageViews(images)
+
+    def found_in(views: Views) -> list[_Found]:
+        infos, views = [images.seen(entry) for entry in views.entries], to_device(views, device)
+        with accelerator.autocast():
+            maps = maps_of(trunk, views)
+            rpn_maps = maps if shared else maps_of(rpn_trunk, views)
+            proposed = propose(rpn_maps, views.sizes, [info.scale for info in infos])
+            classified = [own.boxes[: params.detect.proposals] for own in proposed]
+            detected = detect_in_maps(head, maps, classified, views.sizes, rule)
+            if known is not None:
+                detected = [known.of_data_set(own, params.detect.per_image) for own in detected]
+        return list(map(_Found, infos, proposed, detected))
+
     with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
-        left = work.missing
-        batches = prefetch(lambda i: source.load([Entry(left[i])]), range(len(left)))
-        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
-            info, views = images[views.entries[0].image_id], to_device(views, device)
-            with accelerator.autocast():
-                maps = maps_of(trunk, views)
-                rpn_maps = maps if shared else maps_of(rpn_trunk, views)
-                boxes, scores, objectness = propose(rpn_maps, views.sizes, [info.scale])[0]
-                classified = boxes[: params.detect.proposals]
-                found = detect_in_maps(head, maps, [classified], views.sizes, rule)[0]
-                if known is not None:
-                    found = known.of_data_set(found, params.detect.per_image)
+        groups = groups_of_one_size(images, work.left, params.detect.images_at_once)
+        batches = prefetch(lambda i: source.load([Entry(image_id) for image_id in groups[i]]), range(len(groups)))
+        each = in_order(work.missing, groups, map(found_in, batches))
+        for info, (boxes, scores, objectness), found in work.through(
+            track(each, stage.name, len(ids), done=work.found)
+        ):
             entry = Entry(info.image_id)
             stored = [level.cpu().numpy().astype(np.float16) for level in objectness]
             maps_of_objectness.add({entry: stored}, info.size)

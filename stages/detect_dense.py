@@ -6,6 +6,8 @@ class score of each cell of each level, with images.parquet, their index.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -15,18 +17,19 @@ from pipeline.artifacts.classes import read_classes, read_detector_classes
 from pipeline.artifacts.detections import DetectionWriter
 from pipeline.artifacts.image_views import Entry
 from pipeline.artifacts.maps import MapWriter
-from pipeline.artifacts.resized_images import held_out_images
+from pipeline.artifacts.resized_images import ImageInfo, held_out_images
 from pipeline.building.known_classes import KnownClasses
 from pipeline.building.layout import map_layout
 from pipeline.building.trunk import load_trunk
 from pipeline.dense.building import load_head
-from pipeline.dense.contract import detect_part
+from pipeline.dense.contract import detect_part, images_at_once
 from pipeline.dense.initial import why_absent, without_limit
 from pipeline.dense.network import DenseDetector
+from pipeline.feeding.at_once import groups_of_one_size, in_order
 from pipeline.feeding.originals import ORIGINALS, originals_of
 from pipeline.feeding.prefetching import prefetch, to_device
-from pipeline.feeding.views import ImageViews
-from pipeline.nn.postprocess import to_original
+from pipeline.feeding.views import ImageViews, Views
+from pipeline.nn.postprocess import DetectedBoxes, to_original
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.initial import InitParams
@@ -38,8 +41,16 @@ from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 
+class _Found(NamedTuple):
+    """What was found in an image, in resized pixels, and the best score of each cell of each level."""
+
+    info: ImageInfo
+    detected: DetectedBoxes
+    best: list[torch.Tensor]
+
+
 def detect_dense(stage: Stage) -> None:
-    """Detect image by image."""
+    """Detect, some images of one size at once."""
     part, params = detect_part(stage.part), stage.params
     init = params.sections().get("init")
     if isinstance(init, InitParams):
@@ -67,20 +78,25 @@ def _detect(stage: Stage) -> None:
     network = DenseDetector(for_inference(trunk, accelerator), for_inference(head, accelerator), part, params)
     images = held_out_images(resized, originals_of(stage))
     ids, source = [image.image_id for image in images], ImageViews(images)
+
+    def found_in(views: Views) -> list[_Found]:
+        infos, found = [images.seen(entry) for entry in views.entries], []
+        pixels = to_device(views.images, accelerator.device)
+        with accelerator.autocast():
+            for info, own in zip(infos, network.outputs(pixels, views.sizes), strict=True):
+                detected = network.decode(own, info.size)
+                if known is not None:
+                    detected = known.of_data_set(detected, limit)
+                found.append(_Found(info, detected, network.best_scores(own)))
+        return found
+
     with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
         score_maps = MapWriter(work, "scores", len(head.locations.layout.levels))
-        left = work.missing
-        batches = prefetch(lambda i: source.load([Entry(left[i])]), range(len(left)))
-        for views in work.through(track(batches, stage.name, len(ids), done=work.found)):
-            info = images[views.entries[0].image_id]
-            pixels = to_device(views.images, accelerator.device)
-            with accelerator.autocast():
-                (own,) = network.outputs(pixels, views.sizes)
-                found = network.decode(own, info.size)
-                if known is not None:
-                    found = known.of_data_set(found, limit)
-                best = network.best_scores(own)
+        groups = groups_of_one_size(images, work.left, images_at_once(params, part))
+        batches = prefetch(lambda i: source.load([Entry(image_id) for image_id in groups[i]]), range(len(groups)))
+        each = in_order(work.missing, groups, map(found_in, batches))
+        for info, found, best in work.through(track(each, stage.name, len(ids), done=work.found)):
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)
             boxes = to_original(found.boxes.cpu(), info.scale, info.original_size)
             detections.add(info.image_id, boxes.numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())

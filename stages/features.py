@@ -29,13 +29,17 @@ def _keep_maps(stage: Stage) -> None:
     # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.layout import map_layout
     from pipeline.feeding.frozen_trunk import frozen_source, frozen_trunk
+    from pipeline.feeding.sources import trunk_source
     from pipeline.feeding.writing_maps import write_maps
     from pipeline.runtime.launcher import launch
 
     accelerator = launch(stage.params.base)
     images, trunk = ResizedImages(stage.input("resize"), "train"), frozen_trunk(stage, accelerator)
     levels = len(map_layout(stage.params.backbone).levels)
-    write_maps(stage, images, frozen_source(stage, images), trunk.stored, accelerator, levels)
+    # With one image at once the mirror is computed alone, too, as steps 3 and 4 would do it for features.keep none.
+    alone = typed(stage.params).features.images_at_once == 1
+    source = frozen_source(stage, images) if alone else trunk_source(stage, images)
+    write_maps(stage, images, source, trunk.stored, accelerator, levels)
 
 
 if __name__ == "__main__":

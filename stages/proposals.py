@@ -8,7 +8,8 @@ index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,12 +30,13 @@ from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.proposals import ProposalParams
 from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.typed import typed
+from pipeline.feeding.at_once import groups_of_one_size, in_order
 from pipeline.feeding.by_scale import views_by_scale
 from pipeline.feeding.frozen_trunk import FrozenTrunk, SharedMaps
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.prefetching import to_device
 from pipeline.feeding.sources import trunk_source
-from pipeline.feeding.views import ViewSource
+from pipeline.feeding.views import Views, ViewSource
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.nn.boxes import mirror
 from pipeline.params.anchors import AnchorParams
@@ -47,7 +49,15 @@ from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
-Found = Iterator[list[tuple[Entry, torch.Tensor, torch.Tensor]]]
+
+class _Found(NamedTuple):
+    """What was found in an entry: (P, 4) `boxes` in resized pixels, their (P,) `scores`, and where the RPN has seen it
+    the (Fh, Fw) `objectness` of each level."""
+
+    entry: Entry
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    objectness: Sequence[torch.Tensor] = ()
 
 
 def proposals(stage: Stage) -> None:
@@ -63,17 +73,20 @@ def _write(stage: Stage) -> None:
     with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         writer = ProposalWriter(work)
         if typed(stage.params).proposals.source == "file":
-            found = _from_file(stage, images, work)
+            found, maps = _from_file(stage, images, work), None
         else:
-            levels = len(map_layout(stage.params.backbone).levels)
-            found = _from_rpn(stage, images, work, MapWriter(work, "objectness", levels))
+            found = _from_rpn(stage, images, work)
+            maps = MapWriter(work, "objectness", len(map_layout(stage.params.backbone).levels))
         for entries in work.through(found):
-            for entry, boxes, scores in entries:
+            for entry, boxes, scores, objectness in entries:
                 writer.add(entry, boxes.cpu().numpy(), scores.cpu().numpy())
+                if maps is not None and objectness:
+                    levels = [level.cpu().numpy().astype(np.float16) for level in objectness]
+                    maps.add({entry: levels}, images.seen(entry).size)
     stage.log(f"{count_text(writer.count, 'proposal')} in {images.described(stage.params.base.mirror)}")
 
 
-def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: MapWriter) -> Found:
+def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterator[list[_Found]]:
     params = typed(stage.params).proposals
     accelerator = launch(stage.params.base)
     trunk: Trunk | FrozenTrunk | None
@@ -88,27 +101,30 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork, writer: Ma
     rpn = load_rpn(stage.input("rpn"), layout, typed(stage.params).anchors, typed(stage.params).rpn)
     rule = ProposalRule(params.pre_nms, params.nms_iou, params.post_nms, params.min_size, params.cut_first)
     propose = Proposer(for_inference(rpn, accelerator), anchor_grid(typed(stage.params).anchors, layout), rule)
-    proposed_on = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
-    batches = views_by_scale(source, work.missing, proposed_on)
-    for scales in track(batches, stage.name, len(images), done=work.found):
-        entries = []
+    seen = images.views(stage.params.base.mirror and params.mirrored == "recomputed")
+    mirrors = stage.params.base.mirror and params.mirrored == "mirrored"
+
+    def found_in(scales: Sequence[Views]) -> list[list[_Found]]:
+        """What is found in each image of a group, scale by scale."""
+        of_images: dict[str, list[_Found]] = {}
         for views in (to_device(own, accelerator.device) for own in scales):
-            info = images.seen(views.entries[0])
+            # Of one size, but not always from one: each image has a scale of its own.
+            infos = [images.seen(entry) for entry in views.entries]
             with accelerator.autocast():
-                found = propose(maps_of(trunk, views), views.sizes, [info.scale] * len(views.entries))
-            maps = {
-                entry: [level.cpu().numpy().astype(np.float16) for level in own.objectness]
-                for entry, own in zip(views.entries, found, strict=True)
-            }
-            writer.add(maps, info.size)
-            entries += [(entry, own.boxes, own.scores) for entry, own in zip(views.entries, found, strict=True)]
-            if stage.params.base.mirror and params.mirrored == "mirrored":
-                entry, boxes, scores = entries[-1]
-                entries.append((entry.mirror, mirror(boxes, info.size[1]), scores))
-        yield entries
+                proposed = propose(maps_of(trunk, views), views.sizes, [info.scale for info in infos])
+            for entry, info, own in zip(views.entries, infos, proposed, strict=True):
+                found = of_images.setdefault(entry.image_id, [])
+                found.append(_Found(entry, own.boxes, own.scores, own.objectness))
+                if mirrors:
+                    found.append(_Found(entry.mirror, mirror(own.boxes, info.size[1]), own.scores))
+        return list(of_images.values())
+
+    groups = groups_of_one_size(images, work.left, params.images_at_once)
+    found = in_order(work.missing, groups, map(found_in, views_by_scale(source, groups, seen)))
+    yield from track(found, stage.name, len(images), done=work.found)
 
 
-def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
+def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterator[list[_Found]]:
     params = typed(stage.params).proposals
     ids = [image.image_id for image in images]
     external, left_out = read_external_proposals(stage.linked("external"), stage.input("dataset"), ids)
@@ -122,9 +138,9 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Found:
             own = to_resized(external[image_id], image, params.post_nms, params.min_size)
             kept += len(own.boxes) if entry.view == 0 else 0
             boxes, scores = torch.from_numpy(own.boxes), torch.from_numpy(own.scores)
-            entries.append((entry, boxes, scores))
+            entries.append(_Found(entry, boxes, scores))
             if stage.params.base.mirror:
-                entries.append((entry.mirror, mirror(boxes, image.size[1]), scores))
+                entries.append(_Found(entry.mirror, mirror(boxes, image.size[1]), scores))
         yield entries
     rest = f" for the {count_text(len(work.missing), 'image')} left" if work.found else ""
     stage.log(

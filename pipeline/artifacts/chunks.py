@@ -66,8 +66,10 @@ class ChunkedWork:
         self._tables: dict[str, ChunkedTable] = {}
         self._shards: dict[str, ChunkedShards] = {}
         self._left = [index for index in own if index not in self._complete]
-        self.missing = [image_id for index in self._left for image_id in self._chunks[index]]
-        """The images of the chunks that are not complete, in their order."""
+        self.left = [self._chunks[index] for index in self._left]
+        """The images of each chunk that is not complete, in their order."""
+        self.missing = [image_id for chunk in self.left for image_id in chunk]
+        """The same images, chunk after chunk."""
         self.found = sum(len(self._chunks[index]) for index in self._complete)
         """How many images were found done."""
         if self.found and not known and log is not None:

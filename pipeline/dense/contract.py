@@ -92,6 +92,13 @@ class DetectPart(Part, Protocol):
         falling score, no more than are wanted. The sides and the grid's cells may be symbols of a trace."""
 
 
+def images_at_once(params: Params, part: DetectPart) -> int:
+    """How many images of one size the family's network takes at once, by the `images_at_once` of a section of its
+    detect_dense; 1 where none has it."""
+    sections = params.sections()
+    return max((getattr(sections.get(name), "images_at_once", 1) for name in part.SECTIONS), default=1)
+
+
 def targets_part(part: ModuleType | None) -> TargetsPart:
     """The family's dense_targets module.
 

@@ -1,4 +1,4 @@
-"""Loads some views of many images, in the order of the images."""
+"""Loads some views of groups of images, in the order of the groups."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from pipeline.feeding.views import Views, ViewSource
 
 
-def views_by_scale(source: ViewSource, ids: Sequence[str], views: Sequence[int]) -> Iterator[list[Views]]:
-    """Some views of each image, loaded ahead, with views of the same scale together."""
+def views_by_scale(source: ViewSource, groups: Sequence[Sequence[str]], views: Sequence[int]) -> Iterator[list[Views]]:
+    """Some views of the images of each group, loaded ahead, with views of the same scale together, image by image."""
     scales = [[view for view in views if view // 2 == scale] for scale in dict.fromkeys(view // 2 for view in views)]
-    return prefetch(
-        lambda i: [source.load([Entry(ids[i], view) for view in scale]) for scale in scales], range(len(ids))
-    )
+
+    def load(index: int) -> list[Views]:
+        return [source.load([Entry(image_id, view) for image_id in groups[index] for view in own]) for own in scales]
+
+    return prefetch(load, range(len(groups)))

@@ -1,7 +1,8 @@
 """A trunk that is run but not trained: that of steps 3 and 4, whose maps are stored or computed in every iteration.
 
-Both give the same maps, bit for bit: each view goes through the trunk alone, unpadded, as a sum may be taken in another
-order in a larger batch, and what comes out is rounded as it would be stored.
+Both give the same maps, bit for bit, unless `features.images_at_once` is above 1: each view goes through the trunk
+alone, unpadded, as a sum may be taken in another order in a larger batch, and what comes out is rounded as it would be
+stored.
 
 Shapes: B images; D channels; Fh, Fw feature map height, width.
 """
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class FrozenTrunk:
-    """Gives a step the maps of views that are loaded one by one (`Views.each`).
+    """Gives a step the maps of views that are loaded one by one (`Views.each`), or of one size together.
 
     It is not a module, so that neither the state of a training nor its optimiser has its weights.
 
@@ -46,9 +47,10 @@ class FrozenTrunk:
 
     def stored(self, views: Views) -> Maps:
         """The (B, D, Fh, Fw) map of each level in the dtype of their file, zero where an image does not reach."""
-        assert views.each is not None
         dtype = stored_dtype(self._dtype)
         with torch.no_grad():
+            if views.each is None:
+                return tuple(as_stored(level, dtype) for level in maps_of(self._trunk, views))
             of_views = [[as_stored(level, dtype) for level in maps_of(self._trunk, view)] for view in views.each]
         return tuple(_together(level) for level in zip(*of_views, strict=True))
 
@@ -61,8 +63,7 @@ class FrozenTrunk:
         """
         maps = self.stored(views)
         if maps[0].device.type == "cpu":
-            for entry, own in zip(views.entries, zip(*maps, strict=True), strict=True):
-                check_finite(own, entry, self._dtype)
+            check_finite(maps, views.entries, self._dtype)
         return tuple(level.float() for level in maps)
 
 

@@ -133,6 +133,10 @@ def run_stage(
         params = given.params
         if hasattr(params.sections().get(name), "images_per_iteration"):
             process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"
+        for section, values in params.sections().items():
+            # A stage is named after the section that is its own: proposals_step1 after proposals, and not features.
+            if section in name and getattr(values, "images_at_once", 1) > 1:
+                process.less_memory = f"{section}.images_at_once or {process.less_memory}"
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():
             if path is not None and not path.exists():

@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.runtime.stage import Stage, run_stage
-from tests.conftest import ROOT, SECTIONS
+from tests.conftest import SECTIONS, apply_overlay
+from tests.defaults import default_content
 from tests.in_process import ended
 
 _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9.00 GiB.\\nGPU 0 has ...')"
@@ -28,11 +30,14 @@ _CUDA = "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried t
     [
         ("train_head_step2", "lower train_head_step2.images_per_iteration or the image size (section resize)"),
         ("features", "lower the image size (section resize)"),
+        ("detect", "lower detect.images_at_once or the image size (section resize)"),
     ],
 )
 def test_out_of_memory_names_what_to_lower(tmp_path: Path, statement: str, told: str, stage: str, remedy: str) -> None:
     out = tmp_path / stage
-    arguments = ["--out", out, "--params", f"base,{stage}", "--params-file", ROOT / "params.yaml"]
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(apply_overlay(default_content(), {"detect": {"images_at_once": 2}})))
+    arguments = ["--out", out, "--params", f"base,{stage}", "--params-file", file]
 
     def work(stage: Stage) -> None:
         exec(statement)

@@ -59,6 +59,13 @@ def test_parameters_of_before_there_were_extra_sides_have_none(content: Content)
     assert check_params(content, "params.yaml")["resize"].extra_sides == []  # type: ignore[attr-defined]
 
 
+def test_parameters_of_before_there_were_images_at_once_have_one(content: Content) -> None:
+    for section in ("proposals", "features", "detect"):
+        del content[section]["images_at_once"]
+    checked = check_params(content, "params.yaml")
+    assert {checked[section].images_at_once for section in ("proposals", "features", "detect")} == {1}  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("value", [None, [], "text", 3])
 def test_content_that_is_no_mapping_is_refused(value: object) -> None:
     assert "must hold one block per stage" in fault(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.artifacts.shards import IMAGES_PER_SHARD
+from pipeline.params.file import check_params
 from tests.params.checking import Content, fault, put
 
 
@@ -62,10 +64,19 @@ def test_value_of_the_wrong_type_is_named_and_shown(content: Content, where: str
         ("train_rpn_step1.lr", float("nan")),
         ("train_rpn_step1.lr", float("inf")),
         ("detect.per_image", 0),
+        ("detect.images_at_once", 0),
+        ("features.images_at_once", 65),
+        ("proposals.images_at_once", 2.5),
     ],
 )
 def test_impossible_value_is_named(content: Content, where: str, value: object) -> None:
     assert f"parameter {where}: " in fault(put(content, where, value))
+
+
+def test_images_at_once_are_no_more_than_those_of_a_chunk(content: Content) -> None:
+    told = "parameter detect.images_at_once: input should be less than or equal to 64, got 65"
+    assert fault(put(content, "detect.images_at_once", IMAGES_PER_SHARD + 1)) == f"params.yaml: {told}"
+    assert check_params(put(content, "detect.images_at_once", IMAGES_PER_SHARD), "params.yaml")
 
 
 @pytest.mark.parametrize(("where", "value"), [("anchors.ratios", [1.0, 0.0]), ("proposal_targets.std", [1, 1, -1, 1])])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Count, Fraction, NonNegative, Overlap, Positive, Section
+from pipeline.params.section import Count, Fraction, ImagesAtOnce, NonNegative, Overlap, Positive, Section
 
 GROUPS = 32
 """Of the group norm."""
@@ -56,3 +56,4 @@ class DetectFcosParams(Section):
     per_level: Count
     nms_iou: Overlap
     per_image: Count
+    images_at_once: ImagesAtOnce = 1  # earlier parameters lack it

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Count, Fraction, Overlap, Positive, Quadruple, Section
+from pipeline.params.section import Count, Fraction, ImagesAtOnce, Overlap, Positive, Quadruple, Section
 
 Ratio = Annotated[float, Field(gt=1)]
 
@@ -54,3 +54,4 @@ class DetectSSDParams(Section):
     per_class: Count
     nms_iou: Overlap
     per_image: Count
+    images_at_once: ImagesAtOnce = 1  # earlier parameters lack it

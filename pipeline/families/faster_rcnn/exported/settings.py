@@ -107,7 +107,7 @@ def settings_of(
             "rpn_depth": params.rpn.depth,
             **params.roi_head.model_dump(include={"kind", "pool", "output_size", "samples", "aligned", "hidden"}),
             "box_weights": list(BOX_WEIGHTS if has_box_weights(head) else (1.0,) * 4),
-            **params.detect.model_dump(exclude={"min_size", "cut_first", "recall_ranks"}),
+            **params.detect.model_dump(exclude={"min_size", "cut_first", "recall_ranks", "images_at_once"}),
         }
     )
 

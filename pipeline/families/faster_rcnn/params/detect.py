@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.params.section import Count, Fraction, NonNegative, PreNms, Section
+from pipeline.params.section import Count, Fraction, ImagesAtOnce, NonNegative, PreNms, Section
 
 
 class DetectParams(Section):
@@ -21,3 +21,4 @@ class DetectParams(Section):
     score_threshold: Fraction
     nms_iou: Fraction
     per_image: Count
+    images_at_once: ImagesAtOnce = 1  # earlier parameters lack it

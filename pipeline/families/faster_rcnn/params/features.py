@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pipeline.params.section import Section
+from pipeline.params.section import ImagesAtOnce, Section
 
 
 class FeatureParams(Section):
@@ -17,3 +17,4 @@ class FeatureParams(Section):
     dtype: Literal["float16", "float32"]
     keep: Literal["maps", "none"] = "maps"  # earlier parameters lack it
     keep_frozen_stages: bool
+    images_at_once: ImagesAtOnce = 1  # earlier parameters lack it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.params.section import Count, Fraction, NonNegative, PreNms, Section
+from pipeline.params.section import Count, Fraction, ImagesAtOnce, NonNegative, PreNms, Section
 
 
 class ProposalRuleParams(Section):
@@ -22,3 +22,4 @@ class ProposalParams(ProposalRuleParams):
 
     source: Literal["rpn", "file"]
     mirrored: Literal["recomputed", "mirrored"]
+    images_at_once: ImagesAtOnce = 1  # earlier parameters lack it
