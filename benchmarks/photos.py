@@ -144,7 +144,7 @@ def prepared(
             before = {"resize": "resize", "trunk": "backbone"}
             made.run("frozen_features", frozen_features, **before)
             before["frozen_features"] = "frozen_features"
-            made.run("train_rpn_step1", _untrained_rpn, backbone="backbone")
+            made.run("train_rpn_step1", untrained_rpn, backbone="backbone")
             made.run("proposals_step1", proposals, **before, rpn="train_rpn_step1")
             made.run("proposal_targets_step2", proposal_targets, resize="resize", proposals="proposals_step1")
         yield made
@@ -163,7 +163,8 @@ def link_some(photos: Path, raw: Path, counts: Mapping[str, int]) -> None:
                 (raw / f"{part}/{line}.{suffix}").symlink_to(photos / f"{part}/{line}.{suffix}")
 
 
-def _untrained_rpn(stage: Stage) -> None:
+def untrained_rpn(stage: Stage) -> None:
+    """A stage that writes an RPN drawn at random."""
     params, source = stage.params, stage.input("backbone")
     trunk = load_trunk(source, params.backbone)
     generator = torch_generator(params.base.seed, stage.name, "rpn")

@@ -79,7 +79,8 @@ class Bench:
 
     @contextmanager
     def photos(self, train: int, **changes: Any) -> Iterator[Photos]:
-        """Some photos of the kit, taken through the stages up to targets; see `benchmarks.photos`."""
+        """Some photos of the kit, `test` of them for tests (2), taken through the stages up to targets; see
+        `benchmarks.photos`."""
         from benchmarks.photos import prepared
 
         given = argparse.Namespace(photos=self.kit / "photos", weights=self.weights())
@@ -87,5 +88,7 @@ class Bench:
         head = {"hidden": 32 if self.small else 4096, "pool": "roi_align", **changes.pop("roi_head", {})}
         if self.small:
             changes["base"] = {"threads": 1, **changes.get("base", {})}
-        with prepared("gpu_truth", given, side, 4 if self.small else train, 2, roi_head=head, **changes) as made:
+        test = changes.pop("test", 2)
+        train, test = (4, 2) if self.small else (train, test)
+        with prepared("gpu_truth", given, side, train, test, roi_head=head, **changes) as made:
             yield made
