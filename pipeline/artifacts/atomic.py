@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ UNFINISHED = ".unfinished"
 """Sub-folder of an output that is not published: notes by which a killed run resumes."""
 
 _KEY = "key"
+
+_PATIENCE = 5.0
+"""Seconds within which the processes of a stage that was killed end; they keep its lock until then."""
 
 _held: dict[Path, int] = {}
 """Descriptors of locks, by the temporary folders that they are of."""
@@ -50,11 +54,11 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
     `.unfinished` is not published.
 
     Raises:
-        InputError: another process is writing `path`.
+        InputError: another process is writing `path`; with a key, still after some seconds.
     """
     path = Path(path)
     temporary, retired = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.retired")
-    with _alone_in(temporary, path):
+    with _alone_in(temporary, path, _PATIENCE if key is not None else 0.0):
         shutil.rmtree(retired, ignore_errors=True)
         if key is None or _key_of(temporary) != key:
             _empty(temporary)
@@ -78,8 +82,9 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone_in(temporary: Path, path: Path) -> Iterator[None]:
-    """Make a folder and keep other processes out of it as long as this one lives."""
+def _alone_in(temporary: Path, path: Path, patience: float) -> Iterator[None]:
+    """Make a folder and keep other processes out of it as long as this one lives; wait so many seconds for it."""
+    until = time.monotonic() + patience
     while True:
         temporary.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,6 +94,9 @@ def _alone_in(temporary: Path, path: Path) -> Iterator[None]:
         opened, lock = os.fstat(descriptor), try_lock(descriptor)
         if lock is None:
             os.close(descriptor)
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
             raise InputError(f"{path}: another process is writing it; wait for it, or stop it")
         # Whoever held it may have published or removed the folder since it was opened.
         if temporary.exists() and os.path.samestat(opened, os.stat(temporary)):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import atomic
 from pipeline.artifacts.atomic import atomic_file, atomic_folder, write_json_list, write_text
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.locking import try_lock
 
 
 def names(folder: Path) -> list[str]:
@@ -89,7 +92,10 @@ def test_what_a_killed_run_left_is_cleared_before_the_next(tmp_path: Path) -> No
     assert names(tmp_path) == ["resize"]
 
 
-def test_a_second_writer_of_a_folder_is_refused_in_one_line_and_disturbs_nothing(tmp_path: Path) -> None:
+def test_a_second_writer_of_a_folder_is_refused_in_one_line_and_disturbs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_PATIENCE", 0.0)
     path = tmp_path / "resize"
     with atomic_folder(path, "key") as temporary:
         (temporary / "first").write_text("first")
@@ -104,6 +110,19 @@ def test_a_second_writer_of_a_folder_is_refused_in_one_line_and_disturbs_nothing
         (temporary / "next").write_text("next")
     assert names(path) == ["next"]
     assert names(tmp_path) == ["resize"]
+
+
+def test_a_run_that_can_resume_waits_for_what_is_left_of_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / ".resize.partial"
+    temporary.mkdir()
+    left = try_lock(os.open(temporary, os.O_RDONLY))
+    assert left is not None
+    monkeypatch.setattr(atomic.time, "sleep", lambda seconds: os.close(left))
+    with atomic_folder(tmp_path / "resize", "key") as folder:
+        (folder / "new").touch()
+    assert names(tmp_path / "resize") == ["new"]
 
 
 @pytest.mark.parametrize("items", [[], [{"a": 1}], [{"a": [1.5, None]}, "b\n", 3]])

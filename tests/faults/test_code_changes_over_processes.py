@@ -40,7 +40,7 @@ def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         project = new_project(folder, apply_overlay(copy.deepcopy(TINY), IMAGES))
         run_stages(project.root, "dataset", "resize")
-        insert(project.root / "pipeline/runtime/processes.py", "    context = multi", "    open('before').read()")
+        insert(project.root / "pipeline/runtime/processes.py", "    task = Task.of(", "    open('before').read()")
         insert(
             project.root / "stages/resize.py",
             "    cv2.setNumThreads(",
