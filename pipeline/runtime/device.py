@@ -5,11 +5,12 @@ Needs torch alone.
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import torch
 
-from pipeline.runtime.errors import InputError, is_out_of_memory
+from pipeline.runtime.errors import InputError, StartedOtherwise, is_out_of_memory
 from pipeline.runtime.gpus import is_gpu_meant
 
 HIDE_IT = "set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU on purpose"
@@ -53,6 +54,29 @@ def gpu_model() -> str:
     except (RuntimeError, AssertionError) as error:  # computing on it will report the cause
         name = _first_sentence(error)
     return f"{name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+
+
+def gpus_of_one_kind(most: int) -> list[str]:
+    """The first GPUs that are visible, at most so many, by the names that CUDA_VISIBLE_DEVICES takes.
+
+    Raises:
+        StartedOtherwise: they are of several models, whose results differ.
+    """
+    if not has_gpu():
+        return []
+    count = min(most, torch.cuda.device_count())
+    try:
+        models = sorted({torch.cuda.get_device_name(index) for index in range(count)})
+    except (RuntimeError, AssertionError):  # computing on it will report the cause
+        return []
+    if len(models) > 1:
+        raise StartedOtherwise(
+            f"the GPUs are of several models ({', '.join(models)}), whose results differ; name those of one in "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(index) for index in range(count)]
+    return [name.strip() for name in names[:count]]
 
 
 def _why() -> str:

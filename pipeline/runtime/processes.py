@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -69,8 +70,10 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
 
     Raises:
         ProcessLost: one was killed. What one of them raises is raised here.
+        StartedOtherwise: they cannot run here.
     """
     task = Task.of(_module_of(work), work.__name__, stage)
+    gpus = _gpus_of_one_kind(count)
     processes: dict[Connection, Process] = {}
     try:
         for number in range(count):
@@ -79,8 +82,12 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
             lock = lock_of(stage.out)
             kept = (theirs.fileno(),) if lock is None else (theirs.fileno(), lock)
             with theirs, _signals_waiting():
-                command = task.command(theirs.fileno())
-                processes[connection] = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=kept)
+                processes[connection] = subprocess.Popen(
+                    task.command(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=kept,
+                    env={**os.environ, "CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else None,
+                )
             with suppress(ConnectionError):  # it has ended, as will be seen
                 connection.send((task, Share(number, count)))
         return _follow(processes, stage)
@@ -106,6 +113,12 @@ def _module_of(work: Work) -> str:
         )
     name: str = spec.name
     return name
+
+
+def _gpus_of_one_kind(most: int) -> list[str]:
+    """See `pipeline.runtime.device`, which a stage that computes with torch has imported; none for other stages."""
+    device = sys.modules.get("pipeline.runtime.device")
+    return device.gpus_of_one_kind(most) if device else []
 
 
 def _follow(processes: dict[Connection, Process], stage: Stage) -> set[int]:

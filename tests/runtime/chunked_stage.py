@@ -68,6 +68,9 @@ def obey(order: str, stage: Stage) -> None:
         status = Path("/proc/self/status").read_text()
         (stage.out.parent / f"blocked-{stage.share.number}").write_text(status.partition("SigBlk:")[2].split()[0])
         return
+    if order == "note gpu":
+        (stage.out.parent / f"gpu-{stage.share.number}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+        return
     if order == "wait":
         (stage.out.parent / f"waits-{stage.share.number}").write_text(str(os.getpid()))
     elif order:

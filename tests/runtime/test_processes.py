@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from pipeline.artifacts import atomic
-from pipeline.runtime import process_work
+from pipeline.runtime import device, process_work
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
 from pipeline.runtime.process_messages import Advanced, Failed
@@ -175,6 +175,41 @@ def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
     for number in range(2):
         blocked = int((place.root / f"blocked-{number}").read_text(), 16)
         assert blocked & 1 << signal.SIGINT - 1 and not blocked & 1 << signal.SIGTERM - 1
+
+
+def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(device.torch.cuda, "device_count", lambda: len(models))
+    monkeypatch.setattr(device.torch.cuda, "get_device_name", lambda index=0: models[index])
+    monkeypatch.setattr(device.torch.backends.cudnn, "version", lambda: 92000)
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"), [(None, ["0", "1", "0"]), ("GPU-aaaa, 5", ["GPU-aaaa", "5", "GPU-aaaa"])]
+)
+def test_each_process_sees_one_gpu_in_turn(
+    place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, visible: str | None, names: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    put_gpus(monkeypatch, "H100", "H100")
+    ended = place.run("3", _000="note gpu", _002="note gpu", _004="note gpu")
+    assert ended.returncode == 0, ended.stderr
+    assert [(place.root / f"gpu-{number}").read_text() for number in range(3)] == names
+    assert files_of(place.root / "out") == undisturbed
+
+
+def test_gpus_of_several_models_are_refused_and_nothing_is_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_gpus(monkeypatch, "H100", "A100", "H100")
+    assert place.run("1", _004="no memory").returncode == 1
+    ended = place.run("2")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "out: error: the GPUs are of several models (A100, H100), whose results differ; name those of one in "
+        "CUDA_VISIBLE_DEVICES"
+    )
+    assert (place.root / ".out.partial/maps-00001.npz").exists()
 
 
 def test_a_script_is_to_be_started_as_a_module_and_loses_nothing(place: Place) -> None:
