@@ -28,11 +28,11 @@ from benchmarks.measure import interleaved, measured_rates
 from benchmarks.page import Row, write_section
 from benchmarks.peer import Losses, PeerBatch, Target, decoded, peer_loop
 from benchmarks.photos import Photos, parser, prepared
+from benchmarks.resnet_fpn import RESNET_FPN
 from benchmarks.resnet_peer import build_resnet_peer
 from benchmarks.training_time import CLASSES, LR, loader_of, our_loop, step_of
 from pipeline.building.trunk import load_trunk, new_trunk
 from pipeline.families.faster_rcnn.building.rpn import new_rpn
-from pipeline.params.backbone import NeckParams
 from pipeline.params.schedule import Schedule
 from pipeline.runtime.inference import for_inference
 from pipeline.runtime.launcher import launch
@@ -45,18 +45,8 @@ PARTS = ("training", "inference")
 BARS = {"training": 0.9, "inference": 1.0}
 STAGE = "finetune_joint"
 CHANGES: dict[str, dict[str, Any]] = {
-    "backbone": {
-        "name": "resnet50",
-        "weights": "random",
-        "frozen_stages": 2,
-        "size_divisible": 32,
-        "neck": NeckParams(name="fpn"),
-    },
-    "anchors": {"base_size": 16, "ratios": [0.5, 1.0, 2.0], "scales": [2.0]},
-    "rpn": {"channels": 256, "anchors_per_image": 256},
-    "proposals": {"pre_nms": 2000, "post_nms": 2000, "min_size": 0.0, "cut_first": True},
-    "roi_head": {"pool": "roi_align", "hidden": 1024, "dropout": 0.0, "rois_per_image": 512},
-    "finetune_joint": {"pre_nms": 2000, "post_nms": 2000},
+    **RESNET_FPN,
+    "roi_head": {**RESNET_FPN["roi_head"], "pool": "roi_align"},
     "detect": {"pre_nms": 1000, "proposals": 1000, "min_size": 0.0, "cut_first": True, "nms_iou": 0.5},
 }
 ABOUT = {

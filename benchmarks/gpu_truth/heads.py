@@ -8,15 +8,14 @@ import torch
 
 from benchmarks.gpu_network import FULL, SMALL, Network, make_batch
 from benchmarks.gpu_truth.bench import Bench
-from benchmarks.gpu_truth.training import resident_batches, schedule_of
-from benchmarks.training_time import loader_of, step_of
+from benchmarks.gpu_truth.loops import loop_rates
+from benchmarks.gpu_truth.training import schedule_of
+from benchmarks.photos import Photos
+from benchmarks.training_time import loader_of
 from pipeline.families.faster_rcnn.nn.network import FasterRCNN
 from pipeline.families.faster_rcnn.nn.proposals import ProposalRule
-from pipeline.feeding.prefetching import prefetch
 from pipeline.nn.operators import nms
 from pipeline.nn.postprocess import DetectionRule
-from pipeline.runtime.launcher import launch
-from pipeline.training.loop import train
 
 
 def run(bench: Bench) -> None:
@@ -79,27 +78,7 @@ def _detect(bench: Bench, images: int) -> float:
     return bench.seconds(detect, runs=3) * 1e3
 
 
-def _loop(bench: Bench, made: object, stage: str, images: int) -> dict[str, float]:
-    iterations = 2 if bench.small else 20
-    schedule = schedule_of(made, iterations, images)  # type: ignore[arg-type]
-    loader, step = loader_of(made, stage, schedule), step_of(made, stage)  # type: ignore[arg-type]
-    params = made.params  # type: ignore[attr-defined]
-    accelerator = launch(params.base)
-    resident = resident_batches(loader, iterations, accelerator.device)
-    count = iterations * images
-
-    def loop(batches: object) -> None:
-        train(
-            step,
-            batches,  # type: ignore[arg-type]
-            schedule,
-            params.solver,
-            accelerator,
-            stage=stage,
-            on_iteration=lambda loss: None,
-        )
-
-    return {
-        "as it is": count / bench.seconds(lambda: loop(lambda wanted: prefetch(loader, wanted)), 1, 1),
-        "batches resident": count / bench.seconds(lambda: loop(lambda wanted: [resident[i] for i in wanted]), 1, 0),
-    }
+def _loop(bench: Bench, made: Photos, stage: str, images: int) -> dict[str, float]:
+    schedule = schedule_of(made, 2 if bench.small else 20, images)
+    loaded, resident = loop_rates(bench, made, stage, schedule, loader_of(made, stage, schedule))
+    return {"as it is": loaded, "batches resident": resident}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from benchmarks.floors import rpn_training_flops
 from benchmarks.gpu_truth.bench import Bench
+from benchmarks.gpu_truth.loops import loop_rates
 from benchmarks.photos import Photos
-from benchmarks.training_time import loader_of, step_of
+from benchmarks.training_time import loader_of
 from pipeline.artifacts.maps import FeatureMaps
-from pipeline.families.faster_rcnn.training.batches import Batch, BatchLoader
-from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.families.faster_rcnn.training.batches import BatchLoader
+from pipeline.feeding.prefetching import prefetch
 from pipeline.feeding.views import MapViews
 from pipeline.params.schedule import Schedule
-from pipeline.runtime.launcher import launch
-from pipeline.training.loop import train
 
 STAGE = "train_rpn_step1"
 
@@ -40,18 +38,12 @@ def measure(
     made.params.base = made.params.base.model_copy(update={"precision": precision})
     iterations = 2 if bench.small else max(10, 60 // images)
     schedule = schedule_of(made, iterations, images)
-    loader, step = loader_of(made, STAGE, schedule, source), step_of(made, STAGE)
-    accelerator = launch(made.params.base)
-
-    def loop(batches: Any) -> None:
-        train(step, batches, schedule, made.params.solver, accelerator, stage=STAGE, on_iteration=lambda loss: None)
-
-    resident = resident_batches(loader, iterations, accelerator.device)
-    count = iterations * images
+    loader = loader_of(made, STAGE, schedule, source)
+    loaded, resident = loop_rates(bench, made, STAGE, schedule, loader)
     return {
-        "images_per_s": count / bench.seconds(lambda: loop(lambda wanted: prefetch(loader, wanted)), 1, 1),
-        "batches_resident": count / bench.seconds(lambda: loop(lambda wanted: [resident[i] for i in wanted]), 1, 0),
-        "loader_alone": count / _loader(loader, iterations),
+        "images_per_s": loaded,
+        "batches_resident": resident,
+        "loader_alone": iterations * images / _loader(loader, iterations),
     }
 
 
@@ -60,11 +52,6 @@ def schedule_of(made: Photos, iterations: int, images: int) -> Schedule:
     changes = {"iterations": iterations, "images_per_iteration": images, "lr": 1e-4, "lr_drop_at": []}
     own: Schedule = getattr(made.params, STAGE)
     return own.model_copy(update={**changes, "warmup_iterations": 0})
-
-
-def resident_batches(loader: BatchLoader, iterations: int, device: Any) -> list[Batch]:
-    """Batches that lie on the device."""
-    return [to_device(loader(iteration), device) for iteration in range(iterations)]
 
 
 def _loader(loader: BatchLoader, iterations: int) -> float:
