@@ -8,11 +8,14 @@ from typing import Any
 
 from pipeline.graphs.command import StageCommand
 from pipeline.graphs.command_family import check_command_family
+from pipeline.graphs.declared_text import declared_text
 from pipeline.graphs.stamp import stamped
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE, lock_path
 from pipeline.runtime.yaml_blocks import split_key, yaml_blocks
 from pipeline.runtime.yaml_files import YamlError, parse_yaml
+
+_PURPOSE = "a family's graph is declared"
 
 GRAPHS = Path("graphs")
 """The folder of the graph files, in a project."""
@@ -38,7 +41,7 @@ def composed(root: Path, family: str) -> str:
             command is of another form or names another family, or that does not depend on the lock of its code.
     """
     common, own = graph_path(root, COMMON), graph_path(root, family)
-    texts = {file: _text(file) for file in (common, own)}
+    texts = {file: declared_text(file, _PURPOSE) for file in (common, own)}
     contents = {file: _content(text, file) for file, text in texts.items()}
     _check_own_names(root, own, contents[own]["stages"])
     shared = sorted(contents[common]["stages"].keys() & contents[own]["stages"].keys())
@@ -61,15 +64,6 @@ def composed(root: Path, family: str) -> str:
     return stamped(family, text)
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; a family's graph is declared there") from None
-    except UnicodeDecodeError as error:
-        raise YamlError(f"{file}: not valid YAML (byte {error.start + 1} is not UTF-8); save it as UTF-8") from None
-
-
 def _content(text: str, file: Path) -> dict[str, Any]:
     content = parse_yaml(text, file)
     stages = content.get("stages") if isinstance(content, dict) else None
@@ -89,7 +83,7 @@ def _check_own_names(root: Path, own: Path, stages: Mapping[str, Any]) -> None:
         if other.stem in (COMMON, own.stem):
             continue
         try:
-            theirs = _content(_text(other), other)["stages"]
+            theirs = _content(declared_text(other, _PURPOSE), other)["stages"]
         except (InputError, OSError):
             continue
         for stage in sorted(stages.keys() & theirs.keys()):

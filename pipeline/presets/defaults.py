@@ -8,11 +8,14 @@ from typing import Any
 from pipeline import params as params_package
 from pipeline.families.family import Family
 from pipeline.families.registry import folder_of
+from pipeline.graphs.declared_text import declared_text
 from pipeline.params.file import COMMON, sections_of
 from pipeline.presets.overlay import apply_overlay
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_blocks import YamlBlocks, yaml_blocks
-from pipeline.runtime.yaml_files import EditedYaml, YamlError, parse_yaml
+from pipeline.runtime.yaml_files import EditedYaml, parse_yaml
+
+_PURPOSE = "a family's sections and their defaults stand"
 
 _COMMON = Path(params_package.__path__[0]) / "common.yaml"
 _FAMILY = (
@@ -31,7 +34,7 @@ def default_text(family: Family) -> str:
             does not have.
     """
     file = folder_of(family.name) / "params.yaml"
-    common, own, values = yaml_blocks(_text(_COMMON)), *_own_blocks(file)
+    common, own, values = yaml_blocks(declared_text(_COMMON, _PURPOSE)), *_own_blocks(file)
     if family.defaults_of:
         others, other_values = _own_blocks(folder_of(family.defaults_of) / "params.yaml")
         lacking = [name for name in family.sections if name in others.blocks and name not in own.blocks]
@@ -55,17 +58,8 @@ def default_text(family: Family) -> str:
 
 def _own_blocks(file: Path) -> tuple[YamlBlocks, dict[str, dict[str, Any]]]:
     """The sections in a family's file, as text and as values."""
-    text = _text(file)
+    text = declared_text(file, _PURPOSE)
     values = parse_yaml(text, file) or {}
     if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
         raise InputError(f"{file}: must hold sections with their parameters; see pipeline/params/common.yaml")
     return yaml_blocks(text), values
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; a family's sections and their defaults stand there") from None
-    except UnicodeDecodeError as error:
-        raise YamlError(f"{file}: not valid YAML (byte {error.start + 1} is not UTF-8); save it as UTF-8") from None
