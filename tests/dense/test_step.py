@@ -25,7 +25,8 @@ from pipeline.runtime.errors import InputError
 from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
 from pipeline.training.loop import Row, train
 from tests.dense.conftest import Family
-from tests.training.toy import PLAN, SOLVER, Killed
+from tests.killed import Killed
+from tests.training.toy import PLAN, SOLVER
 
 SIZE = (32, 32)
 
