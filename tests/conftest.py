@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,18 @@ def new_project(root: Path, params: dict[str, Any]) -> Project:
     return project
 
 
-def that_forgot(run: Project, first: str, root: Path) -> Project:
-    """A copy of a finished run that knows nothing of the stage `first` and those after it in dvc.yaml."""
+def stages_from(run: Project, first: str) -> list[str]:
+    """The stage `first` and those after it in dvc.yaml."""
+    order = list(read_yaml(run.root / "dvc.yaml")["stages"])
+    return order[order.index(first) :]
+
+
+def that_forgot(run: Project, stages: Iterable[str], root: Path) -> Project:
+    """A copy of a finished run that knows nothing of some stages."""
     project = Project(Path(shutil.copytree(run.root, root, symlinks=True)))
     shutil.rmtree(root / ".dvc/cache/runs")
     lock = yaml.safe_load((root / "dvc.lock").read_text())
-    order = list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"])
-    for stage in order[order.index(first) :]:
+    for stage in stages:
         shutil.rmtree(project.data / stage)
         del lock["stages"][stage]
     (root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))

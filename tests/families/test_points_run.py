@@ -79,7 +79,7 @@ def test_its_network_is_bundled_used_and_exported_by_the_command_line(points_run
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, points_run: Project, seed: int) -> None:
     """The kills fall into the stages that are the family's own."""
-    project = that_forgot(points_run, STAGES[3], tmp_path / "drill" / "project")
+    project = that_forgot(points_run, STAGES[3:], tmp_path / "drill" / "project")
     assert set(drill(project, points_run, kills=8, seed=seed, first_after=4)) & set(STAGES[3:])
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from pipeline.training.checkpoints import EVERY_ITERATIONS
-from tests.conftest import TINY, Project, new_project, that_forgot
+from tests.conftest import TINY, Project, new_project, stages_from, that_forgot
 from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 from tests.fidelity.conftest import files_of
@@ -115,7 +115,7 @@ def drill(project: Project, tiny_run: Project, kills: int, seed: int, first_afte
 def test_a_stage_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path, tiny_run: Project) -> None:
     """One stage alone; the whole graph below."""
     last = "finetune_joint"
-    project = that_forgot(tiny_run, last, tmp_path / "drill" / "project")
+    project = that_forgot(tiny_run, stages_from(tiny_run, last), tmp_path / "drill" / "project")
     assert set(killed_run(project, 2, 13, 2, last)) == {last}  # once where the stage was fast
     assert last in project.lock()
     for stage, lines in project.lock().items():
