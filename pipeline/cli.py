@@ -294,7 +294,7 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, SyntaxError) and error.filename:  # a module that a verb imports
-        return f"{error.filename}:{error.lineno}: {error.msg}; mend it"
+        return f"{error.filename}:{error.lineno}: {error.msg}; fix it"
     text = " ".join(str(error).split())[:120]
     if is_out_of_memory(error):
         remedy = "give smaller images, or where the command has the option, --device cpu"

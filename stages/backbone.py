@@ -53,7 +53,10 @@ def backbone(stage: Stage) -> None:
         of_neck = trunk.neck.take_published(state) if trunk.neck else ()
         neck = "the neck but for " + " and ".join(of_neck) if of_neck else "neck"
         starts_random = [*([neck] if trunk.neck else []), *([] if classifier else ["head"])]
-        stage.log(f"weights of {source}" + (f"; {' and '.join(starts_random)} start random" if starts_random else ""))
+        stage.log(
+            f"weights of {source}"
+            + (f"; initialised at random: {' and '.join(starts_random)}" if starts_random else "")
+        )
     elif params.weights == "pretrain":
         _pretrain(trunk, stage)
     save_parts(stage.out, parts)
@@ -64,13 +67,15 @@ def _of_detector(trunk: Trunk, stage: Stage) -> dict[str, State]:
     init = stage.params.init
     found = load_detector(trunk, stage.params.backbone, stage.linked("detector"), init.classes)
     taken = "trunk, RPN and RoI head" if "rpn" in found.parts else "trunk and head"
-    stage.log(f"{taken} of {found.title}; all other layers start fresh")
+    stage.log(f"{taken} of {found.title}; all other layers are newly initialised")
     for line in found.notes:
         stage.log(line)
     if found.classes is not None:
         write_detector_classes(stage.out, found.classes)
     else:
-        stage.log("nothing says the detector's classes, so class layers start fresh; init.classes can name them")
+        stage.log(
+            "the detector's classes are unknown, so class layers are newly initialised; init.classes can name them"
+        )
     return found.parts
 
 
@@ -89,7 +94,7 @@ def _pretrain(trunk: Trunk, stage: Stage) -> None:
             run.checkpoints,
             run.on_resume,
         )
-    stage.log(f"pre-trained on {len(crops)} crops, {accuracy:.1%} classified right at the end")
+    stage.log(f"pre-trained on {len(crops)} crops, {accuracy:.1%} classified correctly at the end")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def _write_nothing(stage: Stage, why: str) -> None:
         MapWriter(work, "objectness")
     detections.write_coco(stage.out)
     write_absent(stage.out, why)
-    stage.log(f"no detections, as {why}")
+    stage.log(f"no detections: {why}")
 
 
 def _known_classes(stage: Stage) -> KnownClasses | None:

@@ -110,7 +110,7 @@ def _write_nothing(stage: Stage, why: str) -> None:
         MapWriter(work, "scores")
     detections.write_coco(stage.out)
     write_absent(stage.out, why)
-    stage.log(f"no detections, as {why}")
+    stage.log(f"no detections: {why}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def evaluate(stage: Stage) -> None:
     absent = why_absent(stage.input("detections"))
     if absent is not None:
         write_text(stage.out / "metrics.json", "{}\n")
-        stage.log(f"nothing to judge, as {absent}")
+        stage.log(f"nothing to judge: {absent}")
         return
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
     said = "".join(f", {name} {value if isinstance(value, int) else f'{value:.4f}'}" for name, value in own.items())

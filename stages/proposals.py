@@ -129,7 +129,7 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterat
     ids = [image.image_id for image in images]
     external, left_out = read_external_proposals(stage.linked("external"), stage.input("dataset"), ids)
     if left_out:
-        stage.log(f"{count_text(left_out, 'image')} of the proposal file left out, as no training image has that name")
+        stage.log(f"{count_text(left_out, 'image')} of the proposal file left out: no training image has that name")
     given = kept = 0
     for image_id in track(work.missing, stage.name, len(ids), done=work.found):
         given, entries = given + len(external[image_id].boxes), []
@@ -144,7 +144,7 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterat
         yield entries
     rest = f" for the {count_text(len(work.missing), 'image')} left" if work.found else ""
     stage.log(
-        f"{kept} of {given} proposals of the file{rest} are kept; the others are too small or past proposals.post_nms"
+        f"{kept} of {given} proposals of the file{rest} are kept; the others are too small or beyond proposals.post_nms"
     )
 
 

@@ -125,9 +125,11 @@ def evaluate(
         raise InputError("give either a BUNDLE, to detect and judge, or --detections FILE, to judge what it holds")
     refused = next((text for text in settings or [] if text.startswith("evaluate.")), None)
     if detections is not None and refused:
-        raise InputError(f"--set {refused}: all that --detections holds is judged; leave it out")
+        raise InputError(
+            f"--set {refused}: has no effect with --detections, which are judged as they are; leave it out"
+        )
     if detections is None and iou is not None:
-        raise InputError("--iou: is of --detections; a bundle is judged at IoU 0.5 and at COCO's")
+        raise InputError("--iou: goes with --detections; a bundle is judged at IoU 0.5 and at COCO's thresholds")
     params = judging_params(Path.cwd(), preset, without_auto(settings or []))
     dataset, line = params.dataset, None
     if not is_of_stage(data):

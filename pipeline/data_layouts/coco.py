@@ -186,7 +186,7 @@ def _tried(root: Path, name: str, faults: _Faults) -> _File | None:
         faults[name] = Miss("coco", f"{name}: cannot be read ({error.strerror}); make it readable")
         return None
     except (ValueError, RecursionError) as error:
-        faults[name] = Miss("coco", f"{name}: not valid JSON ({one_line(error)}); mend or replace the file")
+        faults[name] = Miss("coco", f"{name}: not valid JSON ({one_line(error)}); fix or replace the file")
         return None
 
 

@@ -57,7 +57,7 @@ def read_bitmap(file: BinaryIO) -> Bitmap:
         width, height, planes, bits = struct.unpack("<HHHH", take(file, 8))
         compression, count, colours, ends = _RGB, 0, 0, 26
         if bits not in (1, 4, 8, 24):
-            raise HeaderError(f"its header says {bits} bits a pixel, which a bitmap of OS/2 does not have")
+            raise HeaderError(f"its header says {bits} bits per pixel, which a bitmap of OS/2 does not have")
     elif header in (40, 52, 56, 64, 108, 124):
         width, height, planes, bits, compression, count = struct.unpack("<iiHHII", take(file, 20))
         colours = struct.unpack("<8xI4x", take(file, 16))[0]

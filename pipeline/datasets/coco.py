@@ -203,7 +203,7 @@ def _read_file(root: Path, name: str, split: Split, images: str, faults: Faults)
             if row in table.faults:
                 raise InputError(f"{where}{table.faults[row]}; correct it")
             others = index - row
-            raise InputError(f"{where}: annotations stand elsewhere in the file too; move them into this list")
+            raise InputError(f"{where}: annotations occur elsewhere in the file too; move them into this list")
     folder = image_folder(images, name)
     folder = "" if folder == "." else below_root(folder, f"dataset.coco.images ({images!r} for {name})")
     listed = _listed(lists["images"], path, faults, root, folder)
@@ -266,7 +266,7 @@ def _listed(items: list[Any], path: Path, faults: Faults, root: Path, folder: st
             first = images.setdefault(image.id, image)
             if first.file_name != image.file_name:
                 raise InputError(
-                    f"{where}.id is {item.id!r} again, that of {first.file_name} too; give each image an id of its own"
+                    f"{where}.id is {item.id!r}, which {first.file_name} has too; give each image its own id"
                 )
             listed.append(image)
     return listed
@@ -301,8 +301,7 @@ def _categories(items: list[Any], path: Path, faults: Faults) -> dict[Id, str]:
                 raise InputError(f"{where}{fault_text(item, 'name', 'a text')}; correct it")
             if key in names:
                 raise InputError(
-                    f"{where}.id is {item['id']!r} again, that of {names[key][:60]!r} too; "
-                    "give each category an id of its own"
+                    f"{where}.id is {item['id']!r}, which {names[key][:60]!r} has too; give each category its own id"
                 )
             names[key] = name
     return names

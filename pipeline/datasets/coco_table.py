@@ -136,7 +136,7 @@ def parse_instances(path: Path, table: Table) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
+        raise InputError(f"{path}: not valid JSON ({one_line(error)}); fix or replace the file") from error
     if isinstance(content, list) and content and isinstance(content[0], Row):
         what = "detections" if table.scores else "annotations"
         raise InputError(f"{path}: is a list of {what}, without images and categories; give an instances file of COCO")

@@ -34,7 +34,7 @@ def read_image_list(
     path: Path,
     is_there: Callable[[str], bool],
     faults: Faults,
-    remedy: str = "write one image name a line",
+    remedy: str = "write one image name per line",
     with_flags: bool = False,
     folder: str | None = None,
 ) -> ImageList:
@@ -66,7 +66,7 @@ def read_image_list(
     junk = [name for name in names if is_junk(name)]
     names = [_without_suffix(name, is_there) for name in names if not is_junk(name)]
     if not names:
-        raise InputError(f"{path}: lists no image; write one image name a line")
+        raise InputError(f"{path}: lists no image; write one image name per line")
     plain = []
     for name in names:
         with faults.going_on():

@@ -114,7 +114,7 @@ def _read_list(
 ) -> list[_Entry]:
     name = below_root(f"{name}.txt", f"dataset.kitti.{split}")
     path = next((path for path in (root / name, root / "ImageSets" / name) if is_file(path)), root / name)
-    remedy = f"set dataset.kitti.{split} to lists that are there, one image name a line, {REMEDY}"
+    remedy = f"set dataset.kitti.{split} to lists that are there, one image name per line, {REMEDY}"
     listed = read_image_list(path, is_there, faults, remedy)
     junk += listed.junk
     return [_Entry(image, split, path.relative_to(root).as_posix()) for image in listed.names]

@@ -69,9 +69,9 @@ def _polygons(outline: Any) -> Iterator[npt.NDArray[np.float64]]:
         if isinstance(part, list) and part and all(isinstance(point, list) and len(point) == 2 for point in part):
             part = [number for point in part for number in point]
         if not isinstance(part, list) or not all(map(_is_number, part)):
-            raise OutlineError("its polygon holds something else than numbers")
+            raise OutlineError("its polygon holds something other than numbers")
         if len(part) % 2:
-            raise OutlineError(f"its polygon has {len(part)} numbers, and not two a point")
+            raise OutlineError(f"its polygon has {len(part)} numbers, not two per point")
         if len(part) >= 6:
             yield np.array([_float(number) for number in part]).reshape(-1, 2)
 
@@ -105,7 +105,7 @@ def _decoded(text: str) -> list[int]:
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or place >= _LONGEST_COUNT:
-            raise OutlineError("the counts of its mask are no text that COCO's tools write")
+            raise OutlineError("the counts of its mask are not text as COCO's tools write it")
         number |= (bits & 31) << 5 * place
         place += 1
         if not bits & 32:

@@ -74,7 +74,7 @@ _KINDS = {
     "broken_link": _Kind(
         "is a link that leads nowhere, at which DVC stops",
         "are links that lead nowhere, at which DVC stops",
-        lambda root, fault: "remove or mend it",
+        lambda root, fault: "remove or fix it",
     ),
     "special": _Kind(
         "is not a file but a pipe, socket or device, at which DVC stops or waits for ever",
@@ -83,7 +83,7 @@ _KINDS = {
     ),
     "not_utf8": _Kind(
         "has a name that is not UTF-8, at which DVC stops",
-        "have names that are no UTF-8, at which DVC stops",
+        "have names that are not UTF-8, at which DVC stops",
         lambda root, fault: "rename it",
     ),
     "dvcignore": _Kind(

@@ -226,4 +226,4 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     why = one_line(error)
     if "invalid UTF8" in why or isinstance(error, UnicodeError):
         return InputError(f"{path}: is not UTF-8 text ({why}); save it as CSV in UTF-8")
-    return InputError(f"{path}: not a readable {path.suffix[1:] or 'CSV'} table ({why}); mend it")
+    return InputError(f"{path}: not a readable {path.suffix[1:] or 'CSV'} table ({why}); fix it")

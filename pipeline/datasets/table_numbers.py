@@ -164,7 +164,7 @@ def texts_of(column: pa.Array, name: str, path: Path) -> pa.Array:
     try:
         return pc.fill_null(pc.cast(column, pa.string()), "")
     except pa.ArrowException as error:
-        raise InputError(f"{path}: column {name!r} holds {column.type}, no text or number") from error
+        raise InputError(f"{path}: column {name!r} holds {column.type}, neither text nor numbers") from error
 
 
 def _readings(text: str) -> tuple[float | None, float | None, bool]:

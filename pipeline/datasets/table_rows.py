@@ -113,7 +113,7 @@ def load_rows(
         for name in block.schema.names:
             takers[name].add(block.column(name))
     if count == 0:
-        raise InputError(f"{path}: has no row; write one an object")
+        raise InputError(f"{path}: has no row; write one per object")
     said = [*source.said, *settle(numbers.values(), path, source.separator == ";")]
     if roles.open_sides and _are_of_boxes(numbers, form):
         roles, sides = roles.without_sides(), ()

@@ -48,7 +48,7 @@ def parse_tiff(file: BinaryIO) -> Parsed:
     if first(259, 1) not in _COMPRESSIONS:
         raise HeaderError(f"it is a TIFF of compression {first(259, 1)}, which cannot be read")
     if (324 if tiled else 273) not in tags:
-        raise HeaderError("it does not say where its pixels stand")
+        raise HeaderError("it does not say where its pixels are")
     of_bytes = first(259, 1) in _OF_BYTES and first(317, 1) == 1 and len(tags.get(258, ())) == 1
     if is_packed(bits, photometric) and not of_bytes:
         raise HeaderError(

@@ -94,7 +94,7 @@ def _read_image(root: Path, entry: Entry) -> RawRecord:
     items = tree.findall("object")
     size = size_of(tree, where) if annotated else None
     if not items and size is None and tree.tag != "annotation":
-        raise InputError(f"{where}: is a <{tree.tag[:40]}>, no <annotation> of VOC; replace it")
+        raise InputError(f"{where}: is a <{tree.tag[:40]}>, not VOC's <annotation>; replace it")
     written = np.full((len(items), 4), np.nan)
     difficult, non_numeric, untagged = no_flags(len(items)), {}, 0
     for index, item in enumerate(items):

@@ -53,7 +53,7 @@ def parse_xml(path: Path) -> Parsed:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     except (ParseError, ValueError, LookupError) as error:
         other = _decoded(path.read_bytes())
-        malformed = InputError(f"{path}: malformed XML ({one_line(error)}); mend or replace the file")
+        malformed = InputError(f"{path}: malformed XML ({one_line(error)}); fix or replace the file")
         if other is None:
             raise malformed from error
     text, encoding, is_known = other
@@ -71,7 +71,7 @@ def parse_xml(path: Path) -> Parsed:
 
 def _element(root: Element | None, path: Path) -> Element:
     if root is None:
-        raise InputError(f"{path}: holds no element; mend or replace the file")
+        raise InputError(f"{path}: holds no element; fix or replace the file")
     if root.tag != _ROOT and root.tag.rpartition("}")[2].lower() == _ROOT:
         raise InputError(f"{path}: is a <{root.tag[:60]}>; write VOC's tags in lower case and without xmlns")
     return root

@@ -70,7 +70,7 @@ def check_outputs(head: nn.Module, outputs: Outputs, grid: Grid) -> None:
         InputError: it does not.
     """
     if not isinstance(outputs, dict) or not all(isinstance(own, Tensor) for own in outputs.values()):
-        raise InputError(f"{type(head).__name__}: its outputs are no tensors by name; correct the head")
+        raise InputError(f"{type(head).__name__}: its outputs are not tensors by name; correct the head")
     for name, own in outputs.items():
         if own.ndim < 2 or own.shape[1] != len(grid):
             raise InputError(

@@ -124,7 +124,7 @@ def read_proposal_file(path: Path) -> ProposalFile:
         entries = []
         for index, rows in enumerate(content):
             if rows.ndim != 2 or rows.shape[1] not in (4, 5):
-                raise InputError(f"{path}: entry {index} has shape {rows.shape}, (N, 4) or (N, 5) is needed; mend it")
+                raise InputError(f"{path}: entry {index} has shape {rows.shape}, (N, 4) or (N, 5) is needed; fix it")
             entries.append(_entry(path, str(index), rows[:, :4], rows[:, 4] if rows.shape[1] == 5 else None))
         return ProposalFile("mmdetection2", entries, None)
     raise InputError(
@@ -146,7 +146,7 @@ def _read_detectron2(path: Path, content: dict[Any, Any]) -> ProposalFile:
     if len(set(lengths.values())) > 1:
         raise InputError(f"{path}: its lists have different lengths ({lengths}); each needs one entry an image")
     if not all(isinstance(name, str | int) for name in columns["ids"]):
-        raise InputError(f"{path}: 'ids' holds something that is neither a string nor a whole number; mend the file")
+        raise InputError(f"{path}: 'ids' holds something that is neither a string nor a whole number; fix the file")
     mode = content.get("bbox_mode", _XYXY)
     if not isinstance(mode, int) or mode not in (_XYXY, _XYWH):
         raise InputError(f"{path}: bbox_mode is {mode!r}; 0 (xyxy) and 1 (xywh), in pixels, are read")
@@ -164,12 +164,12 @@ def _entry(path: Path, name: str, boxes: Any, scores: Any, *, xywh: bool = False
     where = f"{path}: image {name!r}"
     if not isinstance(boxes, np.ndarray) or not (boxes.size == 0 or (boxes.ndim == 2 and boxes.shape[1] == 4)):
         shape = getattr(boxes, "shape", None)
-        raise InputError(f"{where}: its boxes have shape {shape}, an array (N, 4) is needed; mend the file")
+        raise InputError(f"{where}: its boxes have shape {shape}, an array (N, 4) is needed; fix the file")
     boxes = boxes.reshape(-1, 4).astype(np.float64)
     if scores is None:
         scores = np.ones(len(boxes))
     if not isinstance(scores, np.ndarray) or scores.size != len(boxes):
-        raise InputError(f"{where}: {len(boxes)} boxes and {np.size(scores)} scores; mend the file")
+        raise InputError(f"{where}: {len(boxes)} boxes and {np.size(scores)} scores; fix the file")
     scores = scores.reshape(-1).astype(np.float64)
     # An infinite logit is a saturated one; nothing else may be infinite, nor so large that float32 loses its pixels.
     if not (np.abs(boxes) < _MOST_PIXELS).all() or np.isnan(scores).any():

@@ -84,7 +84,7 @@ def _options(cmd: str, words: list[str]) -> dict[str, str]:
             raise _other_form(cmd, f"{option} has no value")
         name = option[2:].replace("-", "_")
         if name in values:
-            raise _other_form(cmd, f"{option} stands twice")
+            raise _other_form(cmd, f"{option} is given twice")
         values[name] = value
     return values
 

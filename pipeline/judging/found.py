@@ -40,9 +40,7 @@ class Found:
             raise InputError(f"{where}: its score is not a finite number; give detections with scores")
         x1, y1, x2, y2 = (None,) * 4 if len(corners) != 4 else corners
         if x1 is None or y1 is None or x2 is None or y2 is None or x2 < x1 or y2 < y1:
-            raise InputError(
-                f"{where}: its box is none, four finite numbers are needed and no negative side; correct it"
-            )
+            raise InputError(f"{where}: its box is not four finite numbers with no negative side; correct it")
         self.images.append(image)
         self.classes.append(name)
         self.scores.append(score)

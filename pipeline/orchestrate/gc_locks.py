@@ -45,13 +45,13 @@ def check_lock(root: Path) -> None:
         known = {out["path"] for out in entries[name]["outs"]} if name in entries else set()
         if left := [out for out in outs if out not in known and (root / out).exists()]:
             raise InputError(
-                f"{path}: does not name {left[0]}, which stage {name} has written, so that its end may be torn off and "
+                f"{path}: does not name {left[0]}, which stage {name} has written, so its end may be cut off and "
                 f"results would be removed; {_REMEDY}; only where a run was stopped before DVC noted that stage, "
                 "finish the run first"
             )
     if lost := [name for name in read_runs(root) if name not in entries and name != CODE_STAGE]:
         raise InputError(
-            f"{path}: has no entry of stage {lost[0]}, which has run here, so that its end may be torn off and results "
+            f"{path}: has no entry of stage {lost[0]}, which has run here, so its end may be cut off and results "
             f"would be removed; {_REMEDY}, or where its results may go, remove {run_place(root, lost[0])}"
         )
 

@@ -64,7 +64,7 @@ def ending(
             stages = f"{', '.join(prepares[:-1])} and {prepares[-1]}"
             return f"{stages} would run, a later stage would stop: see above{quick}"
         return f"nothing here would stop a run{quick}"
-    remedies = ["mend what cannot be read"] * bool(checked.faults) + checked.lacking
+    remedies = ["fix what cannot be read"] * bool(checked.faults) + checked.lacking
     if checked.stopping:
         changes = [
             f"dataset.findings.{kind} to {' or '.join(a for a in dataset.findings.allowed(kind) if a != 'error')}"

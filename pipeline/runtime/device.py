@@ -34,14 +34,14 @@ def gpu_or_cpu(otherwise: str = HIDE_IT) -> torch.device:
     """
     if not has_gpu():
         if is_gpu_meant():
-            raise InputError(f"this machine has a GPU, but torch cannot use it: {_why()}; mend that, or {otherwise}")
+            raise InputError(f"this machine has a GPU, but torch cannot use it: {_why()}; fix that, or {otherwise}")
         return torch.device("cpu")
     try:
         torch.ones(2, device="cuda").sum().item()
     except (RuntimeError, AssertionError) as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"torch cannot use the GPU: {_first_sentence(error)}; mend that, or {otherwise}") from error
+        raise InputError(f"torch cannot use the GPU: {_first_sentence(error)}; fix that, or {otherwise}") from error
     return torch.device("cuda")
 
 

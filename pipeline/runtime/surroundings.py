@@ -44,7 +44,7 @@ def check_repository(root: Path) -> None:
         raise InputError(f"{root}: belongs to another user, so git does not work in it; run {remedy}")
     if "not a git repository" in output:
         raise InputError(f"{root}: no git repository here, and DVC works with one; run git init {place}")
-    raise InputError(f"{root}: git does not work here ({output[:200]}); put that right first")
+    raise InputError(f"{root}: git does not work here ({output[:200]}); fix that first")
 
 
 def name_user(environment: MutableMapping[str, str]) -> None:

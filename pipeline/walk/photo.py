@@ -105,7 +105,7 @@ def _voc_rows(path: Path) -> list[list[float]]:
     for number, item in enumerate(parse_xml(path).root.iter("object"), start=1):
         corners = [to_float(item.findtext(f"bndbox/{tag}") or "") for tag in _VOC_TAGS]
         if any(corner is None or not np.isfinite(corner) for corner in corners):
-            raise InputError(f"{path}: object {number} has no <bndbox> of four numbers; mend or remove it")
+            raise InputError(f"{path}: object {number} has no <bndbox> of four numbers; fix or remove it")
         x1, y1, x2, y2 = (corner for corner in corners if corner is not None)
         rows.append([x1 - 1, y1 - 1, x2, y2])  # VOC's pixels count from 1, and the last is inside
     if not rows:

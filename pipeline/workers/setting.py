@@ -83,7 +83,7 @@ def present_setting(root: Path) -> Setting:
         except FileNotFoundError:
             raise InputError(f"{root / name}: no such file; run in the project's folder") from None
         except UnicodeDecodeError:
-            raise InputError(f"{root / name}: no UTF-8 text; restore it from git") from None
+            raise InputError(f"{root / name}: not UTF-8 text; restore it from git") from None
     return Setting(*texts)
 
 

@@ -252,7 +252,7 @@ def test_stage_backbone_writes_what_the_file_holds_and_the_version_of_timm(
     folder = run_stage("backbone", tmp_path, params={"backbone": own.model_dump()})
     said = capsys.readouterr().err
     assert "timm/test_resnet of timm " in said and "normalised by mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5]" in said
-    assert "weights of model.safetensors; neck and head start random" in said
+    assert "weights of model.safetensors; initialised at random: neck and head" in said
     manifest = read_manifest(folder)
     assert manifest is not None and manifest.kernels == {"timm": timm_version()}
     trunk = load_trunk(folder, own)

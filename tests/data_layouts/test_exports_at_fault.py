@@ -91,7 +91,7 @@ def test_what_another_system_wrote_is_read(name: str, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Write, str]] = {
     "VOC, one empty XML": (
         rewritten(writers.roboflow_voc, "a_*.xml", lambda text: ""),
-        "train/a_jpg.rf.0123abcd.xml: malformed XML (no element found: line 1, column 0); mend or replace the file",
+        "train/a_jpg.rf.0123abcd.xml: malformed XML (no element found: line 1, column 0); fix or replace the file",
     ),
     "VOC, tags in capitals": (
         rewritten(writers.roboflow_voc, "*.xml", lambda text: text.replace("annotation>", "ANNOTATION>")),

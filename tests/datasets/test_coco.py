@@ -133,10 +133,10 @@ def test_texts_with_leading_zeros_are_ids_of_their_own(root: Path) -> None:
 def test_two_categories_or_images_of_one_id_are_refused(root: Path, first: Any, second: Any) -> None:
     categories = [{"id": first, "name": "dog"}, {"id": second, "name": "cat"}]
     _train(root, instances([image(9, "b.jpg")], [], categories))
-    with pytest.raises(InputError, match=r"categories\[1\]\.id is .* again, that of 'dog' too; give each"):
+    with pytest.raises(InputError, match=r"categories\[1\]\.id is .*, which 'dog' has too; give each"):
         read(root)
     _train(root, instances([image(first, "a.jpg"), image(second, "b.jpg")], [box(first)]))
-    with pytest.raises(InputError, match=r"images\[1\]\.id is .* again, that of a\.jpg too; give each"):
+    with pytest.raises(InputError, match=r"images\[1\]\.id is .*, which a\.jpg has too; give each"):
         read(root)
 
 

@@ -105,7 +105,7 @@ def test_what_is_done_without_a_box_is_the_policys_to_say(tmp_path: Path) -> Non
         ([[1, 2, 3, 4]], "has no bbox, and none can be made of its segmentation: it has no polygon of three points"),
         (
             {"size": [80, 100], "counts": "~"},
-            "none can be made of its segmentation: the counts of its mask are no text",
+            "none can be made of its segmentation: the counts of its mask are not text",
         ),
         ({"size": [100, 80], "counts": [8000]}, "its mask is of 80 x 100 px, its image of 100 x 80; correct it"),
         ([], r"\.bbox is missing, expected a list of 4 numbers"),

@@ -118,5 +118,5 @@ def test_what_is_no_head_is_told(family: Family) -> None:
 
 @pytest.mark.parametrize("outputs", [None, [torch.zeros(1, 3)], {"classes": None}])
 def test_outputs_that_are_no_tensors_by_name_are_told(family: Family, outputs: Any) -> None:
-    with pytest.raises(InputError, match=r"^PointsHead: its outputs are no tensors by name; correct the head"):
+    with pytest.raises(InputError, match=r"^PointsHead: its outputs are not tensors by name; correct the head"):
         check_outputs(family.head, outputs, family.head.locations.of(8, 8))

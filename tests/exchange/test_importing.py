@@ -80,7 +80,7 @@ def test_a_head_trains_on_foreign_proposals(project: Project, capsys: pytest.Cap
     give(project, content)
     run_stage("proposals_step1", project.root)
     log = capsys.readouterr().err
-    assert "1 image of the proposal file left out, as no training image has that name" in log
+    assert "1 image of the proposal file left out: no training image has that name" in log
     assert " of 330 proposals of the file are kept" in log
     rows = read_columns(project.data / "proposals_step1/proposals.parquet", PROPOSALS)
     boxes, sizes = boxes_of(rows), boxes_of(rows)[:, 2:] - boxes_of(rows)[:, :2]

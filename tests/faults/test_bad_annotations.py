@@ -106,7 +106,7 @@ VOC: dict[str, tuple[Spoil, str]] = {
         "says 80 x 100 px, JPEGImages/a.jpg has 100 x 80",
     ),
     "size in words": (xml(">100<", ">wide<"), "size/width is 'wide', not a number"),
-    "another format": (write("Annotations/a.xml", "<a/>"), "a.xml: is a <a>, no <annotation> of VOC; replace it"),
+    "another format": (write("Annotations/a.xml", "<a/>"), "a.xml: is a <a>, not VOC's <annotation>; replace it"),
     "no box": (xml("bndbox", "polygon"), "no <bndbox><xmin> in <object>"),
     "no corner": (xml("<ymax>40</ymax>", ""), "no <bndbox><ymax> in <object>"),
     "corner in words": (xml(">21<", ">top<"), "a.xml: bndbox/ymin of object 0 is 'top', not a number; correct it, or"),

@@ -56,7 +56,7 @@ def test_stage_name_and_params_file_are_no_inputs() -> None:
         ("python -m stages.detect data/x --params a --out x", "is not an option"),
         ("python -m stages.detect -x 3 --params a --out x", "is not an option"),
         ("python -m stages.detect -- --params a --out x", "is not an option"),
-        ("python -m stages.detect --out x --params a --out y", "stands twice"),
+        ("python -m stages.detect --out x --params a --out y", "is given twice"),
         ("python -m stages.detect --out 'x --params a", "cannot be split"),
     ],
 )

@@ -230,7 +230,11 @@ def test_an_image_of_another_split_is_not_taken_for_one_of_its_name(tmp_path: Pa
             "category_id 9 is not among the file's categories (7 Dog); correct it",
         ),
         ("found.json", {"annotations": [{"score": 1, "category_id": 7}]}, "image_id None is not an id"),
-        ("found.json", {"annotations": [{"score": 1, "category_id": 7, "image_id": 297}]}, "its box is none"),
+        (
+            "found.json",
+            {"annotations": [{"score": 1, "category_id": 7, "image_id": 297}]},
+            "its box is not four finite numbers",
+        ),
         (
             "found.json",
             {"annotations": [{"score": "x", "category_id": 7, "image_id": 297, "bbox": [1, 1, 2, 2]}]},
@@ -242,8 +246,8 @@ def test_an_image_of_another_split_is_not_taken_for_one_of_its_name(tmp_path: Pa
             "found.json: none of its images, such as image_id 1, is one of the test images; give another --split",
         ),
         ("comp4_det_test_dog.txt", "297 .5 1 1 9", "line 1: has 5 words where image, score and four corners"),
-        ("comp4_det_test_dog.txt", "297 .5 1 1 nan 9", "line 1: its box is none"),
-        ("comp4_det_test_dog.txt", "297 .5 9 9 1 1", "line 1: its box is none"),
+        ("comp4_det_test_dog.txt", "297 .5 1 1 nan 9", "line 1: its box is not four finite numbers"),
+        ("comp4_det_test_dog.txt", "297 .5 9 9 1 1", "line 1: its box is not four finite numbers"),
         ("comp4_det_test_dog.txt", "297 inf 1 1 9 9", "line 1: its score is not a finite number"),
         ("comp4_det_test_boat.txt", "297 1 1 1 9 9", "is of boat, and the data set of cat, dog; give detections of it"),
         ("things.txt", "297 1 1 1 9 9", "things.txt: its name ends in no class of the data set; call it comp4_det"),
@@ -265,12 +269,12 @@ def test_a_bad_file_is_one_line(name: str, content: Any, message: str, tree: Pat
     [
         ([], "give either a BUNDLE, to detect and judge, or --detections FILE"),
         (["bundle", "--detections", "x.json"], "give either a BUNDLE"),
-        (["bundle", "--iou", ".3"], "--iou: is of --detections"),
+        (["bundle", "--iou", ".3"], "--iou: goes with --detections"),
         (["--detections", "x.json", "--iou", "0"], "--iou 0: is not an IoU; give a number above 0"),
         (["--detections", "x.json", "--iou", "nan"], "--iou nan: is not an IoU"),
         (["--detections", "x.json", "--split", "all"], "--split all: no such split; there are train"),
         (["--detections", "x.json", "--out", "x.json"], "--out x.json: the figures and the curves"),
-        (["--detections", "x.json", "--set", "evaluate.per_image=5"], "--set evaluate.per_image=5: all that"),
+        (["--detections", "x.json", "--set", "evaluate.per_image=5"], "--set evaluate.per_image=5: has no effect"),
     ],
 )
 def test_bad_options_are_one_line(arguments: list[str], message: str, tree: Path) -> None:

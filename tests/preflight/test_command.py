@@ -180,7 +180,7 @@ def test_all_that_cannot_be_read_is_told_at_once(folder: Path) -> None:
     assert not passed
     assert text.count("no <name> in <object>; add the tag") == 3 and "and 1 more of this kind" in text
     assert "Annotations/b.xml: malformed XML" in text
-    assert text.endswith("5 findings would stop the run: mend what cannot be read")
+    assert text.endswith("5 findings would stop the run: fix what cannot be read")
 
 
 def test_what_a_later_stage_would_refuse_is_told(folder: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_picture_of_a_data_set_without_an_image_is_drawn_without_a_warning(fol
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         passed, text = report()
-    assert not passed and text.endswith("2 findings would stop the run: mend what cannot be read")
+    assert not passed and text.endswith("2 findings would stop the run: fix what cannot be read")
 
 
 SMALL = ["resize.shorter_side=16", "resize.longer_side=16"]

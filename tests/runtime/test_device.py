@@ -75,7 +75,7 @@ def test_a_gpu_that_torch_cannot_use_is_told_with_torchs_reason(
         gpu_or_cpu()
     assert str(told.value) == (
         "this machine has a GPU, but torch cannot use it: The NVIDIA driver on your system is too old (found version "
-        "11040); mend that, or set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU on purpose"
+        "11040); fix that, or set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU on purpose"
     )
 
 
@@ -88,7 +88,7 @@ def test_a_driver_that_fails_nvidia_smi_is_seen_by_the_file_of_its_card(no_devic
 
 def test_a_gpu_that_torch_finds_and_cannot_compute_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(InputError, match=r"torch cannot use the GPU: .*; mend that, or give device cpu$") as told:
+    with pytest.raises(InputError, match=r"torch cannot use the GPU: .*; fix that, or give device cpu$") as told:
         gpu_or_cpu("give device cpu")
     assert "\n" not in str(told.value)
 
@@ -121,7 +121,7 @@ def test_who_launches_a_stage_s_work_meets_it(no_devices: Path) -> None:
 def test_a_detector_says_what_to_give_instead(no_devices: Path) -> None:
     put_card(no_devices)
     for name in (None, "cuda"):
-        with pytest.raises(InputError, match=r"but torch cannot use it: .*; mend that, or give device cpu"):
+        with pytest.raises(InputError, match=r"but torch cannot use it: .*; fix that, or give device cpu"):
             detector_device(name)
     assert detector_device("cpu").type == "cpu"
 

@@ -113,7 +113,7 @@ def test_the_verb_writes_a_picture_named_by_the_epoch(run: Path) -> None:
     [
         ("train_rpn_step1", None, 1, "--draw 1: name the image with --image"),
         ("train_rpn_step1", "train_00001", 0, "--draw 0: epochs are counted from 1"),
-        ("train_rpn_step1", "train_00001", 4, "30 iterations, 12 an epoch; give a number from 1 to 3"),
+        ("train_rpn_step1", "train_00001", 4, "30 iterations, 12 per epoch; give a number from 1 to 3"),
         ("train_rpn_step1", "train_00099", 1, "no image 'train_00099'; anchor_targets has 12 images"),
         ("anchor_targets", "train_00001", 1, "draws no sample of anchors or RoIs; give one of train_rpn_step1, "),
         ("train_rpn_step1", "train_00001", None, "add --draw EPOCH for what it drew from this one"),

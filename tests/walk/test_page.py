@@ -217,7 +217,7 @@ def test_the_docs_are_what_the_command_writes(tmp_path: Path) -> None:
         (["small.png"], "small.png: has 20 x 90 px; give a photo of at least 64 px a side"),
         (["photo.png", "--boxes", "5,5,90,9"], "--boxes 5,5,90,9: sticks out of the photo of 80 x 70 px"),
         (["photo.png", "--boxes", "empty.xml"], "empty.xml: has no <object>; give another annotation"),
-        (["photo.png", "--boxes", "none.xml"], "none.xml: object 1 has no <bndbox> of four numbers; mend"),
+        (["photo.png", "--boxes", "none.xml"], "none.xml: object 1 has no <bndbox> of four numbers; fix"),
         (["photo.png", "--boxes", "absent.xml"], "absent.xml: cannot be read"),
         (["photo.png", "--weights", "absent.pth"], "--weights absent.pth: no such file; give a state dict"),
         (["photo.png", "--weights", "photo.png"], "give --weights a state dict of torchvision's vgg16"),

@@ -159,7 +159,7 @@ def load_json(path: Path) -> Any:
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply; replace it") from error
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not valid JSON ({one_line(error)}); mend or replace the file") from error
+        raise InputError(f"{path}: not valid JSON ({one_line(error)}); fix or replace the file") from error
 
 
 def to_coordinate(value: Any) -> float | None:

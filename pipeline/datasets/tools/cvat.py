@@ -31,7 +31,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
             f"{path}: refused, it declares XML entities ({one_line(error)}); remove its DOCTYPE"
         ) from error
     except (ParseError, ValueError, LookupError, OSError) as error:
-        raise InputError(f"{path}: malformed XML ({one_line(error)}); mend or replace the file") from error
+        raise InputError(f"{path}: malformed XML ({one_line(error)}); fix or replace the file") from error
     if root is None or root.tag != "annotations":
         return None
     if root.find("track") is not None:

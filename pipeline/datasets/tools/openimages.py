@@ -44,7 +44,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolImag
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); mend it") from error
+        raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); fix it") from error
     return _images(path, finder, faults) if set(_NEEDED) <= set(header) else None
 
 
@@ -74,7 +74,7 @@ def _images(path: Path, finder: ImageFinder, faults: Faults) -> Iterator[ToolIma
                     own = ToolObject(names.get(label, label), box, iscrowd=row.get("IsGroupOf") == "1", index=index)
                     found.setdefault(image, []).append(own)
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); mend it") from error
+        raise InputError(f"{path}: not a readable CSV table ({one_line(error)}); fix it") from error
     if not found and (absent or not faults.lines):
         raise InputError(
             f"{path}: none of its {len(absent):,} images is there; put images called by their ids into the data root"

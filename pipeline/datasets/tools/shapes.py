@@ -91,5 +91,5 @@ def listed(content: Mapping[str, Any], key: str, where: str, kind: type = dict) 
     value = content.get(key)
     if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
         what = "lists" if kind is list else "objects"
-        raise InputError(f"{where}: {key} is not a list of {what}; mend the file")
+        raise InputError(f"{where}: {key} is not a list of {what}; fix the file")
     return value

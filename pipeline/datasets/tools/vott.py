@@ -34,7 +34,7 @@ def _parse(path: Path, finder: ImageFinder, faults: Faults) -> list[ToolImage] |
 def _image(content: Any, where: str) -> ToolImage:
     asset = content.get("asset") if isinstance(content, dict) else None
     if not isinstance(asset, dict):
-        raise InputError(f"{where}: has no asset; mend the file")
+        raise InputError(f"{where}: has no asset; fix the file")
     if "regions" not in content:
         return ToolImage("", where, (), passed_over=[("asset", "without regions")])
     objects = []

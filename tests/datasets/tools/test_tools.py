@@ -138,8 +138,8 @@ def test_label_studio_takes_the_last_annotation_turns_boxes_and_finds_images_beh
     ("reader", "name", "text", "line"),
     [
         ("labelme", "a.json", "{}", r"holds no \.json file of LabelMe; correct dataset\.labelme\.train"),
-        ("labelme", "a.json", "{", r"a\.json: not valid JSON .*; mend or replace the file"),
-        ("labelme", "a.json", '{"imagePath": "a.jpg", "shapes": 3}', r"shapes is not a list of objects; mend the file"),
+        ("labelme", "a.json", "{", r"a\.json: not valid JSON .*; fix or replace the file"),
+        ("labelme", "a.json", '{"imagePath": "a.jpg", "shapes": 3}', r"shapes is not a list of objects; fix the file"),
         (
             "labelme",
             "a.json",

@@ -168,7 +168,7 @@ def _when(request: PanelRequest, sizes: dict[Entry, tuple[int, int]], stage: str
     epochs = -(-total // each)
     if epoch >= epochs:
         raise InputError(
-            f"--draw {epoch + 1}: {stage} trains for {total:,} iterations, {each:,} an epoch; give a number from 1 to "
+            f"--draw {epoch + 1}: {stage} trains for {total:,} iterations, {each:,} per epoch; give a number from 1 to "
             f"{epochs}"
         )
     for iteration in range(epoch * each, min((epoch + 1) * each, total)):
