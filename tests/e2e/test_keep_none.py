@@ -42,7 +42,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(scope="module")
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run up to the stage `features`, of images in two sizes."""
     made = tmp_path_factory.mktemp("run")
@@ -61,7 +61,16 @@ def _later(root: Path, out: Path, features: dict[str, Any], images: int = 2) -> 
     return {name: files_of(out / "data" / name) for name in LATER}
 
 
-@pytest.mark.parametrize("images", [1, 4])
+@pytest.mark.parametrize(
+    ("root", "images"),
+    [
+        ("one level", 1),
+        ("FPN", 4),
+        pytest.param("one level", 4, marks=pytest.mark.long),
+        pytest.param("FPN", 1, marks=pytest.mark.long),
+    ],
+    indirect=["root"],
+)
 def test_every_later_artifact_has_the_same_bytes(root: Path, tmp_path: Path, images: int) -> None:
     kept = _later(root, tmp_path / "maps", {"keep": "maps"}, images)
     anew = _later(root, tmp_path / "none", {"keep": "none"}, images)
