@@ -121,11 +121,12 @@ def stage_locks(
         CodeError: a module is not there, although one of a closure imports it, or it is not valid Python.
     """
     tree, locks = own_code(memo, root, extras), dict[str, CodeLock]()
-    for module, family in sorted(stages):
-        start, *parts = locked_modules(tree, module, family)
-        lock = locks[lock_name(module, family)] = tree.lock(start, parts)
-        for gone, path in tree.missing(lock).items():
-            raise CodeError(f"{path}: imports {gone}, which is not there; put it back, or do not import it")
+    with tree.at_one_time():
+        for module, family in sorted(stages):
+            start, *parts = locked_modules(tree, module, family)
+            lock = locks[lock_name(module, family)] = tree.lock(start, parts)
+            for gone, path in tree.missing(lock).items():
+                raise CodeError(f"{path}: imports {gone}, which is not there; put it back, or do not import it")
     tree.keep_memo()
     return locks
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +42,18 @@ class SourceTree:
         self._alone = {name.removesuffix(".*") for name in self._left_out}
         self._below = tuple(name[:-1] for name in self._left_out if name.endswith(".*"))
         self._memo = Memo(memo)
+        self._paths: dict[str, str | None] | None = None
+        self._sources: dict[str, ModuleSource] = {}
+
+    @contextmanager
+    def at_one_time(self) -> Iterator[None]:
+        """Within, each module is looked up and read once, for several locks of sources that do not change meanwhile."""
+        self._paths = {}
+        try:
+            yield
+        finally:
+            self._paths = None
+            self._sources.clear()
 
     def lock(self, module: str, parts: Iterable[str] = ()) -> CodeLock:
         """The lock of a stage's module, from the sources as they are now.
@@ -166,6 +178,13 @@ class SourceTree:
 
     def _path(self, name: str) -> str | None:
         """A module's file below the root; None where there is none of the name."""
+        if self._paths is None:
+            return self._find(name)
+        if name not in self._paths:
+            self._paths[name] = self._find(name)
+        return self._paths[name]
+
+    def _find(self, name: str) -> str | None:
         parts = name.split(".")
         if not self._is_own(name) or not all(map(str.isidentifier, parts)):
             return None
@@ -186,6 +205,13 @@ class SourceTree:
         return path.endswith("__init__.py") and self._source(name, path).digest == _OF_NOTHING
 
     def _source(self, name: str, path: str) -> ModuleSource:
+        if self._paths is None:
+            return self._read(name, path)
+        if path not in self._sources:
+            self._sources[path] = self._read(name, path)
+        return self._sources[path]
+
+    def _read(self, name: str, path: str) -> ModuleSource:
         try:
             return self._memo.source((self.root / path).read_bytes(), name, is_package=path.endswith("__init__.py"))
         except SyntaxError as error:

@@ -56,7 +56,8 @@ class Sources:
 
     def _locks(self) -> dict[str, CodeLock]:
         run = {lock_of(stage): locked_modules(self._tree, c.module, c.family) for stage, c in GRAPH.items()}
-        return {name: self._tree.lock(module, parts) for name, (module, *parts) in run.items()}
+        with self._tree.at_one_time():
+            return {name: self._tree.lock(module, parts) for name, (module, *parts) in run.items()}
 
     @property
     def paths(self) -> list[str]:

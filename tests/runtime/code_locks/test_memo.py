@@ -112,3 +112,15 @@ def test_a_memo_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert lock_with(tmp_path / "file/memo.json", tmp_path) == expected
     assert lock_with(tmp_path / "folder", tmp_path) == expected  # a folder is in its place
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "file", "folder"]
+
+
+def test_at_one_time_a_source_is_read_once_and_afterwards_anew(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, SMALL)
+    with tree.at_one_time():
+        first = tree.lock("a.start")
+        (tmp_path / "a/one.py").write_text("x = 2")
+        (tmp_path / "a/start.py").unlink()
+        assert tree.has("a.start") and tree.lock("a.start") == first
+    assert not tree.has("a.start")
+    (tmp_path / "a/start.py").write_text(SMALL["a/start.py"])
+    assert first.changes(tree.lock("a.start")) == ["a/one.py"]
