@@ -155,9 +155,15 @@ def test_unknown_module_has_no_picture(handmade: Path) -> None:
     assert picture_of(StageCommand.parse("python -m stages.other --params base --out data/other"), handmade) is None
 
 
+@pytest.fixture(scope="module")
+def pictures(tiny_run: Project) -> dict[str, Picture | None]:
+    """Those of the tiny run, by stage."""
+    return {name: picture_of(StageCommand.parse(stage["cmd"]), tiny_run.root) for name, stage in STAGES.items()}
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_has_a_picture(tiny_run: Project, command: Command, stage: str) -> None:
-    picture = picture_of(command(stage), tiny_run.root)
+def test_every_stage_has_a_picture(pictures: dict[str, Picture | None], stage: str) -> None:
+    picture = pictures[stage]
     assert picture is not None
     pixels = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert pixels is not None and pixels.shape[0] >= 200 and len(picture.data) <= MAX_BYTES
@@ -185,7 +191,9 @@ for name in ("torch", "torchvision", "matplotlib", "stages"):
 """
 
 
-def test_pictures_need_no_torch_and_are_equal_in_another_process(tiny_run: Project, command: Command) -> None:
+def test_pictures_need_no_torch_and_are_equal_in_another_process(
+    tiny_run: Project, pictures: dict[str, Picture | None]
+) -> None:
     result = subprocess.run(
         [sys.executable, "-c", _WITHOUT_TORCH],
         cwd=tiny_run.root,
@@ -195,5 +203,5 @@ def test_pictures_need_no_torch_and_are_equal_in_another_process(tiny_run: Proje
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    pictures = [picture_of(command(stage), tiny_run.root) for stage in STAGES]
-    assert result.stdout.split() == [hashlib.sha256(picture.data).hexdigest() for picture in pictures if picture]
+    digests = [hashlib.sha256(picture.data).hexdigest() for picture in pictures.values() if picture]
+    assert result.stdout.split() == digests
