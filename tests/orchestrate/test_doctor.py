@@ -73,9 +73,9 @@ def test_dvc_reruns_a_stage_among_links_without_writing_through_them(
     linked = copied.data / "resize/classes.json"
     assert linked.is_symlink() if kind == "symlink" else linked.stat().st_nlink > 1
     assert lines_of(copied.root)[1][-2].endswith(f": {kind}s; files in data/ are read-only")
-    assert copied.repro() == []
     copied.set_params({"train_head_step4": {"lr": 0.005}})
-    assert "train_head_step4" in copied.repro(programs=stand_in(tmp_path / "bin", tiny_run))
+    ran = copied.repro(programs=stand_in(tmp_path / "bin", tiny_run))
+    assert ran[0] == "train_head_step4" and len(ran) == 6, "nothing reruns for its links"
     for file in (copied.root / ".dvc/cache/files/md5").glob("??/*"):
         if not file.name.endswith(".dir"):
             assert hashlib.md5(file.read_bytes()).hexdigest() == file.parent.name + file.name
