@@ -24,6 +24,7 @@ from pipeline.nn.processor import has_bf16
 from pipeline.params.file import sections_of
 from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED
+from pipeline.runtime.code_locks import memo
 from pipeline.runtime.yaml_files import read_yaml
 from tests.portable import is_numeric, what_is_not_off
 
@@ -164,6 +165,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test file is imported, and torch with it."""
     # A shell that starts pytest in the background has it ignore Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The same sources are locked again and again, and to parse them takes seconds. The result depends on their text.
+    memo.read_source = functools.cache(memo.read_source)
     # Two test processes of two threads each wait for one another on two cores, up to six times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong = what_is_not_off()
