@@ -43,6 +43,7 @@ from stages.features import features
 from stages.proposals import proposals
 
 AT_ONCE = (1, 4, 16)
+STAGES = ("features", "proposals_step1", "detect_step2", "detect_retinanet")
 _FAMILY = "retinanet"
 
 
@@ -144,12 +145,13 @@ def main() -> None:
     own.set_defaults(sides=[600], runs=3)
     own.add_argument("--images", type=int, default=16, help="photos of train, and of test")
     own.add_argument("--at-once", type=int, nargs="+", default=list(AT_ONCE))
+    own.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
     given: argparse.Namespace = own.parse_args()
     for side in given.sides:
         print(f"shorter side {side}, CPU ms per image, median of {given.runs}; in brackets images of a group")
         with prepared("images_at_once", given, side, given.images, given.images, targets=False) as made:
             stages = [(made, stage) for stage in of_vgg16(made)] + [of_retinanet(made, "resnet50")]
-            for photos, stage in stages:
+            for photos, stage in [(photos, stage) for photos, stage in stages if stage.name in given.stages]:
                 times: dict[int, list[float]] = {count: [] for count in given.at_once}
                 for _ in range(given.runs):
                     for count in given.at_once:
