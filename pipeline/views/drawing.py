@@ -28,10 +28,12 @@ BLACK: Colour = (0, 0, 0)
 
 TEXT_SIZE = 14
 
+# Of the two upright fonts of OpenCV, the one whose zero has no stroke and whose brackets are narrow. It has one weight.
+_FONT = "uni"
+
 # Pixels drawn and left out.
 _DASHES: dict[Dash, tuple[int, int]] = {"solid": (1, 0), "dashed": (10, 6), "dotted": (3, 4)}
 
-_WEIGHT = 400
 _PAD = 3
 _CALM, _FLOOR = 0.8, 40
 _FAINT = 0.3
@@ -202,15 +204,15 @@ def _luminance(colour: Colour) -> float:
 
 def text_width(text: str) -> int:
     """The width of a text, px."""
-    rectangle = cv2.getTextSize((1 << 14, 64), text, (0, 0), cv2.FontFace("sans"), TEXT_SIZE, _WEIGHT)
+    rectangle = cv2.getTextSize((1 << 14, 64), text, (0, 0), cv2.FontFace(_FONT), TEXT_SIZE)
     return int(rectangle[2])
 
 
 def draw_text(canvas: np.ndarray, text: str, corner: tuple[int, int], colour: Colour) -> None:
     """Write into the canvas; `corner` is the top left corner of the line, which is `TEXT_SIZE` px high."""
     baseline = (corner[0], corner[1] + round(TEXT_SIZE * 0.8))
-    # A font of its own for each text: it keeps the weight, and pages may be made in several threads.
-    cv2.putText(canvas, text, baseline, colour, cv2.FontFace("sans"), TEXT_SIZE, _WEIGHT)
+    # A font of its own for each text, since pages may be made in several threads.
+    cv2.putText(canvas, text, baseline, colour, cv2.FontFace(_FONT), TEXT_SIZE)
 
 
 def shortened(text: str, width: int) -> str:

@@ -148,6 +148,11 @@ def test_counts_of_anchors_add_up(panels: Panels) -> None:
     tiles = panels("anchor_targets", "a")
     counts = [int(tile.caption.split(": ")[1].split(" ")[0].replace(",", "")) for tile in tiles[3:]]
     assert sum(counts) == len(anchors()) and counts[0] > 0
+    boxes = anchors()
+    out = (boxes < 0).any(axis=1) | (boxes[:, 2:] > [WIDTH, HEIGHT]).any(axis=1)
+    (ignored,) = (tile.caption for tile in tiles if tile.caption.startswith("ignored"))
+    assert 0 < out.sum() < len(boxes)
+    assert f"({out_text(int(out.sum()))})" in ignored
 
 
 def test_deltas_lead_to_the_gt_boxes(panels: Panels) -> None:

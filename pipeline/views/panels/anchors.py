@@ -173,16 +173,22 @@ def _location_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, pl
         keys.append(Key(colour, f"height / width {ratio:g}", dash))
     canvas = draw_boxes(wide, layers, request.side)
     draw_dots(canvas, (centre + low)[None] * zoom_of(canvas, wide), VERMILLION, 6)
-    out = (anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1)
+    out = _sticks_out(anchors, pixels)
     counts = f"{int((labels == 1).sum())} fg, {int((labels == -1).sum())} ignored, {int((labels == 0).sum())} bg"
     where = f"{level.prefix}the {len(anchors)} anchors of location ({centre[0]:g}, {centre[1]:g})"
     caption = f"{where}: {counts}; {out_text(int(out.sum()))}"
     return Tile(canvas, caption, [*keys, Key(WHITE, "border of the image", "solid")])
 
 
+def _sticks_out(anchors: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(K,) bool: whether each of (K, 4) anchors sticks out of the image."""
+    height, width = pixels.shape[:2]
+    return np.asarray((anchors[:, :2] < 0).any(axis=1) | (anchors[:, 2:] > [width, height]).any(axis=1))
+
+
 def out_text(count: int) -> str:
     """How many anchors stick out of the image, in words."""
-    return f"{count} sticks out" if count == 1 else f"{count} stick out"
+    return f"{count} sticks out" if count == 1 else f"{count:,} stick out"
 
 
 def _fg_panel(request: PanelRequest, pixels: np.ndarray, own: Assignment, gt_boxes: np.ndarray) -> Tile:
@@ -235,7 +241,11 @@ def _count_panel(request: PanelRequest, pixels: np.ndarray, level: _Level, kind:
     name = {1: "fg", -1: "ignored", 0: "bg"}[kind]
     places = f"{int((counts > 0).sum()):,} of {len(counts):,} locations have one"
     image = heat_over(pixels, counts.reshape(level.size), request.side, 0, most)
-    caption = f"{level.prefix}{name}: {int(counts.sum()):,} anchors, {places}"
+    out = ""
+    if kind == -1:
+        ignored = grid_anchors(level.centres, level.shapes)[labels.reshape(-1) == kind]
+        out = f" ({out_text(int(_sticks_out(ignored, pixels).sum()))})"
+    caption = f"{level.prefix}{name}: {int(counts.sum()):,} anchors{out}, {places}"
     steps = [0, most] if most == 1 else [0, most // 2, most]
     keys = ramp_keys(
         np.array(steps) / most, [*map(str, steps[:-1]), f"{most} of a location's {labels.shape[1]} anchors"]
