@@ -28,12 +28,15 @@ THRESHOLDS = (0.3, 0.5)
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The detections by descending score, and AP, all points and eleven."""
+    """The detections by descending score, and AP, all points and eleven, with what each is computed from: see
+    `by_hand.area_steps` and `by_hand.eleven_points`."""
 
     least_iou: float
     rows: list[by_hand.RankedDetection]
     ap: float
     ap_11_point: float
+    area: list[tuple[float, float]]
+    points: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ def ap_example() -> Example:
         own = voc_ap(found, truth, 2, least, inclusive_pixels=True).classes[0]
         ap = by_hand.average_precision(rows)
         same("AP", [ap], [own.ap_all_point])
-        at.append(AtThreshold(least, rows, ap, own.ap_11_point))
+        area, points = by_hand.area_steps(rows), by_hand.eleven_points(rows)
+        mean = sum(count * precision for count, precision in points) / sum(count for count, _ in points)
+        same("AP at eleven points", [mean], [own.ap_11_point])
+        at.append(AtThreshold(least, rows, ap, own.ap_11_point, area, points))
     continuous = [row.iou for row in by_hand.rank_detections(DETECTIONS, TRUTH, THRESHOLDS[0])]
     return Example(len(ids), len(TRUTH), TRUTH, at, continuous)

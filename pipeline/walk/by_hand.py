@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 Box = Sequence[float]
 Overlap = Callable[[Box, Box], float]
@@ -50,6 +51,14 @@ def encode(anchor: Box, target: Box) -> tuple[float, float, float, float]:
         math.log(target_width / width),
         math.log(target_height / height),
     )
+
+
+def decode(anchor: Box, deltas: Sequence[float]) -> tuple[float, float, float, float]:
+    """The box that deltas (dx, dy, dw, dh) make of an anchor, the inverse of `encode`."""
+    (width, height), (x, y) = _size_and_centre(anchor)
+    dx, dy, dw, dh = deltas
+    x, y, width, height = x + dx * width, y + dy * height, math.exp(dw) * width, math.exp(dh) * height
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _size_and_centre(box: Box) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -137,8 +146,20 @@ def rank_detections(
 
 def average_precision(ranked: Sequence[RankedDetection]) -> float:
     """The area under precision over recall, where each precision is raised to the best at its recall or beyond."""
-    total, recall = 0.0, 0.0
+    return sum(step * precision for step, precision in area_steps(ranked))
+
+
+def area_steps(ranked: Sequence[RankedDetection]) -> list[tuple[float, float]]:
+    """Each rise of recall, and the raised precision there: the sides of the rectangles that the area consists of."""
+    steps, recall = [], 0.0
     for place, row in enumerate(ranked):
-        total += (row.recall - recall) * max(later.precision for later in ranked[place:])
+        if row.recall > recall:
+            steps.append((row.recall - recall, max(later.precision for later in ranked[place:])))
         recall = row.recall
-    return total
+    return steps
+
+
+def eleven_points(ranked: Sequence[RankedDetection]) -> list[tuple[int, float]]:
+    """The raised precision at recall 0, 0.1 ... 1, 0 where recall ends below, with how many points in a row have it."""
+    points = [max((row.precision for row in ranked if row.recall >= 0.1 * point), default=0.0) for point in range(11)]
+    return [(len(list(equal)), precision) for precision, equal in groupby(points)]

@@ -35,7 +35,15 @@ def walk(
     for name, data in pictures.items():
         with atomic_file(out / PICTURES / f"{name}.webp") as temporary:
             temporary.write_bytes(data)
-    code, docs = (Path(os.path.relpath(place, out.resolve())).as_posix() for place in (_PROJECT, _PROJECT / "docs"))
+    code, docs = (_link(place, out.resolve()) for place in (_PROJECT, _PROJECT / "docs"))
     write_text(out / PAGE, page.text(PICTURES, code, "" if docs == "." else f"{docs}/"))
     size = sum(map(len, pictures.values())) // 1000
     echo(f"{out / PAGE}: written, with {len(pictures)} pictures of {size} kB in {out / PICTURES}")
+
+
+def _link(place: Path, out: Path) -> str:
+    """Where a page in `out` finds a folder of the project: from within the project by a relative path, otherwise by an
+    absolute address, so that the folder of the page can be moved."""
+    if out.is_relative_to(_PROJECT):
+        return Path(os.path.relpath(place, out)).as_posix()
+    return place.as_uri()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.families.faster_rcnn.params.typed import FasterRCNNParams
 from pipeline.nn.anchor_matching import match_anchors
-from pipeline.nn.boxes import encode, pairwise_iou
+from pipeline.nn.boxes import decode, encode, pairwise_iou
 from pipeline.nn.matching import BG, FG, IGNORE
 from pipeline.nn.sampling import sample_fg_bg
 from pipeline.runtime.torch_seeding import torch_generator
@@ -18,7 +18,7 @@ from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, dr
 from pipeline.walk import by_hand
 from pipeline.walk.anchors import Anchors, inside_boxes
 from pipeline.walk.checking import same
-from pipeline.walk.resizing import Resized
+from pipeline.walk.resizing import Resized, numbered
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,26 @@ class BestAnchor:
     anchor: list[float]
     deltas: list[float]
     truncated_iou: float
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An anchor's centre and sides, px, its deltas, and the (4,) box that they make of it."""
+
+    anchor_centre: tuple[float, float]
+    anchor_sides: tuple[float, float]
+    deltas: list[float]
+    box: list[float]
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Of the box, px."""
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Of the box, px."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,9 @@ class Labels:
     """The labels of the anchors inside.
 
     Attributes:
-        best: one per gt box. ties, fg, bg, ignored: anchors.
+        best: one per gt box. fg, bg, ignored: anchors.
+        ties: anchors that are the best of some gt box or tie with it. reach_fg_iou: anchors with the IoU that makes any
+            anchor fg. both: anchors that are among both.
         truncated_fg, truncated_bg: with the gt boxes cut to whole pixels.
         fg_rows, bg_rows: indices among all anchors of those drawn. deltas: (F, 4) of the fg drawn.
     """
@@ -73,6 +95,7 @@ class Labels:
     bg: int
     ignored: int
     reach_fg_iou: int
+    both: int
     truncated_fg: int
     truncated_bg: int
     fg_rows: Tensor
@@ -92,19 +115,24 @@ def labels_of(anchors: Anchors, own: Resized, params: FasterRCNNParams, seed: in
         _best(usable, gt, row, float(cut_row.max()))
         for gt, row, cut_row in zip(own.boxes.tolist(), iou, cut_iou, strict=True)
     ]
+    highest = iou.amax(dim=1, keepdim=True)
+    is_best, reaches = ((iou == highest) & (highest > 0)).any(dim=0), matches.max_iou >= rule[0]
+    ties, reach, both = (int(each.sum()) for each in (is_best, reaches, is_best & reaches))
     rows = torch.nonzero(anchors.inside).squeeze(1)
     fg, bg = (torch.nonzero(matches.labels == kind).squeeze(1) for kind in (FG, BG))
     rpn = params.rpn
+    same("fg anchors", [ties + reach - both], [len(fg)])
     generator = torch_generator(seed, "walk", "anchors")
     drawn_fg, drawn_bg = sample_fg_bg(fg, bg, rpn.anchors_per_image, rpn.fg_fraction, generator)
     deltas = encode(usable[drawn_fg], own.gt[matches.matched_gt[drawn_fg]])
     return Labels(
         best,
-        int((iou == iou.amax(dim=1, keepdim=True)).any(dim=0).sum()),
+        ties,
         len(fg),
         len(bg),
         int((matches.labels == IGNORE).sum()),
-        int((matches.max_iou >= rule[0]).sum()),
+        reach,
+        both,
         int((other.labels == FG).sum()),
         int((other.labels == BG).sum()),
         rows[drawn_fg],
@@ -122,6 +150,17 @@ def _best(anchors: Tensor, gt: list[float], iou: Tensor, truncated: float) -> Be
     same("deltas", deltas, compiled[0].tolist())
     same("IoU", [by_hand.iou(anchor, gt)], [float(highest)])
     return BestAnchor(gt, float(highest), int((iou == highest).sum()), anchor, deltas, truncated)
+
+
+def decoded_of(best: BestAnchor) -> Decoded:
+    """The deltas of a gt box's best anchor turned back into the gt box."""
+    x1, y1, x2, y2 = best.anchor
+    sides = x2 - x1, y2 - y1
+    box = by_hand.decode(best.anchor, best.deltas)
+    same("decoding", box, best.gt)
+    compiled = decode(torch.tensor([best.anchor]).double(), torch.tensor([best.deltas]).double())
+    same("decoding", box, compiled[0].tolist())
+    return Decoded(((x1 + x2) / 2, (y1 + y2) / 2), sides, best.deltas, list(box))
 
 
 def overlap_of(best: BestAnchor) -> Overlap:
@@ -145,15 +184,20 @@ def _steps(gt: list[float], anchor: list[float], one: float) -> IoUSteps:
 def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -> list[Tile]:
     """The fg anchors drawn, then all that are drawn."""
     dim, every = calmed(own.pixels), anchors.every.numpy()
-    gt = BoxLayer(own.boxes, WHITE, thickness=3)
-    fg = BoxLayer(every[labels.fg_rows.numpy()], ORANGE, thickness=1)
-    bg = BoxLayer(every[labels.bg_rows.numpy()], SKY_BLUE, thickness=1)
-    drawn = len(labels.fg_rows) + len(labels.bg_rows)
-    keys = [Key(ORANGE, "fg anchor", "solid"), Key(WHITE, "gt box", "solid")]
+    gt = numbered(own.boxes, thickness=3)
+    fg, fg_rows = every[labels.fg_rows.numpy()], len(labels.fg_rows)
+    # There are many times more bg anchors: they are faint, so that the photo and the fg anchors are seen through them.
+    bg = BoxLayer(every[labels.bg_rows.numpy()], SKY_BLUE, thickness=1, faint=True)
+    drawn = fg_rows + len(labels.bg_rows)
+    keys = [Key(ORANGE, "fg anchor", "solid"), Key(WHITE, "gt box with its number", "solid")]
     return [
-        Tile(draw_boxes(dim, [gt, fg], side), f"the {len(labels.fg_rows)} fg anchors of the sample", keys),
         Tile(
-            draw_boxes(dim, [bg, fg, gt], side),
+            draw_boxes(dim, [BoxLayer(fg, ORANGE, thickness=1), gt], side),
+            f"fg anchors of the sample: {fg_rows}",
+            keys,
+        ),
+        Tile(
+            draw_boxes(dim, [bg, BoxLayer(fg, ORANGE, thickness=2), gt], side),
             f"all {drawn} anchors of the sample",
             [Key(SKY_BLUE, "bg anchor", "solid"), *keys],
         ),

@@ -29,6 +29,11 @@ CLASSES = 21
 
 SEED = 0
 
+_CHANCE = (
+    "Shapes, anchors, labels and the RPN's targets are those of a trained network. Scores are chance, and so is all "
+    "that they choose: proposals, their recall, RoIs and the head's targets."
+)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -79,9 +84,8 @@ def _load(trunk: Trunk, weights: Path | None) -> tuple[str, dict[str, torch.Tens
     if weights is None:
         trunk.initialise(torch_generator(SEED, "walk", "trunk"))
         return (
-            "All weights are random, drawn from a fixed seed: shapes, counts and targets are those of a trained "
-            "network, scores and features are noise. `--weights` gives the trunk ImageNet's weights "
-            "([how](#make-this-page-of-your-own-photo)).",
+            f"All weights are random, drawn from a fixed seed. {_CHANCE} Features are chance too. `--weights` gives "
+            "the trunk ImageNet's weights ([how](#make-this-page-of-your-own-photo)).",
             {},
         )
     if not weights.is_file():
@@ -94,4 +98,5 @@ def _load(trunk: Trunk, weights: Path | None) -> tuple[str, dict[str, torch.Tens
     except InputError as error:
         what = str(error).rpartition(";")[0] or str(error)
         raise InputError(f"{what}; give --weights a state dict of torchvision's vgg16") from error
-    return f"The trunk has the weights of `{weights.name}`; the heads are fresh, with random weights.", classifier
+    origin = f"The trunk has the weights of `{weights.name}`; the heads are fresh, with random weights. {_CHANCE}"
+    return origin, classifier

@@ -12,11 +12,12 @@ import jinja2
 import numpy as np
 
 from pipeline.metrics.recall import SIZES
+from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import encode_webp
 from pipeline.walk.anchors import anchors_of, anchors_pictures
 from pipeline.walk.ap_example import ap_example
-from pipeline.walk.labels import labels_of, labels_pictures, overlap_of
+from pipeline.walk.labels import decoded_of, labels_of, labels_pictures, overlap_of
 from pipeline.walk.network import SEED, Network
 from pipeline.walk.nms_example import nms_example, nms_pictures
 from pipeline.walk.photo import Photo
@@ -87,6 +88,7 @@ def make_page(photo: Photo, network: Network) -> Page:
         "map": tuple(maps.shape[1:]),
         "anchors": anchors,
         "overlap": overlap_of(labels.best[0]),
+        "decoded": decoded_of(labels.best[0]),
         "labels": labels,
         "rpn_kernel": " x ".join(map(str, network.rpn.conv.kernel_size)),
         "outputs": outputs,
@@ -141,12 +143,13 @@ def ious_text(values: Sequence[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}, median {np.median(values):.2f},"
 
 
-_FILTERS: dict[str, Callable[[Any], str]] = {
+_FILTERS: dict[str, Callable[..., str]] = {
     "n": lambda value: f"{value:,}",
     "n0": lambda value: f"{value:,.0f}",
     "g": lambda value: f"{value:.6g}",
     "p": lambda value: f"{100 * value:.1f} %",
-    **{f"f{places}": _decimals(places) for places in (1, 2, 3, 4, 8)},
+    **{f"f{places}": _decimals(places) for places in (1, 2, 3, 4, 6)},
+    "count": count_text,
     "box": lambda box: ", ".join(f"{value:.2f}".rstrip("0").rstrip(".") for value in np.asarray(box).tolist()),
     "ious": ious_text,
     "boxes": lambda rows: "boxes " + ", ".join(str(row + 1) for row in rows),

@@ -30,6 +30,7 @@ LEAST_SIDE = 64
 _HEIGHT, _WIDTH = 1333, 2000
 _COARSE = 4  # the background is drawn at a quarter of the size, so that pictures of it stay small
 _STRIPES = 9  # of an ellipse
+_NO_BOXES = "No boxes were given, so the middle of the photo stands in for an object."
 _VOC_TAGS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -86,9 +87,11 @@ def read_photo(path: Path, boxes: Sequence[str]) -> Photo:
         )
     if not boxes:
         middle = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]])
-        return Photo(pixels, middle, "No boxes were given, so the middle of the photo stands in for an object.")
+        return Photo(pixels, middle, f"The photo is `{path.name}`. {_NO_BOXES}")
     rows = [row for text in boxes for row in _rows_of(text)]
-    return Photo(pixels, _checked(np.array(rows), width, height), "Photo and boxes are yours.")
+    return Photo(
+        pixels, _checked(np.array(rows), width, height), f"The photo is `{path.name}`. Photo and boxes are yours."
+    )
 
 
 def _rows_of(text: str) -> list[list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ class PooledRoI:
 
     Attributes:
         roi: px. in_cells: the same over the stride; rounded: what RoIPool makes of that, inclusive cells.
+        bin_cells: height and width of a bin of RoIAlign, cells; cell_samples: the samples of one per cell.
         channel: the one that is shown. moves: px by which the RoI is moved to the right.
         sample: x, y in cells of the sample in the first bin of RoIAlign with one sample, and its value by hand.
     """
@@ -51,6 +53,7 @@ class PooledRoI:
     rounded: list[int]
     cells: tuple[int, int]
     bin_cells: tuple[float, float]
+    cell_samples: tuple[int, int]
     size: int
     channel: int
     moves: list[int]
@@ -90,6 +93,7 @@ def pooled_roi(maps: Tensor, roi: np.ndarray, layout: MapLayout, size: int) -> P
         rounded.tolist(),
         (int(rounded[3] - rounded[1] + 1), int(rounded[2] - rounded[0] + 1)),
         ((y2 - y1) / size, (x2 - x1) / size),
+        (math.ceil((y2 - y1) / size), math.ceil((x2 - x1) / size)),
         size,
         channel,
         list(_MOVES),

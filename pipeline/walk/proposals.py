@@ -18,7 +18,7 @@ from pipeline.views.marks import colour_ramp
 from pipeline.walk import by_hand
 from pipeline.walk.anchors import Anchors
 from pipeline.walk.checking import same
-from pipeline.walk.resizing import Resized
+from pipeline.walk.resizing import Resized, numbered
 from pipeline.walk.rpn_outputs import RPNOutputs
 
 _SHOWN = 50
@@ -108,6 +108,6 @@ def proposals_picture(own: Resized, made: Made, side: int) -> Tile:
     layers = [
         BoxLayer(boxes[index : index + 1], colours[index], thickness=1) for index in range(len(boxes) - 1, -1, -1)
     ]
-    layers.append(BoxLayer(own.boxes, WHITE, thickness=3))
+    layers.append(numbered(own.boxes, thickness=3))
     keys = [Key(colours[0], "best", "solid"), Key(colours[-1], "last of these", "solid"), Key(WHITE, "gt box", "solid")]
     return Tile(draw_boxes(calmed(own.pixels), layers, side), f"the best {len(boxes)} of {made.kept} proposals", keys)

@@ -11,7 +11,7 @@ from pipeline.datasets.resizing import resize_rgb, resized_size
 from pipeline.families.faster_rcnn.params.typed import FasterRCNNParams
 from pipeline.params.resize import ResizeParams
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, BoxLayer, draw_boxes
+from pipeline.views.drawing import ORANGE, WHITE, BoxLayer, Colour, draw_boxes
 from pipeline.walk.photo import Photo
 
 
@@ -75,6 +75,11 @@ def both_rules(photo: Photo, params: FasterRCNNParams, halvings: int) -> tuple[R
     return resized(photo, fixed, halvings), resized(photo, params.resize, halvings)
 
 
+def numbered(boxes: np.ndarray, colour: Colour = WHITE, thickness: int = 2) -> BoxLayer:
+    """(G, 4) gt boxes with the numbers that the page's tables give them."""
+    return BoxLayer(boxes, colour, [str(index) for index in range(len(boxes))], thickness)
+
+
 def _halved(length: int, times: int, up: int) -> int:
     for _ in range(times):
         length = max(1, (length + up) // 2)
@@ -86,8 +91,8 @@ def resized_pictures(fixed: Resized, paper: Resized, side: int) -> list[Tile]:
     longest = max(fixed.height, fixed.width, paper.height, paper.width)
     tiles = []
     for own, name in ((fixed, "fixed size"), (paper, "the paper's rule")):
-        numbers = [str(index) for index in range(len(own.boxes))]
-        layers = [BoxLayer(own.boxes, ORANGE, numbers, thickness=2)]
-        image = draw_boxes(own.pixels, layers, round(side * max(own.height, own.width) / longest))
+        image = draw_boxes(
+            own.pixels, [numbered(own.boxes, ORANGE)], round(side * max(own.height, own.width) / longest)
+        )
         tiles.append(Tile(image, f"{name}: {own.width} x {own.height} px", [Key(ORANGE, "gt box", "solid")]))
     return tiles

@@ -20,7 +20,7 @@ from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, dr
 from pipeline.walk.checking import same
 from pipeline.walk.network import Network
 from pipeline.walk.proposals import Made
-from pipeline.walk.resizing import Resized
+from pipeline.walk.resizing import Resized, numbered
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def rois_picture(own: Resized, rois: RoIs, side: int) -> Tile:
     layers = [
         BoxLayer(boxes[rois.fg_drawn :], SKY_BLUE, thickness=1),
         BoxLayer(boxes[: rois.fg_drawn], ORANGE, thickness=2),
-        BoxLayer(own.boxes, WHITE, thickness=1),
+        numbered(own.boxes, thickness=1),
     ]
     keys = [
         Key(ORANGE, f"{rois.fg_drawn} fg RoIs", "solid"),

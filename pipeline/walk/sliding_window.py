@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.metrics.rows import pair_iou
 from pipeline.views.contact_sheet import Key, Tile
 from pipeline.views.drawing import ORANGE, WHITE, YELLOW, BoxLayer, calmed, draw_boxes
+from pipeline.walk.resizing import numbered
 
 WINDOW, STEP = 64, 8
 """Side and step, px."""
@@ -68,11 +69,11 @@ def windows_picture(pixels: np.ndarray, boxes: np.ndarray, own: Windows, side: i
     layers = [
         BoxLayer(tiled, ORANGE, thickness=1),
         BoxLayer(every[:3], YELLOW, thickness=2),
-        BoxLayer(boxes, WHITE, thickness=2),
+        numbered(boxes),
     ]
     keys = [
         Key(YELLOW, "the first three windows", "solid"),
         Key(ORANGE, "those that do not overlap", "solid"),
-        Key(WHITE, "gt box", "solid"),
+        Key(WHITE, "gt box with its number", "solid"),
     ]
     return Tile(draw_boxes(calmed(pixels), layers, side), f"{own.across} x {own.down} windows", keys)

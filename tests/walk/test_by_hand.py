@@ -105,3 +105,8 @@ def test_numbers_that_differ_stop_the_page() -> None:
     for other in ([1.0, 2.1], [1.0]):
         with pytest.raises(RuntimeError, match=r"x: .* by hand, .* by the detector's own code"):
             same("x", [1.0, 2.0], other)
+
+
+def test_deltas_are_decoded_to_their_box() -> None:
+    anchor, box = (104.0, 472.0, 232.0, 600.0), (89.2, 469.32, 249.2, 644.56)
+    assert by_hand.decode(anchor, by_hand.encode(anchor, box)) == pytest.approx(box)

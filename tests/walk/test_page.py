@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -16,15 +17,17 @@ from pipeline.families.faster_rcnn.params.typed import FasterRCNNParams
 from pipeline.geometry.backbones import trunk_layout
 from pipeline.geometry.trunk_settings import TrunkSettings
 from pipeline.nn.anchors import AnchorGrid
+from pipeline.views.contact_sheet import Tile
+from pipeline.views.drawing import ORANGE
 from pipeline.walk.anchors import Anchors, anchors_of
 from pipeline.walk.ap_example import ap_example
 from pipeline.walk.command import walk
-from pipeline.walk.labels import Labels, labels_of, overlap_of
-from pipeline.walk.network import SEED, recipe
+from pipeline.walk.labels import Labels, decoded_of, labels_of, labels_pictures, overlap_of
+from pipeline.walk.network import SEED, make_network, recipe
 from pipeline.walk.nms_example import nms_example
-from pipeline.walk.page import TEMPLATE, Page, ious_text
+from pipeline.walk.page import TEMPLATE, Page, ious_text, make_page
 from pipeline.walk.photo import Photo
-from pipeline.walk.resizing import Resized, both_rules
+from pipeline.walk.resizing import Resized, both_rules, numbered
 from pipeline.walk.sliding_window import windows
 from pipeline.walk.trunk import cut
 from tests.conftest import ROOT
@@ -89,6 +92,15 @@ def test_anchors_are_as_many_and_lie_where_they_should(oracles: str, anchors: An
         has(plain, *(f"{value:.8f}".rstrip("0").rstrip(".") for value in box if value % 1))
 
 
+def test_places_inside_sum_to_the_anchors_inside(sizes: tuple[Resized, Resized], anchors: Anchors) -> None:
+    assert sum(count for *_, count in anchors.places) == anchors.count_inside == 8_940
+    for (_, _, width, height, _), (across, down, count) in zip(anchors.first, anchors.places, strict=True):
+        # Centres are at 8, 24 ... 792.
+        assert across == sum(width / 2 <= x <= 800 - width / 2 for x in range(8, 800, 16))
+        assert down == sum(height / 2 <= y <= 800 - height / 2 for y in range(8, 800, 16))
+        assert count == across * down
+
+
 def test_labels_are_those_of_the_zebras(oracles: str, labels: Labels) -> None:
     published = re.search(r"each of those four: ([\d., ]+\d)\.", oracles)
     assert published is not None
@@ -96,6 +108,19 @@ def test_labels_are_those_of_the_zebras(oracles: str, labels: Labels) -> None:
     assert [best.truncated_iou for best in labels.best] == pytest.approx(expected, abs=1e-7)
     has(oracles, f"{labels.ties} anchors tie", f"{labels.truncated_fg} positive", f"{labels.truncated_bg:,} background")
     assert (labels.fg, labels.bg, len(labels.fg_rows), len(labels.bg_rows)) == (45, 7_472, 45, 211)
+
+
+def test_best_anchors_and_those_that_reach_the_threshold_are_the_fg(labels: Labels) -> None:
+    assert labels.ties + labels.reach_fg_iou - labels.both == labels.fg
+
+
+def test_the_best_anchor_decodes_to_its_gt_box(labels: Labels) -> None:
+    for best in labels.best:
+        own = decoded_of(best)
+        assert own.box == pytest.approx(best.gt)
+        dx, _, dw, _ = own.deltas
+        assert own.centre[0] == pytest.approx(own.anchor_centre[0] + dx * own.anchor_sides[0])
+        assert own.sides[0] == pytest.approx(np.exp(dw) * own.anchor_sides[0])
 
 
 def test_an_iou_by_steps_ends_in_the_same_iou(labels: Labels) -> None:
@@ -137,6 +162,19 @@ def test_ap_is_that_of_the_example(oracles: str) -> None:
     has(oracles, *(f"{row.iou:.3f}"[1:] for row in low.rows), f"{low.ap:.2f}"[1:])
     assert all(row.right for row in low.rows)
     assert low.ap == 0.75
+
+
+def test_ap_is_the_sum_that_the_page_shows(small_page: Page) -> None:
+    low, high = ap_example().at
+    assert [(step, round(precision, 4)) for step, precision in high.area] == [(0.25, 1.0), (0.25, 0.6667)]
+    assert [(count, round(precision, 4)) for count, precision in high.points] == [(3, 1.0), (3, 0.6667), (5, 0.0)]
+    for one in (low, high):
+        assert sum(step * precision for step, precision in one.area) == pytest.approx(one.ap)
+        assert sum(count for count, _ in one.points) == 11
+        assert sum(count * precision for count, precision in one.points) / 11 == pytest.approx(one.ap_11_point)
+    text = small_page.text("walkthrough", "..", "")
+    assert f"0.25 * 1.0000 + 0.25 * 0.6667 = **{high.ap:.4f}**" in text
+    assert f"(3 * 1.0000 + 3 * 0.6667 + 5 * 0.0000) / 11 = {high.ap_11_point:.4f}" in text
 
 
 def typed_in(template: str) -> list[str]:
@@ -252,7 +290,31 @@ def test_a_readers_photo_with_a_voc_annotation_is_walked_through(
     text = (tmp_path / "out/walkthrough.md").read_text(encoding="utf-8")
     assert "| 0 | 10, 20, 90, 80 |" in text
     assert "| 1 | 100, 5, 119, 30 |" in text
-    assert "Photo and boxes are yours." in text
+    assert "The photo is `photo.png`. Photo and boxes are yours." in text
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if not target.endswith(".webp")]
-    assert all((tmp_path / "out" / target).resolve().exists() for target in targets)
+    assert all(target.startswith("file:///") for target in targets), "the folder may be moved"
+    assert all(Path(unquote(urlsplit(target).path)).exists() for target in targets)
     assert len(list((tmp_path / "out/walkthrough").iterdir())) == 8
+
+
+def test_one_gt_box_is_written_in_the_singular(small_params: FasterRCNNParams, drawn: Photo) -> None:
+    page = make_page(Photo(drawn.pixels, drawn.boxes[:1], drawn.origin), make_network(small_params, None))
+    text = page.text("walkthrough", "..", "")
+    assert "the best window for the 1 gt box has an IoU of" in text
+    assert "1 gt box joins them" in text.replace("\n", " ")
+    assert not re.search(r"\b1 (gt boxes|anchors) ", text)
+
+
+def test_gt_boxes_of_pictures_have_their_numbers() -> None:
+    layer = numbered(np.zeros((3, 4)))
+    assert layer.labels == ["0", "1", "2"]
+
+
+def test_fg_anchors_of_the_sample_are_not_hidden_by_bg(
+    sizes: tuple[Resized, Resized], anchors: Anchors, labels: Labels
+) -> None:
+    def orange(tile: Tile) -> int:
+        return int((tile.image == ORANGE).all(axis=2).sum())
+
+    alone, all_drawn = labels_pictures(sizes[0], anchors, labels, 400)
+    assert orange(all_drawn) >= orange(alone) > 0
