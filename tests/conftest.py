@@ -26,6 +26,7 @@ from pipeline.presets.defaults import default_text
 from pipeline.presets.links import LINKED
 from pipeline.runtime.code_locks import memo
 from pipeline.runtime.yaml_files import read_yaml
+from tests.forked import run_forked_dvc
 from tests.portable import is_numeric, what_is_not_off
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +96,8 @@ class Project:
             "DVC_NO_ANALYTICS": "1",
             "PYTHONPATH": str(self.root),
         }
+        if command[0] == "dvc":
+            return run_forked_dvc(self.root, environment, *command[1:])
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
     def repro(self, *stages: str, programs: Path | None = None) -> list[str]:

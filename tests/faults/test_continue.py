@@ -33,8 +33,8 @@ from pipeline.params.file import load_params
 from pipeline.runtime.processes import PROCESSES
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename
-from tests.faults.forked import run_forked
 from tests.fidelity.conftest import files_of
+from tests.forked import run_forked
 from tests.in_process import words_of
 
 IMAGES = 150  # chunks of 64, 64 and 22
@@ -68,10 +68,10 @@ class Workplace:
         words = words_of(self.project.root, name)
         words[words.index("--out") + 1] = f"{parent}/{name}"
         environment = {PROCESSES: str(processes), **(self._killed(*kill_at.split()) if kill_at else {})}
-        status, said = run_forked(self.project.root, environment, *words)
+        ended = run_forked(self.project.root, environment, *words)
         killed = -signal.SIGKILL if processes == 1 else 1  # of several processes not the stage's own
-        assert status == (killed if kill_at else 0), said
-        return said
+        assert ended.returncode == (killed if kill_at else 0), ended.stderr
+        return ended.stderr
 
     def undisturbed(self, name: str) -> dict[str, bytes]:
         """The files that a stage writes when nobody kills it."""
@@ -159,7 +159,7 @@ def test_features_killed_again_and_again(workplace: Workplace) -> None:
 
 
 def test_other_parameters_start_afresh(workplace: Workplace) -> None:
-    workplace.stage("features", kill_at="after chunk-00001.json")
+    workplace.stage("features", kill_at="after chunk-00000.json")
     (workplace.project.data / ".features.partial" / "of before").touch()
     workplace.project.set_params({"features": {"dtype": "float32"}})
     assert "resumes" not in workplace.stage("features")

@@ -16,6 +16,8 @@ import psutil
 import pytest
 import yaml
 
+from tests.forked import run_forked_dvc
+
 
 def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `condition` gives as soon as that is true."""
@@ -54,8 +56,8 @@ class Toy:
 
     def repro(self, *arguments: str) -> None:
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        command = [sys.executable, "-m", "dvc", "repro", "--quiet", *arguments]
-        subprocess.run(command, cwd=self.root, env=environment, check=True)
+        ended = run_forked_dvc(self.root, environment, "repro", "--quiet", *arguments)
+        assert ended.returncode == 0, ended.stderr
 
 
 @pytest.fixture
