@@ -98,9 +98,9 @@ function looks(dark, width, name) {
   const text = dark ? "#e6e9ec" : "#1c2024", line = dark ? "#343b43" : "#d8dde3", room = Math.max(200, 7 * name), columns = Math.max(1, Math.floor((width - 40) / (room + 50)));
   return {
     background: "transparent", font: "system-ui, sans-serif",
-    axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, labelLimit: width < 500 ? 90 : 180 },
+    axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, labelLimit: width < 500 ? 110 : 180 },
     axisQuantitative: { labelOverlap: true, labelSeparation: 8, labelFlush: false },
-    legend: { orient: "bottom", columns, labelColor: text, titleColor: text, labelLimit: columns > 1 ? room : width - 60, labelFontSize: 12 },
+    legend: { orient: "bottom", columns, labelColor: text, titleColor: text, labelLimit: columns > 1 ? room : width - 100, labelFontSize: columns > 1 || 7 * name < width - 100 ? 12 : 10 },
     header: { labelColor: text, titleColor: text }, title: { color: text }, text: { color: text }, view: { stroke: "transparent" },
   };
 }

@@ -293,7 +293,9 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> Spec:
     )
     step = 34 if len(classes) <= 30 else 16
     layers = cells + numbers if len(classes) <= 30 else cells
-    return _spec(layers.properties(height=max(16, step - 8) * len(classes)))
+    # The last name slants beyond the cells.
+    room = {"left": 5, "top": 5, "bottom": 5, "right": 40}
+    return {**_spec(layers.properties(height=max(16, step - 8) * len(classes))), "padding": room}
 
 
 def picture(chart: AnyChart, caption: str) -> Picture:
