@@ -3,9 +3,9 @@
     python -m benchmarks.worker_overhead [--stores cache folder]
 
 Of each stage: from the moment the coordinator asks for it to the moment it has the result, less the stage's own work.
-That is Prefect's handing out (workers look every two seconds), a process for the run with its imports, the clone made
-ready, what the stage reads brought, DVC's own part of `dvc repro`, the interpreter of the stage and its imports, and
-the result left for everybody. With a common cache nothing is copied; with a remote, here a folder, all is, twice.
+That is Prefect's handing out (workers look twice a second), a process forked for the run, the clone made ready, what
+the stage reads brought, DVC's own part of `dvc repro`, the interpreter of the stage and its imports, and the result
+left for everybody. With a common cache nothing is copied; with a remote, here a folder, all is, twice.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline.graphs.present import check_same_family, extras_in, graph_in, graph_locks
+from pipeline.artifacts.atomic import write_text
+from pipeline.graphs.present import check_same_family, extras_in, graph_in, graph_locks, present_graph
 from pipeline.orchestrate.graph import LockFile
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.params.file import load_params
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, parse_lock, read_lock
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, stage_locks
+from pipeline.runtime.own_code import CODE_STAGE, LOCKS, MEMO, lock_name, stage_locks
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
@@ -32,6 +33,13 @@ def current_locks(root: Path) -> dict[str, CodeLock]:
         raise InputError(str(error)) from None
 
 
+def _current_locks(root: Path, paths: Iterable[str]) -> dict[str, CodeLock]:
+    """Those of `current_locks` that have one of these paths."""
+    wanted = {Path(path).stem for path in paths}
+    code = [(module, family) for module, family in present_graph(root).code() if lock_name(module, family) in wanted]
+    return _locks_of(code, root)
+
+
 def locks_of_graphs(root: Path, graphs: Iterable[str]) -> dict[str, CodeLock]:
     """The locks of the code of a project that some graphs run, given by the texts of their dvc.yaml, by path.
 
@@ -39,10 +47,13 @@ def locks_of_graphs(root: Path, graphs: Iterable[str]) -> dict[str, CodeLock]:
         InputError: a text is not a graph, or a module is not valid Python or not there.
     """
     stages = {stage for graph in dict.fromkeys(graphs) for stage in graph_in(graph).code()}
+    return _locks_of(stages, root)
+
+
+def _locks_of(stages: Iterable[tuple[str, str]], root: Path) -> dict[str, CodeLock]:
+    root = Path(root)
     try:
-        locks = stage_locks(
-            stages, Path(root) / ".dvc/tmp/frcnn" / MEMO, Path(root), extras_in(Path(root) / "params.yaml")
-        )
+        locks = stage_locks(stages, root / ".dvc/tmp/frcnn" / MEMO, root, extras_in(root / "params.yaml"))
     except CodeError as error:
         raise InputError(str(error)) from None
     return {(LOCKS / f"{name}.json").as_posix(): lock for name, lock in locks.items()}
@@ -74,20 +85,26 @@ def lock_code(root: Path) -> None:
         raise InputError(first or f"stage {CODE_STAGE} failed; run dvc repro {CODE_STAGE}")
 
 
-def write_locks(root: Path, expected: Mapping[str, str]) -> None:
+def write_locks(root: Path, expected: Mapping[str, str], in_this_process: bool = False) -> None:
     """Have the locks in `root` without DVC, and compare some of them with what another clone has.
 
     Args:
         expected: the texts of that clone's, by path.
+        in_this_process: write those of `expected` only, in this process, which must have begun with the present code
+            of `root`. Otherwise a process of its own writes them all.
 
     Raises:
         InputError: the code or the libraries of the two differ, or a module is not valid Python.
     """
     root = Path(root).resolve()
-    # In a process of its own: this one may have begun with the code of another commit.
-    result = _python(root, "-m", f"stages.{CODE_STAGE}", "--out", LOCKS.as_posix())
-    if result.returncode:
-        raise InputError(f"{root}: {' '.join(result.stderr.split())[-300:]}")
+    if in_this_process:
+        (root / LOCKS).mkdir(parents=True, exist_ok=True)
+        for path, lock in _current_locks(root, expected).items():
+            write_text(root / path, lock.text())
+    else:
+        result = _python(root, "-m", f"stages.{CODE_STAGE}", "--out", LOCKS.as_posix())
+        if result.returncode:
+            raise InputError(f"{root}: {' '.join(result.stderr.split())[-300:]}")
     for path, text in expected.items():
         try:
             changes = parse_lock(text, path).changes(read_lock(root / path))

@@ -73,11 +73,12 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> Graph:
 
 
 @contextmanager
-def opened(root: Path, texts: Mapping[str, str] | None = None) -> Iterator[Repo]:
+def opened(root: Path, texts: Mapping[str, str] | None = None, wait_for_lock: bool = False) -> Iterator[Repo]:
     """DVC's repository in `root`.
 
     Args:
         texts: of files there, such as dvc.yaml, which DVC is to read in place of what they hold.
+        wait_for_lock: wait for another dvc command that has locked the repository, instead of raising.
 
     Raises:
         InputError: there is none, a run is under way that has locked what is asked for, or DVC cannot read it or what
@@ -87,7 +88,7 @@ def opened(root: Path, texts: Mapping[str, str] | None = None) -> Iterator[Repo]
     if not (root / ".dvc").is_dir():
         raise InputError(f"{root}: no DVC repository here; run it in the project's folder")
     try:
-        with Repo(str(root)) as repo:
+        with Repo(str(root), _wait_for_lock=wait_for_lock) as repo:
             if texts:
                 repo.fs = OverlaidFiles({root / name: text for name, text in texts.items()})
             yield repo

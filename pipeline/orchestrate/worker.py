@@ -51,14 +51,18 @@ def run_prefect(root: Path, log: Callable[[str], None], *arguments: str, **more:
     Raises:
         InputError: it failed.
     """
-    environment = {**os.environ, **more, "PWD": str(root), "PYTHONPATH": _with(root, os.environ.get("PYTHONPATH"))}
     guarded = Guarded(
-        [sys.executable, "-m", "prefect", *arguments], cwd=root, environment=environment, grace_seconds=_GRACE_SECONDS
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=root,
+        environment=environment_for_prefect(root, **more),
+        grace_seconds=_GRACE_SECONDS,
     )
     status = guarded.wait(log)
     if status:
         raise InputError(f"prefect {' '.join(arguments)} ended with status {status}; see what it said above")
 
 
-def _with(root: Path, path: str | None) -> str:
-    return os.pathsep.join(filter(None, (str(root), path)))
+def environment_for_prefect(root: Path, **more: str) -> dict[str, str]:
+    """That of this process, in which the project's code is found in `root`, with more variables."""
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PWD": str(root), "PYTHONPATH": path, **more}

@@ -27,7 +27,9 @@ from pipeline.orchestrate.slots import StageStopped
 from pipeline.workers.pools import workers_online
 from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+_LEAST_SECONDS_BETWEEN_LOOKS = 0.25
+_MOST_SECONDS_BETWEEN_LOOKS = 1.0
+_LOOKS_WHILE_IT_LASTS = 40
 _SECONDS_TO_BEGIN = 120.0
 _MOST_LOST = 5
 _PREFECTS_OWN = (
@@ -94,6 +96,7 @@ class Workers:
 
     def _follow(self, client: SyncPrefectClient, run_id: UUID, pool: str, log: Callable[[str], None]) -> FlowRun:
         seen, pending_since, warned = 0, time.monotonic(), False
+        before, changed = None, pending_since
         while True:
             run = client.read_flow_run(run_id)
             lines = client.read_logs(
@@ -108,6 +111,8 @@ class Workers:
             seen += len(lines)
             state = run.state
             assert state is not None
+            if state.type != before:
+                before, changed = state.type, time.monotonic()
             if state.is_final() and not lines:
                 return run
             if state.is_scheduled():
@@ -118,7 +123,7 @@ class Workers:
             elif not state.is_final() and self._is_lost(client, run, pool, pending_since):
                 gone: Crashed = Crashed(message="its worker gives no sign of life")  # type: ignore[valid-type]
                 client.set_flow_run_state(run_id, gone, force=True)
-            if self._stopping.wait(0 if lines else _SECONDS_BETWEEN_LOOKS):
+            if self._stopping.wait(0 if lines else _seconds_to_next_look(time.monotonic() - changed)):
                 client.set_flow_run_state(run_id, Cancelling(), force=not state.is_running())
                 raise StageStopped
 
@@ -128,3 +133,11 @@ class Workers:
             # A worker has taken it, and nothing has begun.
             return time.monotonic() - pending_since > _SECONDS_TO_BEGIN
         return worker not in workers_online(client, pool)
+
+
+def _seconds_to_next_look(lasting: float) -> float:
+    """Seconds until the next look at a run that has been in its state for `lasting` seconds.
+
+    They are few for a short stage, and for a long one the looks are few.
+    """
+    return min(max(lasting / _LOOKS_WHILE_IT_LASTS, _LEAST_SECONDS_BETWEEN_LOOKS), _MOST_SECONDS_BETWEEN_LOOKS)

@@ -32,17 +32,21 @@ def revision_of(root: Path) -> str:
     return git(root, "rev-parse", "HEAD").strip()
 
 
-def prepare_clone(root: Path, revision: str, setting: Setting, before: Mapping[str, LockEntry]) -> None:
+def prepare_clone(root: Path, revision: str, setting: Setting, before: Mapping[str, LockEntry]) -> bool:
     """Check out `revision` in a clone that a worker has to itself, and write params.yaml, dvc.yaml and dvc.lock there.
 
     Args:
         before: lock entries by stage.
 
+    Returns:
+        Whether the clone had another commit before.
+
     Raises:
         InputError: something in the clone is not as committed, or the revision is nowhere to be had.
     """
     _refuse_changes(root, "a worker's clone must be as committed; put it back")
-    if git(root, "rev-parse", "HEAD").strip() != revision:
+    moves = git(root, "rev-parse", "HEAD").strip() != revision
+    if moves:
         if not _has(root, revision):
             git(root, "fetch", "--quiet", "--all")
         if not _has(root, revision):
@@ -51,6 +55,7 @@ def prepare_clone(root: Path, revision: str, setting: Setting, before: Mapping[s
     for name, text in setting.files().items():
         write_text(root / name, text)
     write_lock(root, before)
+    return moves
 
 
 def write_lock(root: Path, stages: Mapping[str, LockEntry]) -> None:

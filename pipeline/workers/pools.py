@@ -18,6 +18,7 @@ CLONE, WORKER = "FRCNN_WORKER_CLONE", "FRCNN_WORKER_NAME"
 """Environment variables of a worker: its clone, and what Prefect knows it by."""
 _FLOW = "stage"
 _ENTRYPOINT = "pipeline.workers.stage_run.run_requested_stage"
+_COMMAND = "python -S -m pipeline.workers.run_engine"
 
 
 def pool_of(node: StageNode) -> str:
@@ -33,9 +34,15 @@ def register(client: SyncPrefectClient) -> dict[str, UUID]:
         template = ProcessWorker.get_default_base_job_template()
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
-        # A module's name, not a path: each worker finds it in its own clone.
+        # Names of modules, not paths: each worker finds them in its own clone. Without a command Prefect would import
+        # itself twice for a run, once to look for a workspace.
         deployments[pool] = client.create_deployment(
-            flow, pool, work_pool_name=pool, entrypoint=_ENTRYPOINT, enforce_parameter_schema=False
+            flow,
+            pool,
+            work_pool_name=pool,
+            entrypoint=_ENTRYPOINT,
+            enforce_parameter_schema=False,
+            job_variables={"command": _COMMAND},
         )
     return deployments
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.server import prefect_server, prepare_environment
-from pipeline.orchestrate.worker import run_prefect
+from pipeline.orchestrate.worker import environment_for_prefect, run_prefect
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
+from pipeline.workers.run_engine import ADDRESS
 
 _SETTINGS = {
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
-    "PREFECT_WORKER_QUERY_SECONDS": "2",  # 10 of its own, which would be most of a short stage's time
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",  # 10 of its own, which would be most of a short stage's time
 }
+_SECONDS_BETWEEN_ENGINES = 2.0
 
 
 def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
@@ -42,7 +48,10 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
             log(f"{name} serves the pool {pool}; Ctrl-C ends it")
             start = ("worker", "start", "--pool", pool, "--type", "process", "--limit", "1", "--name", name)
             with suppress(KeyboardInterrupt):
-                run_prefect(root, log, *start, **{CLONE: str(root), WORKER: name, **_SETTINGS})
+                settings = {name: os.environ.get(name, value) for name, value in _SETTINGS.items()}
+                more = {CLONE: str(root), WORKER: name, "PATH": _path_to_python(), **settings}
+                with _warm_engine(root, log, more) as address:
+                    run_prefect(root, log, *start, **more, **{ADDRESS: address})
                 return
             log("stopped")
 
@@ -62,3 +71,45 @@ def _only_worker_of(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]) -> Iterator[str]:
+    """Keep a warm engine for the worker of a clone, and yield the path of its socket.
+
+    Args:
+        more: environment variables of the worker.
+    """
+    # A folder of this user's alone: whoever reaches the socket runs code as this user.
+    with tempfile.TemporaryDirectory(prefix="frcnn-engine-") as folder:
+        address = str(Path(folder) / "socket")
+        command = [sys.executable, "-m", "pipeline.workers.warm_engine", address]
+        environment = environment_for_prefect(root, **more)
+
+        def start() -> Guarded:
+            return Guarded(command, cwd=root, environment=environment)
+
+        closing, engines = threading.Event(), [start()]
+
+        def keep() -> None:
+            while True:
+                engines[-1].wait(log)
+                if closing.wait(_SECONDS_BETWEEN_ENGINES):
+                    return
+                engines[:] = [start()]
+                if closing.is_set():
+                    engines[-1].stop()
+
+        keeper = threading.Thread(target=keep, daemon=True)
+        keeper.start()
+        try:
+            yield address
+        finally:
+            closing.set()
+            engines[-1].stop()
+            keeper.join()
+
+
+def _path_to_python() -> str:
+    """PATH with this environment's `python` first."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -6,7 +6,6 @@ Import it only when Prefect's settings are in the environment (`prepare_environm
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +20,16 @@ from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import write_locks
 from pipeline.orchestrate.dvc_stage import StageRunner
 from pipeline.orchestrate.graph import LockFile, nodes_of, opened
-from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
-from pipeline.orchestrate.workspace import environment_in, hold_workspace
+from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import prepare_clone
 from pipeline.workers.lock_entries import LockEntry, differing_inputs, key_of
 from pipeline.workers.pools import CLONE, WORKER
-from pipeline.workers.run_cache import has_remote, results_of_cache, results_of_remote
+from pipeline.workers.run_cache import results_of_cache, shared_results
 from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 from pipeline.workers.states import shared_states
+from pipeline.workers.transfers import fetch_outputs, send_outputs
 
 
 @flow(name="stage", persist_result=False)
@@ -59,12 +58,12 @@ class _Run:
         stage = self._request.stage
         with ExitStack() as stack:
             lock = stack.enter_context(hold_workspace(self._root))
-            prepare_clone(self._root, self._request.revision, self._request.setting, self._request.before)
-            with opened(self._root) as repo:
+            moved = prepare_clone(self._root, self._request.revision, self._request.setting, self._request.before)
+            with opened(self._root, wait_for_lock=True) as repo:
                 node = nodes_of(repo, [stage])[stage]
-                by_remote, states = has_remote(repo), shared_states(repo, self._request.key, stage)
-            write_locks(self._root, self._request.code)
-            self._fetch_inputs(by_remote, lock)
+                states = shared_states(repo, self._request.key, stage)
+                write_locks(self._root, self._request.code, in_this_process=not moved)
+                fetch_outputs(repo, self._request.before)
             if found := states.fetch():
                 self._log(f"{stage}: {found // 2} states of a run that was cut short are here")
             runner = StageRunner(self._root, slots_of_this_machine(), lock)
@@ -77,17 +76,11 @@ class _Run:
             if run.status:
                 name = MAY_RETRY if run.passing else "Failed"
                 return Failed(name=name, message=run.error or f"{stage}: dvc ended with {run.status}")
-            self._keep(LockFile(self._root).stages()[stage], by_remote, lock)
+            self._keep(LockFile(self._root).stages()[stage])
             states.forget()
         return Completed(message=f"{run.seconds:.1f} s" if run.ran else "from DVC's cache")
 
-    def _fetch_inputs(self, by_remote: bool, lock: int) -> None:
-        """Have what the stage reads in the workspace."""
-        written = {out["path"] for entry in self._request.before.values() for out in entry["outs"]}
-        if written:
-            self._dvc(lock, *(["pull"] if by_remote else ["checkout"]), "--force", *sorted(written))
-
-    def _keep(self, entry: LockEntry, by_remote: bool, lock: int) -> None:
+    def _keep(self, entry: LockEntry) -> None:
         """Leave the result under its key, unless another came first.
 
         Raises:
@@ -98,25 +91,12 @@ class _Run:
             raise InputError(
                 f"{self._root} differs from the coordinator's clone in {changed}; link the same data in both"
             )
-        if by_remote:
-            self._dvc(lock, "push", self._request.stage)
-        with opened(self._root) as repo:
-            kept = (results_of_remote if by_remote else results_of_cache)(repo).keep(entry)
+        with opened(self._root, wait_for_lock=True) as repo:
+            send_outputs(repo, entry)
+            kept = shared_results(repo).keep(entry)
             if kept.is_second:
                 results_of_cache(repo).replace(self._request.key, kept.entry)
                 self._log(
                     f"{self._request.stage}: another run under the same key was kept before this one, and differs; the "
                     "first counts, this one is dropped"
                 )
-
-    def _dvc(self, lock: int, *arguments: str) -> None:
-        lines: list[str] = []
-        guarded = Guarded(
-            [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
-            cwd=self._root,
-            environment=environment_in(self._root, os.environ),
-            keep_open=(lock,),
-        )
-        if status := guarded.wait(lines.append):
-            reason = next((line for line in reversed(lines) if line.startswith("ERROR")), f"ended with {status}")
-            raise InputError(f"dvc {arguments[0]}: {reason}")

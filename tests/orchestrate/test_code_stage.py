@@ -189,28 +189,32 @@ def test_notes_that_cannot_be_written_cost_time_alone(project: Project) -> None:
     assert {path: (project.root / path).read_text() for path in before} == before
 
 
+@pytest.mark.parametrize("in_this_process", [False, True])
 def test_a_worker_writes_its_locks_without_dvc_where_its_code_is_the_coordinators(
-    project: Project, tiny_run: Project
+    project: Project, tiny_run: Project, in_this_process: bool
 ) -> None:
     locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
     shutil.rmtree(project.data / "code")
     append(project, READER, "# A comment.\n")
-    write_locks(project.root, locks)
+    write_locks(project.root, locks, in_this_process)
     assert {path: (project.root / path).read_text() for path in locks} == locks
 
 
-def test_a_worker_refuses_other_code_and_other_libraries(project: Project, tiny_run: Project) -> None:
+@pytest.mark.parametrize("in_this_process", [False, True])
+def test_a_worker_refuses_other_code_and_other_libraries(
+    project: Project, tiny_run: Project, in_this_process: bool
+) -> None:
     locks = {path: lock.text() for path, lock in current_locks(tiny_run.root).items()}
     needed = {"data/code/dataset.json": locks["data/code/dataset.json"]}
     shutil.rmtree(project.data / "code")
     other = json.loads(needed["data/code/dataset.json"])
     other["libraries"] |= {"cv2": "99.1", "numpy": "99.2"}
     with pytest.raises(InputError, match=r"\(cv2 99\.1 to \S+, numpy 99\.2 to \S+\); run make setup") as caught:
-        write_locks(project.root, {"data/code/dataset.json": json.dumps(other)})
+        write_locks(project.root, {"data/code/dataset.json": json.dumps(other)}, in_this_process)
     assert "\n" not in str(caught.value)
     append(project, "pipeline/families/faster_rcnn/nn/rpn.py", "A = 1\n")
-    write_locks(project.root, needed)  # which does not depend on it
+    write_locks(project.root, needed, in_this_process)  # which does not depend on it
     append(project, READER, "A = 1\n")
     with pytest.raises(InputError, match=rf"are not the coordinator's \({READER}\); run make setup") as caught:
-        write_locks(project.root, needed)
+        write_locks(project.root, needed, in_this_process)
     assert "\n" not in str(caught.value)

@@ -44,13 +44,13 @@ ENTRY = {"cmd": "x", "outs": [{"path": "data/x", "hash": "md5", "md5": "0" * 32}
 
 
 def test_a_clone_gets_the_code_of_a_later_commit_the_parameters_and_the_lock(origin: Path, clone: Path) -> None:
-    prepare_clone(clone, commit(origin), Setting("a: 2\n", "stages: {x: {cmd: x}}\n"), {"x": ENTRY})
+    assert prepare_clone(clone, commit(origin), Setting("a: 2\n", "stages: {x: {cmd: x}}\n"), {"x": ENTRY})
     assert (clone / "code.py").read_text() == "second\n"
     assert (clone / "params.yaml").read_text() == "a: 2\n"
     assert (clone / "dvc.yaml").read_text() == "stages: {x: {cmd: x}}\n"
     assert yaml.safe_load((clone / "dvc.lock").read_text()) == {"schema": "2.0", "stages": {"x": ENTRY}}
     # And of another request after it.
-    prepare_clone(clone, revision_of(clone), Setting("a: 3\n", "stages: {}\n"), {})
+    assert not prepare_clone(clone, revision_of(clone), Setting("a: 3\n", "stages: {}\n"), {})
     assert (clone / "params.yaml").read_text() == "a: 3\n"
     assert (clone / "dvc.yaml").read_text() == "stages: {}\n"
 

@@ -1,0 +1,184 @@
+"""`python -m pipeline.workers.warm_engine SOCKET`: runs a worker's flow runs, none of which imports Prefect and DVC.
+
+It imports what a run needs once. Then, for each process that asks (`pipeline.workers.run_engine`), it forks one that
+runs `prefect.engine` in the environment of the process that asked. It has no threads, so that it may fork. It runs one
+at a time, as a worker does. When a module of the project has changed since it was imported, the run is left to a
+process that begins anew, and this one ends; the worker starts another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.workers.run_engine import COLD
+
+_IMPORTED = (
+    "pipeline.workers.stage_run",
+    "prefect.flow_engine",
+    "anyio._backends._asyncio",
+    # What DVC imports only when it is used.
+    *(f"dvc.repo.{name}" for name in ("artifacts", "brancher", "datasets", "index", "metrics", "params", "plots")),
+    *(f"dvc.{name}" for name in ("cachemgr", "data_cloud", "repo.stage", "repo.worktree", "scm")),
+    *(f"dvc_data.index.{name}" for name in ("checkout", "fetch", "push")),
+    "scmrepo.git",
+)
+_GRACE_SECONDS = 30.0
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run: the environment, the folder and the three standard streams of the process that asks for it."""
+
+    environment: Mapping[str, str]
+    folder: str
+    streams: tuple[int, ...]
+
+
+def main() -> None:
+    """Serve until the code has changed; in the processes that are forked, run what is asked for."""
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    from prefect.settings import get_current_settings
+
+    code, settings = Code(), {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    with suppress(FileNotFoundError):
+        os.unlink(sys.argv[1])
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen()
+        request = serve(listener, code, settings)
+    if request is not None:
+        take_place(request)
+        _run_engine()
+
+
+class Code:
+    """The project's modules that this process has imported, as their files were."""
+
+    def __init__(self, root: Path = Path(__file__).parents[2]) -> None:
+        files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+        own = [Path(file) for file in files if file and Path(file).is_relative_to(root / "pipeline")]
+        self._versions = {path: _version(path) for path in own}
+
+    def has_changed(self) -> bool:
+        """Whether one of the files is another now."""
+        return any(_version(path) != version for path, version in self._versions.items())
+
+
+def serve(listener: socket.socket, code: Code, settings: Mapping[str, str]) -> Request | None:
+    """Fork a process for each request, and see it to its end.
+
+    Args:
+        settings: the environment in which Prefect's settings were read.
+
+    Returns:
+        in a forked process what it is to run; in this one None, when the code has changed.
+    """
+    while True:
+        connection, _ = listener.accept()
+        with connection, suppress(BrokenPipeError, ConnectionResetError):
+            request = _receive(connection)
+            if request is None:
+                continue
+            if changed := code.has_changed() or _prefects(request.environment) != _prefects(settings):
+                connection.sendall(COLD.encode())
+            else:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                child = os.fork()
+                if not child:
+                    return request
+            for stream in request.streams:
+                os.close(stream)
+            if not changed:
+                _follow(connection, child)
+        if code.has_changed():
+            return None
+
+
+def _receive(connection: socket.socket) -> Request | None:
+    """What a process asks for; None where it ended before it had."""
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    text = b""
+    while not text.endswith(b"\n"):
+        part = connection.recv(_MOST_BYTES)
+        if not part:
+            for stream in streams:
+                os.close(stream)
+            return None
+        text += part
+    content = json.loads(text)
+    return Request(content["environment"], content["folder"], tuple(streams))
+
+
+def _follow(connection: socket.socket, child: int) -> None:
+    """Pass signals on to a forked process, and its status back. It ends with the process that asked for it."""
+    ended = os.pidfd_open(child)
+    watched = [connection.fileno(), ended]
+    try:
+        while ended not in select.select(watched, [], [])[0]:
+            numbers = b""  # it is gone
+            with suppress(ConnectionResetError):
+                numbers = connection.recv(64)
+            for number in numbers or (signal.SIGTERM,):
+                os.kill(child, number)
+            if not numbers:
+                if not select.select([ended], [], [], _GRACE_SECONDS)[0]:
+                    os.kill(child, signal.SIGKILL)
+                break
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        os.close(ended)
+    connection.sendall(str(status).encode())
+
+
+def take_place(request: Request) -> None:
+    """Have the environment, the folder and the streams that a request comes from."""
+    for number, stream in enumerate(request.streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.chdir(request.folder)
+
+
+def _run_engine() -> None:
+    """Run `prefect.engine` as a process of its own would."""
+    random.seed()
+    sys.argv = ["prefect.engine"]
+    sys.modules.pop("prefect.engine", None)
+    runpy.run_module("prefect.engine", run_name="__main__")
+
+
+def _prefects(environment: Mapping[str, str]) -> dict[str, str]:
+    """Prefect's settings, without what is of one run."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("PREFECT_") and not name.startswith("PREFECT__")
+    }
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+if __name__ == "__main__":
+    main()
