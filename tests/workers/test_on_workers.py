@@ -161,7 +161,7 @@ def test_a_worker_whose_clone_has_other_code_runs_nothing_and_says_so_in_one_lin
         git(worker.root, "update-index", "--assume-unchanged", "pipeline/datasets/voc.py")
         assert refused() == (
             f"frcnn: error: dataset: {worker.root}: the code or the libraries here are not the coordinator's "
-            "(pipeline/datasets/voc.py); run make setup in this clone, or in the coordinator's"
+            "(pipeline/datasets/voc.py); run make setup in both clones, and remove modules that git ignores"
         )
         assert ran_in(worker) == set()
         reader.write_text(f"{text}# A comment.\n")
