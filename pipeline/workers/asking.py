@@ -21,6 +21,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import FailedRun
 from prefect.states import Cancelling, Crashed
 
 from pipeline.orchestrate.slots import StageStopped
@@ -32,6 +33,7 @@ _MOST_SECONDS_BETWEEN_LOOKS = 1.0
 _LOOKS_WHILE_IT_LASTS = 40
 _SECONDS_TO_BEGIN = 120.0
 _MOST_LOST = 5
+_OF_A_STATE = f"{FailedRun.__module__}.{FailedRun.__name__}"
 _PREFECTS_OWN = (
     "Worker '",
     "Flow run '",
@@ -106,7 +108,7 @@ class Workers:
                 sort=LogSort.TIMESTAMP_ASC,
             )
             for line in lines:
-                if not line.message.startswith(_PREFECTS_OWN):
+                if not _is_prefects_own(line.message):
                     log(line.message)
             seen += len(lines)
             state = run.state
@@ -133,6 +135,14 @@ class Workers:
             # A worker has taken it, and nothing has begun.
             return time.monotonic() - pending_since > _SECONDS_TO_BEGIN
         return worker not in workers_online(client, pool)
+
+
+def _is_prefects_own(message: str) -> bool:
+    """Whether a line of a run's log says nothing of its stage.
+
+    Where a run has ended in the state Failed, Prefect logs a traceback of the exception that it makes from the state.
+    """
+    return message.startswith(_PREFECTS_OWN) or ("Traceback" in message and f"\n{_OF_A_STATE}: " in message)
 
 
 def _seconds_to_next_look(lasting: float) -> float:
