@@ -112,7 +112,7 @@ SECTIONS = (
         "at_once",
         180,
         "features, proposals and detection of VGG16, detection of RetinaNet on ResNet-50, with 1, 4 and 16 images of "
-        "one size at once: ms and CPU ms an image, images of a group, peak memory",
+        "one size at once: ms and CPU ms per image, images of a group, peak memory",
         {"detect_step2": "6.2 ms of the network with one image, and what the host does beside it"},
         always=False,
     ),

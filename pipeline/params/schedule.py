@@ -18,7 +18,7 @@ class Schedule(Section):
     def remarks(self, decay: str = "drops") -> list[str]:
         """What in the schedule cannot take effect because the training is too short for it, a line each.
 
-        It is no error: a training is often shortened for a trial.
+        This is not an error: a training is often shortened for a trial.
 
         Args:
             decay: `solver.lr_decay`.

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.params.schedule import Schedule
 from pipeline.runtime.errors import InputError
 
+_MOST = 1000
+
 
 def set_length(params: Mapping[str, Any], factor: float) -> None:
     """Multiply the iterations of every training stage by `factor`, its warm-up, and where its learning rate drops.
 
-    Counts are rounded, a training has one iteration at least, and a drop comes before its end. The trunk's own
-    pre-training stays as it is: with much less of it the trunk is of no use.
+    Counts are rounded, a training has one iteration at least, and drops that would not come before its end are left
+    out. The trunk's own pre-training stays as it is: with much less of it the trunk is of no use.
 
     Args:
         params: content of params.yaml, changed in place.
 
     Raises:
-        InputError: the factor is not a number above 0.
+        InputError: the factor is not above 0, or above `_MOST`.
     """
-    if not (math.isfinite(factor) and factor > 0):
-        raise InputError(f"--length {factor:g}: give a number above 0, such as 0.1 for a tenth of the iterations")
+    if not 0 < factor <= _MOST:
+        raise InputError(
+            f"--length {factor:g}: give a number above 0, at most {_MOST:,}, such as 0.1 for a tenth of the iterations"
+        )
     for section in params.values():
         if not (isinstance(section, dict) and Schedule.model_fields.keys() <= section.keys()):
             continue
         section["iterations"] = iterations = max(round(section["iterations"] * factor), 1)
         section["warmup_iterations"] = round(section["warmup_iterations"] * factor)
-        last = max(iterations - 1, 1)
-        section["lr_drop_at"][:] = sorted({min(max(round(drop * factor), 1), last) for drop in section["lr_drop_at"]})
+        drops = {min(max(round(drop * factor), 1), iterations - 1) for drop in section["lr_drop_at"]}
+        section["lr_drop_at"][:] = sorted(drops - {0})

@@ -62,7 +62,7 @@ function spotAt(shot, event) {
   const under = shot.spots.filter(spot => x >= spot[0] && x <= spot[2] && y >= spot[1] && y <= spot[3]).sort((a, b) => area(a) - area(b));
   return under.length ? { spot: under[0], others: under.length - 1, wide, high } : null;
 }
-// A finger that taps moves no pointer.
+// A tap does not move the pointer.
 for (const kind of ["pointermove", "pointerdown"]) addEventListener(kind, event => {
   const on = event.target.closest?.("[data-tip], .shot[data-spots]");
   frame?.remove();
@@ -89,7 +89,8 @@ const charts = [...document.querySelectorAll("div.chart")].map(place => ({ place
 function longest(spec) {
   let most = 0;
   JSON.stringify(spec, (key, value) => {
-    if (key === "domain" && Array.isArray(value)) most = Math.max(most, ...value.map(own => String(own).length));
+    const names = ["color", "strokeDash", "shape"].includes(key) && value?.scale?.domain;
+    if (Array.isArray(names)) most = Math.max(most, ...names.map(own => String(own).length));
     return value;
   });
   return most;

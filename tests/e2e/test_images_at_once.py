@@ -40,6 +40,7 @@ from tests.e2e.mixed_sizes import COUNT, SCHEDULE, write_mixed_project
 from tests.e2e.nearly_equal import assert_maps, assert_paired, detections_of, rows_of
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_command, run_stage, run_stages, words_of
+from tests.killed import Killed
 
 FOUR_STEPS: dict[str, Any] = {
     "resize": {"shorter_side": 48, "longer_side": 80, "extra_sides": [32]},
@@ -198,10 +199,6 @@ def test_maps_and_proposals_are_the_same_but_for_the_last_bits(
         assert_paired(*(rows_of(folder / "proposals.parquet", PROPOSALS) for folder in (one, out)))
     if name != "frozen_features":
         assert max(seen) == 3 * views
-
-
-class Killed(BaseException):
-    """What a kill is to a process, but that the test lives on."""
 
 
 @pytest.mark.parametrize("name", ["features", "proposals_step1", "detect_step2"])

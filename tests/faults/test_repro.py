@@ -127,6 +127,8 @@ def test_a_second_run_says_why_it_does_not_start_and_the_first_goes_on_after_a_s
 ) -> None:
     first = start(training, *FRCNN, "repro", STAGE)
     stage = stage_of(training, first)
+    written = training.data / f".{STAGE}.partial"
+    before = (written.stat().st_ino, sorted(path.name for path in written.rglob("*")))
     ours = training.run(*FRCNN, "repro", STAGE)
     assert ours.returncode == 1
     assert ours.stderr == (
@@ -138,6 +140,7 @@ def test_a_second_run_says_why_it_does_not_start_and_the_first_goes_on_after_a_s
     by_hand = training.run(*stage.cmdline())
     assert by_hand.returncode == 1
     assert by_hand.stderr.splitlines()[-1].endswith("another process is writing it; wait for it, or stop it")
+    assert (written.stat().st_ino, sorted(path.name for path in written.rglob("*"))) == before
     # As a terminal or a scheduler sends it: to all.
     stage.send_signal(number)
     first.send_signal(number)

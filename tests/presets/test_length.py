@@ -57,7 +57,20 @@ def test_a_setting_of_ones_own_counts_after_the_factor(project: Path) -> None:
     assert "params.yaml: default with 0.5 times the iterations, train_rpn_step1.iterations=77" in lines
 
 
-@pytest.mark.parametrize("length", ["0", "-1", "nan", "inf"])
+def test_a_training_of_one_iteration_has_no_drop() -> None:
+    training = {
+        "iterations": 90,
+        "lr_drop_at": [60],
+        "warmup_iterations": 10,
+        "images_per_iteration": 2,
+        "lr": 0.1,
+        "lr_drop_factor": 0.1,
+    }
+    set_length({"train": training}, 0.001)
+    assert (training["iterations"], training["lr_drop_at"]) == (1, [])
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "nan", "inf", "1e306", "1001"])
 def test_a_factor_that_is_none_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch, length: str) -> None:
     monkeypatch.chdir(project)
     result = CliRunner().invoke(app, ["preset", "default", "--length", length])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,10 +13,6 @@ from pipeline.families.faster_rcnn.panels.proposals import rank_colours
 from pipeline.runtime.errors import InputError
 from pipeline.views.drawing import GREEN, ORANGE, SKY_BLUE, VERMILLION, WHITE, Colour
 from pipeline.views.marks import heat_map
-
-if TYPE_CHECKING:
-    pass
-
 from tests.views.conftest import Drawn
 
 ZOOM = 4.4  # 100 x 80 px drawn with a longer side of 440

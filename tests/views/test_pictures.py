@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,10 +24,7 @@ from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import MAX_BYTES, Picture, encode_webp
 from pipeline.views.panels.entries import first_entries
 from pipeline.views.pictures import picture_of
-
-if TYPE_CHECKING:
-    from tests.conftest import Project
-
+from tests.conftest import Project
 from tests.views.conftest import ROOT, STAGES, Command, Drawn
 
 
