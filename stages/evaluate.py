@@ -27,6 +27,7 @@ from pipeline.metrics.voc_ap import VocAP, voc_ap
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.runtime.family_part import check_part, part_file
 from pipeline.runtime.stage import Stage, run_stage
+from pipeline.runtime.words import figure_text
 
 _CURVE_POINTS = 101
 
@@ -58,8 +59,10 @@ def evaluate(stage: Stage) -> None:
         stage.log(f"nothing to judge: {absent}")
         return
     write_text(stage.out / "metrics.json", json.dumps(rounded(metrics), indent=1, allow_nan=False) + "\n")
-    said = "".join(f", {name} {value if isinstance(value, int) else f'{value:.4f}'}" for name, value in own.items())
-    stage.log(f"mAP@.5 {voc.mean_all_point:.4f}, COCO AP {metrics['AP']:.4f}{said}")
+    said = "".join(
+        f", {name} {value if isinstance(value, int) else figure_text(value, 4)}" for name, value in own.items()
+    )
+    stage.log(f"mAP@.5 {figure_text(voc.mean_all_point, 4)}, COCO AP {figure_text(metrics['AP'], 4)}{said}")
 
 
 def _figures_of_family(stage: Stage, images: ResizedImages, common: Collection[str]) -> dict[str, float]:

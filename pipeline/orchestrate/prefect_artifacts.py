@@ -17,6 +17,7 @@ from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.record import StageRecord
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.progress import parse_progress
+from pipeline.runtime.words import figure_text
 from pipeline.views.encoding import Picture
 from pipeline.views.metrics import metrics_of
 from pipeline.views.pictures import picture_of
@@ -147,7 +148,7 @@ def summary_text(root: Path, seconds: float, stages: Mapping[str, StageRecord]) 
         lines += ["Nothing evaluated yet.", ""]
     else:
         lines += [f"| network | {' | '.join(results.columns)} |", "|---" * (1 + len(results.columns)) + "|"]
-        lines += [f"| {name} | {' | '.join(f'{value:.3f}' for value in row)} |" for name, *row in results.itertuples()]
+        lines += [f"| {name} | {' | '.join(map(figure_text, row))} |" for name, *row in results.itertuples()]
         lines.append("")
     lines += ["| step | stage | state | time |", "|---|---|---|---|"]
     lines += [

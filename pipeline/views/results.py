@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,14 +10,17 @@ import pandas as pd
 from pipeline.families.family import Family
 from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import figure_text
 from pipeline.views.json_files import read_metrics
 from pipeline.views.outdated import outdated
 
 _COLUMNS = {"mAP50": "VOC mAP@.5", "mAP50_11point": "11-point", "AP": "COCO AP", "AP75": "AP75", "AR100": "AR100"}
+_LEARNT = 0.05  # mAP@.5
 
 
 def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
-    """One row per network, one column per figure on the images of `evaluate.split`, all in 0..1.
+    """One row per network, one column per figure on the images of `evaluate.split`, all in 0..1; NaN or -1 for
+    one that does not exist.
 
     Args:
         data: a project's data folder.
@@ -37,7 +41,20 @@ def results_frame(data: Path, family: Family | None = None) -> pd.DataFrame:
             rows[network.title] = {title: metrics[key] for key, title in _COLUMNS.items()}
     if not rows:
         raise InputError(f"{data}: nothing evaluated yet; run make repro")
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+
+
+def hardly_learnt_notes(figures: Mapping[str, object]) -> list[str]:
+    """A line on the networks that find next to nothing.
+
+    Args:
+        figures: mAP@.5 of each network, by the title it is printed with; what is no number does not exist.
+    """
+    poor = [title for title, value in figures.items() if isinstance(value, float | int) and 0 <= value < _LEARNT]
+    if not poor:
+        return []
+    remedy = "train for more iterations, or start from weights of ImageNet (backbone.weights)"
+    return [f"hardly learnt (mAP@.5 below {_LEARNT:g}): {', '.join(poor)}; {remedy}"]
 
 
 def outdated_notes(root: Path, family: Family) -> list[str]:
@@ -53,8 +70,10 @@ def results_table(data: Path) -> str:
         InputError: nothing has been evaluated yet.
     """
     root = Path(data).resolve().parent
-    table = results_frame(data).to_string(float_format="{:.3f}".format)
-    notes = "".join(f"{note}\n" for note in outdated_notes(root, present_family(root)))
+    frame = results_frame(data)
+    table = frame.map(figure_text).to_string()
+    learnt = hardly_learnt_notes(dict(zip(map(str, frame.index), frame[_COLUMNS["mAP50"]], strict=True)))
+    notes = "".join(f"{note}\n" for note in (*learnt, *outdated_notes(root, present_family(root))))
     return (
         f"{table}\n\n{notes}"
         f"curves and metrics  {data}/evaluate_*/\n"
