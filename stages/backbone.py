@@ -83,7 +83,7 @@ def _pretrain(trunk: Trunk, stage: Stage) -> None:
     params, seed = stage.params.backbone.pretrain, stage.params.base.seed
     crops, labels = shape_crops(params.images, params.crop_size, seed)
     with resumable(stage, params.iterations) as run:
-        accuracy = pretrain_trunk(
+        outcome = pretrain_trunk(
             trunk,
             torch.from_numpy(crops).permute(0, 3, 1, 2),
             torch.from_numpy(labels),
@@ -94,7 +94,9 @@ def _pretrain(trunk: Trunk, stage: Stage) -> None:
             run.checkpoints,
             run.on_resume,
         )
-    stage.log(f"pre-trained on {len(crops)} crops, {accuracy:.1%} classified correctly at the end")
+    stage.log(f"pre-trained on {len(crops)} crops, {outcome.accuracy:.1%} classified correctly at the end")
+    for remark in outcome.remarks():
+        stage.log(f"note: {remark}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Shapes: N crops in all, B of an iteration.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,46 @@ if TYPE_CHECKING:
     from pipeline.params.backbone import Pretrain
 
 
+_LOOKED_AT = 64  # crops
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How a pre-training went.
+
+    Attributes:
+        accuracy, last_loss: means over the last tenth of the iterations.
+        first_loss, highest_loss: of one iteration each.
+        constant: channels of the trunk's last map that have one value all over a crop, mean over crops.
+        channels: of the same map.
+    """
+
+    accuracy: float
+    first_loss: float
+    highest_loss: float
+    last_loss: float
+    constant: float
+    channels: int
+
+    def remarks(self) -> list[str]:
+        """Signs that the trunk is of little use, a line each.
+
+        The learning rate of a one-cycle schedule is at its highest after 30% of the iterations. If these are few, it
+        rises before the weights have settled: the loss jumps, ReLUs die, and too few iterations are left to recover.
+        A high loss on the way is no sign: with the default parameters it rises from 1.4 to 6.5 and ends at 0.07.
+        """
+        found = []
+        if self.last_loss > self.first_loss / 2:
+            found.append(
+                f"the loss is {self.last_loss:.2f} at the end, after {self.first_loss:.2f} at first and at most "
+                f"{self.highest_loss:.2f}"
+            )
+        if self.constant > self.channels / 2:
+            found.append(f"{self.constant:.0f} of the trunk's {self.channels} channels are constant within a crop")
+        remedy = "raise backbone.pretrain.iterations"
+        return [f"{remark}, so the trunk has learnt little; {remedy}" for remark in found]
+
+
 def pretrain_trunk(
     trunk: Trunk,
     crops: Tensor,
@@ -34,16 +75,13 @@ def pretrain_trunk(
     on_iteration: Callable[[float | None], None],
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda iteration: None,
-) -> float:
+) -> Pretraining:
     """Train `trunk` in place to classify (N, 3, S, S) uint8 crops with (N,) labels.
 
     Args:
         on_iteration: called with the loss after each iteration.
         checkpoints: where the state is kept, and where a run that was cut short left it; None: nowhere.
         on_resume: called with the iteration that the run resumes from.
-
-    Returns:
-        The accuracy over the last tenth of the iterations.
 
     Raises:
         InputError: the loss is no longer finite; names the iteration and the parameter to lower.
@@ -62,12 +100,14 @@ def pretrain_trunk(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.lr, total_steps=params.iterations)
     learner = nn.ModuleDict({"layers": layers, "classifier": classifier})
     correct: list[float] = []
+    losses: list[float] = []
     found, first = checkpoints.last() if checkpoints else None, 0
     if found:
         unpack(found.tensors, learner, optimiser)
         schedule.load_state_dict(found.extra["schedule"])
         optimiser.param_groups[0].update(found.extra["rates"])
         correct.extend(found.extra["correct"])
+        losses.extend(found.extra["losses"])
         first = found.iteration
         on_resume(first)
     del found  # as large as the weights and momenta are
@@ -76,7 +116,7 @@ def pretrain_trunk(
             stopping = stop_requested()
             if checkpoints and (checkpoints.is_due(iteration) or stopping):
                 rates = {name: optimiser.param_groups[0][name] for name in ("lr", "momentum")}
-                extra = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct}
+                extra = {"schedule": schedule.state_dict(), "rates": rates, "correct": correct, "losses": losses}
                 checkpoints.write(TrainingState(iteration, pack(learner, optimiser), extra))
             if stopping:
                 if checkpoints:
@@ -101,10 +141,22 @@ def pretrain_trunk(
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             correct.append(float((logits.argmax(1) == wanted).float().mean()))
-            on_iteration(float(loss.detach()))
+            losses.append(float(loss.detach()))
+            on_iteration(losses[-1])
     trunk.eval()
-    tail = correct[-max(1, params.iterations // 10) :]
-    return sum(tail) / len(tail)
+    tail = max(1, params.iterations // 10)
+    with torch.no_grad():
+        shown = crops[:_LOOKED_AT].to(accelerator.device)
+        maps = layers(trunk.normalise(shown, [(shown.shape[2], shown.shape[3])] * len(shown)))
+        constant = (maps.amax(dim=(2, 3)) == maps.amin(dim=(2, 3))).sum(dim=1).float().mean()
+    return Pretraining(
+        sum(correct[-tail:]) / tail,
+        losses[0],
+        max(losses),
+        sum(losses[-tail:]) / tail,
+        float(constant),
+        int(maps.shape[1]),
+    )
 
 
 def _augment(crops: Tensor, generator: torch.Generator) -> Tensor:
