@@ -17,10 +17,12 @@ from dvc.stage.utils import split_params_deps
 
 from pipeline.graphs.command import StageCommand
 from pipeline.graphs.present import check_same_family
+from pipeline.orchestrate.cached_results import CachedResults
 from pipeline.orchestrate.code_stage import current_locks, md5_of
-from pipeline.orchestrate.graph import nodes_of, opened, stages_of
+from pipeline.orchestrate.graph import LockFile, nodes_of, opened, stages_of
 from pipeline.params.changes import differing
 from pipeline.params.file import load_params
+from pipeline.params.reading import read_content
 from pipeline.runtime.code_locks.lock import CodeError, CodeLock, read_lock
 from pipeline.runtime.code_locks.tree import SourceTree
 from pipeline.runtime.errors import InputError
@@ -29,12 +31,12 @@ from pipeline.runtime.words import count_text
 
 _MOST_NAMED = 4
 _COLUMNS = 100
-_HOW = "frcnn repro runs them, or takes from DVC's cache what it has there"
+_CACHED = "in DVC's cache"
 _STATES = {"modified": "has changed", "deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}
 
 
 def stage_status(root: Path, why: bool = False) -> list[str]:
-    """A line per stage that would run, with the reason, and a line on all.
+    """A line per stage that would run, with the reason and whether DVC's cache has its result, and two on all.
 
     Args:
         why: below a stage whose code has changed also the chain of imports by which it comes to each changed module.
@@ -51,22 +53,44 @@ def stage_status(root: Path, why: bool = False) -> list[str]:
         nodes = nodes_of(repo)
         if not nodes:
             raise InputError(f"{root / 'dvc.yaml'}: no stages; restore it from git")
+        cache = CachedResults(repo, read_content(root / "params.yaml"), found.code_digests)
+        ran = LockFile(root).stages()
         width, lines, own, after = max(map(len, nodes), default=0), list[str](), set[str](), set[str]()
+        cached = 0
         for name, node in nodes.items():
             modules = found.of_code(name)
-            reasons = found.at_work(name) or [*([f"code: {_some(modules)}"] if modules else []), *found.besides(name)]
+            at_work = found.at_work(name)
+            reasons = at_work or [*([f"code: {_some(modules)}"] if modules else []), *found.besides(name)]
             if reasons:
                 own.add(name)
             elif before := [other for other in node.upstream if other in own | after]:
                 after.add(name)
                 reasons = [f"only if the output of {_some(before, 'or')} changes"]
+            else:
+                cache.is_up_to_date(name, ran.get(name))
+            if reasons and not at_work and cache.has(name):
+                cached += 1
+                reasons[-1] += f" ({_CACHED})"
             lines += _row(name, width, "; ".join(reasons)) if reasons else []
             if why and modules:
                 lines += [line for chain in _chains(tree, node.command, modules) for line in _row("", width + 2, chain)]
     if not lines:
         return [f"{count_text(len(nodes), 'stage')}, all up to date"]
     depends = f", and {len(after)} more if what they read changes" if after else ""
-    return [*lines, f"{len(own)} of {count_text(len(nodes), 'stage')} would run{depends}", _HOW]
+    return [
+        *lines,
+        f"{len(own)} of {count_text(len(nodes), 'stage')} would run{depends}",
+        _how(cached, len(own | after)),
+    ]
+
+
+def _how(cached: int, count: int) -> str:
+    """What `frcnn repro` does about stages that would run, so many of them with a result in DVC's cache."""
+    if not cached:
+        return "frcnn repro runs them, or takes from DVC's cache what it has there"
+    if cached == count:
+        return "frcnn repro takes the results from DVC's cache and runs none"
+    return f"frcnn repro takes the results of {cached} from DVC's cache and runs the others"
 
 
 class _Changes:
@@ -74,6 +98,7 @@ class _Changes:
 
     def __init__(self, repo: Repo, locks: Mapping[str, CodeLock]) -> None:
         self._repo, self._root, self._locks = repo, Path(repo.root_dir), locks
+        self.code_digests = {path: md5_of(lock) for path, lock in locks.items()}
         self._stages = stages_of(repo)
         self._written = {out.fs_path: out.hash_info for stage in self._stages.values() for out in stage.outs}
         self._busy = _busy_paths(self._root)

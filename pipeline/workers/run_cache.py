@@ -7,7 +7,7 @@ that no stage reads weights of one run and proposals of another.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,14 @@ class Results:
 
     def first(self, key: str) -> LockEntry | None:
         """The result that counts under a key; None if the run does not exist."""
-        for path in self._oldest_first(key):
+        return self._first_readable(self._oldest_first(key))
+
+    def newest(self, key: str) -> LockEntry | None:
+        """The result that DVC takes where it runs the graph itself; None if the run does not exist."""
+        return self._first_readable(self._oldest_first(key)[::-1])
+
+    def _first_readable(self, paths: Sequence[str]) -> LockEntry | None:
+        for path in paths:
             try:
                 return dict(parse_yaml(self._fs.cat_file(path).decode(), path))
             except (YamlError, TypeError, ValueError, FileNotFoundError):

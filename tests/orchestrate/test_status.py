@@ -119,7 +119,7 @@ def test_a_key_that_is_new_and_a_section_that_is_new_are_named(project: Project)
 
     change_lock(project, forget)
     found = told(project)
-    assert found["evaluate_joint"] == "params: evaluate.split"
+    assert found["evaluate_joint"] == "params: evaluate.split (in DVC's cache)"
     assert found["resize"].startswith("params: base")
 
 
@@ -151,9 +151,43 @@ def test_a_stage_whose_input_was_made_anew_would_run_although_nothing_before_it_
     change_lock(project, rerun)
     found = told(project)
     assert found == {
-        "evaluate_joint": "data/detect_joint has changed",
-        "": f"1 of 21 stages would run; {HOW}",
+        "evaluate_joint": "data/detect_joint has changed (in DVC's cache)",
+        "": "1 of 21 stages would run; frcnn repro takes the results from DVC's cache and runs none",
     }
+
+
+def as_if_another_rate_had_run(project: Project) -> None:
+    def change(stages: dict[str, Any]) -> None:
+        stages["finetune_joint"]["params"]["params.yaml"]["finetune_joint"]["lr"] = 9.0
+
+    change_lock(project, change)
+
+
+def test_results_in_the_cache_are_named_those_of_later_stages_too(project: Project) -> None:
+    as_if_another_rate_had_run(project)
+    found = told(project)
+    assert found.pop("").endswith(
+        "if what they read changes; frcnn repro takes the results from DVC's cache and runs none"
+    )
+    assert found["finetune_joint"] == "params: finetune_joint.lr (in DVC's cache)"
+    assert len(found) > 2 and all(text.endswith(" (in DVC's cache)") for text in found.values())
+
+
+def test_stages_without_a_result_in_the_cache_are_counted_apart(project: Project) -> None:
+    as_if_another_rate_had_run(project)
+    project.set_params({"evaluate": {"split": "val"}})
+    found = told(project)
+    assert found["evaluate_joint"] == "params: evaluate.split"
+    assert "; frcnn repro takes the results of " in found[""] and found[""].endswith("cache and runs the others")
+
+
+@pytest.mark.parametrize("gone", [".dvc/cache/runs", ".dvc/cache/files"])
+def test_nothing_is_called_cached_whose_record_or_files_are_gone(project: Project, gone: str) -> None:
+    as_if_another_rate_had_run(project)
+    shutil.rmtree(project.root / gone)
+    found = told(project)
+    assert "in DVC's cache" not in "".join(text for name, text in found.items() if name)
+    assert found[""].endswith(HOW)
 
 
 def test_what_is_no_longer_in_the_cache_is_named(project: Project) -> None:
@@ -197,8 +231,8 @@ def test_a_run_from_before_there_were_locks_is_told_as_such(project: Project) ->
 
     change_lock(project, unlock)
     found = told(project)
-    assert found.pop("") == f"21 of 21 stages would run; {HOW}"
-    assert set(found.values()) == {"code: its last run had no code lock"}
+    assert found.pop("").startswith("21 of 21 stages would run; ")
+    assert set(found.values()) == {"code: its last run had no code lock (in DVC's cache)"}
 
 
 def test_a_project_that_never_ran_lists_all(tmp_path: Path) -> None:
