@@ -11,7 +11,7 @@ from pipeline.compare.rows import Row, comparable, rows_of
 from pipeline.compare.sources import source_of, workspace
 from pipeline.families.registry import present_family
 from pipeline.runtime.errors import InputError
-from pipeline.views.results import outdated_notes
+from pipeline.views.results import hardly_learnt_notes, outdated_notes
 
 
 def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, log: Callable[[str], None]) -> None:
@@ -39,9 +39,12 @@ def compare(root: Path, names: Sequence[str], out: Path, every_network: bool, lo
     kept, notes = comparable(rows)
     if not names:
         notes += outdated_notes(root, present_family(root))
+    notes += hardly_learnt_notes({row.name: row.metrics.get("mAP50") for row in kept})
     log(as_text(compare_table(kept)))
     for note in notes:
         log(note)
+    if any(row.detection_seconds is not None for row in kept):
+        log("detection: the time of the whole stage, its start included, divided by the number of images")
     page = compare_page(kept, notes, root)
     try:
         write_text(out, page)

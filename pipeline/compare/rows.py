@@ -54,7 +54,8 @@ class Row:
     @property
     def name(self) -> str:
         """Its name in the comparison."""
-        own = self.family if self.network.lower() == self.family.lower() else f"{self.family}: {self.network}"
+        is_said = self.family.lower().endswith(self.network.lower())
+        own = self.family if is_said else f"{self.family}: {self.network}"
         return f"{self.source}, {own}" if self.source else own
 
 
@@ -150,7 +151,7 @@ def comparable(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     for row in rows:
         reasons = list(_differences(rows[0], row))
         if reasons:
-            notes.append(f"{row.name}: left out, as it is judged by {' and '.join(reasons)} than {rows[0].name}")
+            notes.append(f"{row.name}: left out, as it is judged {' and '.join(reasons)} than {rows[0].name}")
         else:
             kept.append(row)
     return kept, notes
@@ -158,7 +159,7 @@ def comparable(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 def _differences(one: Row, other: Row) -> Iterable[str]:
     if one.data != other.data:
-        yield "another data set"
+        yield "on another data set"
     for key, mine, theirs in zip(JUDGED_BY, one.rule, other.rule, strict=True):
         if mine != theirs:
-            yield f"another evaluate.{key} ({theirs}, not {mine})"
+            yield f"by another evaluate.{key} ({theirs}, not {mine})"

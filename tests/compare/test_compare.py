@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def project(tmp_path: Path) -> Path:
 def test_the_judged_network_of_each_family_is_a_row_the_present_familys_first(project: Path) -> None:
     rows = rows_of(workspace(project))
     assert [row.name for row in rows] == [
-        "Faster R-CNN, trained end to end: end to end",
+        "Faster R-CNN, trained end to end",
         "Faster R-CNN: step 4 (shared)",
     ]
     assert [row.metrics["mAP50"] for row in rows] == [0.5, 0.25]
@@ -36,11 +37,15 @@ def test_the_judged_network_of_each_family_is_a_row_the_present_familys_first(pr
     assert [row.network for row in everything] == ["end to end", "step 4 (shared)", "joint"]
 
 
-def test_costs_are_those_of_the_stages_that_the_network_came_from(project: Path) -> None:
+def index_of_detections(project: Path) -> None:
+    """Ten images of two levels each; how many resize has now does not count."""
     index = project / "data/detect_end_to_end/images.parquet"
     index.parent.mkdir()
-    # Ten images of two levels each; how many resize has now does not count.
     pd.DataFrame({"image_id": [f"test_{i // 2}" for i in range(20)]}).to_parquet(index)
+
+
+def test_costs_are_those_of_the_stages_that_the_network_came_from(project: Path) -> None:
+    index_of_detections(project)
     row = rows_of(workspace(project))[0]
     assert row.weights == 2 * 3 + 5 + 4
     assert row.training_seconds == 120 + 30 + 6 and row.detection_seconds == 5.0 and row.memory_mb == 1200.0
@@ -66,7 +71,10 @@ def test_stages_before_are_the_familys_own(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"data": "f" * 32}, "another data set"), ({"per_image": 50}, "another evaluate.per_image (50, not 100)")],
+    [
+        ({"data": "f" * 32}, "judged on another data set than"),
+        ({"per_image": 50}, "judged by another evaluate.per_image (50, not 100)"),
+    ],
 )
 def test_what_is_judged_otherwise_is_left_out_with_a_line(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
@@ -76,6 +84,20 @@ def test_what_is_judged_otherwise_is_left_out_with_a_line(
     said: list[str] = []
     compare(project, [], tmp_path / "page.html", False, said.append)
     assert "Faster R-CNN: step 4" not in said[0] and words in said[1] and "left out" in said[1]
+
+
+def test_a_detector_that_has_hardly_learnt_and_what_detection_is_the_time_of_are_said(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.compare.command.compare_page", lambda *_: "")  # takes seconds
+    index_of_detections(project)
+    file = project / "data/evaluate_step4/metrics.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "mAP50": 0.01}))
+    said: list[str] = []
+    compare(project, [], tmp_path / "page.html", False, said.append)
+    (line,) = (line for line in said if line.startswith("hardly learnt"))
+    assert line.startswith("hardly learnt (mAP@.5 below 0.05): Faster R-CNN: step 4 (shared); ")
+    assert said[-2].startswith("detection: the time of the whole stage, its start included")
 
 
 def test_other_keys_of_the_rule_do_not_count(project: Path) -> None:
@@ -96,7 +118,7 @@ def test_the_table_and_the_page_have_every_detector(project: Path, tmp_path: Pat
 
 def test_projects_are_named_in_their_rows(project: Path, tmp_path: Path) -> None:
     rows = rows_of(source_of(tmp_path, str(project)))
-    assert rows[0].name == f"{project}, Faster R-CNN, trained end to end: end to end"
+    assert rows[0].name == f"{project}, Faster R-CNN, trained end to end"
 
 
 def test_a_network_of_its_familys_name_is_not_named_twice() -> None:
