@@ -65,7 +65,7 @@ def predict(
     failed = f", {count_text(counts.failed, 'photo')} could not be read" if counts.failed else ""
     _echo(junk_remark(album.junk))
     found = f"{count_text(counts.detections, 'detection')} of at least {score:g}"
-    _echo([f"{out}: {found} in {count_text(counts.photos, 'photo')}{failed}"])
+    _echo([f"{out}: {found} in {count_text(counts.photos, 'photo')}{failed}{counts.nothing_found()}"])
     if counts.failed:
         raise typer.Exit(1)
 

@@ -36,11 +36,23 @@ LONGEST_DRAWING = 1600
 
 @dataclass
 class PhotoCounts:
-    """The numbers of processed photos, of their detections, and of photos that could not be read."""
+    """The numbers of processed photos, of their detections, and of photos that could not be read.
+
+    `highest` is the highest score of any box, also of those below the asked score; None if there are none.
+    """
 
     photos: int = 0
     detections: int = 0
     failed: int = 0
+    highest: float | None = field(default=None, compare=False)
+
+    def nothing_found(self) -> str:
+        """What to add where no detection reaches the asked score; empty otherwise."""
+        if self.detections or not self.photos:
+            return ""
+        if self.highest is None:
+            return "; no box has a score that the bundle keeps (detect.score_threshold)"
+        return f"; the highest score is {self.highest:.4f}, give a lower --score to see more"
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ def predict(
         ):
             for path in photos:
                 try:
-                    size, found, drawing = _look_at(path, detector, score, drawings)
+                    size, found, highest, drawing = _look_at(path, detector, score, drawings)
                 except Exception as error:  # whatever is wrong with one photo, the others are still read
                     warn(str(error) if isinstance(error, InputError) else _failure(path, error))
                     counts.failed += 1
@@ -135,6 +147,7 @@ def predict(
                             drawn.write_bytes(drawing)
                     counts.photos += 1
                     counts.detections += len(found)
+                    counts.highest = max((own for own in (counts.highest, highest) if own is not None), default=None)
                 progress.advance()
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
@@ -146,15 +159,19 @@ def warn(message: str) -> None:
     tqdm.write(f"frcnn: warning: {printable(message)}", file=sys.stderr)
 
 
-def _look_at(path: Path, detector: Detector, score: float, drawings: bool) -> tuple[tuple[int, int], Detections, bytes]:
-    """(height, width) of the photo, what is found in it, and the drawing as a JPEG, empty without `drawings`."""
+def _look_at(
+    path: Path, detector: Detector, score: float, drawings: bool
+) -> tuple[tuple[int, int], Detections, float | None, bytes]:
+    """(height, width) of the photo, what is found in it, the highest score of any box, and the drawing as a JPEG, empty
+    without `drawings`."""
     pixels = read_rgb(path)
-    found = detector(pixels).above(score)
+    boxes = detector(pixels)
+    highest, found = (float(boxes.scores.max()) if len(boxes) else None), boxes.above(score)
     drawing = b""
     if drawings:
         encoded = cv2.imencode(".jpg", draw(pixels, found)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         drawing = encoded.tobytes()
-    return (pixels.shape[0], pixels.shape[1]), found, drawing
+    return (pixels.shape[0], pixels.shape[1]), found, highest, drawing
 
 
 def _failure(path: Path, error: Exception) -> str:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline.bundle import Detections, Detector
 from pipeline.bundle.predict import LONGEST_DRAWING, PhotoCounts, draw, find_photos, predict
 from pipeline.cli import app
-from pipeline.datasets.images import image_size
+from pipeline.datasets.images import image_size, read_rgb
 from pipeline.runtime.errors import InputError
 from tests.conftest import Project
 from tests.in_process import run_frcnn
@@ -150,6 +150,14 @@ def test_no_detection_leaves_an_empty_but_whole_file(detector: Detector, album: 
     content = json.loads((tmp_path / "out/detections.json").read_text())
     assert outcome.detections == len(content["annotations"]) == 0
     assert len(content["images"]) == 1
+    highest = float(detector(read_rgb(album / "a.png")).scores.max())
+    assert outcome.nothing_found() == f"; the highest score is {highest:.4f}, give a lower --score to see more"
+
+
+def test_what_to_do_is_said_only_where_photos_have_no_detection() -> None:
+    assert PhotoCounts(0, 0, 2).nothing_found() == ""
+    assert PhotoCounts(2, 1, highest=0.9).nothing_found() == ""
+    assert PhotoCounts(2, 0).nothing_found() == "; no box has a score that the bundle keeps (detect.score_threshold)"
 
 
 def test_a_place_that_cannot_be_written_is_told(detector: Detector, album: Path) -> None:
