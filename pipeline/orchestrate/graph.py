@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.orchestrate.overlaid import OverlaidFiles
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import CODE_STAGE
+from pipeline.runtime.words import nearest_text
 from pipeline.runtime.yaml_files import YamlError, read_yaml
 
 
@@ -125,7 +126,8 @@ def stages_of(repo: Repo) -> dict[str, Any]:
 def _with_all_they_need(reads_from: networkx.DiGraph, in_file: list[str], targets: Sequence[str]) -> list[str]:
     for target in targets:
         if target not in reads_from:
-            raise InputError(f"{target}: no such stage in dvc.yaml; dvc stage list names them")
+            near = nearest_text(target, in_file)
+            raise InputError(f"{target}: no such stage in dvc.yaml{near}; dvc stage list names them")
     wanted = set(targets or reads_from)
     for target in targets:
         wanted |= networkx.descendants(reads_from, target)

@@ -25,6 +25,7 @@ from pipeline.params.resize import ResizeParams
 from pipeline.params.section import Section
 from pipeline.params.solver import SolverParams
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import nearest_text
 from pipeline.runtime.yaml_files import parse_yaml
 
 COMMON: dict[str, type[Section]] = {
@@ -87,7 +88,9 @@ def check_params(content: object, source: Path | str, limits: bool = True) -> di
     models = sections_of(family_in(content, source))
     for name in content:
         if name not in models and name != "family":
-            raise InputError(f"{source}: unknown section {name!r}; there are {', '.join(models)}")
+            raise InputError(
+                f"{source}: unknown section {name!r}{nearest_text(name, models)}; there are {', '.join(models)}"
+            )
     try:
         checked = {name: check_section(name, model, content, source) for name, model in models.items()}
     except MissingParameter as missing:

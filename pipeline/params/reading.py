@@ -6,7 +6,7 @@ knowing. It knows the models of its own sections alone; `pipeline.params.file` k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import nearest_key_text
 from pipeline.runtime.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -121,17 +122,26 @@ def check_section(name: str, model: type[Section], content: Mapping[str, Any], s
         fault = error.errors()[0]
         if fault["type"] == "missing":
             raise MissingParameter(".".join([name, *map(str, fault["loc"])]), source) from error
-        raise InputError(f"{source}: {_first_fault(name, error)}") from error
+        raise InputError(f"{source}: {_first_fault(name, model, error)}") from error
 
 
-def _first_fault(section: str, error: ValidationError) -> str:
+def _first_fault(section: str, model: type[Section], error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join([section, *map(str, fault["loc"])])
     if fault["type"] == "extra_forbidden":
-        return f"unknown parameter {where}; docs/parameters.md lists them"
+        near = nearest_key_text(where, _keys(section, model))
+        return f"unknown parameter {where}{near}; docs/parameters.md lists them"
     reason = fault["msg"].removeprefix("Value error, ")
     message = f"parameter {where}: {reason[:1].lower()}{reason[1:]}"
     if not isinstance(fault["input"], dict):
         message += f", got {fault['input']!r}"
     scalar = not isinstance(fault["input"], dict | list | NoneType)
     return f"{message}; put it in quotes" if fault["type"] == "string_type" and scalar else message
+
+
+def _keys(name: str, model: type[Section]) -> Iterator[str]:
+    """Every parameter and block of a section, `section.key`."""
+    for key, field in model.model_fields.items():
+        yield f"{name}.{key}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _keys(f"{name}.{key}", field.annotation)

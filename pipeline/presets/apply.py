@@ -31,6 +31,7 @@ from pipeline.presets.links import (
 from pipeline.presets.overlay import apply_overlay, parse_value, set_parameter
 from pipeline.runtime.data_folder import check_data_folder
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import nearest_text
 from pipeline.runtime.yaml_files import EditedYaml, parse_yaml, read_yaml
 
 _PRESETS = Path(__file__).parent
@@ -257,8 +258,9 @@ def _with_preset(name: str) -> tuple[EditedYaml, str]:
 
 def _overlay(name: str) -> tuple[Family, dict[str, Any]]:
     """A preset's family, and what it sets."""
-    if name not in preset_names():
-        raise InputError(f"no preset {name!r}; there are {', '.join(preset_names())}")
+    known = preset_names()
+    if name not in known:
+        raise InputError(f"no preset {name!r}{nearest_text(name, known)}; there are {', '.join(known)}")
     file = _PRESETS / f"{name}.yaml"
     content = read_yaml(file) or {}
     if not isinstance(content, dict):

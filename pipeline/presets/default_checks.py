@@ -9,6 +9,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import parse_yaml
 
 _ADVICE = ("; restore it from the committed params.yaml", "; docs/parameters.md lists them")
+_NEAREST = "; the nearest is "
 
 
 def check_defaults(family: Family, text: str) -> None:
@@ -32,4 +33,5 @@ def check_defaults(family: Family, text: str) -> None:
             said = str(error)
             for advice in _ADVICE:
                 said = said.removesuffix(advice)
+            said = said.partition(_NEAREST)[0]
             raise InputError(f"{said}; the file and its model, {model.__module__}.{model.__name__}, differ") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.families.registry import family_names, family_of
 from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import nearest_key_text
 from pipeline.runtime.yaml_files import YamlError, in_one_line, parse_yaml
 
 
@@ -54,11 +55,25 @@ def set_parameter(params: dict[str, Any], key: str, value: Any) -> None:
     if not isinstance(node, dict) or leaf not in node or not path:
         family = params.get("family")
         if path and path[0] not in params:
-            raise InputError(f"unknown parameter {key}: family {family} has no section {path[0]}; see params.yaml")
-        raise InputError(f"unknown parameter {key}; docs/parameters.md lists them")
+            near = nearest_key_text(key, _keys(params))
+            raise InputError(
+                f"unknown parameter {key}: family {family} has no section {path[0]}{near}; see params.yaml"
+            )
+        raise InputError(
+            f"unknown parameter {key}{nearest_key_text(key, _keys(params))}; docs/parameters.md lists them"
+        )
     if isinstance(node[leaf], dict) and node[leaf] and not isinstance(value, dict):
         raise InputError(f"{key} is a block; give one of {', '.join(f'{key}.{own}' for own in node[leaf])}")
     node[leaf] = in_one_line(value)
+
+
+def _keys(params: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every parameter and block of a params.yaml, `section.key`."""
+    for name, value in params.items():
+        if prefix:
+            yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
 
 
 def _is_block(section: str, key: str, family: Any) -> bool:

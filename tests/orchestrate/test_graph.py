@@ -80,6 +80,8 @@ def test_names_and_changes_are_the_same_from_any_folder(chain: Toy, tmp_path: Pa
 
 
 def test_an_unknown_target_ends_in_one_line(chain: Toy) -> None:
+    with pytest.raises(InputError, match=r"^midle: no such stage in dvc.yaml; the nearest is middle; dvc stage list"):
+        read_graph(chain.root, ["midle"])
     with pytest.raises(InputError, match=r"^nowhere: no such stage in dvc.yaml; dvc stage list names them$"):
         read_graph(chain.root, ["middle", "nowhere"])
 

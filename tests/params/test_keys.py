@@ -22,6 +22,12 @@ def test_unknown_key_is_named(content: Content, where: str) -> None:
     assert f"unknown parameter {where};" in fault(put(content, where, 1))
 
 
+def test_the_nearest_key_is_named(content: Content) -> None:
+    told = fault(put(content, "backbone.neck.chanels", 1))
+    assert "unknown parameter backbone.neck.chanels; the nearest is backbone.neck.channels; docs/" in told
+    assert "nearest" not in fault(put(content, "base.zzz", 1))
+
+
 def test_unknown_section_is_named(content: Content) -> None:
     assert "unknown section 'train_rpn_step5'" in fault(put(content, "train_rpn_step5", {}))
 

@@ -89,8 +89,15 @@ def test_a_bundle_may_be_the_initial_detector(project: Path) -> None:
             None,
             f"no preset 'voc5'; there are {', '.join(preset_names())}",
         ),
-        ("default", "base.sead=1", "unknown parameter base.sead"),
+        ("voc_vgg16", None, "no preset 'voc_vgg16'; the nearest is voc6_vgg16; there are bccd_tiny, "),
+        ("default", "base.sead=1", "unknown parameter base.sead; the nearest is base.seed; docs/parameters.md"),
         ("default", "seed=1", "unknown parameter seed"),
+        (
+            "default",
+            "train_rpn_step1.iteration=5",
+            "unknown parameter train_rpn_step1.iteration; the nearest is train_rpn_step1.iterations; docs/",
+        ),
+        ("default", "roi_heads.hidden=5", "has no section roi_heads; the nearest is roi_head.hidden; see params.yaml"),
         ("default", "base.seed", "write section.key=value"),
         ("default", "base.seed=-1", "parameter base.seed: input should be greater than or equal to 0, got -1"),
         ("default", "base.seed=x", "parameter base.seed: input should be a valid integer, got 'x'"),
@@ -231,5 +238,7 @@ def test_a_block_may_be_given_in_part_and_a_mapping_whole(project: Path) -> None
     written = load_params(project / "params.yaml").dataset
     assert written.split.shares == {"val": 0.1, "test": 0.2} and written.split.near
     assert written.kitti.merge == {"Tram": "Car"}
-    with pytest.raises(InputError, match=r"unknown parameter dataset\.split\.tests; docs/parameters\.md lists them"):
+    with pytest.raises(
+        InputError, match=r"unknown parameter dataset\.split\.tests; the nearest is dataset\.split\.test; docs"
+    ):
         apply_preset(project, "default", ["dataset.split={tests: .2}"])

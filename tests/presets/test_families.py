@@ -73,7 +73,7 @@ def test_there_and_back_is_the_committed_pair_and_other_families_links_stay(proj
     [
         ("proposals.file=x.pkl", "proposals.file=x.pkl: family points has no section proposals; leave it out"),
         ("roi_head.hidden=3", "unknown parameter roi_head.hidden: family points has no section roi_head"),
-        ("points.chanels=3", "unknown parameter points.chanels; docs/parameters.md lists them"),
+        ("points.chanels=3", "unknown parameter points.chanels; the nearest is points.channels; docs/parameters.md"),
     ],
 )  # fmt: skip
 def test_what_a_family_has_no_section_for_is_one_line_and_changes_nothing(
@@ -156,7 +156,7 @@ def test_a_family_may_give_other_values_to_some_keys_of_a_common_section(
     made = default_text(family)
     assert yaml.safe_load(made) == common and "frozen_stages: 1 # conv1 and conv2" in made
     for more, said in {
-        "\nbackbone:\n  frozen: 1\n": r"params\.yaml: unknown parameter backbone\.frozen; docs/parameters\.md lists",
+        "\nbackbone:\n  frozen: 1\n": r"params\.yaml: unknown parameter backbone\.frozen; the nearest is backbone",
         "\nbackbone: 3\n": r"params\.yaml: must hold sections with their parameters",
         "\n- [\n": r"params\.yaml: not valid YAML",
     }.items():

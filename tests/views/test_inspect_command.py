@@ -159,6 +159,11 @@ def test_the_verb_writes_where_it_says(scene: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
+        (
+            "anchor_target",
+            {},
+            "anchor_target: no such stage, folder or file; the nearest is anchor_targets; the stages",
+        ),
         ("nothing", {}, "nothing: no such stage, folder or file; the stages are dataset, backbone"),
         ("train_rpn_step1", {}, "data/train_rpn_step1: not there yet; dvc repro train_rpn_step1"),
         ("data/features/x.parquet", {}, "no such file or folder; the folder has images.parquet, maps-00000.npz"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.graphs.command import StageCommand
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.words import nearest_text
 from pipeline.views.declared_graph import DeclaredGraph
 
 
@@ -47,7 +48,9 @@ def find_artifact(graph: DeclaredGraph, root: Path, name: str) -> Artifact:
             raise InputError(f"{path}: no such file or folder; {remedy}")
         return Artifact(command, graph.purposes[stage], path if path.is_file() else None)
     if not path.exists():
-        raise InputError(f"{name}: no such stage, folder or file; the stages are {stages}")
+        raise InputError(
+            f"{name}: no such stage, folder or file{nearest_text(name, graph.commands)}; the stages are {stages}"
+        )
     raise InputError(f"{name}: no stage of dvc.yaml writes it; give a stage, its folder or a file in it: {stages}")
 
 
