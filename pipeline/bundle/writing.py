@@ -58,7 +58,7 @@ def write_bundle(root: Path, network: str | None, out: Path) -> list[str]:
     trained_by = family.networks[network].parts
     if not trained_by:
         raise InputError(
-            f"--network {network}: is not one network but several side by side; give --network "
+            f"--network {network}: {family.networks[network].title} has several networks, not one; give --network "
             f"{' or '.join(family.bundled)}"
         )
     if out.exists() and not (is_bundle(out) or (out.is_dir() and not any(out.iterdir()))):

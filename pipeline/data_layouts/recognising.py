@@ -89,7 +89,7 @@ def recognise(
     if not found:
         raise InputError(printable(f"{root}: {_nothing(root, defaults, given)}"))
     if not found[0].is_divided and not divides:
-        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(found[0].reader, how)}")
+        raise InputError(f"{root}: {found[0].what} has nothing to test on; {divide_it(found[0].reader, how)}")
     return found[0]
 
 

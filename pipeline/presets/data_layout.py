@@ -153,7 +153,7 @@ def _of_reader(
     if not found:
         return {}, None
     if not found[0].is_divided and not divides:
-        raise InputError(f"{root}: is {found[0].what}, with nothing to test on; {divide_it(reader, how)}")
+        raise InputError(f"{root}: {found[0].what} has nothing to test on; {divide_it(reader, how)}")
     return _settings(found[0], divides, given)
 
 

@@ -78,6 +78,8 @@ def read_photo(path: Path, boxes: Sequence[str]) -> Photo:
         InputError: the photo or an annotation cannot be read, the photo is smaller than `LEAST_SIDE`, or a box has no
             area within the photo.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; name a photo, or leave it out to have one drawn")
     pixels = read_rgb(path)
     height, width = pixels.shape[:2]
     if min(height, width) < LEAST_SIDE:

@@ -94,7 +94,7 @@ def test_a_bundle_starts_another_training(tiny_run: Project, joint_bundle: Path)
         ("step3", "--network step3: no such network; there are step4, joint"),
         (
             "step2",
-            "--network step2: is not one network but several side by side; give --network step4 or joint",
+            "--network step2: step 2 (unshared) has several networks, not one; give --network step4 or joint",
         ),
     ],
 )

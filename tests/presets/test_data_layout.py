@@ -149,10 +149,10 @@ def test_classes_of_a_labelmap_are_taken_in_its_order(project: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "YOLO of Label Studio": (odd_trees.label_studio, "is YOLO without splits, with nothing to test on; "),
-    "coco128": (odd_trees.coco128, "is YOLO by its coco128.yaml, with nothing to test on; "),
-    "VOC without lists": (odd_trees.kangaroos, "is VOC without lists of splits, with nothing to test on; "),
-    "one JSON": (odd_trees.one_json, "is COCO in one JSON file, with nothing to test on; "),
+    "YOLO of Label Studio": (odd_trees.label_studio, ": YOLO without splits has nothing to test on; "),
+    "coco128": (odd_trees.coco128, ": YOLO by its coco128.yaml has nothing to test on; "),
+    "VOC without lists": (odd_trees.kangaroos, ": VOC without lists of splits has nothing to test on; "),
+    "one JSON": (odd_trees.one_json, ": COCO in one JSON file has nothing to test on; "),
     "two JSON": (
         odd_trees.two_json,
         "2 JSON files may be train (annotations/instances_default.json, annotations/instances_other",
