@@ -97,7 +97,7 @@ def _findings(root: Path) -> Iterator[Finding]:
     topics: dict[str, Callable[[], Iterator[Finding]]] = {
         "versions": _versions,
         "parameters": parameters,
-        "processor": lambda: _cores(cores_in_use(), base[0] if base else None),
+        "processor": lambda: _cores(cores_in_use(), _load(), base[0] if base else None),
         "memory": _memory,
         "GPU": _gpu,
         "precision": lambda: _precision(root, base[0]) if base else iter(()),
@@ -138,14 +138,26 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _cores(cores: int, base: Base | None) -> Iterator[Finding]:
+def _load() -> float:
+    """How many processes of the machine were at work or waiting for a core, mean of the last minute."""
+    return os.getloadavg()[0]
+
+
+def _cores(cores: int, load: float, base: Base | None) -> Iterator[Finding]:
     text = f"{cores} {'core' if cores == 1 else 'cores'}"
+    is_busy = load > (os.cpu_count() or cores)  # the load is of the whole machine
+    if is_busy:
+        text += f", and a load of {load:.1f} by what runs already"
     if base is None:
         yield Finding("processor", text)
         return
     text, remedy = f"{text}; base.threads is {base.threads}", ""
     processes = cores // base.threads
-    if base.threads > cores:
+    if is_busy and base.threads > 1:
+        remedy = "set base.threads to 1: threads of one stage wait for each other while others have the cores"
+    elif is_busy:
+        remedy = "stages will be slow until the others have ended"
+    elif base.threads > cores:
         remedy = f"set base.threads to {cores}: more threads than cores wait for each other"
     elif processes > 1 and not has_gpu():  # processes share a GPU, and its memory
         remedy = f"{PROCESSES}={processes} runs stages that go image by image on all of them"

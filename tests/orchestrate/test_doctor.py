@@ -22,6 +22,11 @@ def copied(tiny_run: Project, tmp_path: Path) -> Project:
     return Project(Path(shutil.copytree(tiny_run.root, tmp_path / "copy", symlinks=True)))
 
 
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (0.5, 9.0, 9.0))
+
+
 def lines_of(root: Path) -> tuple[bool, list[str]]:
     lines: list[str] = []
     return doctor.examine(root, lines.append), lines
@@ -61,6 +66,21 @@ def test_more_threads_than_cores_and_a_gpu_out_of_order_are_said(
     text = "\n".join(lines)
     assert not are_well and "GPU        torch cannot use the GPU: it is lost" in text
     assert "1 core; base.threads is 2\n           -> set base.threads to 1" in text
+
+
+@pytest.mark.parametrize(
+    ("threads", "remedy"), [(2, "set base.threads to 1: threads of one stage wait"), (1, "stages will be slow until")]
+)
+def test_cores_that_others_use_are_said(
+    copied: Project, monkeypatch: pytest.MonkeyPatch, threads: int, remedy: str
+) -> None:
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(2))
+    monkeypatch.setattr(doctor.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (7.25, 0.5, 0.5))
+    copied.set_params({"base": {"threads": threads}})
+    text = "\n".join(lines_of(copied.root)[1])
+    load = "processor  2 cores, and a load of 7.2 by what runs already; base.threads is"
+    assert f"{load} {threads}\n           -> {remedy}" in text
 
 
 @pytest.mark.parametrize("kind", ["hardlink", pytest.param("symlink", marks=pytest.mark.long)])
