@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestrate.quiet_dvc import is_worth_logging
 from pipeline.orchestrate.repro import run_repro
 from pipeline.runtime.data_folder import check_data_folder
 from pipeline.runtime.errors import InputError
@@ -62,18 +60,3 @@ def test_a_stage_that_dvc_runs_refuses_data_on_another_disk(project: Path) -> No
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("dataset: error: data: leads to ") and "mount --bind" in line
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "kept"),
-    [
-        ("'%s' is empty.", "data/raw", False),
-        ("'%s' is empty.", "data/external_proposals", False),
-        ("'%s' is empty.", "data/features", True),
-        ("'%s' is busy.", "data/raw", True),
-    ],
-)
-def test_only_the_warning_that_nothing_is_linked_is_left_out(text: str, place: str, kept: bool) -> None:
-    record = logging.LogRecord("dvc.output", logging.WARNING, "", 0, text, (Path(place),), None)
-    assert is_worth_logging(record) == kept
-    assert is_worth_logging(logging.LogRecord("dvc.output", logging.WARNING, "", 0, "plain", None, None))
