@@ -6,22 +6,34 @@ and images.parquet, the index.
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.params.reading import Params
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
 
 def features(stage: Stage) -> None:
     """The whole trunk."""
-    if typed(stage.params).features.keep == "none":
-        keep_no_maps(stage, "features.keep")
-    else:
+    if _keeps_maps(stage.params):
         _keep_maps(stage)
+    else:
+        keep_no_maps(stage, "features.keep")
+
+
+def _keeps_maps(params: Params) -> bool:
+    return typed(params).features.keep != "none"
+
+
+def _load_device(params: Params) -> None:
+    if _keeps_maps(params):
+        import_module("pipeline.runtime.device")
 
 
 @over_processes
@@ -57,4 +69,5 @@ if __name__ == "__main__":
             "trunk": "folder of train_head_step2",
         },
         resumable=True,
+        before_key=_load_device,
     )

@@ -9,6 +9,7 @@ Writes the maps as npz shards and images.parquet, the index.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.no_maps import keep_no_maps
@@ -17,6 +18,7 @@ from pipeline.families.faster_rcnn.params.features import FeatureParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
+from pipeline.params.reading import Params
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
@@ -27,10 +29,19 @@ if TYPE_CHECKING:
 
 def frozen_features(stage: Stage) -> None:
     """The trunk's frozen blocks and the pooling after them."""
-    if not (typed(stage.params).features.keep_frozen_stages and stage.params.backbone.frozen_stages):
-        keep_no_maps(stage, "features.keep_frozen_stages")
-    else:
+    if _keeps_maps(stage.params):
         _keep_maps(stage)
+    else:
+        keep_no_maps(stage, "features.keep_frozen_stages")
+
+
+def _keeps_maps(params: Params) -> bool:
+    return bool(typed(params).features.keep_frozen_stages and params.backbone.frozen_stages)
+
+
+def _load_device(params: Params) -> None:
+    if _keeps_maps(params):
+        import_module("pipeline.runtime.device")
 
 
 @over_processes
@@ -64,4 +75,5 @@ if __name__ == "__main__":
         },
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
         resumable=True,
+        before_key=_load_device,
     )

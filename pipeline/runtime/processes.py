@@ -116,7 +116,7 @@ def _module_of(work: Work) -> str:
 
 
 def _gpus_of_one_kind(most: int) -> list[str]:
-    """See `pipeline.runtime.device`, which a stage that computes with torch has imported; none for other stages."""
+    """See `pipeline.runtime.device`, which a stage that computes with torch has loaded; none for other stages."""
     device = sys.modules.get("pipeline.runtime.device")
     return device.gpus_of_one_kind(most) if device else []
 

@@ -90,6 +90,7 @@ def run_stage(
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
     resumable: bool = False,
+    before_key: Callable[[Params], None] | None = None,
     of_family: str | None = None,
     part_optional: bool = False,
 ) -> None:
@@ -101,6 +102,8 @@ def run_stage(
         sections: the blocks of params.yaml that a command may name, and their models.
         inputs, optional: option name to help text; each takes a path.
         resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
+        before_key: called with the parameters before the key is made. A module that imports torch only under some of
+            them loads `pipeline.runtime.device` here: the key and `over_processes` ask it for GPUs, if it is loaded.
         of_family: this module's name in stages/, where its commands name a family (`--family`) whose part of that name
             has a say: it is given as `Stage.part`, and its `SECTIONS` may be named too.
         part_optional: a family may do without that part.
@@ -143,6 +146,8 @@ def run_stage(
                 raise InputError(
                     f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first"
                 )
+        if before_key is not None:
+            before_key(params)
         process.say_begin()
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
