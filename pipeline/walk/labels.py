@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -23,12 +24,13 @@ from pipeline.walk.resizing import Resized, numbered
 
 @dataclass(frozen=True)
 class BestAnchor:
-    """What meets a gt box best: the IoU, how many anchors tie for it, the first of them, its four deltas; and the IoU
-    with the box cut to whole pixels."""
+    """What meets a gt box best: the IoU, how many anchors tie for it, how many of them have each (ratio, scale), the
+    first of them, its four deltas; and the IoU with the box cut to whole pixels."""
 
     gt: list[float]
     iou: float
     ties: int
+    shapes: dict[tuple[float, float], int]
     anchor: list[float]
     deltas: list[float]
     truncated_iou: float
@@ -111,14 +113,15 @@ def labels_of(anchors: Anchors, own: Resized, params: FasterRCNNParams, seed: in
     truncated = torch.from_numpy(own.truncated)
     other = match_anchors(usable, truncated, *rule)
     iou, cut_iou = (pairwise_iou(gt, usable).float() for gt in (own.gt, truncated))
+    rows = torch.nonzero(anchors.inside).squeeze(1)
+    shapes = [anchors.first[row % anchors.per_location][:2] for row in rows.tolist()]
     best = [
-        _best(usable, gt, row, float(cut_row.max()))
+        _best(usable, shapes, gt, row, float(cut_row.max()))
         for gt, row, cut_row in zip(own.boxes.tolist(), iou, cut_iou, strict=True)
     ]
     highest = iou.amax(dim=1, keepdim=True)
     is_best, reaches = ((iou == highest) & (highest > 0)).any(dim=0), matches.max_iou >= rule[0]
     ties, reach, both = (int(each.sum()) for each in (is_best, reaches, is_best & reaches))
-    rows = torch.nonzero(anchors.inside).squeeze(1)
     fg, bg = (torch.nonzero(matches.labels == kind).squeeze(1) for kind in (FG, BG))
     rpn = params.rpn
     same("fg anchors", [ties + reach - both], [len(fg)])
@@ -141,15 +144,18 @@ def labels_of(anchors: Anchors, own: Resized, params: FasterRCNNParams, seed: in
     )
 
 
-def _best(anchors: Tensor, gt: list[float], iou: Tensor, truncated: float) -> BestAnchor:
+def _best(
+    anchors: Tensor, shapes: list[tuple[float, float]], gt: list[float], iou: Tensor, truncated: float
+) -> BestAnchor:
     highest = iou.max()
-    first = int(torch.nonzero(iou == highest)[0])
+    tied = torch.nonzero(iou == highest).flatten().tolist()
+    first = tied[0]
     anchor = anchors[first].tolist()
     deltas = list(by_hand.encode(anchor, gt))
     compiled = encode(anchors[first : first + 1], torch.tensor([gt], dtype=torch.float64))
     same("deltas", deltas, compiled[0].tolist())
     same("IoU", [by_hand.iou(anchor, gt)], [float(highest)])
-    return BestAnchor(gt, float(highest), int((iou == highest).sum()), anchor, deltas, truncated)
+    return BestAnchor(gt, float(highest), len(tied), Counter(shapes[row] for row in tied), anchor, deltas, truncated)
 
 
 def decoded_of(best: BestAnchor) -> Decoded:

@@ -84,7 +84,8 @@ def _load(trunk: Trunk, weights: Path | None) -> tuple[str, dict[str, torch.Tens
     if weights is None:
         trunk.initialise(torch_generator(SEED, "walk", "trunk"))
         return (
-            f"All weights are random, drawn from a fixed seed. {_CHANCE} Features are chance too. `--weights` gives "
+            f"All weights are random, drawn from a fixed seed. {_CHANCE} Features are chance too: random filters "
+            "answer to stripes, so objects show in them, but what each channel answers to is chance. `--weights` gives "
             "the trunk ImageNet's weights ([how](#make-this-page-of-your-own-photo)).",
             {},
         )

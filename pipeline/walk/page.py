@@ -11,14 +11,16 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.metrics.recall import SIZES
+from pipeline.presets.apply import preset_params
 from pipeline.runtime.words import count_text
 from pipeline.views.contact_sheet import Tile, contact_sheet
 from pipeline.views.encoding import encode_webp
 from pipeline.walk.anchors import anchors_of, anchors_pictures
 from pipeline.walk.ap_example import ap_example
 from pipeline.walk.labels import decoded_of, labels_of, labels_pictures, overlap_of
-from pipeline.walk.network import SEED, Network
+from pipeline.walk.network import RECIPE, SEED, Network
 from pipeline.walk.nms_example import nms_example, nms_pictures
 from pipeline.walk.photo import Photo
 from pipeline.walk.pooling import pooled_roi, pooling_picture
@@ -77,6 +79,7 @@ def make_page(photo: Photo, network: Network) -> Page:
     numbers = {
         "photo": photo,
         "network": network,
+        "preset": RECIPE,
         "params": params,
         "windows": moving,
         "fixed": fixed,
@@ -92,6 +95,8 @@ def make_page(photo: Photo, network: Network) -> Page:
         "labels": labels,
         "rpn_kernel": " x ".join(map(str, network.rpn.conv.kernel_size)),
         "outputs": outputs,
+        "most_fg_anchors": int(params.rpn.anchors_per_image * params.rpn.fg_fraction),
+        "default_init": typed(preset_params("default")).finetune_joint.init,
         "sampled": len(labels.fg_rows) + len(labels.bg_rows),
         "log_two": math.log(2),
         "nms": nms,
@@ -107,7 +112,7 @@ def make_page(photo: Photo, network: Network) -> Page:
         "anchors": anchors_pictures(fixed, anchors, params.anchors.ratios, _SIDE),
         "labels": labels_pictures(fixed, anchors, labels, _SIDE),
         "nms": nms_pictures(nms, _SIDE),
-        "rois": [proposals_picture(fixed, proposals.test, _SIDE), rois_picture(fixed, rois, _SIDE)],
+        "rois": [proposals_picture(fixed, proposals.train, _SIDE), rois_picture(fixed, rois, _SIDE)],
         "pooling": [pooling_picture(pooled, _SIDE)],
     }
     return Page(numbers, tiles)

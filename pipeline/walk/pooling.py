@@ -21,13 +21,13 @@ from pipeline.walk.checking import same
 SAMPLES = (1, 2, 4, 0)
 """RoIAlign's, on each axis of a bin; 0: as many as the bin has cells, rounded up."""
 
-_MOVES = (1, 4, 16)  # px
+_FIRST_MOVES = (1, 4)  # px
 
 
 @dataclass(frozen=True)
 class Pooled:
     """One way to pool the RoI: its name, samples (None of RoIPool), one bin's value, the difference from the densest
-    RoIAlign (mean over all features, in shares of their mean), and how far features move with the RoI, px by px."""
+    RoIAlign (mean over all features, in shares of their mean), and how far features move with the RoI, move by move."""
 
     name: str
     samples: int | None
@@ -44,7 +44,8 @@ class PooledRoI:
     Attributes:
         roi: px. in_cells: the same over the stride; rounded: what RoIPool makes of that, inclusive cells.
         bin_cells: height and width of a bin of RoIAlign, cells; cell_samples: the samples of one per cell.
-        channel: the one that is shown. moves: px by which the RoI is moved to the right.
+        channel: the one whose features vary most, which is shown. moves: px by which the RoI is moved to the right.
+        still: most px that the RoI moves to the right, and down, without a change of `rounded`.
         sample: x, y in cells of the sample in the first bin of RoIAlign with one sample, and its value by hand.
     """
 
@@ -57,6 +58,7 @@ class PooledRoI:
     size: int
     channel: int
     moves: list[int]
+    still: tuple[int, int]
     ways: list[Pooled]
     sample: tuple[float, float, float]
 
@@ -72,17 +74,19 @@ def pooled_roi(maps: Tensor, roi: np.ndarray, layout: MapLayout, size: int) -> P
     densest = whole[SAMPLES.index(max(SAMPLES)) + 1]
     scale = max(float(densest.mean()), 1e-12)
     channel = int(np.argmax(densest.std(axis=(1, 2))))
+    still = _still(roi, stride, (1, 0)), _still(roi, stride, (0, 1))
+    moves = sorted({*_FIRST_MOVES, still[0], still[0] + 1} - {0})
     ways = []
     for kind, own in zip(kinds, whole, strict=True):
         moved = [
             float(np.abs(_pool(maps, roi + np.array([move, 0, move, 0]), layout, kind) - own).mean()) / scale
-            for move in _MOVES
+            for move in moves
         ]
         name, samples = ("RoIPool", None) if kind.kind == "roi_pool" else ("RoIAlign", kind.samples)
         difference = float(np.abs(own - densest).mean()) / scale
         ways.append(Pooled(name, samples, float(own[channel, 0, 0]), difference, moved, own[channel]))
     cells = roi / stride
-    rounded = np.floor(cells + 0.5).astype(int)
+    rounded = _rounded(roi, stride)
     x1, y1, x2, y2 = (cells - 0.5).tolist()
     place = x1 + (x2 - x1) / size / 2, y1 + (y2 - y1) / size / 2
     value = by_hand.bilinear(maps[0, channel].tolist(), *place)
@@ -96,10 +100,25 @@ def pooled_roi(maps: Tensor, roi: np.ndarray, layout: MapLayout, size: int) -> P
         (math.ceil((y2 - y1) / size), math.ceil((x2 - x1) / size)),
         size,
         channel,
-        list(_MOVES),
+        moves,
+        still,
         ways,
         (*place, value),
     )
+
+
+def _rounded(roi: np.ndarray, stride: int) -> np.ndarray:
+    """(4,) int: the corners that RoIPool makes of a RoI, px, in cells."""
+    return np.floor(roi.astype(np.float32) / np.float32(stride) + np.float32(0.5)).astype(int)
+
+
+def _still(roi: np.ndarray, stride: int, direction: tuple[int, int]) -> int:
+    """Most px that a RoI moves in a direction (x, y) before RoIPool sees a change; less than a cell."""
+    step = np.tile(direction, 2)
+    jump = next(
+        move for move in range(stride + 1) if (_rounded(roi + move * step, stride) != _rounded(roi, stride)).any()
+    )
+    return jump - 1
 
 
 def _pool(maps: Tensor, roi: np.ndarray, layout: MapLayout, kind: Pooling) -> np.ndarray:
@@ -125,4 +144,4 @@ def pooling_picture(own: PooledRoI, side: int) -> Tile:
 
 
 def _samples_text(samples: int) -> str:
-    return f"{samples} x {samples}" if samples else "one a cell"
+    return f"{samples} x {samples}" if samples else "one per cell"

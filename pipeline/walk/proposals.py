@@ -22,6 +22,7 @@ from pipeline.walk.resizing import Resized, numbered
 from pipeline.walk.rpn_outputs import RPNOutputs
 
 _SHOWN = 50
+_LAST_SHADE = 0.55  # darker lines have a light casing and look like gt boxes
 _BY_HAND = 300  # candidates that plain Python goes through in a blink
 
 
@@ -104,10 +105,11 @@ def _check(anchors: Anchors, own: Resized, outputs: RPNOutputs, rule: ProposalRu
 def proposals_picture(own: Resized, made: Made, side: int) -> Tile:
     """The first proposals, bright for the best."""
     boxes = made.boxes.numpy()[:_SHOWN]
-    colours: list[Colour] = [tuple(map(int, rgb)) for rgb in colour_ramp(np.linspace(1, 0.3, max(len(boxes), 1)))]  # type: ignore[misc]
+    shades = colour_ramp(np.linspace(1, _LAST_SHADE, max(len(boxes), 1))).tolist()
+    colours: list[Colour] = [(red, green, blue) for red, green, blue in shades]
     layers = [
         BoxLayer(boxes[index : index + 1], colours[index], thickness=1) for index in range(len(boxes) - 1, -1, -1)
     ]
     layers.append(numbered(own.boxes, thickness=3))
     keys = [Key(colours[0], "best", "solid"), Key(colours[-1], "last of these", "solid"), Key(WHITE, "gt box", "solid")]
-    return Tile(draw_boxes(calmed(own.pixels), layers, side), f"the best {len(boxes)} of {made.kept} proposals", keys)
+    return Tile(draw_boxes(calmed(own.pixels), layers, side), f"the best {len(boxes)} of {made.kept:,} proposals", keys)

@@ -28,7 +28,8 @@ class RoIs:
     """Candidates, the sample, and what the head makes of it.
 
     Attributes:
-        candidates: proposals and gt boxes. fg, bg, ignored: of those. best_proposal: highest IoU without gt boxes.
+        candidates: proposals and gt boxes. fg, bg, ignored: of those. fg_proposals: fg that are no gt boxes.
+        best_proposal: highest IoU of those that are no gt boxes.
         boxes: (R, 4) RoIs, fg first. fg_drawn: how many are fg.
         pooled: shape of their features. features: of one RoI. scores, offsets: outputs of one RoI.
         fc_weights: of fc6 and fc7. classification, box: losses. even: the class loss of a head that gives every class
@@ -40,6 +41,7 @@ class RoIs:
     fg: int
     bg: int
     ignored: int
+    fg_proposals: int
     best_proposal: float
     boxes: Tensor
     fg_drawn: int
@@ -96,6 +98,7 @@ def rois_of(network: Network, maps: Tensor, own: Resized, made: Made, seed: int)
         len(fg),
         len(bg),
         int((labels == IGNORE).sum()),
+        int((labels[: len(made.boxes)] == FG).sum()),
         max(found.matches.max_iou[: len(made.boxes)].tolist(), default=0.0),
         boxes,
         len(drawn_fg),

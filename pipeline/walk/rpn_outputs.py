@@ -25,6 +25,7 @@ class RPNOutputs:
         hidden: those of the 3x3 one before them. objectness: (K,) logits; deltas: (K, 4).
         weights: of the whole head.
         classification, box: the losses. even: the loss of a network that says one half of every anchor.
+        still: the box loss of offsets of zero.
     """
 
     scores: int
@@ -36,6 +37,7 @@ class RPNOutputs:
     classification: float
     box: float
     even: float
+    still: float
 
     @property
     def total(self) -> float:
@@ -68,6 +70,7 @@ def rpn_outputs(network: Network, maps: Tensor, labels: Labels) -> RPNOutputs:
         float(classification),
         params.box_loss_weight * float(box),
         math.log(2),
+        params.box_loss_weight * _box_loss(labels.deltas.flatten().tolist(), len(rows), params),
     )
 
 
@@ -77,6 +80,10 @@ def _check(logits: list[float], is_fg: list[float], compiled: float) -> None:
 
 
 def _check_box(differences: list[float], sampled: int, params: RPNParams, compiled: float) -> None:
-    if params.box_loss == "smooth_l1":
-        total = sum(by_hand.smooth_l1(difference, params.sigma) for difference in differences)
-        same("RPN's box loss", [total / max(sampled, 1)], [compiled], 1e-4)
+    same("RPN's box loss", [_box_loss(differences, sampled, params)], [compiled], 1e-4)
+
+
+def _box_loss(differences: list[float], sampled: int, params: RPNParams) -> float:
+    if params.box_loss == "l1":
+        return sum(map(abs, differences)) / max(sampled, 1)
+    return sum(by_hand.smooth_l1(difference, params.sigma) for difference in differences) / max(sampled, 1)

@@ -99,5 +99,5 @@ def features_picture(maps: Tensor, side: int) -> Tile:
     rows = [np.concatenate(cells[first : first + _COLUMNS], axis=1) for first in range(0, len(cells), _COLUMNS)]
     dead = int((spread == 0).sum())
     what = f"{len(chosen)} of {depth} channels, {width} x {height} cells"
-    caption = f"{what}, each scaled from its lowest to its highest value; 0 everywhere: {dead}"
+    caption = f"{what}, each scaled from its lowest to its highest value; {dead} of the {depth} are 0 everywhere"
     return Tile(np.concatenate(rows)[:-4, :-4], caption, wide=True)

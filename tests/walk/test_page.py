@@ -211,6 +211,30 @@ def test_the_page_of_a_small_network_has_its_own_numbers(small_page: Page, small
     assert way["RoIAlign", 2][0] > 0
 
 
+def test_roi_pool_changes_where_a_rounded_corner_moves(small_page: Page) -> None:
+    own = small_page.numbers["pooled"]
+    pool = dict(zip(own.moves, next(way.moved for way in own.ways if way.samples is None), strict=True))
+    assert all((change == 0) == (move <= own.still[0]) for move, change in pool.items())
+    assert own.still[0] + 1 in pool
+    stride = own.roi[0] / own.in_cells[0]
+    left, top, right, bottom = np.array(own.in_cells)
+    for axis, corners in enumerate(((left, right), (top, bottom))):
+        to_jump = min((-(corner - 0.5)) % 1 for corner in corners) * stride  # px to the next half cell
+        assert own.still[axis] == np.ceil(to_jump) - 1
+
+
+def test_shapes_that_tie_are_all_that_tie_and_have_one_scale(labels: Labels) -> None:
+    assert [dict(best.shapes) for best in labels.best][1] == {(1.0, 16.0): 15, (2.0, 16.0): 9}
+    for best in labels.best:
+        assert sum(best.shapes.values()) == best.ties
+        assert len({scale for _, scale in best.shapes}) == 1
+
+
+def test_proposals_among_the_fg_are_counted_without_the_gt_boxes(small_page: Page, drawn: Photo) -> None:
+    own = small_page.numbers["rois"]
+    assert own.fg == own.fg_proposals + len(drawn.boxes)
+
+
 def test_every_picture_is_there_and_small(small_page: Page) -> None:
     text = (DOCS / "walkthrough.md").read_text(encoding="utf-8")
     named = re.findall(r"!\[[^]]+\]\((walkthrough/\w+\.webp)\)", text)
