@@ -82,7 +82,7 @@ def advice(
         yield f"  they fit: at most {MOST_UNREACHED:.0%} below .5, no grid found has a mean higher by {LEAST_GAIN:g}"
         return
     reasons = [f"{unreached:.1%} of the boxes are below .5, over {MOST_UNREACHED:.0%}"] * (unreached > MOST_UNREACHED)
-    reasons += [f"another grid raises the mean by {gain:.3f}, over {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)
+    reasons += [f"another grid raises the mean by {gain:.3f}, more than {LEAST_GAIN:g}"] * (gain > LEAST_GAIN)
     yield f"  they do not fit: {'; '.join(reasons)}"
     shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in verdict.clustered.shapes)
     levels = ", of the first level" if len(placement.layout.levels) > 1 else ""

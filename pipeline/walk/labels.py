@@ -15,11 +15,24 @@ from pipeline.nn.matching import BG, FG, IGNORE
 from pipeline.nn.sampling import sample_fg_bg
 from pipeline.runtime.torch_seeding import torch_generator
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, draw_boxes
+from pipeline.views.drawing import (
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    WHITE,
+    YELLOW,
+    BoxLayer,
+    Colour,
+    calmed,
+    draw_boxes,
+)
 from pipeline.walk import by_hand
 from pipeline.walk.anchors import Anchors, inside_boxes
 from pipeline.walk.checking import same
 from pipeline.walk.resizing import Resized, numbered
+
+_GT_COLOURS: tuple[Colour, ...] = (ORANGE, YELLOW, GREEN, PURPLE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,8 @@ class Labels:
         ties: anchors that are the best of some gt box or tie with it. reach_fg_iou: anchors with the IoU that makes any
             anchor fg. both: anchors that are among both.
         truncated_fg, truncated_bg: with the gt boxes cut to whole pixels.
-        fg_rows, bg_rows: indices among all anchors of those drawn. deltas: (F, 4) of the fg drawn.
+        fg_rows, bg_rows: indices among all anchors of those drawn. fg_gt: (F,) the gt box of each fg
+            drawn. deltas: (F, 4) of the fg drawn.
     """
 
     best: list[BestAnchor]
@@ -102,6 +116,7 @@ class Labels:
     truncated_bg: int
     fg_rows: Tensor
     bg_rows: Tensor
+    fg_gt: Tensor
     deltas: Tensor
 
 
@@ -140,6 +155,7 @@ def labels_of(anchors: Anchors, own: Resized, params: FasterRCNNParams, seed: in
         int((other.labels == BG).sum()),
         rows[drawn_fg],
         rows[drawn_bg],
+        matches.matched_gt[drawn_fg],
         deltas.float(),
     )
 
@@ -188,22 +204,31 @@ def _steps(gt: list[float], anchor: list[float], one: float) -> IoUSteps:
 
 
 def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -> list[Tile]:
-    """The fg anchors drawn, then all that are drawn."""
+    """The fg anchors drawn, in a colour per gt box, then all that are drawn."""
     dim, every = calmed(own.pixels), anchors.every.numpy()
     gt = numbered(own.boxes, thickness=3)
-    fg, fg_rows = every[labels.fg_rows.numpy()], len(labels.fg_rows)
+    fg, fg_rows, fg_gt = every[labels.fg_rows.numpy()], len(labels.fg_rows), labels.fg_gt.numpy()
+    colours = [_GT_COLOURS[index % len(_GT_COLOURS)] for index in range(len(own.boxes))]
     # There are many times more bg anchors: they are faint, so that the photo and the fg anchors are seen through them.
     bg = BoxLayer(every[labels.bg_rows.numpy()], SKY_BLUE, thickness=1, faint=True)
     drawn = fg_rows + len(labels.bg_rows)
-    keys = [Key(ORANGE, "fg anchor", "solid"), Key(WHITE, "gt box with its number", "solid")]
+    of_gt = [f"fg of gt box {index}" for index in range(len(own.boxes))]
+    if len(own.boxes) > len(_GT_COLOURS):
+        of_gt = ["fg, in a colour per gt box"]
+    keys = [Key(colour, text, "solid") for colour, text in zip(colours, of_gt, strict=False)]
+    keys.append(Key(WHITE, "gt box with its number", "solid"))
+
+    def fg_layers(thickness: int) -> list[BoxLayer]:
+        return [BoxLayer(fg[fg_gt == index], colour, thickness=thickness) for index, colour in enumerate(colours)]
+
     return [
         Tile(
-            draw_boxes(dim, [BoxLayer(fg, ORANGE, thickness=1), gt], side),
+            draw_boxes(dim, [*fg_layers(1), gt], side),
             f"fg anchors of the sample: {fg_rows}",
             keys,
         ),
         Tile(
-            draw_boxes(dim, [bg, BoxLayer(fg, ORANGE, thickness=2), gt], side),
+            draw_boxes(dim, [bg, *fg_layers(2), gt], side),
             f"all {drawn} anchors of the sample",
             [Key(SKY_BLUE, "bg anchor", "solid"), *keys],
         ),

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.nn.operators import nms
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, SKY_BLUE, BoxLayer, draw_boxes
+from pipeline.views.drawing import ORANGE, SKY_BLUE, BoxLayer, Colour, Dash, draw_boxes
 from pipeline.walk import by_hand
 from pipeline.walk.checking import same
 
@@ -56,17 +56,29 @@ def nms_example() -> Example:
 
 
 def nms_pictures(example: Example, side: int) -> list[Tile]:
-    """The five boxes, and those that stay."""
+    """The five boxes, and which of them stay."""
     boxes = np.array(BOXES, np.float32)
     low, high = boxes[:, :2].min(axis=0) - 60, boxes[:, 2:].max(axis=0) + 60
     width, height = (int(value) for value in high - low)
     paper = np.full((height, width, 3), 60, np.uint8)
-    tiles = []
-    for rows, colour, caption in (
-        (list(range(len(BOXES))), SKY_BLUE, "before NMS"),
-        (example.kept, ORANGE, f"after NMS at {example.threshold:g}"),
-    ):
-        texts = [f"{row + 1}: {SCORES[row]:g}" for row in rows]
-        layers = [BoxLayer(boxes[rows] - np.tile(low, 2), colour, texts)]
-        tiles.append(Tile(draw_boxes(paper, layers, side), caption, [Key(colour, "box: score", "solid")]))
-    return tiles
+    every = list(range(len(BOXES)))
+    dropped = [row for row in every if row not in example.kept]
+
+    def layer(rows: list[int], colour: Colour, dash: Dash = "solid") -> BoxLayer:
+        return BoxLayer(
+            boxes[rows] - np.tile(low, 2), colour, [f"{row + 1}: {SCORES[row]:g}" for row in rows], dash=dash
+        )
+
+    after = [layer(dropped, SKY_BLUE, "dashed"), layer(example.kept, ORANGE)]
+    return [
+        Tile(
+            draw_boxes(paper, [layer(every, SKY_BLUE)], side),
+            "before NMS",
+            [Key(SKY_BLUE, "box: score", "solid")],
+        ),
+        Tile(
+            draw_boxes(paper, after, side),
+            f"after NMS at {example.threshold:g}",
+            [Key(ORANGE, "kept", "solid"), Key(SKY_BLUE, "dropped", "dashed")],
+        ),
+    ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.metrics.rows import pair_iou
 from pipeline.views.contact_sheet import Key, Tile
-from pipeline.views.drawing import ORANGE, WHITE, YELLOW, BoxLayer, calmed, draw_boxes
+from pipeline.views.drawing import ORANGE, SKY_BLUE, WHITE, BoxLayer, calmed, draw_boxes
 from pipeline.walk.resizing import numbered
 
 WINDOW, STEP = 64, 8
@@ -66,14 +67,16 @@ def windows_picture(pixels: np.ndarray, boxes: np.ndarray, own: Windows, side: i
     apart = WINDOW // STEP
     index = np.arange(own.count)
     tiled = every[(index % own.across % apart == 0) & (index // own.across % apart == 0)]
+    shown = " x ".join(str(math.ceil(count / apart)) for count in (own.across, own.down))
+    caption = f"{shown} of the {own.across} x {own.down} windows, and the first three"
     layers = [
         BoxLayer(tiled, ORANGE, thickness=1),
-        BoxLayer(every[:3], YELLOW, thickness=2),
+        BoxLayer(every[:3], SKY_BLUE, thickness=2),
         numbered(boxes),
     ]
     keys = [
-        Key(YELLOW, "the first three windows", "solid"),
+        Key(SKY_BLUE, "the first three windows", "solid"),
         Key(ORANGE, "those that do not overlap", "solid"),
         Key(WHITE, "gt box with its number", "solid"),
     ]
-    return Tile(draw_boxes(calmed(pixels), layers, side), f"{own.across} x {own.down} windows", keys)
+    return Tile(draw_boxes(calmed(pixels), layers, side), caption, keys)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -342,3 +343,5 @@ def test_fg_anchors_of_the_sample_are_not_hidden_by_bg(
 
     alone, all_drawn = labels_pictures(sizes[0], anchors, labels, 400)
     assert orange(all_drawn) >= orange(alone) > 0
+    assert [key.text for key in alone.legend[:-1]] == [f"fg of gt box {index}" for index in range(4)]
+    assert torch.bincount(labels.fg_gt).tolist() == [6, 24, 12, 3]
