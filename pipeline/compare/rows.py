@@ -54,7 +54,7 @@ class Row:
     @property
     def name(self) -> str:
         """Its name in the comparison."""
-        is_said = self.family.lower().endswith(self.network.lower())
+        is_said = f" {self.family.lower()}".endswith(f" {self.network.lower()}")
         own = self.family if is_said else f"{self.family}: {self.network}"
         return f"{self.source}, {own}" if self.source else own
 

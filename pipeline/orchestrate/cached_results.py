@@ -13,9 +13,9 @@ from typing import Any
 
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import LockEntry, declared_stages, key_of
+from pipeline.orchestrate.run_cache import results_of_cache
 from pipeline.runtime.errors import InputError
-from pipeline.workers.lock_entries import LockEntry, declared_stages, key_of
-from pipeline.workers.run_cache import results_of_cache
 
 
 class CachedResults:

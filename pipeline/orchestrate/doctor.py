@@ -147,14 +147,17 @@ def _cores(cores: int, load: float, base: Base | None) -> Iterator[Finding]:
     text = f"{cores} {'core' if cores == 1 else 'cores'}"
     is_busy = load > (os.cpu_count() or cores)  # the load is of the whole machine
     if is_busy:
-        text += f", and a load of {load:.1f} by what runs already"
+        text += f", and a load of {load:.1f} from other processes"
     if base is None:
         yield Finding("processor", text)
         return
     text, remedy = f"{text}; base.threads is {base.threads}", ""
     processes = cores // base.threads
     if is_busy and base.threads > 1:
-        remedy = "set base.threads to 1: threads of one stage wait for each other while others have the cores"
+        remedy = (
+            "wait until the others have ended, or set base.threads to 1, which reruns all stages: threads of one stage "
+            "wait for each other while others have the cores"
+        )
     elif is_busy:
         remedy = "stages will be slow until the others have ended"
     elif base.threads > cores:

@@ -17,9 +17,13 @@ def figure_text(value: float, digits: int = 3) -> str:
     return "-" if math.isnan(value) or value == -1 else f"{value:.{digits}f}"
 
 
-def nearest_text(name: str, known: Iterable[str]) -> str:
-    """What to add to a message that there is no such name: the known one that is spelt most like it, if one is."""
-    found = get_close_matches(name, list(known), n=1)
+def nearest_text(name: object, known: Iterable[str]) -> str:
+    """What to add to a message that there is no such name: the known one that is spelt most like it, if one is.
+
+    Args:
+        name: text, or what YAML made of it: 3, true, null.
+    """
+    found = get_close_matches(str(name), list(known), n=1)
     return f"; the nearest is {found[0]}" if found else ""
 
 

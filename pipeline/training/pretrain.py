@@ -148,7 +148,8 @@ def pretrain_trunk(
     with torch.no_grad():
         shown = crops[:_LOOKED_AT].to(accelerator.device)
         maps = layers(trunk.normalise(shown, [(shown.shape[2], shown.shape[3])] * len(shown)))
-        constant = (maps.amax(dim=(2, 3)) == maps.amin(dim=(2, 3))).sum(dim=1).float().mean()
+        has_cells = maps.shape[2] * maps.shape[3] > 1  # of one cell every channel is constant
+        constant = ((maps.amax(dim=(2, 3)) == maps.amin(dim=(2, 3))) & has_cells).sum(dim=1).float().mean()
     return Pretraining(
         sum(correct[-tail:]) / tail,
         losses[0],

@@ -48,7 +48,7 @@ def hardly_learnt_notes(figures: Mapping[str, object]) -> list[str]:
     """A line on the networks that find next to nothing.
 
     Args:
-        figures: mAP@.5 of each network, by the title it is printed with; what is no number does not exist.
+        figures: mAP@.5 of each network, by the title it is printed with; what is not a number counts as missing.
     """
     poor = [title for title, value in figures.items() if isinstance(value, float | int) and 0 <= value < _LEARNT]
     if not poor:

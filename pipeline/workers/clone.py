@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.graphs.composing import GRAPHS
+from pipeline.orchestrate.lock_entries import LockEntry
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.own_code import PACKAGES
 from pipeline.runtime.yaml_files import dump_yaml
 from pipeline.workers.git import git
-from pipeline.workers.lock_entries import LockEntry
 from pipeline.workers.setting import FILES, Setting
 
 _OF_A_RUN = (*FILES, "dvc.lock")

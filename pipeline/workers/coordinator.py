@@ -23,7 +23,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import lock_code, locks_of_graphs, md5_of
 from pipeline.orchestrate.graph import opened
+from pipeline.orchestrate.lock_entries import LockEntry, key_of
 from pipeline.orchestrate.record import StageRecord, write_record
+from pipeline.orchestrate.run_cache import Results, shared_results
 from pipeline.orchestrate.slots import StageStopped
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
 from pipeline.runtime.errors import InputError
@@ -32,10 +34,8 @@ from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments
 from pipeline.workers.fetching import fetch_results
 from pipeline.workers.graphs import Graphs
-from pipeline.workers.lock_entries import LockEntry, key_of
 from pipeline.workers.plan import Plan, PlannedRun, plan_of
 from pipeline.workers.pools import pool_of, register
-from pipeline.workers.run_cache import Results, shared_results
 from pipeline.workers.setting import Experiment, Experiments, Setting
 from pipeline.workers.stage_request import StageRequest
 

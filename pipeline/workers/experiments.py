@@ -18,11 +18,11 @@ from dvc.repo import Repo
 from pipeline.artifacts.atomic import write_text
 from pipeline.families.family import Family
 from pipeline.orchestrate.graph import LockFile, opened
+from pipeline.orchestrate.lock_entries import LockEntry, written_by
 from pipeline.runtime.own_code import CODE_STAGE
 from pipeline.runtime.yaml_files import parse_yaml
 from pipeline.workers.clone import lock_text
 from pipeline.workers.git import git
-from pipeline.workers.lock_entries import LockEntry, written_by
 from pipeline.workers.setting import Setting
 from pipeline.workers.stored_files import keep_file, read_file
 

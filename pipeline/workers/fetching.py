@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.orchestrate.graph import LockFile, opened
+from pipeline.orchestrate.lock_entries import LockEntry, written_by
+from pipeline.orchestrate.run_cache import has_remote
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import write_lock
-from pipeline.workers.lock_entries import LockEntry, written_by
-from pipeline.workers.run_cache import has_remote
 
 
 def fetch_results(root: Path, lock: Mapping[str, LockEntry], log: Callable[[str], None]) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.orchestrate.graph import StageNode, nodes_of, opened
+from pipeline.orchestrate.lock_entries import Declared, declared_stages
 from pipeline.runtime.yaml_files import parse_yaml
-from pipeline.workers.lock_entries import Declared, declared_stages
 from pipeline.workers.setting import Setting
 
 _SECTION_IN_GRAPH = re.compile(r"\$\{\s*(\w+)")

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.orchestrate.graph import StageNode
+from pipeline.orchestrate.lock_entries import Declared
 from pipeline.params.file import check_params, family_in
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import parse_yaml
 from pipeline.workers.graphs import DeclaredGraph
-from pipeline.workers.lock_entries import Declared
 from pipeline.workers.setting import Setting
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.workers.lock_entries import key_of
+from pipeline.orchestrate.lock_entries import key_of
 from pipeline.workers.setting import Setting
 
 MAY_RETRY = "MayRetry"

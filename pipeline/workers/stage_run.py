@@ -20,13 +20,13 @@ from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import write_locks
 from pipeline.orchestrate.dvc_stage import StageRunner
 from pipeline.orchestrate.graph import LockFile, nodes_of, opened
+from pipeline.orchestrate.lock_entries import LockEntry, differing_inputs, key_of
+from pipeline.orchestrate.run_cache import results_of_cache, shared_results
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from pipeline.workers.clone import prepare_clone
-from pipeline.workers.lock_entries import LockEntry, differing_inputs, key_of
 from pipeline.workers.pools import CLONE, WORKER
-from pipeline.workers.run_cache import results_of_cache, shared_results
 from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 from pipeline.workers.states import shared_states
 from pipeline.workers.transfers import fetch_outputs, send_outputs

@@ -14,7 +14,7 @@ from typing import Any
 
 from dvc.repo import Repo
 
-from pipeline.workers.run_cache import has_remote
+from pipeline.orchestrate.run_cache import has_remote
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 _FOLDER = "frcnn-states"

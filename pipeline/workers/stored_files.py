@@ -8,8 +8,8 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline.artifacts.atomic import atomic_file
+from pipeline.orchestrate.run_cache import has_remote
 from pipeline.runtime.errors import InputError
-from pipeline.workers.run_cache import has_remote
 
 
 def read_file(repo: Repo, digest: str) -> bytes:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import LockEntry, written_by
+from pipeline.orchestrate.run_cache import has_remote
 from pipeline.runtime.errors import InputError
-from pipeline.workers.lock_entries import LockEntry, written_by
-from pipeline.workers.run_cache import has_remote
 
 
 def fetch_outputs(repo: Repo, entries: Mapping[str, LockEntry]) -> None:

@@ -69,7 +69,11 @@ def test_more_threads_than_cores_and_a_gpu_out_of_order_are_said(
 
 
 @pytest.mark.parametrize(
-    ("threads", "remedy"), [(2, "set base.threads to 1: threads of one stage wait"), (1, "stages will be slow until")]
+    ("threads", "remedy"),
+    [
+        (2, "wait until the others have ended, or set base.threads to 1, which reruns all stages"),
+        (1, "stages will be slow until"),
+    ],
 )
 def test_cores_that_others_use_are_said(
     copied: Project, monkeypatch: pytest.MonkeyPatch, threads: int, remedy: str
@@ -79,7 +83,7 @@ def test_cores_that_others_use_are_said(
     monkeypatch.setattr(doctor.os, "getloadavg", lambda: (7.25, 0.5, 0.5))
     copied.set_params({"base": {"threads": threads}})
     text = "\n".join(lines_of(copied.root)[1])
-    load = "processor  2 cores, and a load of 7.2 by what runs already; base.threads is"
+    load = "processor  2 cores, and a load of 7.2 from other processes; base.threads is"
     assert f"{load} {threads}\n           -> {remedy}" in text
 
 

@@ -16,13 +16,13 @@ from pipeline.orchestrate.dvc_leftovers import mend_lock_file
 from pipeline.orchestrate.gc import collect_garbage
 from pipeline.orchestrate.gc_locks import check_lock
 from pipeline.orchestrate.gc_needs import Revisions
+from pipeline.orchestrate.lock_entries import key_of
+from pipeline.orchestrate.run_cache import results_of_cache
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.run_times import record_run
 from pipeline.runtime.yaml_files import dump_yaml
 from pipeline.workers.experiments import keep_experiments
-from pipeline.workers.lock_entries import key_of
-from pipeline.workers.run_cache import results_of_cache
 from pipeline.workers.setting import Setting
 from tests.workers.cluster import git
 from tests.workers.two_graphs import CODE, TwoGraphs, default_setting, other_setting, two_graphs

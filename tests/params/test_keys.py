@@ -30,6 +30,11 @@ def test_the_nearest_key_is_named(content: Content) -> None:
 
 def test_unknown_section_is_named(content: Content) -> None:
     assert "unknown section 'train_rpn_step5'" in fault(put(content, "train_rpn_step5", {}))
+    del content["train_rpn_step5"]
+    for name in (3, True, None, 2.5):  # what YAML makes of a key that is not quoted
+        content[name] = {}
+        assert f"unknown section {name}" in fault(content)
+        del content[name]
 
 
 @pytest.mark.parametrize(

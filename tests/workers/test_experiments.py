@@ -13,10 +13,10 @@ import pytest
 from pipeline.metrics.recall import SIZES
 from pipeline.orchestrate.code_stage import current_locks
 from pipeline.orchestrate.graph import LockFile
+from pipeline.orchestrate.lock_entries import LockEntry
 from pipeline.runtime.errors import InputError
 from pipeline.workers.deciding import COMMON_FIGURES
 from pipeline.workers.experiments import keep_experiments, kept_figures
-from pipeline.workers.lock_entries import LockEntry
 from pipeline.workers.setting import Setting, present_setting
 from tests.conftest import Project
 from tests.workers.cluster import git

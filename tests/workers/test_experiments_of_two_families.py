@@ -8,8 +8,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import LockEntry
 from pipeline.workers.experiments import keep_experiments, kept_figures
-from pipeline.workers.lock_entries import LockEntry
 from pipeline.workers.setting import Setting
 from tests.workers.two_graphs import CODE, TwoGraphs, default_setting, other_setting, two_graphs
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import declared_stages, differing_inputs, key_of, value_of
+from pipeline.orchestrate.run_cache import results_of_cache
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import read_yaml
-from pipeline.workers.lock_entries import declared_stages, differing_inputs, key_of, value_of
-from pipeline.workers.run_cache import results_of_cache
 from tests.conftest import TINY, Project, new_project
 
 

@@ -10,9 +10,9 @@ import pytest
 from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import key_of, value_of
+from pipeline.orchestrate.run_cache import Results, shared_results
 from pipeline.runtime.errors import InputError
-from pipeline.workers.lock_entries import key_of, value_of
-from pipeline.workers.run_cache import Results, shared_results
 
 
 def entry_of(digest: str) -> dict[str, Any]:

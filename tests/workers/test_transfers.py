@@ -9,8 +9,8 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.orchestrate.graph import opened
+from pipeline.orchestrate.lock_entries import written_by
 from pipeline.runtime.errors import InputError
-from pipeline.workers.lock_entries import written_by
 from pipeline.workers.transfers import fetch_outputs, send_outputs
 from tests.workers.two_graphs import TwoGraphs, default_setting, two_graphs
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from dvc.repo import Repo
 
+from pipeline.orchestrate.lock_entries import LockEntry, key_of, value_of
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.yaml_files import YamlError, dump_yaml, parse_yaml
-from pipeline.workers.lock_entries import LockEntry, key_of, value_of
 
 
 @dataclass(frozen=True)
