@@ -97,7 +97,8 @@ def _alone_in(temporary: Path, path: Path, patience: float) -> Iterator[None]:
             if time.monotonic() < until:
                 time.sleep(0.05)
                 continue
-            raise InputError(f"{path}: another process is writing it; wait for it, or stop it")
+            still = f", still after {patience:.0f} s" if patience else ""
+            raise InputError(f"{path}: another process is writing it{still}; wait for it, or stop it")
         # Whoever held it may have published or removed the folder since it was opened.
         if temporary.exists() and os.path.samestat(opened, os.stat(temporary)):
             break

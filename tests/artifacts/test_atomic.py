@@ -125,6 +125,19 @@ def test_a_run_that_can_resume_waits_for_what_is_left_of_a_killed_one(
     assert names(tmp_path / "resize") == ["new"]
 
 
+def test_after_a_wait_in_vain_the_line_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.0, 4.9, 5.1])
+    monkeypatch.setattr(atomic.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(atomic.time, "sleep", lambda _: None)
+    line = r"resize: another process is writing it, still after 5 s; wait for it, or stop it$"
+    (tmp_path / ".resize.partial").mkdir()
+    first = try_lock(os.open(tmp_path / ".resize.partial", os.O_RDONLY))
+    assert first is not None
+    with pytest.raises(InputError, match=line), atomic_folder(tmp_path / "resize", "key"):
+        raise AssertionError("two writers")
+    os.close(first)
+
+
 @pytest.mark.parametrize("items", [[], [{"a": 1}], [{"a": [1.5, None]}, "b\n", 3]])
 def test_a_list_is_written_item_by_item_as_json_writes_it_whole(tmp_path: Path, items: list[object]) -> None:
     write_json_list(tmp_path / "list.json", iter(items))
