@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -58,12 +60,13 @@ class Task:
         # Stages' package comes first, as it notes when the process began to import.
         package = self.module.partition(".")[0]
         lines = (
-            f"import sys; sys.path[:] = {sys.path!r}",
+            f"import sys; sys.path[:] = {[*map(str, sys.path)]!r}",
             f"import {package}",
             f"from {__name__} import begin",
             f"begin({descriptor})",
         )
-        return [sys.executable, "-c", "\n".join(lines)]
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+        return [sys.executable, *flags, "-c", "\n".join(lines)]
 
     def run(self, share: Share) -> None:
         """Do a share of the stage's work.
@@ -106,14 +109,17 @@ def begin(descriptor: int) -> None:
     """
     connection = Connection(descriptor)
     try:
-        task, share = connection.recv()
+        given = connection.recv_bytes()
     except (EOFError, OSError):  # nothing or half of it has come, as the stage was killed
         os._exit(1)
     threading.Thread(target=_end_with_stage, args=(connection,), daemon=True).start()
     # Ctrl-C in a terminal reaches every process; the stage ends this one. SIGTERM is for this one alone.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     report_to(_Reporter(connection))
+    share = Share()
     try:
+        # An edit meanwhile may have broken a module or removed a class that it is made of.
+        task, share = pickle.loads(given)
         task.run(share)
         raise AssertionError(f"{task.module}.{task.function} goes through no images")
     except ShareDone as done:

@@ -153,7 +153,7 @@ def _messages(processes: dict[Connection, Process]) -> Iterator[Began | Advanced
             assert isinstance(connection, Connection)
             try:
                 message = connection.recv()
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # OSError where it ends within a message
                 raise _lost(processes[connection]) from None
             if isinstance(message, Failed):
                 raise min([message, *_other_failures(left - {connection})], key=lambda one: one.chunk).exception()
@@ -165,7 +165,7 @@ def _messages(processes: dict[Connection, Process]) -> Iterator[Began | Advanced
 def _other_failures(connections: set[Connection]) -> Iterator[Failed]:
     """The failures that have arrived besides the first one seen."""
     for connection in connections:
-        with suppress(EOFError, ConnectionError):
+        with suppress(EOFError, OSError):
             while connection.poll():
                 if isinstance(message := connection.recv(), Failed):
                     yield message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import signal
@@ -19,12 +19,11 @@ import pytest
 import yaml
 
 from pipeline.artifacts import atomic
-from pipeline.runtime import device, process_work
-from pipeline.runtime.errors import InputError
+from pipeline.runtime import device
+from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.locking import try_lock
-from pipeline.runtime.process_messages import Advanced, Failed
+from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.processes import PROCESSES, _messages
-from pipeline.runtime.share import Share
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.faults.processes import has_ended, until
@@ -169,6 +168,18 @@ def test_of_the_errors_that_have_arrived_that_of_the_lowest_chunk_is_raised() ->
         list(_messages(receivers))
 
 
+@pytest.mark.parametrize("sent", [0, 2, 30])
+def test_a_process_killed_within_a_message_is_named_as_one_killed_between_two(sent: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall((struct.pack("!i", 100) + bytes(100))[:sent])
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    process.kill()
+    connection = multiprocessing.connection.Connection(theirs.detach())
+    with connection, pytest.raises(ProcessLost, match=r"one of its processes was killed \(SIGKILL\)"):
+        list(_messages({connection: process}))
+
+
 def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
     status, said = place.run_apart("2", _000="note signals", _002="note signals")
     assert status == 0, said
@@ -291,30 +302,3 @@ def test_when_the_stage_ends_its_processes_end(
     until(lambda: not psutil.pid_exists(pid) or has_ended(psutil.Process(pid)), "a process lives on")
     until(place.is_free, "a process keeps the lock")
     place.resumes_as(undisturbed)
-
-
-def test_a_process_whose_stage_is_gone_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave(status: int) -> None:
-        raise SystemExit(status)
-
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    receiver.close()
-    monkeypatch.setattr(process_work.os, "_exit", leave)
-    with pytest.raises(SystemExit):
-        process_work._send(sender, Advanced(1))
-
-
-@pytest.mark.parametrize("sent", [0, 4, 100])
-def test_a_process_whose_stage_was_killed_before_it_sent_the_task_ends_without_a_word(place: Place, sent: int) -> None:
-    task = process_work.Task(MODULE, "stage_of_orders", True, "out", *(None,) * 7)  # type: ignore[arg-type]
-    packet = pickle.dumps((task, Share(0, 2)))
-    assert sent < len(packet)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.sendall((struct.pack("!i", len(packet)) + packet)[:sent])
-        command = task.command(theirs.fileno())
-        process = subprocess.Popen(
-            command, cwd=place.root, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-    said, _ = process.communicate()
-    assert (process.returncode, said) == (1, b"")
