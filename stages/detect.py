@@ -38,7 +38,7 @@ from pipeline.families.faster_rcnn.params.rpn import RPNParams
 from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.feeding.at_once import groups_of_one_size, in_order
 from pipeline.feeding.maps import maps_of
-from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.prefetching import prefetch_groups, to_device
 from pipeline.feeding.views import ImageViews, Views
 from pipeline.nn.postprocess import DetectedBoxes, to_original
 from pipeline.params.anchors import AnchorParams
@@ -108,7 +108,7 @@ def _detect(stage: Stage) -> None:
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
         groups = groups_of_one_size(images, work.left, params.detect.images_at_once)
-        batches = prefetch(lambda i: source.load([Entry(image_id) for image_id in groups[i]]), range(len(groups)))
+        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups)
         each = in_order(work.missing, groups, map(found_in, batches))
         for info, (boxes, scores, objectness), found in work.through(
             track(each, stage.name, len(ids), done=work.found)

@@ -27,7 +27,7 @@ from pipeline.dense.initial import why_absent, without_limit
 from pipeline.dense.network import DenseDetector
 from pipeline.feeding.at_once import groups_of_one_size, in_order
 from pipeline.feeding.originals import ORIGINALS, originals_of
-from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.prefetching import prefetch_groups, to_device
 from pipeline.feeding.views import ImageViews, Views
 from pipeline.nn.postprocess import DetectedBoxes, to_original
 from pipeline.params.backbone import BackboneParams
@@ -94,7 +94,7 @@ def _detect(stage: Stage) -> None:
         detections = DetectionWriter(work, ids)
         score_maps = MapWriter(work, "scores", len(head.locations.layout.levels))
         groups = groups_of_one_size(images, work.left, images_at_once(params, part))
-        batches = prefetch(lambda i: source.load([Entry(image_id) for image_id in groups[i]]), range(len(groups)))
+        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups)
         each = in_order(work.missing, groups, map(found_in, batches))
         for info, found, best in work.through(track(each, stage.name, len(ids), done=work.found)):
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.image_views import Entry
-from pipeline.feeding.prefetching import prefetch
+from pipeline.feeding.prefetching import prefetch_groups
 
 if TYPE_CHECKING:
     from pipeline.feeding.views import Views, ViewSource
@@ -16,7 +16,7 @@ def views_by_scale(source: ViewSource, groups: Sequence[Sequence[str]], views: S
     """Some views of the images of each group, loaded ahead, with views of the same scale together, image by image."""
     scales = [[view for view in views if view // 2 == scale] for scale in dict.fromkeys(view // 2 for view in views)]
 
-    def load(index: int) -> list[Views]:
-        return [source.load([Entry(image_id, view) for image_id in groups[index] for view in own]) for own in scales]
+    def load(group: Sequence[str]) -> list[Views]:
+        return [source.load([Entry(image_id, view) for image_id in group for view in own]) for own in scales]
 
-    return prefetch(load, range(len(groups)))
+    return prefetch_groups(load, groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -53,6 +53,13 @@ def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Ite
     finally:
         stopped.set()
         thread.join()
+
+
+def prefetch_groups(load: Callable[[Sequence[str]], Item], groups: Sequence[Sequence[str]]) -> Iterator[Item]:
+    """Yield `load(group)` for each group of images, loaded ahead: up to three images, or one group of several, whose
+    maps may take gigabytes."""
+    depth = max(1, 3 // max(map(len, groups), default=1))
+    return prefetch(lambda index: load(groups[index]), range(len(groups)), depth)
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from pipeline.artifacts.proposal_targets import ProposalAssignment
 from pipeline.families.faster_rcnn.training.anchor_samples import AnchorSampler
 from pipeline.families.faster_rcnn.training.batches import Batch, BatchLoader
 from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
-from pipeline.feeding.prefetching import pinned, prefetch, to_device
+from pipeline.feeding import prefetching
+from pipeline.feeding.prefetching import pinned, prefetch, prefetch_groups, to_device
 from pipeline.feeding.views import ImageViews, MapViews
 
 A, A_MIRRORED, B, C = Entry("a"), Entry("a", 1), Entry("b"), Entry("c")
@@ -192,6 +194,23 @@ def test_a_consumer_that_stops_early_stops_the_thread_and_no_more_than_depth_are
     items.close()  # type: ignore[attr-defined]
     assert not thread.is_alive()
     assert len(made) <= 5
+
+
+@pytest.mark.parametrize(("most", "ahead"), [(1, 3), (2, 1), (16, 1)])
+def test_of_groups_of_several_images_one_is_loaded_ahead(
+    monkeypatch: pytest.MonkeyPatch, most: int, ahead: int
+) -> None:
+    depths: list[int] = []
+
+    def noted(load: Callable[[int], Any], indices: range, depth: int) -> Iterator[Any]:
+        depths.append(depth)
+        return map(load, indices)
+
+    monkeypatch.setattr(prefetching, "prefetch", noted)
+    groups = [["a"] * most, ["b"]]
+    assert list(prefetch_groups("".join, groups)) == ["a" * most, "b"]
+    assert list(prefetch_groups("".join, [])) == []
+    assert depths == [ahead, 3]
 
 
 def test_every_tensor_of_a_batch_moves_to_the_device_and_the_rest_stays() -> None:
