@@ -188,4 +188,5 @@ if __name__ == "__main__":
         },
         optional={"rpn_trunk": "folder of the stage that trained the RPN's trunk, where it is another one"},
         resumable=True,
+        images_at_once="detect",
     )

@@ -69,5 +69,6 @@ if __name__ == "__main__":
             "trunk": "folder of train_head_step2",
         },
         resumable=True,
+        images_at_once="features",
         before_key=_load_device,
     )

@@ -75,5 +75,6 @@ if __name__ == "__main__":
         },
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
         resumable=True,
+        images_at_once="features",
         before_key=_load_device,
     )

@@ -169,4 +169,5 @@ if __name__ == "__main__":
             "external": "linked folder of that file (data/external_proposals); may be empty",
         },
         resumable=True,
+        images_at_once="proposals",
     )

@@ -90,6 +90,7 @@ def run_stage(
     inputs: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
     resumable: bool = False,
+    images_at_once: str | None = None,
     before_key: Callable[[Params], None] | None = None,
     of_family: str | None = None,
     part_optional: bool = False,
@@ -102,6 +103,8 @@ def run_stage(
         sections: the blocks of params.yaml that a command may name, and their models.
         inputs, optional: option name to help text; each takes a path.
         resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
+        images_at_once: the section whose value of that name says how many images it computes at once; a family's own
+            sections are asked in any case. Where memory runs out, it can be lowered.
         before_key: called with the parameters before the key is made. A module that imports torch only under some of
             them loads `pipeline.runtime.device` here: the key and `over_processes` ask it for GPUs, if it is loaded.
         of_family: this module's name in stages/, where its commands name a family (`--family`) whose part of that name
@@ -136,9 +139,9 @@ def run_stage(
         params = given.params
         if hasattr(params.sections().get(name), "images_per_iteration"):
             process.less_memory = f"{name}.images_per_iteration or {process.less_memory}"
+        own = {images_at_once, *(part.SECTIONS if part is not None else ())}
         for section, values in params.sections().items():
-            # A stage is named after the section that is its own: proposals_step1 after proposals, and not features.
-            if section in name and getattr(values, "images_at_once", 1) > 1:
+            if section in own and getattr(values, "images_at_once", 1) > 1:
                 process.less_memory = f"{section}.images_at_once or {process.less_memory}"
         paths: dict[str, Path | None] = {option: getattr(arguments, option) for option in {**inputs, **optional}}
         for option, path in paths.items():
