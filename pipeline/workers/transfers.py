@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dvc.repo import Repo
+from prefect.logging import get_logger
 
 from pipeline.orchestrate.lock_entries import LockEntry, written_by
 from pipeline.orchestrate.run_cache import has_remote
@@ -50,6 +51,7 @@ def _places(repo: Repo, entry: LockEntry) -> list[str]:
 def _in_one_line(verb: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # a remote's own are of any class
+    except Exception as error:  # those of a remote's library are of any class
+        get_logger("frcnn").debug("dvc %s failed", verb, exc_info=True)
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"dvc {verb}: {text}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dvc.repo import Repo
 from pipeline.orchestrate.graph import opened
 from pipeline.orchestrate.lock_entries import written_by
 from pipeline.runtime.errors import InputError
+from pipeline.workers import transfers
 from pipeline.workers.transfers import fetch_outputs, send_outputs
 from tests.workers.two_graphs import TwoGraphs, default_setting, two_graphs
 
@@ -81,10 +83,16 @@ def test_what_a_remote_refuses_is_one_line(done: TwoGraphs, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_a_failure_of_any_kind_is_one_line(done: TwoGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_any_kind_is_one_line_and_its_traceback_is_for_debugging(
+    done: TwoGraphs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("no\nanswer")
 
+    log = logging.Logger("frcnn", logging.DEBUG)
+    log.addHandler(caplog.handler)
+    monkeypatch.setattr(transfers, "get_logger", lambda _: log)
     monkeypatch.setattr(Repo, "checkout", fail)
     with opened(done.root) as repo, pytest.raises(InputError, match=r"^dvc checkout: no answer$"):
         fetch_outputs(repo, {"dataset": done.lock()["dataset"]})
+    assert "dvc checkout failed" in caplog.text and "ConnectionError" in caplog.text and "in fail" in caplog.text
