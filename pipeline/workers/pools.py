@@ -12,13 +12,14 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from pipeline.orchestrate.graph import StageNode
+from pipeline.workers.run_engine import MODULE
 
 POOLS = ("cpu", "gpu")
 CLONE, WORKER = "FRCNN_WORKER_CLONE", "FRCNN_WORKER_NAME"
 """Environment variables of a worker: its clone, and what Prefect knows it by."""
 _FLOW = "stage"
 _ENTRYPOINT = "pipeline.workers.stage_run.run_requested_stage"
-_COMMAND = "python -S -m pipeline.workers.run_engine"
+_COMMAND = f"python -S -m {MODULE}"
 
 
 def pool_of(node: StageNode) -> str:

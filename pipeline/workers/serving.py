@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -16,13 +17,17 @@ from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.worker import environment_for_prefect, run_prefect
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
-from pipeline.workers.run_engine import ADDRESS
+from pipeline.workers import run_engine
+from pipeline.workers.run_engine import ADDRESS, MODULE
 
 _SETTINGS = {
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",  # 10 of its own, which would be most of a short stage's time
 }
 _SECONDS_BETWEEN_ENGINES = 2.0
+_MOST_FAILED_STARTS = 3
+_COMMANDS = Path(".dvc/tmp/frcnn-worker")
+"""Folder in a clone of what no checkout changes: the command that the worker starts for a run."""
 
 
 def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
@@ -48,10 +53,12 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
             log(f"{name} serves the pool {pool}; Ctrl-C ends it")
             start = ("worker", "start", "--pool", pool, "--type", "process", "--limit", "1", "--name", name)
             with suppress(KeyboardInterrupt):
-                settings = {name: os.environ.get(name, value) for name, value in _SETTINGS.items()}
+                settings = {setting: os.environ.get(setting, value) for setting, value in _SETTINGS.items()}
                 more = {CLONE: str(root), WORKER: name, "PATH": _path_to_python(), **settings}
+                _copy_command(root / _COMMANDS)
+                path = f"{root / _COMMANDS}{os.pathsep}{environment_for_prefect(root)['PYTHONPATH']}"
                 with _warm_engine(root, log, more) as address:
-                    run_prefect(root, log, *start, **more, **{ADDRESS: address})
+                    run_prefect(root, log, *start, **more, **{ADDRESS: address, "PYTHONPATH": path})
                 return
             log("stopped")
 
@@ -73,9 +80,17 @@ def _only_worker_of(root: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _copy_command(folder: Path) -> None:
+    """Have `run_engine` in a folder as `MODULE`; it needs nothing else of the project."""
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(run_engine.__file__, folder / f"{MODULE}.py")
+
+
 @contextmanager
 def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]) -> Iterator[str]:
     """Keep a warm engine for the worker of a clone, and yield the path of its socket.
+
+    One that ends is replaced, unless three in a row have ended before they listened.
 
     Args:
         more: environment variables of the worker.
@@ -92,9 +107,19 @@ def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]
         closing, engines = threading.Event(), [start()]
 
         def keep() -> None:
+            failed = 0
             while True:
                 engines[-1].wait(log)
+                failed = 0 if os.path.exists(address) else failed + 1
+                with suppress(FileNotFoundError):
+                    os.unlink(address)
                 if closing.wait(_SECONDS_BETWEEN_ENGINES):
+                    return
+                if failed == _MOST_FAILED_STARTS:
+                    log(
+                        f"the warm engine failed to start {failed} times, as said above; runs start a Python of their "
+                        "own until this worker is started again"
+                    )
                     return
                 engines[:] = [start()]
                 if closing.is_set():

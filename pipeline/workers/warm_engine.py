@@ -49,11 +49,12 @@ class Request:
 
 def main() -> None:
     """Serve until the code has changed; in the processes that are forked, run what is asked for."""
+    code = Code()
     for module in _IMPORTED:
         importlib.import_module(module)
     from prefect.settings import get_current_settings
 
-    code, settings = Code(), {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    settings = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
     with suppress(FileNotFoundError):
         os.unlink(sys.argv[1])
     with socket.socket(socket.AF_UNIX) as listener:
@@ -66,16 +67,20 @@ def main() -> None:
 
 
 class Code:
-    """The project's modules that this process has imported, as their files were."""
+    """The project's modules, as their files are before this process imports them.
+
+    Imports last seconds, in which the first run of a worker may check out another commit. So make it before them.
+    """
 
     def __init__(self, root: Path = Path(__file__).parents[2]) -> None:
-        files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-        own = [Path(file) for file in files if file and Path(file).is_relative_to(root / "pipeline")]
-        self._versions = {path: _version(path) for path in own}
+        self._package = root / "pipeline"
+        self._versions = {str(path): _version(path) for path in self._package.rglob("*.py")}
 
     def has_changed(self) -> bool:
-        """Whether one of the files is another now."""
-        return any(_version(path) != version for path, version in self._versions.items())
+        """Whether the file of a module that has been imported is another now, or was not there."""
+        files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+        own = [file for file in files if file and file.startswith(f"{self._package}{os.sep}")]
+        return any(_version(Path(file)) != self._versions.get(file) for file in own)
 
 
 def serve(listener: socket.socket, code: Code, settings: Mapping[str, str]) -> Request | None:
@@ -93,17 +98,15 @@ def serve(listener: socket.socket, code: Code, settings: Mapping[str, str]) -> R
             request = _receive(connection)
             if request is None:
                 continue
-            if changed := code.has_changed() or _prefects(request.environment) != _prefects(settings):
-                connection.sendall(COLD.encode())
-            else:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                child = os.fork()
-                if not child:
-                    return request
+            changed = code.has_changed() or _prefects(request.environment) != _prefects(settings)
+            child = None if changed else _fork()
+            if child == 0:
+                return request
             for stream in request.streams:
                 os.close(stream)
-            if not changed:
+            if child is None:
+                connection.sendall(COLD.encode())
+            else:
                 _follow(connection, child)
         if code.has_changed():
             return None
@@ -124,13 +127,28 @@ def _receive(connection: socket.socket) -> Request | None:
     return Request(content["environment"], content["folder"], tuple(streams))
 
 
+def _fork() -> int | None:
+    """The id of a new process, 0 in that process; None where the system does not let it be forked and followed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.close(os.pidfd_open(os.getpid()))  # a container may forbid it, or no descriptor be left
+        return os.fork()
+    except OSError:
+        return None
+
+
 def _follow(connection: socket.socket, child: int) -> None:
-    """Pass signals on to a forked process, and its status back. It ends with the process that asked for it."""
+    """Pass signals on to a forked process, and its status back.
+
+    Where the process that asked for it is gone, this stops the forked one, and waits up to `_GRACE_SECONDS` for its
+    end. The next request waits as long; it could not begin before, since the stopped run holds the clone.
+    """
     ended = os.pidfd_open(child)
     watched = [connection.fileno(), ended]
     try:
         while ended not in select.select(watched, [], [])[0]:
-            numbers = b""  # it is gone
+            numbers = b""  # the process that asked is gone
             with suppress(ConnectionResetError):
                 numbers = connection.recv(64)
             for number in numbers or (signal.SIGTERM,):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.workers.run_engine import ADDRESS
+from pipeline.workers import serving, warm_engine
+from pipeline.workers.run_engine import ADDRESS, MODULE
 from tests.conftest import ROOT
 from tests.faults.processes import until
 
@@ -23,8 +28,9 @@ from pipeline.workers.warm_engine import Code, serve, take_place
 
 root = Path(sys.argv[2])
 sys.path.insert(0, str(root / "pipeline"))
-import own
 code = Code(root)
+import own
+exec(os.environ["PREPARE"])
 with socket.socket(socket.AF_UNIX) as listener:
     listener.bind(sys.argv[1])
     listener.listen()
@@ -37,9 +43,13 @@ if request is not None:
 
 
 class Engine:
-    """A warm engine in `folder` that executes what the variable RUN has, and where it cannot, another says `cold`."""
+    """A warm engine in `folder` that executes what the variable RUN has, and where it cannot, another says `cold`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        prepare: code that the engine executes before it listens.
+    """
+
+    def __init__(self, folder: Path, prepare: str = "") -> None:
         self.folder = folder
         (folder / "pipeline").mkdir()
         (folder / "prefect").mkdir()
@@ -49,10 +59,11 @@ class Engine:
         (folder / "prefect/engine.py").write_text("print('cold')\n")
         own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self._environment = {**own, "PYTHONPATH": f"{folder}:{ROOT}", "PREFECT_API_URL": "http://here/api"}
-        socket = str(folder / "socket")
-        self._environment[ADDRESS] = socket
+        self._environment["PREPARE"] = prepare
+        address = str(folder / "socket")
+        self._environment[ADDRESS] = address
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, socket, str(folder)],
+            [sys.executable, "-c", _SERVER, address, str(folder)],
             env=self._environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,14 +89,25 @@ class Engine:
         return process.returncode, out, err
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = Engine(tmp_path)
+def listens(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(address) == 0
+
+
+@contextmanager
+def engine_in(folder: Path, prepare: str = "") -> Iterator[Engine]:
+    made = Engine(folder, prepare)
     try:
         yield made
     finally:
         made.process.kill()
         made.process.communicate()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path) as made:
+        yield made
 
 
 def test_a_run_has_the_environment_the_folder_the_streams_and_the_status_of_who_asks(engine: Engine) -> None:
@@ -142,3 +164,101 @@ def test_a_run_ends_where_the_engine_is_killed(engine: Engine) -> None:
     assert process.wait(timeout=120) == 1
     run.kill()  # as the guard of the engine does
     process.communicate()
+
+
+def test_a_run_is_left_to_a_new_process_where_it_cannot_be_followed(tmp_path: Path) -> None:
+    forbidden = "def refuse(_): raise PermissionError\nos.pidfd_open = refuse"
+    with engine_in(tmp_path, forbidden) as engine:
+        assert engine.run("print('warm')") == (0, "cold\n", "")
+        assert engine.run("print('warm')") == (0, "cold\n", "")
+        assert engine.process.poll() is None
+
+
+def test_a_checkout_during_the_imports_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    (package / "imported_first.py").write_text("A = 1\n")
+    checkout = f"from pathlib import Path\nPath({str(package)!r}, 'imported_first.py').write_text('A = 23')\n"
+    changed = []
+
+    def serve(_listener: object, code: warm_engine.Code, _settings: object) -> None:
+        changed.append(code.has_changed())
+
+    monkeypatch.syspath_prepend(package)
+    monkeypatch.setattr(warm_engine, "_IMPORTED", ("imported_first", "imported_second"))
+    monkeypatch.setattr(warm_engine, "Code", partial(warm_engine.Code, tmp_path))
+    monkeypatch.setattr(warm_engine, "serve", serve)
+    for second in ("", checkout):
+        (package / "imported_second.py").write_text(second)
+        for name in ("imported_first", "imported_second"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "socket")])
+        warm_engine.main()
+    assert changed == [False, True]
+
+
+def test_a_module_that_a_checkout_has_brought_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pipeline").mkdir()
+    code = warm_engine.Code(tmp_path)
+    assert not code.has_changed()
+    (tmp_path / "pipeline/brought.py").touch()
+    assert not code.has_changed()  # not imported
+    monkeypatch.syspath_prepend(tmp_path / "pipeline")
+    importlib.import_module("brought")
+    assert code.has_changed()
+    monkeypatch.delitem(sys.modules, "brought")
+
+
+def test_the_command_of_a_run_does_not_need_the_clone(tmp_path: Path) -> None:
+    serving._copy_command(tmp_path / "commands")
+    serving._copy_command(tmp_path / "commands")
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect/__init__.py").touch()
+    (tmp_path / "prefect/engine.py").write_text("print('cold')\n")
+    result = subprocess.run(
+        [sys.executable, "-S", "-m", MODULE],
+        env={"PYTHONPATH": f"{tmp_path / 'commands'}:{tmp_path}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "cold\n", "")
+
+
+def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_SECONDS_BETWEEN_ENGINES", 0)
+    package = tmp_path / "pipeline/workers"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "warm_engine.py").write_text("raise SystemExit('no engine here')")
+    lines: list[str] = []
+    with serving._warm_engine(tmp_path, lines.append, {}):
+        until(lambda: any("runs start a Python of their own" in line for line in lines), "it is started again")
+    assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
+
+
+def test_the_engine_of_a_worker_starts_has_one_thread_and_runs_prefect(tmp_path: Path) -> None:
+    address = str(tmp_path / "socket")
+    cold = tmp_path / "cold"
+    (cold / "prefect").mkdir(parents=True)
+    (cold / "prefect/__init__.py").touch()
+    (cold / "prefect/engine.py").write_text("print('cold')\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(ROOT)}
+    environment["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "True"  # as Prefect's own profile has it
+    with subprocess.Popen([sys.executable, "-m", "pipeline.workers.warm_engine", address], env=environment) as engine:
+        try:
+            until(lambda: listens(address) or engine.poll() is not None, "it does not listen")
+            assert psutil.Process(engine.pid).num_threads() == 1  # so that it may fork
+            # Without the id of a run Prefect's engine refuses, in one that is forked.
+            result = subprocess.run(
+                [sys.executable, "-S", "-m", "pipeline.workers.run_engine"],
+                env={**environment, ADDRESS: address, "PYTHONPATH": f"{cold}:{ROOT}"},
+                capture_output=True,
+                text=True,
+            )
+            assert result.returncode == 1 and "Invalid flow run id" in result.stderr, result
+            assert psutil.Process(engine.pid).num_threads() == 1
+        finally:
+            engine.kill()
