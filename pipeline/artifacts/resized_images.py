@@ -80,9 +80,9 @@ class ResizedImages:
         """An image as the entry sees it; a mirror has the size and scale of what it mirrors."""
         return self._infos[entry.stored]
 
-    @property
+    @cached_property
     def scales(self) -> int:
-        """At how many scales each of the images is stored."""
+        """At how many scales each of the images is stored; stages ask for every image, so all are looked at once."""
         return max((entry.scale + 1 for entry in self._infos), default=1)
 
     def described(self, mirror: bool) -> str:

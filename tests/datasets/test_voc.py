@@ -149,7 +149,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "entity bomb": (_write(_BOMB), "a.xml: refused"),
     "no name": (_write(_NO_NAME), "a.xml: no <name> in <object>"),
     "zero size": (lambda tree: _add(tree, "a", _object(), size=(0, 80)), "is not an image size"),
-    "another format": (_write("<annotations><image/></annotations>"), "a.xml: is a <annotations>, no <annotation>"),
+    "another format": (
+        _write("<annotations><image/></annotations>"),
+        "a.xml: is a <annotations>, not VOC's <annotation>",
+    ),
     "size with an underscore": (lambda tree: _add(tree, "a", _object(), size=("1_00", 80)), "'1_00', not a number"),
     "size in words": (lambda tree: _add(tree, "a", _object(), size=("wide", 80)), "'wide', not a number"),
     "coordinate": (lambda tree: _add(tree, "a", _object(box=(1, "x\ny", 3, 4))), "ymin of object 0 is"),

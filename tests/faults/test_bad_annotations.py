@@ -149,7 +149,7 @@ COCO: dict[str, tuple[Spoil, str]] = {
     "no image id": (drop(*ANNOTATION, "image_id"), "annotations[0].image_id is missing"),
     "category as a float": (put(*ANNOTATION, "category_id", value=3.5), "annotations[0].category_id is 3.5, expected"),
     "image not listed": (put(*ANNOTATION, "image_id", value=8), "image id 8 of train.json: no such image"),
-    "category id twice": (put("categories", 1, "id", value=3), "categories[1].id is 3 again"),
+    "category id twice": (put("categories", 1, "id", value=3), "categories[1].id is 3, which 'dog' has too"),
     "category without name": (drop("categories", 0, "name"), "categories[0].name is missing, expected a text"),
     "category a text": (put("categories", 0, value="dog"), "categories[0] is not an object with id and name"),
     "no category": (

@@ -104,8 +104,8 @@ def test_a_vocs_text_is_of_the_class_that_follows_its_split(file: str, name: str
     ("change", "message"),
     [
         ({"score": HUGE}, "detection 0: its score is not a finite number"),
-        ({"bbox": [HUGE, 1, 2, 2]}, "detection 0: its box is none"),
-        ({"bbox": [HUGE, 1, 0.5, 2]}, "detection 0: its box is none"),
+        ({"bbox": [HUGE, 1, 2, 2]}, "detection 0: its box is not four finite numbers"),
+        ({"bbox": [HUGE, 1, 0.5, 2]}, "detection 0: its box is not four finite numbers"),
         ({"category_id": 0}, "category_id 0 is not among the data's categories (1 cat, 2 dog); correct it"),
     ],
 )
