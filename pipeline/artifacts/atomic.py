@@ -54,7 +54,7 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
     `.unfinished` is not published.
 
     Raises:
-        InputError: another process is writing `path`; with a key, still after some seconds.
+        InputError: another process is writing `path`; with a key, after some seconds too.
     """
     path = Path(path)
     temporary, retired = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.retired")
@@ -97,7 +97,7 @@ def _alone_in(temporary: Path, path: Path, patience: float) -> Iterator[None]:
             if time.monotonic() < until:
                 time.sleep(0.05)
                 continue
-            still = f", still after {patience:.0f} s" if patience else ""
+            still = f", and has been for {patience:.0f} s" if patience else ""
             raise InputError(f"{path}: another process is writing it{still}; wait for it, or stop it")
         # Whoever held it may have published or removed the folder since it was opened.
         if temporary.exists() and os.path.samestat(opened, os.stat(temporary)):

@@ -14,8 +14,9 @@ _MOST = 1000
 def set_length(params: Mapping[str, Any], factor: float) -> None:
     """Multiply the iterations of every training stage by `factor`, its warm-up, and where its learning rate drops.
 
-    Counts are rounded, a training has one iteration at least, and drops that would not come before its end are left
-    out. The trunk's own pre-training stays as it is: with much less of it the trunk is of no use.
+    Counts are rounded, and a training has one iteration at least. A drop that would not come before its end comes one
+    iteration before it, drops that fall together are one, and a training of one iteration has none. The trunk's own
+    pre-training stays as it is: with much less of it the trunk is of no use.
 
     Args:
         params: content of params.yaml, changed in place.

@@ -175,7 +175,8 @@ def _lost(process: Process) -> ProcessLost:
     status = process.wait()
     how = f"ended with status {status}"
     if status < 0:
-        how = f"was killed ({signal.Signals(-status).name}), perhaps because memory ran out"
+        names = {one.value: one.name for one in signal.Signals}  # real-time signals have none
+        how = f"was killed ({names.get(-status, f'signal {-status}')}), perhaps because memory ran out"
     return ProcessLost(f"one of its processes {how}; run again to resume, or lower {PROCESSES}")
 
 

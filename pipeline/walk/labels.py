@@ -214,7 +214,7 @@ def labels_pictures(own: Resized, anchors: Anchors, labels: Labels, side: int) -
     drawn = fg_rows + len(labels.bg_rows)
     of_gt = [f"fg of gt box {index}" for index in range(len(own.boxes))]
     if len(own.boxes) > len(_GT_COLOURS):
-        of_gt = ["fg, in a colour per gt box"]
+        of_gt = [f"fg, in one of {len(_GT_COLOURS)} colours by gt box"]
     keys = [Key(colour, text, "solid") for colour, text in zip(colours, of_gt, strict=False)]
     keys.append(Key(WHITE, "gt box with its number", "solid"))
 

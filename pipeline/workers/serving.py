@@ -90,14 +90,15 @@ def _copy_command(folder: Path) -> None:
 def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]) -> Iterator[str]:
     """Keep a warm engine for the worker of a clone, and yield the path of its socket.
 
-    One that ends is replaced, unless three in a row have ended before they listened.
+    One that ends is replaced. When three in a row have ended before they listened, the next starts when the clone has
+    another version of it: a run may have checked out a commit that has none.
 
     Args:
         more: environment variables of the worker.
     """
     # A folder of this user's alone: whoever reaches the socket runs code as this user.
     with tempfile.TemporaryDirectory(prefix="frcnn-engine-") as folder:
-        address = str(Path(folder) / "socket")
+        address, module = str(Path(folder) / "socket"), root / "pipeline/workers/warm_engine.py"
         command = [sys.executable, "-m", "pipeline.workers.warm_engine", address]
         environment = environment_for_prefect(root, **more)
 
@@ -109,6 +110,7 @@ def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]
         def keep() -> None:
             failed = 0
             while True:
+                version = _changed_at(module)
                 engines[-1].wait(log)
                 failed = 0 if os.path.exists(address) else failed + 1
                 with suppress(FileNotFoundError):
@@ -118,9 +120,12 @@ def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]
                 if failed == _MOST_FAILED_STARTS:
                     log(
                         f"the warm engine failed to start {failed} times, as said above; runs start a Python of their "
-                        "own until this worker is started again"
+                        "own until the clone has another version of it"
                     )
-                    return
+                    while _changed_at(module) == version:
+                        if closing.wait(_SECONDS_BETWEEN_ENGINES):
+                            return
+                    failed = 0
                 engines[:] = [start()]
                 if closing.is_set():
                     engines[-1].stop()
@@ -133,6 +138,14 @@ def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]
             closing.set()
             engines[-1].stop()
             keeper.join()
+
+
+def _changed_at(path: Path) -> int | None:
+    """When a file was written, ns; None where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _path_to_python() -> str:

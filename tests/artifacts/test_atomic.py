@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,9 +128,8 @@ def test_a_run_that_can_resume_waits_for_what_is_left_of_a_killed_one(
 
 def test_after_a_wait_in_vain_the_line_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.0, 4.9, 5.1])
-    monkeypatch.setattr(atomic.time, "monotonic", lambda: next(seconds))
-    monkeypatch.setattr(atomic.time, "sleep", lambda _: None)
-    line = r"resize: another process is writing it, still after 5 s; wait for it, or stop it$"
+    monkeypatch.setattr(atomic, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
+    line = r"resize: another process is writing it, and has been for 5 s; wait for it, or stop it$"
     (tmp_path / ".resize.partial").mkdir()
     first = try_lock(os.open(tmp_path / ".resize.partial", os.O_RDONLY))
     assert first is not None

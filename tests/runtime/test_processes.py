@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -23,7 +24,7 @@ from pipeline.runtime import device
 from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.locking import try_lock
 from pipeline.runtime.process_messages import Failed
-from pipeline.runtime.processes import PROCESSES, _messages
+from pipeline.runtime.processes import PROCESSES, _lost, _messages
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.faults.processes import has_ended, until
@@ -251,6 +252,15 @@ def test_a_run_that_failed_resumes_after_the_chunks_of_all(place: Place, undistu
     assert place.run("1", _004="no memory").returncode == 1  # after two chunks of six
     assert "out: resumes after 4 of 11 images" in place.run("2").stderr.splitlines()
     assert files_of(place.root / "out") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [(-9, "was killed (SIGKILL), perhaps"), (-37, "was killed (signal 37), perhaps"), (3, "ended with")],
+)
+def test_how_a_process_was_lost_is_said_of_every_signal(status: int, how: str) -> None:
+    lost = _lost(SimpleNamespace(wait=lambda: status))  # type: ignore[arg-type]
+    assert str(lost).startswith(f"one of its processes {how}")
 
 
 def test_a_killed_process_is_one_line_and_the_next_run_resumes(place: Place, undisturbed: dict[str, bytes]) -> None:

@@ -178,7 +178,7 @@ def test_a_checkout_during_the_imports_is_noticed(tmp_path: Path, monkeypatch: p
     package = tmp_path / "pipeline"
     package.mkdir()
     (package / "imported_first.py").write_text("A = 1\n")
-    checkout = f"from pathlib import Path\nPath({str(package)!r}, 'imported_first.py').write_text('A = 23')\n"
+    checkout = f"from pathlib import Path\nPath({str(package)!r}, 'imported_first.py').write_text('A = 23456')\n"
     changed = []
 
     def serve(_listener: object, code: warm_engine.Code, _settings: object) -> None:
@@ -226,7 +226,7 @@ def test_the_command_of_a_run_does_not_need_the_clone(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_SECONDS_BETWEEN_ENGINES", 0)
+    monkeypatch.setattr(serving, "_SECONDS_BETWEEN_ENGINES", 0.05)
     package = tmp_path / "pipeline/workers"
     package.mkdir(parents=True)
     for folder in (package, package.parent):
@@ -235,7 +235,9 @@ def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, mon
     lines: list[str] = []
     with serving._warm_engine(tmp_path, lines.append, {}):
         until(lambda: any("runs start a Python of their own" in line for line in lines), "it is started again")
-    assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
+        assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
+        (package / "warm_engine.py").write_text("print('as of another commit', flush=True)")
+        until(lambda: "as of another commit" in lines, "a new version is not started")
 
 
 def test_the_engine_of_a_worker_starts_has_one_thread_and_runs_prefect(tmp_path: Path) -> None:
