@@ -19,6 +19,7 @@ FAMILIES = "pipeline/families"
 IMPORTS: dict[str, str] = {
     "pipeline/walk/network.py": "frcnn walk is a walk through this family",
     "pipeline/walk/labels.py": "the same",
+    "pipeline/walk/page.py": "the same",
     "pipeline/walk/proposals.py": "the same",
     "pipeline/walk/resizing.py": "the same",
     "pipeline/walk/rois.py": "the same",
