@@ -72,5 +72,5 @@ def _run(
         from dvc.cli import main
 
         sys.exit(main(list(words)))
-    sys.modules.pop(module, None)  # imported before the fork, of which runpy warns
+    sys.modules.pop(module, None)  # runpy warns if it was imported before the fork
     runpy.run_module(module, run_name="__main__")

@@ -1,7 +1,7 @@
 """`python -S -m frcnn_run_engine`: the process that a Prefect worker starts for a run.
 
 It is found under this name in a copy that the worker makes when it starts, since runs check out other commits in the
-worker's clone, some of which do not have this module.
+worker's clone, and older commits do not have this module.
 
 The worker's warm engine (`pipeline.workers.warm_engine`) runs it, in a process with the environment, the folder and
 the output of this one. This one passes signals on, and ends as that one does. Where there is no warm engine that could

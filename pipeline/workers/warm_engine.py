@@ -1,9 +1,9 @@
-"""`python -m pipeline.workers.warm_engine SOCKET`: runs a worker's flow runs, none of which imports Prefect and DVC.
+"""`python -m pipeline.workers.warm_engine SOCKET`: runs the flow runs of a worker without importing Prefect each time.
 
-It imports what a run needs once. Then, for each process that asks (`pipeline.workers.run_engine`), it forks one that
-runs `prefect.engine` in the environment of the process that asked. It has no threads, so that it may fork. It runs one
-at a time, as a worker does. When a module of the project has changed since it was imported, the run is left to a
-process that begins anew, and this one ends; the worker starts another.
+It imports Prefect, DVC and what else a run needs once. For each process that asks (`pipeline.workers.run_engine`), it
+forks one that runs `prefect.engine` in the environment of that process. It has no threads, so it can fork safely. It
+runs one at a time, as a worker does. If a module of the project has changed since it was imported, the run starts a
+Python of its own and this process ends; the worker starts another.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from tests.in_process import words_of
 
 TRAINING = "train_rpn_step1"
 
-# Runs stages, each on a full disk, tells what it left there, makes the disk larger, and runs it again. All in one
+# Runs each stage on a full disk, reports what it left there, makes the disk larger, and runs it again. All in one
 # process, which imports torch once.
 _SCRIPT = """
 import json, shutil, subprocess, sys
