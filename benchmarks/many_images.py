@@ -20,7 +20,7 @@ import yaml
 from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
 from benchmarks.peak import ALLOWED_BYTES, ALLOWED_SHARE, used_by
-from benchmarks.scaling import TRAINING, graph
+from benchmarks.scaling import TRAINING, graph, needed_for
 from benchmarks.sizes import PAGE, size_text
 from pipeline.families.registry import family_of
 from pipeline.presets.defaults import default_text
@@ -28,23 +28,7 @@ from pipeline.presets.defaults import default_text
 SIZES = (1_250, 5_000, 20_000)
 COCO = 118_287
 ITERATIONS = 8
-NEEDED = (
-    "dataset",
-    "backbone",
-    "resize",
-    "frozen_features",
-    "anchor_targets",
-    "train_rpn_step1",
-    "proposals_step1",
-    "proposal_targets_step2",
-    "train_head_step2",
-    "features",
-    "train_rpn_step3",
-    "proposals_step3",
-    "proposal_targets_step4",
-    "detect_step2",
-    "evaluate_step2",
-)
+LAST = ("proposal_targets_step4", "evaluate_step2")
 DENSE = ("retinanet", "fcos", "ssd")
 NOT_MEASURED = ("backbone", "frozen_features", *TRAINING)
 
@@ -68,13 +52,14 @@ def run_stages(root: Path, images: int) -> dict[str, Run]:
     for stage in TRAINING:
         params[stage].update(iterations=ITERATIONS, lr_drop_at=[ITERATIONS - 1])
     _write(root, params)
-    runs = {name: _run(root, name, graph(root)[name]["cmd"]) for name in NEEDED}
+    stages = graph(root)
+    runs = {name: _run(root, name, stages[name]["cmd"]) for name in needed_for(stages, LAST)}
     shared = {section: params[section] for section in ("base", "dataset", "resize")}
     for family in DENSE:
         _write(root, {**yaml.safe_load(default_text(family_of(family))), **shared})
         name = f"{family}_targets"
-        stages = yaml.safe_load((root / "graphs" / f"{family}.yaml").read_text(encoding="utf-8"))["stages"]
-        runs[name] = _run(root, name, stages[name]["cmd"])
+        own = yaml.safe_load((root / "graphs" / f"{family}.yaml").read_text(encoding="utf-8"))["stages"]
+        runs[name] = _run(root, name, own[name]["cmd"])
     return {name: run for name, run in runs.items() if name not in NOT_MEASURED}
 
 

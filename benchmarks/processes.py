@@ -24,25 +24,11 @@ import yaml
 from benchmarks.flow_overhead import small_project
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, table
-from benchmarks.scaling import graph
+from benchmarks.scaling import graph, needed_for
 from pipeline.artifacts.manifest import MANIFEST
 from pipeline.runtime.processes import PROCESSES
 
 MEASURED = ("resize", "anchor_targets", "proposals_step1", "proposal_targets_step2", "features", "detect_step2")
-NEEDED = (
-    "code",
-    "dataset",
-    "backbone",
-    "resize",
-    "frozen_features",
-    "anchor_targets",
-    "train_rpn_step1",
-    "proposals_step1",
-    "proposal_targets_step2",
-    "train_head_step2",
-    "features",
-    "detect_step2",
-)
 BAR = 1 / 1.7
 
 
@@ -61,7 +47,7 @@ def make_project(root: Path, images: int, side: int) -> dict[str, float]:
     params["resize"].update(shorter_side=side, longer_side=side)
     params["proposals"].update(pre_nms=6000, post_nms=2000)
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return {name: _seconds(run, root, name, 1) for name in NEEDED}
+    return {name: _seconds(run, root, name, 1) for name in ("code", *needed_for(graph(root), MEASURED))}
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:

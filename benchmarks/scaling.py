@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def run_stages(root: Path, images: int) -> dict[str, Run]:
 def graph(root: Path) -> dict[str, dict]:
     """The stages of dvc.yaml."""
     return yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def needed_for(stages: dict[str, dict], wanted: Iterable[str]) -> list[str]:
+    """The stages that `wanted` need, with these, in the graph's order."""
+    needed = set(wanted)
+    for name in reversed(stages):
+        if name in needed:
+            needed |= {own for own in stages if f"data/{own}" in stages[name].get("deps", ())}
+    return [name for name in stages if name in needed]
 
 
 def _run(root: Path, name: str, command: str) -> Run:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.scaling import SIZES, Run, images_of, per_image, rows, table
+from benchmarks.scaling import SIZES, Run, graph, images_of, needed_for, per_image, rows, table
+from tests.conftest import ROOT
 
 
 def runs_of(name: str, seconds: list[float], peaks: list[int]) -> list[dict[str, Run]]:
@@ -24,3 +25,16 @@ def test_time_that_grows_faster_than_the_images_and_memory_that_grows_with_them_
 
 def test_of_the_images_a_stage_sees_its_own() -> None:
     assert (images_of("resize", 100), images_of("features", 100), images_of("detect_joint", 100)) == (150, 100, 50)
+
+
+def test_what_a_stage_needs_comes_before_it_in_the_graphs_order() -> None:
+    assert needed_for(graph(ROOT), ["proposal_targets_step2"]) == [
+        "dataset",
+        "backbone",
+        "resize",
+        "frozen_features",
+        "anchor_targets",
+        "train_rpn_step1",
+        "proposals_step1",
+        "proposal_targets_step2",
+    ]
