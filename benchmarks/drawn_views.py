@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from defusedxml.ElementTree import parse
 
-from pipeline.artifacts.shards import ShardReader, write_shard
+from pipeline.artifacts.shards import ShardReader, open_shard
 from pipeline.augment.drawing import draw, generators
 from pipeline.augment.pixels import view_pixels
 from pipeline.datasets.images import read_rgb
@@ -112,7 +112,8 @@ def costs(root: Path, side: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             photo = Photo(root, name, side, ShardReader(Path(folder)))
-            write_shard(Path(folder) / f"{name}.npz", [(name, photo.decoded())])
+            with open_shard(Path(folder) / f"{name}.npz") as append:
+                append({name: photo.decoded()})
             photo.stored()
             for epoch in range(_EPOCHS):
                 for way, load in photo.ways(epoch).items():

@@ -11,15 +11,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
-from pipeline.artifacts.shards import IMAGES_PER_SHARD, shard_name, write_shard
+from pipeline.artifacts.behind import Behind
+from pipeline.artifacts.shards import IMAGES_PER_SHARD, open_shard, shard_name
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
 from pipeline.runtime.share import Share, ShareDone
 
@@ -63,6 +67,7 @@ class ChunkedWork:
         self._chunks = [list(ids[start : start + images_per_chunk]) for start in starts]
         own, known = range(len(self._chunks))[self._share.number :: self._share.of], self._share.finished
         self._complete = {index for index in own if index in known or self._is_complete(index)}
+        self._behind, self._unpublished = Behind(), list[_Part]()
         self._tables: dict[str, ChunkedTable] = {}
         self._shards: dict[str, ChunkedShards] = {}
         self._left = [index for index in own if index not in self._complete]
@@ -81,24 +86,29 @@ class ChunkedWork:
 
     def shards(self, prefix: str) -> ChunkedShards:
         """Shards that get arrays of every image; to declare before the first image."""
-        return self._shards.setdefault(prefix, ChunkedShards(self._folder, prefix))
+        return self._shards.setdefault(prefix, ChunkedShards(self._folder, prefix, self._behind))
 
     def __enter__(self) -> ChunkedWork:
         return self
 
     def through(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield an item for each missing image; its rows and arrays are to be written before the next is asked for."""
-        given = iter(items)
+        """Yield an item for each missing image; its rows and arrays are to be written before the next is asked for.
+
+        A chunk is completed in a thread, while the images of the next are computed.
+        """
+        given, behind = iter(items), self._behind
+        last: Future[None] | None = None
         for index in self._left:
             self._share.at, ids = index, self._chunks[index]
-            for writer in self._writers():
-                writer.begin(index)
+            tables, shards = self._tables.values(), self._shards.values()
+            parts = [*(table.begin(index) for table in tables), *(shard.begin(index) for shard in shards)]
+            self._unpublished += parts
             for _ in ids:
                 yield next(given)
-            files = [path for writer in self._writers() for path in writer.end()]
-            records = {str(path.relative_to(self._folder)): _size_and_sha256(path) for path in files}
-            write_text(self._note(index), json.dumps({"images": ids, "files": records}))
-            self._complete.add(index)
+            if last is not None:
+                last.result()
+            last = behind.run(partial(self._end_chunk, index, parts))
+        behind.wait()
         for _ in given:
             raise ValueError("more items than images")
         if self._share.is_part:
@@ -107,9 +117,10 @@ class ChunkedWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._behind.close()
         if kind is not None:
-            for table in self._tables.values():
-                table.abandon(kind, error, trace)
+            for part in self._unpublished:
+                part.abandon(kind, error, trace)
             return
         if len(self._complete) < len(self._chunks):
             raise ValueError("images are left; go through all of them")
@@ -119,8 +130,13 @@ class ChunkedWork:
         if not has_key(self._folder):
             shutil.rmtree(self._notes)
 
-    def _writers(self) -> list[ChunkedTable | ChunkedShards]:
-        return [*self._tables.values(), *self._shards.values()]
+    def _end_chunk(self, index: int, parts: Sequence[_Part]) -> None:
+        for part in parts:
+            part.publish()
+            self._unpublished.remove(part)
+        records = {str(part.path.relative_to(self._folder)): _size_and_sha256(part.path) for part in parts}
+        write_text(self._note(index), json.dumps({"images": self._chunks[index], "files": records}))
+        self._complete.add(index)
 
     def _note(self, index: int) -> Path:
         return self._notes / f"chunk-{index:05d}.json"
@@ -141,42 +157,24 @@ class ChunkedTable:
     def __init__(self, folder: Path, name: str, schema: pa.Schema, chunks: int) -> None:
         self._path, self._schema = folder / name, schema
         self._parts = [folder / UNFINISHED / f"{self._path.stem}-{index:05d}.parquet" for index in range(chunks)]
-        self._writer: TableWriter | None = None
+        self._part: _Rows | None = None
         self.rows = 0
         """How many there are in all, when the work is finished."""
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows of the image at hand, as `TableWriter.write` does."""
-        assert self._writer is not None, "write while going through the images"
-        self._writer.write(columns)
+        assert self._part is not None, "write while going through the images"
+        self._part.writer.write(columns)
 
     def groups(self) -> Iterator[Columns]:
         """All rows, when every chunk is complete, some images at a time."""
         for part in self._parts:
             yield from iterate_groups(part, self._schema)
 
-    def begin(self, index: int) -> None:
+    def begin(self, index: int) -> _Part:
         """Open the part of a chunk."""
-        self._part = self._parts[index]
-        self._writer = TableWriter(self._part, self._schema).__enter__()
-
-    def end(self) -> list[Path]:
-        """Publish the part."""
-        self._leave(None, None, None)
-        return [self._part]
-
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Remove what is written of the part at hand."""
-        self._leave(kind, error, trace)
-
-    def _leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.__exit__(kind, error, trace)
+        self._part = _Rows(self._parts[index], self._schema)
+        return self._part
 
     def assemble(self) -> None:
         """Write the table from its parts."""
@@ -184,27 +182,75 @@ class ChunkedTable:
 
 
 class ChunkedShards:
-    """npz shards, one a chunk. Get them from `ChunkedWork.shards`."""
+    """npz shards, one a chunk, written member by member. Get them from `ChunkedWork.shards`."""
 
-    def __init__(self, folder: Path, prefix: str) -> None:
-        self._folder, self._prefix = folder, prefix
-        self._members: dict[str, np.ndarray] = {}
+    def __init__(self, folder: Path, prefix: str, behind: Behind) -> None:
+        self._folder, self._prefix, self._behind = folder, prefix, behind
+        self._part: _Members | None = None
 
     def add(self, members: Mapping[str, np.ndarray]) -> str:
-        """Append members of the image at hand and return the file name of the shard that will hold them."""
-        self._members.update(members)
-        return shard_name(self._prefix, self._index)
+        """Append members of the image at hand and return the file name of the shard that will hold them.
 
-    def begin(self, index: int) -> None:
+        They are written in a thread, and are not to be changed.
+        """
+        assert self._part is not None, "add while going through the images"
+        self._behind.run(partial(self._part.add, members), sum(array.nbytes for array in members.values()))
+        return self._part.path.name
+
+    def begin(self, index: int) -> _Part:
         """Start the shard of a chunk."""
-        self._index, self._members = index, {}
+        self._part = _Members(self._folder / shard_name(self._prefix, index))
+        return self._part
 
-    def end(self) -> list[Path]:
-        """Write the shard."""
-        path = self._folder / shard_name(self._prefix, self._index)
-        write_shard(path, self._members.items())
-        self._members = {}
-        return [path]
+
+class _Part(Protocol):
+    """A file that a chunk is made of."""
+
+    path: Path
+
+    def publish(self) -> None:
+        """Give it its name."""
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what is written of it."""
+
+
+class _Rows:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.writer = path, TableWriter(path, schema).__enter__()
+
+    def publish(self) -> None:
+        self.writer.__exit__(None, None, None)
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.__exit__(kind, error, trace)
+
+
+class _Members:
+    """All but `abandon` is called in the thread that writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._opened = path, ExitStack()
+        self._append: Callable[[Mapping[str, np.ndarray]], None] | None = None
+
+    def add(self, members: Mapping[str, np.ndarray]) -> None:
+        if self._append is None:
+            self._append = self._opened.enter_context(open_shard(self.path))
+        self._append(members)
+
+    def publish(self) -> None:
+        self.add({})  # a shard without members is written, too
+        self._opened.close()
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # its end cannot be written where the disk is full
+            self._opened.__exit__(kind, error, trace)
 
 
 def resumes_after(found: int, images: int) -> str:

@@ -14,7 +14,9 @@ import weakref
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -36,15 +38,23 @@ def shard_name(prefix: str, index: int) -> str:
     return f"{prefix}-{index:05d}.npz"
 
 
-def write_shard(path: Path, members: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Write one shard, atomically. Members carry a fixed date, so equal arrays give equal bytes."""
+@contextmanager
+def open_shard(path: Path) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
+    """Yield a function that appends members to a shard, which appears under its name when the block ends without error.
+
+    Members carry a fixed date, so equal arrays give equal bytes.
+    """
     with (
         atomic_file(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
     ):
-        for name, array in members:
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, _dense(array), allow_pickle=False)
+        yield partial(_append, archive)
+
+
+def _append(archive: zipfile.ZipFile, members: Mapping[str, np.ndarray]) -> None:
+    for name, array in members.items():
+        with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, _dense(array), allow_pickle=False)
 
 
 def _dense(array: np.ndarray) -> np.ndarray:
@@ -61,7 +71,7 @@ class ShardWriter:
         self._prefix = prefix
         self._images_per_shard = images_per_shard
         self._images = 0
-        self._members: list[tuple[str, np.ndarray]] = []
+        self._members: dict[str, np.ndarray] = {}
         self._shard = 0
 
     def __enter__(self) -> ShardWriter:
@@ -70,7 +80,7 @@ class ShardWriter:
     def add(self, members: dict[str, np.ndarray]) -> str:
         """Append one image's members and return the file name of the shard that will hold them."""
         name = shard_name(self._prefix, self._shard)
-        self._members.extend(members.items())
+        self._members.update(members)
         self._images += 1
         if self._images == self._images_per_shard:
             self._flush()
@@ -79,8 +89,9 @@ class ShardWriter:
     def _flush(self) -> None:
         if not self._members:
             return
-        write_shard(self._folder / shard_name(self._prefix, self._shard), self._members)
-        self._members, self._images, self._shard = [], 0, self._shard + 1
+        with open_shard(self._folder / shard_name(self._prefix, self._shard)) as append:
+            append(self._members)
+        self._members, self._images, self._shard = {}, 0, self._shard + 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

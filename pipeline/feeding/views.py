@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 if TYPE_CHECKING:
     from pipeline.artifacts.image_views import Entry
@@ -88,10 +89,10 @@ def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
     """(B, channels, H, W) in channels_last layout, zero where an array does not reach."""
     height, width = max(a.shape[1] for a in arrays), max(a.shape[2] for a in arrays)
     dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
-    # Pinned from the start where there is a GPU: a copy into pinned memory would take as long again.
-    stacked = torch.empty(
-        len(arrays), height, width, arrays[0].shape[0], dtype=dtype, pin_memory=torch.cuda.is_available()
-    )
+    # Pinned from the start where there is a GPU: a copy into pinned memory would take as long again. Processes that
+    # make batches cannot use the GPU.
+    pinned = get_worker_info() is None and torch.cuda.is_available()
+    stacked = torch.empty(len(arrays), height, width, arrays[0].shape[0], dtype=dtype, pin_memory=pinned)
     for target, array in zip(stacked.numpy(), arrays, strict=True):
         _, own_height, own_width = array.shape
         target[:own_height, :own_width] = array.transpose(1, 2, 0)

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from pipeline.runtime.process_work import Task, Work
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
+from pipeline.runtime.stopping import signals_waiting
 
 PROCESSES = "FRCNN_PROCESSES"
 """Environment variable: how many processes a stage that goes image by image works in, by default one, which is its own.
@@ -81,7 +82,7 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
             # A process that outlives the stage by a moment still writes there, and so holds the lock too.
             lock = lock_of(stage.out)
             kept = (theirs.fileno(),) if lock is None else (theirs.fileno(), lock)
-            with theirs, _signals_waiting():
+            with theirs, signals_waiting():
                 processes[connection] = subprocess.Popen(
                     task.command(theirs.fileno()),
                     stdin=subprocess.DEVNULL,
@@ -178,13 +179,3 @@ def _lost(process: Process) -> ProcessLost:
         names = {one.value: one.name for one in signal.Signals}  # real-time signals have none
         how = f"was killed ({names.get(-status, f'signal {-status}')}), perhaps because memory ran out"
     return ProcessLost(f"one of its processes {how}; run again to resume, or lower {PROCESSES}")
-
-
-@contextmanager
-def _signals_waiting() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM wait. What is started within gets none of them, see `process_work.begin`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -114,3 +114,13 @@ def stop_if_requested() -> None:
     """
     if _asked:
         raise Stopped(_asked[0])
+
+
+@contextmanager
+def signals_waiting() -> Iterator[None]:
+    """Within this, Ctrl-C and SIGTERM wait. A process that is started within does not get them until it asks for it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.history import write_csv
-from pipeline.feeding.prefetching import prefetch
+from pipeline.feeding.loaders import made_ahead
 from pipeline.nn.convolution import weight_gradient_by
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
@@ -53,7 +54,7 @@ def run_training(
     with resumable(stage, schedule.iterations) as run:
         history = train(
             step,
-            lambda iterations: prefetch(load_batch, iterations),
+            lambda iterations: made_ahead(load_batch, iterations, lock_of(stage.out)),
             schedule,
             solver,
             accelerator,

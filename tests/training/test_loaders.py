@@ -1,0 +1,185 @@
+"""Batches made by processes: the same as a thread makes, in order; what goes wrong in them ends in one line."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from pipeline.feeding.loaders import LOADERS, made_ahead
+from pipeline.feeding.packed import pack, unpack
+from pipeline.runtime.errors import InputError, ProcessLost, StartedOtherwise
+from pipeline.runtime.locking import try_lock
+
+TYPES = (torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    tensors: list[Tensor]
+    array: np.ndarray
+    nothing: None = None
+
+
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    assert torch.equal(found, expected)
+
+
+class TestPacked:
+    @settings(deadline=None)
+    @given(
+        sizes=st.lists(st.integers(0, 4), max_size=4),
+        order=st.permutations(range(4)),
+        dtype=st.sampled_from(TYPES),
+    )
+    def test_a_layout_without_gaps_is_kept(self, sizes: list[int], order: list[int], dtype: torch.dtype) -> None:
+        stored = torch.randint(0, 2, sizes).to(dtype)
+        tensor = stored.permute([place for place in order if place < len(sizes)])
+        (found,) = unpack(pack([tensor]))
+        assert_same(found, tensor)
+        assert found.stride() == tensor.stride()
+
+    @pytest.mark.parametrize(
+        "tensor",
+        [torch.arange(3.0).expand(4, 3), torch.arange(12)[::2], torch.ones(2, 3, 4)[:, 1], torch.ones(3)[1:2]],
+        ids=["expanded", "every other", "cut", "one of three"],
+    )
+    def test_other_layouts_are_stored_without_gaps(self, tensor: Tensor) -> None:
+        packed = pack(tensor)
+        assert_same(unpack(packed), tensor)
+        assert sum(packed.sizes) == tensor.numel() * tensor.element_size()
+
+    def test_of_an_item_all_is_in_one_block_and_can_be_changed(self) -> None:
+        item = Item("a", [torch.arange(5), torch.ones(2, 3), torch.empty(0, 4)], np.arange(6.0).reshape(2, 3))
+        packed = pack(item)
+        assert packed.block.is_shared()
+        found = unpack(packed)
+        assert (found.name, found.nothing) == ("a", None)
+        for own, expected in zip(found.tensors, item.tensors, strict=True):
+            assert_same(own, expected)
+        assert np.array_equal(found.array, item.array)
+        found.tensors[1] += 1
+        assert torch.equal(unpack(packed).tensors[1], torch.full((2, 3), 2.0))
+
+
+@pytest.fixture(params=["", "1", "2"])
+def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many processes make batches; 0 is a thread."""
+    monkeypatch.setenv(LOADERS, request.param)
+    return int(request.param or 0)
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOADERS, "2")
+
+
+def test_in_their_order(count: int) -> None:
+    made = list(made_ahead(lambda index: (index, torch.full((3,), index), os.getpid()), range(5, 25)))
+    assert [index for index, _, _ in made] == list(range(5, 25))
+    assert all(torch.equal(tensor, torch.full((3,), index)) for index, tensor, _ in made)
+    assert len({process for _, _, process in made}) == max(count, 1)
+    assert (os.getpid() in {process for _, _, process in made}) == (count == 0)
+    assert list(made_ahead(lambda index: index, range(0))) == []
+
+
+def test_the_global_generator_is_left_alone(two: None) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    list(made_ahead(lambda index: index, range(3)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(InputError("a.jpg: cannot be decoded; remove it"), InputError), (OSError(28, "No space"), OSError)],
+)
+def test_what_a_batch_raises_is_raised(count: int, error: Exception, kind: type[Exception]) -> None:
+    def make(index: int) -> int:
+        if index == 3:
+            raise error
+        return index
+
+    items = made_ahead(make, range(9))
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(kind) as raised:
+        next(items)
+    assert str(raised.value) == str(error)
+
+
+def test_one_that_is_killed(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
+    look = _MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(look, "__defaults__", (0.05,))  # seconds between looks at whether they live
+
+    def make(index: int) -> int:
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+    before = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(ProcessLost, match=f"was killed, .* run again to resume, or lower {LOADERS}"):
+        list(made_ahead(make, range(9)))
+    assert signal.getsignal(signal.SIGCHLD) is before
+    assert multiprocessing.active_children() == []
+
+
+def closed(items: Iterator[object]) -> None:
+    items.close()  # type: ignore[attr-defined]
+
+
+def ended(items: Iterator[object]) -> None:
+    list(items)
+
+
+@pytest.mark.parametrize("end", [closed, ended])
+def test_they_end_with_the_training(two: None, end: Callable[[Iterator[object]], None]) -> None:
+    items = made_ahead(lambda index: index, range(50))
+    next(items)
+    assert len(multiprocessing.active_children()) == 2
+    end(items)
+    assert multiprocessing.active_children() == []
+
+
+def test_they_do_not_hold_the_lock_of_the_folder(tmp_path: Path, two: None) -> None:
+    """A training that is killed can be run again at once, though they take seconds to notice it."""
+    held = try_lock(os.open(tmp_path, os.O_RDONLY))
+    assert held is not None
+    items = made_ahead(lambda index: index, range(50), held)
+    next(items)
+    os.close(held)
+    again = try_lock(os.open(tmp_path, os.O_RDONLY))
+    closed(items)
+    assert again is not None
+    os.close(again)
+
+
+def test_signals_are_the_trainings(two: None) -> None:
+    """Ctrl-C in a terminal reaches all processes; SIGTERM ends one of them only, without a word."""
+    handlers = (signal.SIG_IGN, signal.SIG_DFL, frozenset[signal.Signals]())
+
+    def found(_: int) -> tuple[object, ...]:
+        waiting = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
+        return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), waiting
+
+    assert list(made_ahead(found, range(2))) == [handlers] * 2
+
+
+@pytest.mark.parametrize("given_count", ["-1", "two", "1.5"])
+def test_a_count_that_is_none(monkeypatch: pytest.MonkeyPatch, given_count: str) -> None:
+    monkeypatch.setenv(LOADERS, given_count)
+    with pytest.raises(StartedOtherwise, match=f"{LOADERS}={given_count}: give a whole number, or leave it out"):
+        made_ahead(lambda index: index, range(1))
