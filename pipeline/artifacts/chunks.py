@@ -65,7 +65,8 @@ class ChunkedWork:
         self._notes.mkdir(parents=True, exist_ok=True)
         starts = range(0, len(ids), images_per_chunk)
         self._chunks = [list(ids[start : start + images_per_chunk]) for start in starts]
-        own, known = range(len(self._chunks))[self._share.number :: self._share.of], self._share.finished
+        own = range(len(self._chunks))[self._share.number :: self._share.of]
+        known = self._share.by_others() if self._share.by_others else set()  # their files need not be read again
         self._complete = {index for index in own if index in known or self._is_complete(index)}
         self._behind, self._unpublished = Behind(), list[_Part]()
         self._tables: dict[str, ChunkedTable] = {}

@@ -8,14 +8,14 @@ count for nothing, so that no more is lost than in one process.
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial, wraps
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -56,18 +56,24 @@ def over_processes(work: Work) -> Work:
             share, and before that it writes nothing.
     """
 
-    @functools.wraps(work)
+    @wraps(work)
     def run(stage: Stage) -> None:
         count = process_count()
-        if count > 1 and not stage.share.is_part:
-            stage.share.finished |= _run_shares(work, stage, count)
-        work(stage)
+        if count == 1 or stage.share.is_part:
+            work(stage)
+            return
+        with _shares_done(work, stage, count) as wait_for_all:
+            # Meanwhile this one does what comes before the chunks.
+            stage.share.by_others = wait_for_all
+            work(stage)
 
     return run
 
 
-def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
-    """The numbers of the chunks that are complete when all processes have done their share.
+@contextmanager
+def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], set[int]]]:
+    """Start processes, and yield what waits until each has done its share; it returns the numbers of the chunks that
+    are complete then.
 
     Raises:
         ProcessLost: one was killed. What one of them raises is raised here.
@@ -91,7 +97,7 @@ def _run_shares(work: Work, stage: Stage, count: int) -> set[int]:
                 )
             with suppress(ConnectionError):  # it has ended, as will be seen
                 connection.send((task, Share(number, count)))
-        return _follow(processes, stage)
+        yield partial(_follow, processes, stage)
     finally:
         for process in processes.values():
             process.kill()

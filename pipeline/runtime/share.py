@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 
 @dataclass
@@ -10,14 +11,15 @@ class Share:
     """Every `of`-th chunk from number `number` on; by default all.
 
     Attributes:
-        finished: numbers of chunks known to be complete, whose files need not be read again.
         at: the number of the chunk at hand, -1 before the first.
+        by_others: waits for the processes that do all chunks in place of this one, and returns the numbers of those
+            that are complete then; None: there are no such processes.
     """
 
     number: int = 0
     of: int = 1
-    finished: set[int] = field(default_factory=set)
     at: int = -1
+    by_others: Callable[[], set[int]] | None = None
 
     @property
     def is_part(self) -> bool:

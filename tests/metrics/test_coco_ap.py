@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.metrics import coco_ap
 from pipeline.metrics.coco_ap import COCO_METRICS, coco_ground_truth, coco_metrics, coco_results
 from pipeline.metrics.rows import DetectionRows, GtRows
 
@@ -121,3 +123,36 @@ def test_results_and_ground_truth_are_json_of_the_given_ids() -> None:
 def test_import_loads_neither_torch_nor_the_library() -> None:
     code = "import sys, pipeline.metrics.coco_ap; print({'torch', 'pandas', 'faster_coco_eval'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("most", [1, 60, 10_000])
+def test_classes_are_judged_in_groups_of_few_detections(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups bound the memory; whatever they are, the figures are the same."""
+    rng = np.random.default_rng(0)
+
+    def boxes(count: int) -> np.ndarray:
+        corner = rng.uniform(0, 50, (count, 2))
+        return np.concatenate([corner, corner + rng.uniform(5, 120, (count, 2))], axis=1).astype(np.float32)
+
+    # Of class 3 there is no gt box, of 4 no detection.
+    truth = GtRows(
+        rng.integers(0, 6, 60), rng.choice([1, 2, 4, 5], 60), boxes(60), rng.random(60) < 0.1, rng.random(60) < 0.1
+    )
+    places = np.arange(60).repeat(3)
+    moved = truth.boxes[places] + rng.uniform(-4, 4, (180, 4)).astype(np.float32)
+    label = np.where(truth.label[places] == 4, 3, truth.label[places])
+    found = DetectionRows(truth.image[places], label, rng.random(180).astype(np.float32), moved)
+    expected = coco_metrics(found, truth)
+    assert 0 < expected["AP"] < 1
+    counted = []
+    evaluated = coco_ap._evaluated
+
+    def noted(found: DetectionRows, *others: Any) -> Any:
+        counted.append(len(found))
+        return evaluated(found, *others)
+
+    monkeypatch.setattr(coco_ap, "_MOST_DETECTIONS", most)
+    monkeypatch.setattr(coco_ap, "_evaluated", noted)
+    assert coco_metrics(found, truth) == expected
+    assert sum(counted) == len(found)
+    assert len(counted) == {1: 5, 60: 4, 10_000: 1}[most]
