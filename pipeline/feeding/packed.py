@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.runtime.errors import StartedOtherwise, is_disk_full
+
 _ALIGNED = 64
 """Bytes; no type of a tensor needs more."""
 
@@ -41,11 +43,24 @@ def pack(item: object) -> Packed:
     for view in views:
         starts.append(end)
         end += -(-view.nbytes // _ALIGNED) * _ALIGNED
-    block = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(end))
+    block = torch.empty(0, dtype=torch.uint8).set_(_shared_memory(end))
     shared = block.numpy().data
     for start, view in zip(starts, views, strict=True):
         shared[start : start + view.nbytes] = view
     return Packed(file.getvalue(), block, starts, [view.nbytes for view in views])
+
+
+def _shared_memory(size: int) -> torch.UntypedStorage:
+    try:
+        return torch.UntypedStorage._new_shared(size)
+    except RuntimeError as error:
+        if not is_disk_full(error):
+            raise
+    # Outside of the block, as this is no disk that is full, and an error's context counts.
+    raise StartedOtherwise(
+        "shared memory, by which processes hand over batches, is full; give /dev/shm more (docker run --shm-size=4g), "
+        "or leave out FRCNN_LOADERS"
+    )
 
 
 def unpack(packed: Packed) -> Any:

@@ -121,6 +121,15 @@ def test_what_a_batch_raises_is_raised(count: int, error: Exception, kind: type[
     assert str(raised.value) == str(error)
 
 
+def test_full_shared_memory(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
+    def full(size: int) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    with pytest.raises(StartedOtherwise, match=r"^shared memory, .* give /dev/shm more .* or leave out FRCNN_LOADERS$"):
+        list(made_ahead(lambda index: index, range(3)))
+
+
 def test_one_that_is_killed(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
     look = _MultiProcessingDataLoaderIter._try_get_data
     monkeypatch.setattr(look, "__defaults__", (0.05,))  # seconds between looks at whether they live
