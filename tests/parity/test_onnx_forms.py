@@ -52,15 +52,9 @@ def in_images_of_many_sizes(bundle: Bundle, folder: Path) -> Differences:
     return total
 
 
-@pytest.mark.parametrize(
-    ("pool", "ceil_pool"),
-    [
-        ("roi_pool", True),
-        pytest.param("roi_align", True, marks=pytest.mark.long),
-        pytest.param("roi_pool", False, marks=pytest.mark.long),
-        pytest.param("roi_align", False, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("pool", ["roi_pool", "roi_align"])
+@pytest.mark.parametrize("ceil_pool", [True, False])
 def test_random_weights_of_vggs_form_detect_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str, ceil_pool: bool
 ) -> None:
@@ -72,25 +66,24 @@ def test_random_weights_of_vggs_form_detect_the_same(
     assert not total.unpaired
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "backbone", "others"),
     [
         ("resnet18", {}, {"roi_head": {"kind": "res5", "output_size": 4}}),
-        pytest.param(
+        (
             "resnet18",
             {"size_divisible": 32, "neck": FPN},
             {"anchors": {"placement": "torchvision"}},
-            marks=pytest.mark.long,
         ),
-        pytest.param(
+        (
             "resnet50",
             {"size_divisible": 32, "neck": FPN | {"norm": "batch"}, "stride_in_1x1": True},
             {"anchors": {"placement": "torchvision"}, "rpn": {"depth": 2}, "roi_head": {"kind": "convs"}},
-            marks=pytest.mark.long,
         ),
-        pytest.param("resnet50", {}, {"roi_head": {"kind": "res5", "output_size": 4}}, marks=pytest.mark.long),
-        pytest.param("resnet18", {"neck": FPN}, {"detect": {"cut_first": True}}, marks=pytest.mark.long),
-        pytest.param("resnet18", {"neck": FPN | {"name": "fpn_p3_p7"}}, {}, marks=pytest.mark.long),
+        ("resnet50", {}, {"roi_head": {"kind": "res5", "output_size": 4}}),
+        ("resnet18", {"neck": FPN}, {"detect": {"cut_first": True}}),
+        ("resnet18", {"neck": FPN | {"name": "fpn_p3_p7"}}, {}),
     ],
     ids=["c4", "fpn", "fpn_convs", "c4_of_bottlenecks", "fpn_of_any_size", "p3_to_p7"],
 )
