@@ -1,7 +1,7 @@
 """How many images per second do a thread and processes load for a training? python -m benchmarks.loaders
 
-Of two trainings on photos: step 1 of Faster R-CNN, whose images and anchors are stored, and SSD, whose views are drawn.
-Their batches are made as the training has them made, and dropped. `FRCNN_LOADERS` sets the processes.
+It measures two trainings on photos: step 1 of Faster R-CNN, whose images and anchors are stored, and SSD, whose views
+are drawn. Their batches are made as in the training, and dropped. `FRCNN_LOADERS` sets the number of processes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def project_of(name: str, folder: Path) -> Path:
 
 
 def images_per_second(name: str, root: Path, iterations: int, processes: int) -> float:
-    """Images of a training per second, from its first batch on, of which the start of processes is no part."""
+    """Images of a training per second, excluding the start of the processes."""
     found = []
 
     def only_load(_step: Any, batches: Callable[[range], Iterable[Any]], schedule: Any, *_: Any, **__: Any) -> None:

@@ -15,7 +15,7 @@ class Behind:
     What a step raises is raised by a later `run` and by `wait`; no step after it is run.
 
     Args:
-        most_bytes: of what waiting steps hold; `run` waits where it is more.
+        most_bytes: limit on the bytes held by waiting steps. `run` blocks while it would be exceeded.
     """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
@@ -25,10 +25,13 @@ class Behind:
         self._failed = False
 
     def run(self, step: Callable[[], None], held: int = 0) -> Future[None]:
-        """Have a step run.
+        """Queue a step; block while the queue holds too much.
 
         Args:
             held: bytes that it keeps in memory until it has run.
+
+        Raises:
+            What a step before it has raised.
         """
         while self._steps and (self._steps[0][0].done() or self._held + held > self._most):
             self._wait_for_first()
@@ -38,7 +41,11 @@ class Behind:
         return done
 
     def wait(self) -> None:
-        """Wait until all steps have run."""
+        """Wait until all steps have run.
+
+        Raises:
+            What one of them has raised.
+        """
         while self._steps:
             self._wait_for_first()
 

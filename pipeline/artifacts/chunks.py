@@ -121,7 +121,8 @@ class ChunkedWork:
         self._behind.close()
         if kind is not None:
             for part in self._unpublished:
-                part.abandon(kind, error, trace)
+                with suppress(OSError):  # its end cannot be written where the disk is full
+                    part.abandon(kind, error, trace)
             return
         if len(self._complete) < len(self._chunks):
             raise ValueError("images are left; go through all of them")
@@ -192,7 +193,7 @@ class ChunkedShards:
     def add(self, members: Mapping[str, np.ndarray]) -> str:
         """Append members of the image at hand and return the file name of the shard that will hold them.
 
-        They are written in a thread, and are not to be changed.
+        They are written in a thread, and must not be modified afterwards.
         """
         assert self._part is not None, "add while going through the images"
         self._behind.run(partial(self._part.add, members), sum(array.nbytes for array in members.values()))
@@ -250,8 +251,7 @@ class _Members:
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # its end cannot be written where the disk is full
-            self._opened.__exit__(kind, error, trace)
+        self._opened.__exit__(kind, error, trace)
 
 
 def resumes_after(found: int, images: int) -> str:

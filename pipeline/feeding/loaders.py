@@ -5,27 +5,33 @@ torch's DataLoader runs them. A batch depends on its iteration alone, so that th
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.feeding.packed import Packed, pack, unpack
+from pipeline.feeding.packed import Packed, pack, shared_memory_is_full, unpack
 from pipeline.feeding.prefetching import prefetch
-from pipeline.runtime.errors import ProcessLost, StartedOtherwise
+from pipeline.runtime.counts import count_from
+from pipeline.runtime.errors import ProcessLost, is_disk_full
 from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.stopping import signals_waiting
 
 LOADERS = "FRCNN_LOADERS"
-"""Environment variable: how many processes make the batches of a training; by default none, but a thread. It is not a
-parameter, since it changes no result."""
+"""Environment variable: how many processes make the batches of a training; by default none, but a thread."""
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 Item = TypeVar("Item")
 
@@ -36,21 +42,19 @@ def loader_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number.
     """
-    text = os.environ.get(LOADERS, "").strip()
-    if text and not text.isdecimal():
-        raise StartedOtherwise(f"{LOADERS}={text}: give a whole number, or leave it out for a thread")
-    return int(text or 0)
+    return count_from(LOADERS, 0, "give a whole number, or leave it out for a thread")
 
 
 def made_ahead(make: Callable[[int], Item], indices: range, lock: int | None = None) -> Iterator[Item]:
     """Yield `make(i)` for each index, made ahead by a thread, or by as many processes as the environment asks for.
 
     Args:
-        make: is not to use a GPU.
+        make: must not use a GPU.
         lock: a descriptor that the processes do not keep open when this one ends.
 
     Raises:
         ProcessLost: one of them was killed. What `make` raises is raised here.
+        StartedOtherwise: shared memory is full.
     """
     count = loader_count()
     return prefetch(make, indices) if count == 0 else _made_by_processes(make, indices, count, lock)
@@ -65,27 +69,56 @@ def _made_by_processes(
         batch_size=None,
         num_workers=count,
         multiprocessing_context="fork",
-        worker_init_fn=partial(_begin, lock),
+        worker_init_fn=partial(_begin, os.getpid(), lock),
         generator=torch.Generator(),  # so that it does not draw from the global one
     )
-    before = signal.getsignal(signal.SIGCHLD)
-    with signals_waiting(), warnings.catch_warnings():
+    _check_shared_memory()
+    with signals_waiting(), _same_sigchld_handler(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of more processes than cores
-        made = iter(loader)
-    # Where a process is killed, torch would raise an error anywhere in the main thread; `next(made)` raises it, too.
-    signal.signal(signal.SIGCHLD, before)
+        made: Any = iter(loader)
+    processes: list[BaseProcess] = made._workers
     try:
-        yield from prefetch(lambda _: _received(made), range(len(indices)))
+        yield from prefetch(lambda _: _received(made, processes), range(len(indices)))
     finally:
-        made._shutdown_workers()  # type: ignore[attr-defined]  # else they live until all has forgotten `made`
+        made._shutdown_workers()
+        for process in processes:
+            process.kill()  # if it has not ended by now
+            process.join()
 
 
-def _received(made: Iterator[Packed | Failed]) -> Any:
+def _check_shared_memory() -> None:
+    """The loader makes semaphores there; if it fails, it prints what its destructor raises."""
+    try:
+        multiprocessing.get_context("fork").Event()
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+    else:
+        return
+    raise shared_memory_is_full()
+
+
+@contextmanager
+def _same_sigchld_handler() -> Iterator[None]:
+    """With torch's own, an error would be raised anywhere in the main thread when a process is killed. `_received`
+    notices it, too."""
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _received(made: Iterator[Packed | Failed], processes: list[BaseProcess]) -> Any:
     try:
         found = next(made)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:  # also of the connection by which memory is shared
+        for process in processes:
+            process.join(0.2)
+        if all(process.is_alive() for process in processes):
+            raise
         raise ProcessLost(
-            f"one of the processes that make batches was killed, perhaps because memory ran out; run again to resume, "
+            "one of the processes that make batches was killed, perhaps because memory ran out; run again to resume, "
             f"or lower {LOADERS}"
         ) from error
     if isinstance(found, Failed):
@@ -108,12 +141,18 @@ class _Made(Dataset[Packed | Failed], Generic[Item]):
             return Failed.by(error, place)
 
 
-def _begin(lock: int | None, _: int) -> None:
+def _begin(training: int, lock: int | None, _: int) -> None:
     """What one of the processes does first."""
+    # Signals to the whole group are the training's, which ends this one after its iteration.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform == "linux":
+        # What the training holds on a GPU is free only when no process has its files open.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != training:
+            os._exit(1)
     if lock is not None:
         os.close(lock)
-    cv2.setNumThreads(0)  # its threads are not there after the fork
-    # Ctrl-C in a terminal reaches every process; the training ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(0)  # its threads are not there after the fork

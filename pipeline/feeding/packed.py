@@ -23,8 +23,10 @@ _ALIGNED = 64
 
 @dataclass(frozen=True)
 class Packed:
-    """An item as bytes that refer to `block`, (N,) uint8 in shared memory: from `starts` on, so many bytes as `sizes`
-    says."""
+    """An item as bytes that refer to buffers in shared memory, `block`, (N,) uint8.
+
+    Buffer i is `block[starts[i] : starts[i] + sizes[i]]`.
+    """
 
     content: bytes
     block: Tensor
@@ -33,8 +35,12 @@ class Packed:
 
 
 def pack(item: object) -> Packed:
-    """An item whose tensors lie on the CPU. Their values, types, shapes and strides are kept; those with gaps, or of
-    which several values share a place, are stored without."""
+    """Pack an item whose tensors lie on the CPU. Values, types, shapes and strides are kept; tensors with gaps or
+    overlapping elements become contiguous.
+
+    Raises:
+        StartedOtherwise: shared memory is full.
+    """
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
     _Pickler(file, protocol=5, buffer_callback=buffers.append).dump(item)
@@ -56,8 +62,13 @@ def _shared_memory(size: int) -> torch.UntypedStorage:
     except RuntimeError as error:
         if not is_disk_full(error):
             raise
-    # Outside of the block, as this is no disk that is full, and an error's context counts.
-    raise StartedOtherwise(
+    # Outside of the except block: an error in its context would be reported as a full disk.
+    raise shared_memory_is_full()
+
+
+def shared_memory_is_full() -> StartedOtherwise:
+    """The error to raise."""
+    return StartedOtherwise(
         "shared memory, by which processes hand over batches, is full; give /dev/shm more (docker run --shm-size=4g), "
         "or leave out FRCNN_LOADERS"
     )

@@ -13,6 +13,7 @@ from pipeline.metrics.rows import DetectionRows, GtRows
 
 _MOST_DETECTIONS = 100_000
 _NO_MASK: list[float] = []
+_AXIS_OF_CLASSES = {"precision": 2, "recall": 1}
 
 Rows = TypeVar("Rows", DetectionRows, GtRows)
 
@@ -41,14 +42,15 @@ def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, f
     count = 1 + max(int(detections.image.max(initial=0)), int(ground_truth.image.max()))
     labels = 1 + max(int(detections.label.max(initial=0)), int(ground_truth.label.max()))
     of_label = np.bincount(detections.label, minlength=labels)
-    evaluations = []
+    accumulated = []
     for first, end in _groups(of_label[1:].tolist()):
         found, truth = _of_classes(detections, first, end), _of_classes(ground_truth, first, end)
-        evaluations.append(_evaluated(found, truth, range(count), range(1 + end - first)))
-    whole = evaluations[0]
+        accumulated.append(_accumulated(found, truth, range(count), range(1 + end - first)))
+    from faster_coco_eval import COCOeval_faster
+
+    whole = COCOeval_faster(iouType="bbox", print_function=_print_nothing)
     whole.eval = {
-        name: np.concatenate([own.eval[name] for own in evaluations], axis=axis)
-        for name, axis in (("precision", 2), ("recall", 1))  # the axes of classes
+        name: np.concatenate([own[name] for own in accumulated], axis) for name, axis in _AXIS_OF_CLASSES.items()
     }
     whole.summarize()
     return {name: float(value) for name, value in zip(COCO_METRICS, whole.stats, strict=True)}
@@ -73,8 +75,11 @@ def _of_classes(rows: Rows, first: int, end: int) -> Rows:
     return replace(rows, **{**kept, "label": kept["label"] - first})
 
 
-def _evaluated(found: DetectionRows, truth: GtRows, image_ids: Sequence[int], category_ids: Sequence[int]) -> Any:
-    """The library's evaluation with what it has accumulated, without its images and boxes."""
+def _accumulated(
+    found: DetectionRows, truth: GtRows, image_ids: Sequence[int], category_ids: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """What the library has accumulated: `precision` (T, R, K, A, M) and `recall` (T, K, A, M) of T IoUs, R recalls, K
+    classes, A ranges of areas and M numbers of detections."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     own = COCO(coco_ground_truth(truth, image_ids, category_ids), print_function=_print_nothing)
@@ -84,8 +89,7 @@ def _evaluated(found: DetectionRows, truth: GtRows, image_ids: Sequence[int], ca
     evaluation = COCOeval_faster(own, own.loadRes(boxes), iouType="bbox", print_function=_print_nothing)
     evaluation.evaluate()
     evaluation.accumulate()
-    evaluation.cocoGt = evaluation.cocoDt = evaluation.gt_dataset = evaluation.dt_dataset = evaluation.ious = None
-    return evaluation
+    return {name: evaluation.eval[name] for name in _AXIS_OF_CLASSES}
 
 
 def coco_results(

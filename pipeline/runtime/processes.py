@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.chunks import resumes_after
+from pipeline.runtime.counts import count_from
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise
 from pipeline.runtime.process_messages import Advanced, Began, Failed, Finished
 from pipeline.runtime.process_work import Task, Work
@@ -30,8 +31,8 @@ from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting
 
 PROCESSES = "FRCNN_PROCESSES"
-"""Environment variable: how many processes a stage that goes image by image works in, by default one, which is its own.
-It is not a parameter, since it changes no result."""
+"""Environment variable: how many processes a stage that goes image by image works in, by default one, which is its
+own."""
 
 Process = subprocess.Popen[bytes]
 
@@ -42,10 +43,7 @@ def process_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number above 0.
     """
-    text = os.environ.get(PROCESSES, "").strip()
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise StartedOtherwise(f"{PROCESSES}={text}: give a whole number above 0, or leave it out for 1")
-    return int(text or 1)
+    return count_from(PROCESSES, 1, "give a whole number above 0, or leave it out for 1")
 
 
 def over_processes(work: Work) -> Work:
@@ -62,9 +60,8 @@ def over_processes(work: Work) -> Work:
         if count == 1 or stage.share.is_part:
             work(stage)
             return
-        with _shares_done(work, stage, count) as wait_for_all:
-            # Meanwhile this one does what comes before the chunks.
-            stage.share.by_others = wait_for_all
+        with _shares_done(work, stage, count) as by_others:
+            stage.share.by_others = by_others
             work(stage)
 
     return run
@@ -72,8 +69,11 @@ def over_processes(work: Work) -> Work:
 
 @contextmanager
 def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], set[int]]]:
-    """Start processes, and yield what waits until each has done its share; it returns the numbers of the chunks that
-    are complete then.
+    """Start processes, and yield a function that waits until each has done its share, and returns the numbers of the
+    chunks that are complete then.
+
+    Until it is called, the stage's own process does what comes before the chunks. On a GPU it waits before that, as its
+    network would take memory from the others.
 
     Raises:
         ProcessLost: one was killed. What one of them raises is raised here.
@@ -97,7 +97,8 @@ def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], 
                 )
             with suppress(ConnectionError):  # it has ended, as will be seen
                 connection.send((task, Share(number, count)))
-        yield partial(_follow, processes, stage)
+        follow = partial(_follow, processes, stage)
+        yield partial(set, follow()) if gpus else follow
     finally:
         for process in processes.values():
             process.kill()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.feeding import loaders
 from pipeline.feeding.loaders import LOADERS
+from pipeline.feeding.packed import Packed, unpack
 from tests.e2e.mixed_sizes import SCHEDULE, write_mixed_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage, run_stages
@@ -30,9 +33,17 @@ FOUR_STEPS = {
 
 
 def assert_same(name: str, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received = []
+
+    def noted(packed: Packed) -> Any:
+        received.append(packed)
+        return unpack(packed)
+
+    monkeypatch.setattr(loaders, "unpack", noted)
     monkeypatch.setenv(LOADERS, "2")
     by_processes = files_of(run_stage(name, root, out / name))
     assert by_processes == files_of(root / "data" / name)
+    assert len(received) == SCHEDULE["iterations"]
 
 
 def test_views_drawn_of_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +24,10 @@ def until(find: Callable[[], Any], problem: str) -> Any:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether it is gone, or a zombie that nobody asks for."""
+    """Whether it is gone, or a zombie that nobody asks for, with all of its threads, which keep its files open."""
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        if not process.is_running():
+            return True
+        return process.status() == psutil.STATUS_ZOMBIE and len(os.listdir(f"/proc/{process.pid}/task")) == 1
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return True

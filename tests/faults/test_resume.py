@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.feeding.loaders import LOADERS
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import Project
 
@@ -99,7 +100,11 @@ def test_after_a_change_it_starts_afresh(undisturbed: Project, tmp_path: Path) -
 
 
 @pytest.mark.long
-def test_on_sigterm_it_keeps_its_state_and_says_so_in_one_line(undisturbed: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loaders", ["0", "2"])
+def test_on_sigterm_it_keeps_its_state_and_says_so_in_one_line(
+    undisturbed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaders: str
+) -> None:
+    monkeypatch.setenv(LOADERS, loaders)
     project = copy_to_train(undisturbed, tmp_path)
     _, said = killed(project, signal.SIGTERM, has_state(project, 1))
     assert "train_rpn_step1: stopped by SIGTERM; the next run resumes from there" in said

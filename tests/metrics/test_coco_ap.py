@@ -134,7 +134,7 @@ def test_classes_are_judged_in_groups_of_few_detections(most: int, monkeypatch: 
         corner = rng.uniform(0, 50, (count, 2))
         return np.concatenate([corner, corner + rng.uniform(5, 120, (count, 2))], axis=1).astype(np.float32)
 
-    # Of class 3 there is no gt box, of 4 no detection.
+    # Class 3 has no gt boxes, class 4 no detections.
     truth = GtRows(
         rng.integers(0, 6, 60), rng.choice([1, 2, 4, 5], 60), boxes(60), rng.random(60) < 0.1, rng.random(60) < 0.1
     )
@@ -145,14 +145,14 @@ def test_classes_are_judged_in_groups_of_few_detections(most: int, monkeypatch: 
     expected = coco_metrics(found, truth)
     assert 0 < expected["AP"] < 1
     counted = []
-    evaluated = coco_ap._evaluated
+    accumulated = coco_ap._accumulated
 
     def noted(found: DetectionRows, *others: Any) -> Any:
         counted.append(len(found))
-        return evaluated(found, *others)
+        return accumulated(found, *others)
 
     monkeypatch.setattr(coco_ap, "_MOST_DETECTIONS", most)
-    monkeypatch.setattr(coco_ap, "_evaluated", noted)
+    monkeypatch.setattr(coco_ap, "_accumulated", noted)
     assert coco_metrics(found, truth) == expected
     assert sum(counted) == len(found)
     assert len(counted) == {1: 5, 60: 4, 10_000: 1}[most]

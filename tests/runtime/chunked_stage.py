@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def stage_of_orders(stage: Stage) -> None:
     """Write rows and an array of each image."""
     orders = json.loads(os.environ.get(ORDERS, "{}"))
     stage.log("begins")
+    if not stage.share.is_part:
+        set_up(orders.get("setup", ""), stage)
     with ChunkedWork(stage.out, IDS, stage.log, images_per_chunk=2, share=stage.share) as work:
         table, shards = work.table("detections.parquet", DETECTIONS), work.shards("maps")
         for image_id in work.through(track(work.missing, stage.name, len(IDS), done=work.found)):
@@ -60,6 +63,16 @@ def stage_of_orders(stage: Stage) -> None:
     stage.log(f"{table.rows} rows")
 
 
+def set_up(order: str, stage: Stage) -> None:
+    """What the stage's own process does before the images."""
+    if order in ERRORS:
+        raise ERRORS[order]()
+    if order == "say so":
+        (stage.out.parent / "set-up").write_text("done")
+    if order == "note gpus":
+        (stage.out.parent / "noted-before").write_text(str(len(list(stage.out.parent.glob("gpu-*")))))
+
+
 def obey(order: str, stage: Stage) -> None:
     """Raise, end, wait or leave a note."""
     if order in ERRORS:
@@ -67,6 +80,12 @@ def obey(order: str, stage: Stage) -> None:
     if order == "note signals":
         status = Path("/proc/self/status").read_text()
         (stage.out.parent / f"blocked-{stage.share.number}").write_text(status.partition("SigBlk:")[2].split()[0])
+        return
+    if order == "wait for the set-up":
+        said = select.poll()
+        said.register(os.open(stage.out.parent / "set-up", os.O_RDONLY | os.O_NONBLOCK), select.POLLIN)
+        if not said.poll(60_000):
+            raise TimeoutError("the set-up has not begun")
         return
     if order == "note gpu":
         (stage.out.parent / f"gpu-{stage.share.number}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])

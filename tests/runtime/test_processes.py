@@ -159,6 +159,21 @@ def test_an_error_ends_in_the_line_that_it_ends_in_with_one_process(place: Place
     assert (place.root / ".two.partial").exists() == (place.root / ".one.partial").exists() == resumes
 
 
+def test_the_stage_sets_itself_up_while_its_processes_work(place: Place, undisturbed: dict[str, bytes]) -> None:
+    os.mkfifo(place.root / "set-up")
+    ended = place.run("2", _000="wait for the set-up", _setup="say so")
+    assert ended.returncode == 0, ended.stderr
+    assert files_of(place.root / "out") == undisturbed
+
+
+def test_an_error_of_the_set_up_ends_the_processes(place: Place) -> None:
+    ended = place.run("2", _000="be killed", _setup="no memory")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("out: error: out of memory")
+    assert psutil.Process().children() == []
+    assert place.is_free()
+
+
 def test_of_the_errors_that_have_arrived_that_of_the_lowest_chunk_is_raised() -> None:
     receivers: dict[Any, Any] = {}
     for chunk in (3, 1, 2):
@@ -206,8 +221,10 @@ def test_each_process_sees_one_gpu_in_turn(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     put_gpus(monkeypatch, "H100", "H100")
-    ended = place.run("3", _000="note gpu", _002="note gpu", _004="note gpu")
+    ended = place.run("3", _000="note gpu", _002="note gpu", _004="note gpu", _setup="note gpus")
     assert ended.returncode == 0, ended.stderr
+    # Its own network would take memory from theirs.
+    assert (place.root / "noted-before").read_text() == "3"
     assert [(place.root / f"gpu-{number}").read_text() for number in range(3)] == names
     assert files_of(place.root / "out") == undisturbed
 

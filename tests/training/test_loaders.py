@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -63,7 +65,7 @@ class TestPacked:
         assert_same(unpack(packed), tensor)
         assert sum(packed.sizes) == tensor.numel() * tensor.element_size()
 
-    def test_of_an_item_all_is_in_one_block_and_can_be_changed(self) -> None:
+    def test_an_item_shares_one_block_and_is_writable(self) -> None:
         item = Item("a", [torch.arange(5), torch.ones(2, 3), torch.empty(0, 4)], np.arange(6.0).reshape(2, 3))
         packed = pack(item)
         assert packed.block.is_shared()
@@ -134,16 +136,52 @@ def test_one_that_is_killed(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
     look = _MultiProcessingDataLoaderIter._try_get_data
     monkeypatch.setattr(look, "__defaults__", (0.05,))  # seconds between looks at whether they live
 
-    def make(index: int) -> int:
+    def make(index: int) -> Tensor:
         if index == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return index
+        return torch.ones(5)
 
     before = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(ProcessLost, match=f"was killed, .* run again to resume, or lower {LOADERS}"):
         list(made_ahead(make, range(9)))
     assert signal.getsignal(signal.SIGCHLD) is before
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), EOFError(), RuntimeError("unable to mmap")])
+def test_the_connection_to_one_that_is_killed_breaks(
+    monkeypatch: pytest.MonkeyPatch, two: None, error: Exception
+) -> None:
+    """A batch that one has made is fetched from it."""
+
+    def unreachable(self: _MultiProcessingDataLoaderIter) -> None:
+        self._workers[0].kill()
+        raise error
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "__next__", unreachable)
+    with pytest.raises(ProcessLost, match="was killed"):
+        list(made_ahead(lambda index: index, range(9)))
+
+
+def test_other_errors_of_torch_are_raised_as_they_are(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
+    def failing(self: _MultiProcessingDataLoaderIter) -> None:
+        raise RuntimeError("Too many open files")
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "__next__", failing)
+    with pytest.raises(RuntimeError, match="Too many open files"):
+        list(made_ahead(lambda index: index, range(9)))
+    assert multiprocessing.active_children() == []
+
+
+def test_shared_memory_without_room_for_semaphores(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", full)
+    before = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(StartedOtherwise, match=r"^shared memory"):
+        list(made_ahead(lambda index: index, range(9)))
+    assert signal.getsignal(signal.SIGCHLD) is before
 
 
 def closed(items: Iterator[object]) -> None:
@@ -168,7 +206,8 @@ def test_they_do_not_hold_the_lock_of_the_folder(tmp_path: Path, two: None) -> N
     held = try_lock(os.open(tmp_path, os.O_RDONLY))
     assert held is not None
     items = made_ahead(lambda index: index, range(50), held)
-    next(items)
+    for _ in range(2):  # one of each
+        next(items)
     os.close(held)
     again = try_lock(os.open(tmp_path, os.O_RDONLY))
     closed(items)
@@ -176,19 +215,45 @@ def test_they_do_not_hold_the_lock_of_the_folder(tmp_path: Path, two: None) -> N
     os.close(again)
 
 
-def test_signals_are_the_trainings(two: None) -> None:
-    """Ctrl-C in a terminal reaches all processes; SIGTERM ends one of them only, without a word."""
-    handlers = (signal.SIG_IGN, signal.SIG_DFL, frozenset[signal.Signals]())
+def test_signals_to_all_processes_are_the_trainings(two: None) -> None:
+    """Ctrl-C and SIGTERM may reach all of them; the training then ends after its iteration, which needs its batch."""
 
-    def found(_: int) -> tuple[object, ...]:
-        waiting = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
-        return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), waiting
+    def make(index: int) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        return index
 
-    assert list(made_ahead(found, range(2))) == [handlers] * 2
+    assert list(made_ahead(make, range(4))) == list(range(4))
+
+
+def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_shutdown_workers", lambda self: None)
+    items = made_ahead(lambda index: index, range(50))
+    next(items)
+    closed(items)
+    assert multiprocessing.active_children() == []
+
+
+def test_they_end_when_the_training_is_killed(two: None) -> None:
+    ours, theirs = os.pipe()
+    training = os.fork()
+    if not training:
+        with suppress(BaseException):
+            items = made_ahead(lambda index: os.getpid(), range(50))
+            os.write(theirs, f"{next(items)} {next(items)}".encode())
+            signal.pause()
+        os._exit(1)
+    loaders = [psutil.Process(int(word)) for word in os.read(ours, 100).split()]
+    os.kill(training, signal.SIGKILL)
+    os.waitpid(training, 0)
+    assert len(loaders) == 2
+    assert psutil.wait_procs(loaders, timeout=60)[1] == []
+    for descriptor in (ours, theirs):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("given_count", ["-1", "two", "1.5"])
-def test_a_count_that_is_none(monkeypatch: pytest.MonkeyPatch, given_count: str) -> None:
+def test_invalid_count(monkeypatch: pytest.MonkeyPatch, given_count: str) -> None:
     monkeypatch.setenv(LOADERS, given_count)
     with pytest.raises(StartedOtherwise, match=f"{LOADERS}={given_count}: give a whole number, or leave it out"):
         made_ahead(lambda index: index, range(1))
