@@ -8,7 +8,8 @@ from benchmarks.gpu_truth.bench import Bench
 from benchmarks.photos import Photos
 from benchmarks.training_time import step_of
 from pipeline.families.faster_rcnn.training.batches import Batch, BatchLoader
-from pipeline.feeding.prefetching import prefetch, to_device
+from pipeline.feeding.loaders import made_ahead
+from pipeline.feeding.prefetching import to_device
 from pipeline.params.schedule import Schedule
 from pipeline.runtime.launcher import launch
 from pipeline.training.loop import train
@@ -24,7 +25,7 @@ def loop_rates(bench: Bench, made: Photos, stage: str, schedule: Schedule, loade
     resident = _resident_batches(loader, schedule.iterations, accelerator.device)
     count = schedule.iterations * schedule.images_per_iteration
     return (
-        count / bench.seconds(lambda: loop(lambda wanted: prefetch(loader, wanted)), 1, 1),
+        count / bench.seconds(lambda: loop(lambda wanted: made_ahead(loader, wanted)), 1, 1),
         count / bench.seconds(lambda: loop(lambda wanted: [resident[i] for i in wanted]), 1, 0),
     )
 

@@ -117,6 +117,13 @@ SECTIONS = (
         always=False,
     ),
     Section(
+        "loaders",
+        120,
+        "the training loop of step 1 in bf16 with a thread and with 1, 2 and 4 processes that make batches: images/s",
+        {"2 images, 2 processes": "as with resident batches"},
+        always=False,
+    ),
+    Section(
         "whole",
         330,
         "the whole graph once with the schedule of voc6_vgg16: seconds a stage, mAP, peak memory",

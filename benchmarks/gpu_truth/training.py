@@ -11,7 +11,7 @@ from benchmarks.photos import Photos
 from benchmarks.training_time import loader_of
 from pipeline.artifacts.maps import FeatureMaps
 from pipeline.families.faster_rcnn.training.batches import BatchLoader
-from pipeline.feeding.prefetching import prefetch
+from pipeline.feeding.loaders import made_ahead
 from pipeline.feeding.views import MapViews
 from pipeline.params.schedule import Schedule
 
@@ -56,6 +56,6 @@ def schedule_of(made: Photos, iterations: int, images: int) -> Schedule:
 
 def _loader(loader: BatchLoader, iterations: int) -> float:
     began = time.perf_counter()
-    for _ in prefetch(loader, range(iterations)):
+    for _ in made_ahead(loader, range(iterations)):
         pass
     return time.perf_counter() - began
