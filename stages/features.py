@@ -6,8 +6,6 @@ and images.parquet, the index.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.features import FeatureParams
@@ -29,11 +27,6 @@ def features(stage: Stage) -> None:
 
 def _keeps_maps(params: Params) -> bool:
     return typed(params).features.keep != "none"
-
-
-def _load_device(params: Params) -> None:
-    if _keeps_maps(params):
-        import_module("pipeline.runtime.device")
 
 
 @over_processes
@@ -70,5 +63,5 @@ if __name__ == "__main__":
         },
         resumable=True,
         images_at_once="features",
-        before_key=_load_device,
+        computes=_keeps_maps,
     )

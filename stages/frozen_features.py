@@ -9,7 +9,6 @@ Writes the maps as npz shards and images.parquet, the index.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.no_maps import keep_no_maps
@@ -37,11 +36,6 @@ def frozen_features(stage: Stage) -> None:
 
 def _keeps_maps(params: Params) -> bool:
     return bool(typed(params).features.keep_frozen_stages and params.backbone.frozen_stages)
-
-
-def _load_device(params: Params) -> None:
-    if _keeps_maps(params):
-        import_module("pipeline.runtime.device")
 
 
 @over_processes
@@ -76,5 +70,5 @@ if __name__ == "__main__":
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
         resumable=True,
         images_at_once="features",
-        before_key=_load_device,
+        computes=_keeps_maps,
     )

@@ -51,3 +51,8 @@ def is_gpu_meant() -> bool:
         return False
     # A driver that does not fit its kernel module fails nvidia-smi too; but the device's file exists.
     return bool(uuids_of_gpus()) or any(file.name[6:].isdecimal() for file in _DEVICE_FILES.glob("nvidia*"))
+
+
+def may_have_gpu() -> bool:
+    """Whether torch might find a GPU here: one of NVIDIA's, one of WSL's or one that ROCm drives."""
+    return is_gpu_meant() or any((_DEVICE_FILES / name).exists() for name in ("dxg", "kfd"))
