@@ -1,7 +1,8 @@
 """How many images per second do a thread and processes load for a training? python -m benchmarks.loaders
 
-It measures two trainings on photos: step 1 of Faster R-CNN, whose images and anchors are stored, and SSD, whose views
-are drawn. Their batches are made as in the training, and dropped. `FRCNN_LOADERS` sets the number of processes.
+It measures two trainings on photos: step 1 of Faster R-CNN at 600 px, whose images and anchors are stored, and SSD,
+whose views are drawn as in `voc0712_ssd300`. Their batches are made as in the training, and dropped. `FRCNN_LOADERS`
+sets the number of processes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,20 @@ from pipeline.training import run
 from tests.in_process import prepared
 
 TRAININGS = {
-    "train_rpn_step1": ("voc6_vgg16", "features.keep_frozen_stages=false"),
-    "train_ssd": ("voc6_ssd300",),
+    "train_rpn_step1": (
+        "voc6_vgg16",
+        "features.keep_frozen_stages=false",
+        "resize.shorter_side=600",
+        "resize.longer_side=1000",
+    ),
+    "train_ssd": (
+        "voc6_ssd300",
+        "augment.photometric.probability=0.5",
+        "augment.expand.probability=0.5",
+        "augment.crop.min_iou=[whole,0.1,0.3,0.5,0.7,0.9,any]",
+        "augment.flip=0.5",
+        "base.mirror=false",
+    ),
 }
 """Stages, with the preset and settings of their project."""
 
