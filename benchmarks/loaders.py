@@ -99,7 +99,7 @@ def main() -> None:
                     own.append(images_per_second(name, root, arguments.iterations, count))
             for count, own in rates.items():
                 middle, least, largest = spread(own)
-                how = f"{count} processes" if count else "a thread"
+                how = f"{LOADERS}={count}" if count else "a thread"
                 print(f"{name}, {how}: {middle:.0f} ({least:.0f} to {largest:.0f}) images/s", flush=True)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

@@ -32,11 +32,15 @@ def run(bench: Bench) -> None:
 
 
 def measure(
-    bench: Bench, made: Photos, precision: str, images: int, source: MapViews | None = None
+    bench: Bench, made: Photos, precision: str, images: int, source: MapViews | None = None, least: int = 0
 ) -> dict[str, float]:
-    """Images a second of the loop as it is, with batches resident on the device, and of the loader alone."""
+    """Images a second of the loop as it is, with batches resident on the device, and of the loader alone.
+
+    Args:
+        least: iterations, where those of a second or less would not do.
+    """
     made.params.base = made.params.base.model_copy(update={"precision": precision})
-    iterations = 2 if bench.small else max(10, 60 // images)
+    iterations = 2 if bench.small else least or max(10, 60 // images)
     schedule = schedule_of(made, iterations, images)
     loader = loader_of(made, STAGE, schedule, source)
     loaded, resident = loop_rates(bench, made, STAGE, schedule, loader)
@@ -55,7 +59,10 @@ def schedule_of(made: Photos, iterations: int, images: int) -> Schedule:
 
 
 def _loader(loader: BatchLoader, iterations: int) -> float:
+    """Seconds of the iterations, without the start of a thread or of processes."""
+    items = made_ahead(loader, range(iterations))
+    next(items)
     began = time.perf_counter()
-    for _ in made_ahead(loader, range(iterations)):
+    for _ in items:
         pass
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) * iterations / (iterations - 1)

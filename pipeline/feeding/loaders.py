@@ -20,11 +20,12 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as _Iterator
 
 from pipeline.feeding.packed import Packed, pack, shared_memory_is_full, unpack
 from pipeline.feeding.prefetching import prefetch
 from pipeline.runtime.counts import count_from
-from pipeline.runtime.errors import ProcessLost, is_disk_full
+from pipeline.runtime.errors import ProcessLost, StartedOtherwise, is_disk_full
 from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.stopping import signals_waiting
 
@@ -63,7 +64,7 @@ def made_ahead(make: Callable[[int], Item], indices: range, lock: int | None = N
 def _made_by_processes(
     make: Callable[[int], Item], indices: range, count: int, lock: int | None
 ) -> Generator[Item, None, None]:
-    # Each is forked, as what makes batches cannot be sent.
+    # Each is forked, because `make` cannot be pickled.
     loader = DataLoader(
         _Made(make, indices),
         batch_size=None,
@@ -72,10 +73,7 @@ def _made_by_processes(
         worker_init_fn=partial(_begin, os.getpid(), lock),
         generator=torch.Generator(),  # so that it does not draw from the global one
     )
-    _check_shared_memory()
-    with signals_waiting(), _same_sigchld_handler(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of more processes than cores
-        made: Any = iter(loader)
+    made = _started(loader)
     processes: list[BaseProcess] = made._workers
     try:
         yield from prefetch(lambda _: _received(made, processes), range(len(indices)))
@@ -86,22 +84,36 @@ def _made_by_processes(
             process.join()
 
 
-def _check_shared_memory() -> None:
-    """The loader makes semaphores there; if it fails, it prints what its destructor raises."""
+def _started(loader: DataLoader[Any]) -> Any:
+    """The loader's iterator, whose processes have been started.
+
+    Raises:
+        StartedOtherwise: they cannot be started; none is left.
+    """
+    made: Any = object.__new__(_Iterator)
+    before = set(multiprocessing.active_children())
     try:
-        multiprocessing.get_context("fork").Event()
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-    else:
-        return
-    raise shared_memory_is_full()
+        with signals_waiting(), _same_sigchld_handler(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of more processes than cores
+            made.__init__(loader)
+        return made
+    except (OSError, RuntimeError) as error:
+        made._shutdown = True  # else its destructor would wait for processes that it does not have
+        full, why = is_disk_full(error), str(error)  # semaphores are made in shared memory
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+            process.join()
+    raise (
+        shared_memory_is_full()
+        if full
+        else StartedOtherwise(f"processes that make batches cannot be started ({why}); lower {LOADERS}")
+    )
 
 
 @contextmanager
 def _same_sigchld_handler() -> Iterator[None]:
     """With torch's own, an error would be raised anywhere in the main thread when a process is killed. `_received`
-    notices it, too."""
+    detects that instead."""
     before = signal.getsignal(signal.SIGCHLD)
     try:
         yield

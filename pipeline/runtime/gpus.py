@@ -54,5 +54,5 @@ def is_gpu_meant() -> bool:
 
 
 def may_have_gpu() -> bool:
-    """Whether torch might find a GPU here: one of NVIDIA's, one of WSL's or one that ROCm drives."""
-    return is_gpu_meant() or any((_DEVICE_FILES / name).exists() for name in ("dxg", "kfd"))
+    """Whether torch might find a GPU here: one of NVIDIA's, a Jetson's among them, one of WSL's or one of ROCm's."""
+    return is_gpu_meant() or any((_DEVICE_FILES / name).exists() for name in ("dxg", "kfd", "nvmap"))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +20,6 @@ from pipeline.params.section import Section
 from pipeline.runtime.code_locks.running import RunningCode
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.family_part import family_part, locked_part
-from pipeline.runtime.gpus import may_have_gpu
 from pipeline.runtime.own_code import MEMO, running_code
 from pipeline.runtime.run_key import run_key
 from pipeline.runtime.run_times import record_run
@@ -93,7 +91,7 @@ def run_stage(
     optional: Mapping[str, str] | None = None,
     resumable: bool = False,
     images_at_once: str | None = None,
-    computes: Callable[[Params], bool] | None = None,
+    before_key: Callable[[Params], None] | None = None,
     of_family: str | None = None,
     part_optional: bool = False,
 ) -> None:
@@ -107,9 +105,8 @@ def run_stage(
         resumable: `Stage.out` may hold what a run that was cut short left under the same key, for `ChunkedWork`.
         images_at_once: the section whose value of that name says how many images it computes at once; a family's own
             sections are asked in any case. Where memory runs out, it can be lowered.
-        computes: whether it computes with torch under these parameters, where its module does not import torch. If
-            there may be a GPU, `pipeline.runtime.device` is loaded then: the key and `over_processes` ask it for GPUs.
-            Without one, the stage's processes start while torch is imported.
+        before_key: called with the parameters before the key is made. A module that imports torch only under some of
+            them loads `pipeline.runtime.device` here: the key and `over_processes` ask it for GPUs, if it is loaded.
         of_family: this module's name in stages/, where its commands name a family (`--family`) whose part of that name
             has a say: it is given as `Stage.part`, and its `SECTIONS` may be named too.
         part_optional: a family may do without that part.
@@ -152,8 +149,8 @@ def run_stage(
                 raise InputError(
                     f"--{option.replace('_', '-')} {path}: no such path; run the stage that writes it first"
                 )
-        if computes is not None and computes(params) and may_have_gpu():
-            import_module("pipeline.runtime.device")
+        if before_key is not None:
+            before_key(params)
         process.say_begin()
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:

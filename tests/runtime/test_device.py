@@ -86,7 +86,7 @@ def test_a_driver_that_fails_nvidia_smi_is_seen_by_the_file_of_its_card(no_devic
     assert is_gpu_meant()
 
 
-@pytest.mark.parametrize("name", ["nvidia0", "dxg", "kfd"])
+@pytest.mark.parametrize("name", ["nvidia0", "nvmap", "dxg", "kfd"])
 def test_there_may_be_a_gpu_of_any_maker(no_devices: Path, name: str) -> None:
     assert not may_have_gpu()
     (no_devices / "dev" / name).touch()

@@ -159,18 +159,23 @@ def test_an_error_ends_in_the_line_that_it_ends_in_with_one_process(place: Place
     assert (place.root / ".two.partial").exists() == (place.root / ".one.partial").exists() == resumes
 
 
-def test_the_stage_sets_itself_up_while_its_processes_work(place: Place, undisturbed: dict[str, bytes]) -> None:
+def test_the_stage_sets_itself_up_while_its_processes_work(
+    place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_gpus(monkeypatch)
     os.mkfifo(place.root / "set-up")
     ended = place.run("2", _000="wait for the set-up", _setup="say so")
     assert ended.returncode == 0, ended.stderr
     assert files_of(place.root / "out") == undisturbed
 
 
-def test_an_error_of_the_set_up_ends_the_processes(place: Place) -> None:
+def test_an_error_of_the_set_up_ends_the_processes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_gpus(monkeypatch)
+    before = psutil.Process().children()
     ended = place.run("2", _000="be killed", _setup="no memory")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("out: error: out of memory")
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
     assert place.is_free()
 
 
@@ -205,7 +210,7 @@ def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
 
 
 def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:
-    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: bool(models))
     monkeypatch.setattr(device.torch.cuda, "device_count", lambda: len(models))
     monkeypatch.setattr(device.torch.cuda, "get_device_name", lambda index=0: models[index])
     monkeypatch.setattr(device.torch.backends.cudnn, "version", lambda: 92000)

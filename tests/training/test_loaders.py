@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,7 @@ def test_the_connection_to_one_that_is_killed_breaks(
 
     def unreachable(self: _MultiProcessingDataLoaderIter) -> None:
         self._workers[0].kill()
+        self._workers[0].join()
         raise error
 
     monkeypatch.setattr(_MultiProcessingDataLoaderIter, "__next__", unreachable)
@@ -173,14 +175,30 @@ def test_other_errors_of_torch_are_raised_as_they_are(monkeypatch: pytest.Monkey
     assert multiprocessing.active_children() == []
 
 
-def test_shared_memory_without_room_for_semaphores(monkeypatch: pytest.MonkeyPatch, two: None) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), r"^shared memory, .* is full; give /dev/shm more"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), rf"cannot be started \(.*\); lower {LOADERS}$"),
+    ],
+)
+@pytest.mark.parametrize("started", [0, 1])
+def test_one_that_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch, two: None, error: OSError, line: str, started: int
+) -> None:
+    start, left = ForkProcess._Popen, [None] * started
 
-    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", full)
+    def fail_at_last(process: ForkProcess) -> object:
+        if not left:
+            raise error
+        left.pop()
+        return start(process)
+
+    monkeypatch.setattr(ForkProcess, "_Popen", staticmethod(fail_at_last))
     before = signal.getsignal(signal.SIGCHLD)
-    with pytest.raises(StartedOtherwise, match=r"^shared memory"):
+    with pytest.raises(StartedOtherwise, match=line):
         list(made_ahead(lambda index: index, range(9)))
+    assert multiprocessing.active_children() == []
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
@@ -234,22 +252,29 @@ def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, two: N
     assert multiprocessing.active_children() == []
 
 
-def test_they_end_when_the_training_is_killed(two: None) -> None:
+def test_they_end_at_once_when_the_training_is_killed(two: None) -> None:
+    """Those that wait for something to do would notice it within seconds; these are at work."""
     ours, theirs = os.pipe()
+
+    def make(index: int) -> int:
+        os.write(theirs, f"{os.getpid()} ".encode())
+        while True:
+            signal.pause()
+
     training = os.fork()
     if not training:
         with suppress(BaseException):
-            items = made_ahead(lambda index: os.getpid(), range(50))
-            os.write(theirs, f"{next(items)} {next(items)}".encode())
-            signal.pause()
+            list(made_ahead(make, range(50)))
         os._exit(1)
-    loaders = [psutil.Process(int(word)) for word in os.read(ours, 100).split()]
+    os.close(theirs)
+    loaders: set[psutil.Process] = set()
+    while len(loaders) < 2 and (word := os.read(ours, 100)):
+        loaders |= {psutil.Process(int(number)) for number in word.split()}
     os.kill(training, signal.SIGKILL)
     os.waitpid(training, 0)
     assert len(loaders) == 2
     assert psutil.wait_procs(loaders, timeout=60)[1] == []
-    for descriptor in (ours, theirs):
-        os.close(descriptor)
+    os.close(ours)
 
 
 @pytest.mark.parametrize("given_count", ["-1", "two", "1.5"])

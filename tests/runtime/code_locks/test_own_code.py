@@ -50,6 +50,7 @@ USED = {
     "pipeline.runtime.stopping": {
         "is_urgent",
         "safe_points",
+        "signals_waiting",
         "stop_if_requested",
         "stop_requested",
     },  # says when it stops
