@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import mmap
 import os
 import re
 import sys
@@ -70,11 +71,16 @@ class _File:
         # Without this, threads that write at once start at one place: nothing else guards a memfd's position.
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, os.O_APPEND)
 
-    def pass_on(self) -> None:
+    def pass_on(self, is_last: bool) -> None:
         while (written := os.fstat(self.descriptor).st_size) > self.passed_on:
             text = os.pread(self.descriptor, written - self.passed_on, self.passed_on)
+            if written % mmap.PAGESIZE == 0 and not is_last:
+                # Of a write across pages, the first page may be there and the next not yet.
+                text = text[: text.rfind(b"\n") + 1]
+                if not text:
+                    return
             _write(_STDERR, _OF_DECODERS.sub(b"", text))
-            self.passed_on = written
+            self.passed_on += len(text)
 
 
 class _Captured:
@@ -96,10 +102,10 @@ class _Captured:
             os.close(self._files.pop(0).descriptor)
         return self._files[-1].descriptor
 
-    def pass_on(self) -> None:
+    def pass_on(self, is_last: bool = False) -> None:
         """Write on the terminal what is new, without the decoders' lines."""
         for file in self._files:
-            file.pass_on()
+            file.pass_on(is_last)
 
     def forget(self) -> None:
         """Leave the files to the process that this one was forked from."""
@@ -109,7 +115,7 @@ class _Captured:
 
 
 _CAPTURED = _Captured()
-atexit.register(_CAPTURED.pass_on)
+atexit.register(_CAPTURED.pass_on, is_last=True)
 os.register_at_fork(after_in_child=_CAPTURED.forget)
 
 

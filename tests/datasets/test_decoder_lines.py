@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets.decoder_lines import without_decoder_lines
+from pipeline.datasets.decoder_lines import _CAPTURED, without_decoder_lines
 from pipeline.datasets.images import problems_of, read_rgb
 from pipeline.runtime.errors import InputError
 from tests.datasets.image_files import encode, picture, samples
@@ -109,6 +110,26 @@ def test_a_line_written_late_comes_out_after_the_next_image(capfd: pytest.Captur
     assert capfd.readouterr().err == "late\n"
 
 
+def test_a_write_across_pages_that_is_seen_in_part_comes_out_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    with _late_writer() as late:
+        length = -(os.fstat(late).st_size + len(b"\npart")) % mmap.PAGESIZE
+        os.write(late, b"." * length + b"\npart")
+        with without_decoder_lines():
+            pass
+        assert capfd.readouterr().err == "." * length + "\n"
+        os.write(late, b"ial\n")
+        with without_decoder_lines():
+            pass
+        assert capfd.readouterr().err == "partial\n"
+
+
+def test_at_the_end_all_comes_out(capfd: pytest.CaptureFixture[str]) -> None:
+    with _late_writer() as late:
+        os.write(late, b"." * (mmap.PAGESIZE - os.fstat(late).st_size % mmap.PAGESIZE))
+    _CAPTURED.pass_on(is_last=True)
+    assert set(capfd.readouterr().err) == {"."}
+
+
 def test_a_line_written_late_comes_out_where_very_much_was_written_in_between(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -124,8 +145,9 @@ def test_a_line_written_late_comes_out_where_very_much_was_written_in_between(
 
 def test_lines_written_late_come_out_at_exit_and_once_where_the_process_forks() -> None:
     code = """
+import mmap
 import os
-from pipeline.datasets.decoder_lines import without_decoder_lines
+from pipeline.datasets.decoder_lines import _CAPTURED, without_decoder_lines
 with without_decoder_lines():
     late = os.dup(2)
 os.write(late, b"late\\n")
