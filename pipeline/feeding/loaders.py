@@ -43,7 +43,7 @@ def loader_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number.
     """
-    return count_from(LOADERS, 0, "give a whole number, or leave it out for a thread")
+    return count_from(LOADERS, 0, "give a whole number, 0 or more, or leave it out for a thread")
 
 
 def made_ahead(make: Callable[[int], Item], indices: range, lock: int | None = None) -> Iterator[Item]:

@@ -16,6 +16,18 @@ SIZES = [(60, 80), (80, 60), (120, 160), (60, 80), (70, 70), (60, 81)]
 COUNT = 66
 """Of train, and of test; a chunk has 64."""
 SCHEDULE = {"iterations": 2, "images_per_iteration": 2, "lr_drop_at": [], "warmup_iterations": 0}
+FOUR_STEPS: dict[str, Any] = {
+    "resize": {"shorter_side": 48, "longer_side": 80, "extra_sides": [32]},
+    "anchors": {"scales": [1.0, 2.0]},
+    "anchor_targets": {"allowed_border": None},
+    "rpn": {"channels": 32},
+    "proposals": {"pre_nms": 60, "post_nms": 20, "min_size": 12.0},
+    "roi_head": {"hidden": 32},
+    "features": {"dtype": "float32", "keep_frozen_stages": True},
+    "detect": {"pre_nms": 60, "proposals": 20, "recall_ranks": 30, "min_size": 12.0, "score_threshold": 0.0},
+    **dict.fromkeys(("train_rpn_step1", "train_head_step2"), SCHEDULE),
+}
+"""Of the default graph up to step 2, with two scales."""
 MIXED: dict[str, Any] = {
     "base": {"threads": 1, "precision": "float32"},
     "dataset": {"reader": "table"},

@@ -10,7 +10,7 @@ import pytest
 from pipeline.feeding import loaders
 from pipeline.feeding.loaders import LOADERS
 from pipeline.feeding.packed import Packed, unpack
-from tests.e2e.mixed_sizes import SCHEDULE, write_mixed_project
+from tests.e2e.mixed_sizes import FOUR_STEPS, SCHEDULE, write_mixed_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage, run_stages
 
@@ -18,17 +18,6 @@ SSD = {
     "resize": {"fixed_width": 64, "fixed_height": 48},
     "train_ssd": {**SCHEDULE, "lr": 0.001},
     "detect_ssd": {"score_threshold": 0.0},
-}
-FOUR_STEPS = {
-    "resize": {"shorter_side": 48, "longer_side": 80, "extra_sides": [32]},
-    "anchors": {"scales": [1.0, 2.0]},
-    "anchor_targets": {"allowed_border": None},
-    "rpn": {"channels": 32},
-    "proposals": {"pre_nms": 60, "post_nms": 20, "min_size": 12.0},
-    "roi_head": {"hidden": 32},
-    "features": {"keep_frozen_stages": True},
-    "detect": {"min_size": 12.0, "score_threshold": 0.0},
-    **dict.fromkeys(("train_rpn_step1", "train_head_step2"), SCHEDULE),
 }
 
 

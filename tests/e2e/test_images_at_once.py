@@ -36,23 +36,12 @@ from pipeline.params.reading import Params
 from pipeline.runtime.family_part import family_part
 from pipeline.runtime.processes import PROCESSES
 from tests.e2e.fresh_run import change_params
-from tests.e2e.mixed_sizes import COUNT, SCHEDULE, write_mixed_project
+from tests.e2e.mixed_sizes import COUNT, FOUR_STEPS, SCHEDULE, write_mixed_project
 from tests.e2e.nearly_equal import assert_maps, assert_paired, detections_of, rows_of
 from tests.fidelity.conftest import files_of
 from tests.in_process import prepared, run_command, run_stage, run_stages, words_of
 from tests.killed import Killed
 
-FOUR_STEPS: dict[str, Any] = {
-    "resize": {"shorter_side": 48, "longer_side": 80, "extra_sides": [32]},
-    "anchors": {"scales": [1.0, 2.0]},
-    "anchor_targets": {"allowed_border": None},
-    "rpn": {"channels": 32},
-    "proposals": {"pre_nms": 60, "post_nms": 20, "min_size": 12.0},
-    "roi_head": {"hidden": 32},
-    "features": {"dtype": "float32", "keep_frozen_stages": True},
-    "detect": {"pre_nms": 60, "proposals": 20, "recall_ranks": 30, "min_size": 12.0, "score_threshold": 0.0},
-    **dict.fromkeys(("train_rpn_step1", "train_head_step2"), SCHEDULE),
-}
 DENSE: dict[str, dict[str, Any]] = {
     "retinanet": {"retinanet": {"channels": 32}, "resize": {"shorter_side": 48, "longer_side": 80}},
     "fcos": {"fcos": {"channels": 32}, "resize": {"shorter_side": 48, "longer_side": 80}},
