@@ -90,6 +90,7 @@ def _started(loader: DataLoader[Any]) -> Any:
     Raises:
         StartedOtherwise: they cannot be started; none is left.
     """
+    # What iter(loader) makes, in two steps, as one that fails halfway is to be reached here.
     made: Any = object.__new__(_Iterator)
     before = set(multiprocessing.active_children())
     try:

@@ -1,5 +1,5 @@
-"""Environment variables that say how many processes do a stage's work. They are no parameters, as they change no
-result."""
+"""Environment variables for the number of processes that do a stage's work. They are not parameters, because they do
+not change its result."""
 
 from __future__ import annotations
 
