@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
 from benchmarks.peak import ALLOWED_BYTES, ALLOWED_SHARE, used_by
 from benchmarks.scaling import TRAINING, graph, needed_for
 from benchmarks.sizes import PAGE, size_text
+from benchmarks.small_project import small_project
 from pipeline.families.registry import family_of
 from pipeline.presets.defaults import default_text
 

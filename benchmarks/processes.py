@@ -1,9 +1,9 @@
 """What does a second process gain? python -m benchmarks.processes [--images 2000] [--side 600] [--runs 3]
 
 Every kind of stage of the default graph that goes image by image, on generated images, with `base.threads: 1`, in one
-process and in two, in turn: seconds of the whole stage, its start included, and two over one. Both must leave the same
-bytes. With `--runs 1` the first run of each stage, which the others need in any case, is the one in one process. A
-machine that others use as well gives no figure to keep.
+process and in two, in turn: seconds of the whole stage, its start included, and two over one. `--processes 4` compares
+one and four. Both must leave the same bytes. With `--runs 1` the first run of each stage, which the others need in any
+case, is the one in one process. A machine that others use as well gives no figure to keep.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import yaml
 
-from benchmarks.flow_overhead import small_project
 from benchmarks.measure import interleaved
 from benchmarks.page import Row, table
 from benchmarks.scaling import graph, needed_for
+from benchmarks.small_project import small_project
 from pipeline.artifacts.manifest import MANIFEST
 from pipeline.runtime.processes import PROCESSES
 
@@ -32,8 +32,8 @@ MEASURED = ("resize", "anchor_targets", "proposals_step1", "proposal_targets_ste
 BAR = 1 / 1.7
 
 
-def make_project(root: Path, images: int, side: int) -> dict[str, float]:
-    """A project with inputs for every stage that is measured; a third of the images are for tests.
+def make_project(root: Path, images: int, side: int, measured: Iterable[str]) -> dict[str, float]:
+    """A project with inputs for the stages that are measured; a third of the images are for tests.
 
     Returns:
         seconds of each of its stages, in one process.
@@ -47,7 +47,7 @@ def make_project(root: Path, images: int, side: int) -> dict[str, float]:
     params["resize"].update(shorter_side=side, longer_side=side)
     params["proposals"].update(pre_nms=6000, post_nms=2000)
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return {name: _seconds(run, root, name, 1) for name in ("code", *needed_for(graph(root), MEASURED))}
+    return {name: _seconds(run, root, name, 1) for name in ("code", *needed_for(graph(root), measured))}
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:
@@ -65,19 +65,23 @@ def run(root: Path, name: str, processes: int) -> Path:
         shutil.rmtree(out, ignore_errors=True)
         words[words.index("--out") + 1] = str(out.relative_to(root))
     environment = {**os.environ, PROCESSES: str(processes)}
-    subprocess.run([sys.executable, *words[1:]], cwd=root, env=environment, check=True, stderr=subprocess.DEVNULL)
+    ended = subprocess.run([sys.executable, *words[1:]], cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{name} failed: {ended.stderr}")
     return out
 
 
-def compare(root: Path, name: str, runs: int, first: float) -> Row:
-    """One process and two, round by round; of one round, `first` is the seconds of one process."""
+def compare(root: Path, name: str, processes: int, runs: int, first: float) -> Row:
+    """One process and several, round by round; of one round, `first` is the seconds of one process."""
+    ours, peer = str(processes), "1"
     if runs == 1:
-        times = {"1": [first], "2": [_seconds(run, root, name, 2)]}
+        times = {ours: [_seconds(run, root, name, processes)], peer: [first]}
     else:
-        times = interleaved({str(count): partial(run, root, name, count) for count in (1, 2)}, runs, warmup=1)
-    one, two = root / "data" / name / MANIFEST, root / "of_2" / name / MANIFEST
-    assert one.read_bytes() == two.read_bytes(), f"{name}: two processes leave other bytes than one"
-    return Row(f"`{name}`, two processes over one", times["2"], times["1"], bar=BAR, unit="s")
+        times = interleaved({count: partial(run, root, name, int(count)) for count in (peer, ours)}, runs, warmup=1)
+    one, several = root / "data" / name / MANIFEST, root / f"of_{processes}" / name / MANIFEST
+    assert one.read_bytes() == several.read_bytes(), f"{name}: {processes} processes leave other bytes than one"
+    title = f"`{name}`, {processes} processes over one"
+    return Row(title, times[ours], times[peer], bar=BAR if processes == 2 else None, unit="s")
 
 
 def main() -> None:
@@ -86,12 +90,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--side", type=int, default=600, help="of the images, px")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[2], help="compared with one")
     parser.add_argument("--stages", nargs="+", choices=MEASURED, default=MEASURED)
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
-        seconds = make_project(root, arguments.images, arguments.side)
-        rows = [compare(root, name, arguments.runs, seconds[name]) for name in arguments.stages]
+        seconds = make_project(root, given.images, given.side, given.stages)
+        rows = [compare(root, name, n, given.runs, seconds[name]) for name in given.stages for n in given.processes]
     print(table(rows))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
 from benchmarks.peak import ALLOWED_BYTES, ALLOWED_SHARE, peak_bytes
 from benchmarks.sizes import PAGE, TRAINING_IMAGES, size_text
+from benchmarks.small_project import small_project
 
 SIZES = (24, 96, 384)
 ITERATIONS = 24  # of every training, before those in proportion to the images: memory is full only after some batches

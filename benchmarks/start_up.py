@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.flow_overhead import small_project
 from benchmarks.page import Row, write_section
+from benchmarks.small_project import small_project
 
 RUNS = 5
 _ROOT = Path(__file__).resolve().parents[1]

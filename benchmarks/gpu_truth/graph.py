@@ -116,7 +116,7 @@ def compared(hashes: Sequence[dict[str, str]], done: Sequence[Mapping[str, float
     }
 
 
-def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) -> Path:
+def project(bench: Bench, photos: Path, folder: Path, iterations: int | None, *settings: str) -> Path:
     """A project of `voc6_vgg16`, some iterations a training or the preset's own."""
     changes = [f"base.deterministic={'false' if iterations is None else 'true'}", f"dataset.root={photos}"]
     changes += [f"backbone.weights={bench.weights() / 'vgg16.safetensors'}"]
@@ -130,7 +130,7 @@ def project(bench: Bench, photos: Path, folder: Path, iterations: int | None) ->
             "roi_head.hidden=32",
             "rpn.channels=32",
         ]
-    return new_project(folder, "voc6_vgg16", changes)
+    return new_project(folder, "voc6_vgg16", [*changes, *settings])
 
 
 def new_project(folder: Path, preset: str, changes: Sequence[str]) -> Path:
