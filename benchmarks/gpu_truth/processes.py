@@ -9,10 +9,11 @@ from pathlib import Path
 
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.graph import project
-from benchmarks.processes import MEASURED
 from benchmarks.processes import run as run_stage
 from benchmarks.scaling import graph, needed_for
 from pipeline.artifacts.manifest import MANIFEST
+
+MEASURED = ("features", "proposals_step1", "anchor_targets", "resize")
 
 
 def run(bench: Bench) -> None:
@@ -21,7 +22,7 @@ def run(bench: Bench) -> None:
     root = project(bench, photos, bench.work / "processes", 2, "features.keep_frozen_stages=false")
     for name in ("code", *needed_for(graph(root), MEASURED)):
         bench.attempt(f"{name}, 1", partial(_measure, root, name, 1))
-    for count in (2,) if bench.small else (2, 4, 8):
+    for count in (2,) if bench.small else (4, 2):
         for name in MEASURED:
             bench.attempt(f"{name}, {count}", partial(_measure, root, name, count))
 

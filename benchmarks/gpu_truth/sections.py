@@ -112,7 +112,8 @@ SECTIONS = (
         "at_once",
         180,
         "features, proposals and detection of VGG16, detection of RetinaNet on ResNet-50, with 1, 4 and 16 images of "
-        "one size at once: ms and CPU ms per image, images of a group, peak memory",
+        "one size at once: seconds and CPU seconds of whole stages on few and on many images, images of a group, peak "
+        "memory",
         {"detect_step2": "6.2 ms of the network with one image, and what the host does beside it"},
         always=False,
     ),
@@ -126,11 +127,11 @@ SECTIONS = (
     Section(
         "processes",
         240,
-        "resize, targets, features, proposals and detection of VGG16 on 1,536 photos, in 1, 2, 4 and 8 processes that "
+        "resize, anchor_targets, features and proposals_step1 of VGG16 on 1,536 photos, in 1, 4 and 2 processes that "
         "share the card: seconds of whole stages, whether the bytes are those of one process",
         {
             "resize, anchor_targets": "3 times as fast with 4 processes",
-            "features, proposals_step1, detect_step2": "10 s of each process to start; twice as fast with 4 processes",
+            "features, proposals_step1": "10 s of each process to start; twice as fast with 4 processes",
         },
         always=False,
     ),
