@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT: work ends at once, or at its next safe point if it asks for that.
 
-A second signal ends it at once in any case.
+A second signal ends it at once in any case, unless it only repeats the first: `timeout` signals its command and then
+the command's process group.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from types import FrameType
+from typing import NamedTuple
 
 _PARENT_IS_GONE = signal.SIGUSR1
+_SECONDS_OF_ONE = 1.0
+"""Signals that follow one within this time repeat it, whichever of the two they are."""
 
 
 class Stopped(BaseException):
@@ -26,7 +31,14 @@ class Stopped(BaseException):
         self.status = 128 + number
 
 
-_asked: list[int] = []
+class _Asked(NamedTuple):
+    number: int
+    at: float
+    """Seconds of `monotonic`."""
+
+
+_asked: list[_Asked] = []
+"""The signals that have come, without those that repeat one."""
 _deferred: list[bool] = []
 
 
@@ -40,7 +52,10 @@ def handle_signals() -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    _asked.append(number)
+    now = monotonic()
+    if _asked and now - _asked[-1].at < _SECONDS_OF_ONE:
+        return
+    _asked.append(_Asked(number, now))
     if not _deferred or len(_asked) > 1:
         raise Stopped(number)
 
@@ -113,7 +128,7 @@ def stop_if_requested() -> None:
         Stopped: one has.
     """
     if _asked:
-        raise Stopped(_asked[0])
+        raise Stopped(_asked[0].number)
 
 
 @contextmanager

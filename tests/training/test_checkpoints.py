@@ -140,7 +140,7 @@ def test_a_signal_is_heeded_between_iterations_with_the_state_kept(
     run: Callable, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, rows = run(keep=False)
-    asked: list[int] = []
+    asked: list[stopping._Asked] = []
     monkeypatch.setattr(stopping, "_asked", asked)
     seen = []
     forward = Net.forward
