@@ -13,7 +13,7 @@ import typer
 from pipeline.bundle.commands import VERBS as bundle_verbs
 from pipeline.datasets.file_names import printable
 from pipeline.exchange.commands import app as proposals_app
-from pipeline.runtime.errors import InputError, is_disk_full, is_out_of_memory
+from pipeline.runtime.errors import InputError, StartedOtherwise, is_disk_full, is_out_of_memory
 from pipeline.runtime.surroundings import name_user
 from pipeline.runtime.version import current_version
 from pipeline.views.commands import VERBS as looking_verbs
@@ -291,7 +291,7 @@ def main() -> None:
 
 def _in_one_line(error: Exception) -> str:
     """The message for an exception that the program did not cause; empty for others."""
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | StartedOtherwise):
         return str(error)
     if isinstance(error, SyntaxError) and error.filename:  # a module that a verb imports
         return f"{error.filename}:{error.lineno}: {error.msg}; fix it"

@@ -13,8 +13,10 @@ import cv2
 import pytest
 
 from pipeline import cli
+from pipeline.runtime.counts import LOADERS, PROCESSES
 from pipeline.runtime.errors import InputError
 from tests.conftest import ROOT
+from tests.in_process import run_frcnn
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,23 @@ def test_what_is_no_fault_of_the_program_ends_in_one_line(
         cli.main()
     told = capsys.readouterr().err
     assert caught.value.code == 1 and told.startswith(f"frcnn: error: {line}") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "remedy"),
+    [
+        (PROCESSES, "0", "give a whole number above 0, or leave it out for 1"),
+        (LOADERS, "two", "give a whole number, 0 or more, or leave it out for a thread"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["repro", "flow", "worker", "worker --pool cpu", "ablations"])
+def test_a_wrong_number_of_processes_is_refused_before_any_stage_runs(
+    verb: str, name: str, wrong: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, wrong)
+    ended = run_frcnn(tmp_path, *verb.split())
+    assert (ended.returncode, ended.stderr) == (1, f"frcnn: error: {name}={wrong}: {remedy}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("a"), OSError("boom")])

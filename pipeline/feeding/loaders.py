@@ -24,26 +24,14 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as _Itera
 
 from pipeline.feeding.packed import Packed, pack, shared_memory_is_full, unpack
 from pipeline.feeding.prefetching import prefetch
-from pipeline.runtime.counts import count_from
+from pipeline.runtime.counts import LOADERS, loader_count
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise, is_disk_full
 from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.stopping import signals_waiting
 
-LOADERS = "FRCNN_LOADERS"
-"""Environment variable: how many processes make the batches of a training; by default none, but a thread."""
-
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 Item = TypeVar("Item")
-
-
-def loader_count() -> int:
-    """How many processes the environment asks for.
-
-    Raises:
-        StartedOtherwise: it is not a whole number.
-    """
-    return count_from(LOADERS, 0, "give a whole number, 0 or more, or leave it out for a thread")
 
 
 def made_ahead(make: Callable[[int], Item], indices: range, lock: int | None = None) -> Iterator[Item]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.runtime.counts import LOADERS
 from pipeline.runtime.errors import StartedOtherwise, is_disk_full
 
 _ALIGNED = 64
@@ -70,7 +71,7 @@ def shared_memory_is_full() -> StartedOtherwise:
     """The error to raise."""
     return StartedOtherwise(
         "shared memory, by which processes hand over batches, is full; give /dev/shm more (docker run --shm-size=4g), "
-        "or leave out FRCNN_LOADERS"
+        f"or leave out {LOADERS}"
     )
 
 

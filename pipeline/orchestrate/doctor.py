@@ -18,10 +18,10 @@ from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.params.base import Base
 from pipeline.params.file import load_params
+from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.device import gpu_model, gpu_or_cpu, has_gpu
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import has_locks
-from pipeline.runtime.processes import PROCESSES
 from pipeline.runtime.version import current_version
 from pipeline.views.inspect.text import size_text
 

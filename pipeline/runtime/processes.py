@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.chunks import resumes_after
-from pipeline.runtime.counts import count_from
+from pipeline.runtime.counts import PROCESSES, process_count
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise
 from pipeline.runtime.process_messages import Advanced, Began, Failed, Finished
 from pipeline.runtime.process_work import Task, Work
@@ -30,20 +30,7 @@ from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting
 
-PROCESSES = "FRCNN_PROCESSES"
-"""Environment variable: how many processes a stage that goes image by image works in, by default one, which is its
-own."""
-
 Process = subprocess.Popen[bytes]
-
-
-def process_count() -> int:
-    """How many processes the environment asks for.
-
-    Raises:
-        StartedOtherwise: it is not a whole number above 0.
-    """
-    return count_from(PROCESSES, 1, "give a whole number above 0, or leave it out for 1")
 
 
 def over_processes(work: Work) -> Work:

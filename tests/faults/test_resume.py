@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.feeding.loaders import LOADERS
+from pipeline.runtime.counts import LOADERS
 from pipeline.training.checkpoints import EVERY_ITERATIONS
 from tests.conftest import Project
 

@@ -19,6 +19,7 @@ import accelerate  # noqa: F401  for all stages at once
 import torch
 
 from pipeline.runtime import gpus, processes, stage
+from pipeline.runtime.counts import PROCESSES
 
 
 def run(model: str | None, words: list[str]) -> NoReturn:
@@ -43,7 +44,7 @@ def run(model: str | None, words: list[str]) -> NoReturn:
         patch.object(gpus, "may_have_gpu", return_value=model is not None),
         patch.object(processes, "_shares_done", print_gpus),
         patch.object(sys, "argv", words),
-        patch.dict(os.environ, {processes.PROCESSES: "2"}),
+        patch.dict(os.environ, {PROCESSES: "2"}),
     ):
         runpy.run_module(f"stages.{words[0]}", run_name="__main__")
     raise AssertionError(f"{words[0]} starts no processes")

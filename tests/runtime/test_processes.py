@@ -21,10 +21,11 @@ import yaml
 
 from pipeline.artifacts import atomic
 from pipeline.runtime import device
+from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.locking import try_lock
 from pipeline.runtime.process_messages import Failed
-from pipeline.runtime.processes import PROCESSES, _lost, _messages
+from pipeline.runtime.processes import _lost, _messages
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.faults.processes import has_ended, until

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from pipeline.feeding.loaders import LOADERS, made_ahead
+from pipeline.feeding.loaders import made_ahead
 from pipeline.feeding.packed import pack, unpack
+from pipeline.runtime.counts import LOADERS
 from pipeline.runtime.errors import InputError, ProcessLost, StartedOtherwise
 from pipeline.runtime.locking import try_lock
 
