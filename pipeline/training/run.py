@@ -9,6 +9,7 @@ from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.history import write_csv
 from pipeline.feeding.loaders import made_ahead
 from pipeline.nn.convolution import weight_gradient_by
+from pipeline.runtime.counts import loader_count
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 from pipeline.training.resumable import resumable
@@ -46,7 +47,12 @@ def run_training(
     stage: Stage,
 ) -> list[Row]:
     """Train `step` for its schedule, resuming where a run that was cut short left off, and write history.csv; its
-    rows."""
+    rows.
+
+    Raises:
+        StartedOtherwise: the number of processes that make batches is wrong.
+    """
+    loader_count()  # before any line says that the training resumes
     low = accelerator.mixed_precision != "no"
     stage.kernels["conv3x3_weight_gradient"] = weight_gradient_by(low, accelerator.device.type)
     for remark in schedule.remarks(solver.lr_decay):
