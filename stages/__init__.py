@@ -2,9 +2,12 @@
 
 If `python` lacks the packages, for instance because .venv/bin/dvc or an editor's DVC runs without the activated
 environment, the environment's own Python takes over.
+
+Ctrl-C while a stage is imported, which takes seconds, ends it without a traceback.
 """
 
 import os
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -36,4 +39,6 @@ def _hand_over() -> None:
 
 
 if sys.argv[:1] == ["-m"]:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _hand_over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_a_stage_started_by_another_python_finds_the_environment(tmp_path: Path)
     (environment / "bin/python").chmod(0o755)
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.stdout == f"{sys.prefix} --out x y\n", result.stderr
+
+
+def test_ctrl_c_while_a_stage_is_imported_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    _without_packages(tmp_path)
+    (tmp_path / "stages/a.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    command = [sys.executable, "-m", "stages.a"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+    ignoring = f"import signal, subprocess; signal.signal(2, signal.SIG_IGN); subprocess.run({command}, check=True)"
+    subprocess.run([sys.executable, "-c", ignoring], cwd=tmp_path, check=True)
 
 
 def test_an_environment_that_is_none_is_not_handed_to_again_and_again(tmp_path: Path) -> None:
