@@ -25,6 +25,7 @@ from pipeline.orchestrate.cancellation import SECONDS_TO_SEND, stopped_when_canc
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
+from pipeline.orchestrate.outcome import outcome_of
 from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, show_summary
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
@@ -104,15 +105,8 @@ class _FlowRun:
 
     def outcome(self) -> State[Any]:
         """The state the flow ends in."""
-        if self.runner.stopping.is_set():
-            return Cancelled(message="stopped; the next run resumes from here")
-        if self._errors:
-            return Failed(message="; ".join(self._errors.values()))
-        undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
-        if undone:
-            return Failed(message=f"{', '.join(undone)}: not run; see the log")
-        cached = sum(record.state == "cached" for record in self.records.values())
-        return Completed(message=f"{count_text(len(self.records), 'stage')}, {cached} of them cached")
+        all_of_them = count_text(len(self.records), "stage")
+        return outcome_of(self.records, self._errors, self.runner.stopping.is_set(), all_of_them, "cached")
 
     def _task(self, node: StageNode) -> Task[[], Any]:
         last: list[StageRun] = []

@@ -24,6 +24,7 @@ from pipeline.orchestrate.cancellation import stopped_when_cancelled
 from pipeline.orchestrate.code_stage import lock_code, locks_of_graphs, md5_of
 from pipeline.orchestrate.graph import opened
 from pipeline.orchestrate.lock_entries import LockEntry, key_of
+from pipeline.orchestrate.outcome import outcome_of
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.run_cache import Results, shared_results
 from pipeline.orchestrate.slots import StageStopped
@@ -146,15 +147,8 @@ class _Coordination:
 
     def outcome(self) -> State[Any]:
         """The state the flow ends in."""
-        if self._stopping.is_set():
-            return Cancelled(message="stopped; the next run resumes from here")
-        if self._errors:
-            return Failed(message="; ".join(self._errors.values()))
-        undone = [name for name, record in self.records.items() if record.state not in ("cached", "completed")]
-        if undone:
-            return Failed(message=f"{', '.join(undone)}: not run; see the log")
-        cached = sum(record.state == "cached" for record in self.records.values())
-        return Completed(message=f"{len(self.records)} runs of stages, {cached} of them known before")
+        all_of_them = f"{len(self.records)} runs of stages"
+        return outcome_of(self.records, self._errors, self._stopping.is_set(), all_of_them, "known before")
 
     def _task(self, run: PlannedRun) -> Task[[], Any]:
         name = self._plan.name_of(run)

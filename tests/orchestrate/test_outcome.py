@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -49,6 +51,21 @@ def test_a_flow_with_a_stage_that_did_not_end_well_is_not_complete(
 def test_a_stopped_flow_is_cancelled(flow_run: Any) -> None:
     flow_run.runner.stop()
     assert flow_run.outcome().type.name == "CANCELLED"
+
+
+def test_runs_on_workers_end_as_those_of_one_machine_do(flow_run: Any) -> None:
+    from pipeline.workers.coordinator import _Coordination
+
+    runs = [SimpleNamespace(node=node) for node in NODES.values()]
+    plan = SimpleNamespace(runs=runs, name_of=lambda run: run.node.name)
+    stopping = threading.Event()
+    run = _Coordination(plan, "", {}, None, None, stopping)  # type: ignore[arg-type]
+    run.records["one"].state = "cached"
+    assert run.outcome().message == "two: not run; see the log"
+    run.records["two"].state = "completed"
+    assert run.outcome().message == "2 runs of stages, 1 of them known before"
+    stopping.set()
+    assert run.outcome().type.name == "CANCELLED"
 
 
 def test_a_stage_goes_on_though_its_progress_cannot_be_shown(
