@@ -6,7 +6,7 @@ and images.parquet, the index.
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import partial
 
 from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
@@ -15,7 +15,7 @@ from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.reading import Params
-from pipeline.runtime.gpus import may_have_gpu
+from pipeline.runtime.gpus import load_device_if
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
@@ -30,12 +30,6 @@ def features(stage: Stage) -> None:
 
 def _keeps_maps(params: Params) -> bool:
     return typed(params).features.keep != "none"
-
-
-def _load_device(params: Params) -> None:
-    # Without a GPU, the stage's processes start while this one imports torch.
-    if _keeps_maps(params) and may_have_gpu():
-        import_module("pipeline.runtime.device")
 
 
 @over_processes
@@ -72,5 +66,5 @@ if __name__ == "__main__":
         },
         resumable=True,
         images_at_once="features",
-        before_key=_load_device,
+        before_key=partial(load_device_if, _keeps_maps),
     )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.params.reading import Params
 
 _DEVICE_FILES = Path("/dev")
 
@@ -56,3 +62,12 @@ def is_gpu_meant() -> bool:
 def may_have_gpu() -> bool:
     """Whether torch might find a GPU here: one of NVIDIA's, a Jetson's among them, one of WSL's or one of ROCm's."""
     return is_gpu_meant() or any((_DEVICE_FILES / name).exists() for name in ("dxg", "kfd", "nvmap"))
+
+
+def load_device_if(is_needed: Callable[[Params], bool], params: Params) -> None:
+    """Import `pipeline.runtime.device`, and torch with it, where the parameters need it and there may be a GPU.
+
+    Without a GPU the processes of a stage start while its own imports torch.
+    """
+    if is_needed(params) and may_have_gpu():
+        import_module("pipeline.runtime.device")
