@@ -1,6 +1,6 @@
 """Work done in chunks of images, so that a stage killed at any instant resumes after the chunks that are complete.
 
-A chunk is 64 images: one npz shard, and the rows of these images in every table. It is complete when its note is there,
+A chunk is the images of one npz shard, up to 64, and their rows in every table. It is complete when its note is there,
 in `.unfinished/` of the folder, which holds its files' sizes and checksums. At the end the tables are put together from
 their parts, chunk by chunk, whether the stage was killed before or not, so that its folder is the same byte for byte.
 """
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
 from pipeline.artifacts.behind import Behind
-from pipeline.artifacts.shards import IMAGES_PER_SHARD, open_shard, shard_name
+from pipeline.artifacts.shards import images_per_shard, open_shard, shard_name
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
 from pipeline.runtime.share import Share, ShareDone
 
@@ -47,7 +47,7 @@ class ChunkedWork:
         folder: where to write; what it holds under notes was left by a run of the same key (see `atomic_folder`).
         ids: the images in the order of their rows.
         log: gets how many images were found done.
-        images_per_chunk: images of a shard.
+        images_per_chunk: images of a shard; by default `images_per_shard`.
         share: which chunks are this process's. One that has a part of them leaves with `ShareDone` when these are done,
             and the tables are assembled by the process that gets all chunks.
     """
@@ -57,14 +57,14 @@ class ChunkedWork:
         folder: Path,
         ids: Sequence[str],
         log: Callable[[str], None] | None = None,
-        images_per_chunk: int = IMAGES_PER_SHARD,
+        images_per_chunk: int | None = None,
         share: Share | None = None,
     ) -> None:
         self._folder, self._notes = Path(folder), Path(folder) / UNFINISHED
         self._share = share or Share()
         self._notes.mkdir(parents=True, exist_ok=True)
-        starts = range(0, len(ids), images_per_chunk)
-        self._chunks = [list(ids[start : start + images_per_chunk]) for start in starts]
+        size = images_per_chunk or images_per_shard(len(ids))
+        self._chunks = [list(ids[start : start + size]) for start in range(0, len(ids), size)]
         own = range(len(self._chunks))[self._share.number :: self._share.of]
         known = self._share.by_others() if self._share.by_others else set()  # their files need not be read again
         self._complete = {index for index in own if index in known or self._is_complete(index)}

@@ -26,6 +26,7 @@ from pipeline.artifacts.atomic import atomic_file
 from pipeline.runtime.errors import InputError
 
 IMAGES_PER_SHARD = 64
+"""At most; see `images_per_shard`."""
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _BOTH_SIZES = struct.Struct("<HHQQ")  # the extra field that zip64 has for them
@@ -36,6 +37,14 @@ _UTF8 = 0x800  # the flag of a name in UTF-8
 def shard_name(prefix: str, index: int) -> str:
     """The file name of a shard."""
     return f"{prefix}-{index:05d}.npz"
+
+
+def images_per_shard(images: int) -> int:
+    """How many images of a stage that has so many a shard holds: 64, and of fewer than 4,096 a 64th, but at least 16.
+
+    Whole shards are shared out among processes, and a handful of them would leave some idle.
+    """
+    return min(IMAGES_PER_SHARD, max(16, -(-images // 64)))
 
 
 @contextmanager

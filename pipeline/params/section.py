@@ -15,7 +15,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 ImagesAtOnce = Annotated[int, Field(gt=0, le=64)]
-"""Of one size, so many of a chunk at most, which has 64 images (`pipeline.artifacts.shards`)."""
+"""Of one size, so many of a chunk at most, which has up to 64 images (`pipeline.artifacts.shards`)."""
 Names = Annotated[list[str], Field(min_length=1)]
 Quadruple = Annotated[list[float], Field(min_length=4, max_length=4)]
 

@@ -91,7 +91,7 @@ def test_closed_runs_what_is_left(behind: Behind) -> None:
 
 
 def test_arrays_of_a_shard_are_not_kept_until_its_chunk_ends(tmp_path: Path) -> None:
-    ids = [f"{number:02d}" for number in range(20)]
+    ids = [f"{number:02d}" for number in range(16)]
     alive: list[weakref.ref[np.ndarray]] = []
     with ChunkedWork(tmp_path, ids) as work:
         shards = work.shards("maps")

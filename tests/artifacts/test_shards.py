@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.artifacts.shards import ShardReader, ShardWriter
+from pipeline.artifacts.shards import IMAGES_PER_SHARD, ShardReader, ShardWriter, images_per_shard
 from pipeline.runtime.errors import InputError
 
 ARRAYS = {
@@ -167,3 +169,18 @@ class TestDamagedShard:
     def test_foreign(self, path: Path, replace: Callable[[Path], object], told: str) -> None:
         replace(path)
         assert told in self.fault(path)
+
+
+def test_small_data_sets_have_smaller_shards() -> None:
+    sizes = {count: images_per_shard(count) for count in (0, 1, 16, 300, 1024, 1025, 1333, 4095, 4096, 117_266)}
+    assert list(sizes.values()) == [16, 16, 16, 16, 16, 17, 21, 64, 64, 64]
+
+
+@given(st.integers(1000, 10**6), st.integers(2, 4))
+def test_processes_get_nearly_equal_shares(images: int, processes: int) -> None:
+    size = images_per_shard(images)
+    assert size <= IMAGES_PER_SHARD
+    shards = [range(images)[start : start + size] for start in range(0, images, size)]
+    shares = [sum(map(len, shards[number::processes])) for number in range(processes)]
+    assert sum(shares) == images
+    assert max(shares) <= 1.07 * images / processes

@@ -37,7 +37,7 @@ from tests.fidelity.conftest import files_of
 from tests.forked import run_forked
 from tests.in_process import words_of
 
-IMAGES = 150  # chunks of 64, 64 and 22
+IMAGES = 40  # chunks of 16, 16 and 8
 HEIGHT, WIDTH = 64, 96
 
 
@@ -151,10 +151,10 @@ def workplace(laid_out: Workplace, tmp_path: Path) -> Workplace:
 def test_features_killed_again_and_again(workplace: Workplace) -> None:
     undisturbed = workplace.undisturbed("features")
     assert "resumes" not in workplace.stage("features", kill_at="after chunk-00000.json")
-    assert "resumes after 64 of 150 images" in workplace.stage("features", kill_at="before chunk-00001.json")
-    assert "resumes after 64 of 150 images" in workplace.stage("features", kill_at="before images.parquet")
+    assert "resumes after 16 of 40 images" in workplace.stage("features", kill_at="before chunk-00001.json")
+    assert "resumes after 16 of 40 images" in workplace.stage("features", kill_at="before images.parquet")
     assert not (workplace.project.data / "features").exists()
-    assert "resumes after 150 of 150 images" in workplace.stage("features")
+    assert "resumes after 40 of 40 images" in workplace.stage("features")
     workplace.assert_only("features", undisturbed)
 
 
@@ -174,12 +174,12 @@ def test_damaged_chunks_are_done_again(workplace: Workplace) -> None:
     half = workplace.project.data / ".proposals_step1.partial"
     shard = half / "objectness-00000.npz"
     shard.write_bytes(shard.read_bytes()[:-7])
-    assert "resumes after 64 of 150 images" in workplace.stage("proposals_step1", kill_at="after chunk-00000.json")
+    assert "resumes after 16 of 40 images" in workplace.stage("proposals_step1", kill_at="after chunk-00000.json")
     part = half / UNFINISHED / "proposals-00001.parquet"
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
-    assert "resumes after 64 of 150 images" in workplace.stage("proposals_step1")
+    assert "resumes after 16 of 40 images" in workplace.stage("proposals_step1")
     workplace.assert_only("proposals_step1", undisturbed)
 
 
@@ -188,7 +188,7 @@ def test_damaged_chunks_are_done_again(workplace: Workplace) -> None:
 def test_other_stages_go_on_too(workplace: Workplace, name: str) -> None:
     undisturbed = workplace.undisturbed(name)
     workplace.stage(name, kill_at="after chunk-00000.json")
-    assert "resumes after 64 of 150 images" in workplace.stage(name)
+    assert "resumes after 16 of 40 images" in workplace.stage(name)
     workplace.assert_only(name, undisturbed)
 
 
@@ -197,7 +197,7 @@ def test_proposals_from_maps_go_on_too(workplace: Workplace) -> None:
     workplace.stage("features")
     undisturbed = workplace.undisturbed("proposals_step3")
     workplace.stage("proposals_step3", kill_at="before chunk-00002.json")
-    assert "resumes after 128 of 150 images" in workplace.stage("proposals_step3")
+    assert "resumes after 32 of 40 images" in workplace.stage("proposals_step3")
     workplace.assert_only("proposals_step3", undisturbed)
 
 
@@ -241,5 +241,5 @@ def test_dvc_goes_on_with_a_killed_stage(tmp_path: Path, laid_out: Workplace) ->
     assert not (workplace.project.data / "resize").exists()
     again = workplace.run("dvc", "repro", "resize")
     assert again.returncode == 0
-    assert "resumes after 64 of 70 images" in again.stderr
+    assert "resumes after 16 of 70 images" in again.stderr
     workplace.assert_only("resize", undisturbed)

@@ -16,7 +16,7 @@ from tests.fidelity.conftest import files_of
 from tests.in_process import run_command, run_stages, words_of
 
 IMAGES: dict[str, Any] = {
-    "dataset": {"shapes": {"train": 140, "test": 70, "image_size": 192, "max_objects": 3}},  # chunks of 64, 64 and 12
+    "dataset": {"shapes": {"train": 140, "test": 70, "image_size": 192, "max_objects": 3}},  # nine chunks of at most 16
     "resize": {"shorter_side": 64, "longer_side": 96},
 }
 

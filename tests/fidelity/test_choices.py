@@ -22,7 +22,7 @@ from pipeline.artifacts.maps import FeatureMaps
 from pipeline.artifacts.proposal_targets import PROPOSAL_TARGETS
 from pipeline.artifacts.proposals import PROPOSALS
 from pipeline.artifacts.resized_images import ResizedImages
-from pipeline.artifacts.shards import ShardWriter
+from pipeline.artifacts.shards import ShardWriter, images_per_shard
 from pipeline.artifacts.tables import boxes_of, read_columns
 from pipeline.building.trunk import new_trunk
 from pipeline.geometry.backbones import VGGShape
@@ -49,7 +49,7 @@ def flipped(tiny_run: Project, tmp_path: Path) -> Path:
     """The resized images with every pixel row reversed on disk."""
     folder = with_rows(tiny_run.data / "resize", tmp_path / "flipped", "images.parquet", lambda _: None)
     images = ResizedImages(tiny_run.data / "resize")
-    with ShardWriter(folder, "pixels") as shards:
+    with ShardWriter(folder, "pixels", images_per_shard(len(images))) as shards:
         for image in images:
             assert shards.add({image.image_id: images.pixels(Entry(image.image_id))[:, ::-1]}) == image.shard
     write_manifest(folder, "resize")
