@@ -6,8 +6,6 @@ and images.parquet, the index.
 
 from __future__ import annotations
 
-from functools import partial
-
 from pipeline.artifacts.no_maps import keep_no_maps
 from pipeline.artifacts.resized_images import ResizedImages
 from pipeline.families.faster_rcnn.params.features import FeatureParams
@@ -15,7 +13,6 @@ from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.reading import Params
-from pipeline.runtime.gpus import load_device_if
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
@@ -32,9 +29,15 @@ def _keeps_maps(params: Params) -> bool:
     return typed(params).features.keep != "none"
 
 
+def _import_torch(params: Params) -> None:
+    # torch takes seconds to import, and is not needed where nothing is kept. Processes are forked from one that has it.
+    if _keeps_maps(params):
+        from pipeline.feeding import frozen_trunk, writing_maps  # noqa: F401
+        from pipeline.runtime import launcher  # noqa: F401
+
+
 @over_processes
 def _keep_maps(stage: Stage) -> None:
-    # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.layout import map_layout
     from pipeline.feeding.frozen_trunk import frozen_source, frozen_trunk
     from pipeline.feeding.sources import trunk_source
@@ -66,5 +69,5 @@ if __name__ == "__main__":
         },
         resumable=True,
         images_at_once="features",
-        before_key=partial(load_device_if, _keeps_maps),
+        before_key=_import_torch,
     )

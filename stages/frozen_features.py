@@ -9,7 +9,6 @@ Writes the maps as npz shards and images.parquet, the index.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.no_maps import keep_no_maps
@@ -19,7 +18,6 @@ from pipeline.families.faster_rcnn.params.typed import typed
 from pipeline.params.backbone import BackboneParams
 from pipeline.params.base import Base
 from pipeline.params.reading import Params
-from pipeline.runtime.gpus import load_device_if
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.stage import Stage, run_stage
 
@@ -40,9 +38,15 @@ def _keeps_maps(params: Params) -> bool:
     return bool(typed(params).features.keep_frozen_stages and params.backbone.frozen_stages)
 
 
+def _import_torch(params: Params) -> None:
+    # torch takes seconds to import, and is not needed where nothing is kept. Processes are forked from one that has it.
+    if _keeps_maps(params):
+        from pipeline.feeding import views, writing_maps  # noqa: F401
+        from pipeline.runtime import launcher  # noqa: F401
+
+
 @over_processes
 def _keep_maps(stage: Stage) -> None:
-    # torch takes seconds to import, and is not needed where nothing is kept.
     from pipeline.building.trunk import load_trunk
     from pipeline.feeding.views import ImageViews
     from pipeline.feeding.writing_maps import write_maps
@@ -72,5 +76,5 @@ if __name__ == "__main__":
         inputs={"resize": "folder of the resize stage", "trunk": "folder of the backbone stage"},
         resumable=True,
         images_at_once="features",
-        before_key=partial(load_device_if, _keeps_maps),
+        before_key=_import_torch,
     )

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pipeline.params.reading import Params
 
 _DEVICE_FILES = Path("/dev")
 
@@ -57,17 +51,3 @@ def is_gpu_meant() -> bool:
         return False
     # A driver that does not fit its kernel module fails nvidia-smi too; but the device's file exists.
     return bool(uuids_of_gpus()) or any(file.name[6:].isdecimal() for file in _DEVICE_FILES.glob("nvidia*"))
-
-
-def may_have_gpu() -> bool:
-    """Whether torch might find a GPU here: one of NVIDIA's, a Jetson's among them, one of WSL's or one of ROCm's."""
-    return is_gpu_meant() or any((_DEVICE_FILES / name).exists() for name in ("dxg", "kfd", "nvmap"))
-
-
-def load_device_if(is_needed: Callable[[Params], bool], params: Params) -> None:
-    """Import `pipeline.runtime.device`, and torch with it, where the parameters need it and there may be a GPU.
-
-    Without a GPU the processes of a stage start while its own imports torch.
-    """
-    if is_needed(params) and may_have_gpu():
-        import_module("pipeline.runtime.device")

@@ -68,8 +68,11 @@ class Task:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         return [sys.executable, *flags, "-c", "\n".join(lines)]
 
-    def run(self, share: Share) -> None:
+    def run(self, share: Share, code: RunningCode | None = None) -> None:
         """Do a share of the stage's work.
+
+        Args:
+            code: of the stage's own process, where this one is a fork of it and so has the same.
 
         Raises:
             ShareDone: it is done.
@@ -80,7 +83,7 @@ class Task:
             sys.modules["__main__"] = module  # where the comparison of the code looks for what runs
         work: Work = getattr(module, self.function)
         part = importlib.import_module(self.part) if self.part else None
-        code = self._running_code()
+        code = code or self._running_code()
         stage = Stage(
             self.name, self.params, self.out, self.inputs, code=self.code, others=self.others, part=part, share=share
         )
@@ -101,11 +104,11 @@ class Task:
         return code
 
 
-def begin(descriptor: int) -> None:
+def begin(descriptor: int, code: RunningCode | None = None) -> None:
     """What a process does: it gets its task and share from the stage's, and sends it messages.
 
     Args:
-        descriptor: of the socket to the stage's process.
+        descriptor: of the socket to the stage's process. code: see `Task.run`.
     """
     connection = Connection(descriptor)
     try:
@@ -120,7 +123,7 @@ def begin(descriptor: int) -> None:
     try:
         # An edit meanwhile may have broken a module or removed a class that it is made of.
         task, share = pickle.loads(given)
-        task.run(share)
+        task.run(share, code)
         raise AssertionError(f"{task.module}.{task.function} goes through no images")
     except ShareDone as done:
         _send(connection, Finished(done.complete))

@@ -1,17 +1,15 @@
 """A stage that goes image by image, in several processes: each works on every n-th chunk, and the stage itself then
 finds all chunks complete and finishes.
 
-Each process starts fresh and imports the stage; forked from one that has used torch, it could hang. None takes part
-in the end of the stage: it is killed, by the stage that stops or by itself when the stage is gone. Chunks are whole or
-count for nothing, so that no more is lost than in one process.
+How they start is in `pipeline.runtime.process_start`. None takes part in the end of the stage: it is killed, by the
+stage that stops or by itself when the stage is gone. Chunks are whole or count for nothing, so that no more is lost
+than in one process.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,13 +22,12 @@ from pipeline.artifacts.chunks import resumes_after
 from pipeline.runtime.counts import PROCESSES, process_count
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise
 from pipeline.runtime.process_messages import Advanced, Began, Failed, Finished
+from pipeline.runtime.process_start import Process, can_fork, fork, start_anew
 from pipeline.runtime.process_work import Task, Work
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting
-
-Process = subprocess.Popen[bytes]
 
 
 def over_processes(work: Work) -> Work:
@@ -68,20 +65,19 @@ def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], 
     """
     task = Task.of(_module_of(work), work.__name__, stage)
     gpus = _gpus_of_one_kind(count)
+    forks = can_fork(task, has_gpus=bool(gpus))
+    # A process that outlives the stage by a moment still writes there, and so holds the lock too.
+    kept = [lock for lock in (lock_of(stage.out),) if lock is not None]
     processes: dict[Connection, Process] = {}
     try:
         for number in range(count):
             connection, theirs = multiprocessing.Pipe()
-            # A process that outlives the stage by a moment still writes there, and so holds the lock too.
-            lock = lock_of(stage.out)
-            kept = (theirs.fileno(),) if lock is None else (theirs.fileno(), lock)
             with theirs, signals_waiting():
-                processes[connection] = subprocess.Popen(
-                    task.command(theirs.fileno()),
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=kept,
-                    env={**os.environ, "CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else None,
-                )
+                if forks:
+                    processes[connection] = fork(theirs.fileno(), (connection, *processes), stage.running)
+                else:
+                    gpu = gpus[number % len(gpus)] if gpus else None
+                    processes[connection] = start_anew(task, theirs.fileno(), kept, gpu)
             with suppress(ConnectionError):  # it has ended, as will be seen
                 connection.send((task, Share(number, count)))
         follow = partial(_follow, processes, stage)

@@ -37,8 +37,9 @@ class Stage:
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the
     family's part of a stage that several families share. `kernels` takes what the processor's features chose, for the
-    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`. `own_code` compares the code of
-    the process that calls it with the stage's lock; None where that is not asked for.
+    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`. `running` is the code of this
+    process, and `own_code` compares that of the process that calls it with the stage's lock; None where that is not
+    asked for.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     part: ModuleType | None = None
     share: Share = field(default_factory=Share)
     own_code: Callable[[], RunningCode] | None = None
+    running: RunningCode | None = None
     kernels: dict[str, str] = field(default_factory=dict, init=False)
     _checked: set[Path] = field(default_factory=set, init=False, repr=False)
 
@@ -156,7 +158,19 @@ def run_stage(
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
             scratch, bad_batches = process.notes / "scratch" / name, process.notes / "bad-batches"
             others = frozenset(process.stages())
-            stage = Stage(name, params, out, paths, scratch, bad_batches, code.digest, others, part, own_code=compare)
+            stage = Stage(
+                name,
+                params,
+                out,
+                paths,
+                scratch,
+                bad_batches,
+                code.digest,
+                others,
+                part,
+                own_code=compare,
+                running=code,
+            )
             work(stage)
             write_manifest(out, name, stage.kernels)
             if part is not None:

@@ -24,7 +24,7 @@ MODULE = "pipeline/artifacts/chunks.py"
 BEFORE, WITHIN = ("before",), ("within-0", "within-1")
 """FIFOs: the stage waits for the first one before it starts its processes, each of these for its own."""
 
-IMAGES = {"dataset": {"shapes": {"train": 50, "test": 20}}}  # chunks of 64 and 6
+IMAGES = {"dataset": {"shapes": {"train": 50, "test": 20}}}  # five chunks of at most 16
 
 
 def insert(path: Path, before: str, line: str) -> None:
@@ -33,9 +33,10 @@ def insert(path: Path, before: str, line: str) -> None:
     path.write_text(text.replace(before, f"{line}\n{before}"))
 
 
-@pytest.fixture(scope="module")
-def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with its images resized, whose stage waits for FIFOs."""
+@pytest.fixture(scope="module", params=["forked", "anew"])
+def resized(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A project with its images resized, whose stage waits for FIFOs, and whose processes start in one of two ways."""
+    forks = request.param == "forked"
 
     def make(folder: Path) -> None:
         project = new_project(folder, apply_overlay(copy.deepcopy(TINY), IMAGES))
@@ -46,12 +47,15 @@ def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "    cv2.setNumThreads(",
             "    if stage.share.is_part:\n        open(f'within-{stage.share.number}').read()",
         )
+        if not forks:
+            can_fork = '    return sys.platform == "linux" and'
+            insert(project.root / "pipeline/runtime/process_start.py", can_fork, "    return False")
         for name, lock in graph_locks(project.root).items():
             (project.data / f"code/{name}.json").write_text(lock.text())
         for name in (*BEFORE, *WITHIN):
             os.mkfifo(project.root / name)
 
-    return made_once(tmp_path_factory, "resized_and_waiting", make)
+    return made_once(tmp_path_factory, f"resized_and_waiting_{request.param}", make)
 
 
 @pytest.fixture
@@ -124,6 +128,7 @@ def test_an_edit_keeps_the_chunks_after_which_the_run_resumes_when_it_is_undone(
     assert files_of(project.data / "resize") == files
 
 
+@pytest.mark.parametrize("resized", ["anew"], indirect=True)
 def test_processes_that_would_run_other_code_than_the_stage_write_nothing(project: Project) -> None:
     shutil.rmtree(project.data / "resize")
     status, said = run(project, {BEFORE: append(project, "A = 1\n")})

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import accelerate  # noqa: F401  for all stages at once
 import torch
 
-from pipeline.runtime import gpus, processes, stage
+from pipeline.runtime import processes, stage
 from pipeline.runtime.counts import PROCESSES
 
 
@@ -41,7 +41,6 @@ def run(model: str | None, words: list[str]) -> NoReturn:
         patch.object(torch.cuda, "get_device_name", return_value=model),
         patch.object(torch.backends.cudnn, "version", return_value=92000),
         patch.object(stage, "run_key", noted_key),
-        patch.object(gpus, "may_have_gpu", return_value=model is not None),
         patch.object(processes, "_shares_done", print_gpus),
         patch.object(sys, "argv", words),
         patch.dict(os.environ, {PROCESSES: "2"}),

@@ -82,6 +82,10 @@ def obey(order: str, stage: Stage) -> None:
         status = Path("/proc/self/status").read_text()
         (stage.out.parent / f"blocked-{stage.share.number}").write_text(status.partition("SigBlk:")[2].split()[0])
         return
+    if order == "note start":
+        started = Path("/proc/self/cmdline").read_text().split("\0"), os.readlink("/proc/self/fd/0")
+        (stage.out.parent / f"started-{stage.share.number}").write_text(json.dumps(started))
+        return
     if order == "wait for the set-up":
         said = select.poll()
         said.register(os.open(stage.out.parent / "set-up", os.O_RDONLY | os.O_NONBLOCK), select.POLLIN)

@@ -25,6 +25,7 @@ from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.locking import try_lock
 from pipeline.runtime.process_messages import Failed
+from pipeline.runtime.process_start import can_fork
 from pipeline.runtime.processes import _lost, _messages
 from tests.conftest import ROOT
 from tests.defaults import default_content
@@ -210,6 +211,25 @@ def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
         assert blocked & 1 << signal.SIGINT - 1 and not blocked & 1 << signal.SIGTERM - 1
 
 
+def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_started_anew(
+    place: Place, undisturbed: dict[str, bytes]
+) -> None:
+    orders = {"_000": "note start", "_002": "note start"}
+    for run, word in ((place.run_apart, "-m"), (place.run, "-c")):
+        run("2", **orders)
+        for number in range(2):
+            command, stdin = json.loads((place.root / f"started-{number}").read_text())
+            assert word in command[1:3] and stdin == os.devnull
+        assert files_of(place.root / "out") == undisturbed
+
+
+def test_processes_with_gpus_are_started_anew() -> None:
+    task = SimpleNamespace(is_main=True)
+    assert can_fork(task, has_gpus=False) == (sys.platform == "linux")  # type: ignore[arg-type]
+    assert not can_fork(task, has_gpus=True)  # type: ignore[arg-type]
+    assert not can_fork(SimpleNamespace(is_main=False), has_gpus=False)  # type: ignore[arg-type]
+
+
 def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: bool(models))
     monkeypatch.setattr(device.torch.cuda, "device_count", lambda: len(models))
@@ -296,22 +316,23 @@ def test_a_killed_process_is_one_line_and_the_next_run_resumes(place: Place, und
     place.resumes_as(undisturbed)
 
 
+@pytest.mark.parametrize("left", [0, 1])
 def test_while_a_process_outlives_a_killed_stage_no_other_run_begins(
-    place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     monkeypatch.setattr(atomic, "_PATIENCE", 0.0)
     stage = place.start("2", _000="wait", _002="wait")
     processes = [psutil.Process(int(until(path.read_text, "does not wait"))) for path in place.waiting(2)]
-    processes[0].suspend()
-    until(lambda: processes[0].status() == psutil.STATUS_STOPPED, "a process goes on")
+    processes[left].suspend()
+    until(lambda: processes[left].status() == psutil.STATUS_STOPPED, "a process goes on")
     stage.kill()
     stage.wait()
-    until(lambda: has_ended(processes[1]), "a process lives on")
+    until(lambda: has_ended(processes[1 - left]), "a process lives on")
     ended = place.run("1")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == "out: error: out: another process is writing it; wait for it, or stop it"
-    processes[0].kill()
-    until(lambda: has_ended(processes[0]), "a process lives on")
+    processes[left].kill()
+    until(lambda: has_ended(processes[left]), "a process lives on")
     assert place.run("2").returncode == 0
     assert files_of(place.root / "out") == undisturbed
 
