@@ -48,14 +48,17 @@ def _prefect_quietly(root: Path, log: Callable[[str], None], *arguments: str) ->
         raise
 
 
-def run_prefect(root: Path, log: Callable[[str], None], *arguments: str, **more: str) -> None:
+def run_prefect(root: Path, log: Callable[[str], None], *arguments: str, module: str = "prefect", **more: str) -> None:
     """Run a command of Prefect's that finds the project's code in `root`, with more environment variables.
+
+    Args:
+        module: the one that Python runs, Prefect's own or one of the project that does the same.
 
     Raises:
         InputError: it failed.
     """
     guarded = Guarded(
-        [sys.executable, "-m", "prefect", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=root,
         environment=environment_for_prefect(root, **more),
         grace_seconds=_GRACE_SECONDS,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterTags,
@@ -25,6 +25,7 @@ from prefect.exceptions import FailedRun
 from prefect.states import Cancelling, Crashed
 
 from pipeline.orchestrate.slots import StageStopped
+from pipeline.workers.client import soon_again_client
 from pipeline.workers.pools import workers_online
 from pipeline.workers.stage_request import MAY_RETRY, StageRequest
 
@@ -70,7 +71,7 @@ class Workers:
         Raises:
             StageStopped: the coordinator is to end; the run is cancelled.
         """
-        with get_client(sync_client=True) as client:
+        with soon_again_client() as client:
             for _ in range(_MOST_LOST):
                 run = self._ask(client, request, pool)
                 ended = self._follow(client, run.id, pool, log)

@@ -61,7 +61,8 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
                 _copy_command(root / _COMMANDS)
                 path = f"{root / _COMMANDS}{os.pathsep}{environment_for_prefect(root)['PYTHONPATH']}"
                 with _warm_engine(root, log, more) as address:
-                    run_prefect(root, log, *start, **more, **{ADDRESS: address, "PYTHONPATH": path})
+                    own = {**more, ADDRESS: address, "PYTHONPATH": path}
+                    run_prefect(root, log, *start, module="pipeline.workers.prefect_command", **own)
                 return
             log("stopped")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_client, get_run_logger
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled, Completed, Failed, State
 
@@ -25,6 +25,7 @@ from pipeline.orchestrate.run_cache import results_of_cache, shared_results
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.workspace import hold_workspace
 from pipeline.runtime.errors import InputError
+from pipeline.workers.client import soon_again_client
 from pipeline.workers.clone import prepare_clone
 from pipeline.workers.pools import CLONE, WORKER
 from pipeline.workers.stage_request import MAY_RETRY, StageRequest
@@ -38,7 +39,7 @@ def run_requested_stage(request: dict[str, Any]) -> State[Any]:
     wanted = StageRequest.model_validate(request)
     root = Path(os.environ[CLONE]).resolve()
     flow_run_id = UUID(this_flow_run.get_id())
-    with get_client(sync_client=True) as client:
+    with soon_again_client() as client:
         tags = {*client.read_flow_run(flow_run_id).tags, f"worker:{os.environ[WORKER]}"}
         client.update_flow_run(flow_run_id, tags=sorted(tags))
     try:
