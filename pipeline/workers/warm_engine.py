@@ -8,6 +8,7 @@ Python of its own and this process ends; the worker starts another.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -17,8 +18,8 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class Request:
 
 def main() -> None:
     """Serve until the code has changed; in the processes that are forked, run what is asked for."""
-    code = Code()
+    quick_end, code = QuickEnd(), Code()
     for module in _IMPORTED:
         importlib.import_module(module)
     from prefect.settings import get_current_settings
@@ -63,7 +64,36 @@ def main() -> None:
         request = serve(listener, code, settings)
     if request is not None:
         take_place(request)
-        _run_engine()
+        quick_end.after(_run_engine)
+
+
+class QuickEnd:
+    """Ends a process without taking its modules apart, which takes a forked one half a second.
+
+    What is registered with `atexit` is called, and threads are waited for, as always. So make it before the imports:
+    what is registered first is called last.
+    """
+
+    def __init__(self) -> None:
+        self._status: int | None = None
+        atexit.register(self._end)
+
+    def after(self, work: Callable[[], object]) -> None:
+        """Do the last work of the process; its status is what it always would be."""
+        try:
+            work()
+        except SystemExit as end:
+            if end.code is None or isinstance(end.code, int):
+                self._status = end.code or 0
+            raise
+        self._status = 0
+
+    def _end(self) -> None:
+        if self._status is not None:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(self._status & 0xFF)
 
 
 class Code:
@@ -178,7 +208,21 @@ def _run_engine() -> None:
     random.seed()
     sys.argv = ["prefect.engine"]
     sys.modules.pop("prefect.engine", None)
-    runpy.run_module("prefect.engine", run_name="__main__")
+    with without_heartbeats():
+        runpy.run_module("prefect.engine", run_name="__main__")
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Have Prefect emit no events that a run is alive, unless PREFECT_FLOWS_HEARTBEAT_FREQUENCY is set.
+
+    The coordinator looks at the worker's signs of life instead, and the thread that emits them ends up to 1 s late.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+
+    is_set = "heartbeat_frequency" in get_current_settings().flows.model_fields_set
+    with temporary_settings({} if is_set else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def _prefects(environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
 from pipeline.workers import serving, warm_engine
 from pipeline.workers.run_engine import ADDRESS, MODULE
@@ -238,6 +239,53 @@ def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, mon
         assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
         (package / "warm_engine.py").write_text("print('as of another commit', flush=True)")
         until(lambda: "as of another commit" in lines, "a new version is not started")
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "quick"),
+    [
+        ("None", 0, True),
+        ("sys.exit()", 0, True),
+        ("sys.exit(7)", 7, True),
+        ("sys.exit(-1)", 255, True),
+        ("sys.exit('in words')", 1, False),
+        ("1 / 0", 1, False),
+    ],
+)
+def test_a_run_ends_without_taking_modules_apart_but_with_all_that_is_due(work: str, status: int, quick: bool) -> None:
+    code = f"""
+import sys
+from pipeline.workers.warm_engine import QuickEnd
+end = QuickEnd()
+import atexit, threading
+
+class Module:
+    def __del__(self):
+        print("taken apart")
+
+module = Module()
+atexit.register(print, "registered")
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
+end.after(lambda: {work})
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert result.returncode == status
+    assert result.stdout.split("\n")[:-1] == ["thread", "registered"] + ["taken apart"] * (not quick)
+    assert ("in words" in result.stderr or "ZeroDivisionError" in result.stderr) is (not quick)
+
+
+def test_a_run_emits_no_heartbeats_unless_they_are_wanted() -> None:
+    def seconds() -> int | None:
+        return get_current_settings().flows.heartbeat_frequency
+
+    usual = seconds()
+    with warm_engine.without_heartbeats():
+        assert seconds() is None
+    assert seconds() == usual
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: 60}), warm_engine.without_heartbeats():
+        assert seconds() == 60
 
 
 def test_the_engine_of_a_worker_starts_has_one_thread_and_runs_prefect(tmp_path: Path) -> None:
