@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import Task, flow, get_client, get_run_logger
+from prefect import Task, flow, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run as this_flow_run
@@ -31,6 +31,7 @@ from pipeline.orchestrate.slots import StageStopped
 from pipeline.orchestrate.workspace import check_data_places, hold_workspace
 from pipeline.runtime.errors import InputError
 from pipeline.workers.asking import Workers
+from pipeline.workers.client import soon_again_client
 from pipeline.workers.clone import revision_of
 from pipeline.workers.experiments import keep_experiments
 from pipeline.workers.fetching import fetch_results
@@ -79,7 +80,7 @@ def train_on_workers(
             plan = plan_of(wanted, graphs.of)
             with opened(root) as repo:
                 results = shared_results(repo)
-            with get_client(sync_client=True) as client:
+            with soon_again_client() as client:
                 deployments = register(client)
         except InputError as error:
             return Failed(message=str(error))

@@ -46,11 +46,10 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
         prepare_environment(root)
         with prefect_server(root):
             # Prefect's settings are fixed when it is imported.
-            from prefect import get_client
-
+            from pipeline.workers.client import soon_again_client
             from pipeline.workers.pools import CLONE, WORKER, register
 
-            with get_client(sync_client=True) as client:
+            with soon_again_client() as client:
                 register(client)
             name = f"{socket.gethostname()}-{root.name}-{os.getpid()}"
             log(f"{name} serves the pool {pool}; Ctrl-C ends it")
