@@ -16,12 +16,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 
 _FIRST_SECONDS = 0.05
 _MOST_SECONDS = 30.0
+_FACTOR = 5  # Prefect's client repeats a request five times: after 38 s in all it has failed
 
 
 class RepeatSoon:
     """A hook for httpx: has a response with the status 503 say that the request may be repeated soon.
 
-    The seconds double with each such response in a row, up to half a minute. Where the server says how long to wait,
+    The seconds grow with each such response in a row, up to half a minute. Where the server says how long to wait,
     that counts.
     """
 
@@ -34,7 +35,7 @@ class RepeatSoon:
             self._seconds = _FIRST_SECONDS
             return
         response.headers.setdefault("Retry-After", str(self._seconds))
-        self._seconds = min(2 * self._seconds, _MOST_SECONDS)
+        self._seconds = min(_FACTOR * self._seconds, _MOST_SECONDS)
 
 
 def soon_again_client() -> SyncPrefectClient:

@@ -62,8 +62,15 @@ def test_a_busy_server_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> N
         assert client.read_flow_runs() == []
         assert client.read_flow_runs() == []
     # Prefect adds up to a fifth to each.
-    assert [round(seconds, 1) for seconds in waited] == [0.1, 0.1, 0.1]
-    assert 0.05 <= waited[0] <= 0.06 and 0.1 <= waited[1] <= 0.12 and 0.05 <= waited[2] <= 0.06
+    assert 0.05 <= waited[0] <= 0.06 and 0.25 <= waited[1] <= 0.3 and 0.05 <= waited[2] <= 0.06
+    assert len(waited) == 3
+
+
+def test_a_server_that_stays_busy_is_asked_for_half_a_minute() -> None:
+    busy, hook = [httpx.Response(503) for _ in range(PREFECT_CLIENT_MAX_RETRIES.value())], RepeatSoon()
+    for response in busy:
+        hook(response)
+    assert [float(response.headers["Retry-After"]) for response in busy] == [0.05, 0.25, 1.25, 6.25, 30]
 
 
 async def _read_once() -> list[FlowRun]:
