@@ -28,6 +28,8 @@ def run(bench: Bench) -> None:
 
 
 def _measure(root: Path, name: str, count: int) -> dict[str, object]:
+    if count > 1 and not (root / "data" / name / MANIFEST).exists():
+        raise ValueError("the run in one process failed")
     began = time.perf_counter()
     out = run_stage(root, name, count)
     seconds = time.perf_counter() - began

@@ -26,6 +26,7 @@ from pipeline.artifacts.behind import Behind
 from pipeline.artifacts.shards import images_per_shard, open_shard, shard_name
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
 from pipeline.runtime.share import Share, ShareDone
+from pipeline.runtime.stopping import stop_if_requested
 
 Item = TypeVar("Item")
 
@@ -105,6 +106,7 @@ class ChunkedWork:
             parts = [*(table.begin(index) for table in tables), *(shard.begin(index) for shard in shards)]
             self._unpublished += parts
             for _ in ids:
+                stop_if_requested()  # a library may have dropped the exception
                 yield next(given)
             if last is not None:
                 last.result()

@@ -116,7 +116,7 @@ class ShardReader:
         InputError: a shard is missing or damaged, or a member is not in it.
     """
 
-    def __init__(self, folder: Path, open_shards: int = 16) -> None:
+    def __init__(self, folder: Path, open_shards: int = 64) -> None:
         self._folder = Path(folder)
         self._open: OrderedDict[str, _OpenShard] = OrderedDict()
         self._open_shards = open_shards

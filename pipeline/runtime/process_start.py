@@ -52,10 +52,10 @@ class Forked:
         return self._status
 
 
-def can_fork(task: Task, has_gpus: bool) -> bool:
+def can_fork(task: Task, has_gpu: bool) -> bool:
     """Whether the processes of a task may be forked: Python was started for this stage, which has done nothing yet, and
-    they have no GPU. Other systems than Linux have libraries that do not survive it."""
-    return sys.platform == "linux" and task.is_main and not has_gpus
+    torch finds no GPU. Other systems than Linux have libraries that do not survive it."""
+    return sys.platform == "linux" and task.is_main and not has_gpu
 
 
 def fork(descriptor: int, not_theirs: Iterable[Connection], code: RunningCode | None) -> Forked:
@@ -67,8 +67,9 @@ def fork(descriptor: int, not_theirs: Iterable[Connection], code: RunningCode | 
             not see that the stage is gone.
         code: of the stage's process.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nobody could wait for it
     with warnings.catch_warnings():
         # The thread that waits for DVC's end holds no lock.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -91,7 +92,14 @@ def _begin_forked(descriptor: int, not_theirs: Iterable[Connection], code: Runni
         begin(descriptor, code)
         status = 0
     finally:
+        _flush()
         os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def start_anew(task: Task, descriptor: int, kept: Iterable[int], gpu: str | None) -> subprocess.Popen[bytes]:

@@ -78,7 +78,8 @@ class Task:
             ShareDone: it is done.
             CodeError: the code is not that of the stage's own process.
         """
-        module = importlib.import_module(self.module)
+        # A fork has what the stage's own process runs; its file may have been edited since.
+        module = sys.modules["__main__"] if code is not None else importlib.import_module(self.module)
         if self.is_main:
             sys.modules["__main__"] = module  # where the comparison of the code looks for what runs
         work: Work = getattr(module, self.function)

@@ -27,7 +27,7 @@ from pipeline.runtime.process_work import Task, Work
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
-from pipeline.runtime.stopping import signals_waiting
+from pipeline.runtime.stopping import signals_waiting, stop_if_requested
 
 
 def over_processes(work: Work) -> Work:
@@ -65,19 +65,23 @@ def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], 
     """
     task = Task.of(_module_of(work), work.__name__, stage)
     gpus = _gpus_of_one_kind(count)
-    forks = can_fork(task, has_gpus=bool(gpus))
+    forks = can_fork(task, has_gpu=_has_gpu())
     # A process that outlives the stage by a moment still writes there, and so holds the lock too.
     kept = [lock for lock in (lock_of(stage.out),) if lock is not None]
     processes: dict[Connection, Process] = {}
     try:
         for number in range(count):
-            connection, theirs = multiprocessing.Pipe()
-            with theirs, signals_waiting():
-                if forks:
-                    processes[connection] = fork(theirs.fileno(), (connection, *processes), stage.running)
-                else:
-                    gpu = gpus[number % len(gpus)] if gpus else None
-                    processes[connection] = start_anew(task, theirs.fileno(), kept, gpu)
+            try:
+                connection, theirs = multiprocessing.Pipe()
+                with theirs, signals_waiting():
+                    if forks:
+                        processes[connection] = fork(theirs.fileno(), (connection, *processes), stage.running)
+                    else:
+                        gpu = gpus[number % len(gpus)] if gpus else None
+                        processes[connection] = start_anew(task, theirs.fileno(), kept, gpu)
+            except OSError as error:
+                which = f"process {number + 1} of {count}"
+                raise StartedOtherwise(f"{which} could not be started ({error.strerror}); lower {PROCESSES}") from error
             with suppress(ConnectionError):  # it has ended, as will be seen
                 connection.send((task, Share(number, count)))
         follow = partial(_follow, processes, stage)
@@ -110,6 +114,12 @@ def _gpus_of_one_kind(most: int) -> list[str]:
     """See `pipeline.runtime.device`, which a stage that computes with torch has loaded; none for other stages."""
     device = sys.modules.get("pipeline.runtime.device")
     return device.gpus_of_one_kind(most) if device else []
+
+
+def _has_gpu() -> bool:
+    """Whether torch may have been asked for a GPU that is there, usable or not."""
+    device = sys.modules.get("pipeline.runtime.device")
+    return bool(device and device.has_gpu())
 
 
 def _follow(processes: dict[Connection, Process], stage: Stage) -> set[int]:
@@ -145,6 +155,7 @@ def _messages(processes: dict[Connection, Process]) -> Iterator[Began | Advanced
             try:
                 message = connection.recv()
             except (EOFError, OSError):  # OSError where it ends within a message
+                stop_if_requested()  # by a signal to all of them
                 raise _lost(processes[connection]) from None
             if isinstance(message, Failed):
                 raise min([message, *_other_failures(left - {connection})], key=lambda one: one.chunk).exception()

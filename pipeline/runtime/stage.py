@@ -130,6 +130,9 @@ def run_stage(
     parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     name = arguments.stage or arguments.out.name
+    # pyarrow would import it at its first conversion, and drop the exception of a signal that comes meanwhile.
+    import pandas  # noqa: F401
+
     process = StageProcess(name, arguments.out)
     with process.until_end():
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None

@@ -84,7 +84,8 @@ def end_with_parent() -> None:
         ends.poll()
         os.kill(os.getpid(), _PARENT_IS_GONE)
 
-    threading.Thread(target=signal_end, daemon=True).start()
+    with signals_waiting():  # the thread's own mask: signals are for the main one
+        threading.Thread(target=signal_end, daemon=True).start()
 
 
 def _started_by() -> list[int]:

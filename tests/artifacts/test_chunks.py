@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.artifacts.image_rows import ImageRows
 from pipeline.artifacts.maps import FEATURE_IMAGES
 from pipeline.artifacts.shards import ShardReader
 from pipeline.artifacts.tables import TableWriter, box_columns, read_columns
+from pipeline.runtime import stopping
 from pipeline.runtime.errors import InputError
 from tests.killed import Killed
 
@@ -133,6 +135,16 @@ def test_without_images_the_tables_are_there_and_empty(tmp_path: Path) -> None:
     assert work_through(tmp_path, ids=[]) == []
     assert sorted(files_of(tmp_path)) == ["detections.parquet", "images.parquet", "labels.json"]
     assert len(read_columns(tmp_path / "images.parquet", FEATURE_IMAGES)["image_id"]) == 0
+
+
+def test_a_signal_whose_exception_a_library_dropped_stops_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(stopping.Stopped), ChunkedWork(tmp_path, IDS, images_per_chunk=PER_CHUNK) as work:
+        for image_id in work.through(work.missing):
+            if image_id == IDS[1]:
+                monkeypatch.setattr(stopping, "_asked", [stopping._Asked(signal.SIGTERM, 0.0)])
+    assert image_id == IDS[1]
 
 
 @settings(deadline=None, max_examples=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing.connection
 import os
@@ -20,7 +21,7 @@ import pytest
 import yaml
 
 from pipeline.artifacts import atomic
-from pipeline.runtime import device
+from pipeline.runtime import device, processes, stopping
 from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.locking import try_lock
@@ -223,11 +224,43 @@ def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_starte
         assert files_of(place.root / "out") == undisturbed
 
 
+def test_a_process_that_cannot_be_started_is_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(processes, "start_anew", fails)
+    ended = place.run("3")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        f"out: error: process 1 of 3 could not be started (Resource temporarily unavailable); lower {PROCESSES}"
+    )
+
+
+def test_forks_are_waited_for_where_ends_of_children_are_ignored(place: Place, undisturbed: dict[str, bytes]) -> None:
+    words = ["-m", MODULE, "--params", "base", "--out", "out"]
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, *{words}])
+"""
+    environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
+    assert files_of(place.root / "out") == undisturbed
+
+
+def test_a_signal_to_all_whose_exception_a_library_dropped_stops_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_asked", [stopping._Asked(signal.SIGTERM, 0.0)])
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(stopping.Stopped):
+        list(_messages({ours: SimpleNamespace(wait=lambda: -signal.SIGTERM)}))  # type: ignore[dict-item]
+
+
 def test_processes_with_gpus_are_started_anew() -> None:
     task = SimpleNamespace(is_main=True)
-    assert can_fork(task, has_gpus=False) == (sys.platform == "linux")  # type: ignore[arg-type]
-    assert not can_fork(task, has_gpus=True)  # type: ignore[arg-type]
-    assert not can_fork(SimpleNamespace(is_main=False), has_gpus=False)  # type: ignore[arg-type]
+    assert can_fork(task, has_gpu=False) == (sys.platform == "linux")  # type: ignore[arg-type]
+    assert not can_fork(task, has_gpu=True)  # type: ignore[arg-type]
+    assert not can_fork(SimpleNamespace(is_main=False), has_gpu=False)  # type: ignore[arg-type]
 
 
 def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:
