@@ -25,6 +25,7 @@ from benchmarks.photos import Photos, parser, prepared, untrained_rpn
 from pipeline.artifacts.classes import read_classes
 from pipeline.artifacts.manifest import write_manifest
 from pipeline.artifacts.resized_images import ResizedImages, held_out_images
+from pipeline.artifacts.shards import images_per_shard
 from pipeline.artifacts.weights import save_parts
 from pipeline.building.layout import map_layout
 from pipeline.dense.building import fresh_head
@@ -84,8 +85,9 @@ class Measured:
     def group_size(self, made: Photos, at_once: int) -> float:
         """Images of a group, on average."""
         images = self.images(made)
-        groups = groups_of_one_size(images, [[info.image_id for info in images]], at_once)
-        return len(images) / len(groups)
+        ids, size = [info.image_id for info in images], images_per_shard(len(images))
+        chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
+        return len(ids) / len(groups_of_one_size(images, chunks, at_once))
 
 
 def of_vgg16(made: Photos) -> list[Measured]:

@@ -14,7 +14,7 @@ from tests.families.family_project import write_family_project
 SIZES = [(60, 80), (80, 60), (120, 160), (60, 80), (70, 70), (60, 81)]
 """Height, width; the third is resized to the size of the first, by half the factor."""
 COUNT = 66
-"""Of train, and of test; a chunk has 64."""
+"""Of train, and of test; a chunk has 16."""
 SCHEDULE = {"iterations": 2, "images_per_iteration": 2, "lr_drop_at": [], "warmup_iterations": 0}
 FOUR_STEPS: dict[str, Any] = {
     "resize": {"shorter_side": 48, "longer_side": 80, "extra_sides": [32]},
