@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import multiprocessing.connection
 import os
 import pickle
@@ -12,107 +10,22 @@ import socket
 import struct
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from pipeline.artifacts import atomic
-from pipeline.runtime import device, processes, stopping
+from pipeline.runtime import device, stopping
 from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.errors import InputError, ProcessLost
-from pipeline.runtime.locking import try_lock
 from pipeline.runtime.process_messages import Failed
-from pipeline.runtime.process_start import can_fork
 from pipeline.runtime.processes import _lost, _messages
 from tests.conftest import ROOT
-from tests.defaults import default_content
 from tests.faults.processes import has_ended, until
-from tests.in_process import Ended, run_command
-from tests.runtime.chunked_stage import ORDERS
-
-MODULE = "tests.runtime.chunked_stage"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-class Place:
-    """A folder in which the stage runs."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "params.yaml").write_text(yaml.safe_dump(default_content()))
-
-    def run(self, processes: str, out: str = "out", **orders: str) -> Ended:
-        """In this process and those it starts; `orders`: what to do, by "_" and the id of an image."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self._environment(processes, orders).items():
-                patch.setenv(name, value)
-            return run_command(self.root, MODULE, "--params", "base", "--out", out)
-
-    def run_apart(self, processes: str, **orders: str) -> tuple[int, str]:
-        """In a process and a process group of its own."""
-        done = subprocess.run(
-            [sys.executable, "-m", MODULE, "--params", "base", "--out", "out"],
-            cwd=self.root,
-            env={**os.environ, **self._environment(processes, orders), "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
-        return done.returncode, done.stderr
-
-    def start(self, processes: str, **orders: str) -> subprocess.Popen[bytes]:
-        """In processes whose images wait, each at a FIFO of its own where it notes its number."""
-        for path in self.waiting(int(processes)):
-            os.mkfifo(path)
-        return subprocess.Popen(
-            [sys.executable, "-m", MODULE, "--params", "base", "--out", "out"],
-            cwd=self.root,
-            env={**os.environ, **self._environment(processes, orders), "PYTHONPATH": str(ROOT)},
-        )
-
-    def waiting(self, processes: int) -> list[Path]:
-        """The FIFOs of the processes that wait."""
-        return [self.root / f"waits-{number}" for number in range(processes)]
-
-    def is_free(self) -> bool:
-        """Whether no process holds the lock of the folder."""
-        descriptor = os.open(self.root / ".out.partial", os.O_RDONLY)
-        try:
-            return try_lock(descriptor) is not None
-        finally:
-            os.close(descriptor)
-
-    def _environment(self, processes: str, orders: dict[str, str]) -> dict[str, str]:
-        return {PROCESSES: processes, ORDERS: json.dumps({name[1:]: order for name, order in orders.items()})}
-
-    def resumes_as(self, undisturbed: dict[str, bytes]) -> None:
-        """What was complete is kept, and the next run leaves the bytes of an undisturbed one and nothing else."""
-        again = self.run("2")
-        assert again.returncode == 0, again.stderr
-        assert any(line.startswith("out: resumes after ") for line in again.stderr.splitlines())
-        assert files_of(self.root / "out") == undisturbed
-        assert [path.name for path in self.root.glob(".out*")] == []
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files that one process writes."""
-    made = Place(tmp_path_factory.mktemp("undisturbed"))
-    assert made.run("").returncode == 0
-    return files_of(made.root / "out")
+from tests.in_process import Ended
+from tests.runtime.conftest import Place, files_of
 
 
 def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undisturbed: dict[str, bytes]) -> None:
@@ -212,55 +125,12 @@ def test_in_no_process_ctrl_c_is_let_in(place: Place) -> None:
         assert blocked & 1 << signal.SIGINT - 1 and not blocked & 1 << signal.SIGTERM - 1
 
 
-def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_started_anew(
-    place: Place, undisturbed: dict[str, bytes]
-) -> None:
-    orders = {"_000": "note start", "_002": "note start"}
-    for run, word in ((place.run_apart, "-m"), (place.run, "-c")):
-        run("2", **orders)
-        for number in range(2):
-            command, stdin = json.loads((place.root / f"started-{number}").read_text())
-            assert word in command[1:3] and stdin == os.devnull
-        assert files_of(place.root / "out") == undisturbed
-
-
-def test_a_process_that_cannot_be_started_is_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
-        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(processes, "start_anew", fails)
-    ended = place.run("3")
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1] == (
-        f"out: error: process 1 of 3 could not be started (Resource temporarily unavailable); lower {PROCESSES}"
-    )
-
-
-def test_forks_are_waited_for_where_ends_of_children_are_ignored(place: Place, undisturbed: dict[str, bytes]) -> None:
-    words = ["-m", MODULE, "--params", "base", "--out", "out"]
-    code = f"""
-import os, signal, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, *{words}])
-"""
-    environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
-    assert files_of(place.root / "out") == undisturbed
-
-
 def test_a_signal_to_all_whose_exception_a_library_dropped_stops_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "_asked", [stopping._Asked(signal.SIGTERM, 0.0)])
     ours, theirs = multiprocessing.Pipe()
     theirs.close()
     with pytest.raises(stopping.Stopped):
         list(_messages({ours: SimpleNamespace(wait=lambda: -signal.SIGTERM)}))  # type: ignore[dict-item]
-
-
-def test_processes_with_gpus_are_started_anew() -> None:
-    task = SimpleNamespace(is_main=True)
-    assert can_fork(task, has_gpu=False) == (sys.platform == "linux")  # type: ignore[arg-type]
-    assert not can_fork(task, has_gpu=True)  # type: ignore[arg-type]
-    assert not can_fork(SimpleNamespace(is_main=False), has_gpu=False)  # type: ignore[arg-type]
 
 
 def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:
