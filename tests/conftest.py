@@ -254,7 +254,7 @@ _FIRST = (
     "orchestrate/test_stale_runs.py",
     "benchmarks/test_gpu_smoke.py",
     "orchestrate/test_dvc_stage.py",
-    "tests/runtime/test_processors.py",
+    "runtime/test_processors.py",
     "benchmarks/test_gpu_truth.py",
     "faults/test_repro.py",
     "parity/test_onnx.py",

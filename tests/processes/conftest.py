@@ -16,9 +16,9 @@ from pipeline.runtime.locking import try_lock
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.in_process import Ended, run_command
-from tests.runtime.chunked_stage import ORDERS
+from tests.processes.chunked_stage import ORDERS
 
-MODULE = "tests.runtime.chunked_stage"
+MODULE = "tests.processes.chunked_stage"
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from pipeline.runtime.process_messages import Advanced, Failed
 from pipeline.runtime.share import Share
 from tests.conftest import ROOT
 
-TASK = process_work.Task("tests.runtime.chunked_stage", "stage_of_orders", True, "out", *(None,) * 7)  # type: ignore[arg-type]
+TASK = process_work.Task("tests.processes.chunked_stage", "stage_of_orders", True, "out", *(None,) * 7)  # type: ignore[arg-type]
 
 
 def started(connected: socket.socket) -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ from pipeline.runtime import processes
 from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.process_start import can_fork
 from tests.conftest import ROOT
-from tests.runtime.conftest import MODULE, Place, files_of
+from tests.processes.conftest import MODULE, Place, files_of
 
 
 def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_started_anew(

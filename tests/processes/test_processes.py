@@ -25,7 +25,7 @@ from pipeline.runtime.processes import _lost, _messages
 from tests.conftest import ROOT
 from tests.faults.processes import has_ended, until
 from tests.in_process import Ended
-from tests.runtime.conftest import Place, files_of
+from tests.processes.conftest import Place, files_of
 
 
 def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undisturbed: dict[str, bytes]) -> None:
@@ -173,7 +173,7 @@ def test_gpus_of_several_models_are_refused_and_nothing_is_lost(place: Place, mo
 def test_a_script_is_to_be_started_as_a_module_and_loses_nothing(place: Place) -> None:
     assert place.run("1", _004="no memory").returncode == 1
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/runtime/chunked_stage.py"), "--params", "base", "--out", "out"],
+        [sys.executable, str(ROOT / "tests/processes/chunked_stage.py"), "--params", "base", "--out", "out"],
         cwd=place.root,
         env={**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -183,7 +183,7 @@ def test_a_script_is_to_be_started_as_a_module_and_loses_nothing(place: Place) -
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"out: error: {PROCESSES} needs the stage to be started as a module; start it as python -m "
-        "runtime.chunked_stage"
+        "processes.chunked_stage"
     )
     assert (place.root / ".out.partial").exists()
 
