@@ -20,7 +20,7 @@ from unittest.mock import patch
 from benchmarks.equal_time_task import task_of
 from benchmarks.measure import spread
 from benchmarks.scaling import graph, needed_for
-from pipeline.runtime.counts import LOADERS
+from pipeline.runtime.variables import LOADERS
 from pipeline.training import run
 from tests.in_process import prepared
 

@@ -26,7 +26,7 @@ from benchmarks.page import Row, table
 from benchmarks.scaling import graph, needed_for
 from benchmarks.small_project import small_project
 from pipeline.artifacts.manifest import MANIFEST
-from pipeline.runtime.counts import PROCESSES
+from pipeline.runtime.variables import PROCESSES
 
 MEASURED = ("resize", "anchor_targets", "proposals_step1", "proposal_targets_step2", "features", "detect_step2")
 BAR = 1 / 1.7

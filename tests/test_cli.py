@@ -13,8 +13,8 @@ import cv2
 import pytest
 
 from pipeline import cli
-from pipeline.runtime.counts import LOADERS, PROCESSES
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.variables import EVERY_ITERATIONS, EVERY_MINUTES, LOADERS, PROCESSES
 from tests.conftest import ROOT
 from tests.in_process import run_frcnn
 
@@ -52,10 +52,12 @@ def test_what_is_no_fault_of_the_program_ends_in_one_line(
     [
         (PROCESSES, "0", "give a whole number above 0, or leave it out for 1"),
         (LOADERS, "two", "give a whole number, 0 or more, or leave it out for a thread"),
+        (EVERY_MINUTES, "often", "give a number above 0, or leave it out for 5"),
+        (EVERY_ITERATIONS, "0", "give a number above 0, or leave it out"),
     ],
 )
 @pytest.mark.parametrize("verb", ["repro", "flow", "worker", "worker --pool cpu", "ablations"])
-def test_a_wrong_number_of_processes_is_refused_before_any_stage_runs(
+def test_a_wrong_variable_is_refused_before_any_stage_runs(
     verb: str, name: str, wrong: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, wrong)

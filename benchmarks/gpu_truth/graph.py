@@ -23,12 +23,13 @@ from benchmarks.gpu_kit import copy_photos
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.sections import PATIENCE, SECTIONS
 from pipeline.presets.apply import apply_preset
+from pipeline.runtime.variables import EVERY_ITERATIONS, EVERY_MINUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED = "train_rpn_step1"
 TRAININGS = (STOPPED, "train_head_step2", "train_rpn_step3", "train_head_step4", "finetune_joint")
 # A state as often as possible, by either of the two variables.
-_STATES_OFTEN = {"FRCNN_CHECKPOINT_ITERATIONS": "1", "FRCNN_CHECKPOINT_MINUTES": "0.0001"}
+_STATES_OFTEN = {EVERY_ITERATIONS: "1", EVERY_MINUTES: "0.0001"}
 
 
 def commands(root: Path = ROOT) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from benchmarks.gpu_truth.bench import Bench
 from benchmarks.gpu_truth.training import measure
-from pipeline.runtime.counts import LOADERS
+from pipeline.runtime.variables import LOADERS
 
 
 def run(bench: Bench) -> None:

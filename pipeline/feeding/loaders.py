@@ -24,10 +24,10 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as _Itera
 
 from pipeline.feeding.packed import Packed, pack, shared_memory_is_full, unpack
 from pipeline.feeding.prefetching import prefetch
-from pipeline.runtime.counts import LOADERS, loader_count
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise, is_disk_full
 from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.stopping import signals_waiting
+from pipeline.runtime.variables import LOADERS, loader_count
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.runtime.counts import LOADERS
 from pipeline.runtime.errors import StartedOtherwise, is_disk_full
+from pipeline.runtime.variables import LOADERS
 
 _ALIGNED = 64
 """Bytes; no type of a tensor needs more."""

@@ -23,9 +23,9 @@ from pipeline.artifacts.atomic import write_text
 from pipeline.families.registry import declared, family_of
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
-from pipeline.runtime.counts import check_counts
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.variables import check_variables
 from pipeline.runtime.yaml_files import EditedYaml, in_one_line, parse_yaml
 
 _COLUMNS = {"mAP50": "VOC mAP@.5", "AP": "COCO AP", "proposal_recall50": "recall"}
@@ -84,9 +84,9 @@ def run_ablations(root: Path, names: Sequence[str], log: Callable[[str], None]) 
 
     Raises:
         InputError: an unknown name, or a run that failed.
-        StartedOtherwise: a number of processes in the environment is wrong.
+        StartedOtherwise: a variable of the environment is wrong.
     """
-    check_counts()
+    check_variables()
     check_repository(root)
     chosen = select(ablations_of(load_params(root / "params.yaml")), names)
     rows: dict[str, dict[str, Any]] = {}

@@ -14,9 +14,9 @@ from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
-from pipeline.runtime.counts import check_counts
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.variables import check_variables
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
@@ -26,9 +26,9 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
 
     Raises:
         InputError: another flow is at work in `root`, dvc.yaml or params.yaml is wrong, or a stage failed.
-        StartedOtherwise: a number of processes in the environment is wrong.
+        StartedOtherwise: a variable of the environment is wrong.
     """
-    check_counts()
+    check_variables()
     check_repository(root)
     check_graph(root)
     refuse_if_held(root)

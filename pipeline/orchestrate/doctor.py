@@ -18,10 +18,10 @@ from pipeline.orchestrate.graph import nodes_of, opened
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.params.base import Base
 from pipeline.params.file import load_params
-from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.device import gpu_model, gpu_or_cpu, has_gpu
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import InputError, StartedOtherwise
 from pipeline.runtime.locking import has_locks
+from pipeline.runtime.variables import PROCESSES, process_count, unknown_variables, variables_that_are_set
 from pipeline.runtime.version import current_version
 from pipeline.views.inspect.text import size_text
 
@@ -88,16 +88,25 @@ def set_links(root: Path, kind: str) -> str:
 def _findings(root: Path) -> Iterator[Finding]:
     """What each topic has found; where one cannot be looked into, that is its finding."""
     base: list[Base] = []
+    asked: list[int] = []
 
     def parameters() -> Iterator[Finding]:
         params = load_params(root / "params.yaml")
         base.append(params.base)
         yield Finding("parameters", f"params.yaml is of the family {params.family}")
 
+    def variables() -> Iterator[Finding]:
+        found = [f"{name}={text}" for name, text in variables_that_are_set().items()]
+        asked.append(process_count())
+        yield Finding("variables", f"{', '.join(found) or 'none is set'} (docs/variables.md)")
+        for line in unknown_variables():
+            yield Finding("variables", line)
+
     topics: dict[str, Callable[[], Iterator[Finding]]] = {
         "versions": _versions,
         "parameters": parameters,
-        "processor": lambda: _cores(cores_in_use(), _load(), base[0] if base else None),
+        "variables": variables,
+        "processor": lambda: _cores(cores_in_use(), _load(), base[0] if base else None, asked[0] if asked else 1),
         "memory": _memory,
         "GPU": _gpu,
         "precision": lambda: _precision(root, base[0]) if base else iter(()),
@@ -109,7 +118,7 @@ def _findings(root: Path) -> Iterator[Finding]:
     for topic, look in topics.items():
         try:
             yield from look()
-        except InputError as error:
+        except (InputError, StartedOtherwise) as error:
             yield Finding(topic, str(error), is_fault=True)
         except OSError as error:
             text = f"{error.filename}: {error.strerror}; check that it can be read and written"
@@ -143,7 +152,7 @@ def _load() -> float:
     return os.getloadavg()[0]
 
 
-def _cores(cores: int, load: float, base: Base | None) -> Iterator[Finding]:
+def _cores(cores: int, load: float, base: Base | None, asked: int) -> Iterator[Finding]:
     text = f"{cores} {'core' if cores == 1 else 'cores'}"
     is_busy = load > (os.cpu_count() or cores)  # the load is of the whole machine
     if is_busy:
@@ -152,7 +161,7 @@ def _cores(cores: int, load: float, base: Base | None) -> Iterator[Finding]:
         yield Finding("processor", text)
         return
     text, remedy = f"{text}; base.threads is {base.threads}", ""
-    processes = cores // base.threads
+    processes = max(1, cores // base.threads)
     if is_busy and base.threads > 1:
         remedy = (
             "wait until the others have ended, or set base.threads to 1, which reruns all stages: threads of one stage "
@@ -162,7 +171,9 @@ def _cores(cores: int, load: float, base: Base | None) -> Iterator[Finding]:
         remedy = "stages will be slow until the others have ended"
     elif base.threads > cores:
         remedy = f"set base.threads to {cores}: more threads than cores wait for each other"
-    elif processes > 1 and not has_gpu():  # processes share a GPU, and its memory
+    elif asked > processes and not has_gpu():
+        remedy = f"set {PROCESSES} to {processes}: more processes than cores wait for each other, and take memory"
+    elif processes > asked and not has_gpu():  # processes share a GPU, and its memory
         remedy = f"{PROCESSES}={processes} runs stages that go image by image on all of them"
     yield Finding("processor", text, remedy)
 

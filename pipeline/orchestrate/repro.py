@@ -14,8 +14,8 @@ from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
-from pipeline.runtime.counts import check_counts
 from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.variables import check_variables
 
 
 def run_repro(root: Path, arguments: Sequence[str]) -> None:
@@ -24,9 +24,9 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
     Raises:
         InputError: another run, or a dvc command, is at work in `root`, it is not a git repository, dvc.yaml or
             params.yaml not YAML, of two families, or without stages.
-        StartedOtherwise: a number of processes in the environment is wrong.
+        StartedOtherwise: a variable of the environment is wrong.
     """
-    check_counts()
+    check_variables()
     root = Path(root).resolve()
     check_data_places(Path(os.path.relpath(root)))
     check_repository(root)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.server import prefect_server, prepare_environment
-from pipeline.runtime.counts import check_counts
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.variables import check_variables
 
 # A cancelled flow needs up to ten seconds to end its stages.
 _GRACE_SECONDS = 30.0
@@ -22,9 +22,9 @@ def run_worker(root: Path, pool: str, log: Callable[[str], None]) -> None:
 
     Raises:
         InputError: there is no server, or a step of Prefect's failed; its lines say why.
-        StartedOtherwise: a number of processes in the environment is wrong.
+        StartedOtherwise: a variable of the environment is wrong.
     """
-    check_counts()
+    check_variables()
     root = Path(root).resolve()
     prepare_environment(root)
     with prefect_server(root) as server:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.chunks import resumes_after
-from pipeline.runtime.counts import PROCESSES, process_count
 from pipeline.runtime.errors import ProcessLost, StartedOtherwise
 from pipeline.runtime.process_messages import Advanced, Began, Failed, Finished
 from pipeline.runtime.process_start import Process, can_fork, fork, start_anew
@@ -28,6 +27,7 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting, stop_if_requested
+from pipeline.runtime.variables import PROCESSES, process_count
 
 
 def over_processes(work: Work) -> Work:

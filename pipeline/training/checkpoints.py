@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import shutil
 import threading
 import time
@@ -28,16 +26,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from pipeline.artifacts.atomic import atomic_file, write_text
-from pipeline.runtime.errors import InputError
 from pipeline.runtime.stopping import is_urgent
+from pipeline.runtime.variables import iterations_between_states, minutes_between_states
 from pipeline.training.snapshot import Snapshot
 
 _KEPT = 2
 _SCHEMA = 2
-EVERY_ITERATIONS, EVERY_MINUTES = "FRCNN_CHECKPOINT_ITERATIONS", "FRCNN_CHECKPOINT_MINUTES"
-"""Environment variables: how often a state is written, by default every five minutes, however many iterations that is.
-They are not parameters, since they change no result."""
-_DEFAULTS = {EVERY_ITERATIONS: math.inf, EVERY_MINUTES: 5.0}
 
 
 @dataclass(frozen=True)
@@ -64,12 +58,12 @@ class Checkpoints:
         log: takes a line for a person.
 
     Raises:
-        InputError: one of the environment variables is not a number above 0.
+        StartedOtherwise: a number in the environment is wrong, see `pipeline.runtime.variables`.
     """
 
     def __init__(self, folder: Path, key: str, log: Callable[[str], None]) -> None:
         self._folder, self._log = Path(folder) / key, log
-        self._every = {name: _number(name, default) for name, default in _DEFAULTS.items()}
+        self._every_minutes, self._every_iterations = minutes_between_states(), iterations_between_states()
         for other in Path(folder).glob("*"):
             if other != self._folder:
                 shutil.rmtree(other, ignore_errors=True)
@@ -94,8 +88,8 @@ class Checkpoints:
         """Whether it is time to write the state before `iteration`, or to hear that the last could not be written."""
         minutes = (time.monotonic() - self._last_time) / 60
         return (
-            iteration - self._last_iteration >= self._every[EVERY_ITERATIONS]
-            or minutes >= self._every[EVERY_MINUTES]
+            iteration - self._last_iteration >= self._every_iterations
+            or minutes >= self._every_minutes
             or self._error is not None
         )
 
@@ -173,15 +167,3 @@ def _digest(header: Mapping[str, Any], tensors: bytes | memoryview) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     digest.update(tensors)
     return digest.hexdigest()
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, "")
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = -1.0
-    if not value > 0:
-        usual = f" for {default:g}" if math.isfinite(default) else ""
-        raise InputError(f"{name}={text}: give a number above 0, or leave it out{usual}")
-    return value

@@ -9,7 +9,7 @@ from pipeline.artifacts.atomic import lock_of
 from pipeline.artifacts.history import write_csv
 from pipeline.feeding.loaders import made_ahead
 from pipeline.nn.convolution import weight_gradient_by
-from pipeline.runtime.counts import loader_count
+from pipeline.runtime.variables import loader_count
 from pipeline.training.loop import train
 from pipeline.training.order import EpochOrder
 from pipeline.training.resumable import resumable

@@ -15,9 +15,9 @@ from pathlib import Path
 from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.worker import environment_for_prefect, run_prefect
-from pipeline.runtime.counts import check_counts
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
+from pipeline.runtime.variables import check_variables
 from pipeline.workers import run_engine
 from pipeline.workers.run_engine import ADDRESS, MODULE
 
@@ -36,9 +36,9 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
 
     Raises:
         InputError: no server is named or it does not answer, this clone has a worker already, or Prefect failed.
-        StartedOtherwise: a number of processes in the environment is wrong.
+        StartedOtherwise: a variable of the environment is wrong.
     """
-    check_counts()
+    check_variables()
     root = Path(root).resolve()
     if "PREFECT_API_URL" not in os.environ:
         raise InputError("PREFECT_API_URL must name the coordinator's server, as frcnn ui and frcnn flow print it")

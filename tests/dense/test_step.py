@@ -22,7 +22,8 @@ from pipeline.dense.targets import BatchTargets
 from pipeline.feeding.views import Views
 from pipeline.nn.dropout import Dropout
 from pipeline.runtime.errors import InputError
-from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
+from pipeline.runtime.variables import EVERY_ITERATIONS
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import Row, train
 from tests.dense.conftest import Family
 from tests.killed import Killed

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.feeding import loaders
 from pipeline.feeding.packed import Packed, unpack
-from pipeline.runtime.counts import LOADERS
+from pipeline.runtime.variables import LOADERS
 from tests.e2e.mixed_sizes import FOUR_STEPS, SCHEDULE, write_mixed_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage, run_stages

@@ -33,8 +33,8 @@ from pipeline.nn.backbones.trunk import Trunk
 from pipeline.nn.postprocess import DetectedBoxes, to_original
 from pipeline.params.file import load_params
 from pipeline.params.reading import Params
-from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.family_part import family_part
+from pipeline.runtime.variables import PROCESSES
 from tests.e2e.fresh_run import change_params
 from tests.e2e.mixed_sizes import COUNT, FOUR_STEPS, SCHEDULE, write_mixed_project
 from tests.e2e.nearly_equal import assert_maps, assert_paired, detections_of, rows_of

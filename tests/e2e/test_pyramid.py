@@ -26,7 +26,7 @@ from pipeline.families.faster_rcnn.training.batches import BatchLoader
 from pipeline.feeding.maps import maps_of
 from pipeline.feeding.views import ImageViews
 from pipeline.params.file import load_params
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of
 from pipeline.views.panels.registry import panels_of

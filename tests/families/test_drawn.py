@@ -21,7 +21,7 @@ from pipeline.artifacts.tables import read_columns, write_table
 from pipeline.dense.batches import DenseBatch
 from pipeline.dense.drawn_batches import DrawnLoader
 from pipeline.runtime.errors import InputError
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.inspect.command import inspect_artifact

@@ -37,7 +37,7 @@ from pipeline.params.file import sections_of
 from pipeline.params.section import Section
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.stage import Stage
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import made_once
 from tests.e2e.test_ignore_regions import resized
 from tests.families.points_project import FILES, POINTS_TINY, visible, write_project

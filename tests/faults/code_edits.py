@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.graphs.present import graph_locks
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import Project
 from tests.in_process import Ended, run_command, words_of
 

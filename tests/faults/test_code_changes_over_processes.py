@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.graphs.present import graph_locks
-from pipeline.runtime.counts import PROCESSES
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import TINY, Project, apply_overlay, made_once, new_project
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stages, words_of

@@ -30,7 +30,7 @@ from pipeline.building.trunk import new_trunk
 from pipeline.families.faster_rcnn.building.roi_head import new_head
 from pipeline.families.faster_rcnn.building.rpn import new_rpn
 from pipeline.params.file import load_params
-from pipeline.runtime.counts import PROCESSES
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import TINY, Project, apply_overlay, new_project
 from tests.faults.at_rename import signal_at_rename
 from tests.fidelity.conftest import files_of

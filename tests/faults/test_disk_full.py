@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import ROOT, Project
 from tests.fidelity.conftest import files_of
 from tests.in_process import words_of

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, new_project, stages_from, that_forgot
 from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.runtime.counts import PROCESSES
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import TINY, apply_overlay, made_once, new_project
 from tests.families.retinanet_project import RETINANET_TINY, write_project
 from tests.fidelity.conftest import files_of

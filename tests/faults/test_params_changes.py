@@ -13,7 +13,7 @@ import yaml
 from pipeline.params.changes import RunningParams
 from pipeline.params.section import Count, Positive, Section
 from pipeline.runtime.errors import ChangedMeanwhile
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import Project
 from tests.faults.code_edits import AT_ONCE, IN_CHUNKS, TRAINS, before_publishing, left_of, run
 from tests.fidelity.conftest import files_of

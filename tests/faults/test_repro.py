@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import Project
 from tests.faults.at_rename import signal_at_rename
 from tests.faults.processes import has_ended, until

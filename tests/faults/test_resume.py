@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.counts import LOADERS
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS, LOADERS
 from tests.conftest import Project
 
 ITERATIONS = 40

@@ -10,11 +10,24 @@ import pytest
 
 from pipeline.orchestrate import doctor, precision
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.variables import EVERY_MINUTES, PROCESSES
 from tests.conftest import Project
 from tests.e2e.stand_in import stand_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of dvc, in pygtrie
-TOPICS = ["versions", "parameters", "processor", "memory", "GPU", "precision", "disk", "graph", "cache", "locks"]
+TOPICS = [
+    "versions",
+    "parameters",
+    "variables",
+    "processor",
+    "memory",
+    "GPU",
+    "precision",
+    "disk",
+    "graph",
+    "cache",
+    "locks",
+]
 
 
 @pytest.fixture
@@ -85,6 +98,26 @@ def test_cores_that_others_use_are_said(
     text = "\n".join(lines_of(copied.root)[1])
     load = "processor  2 cores, and a load of 7.2 from other processes; base.threads is"
     assert f"{load} {threads}\n           -> {remedy}" in text
+
+
+def test_variables_that_are_set_are_said_and_more_processes_than_cores(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setenv(PROCESSES, "8")
+    monkeypatch.setenv("FRCNN_CHECKPOINT_MINUTE", "1")
+    copied.set_params({"base": {"threads": 2}})
+    are_well, lines = lines_of(copied.root)
+    text = "\n".join(lines)
+    assert are_well and f"variables  {PROCESSES}=8 (docs/variables.md)" in text
+    assert f"FRCNN_CHECKPOINT_MINUTE: no such variable, so it has no effect; the nearest is {EVERY_MINUTES}" in text
+    assert f"4 cores; base.threads is 2\n           -> set {PROCESSES} to 2" in text
+
+
+def test_a_wrong_variable_is_a_fault(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "all")
+    are_well, lines = lines_of(copied.root)
+    assert not are_well and f"variables  {PROCESSES}=all: give a whole number above 0, or leave it out for 1" in lines
 
 
 @pytest.mark.parametrize("kind", ["hardlink", pytest.param("symlink", marks=pytest.mark.long)])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.locking import try_lock
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
 from tests.defaults import default_content
 from tests.in_process import Ended, run_command

@@ -18,10 +18,10 @@ import pytest
 
 from pipeline.artifacts import atomic
 from pipeline.runtime import device, stopping
-from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.errors import InputError, ProcessLost
 from pipeline.runtime.process_messages import Failed
 from pipeline.runtime.processes import _lost, _messages
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
 from tests.faults.processes import has_ended, until
 from tests.in_process import Ended

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.runtime import processes
-from pipeline.runtime.counts import PROCESSES
 from pipeline.runtime.process_start import can_fork
+from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
 from tests.processes.conftest import MODULE, Place, files_of
 

@@ -19,7 +19,7 @@ import accelerate  # noqa: F401  for all stages at once
 import torch
 
 from pipeline.runtime import processes, stage
-from pipeline.runtime.counts import PROCESSES
+from pipeline.runtime.variables import PROCESSES
 
 
 def run(model: str | None, words: list[str]) -> NoReturn:

@@ -10,7 +10,8 @@ from hypothesis import settings
 
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.params.solver import SolverParams
-from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
+from pipeline.runtime.variables import EVERY_ITERATIONS
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loop import Row, train
 from tests.killed import Killed
 from tests.training.toy import PLAN, SOLVER, Net, batch

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from pipeline.families.faster_rcnn.training.batches import Batch
 from pipeline.runtime import stopping
-from pipeline.runtime.errors import InputError
 from pipeline.runtime.stopping import Stopped, safe_points
-from pipeline.training.checkpoints import EVERY_ITERATIONS, EVERY_MINUTES, Checkpoints, TrainingState
+from pipeline.runtime.variables import EVERY_ITERATIONS, EVERY_MINUTES
+from pipeline.training.checkpoints import Checkpoints, TrainingState
 from tests.killed import Killed
 from tests.training.toy import Net, same
 
@@ -187,10 +187,3 @@ def test_a_state_is_due_by_minutes_alone_unless_iterations_are_asked_for(
     assert not kept.is_due(10**9)
     now[0] = 300.0
     assert kept.is_due(1)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "often", "nan"])
-def test_a_wrong_interval_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv(EVERY_MINUTES, text)
-    with pytest.raises(InputError, match=f"{EVERY_MINUTES}={text}: give a number above 0"):
-        Checkpoints(tmp_path, "key", print)

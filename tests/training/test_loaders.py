@@ -22,9 +22,9 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pipeline.feeding.loaders import made_ahead
 from pipeline.feeding.packed import pack, unpack
-from pipeline.runtime.counts import LOADERS
 from pipeline.runtime.errors import InputError, ProcessLost, StartedOtherwise
 from pipeline.runtime.locking import try_lock
+from pipeline.runtime.variables import LOADERS
 
 TYPES = (torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 

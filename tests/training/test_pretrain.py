@@ -14,7 +14,8 @@ from pipeline.datasets.crops import shape_crops
 from pipeline.nn.backbones.trunk import Trunk
 from pipeline.params.backbone import BackboneParams, Pretrain
 from pipeline.runtime.errors import InputError
-from pipeline.training.checkpoints import EVERY_ITERATIONS, Checkpoints
+from pipeline.runtime.variables import EVERY_ITERATIONS
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.pretrain import Pretraining, pretrain_trunk
 from tests.killed import Killed
 

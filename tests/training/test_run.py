@@ -10,9 +10,8 @@ import pytest
 from accelerate import Accelerator
 
 from pipeline.families.faster_rcnn.training.batches import Batch
-from pipeline.runtime.counts import LOADERS
 from pipeline.runtime.errors import StartedOtherwise
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS, LOADERS
 from pipeline.training.run import run_training
 from tests.killed import Killed
 from tests.training.toy import PLAN, SOLVER, Net, batch

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, apply_overlay
 from tests.families.points_project import POINTS_TINY, install
 from tests.faults.processes import until

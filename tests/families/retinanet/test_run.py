@@ -31,7 +31,7 @@ from pipeline.families.retinanet.export import FORMATS
 from pipeline.graphs.command import StageCommand
 from pipeline.params.file import sections_of
 from pipeline.runtime.errors import InputError
-from pipeline.training.checkpoints import EVERY_ITERATIONS
+from pipeline.runtime.variables import EVERY_ITERATIONS
 from pipeline.views.contact_sheet import Tile
 from pipeline.views.declared_graph import read_declared_graph
 from pipeline.views.panels.entries import entry_of

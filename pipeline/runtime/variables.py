@@ -1,0 +1,123 @@
+"""The environment variables of the project. They are not parameters, because they change no result."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+
+from pipeline.runtime.errors import StartedOtherwise
+from pipeline.runtime.words import nearest_text
+
+PROCESSES = "FRCNN_PROCESSES"
+"""Environment variable: how many processes a stage that goes image by image works in, by default one, which is its
+own."""
+
+LOADERS = "FRCNN_LOADERS"
+"""Environment variable: how many processes make the batches of a training; by default none, but a thread."""
+
+EVERY_MINUTES, EVERY_ITERATIONS = "FRCNN_CHECKPOINT_MINUTES", "FRCNN_CHECKPOINT_ITERATIONS"
+"""Environment variables: how often a training writes a state, by default every five minutes, however many iterations
+that is."""
+
+VARIABLES = (PROCESSES, LOADERS, EVERY_MINUTES, EVERY_ITERATIONS)
+"""What a person may set."""
+
+_PREFIX = "FRCNN_"
+_HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_WORKSPACE", "FRCNN_WORKER_", "FRCNN_DRILL_")
+"""How the names begin that processes of the project, and of its tests, set for others."""
+
+
+def process_count() -> int:
+    """How many processes the environment asks for.
+
+    Raises:
+        StartedOtherwise: it is not a whole number above 0.
+    """
+    return _count_from(PROCESSES, 1, "give a whole number above 0, or leave it out for 1")
+
+
+def loader_count() -> int:
+    """How many processes for batches the environment asks for.
+
+    Raises:
+        StartedOtherwise: it is not a whole number.
+    """
+    return _count_from(LOADERS, 0, "give a whole number, 0 or more, or leave it out for a thread")
+
+
+def minutes_between_states() -> float:
+    """After how many minutes the environment asks for a training's state.
+
+    Raises:
+        StartedOtherwise: it is not a number above 0.
+    """
+    return _number_from(EVERY_MINUTES, 5.0, "give a number above 0, or leave it out for 5")
+
+
+def iterations_between_states() -> float:
+    """After how many iterations it asks for one, infinity where it does not.
+
+    Raises:
+        StartedOtherwise: it is not a number above 0.
+    """
+    return _number_from(EVERY_ITERATIONS, math.inf, "give a number above 0, or leave it out")
+
+
+def check_variables() -> None:
+    """Check all before any stage starts, and print a line for each that has the project's prefix and no effect.
+
+    Raises:
+        StartedOtherwise: see above.
+    """
+    variables_that_are_set()
+    for line in unknown_variables():
+        print(line, file=sys.stderr)
+
+
+def variables_that_are_set() -> dict[str, str]:
+    """Those of `VARIABLES` that are set, with what the environment says.
+
+    Raises:
+        StartedOtherwise: see above.
+    """
+    for read in (process_count, loader_count, minutes_between_states, iterations_between_states):
+        read()
+    return {name: os.environ[name] for name in VARIABLES if os.environ.get(name, "").strip()}
+
+
+def unknown_variables() -> list[str]:
+    """A line for each that has the project's prefix and no effect."""
+    names = (name for name in sorted(os.environ) if name.startswith(_PREFIX) and name not in VARIABLES)
+    return [
+        f"{name}: no such variable, so it has no effect{nearest_text(name, VARIABLES)}"
+        for name in names
+        if not name.startswith(_HANDED_ON)
+    ]
+
+
+def _count_from(name: str, least: int, remedy: str) -> int:
+    """The number in an environment variable, `least` where it is empty or not set.
+
+    Args:
+        remedy: what to do where it is something else, for the message.
+
+    Raises:
+        StartedOtherwise: it is not a whole number of at least `least`.
+    """
+    text = os.environ.get(name, "").strip()
+    if text and not (text.isdecimal() and int(text) >= least):
+        raise StartedOtherwise(f"{name}={text}: {remedy}")
+    return int(text or least)
+
+
+def _number_from(name: str, usual: float, remedy: str) -> float:
+    """The same for a number above 0, `usual` where it is empty or not set."""
+    text = os.environ.get(name, "").strip()
+    try:
+        value = float(text) if text else usual
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise StartedOtherwise(f"{name}={text}: {remedy}")
+    return value
