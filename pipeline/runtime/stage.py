@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import sys
 import time
@@ -156,6 +157,7 @@ def run_stage(
                 )
         if before_key is not None:
             before_key(params)
+        _collect_garbage_from_now_on()
         process.say_begin()
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
@@ -184,3 +186,13 @@ def run_stage(
         seconds = time.monotonic() - started
         record_run(process.root, name, began_at, seconds)
         process.say(f"{name}: done in {seconds:.1f} s, see {arguments.out}")
+
+
+def _collect_garbage_from_now_on() -> None:
+    """Where Python was started for this stage, it has collected none while it imported, see `stages`.
+
+    What is imported stays. Collections need not look at it, nor are its pages then copied in processes that are forked.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from pipeline.runtime import processes
 from pipeline.runtime.process_start import can_fork
 from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
+from tests.defaults import default_content
 from tests.processes.conftest import MODULE, Place, files_of
 
 
@@ -59,3 +62,29 @@ def test_processes_with_gpus_are_started_anew() -> None:
     assert can_fork(task, has_gpu=False) == (sys.platform == "linux")  # type: ignore[arg-type]
     assert not can_fork(task, has_gpu=True)  # type: ignore[arg-type]
     assert not can_fork(SimpleNamespace(is_main=False), has_gpu=False)  # type: ignore[arg-type]
+
+
+def test_a_stage_collects_no_garbage_while_it_imports_and_none_of_what_it_imported(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_content()))
+    code = """
+import sys
+sys.argv[:] = ["-m"]  # as it is while python -m imports the package
+import stages
+import gc
+while_importing = gc.isenabled()
+from pipeline.params.base import Base
+from pipeline.runtime.stage import run_stage
+
+def work(stage):
+    seen = {"while importing": while_importing, "at work": gc.isenabled(), "kept": gc.get_freeze_count()}
+    (stage.out / "seen.json").write_text(json.dumps(seen))
+
+import json
+sys.argv[:] = ["-c", "--params", "base", "--out", "out"]
+run_stage(work, about="", sections={"base": Base}, inputs={})
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    seen = json.loads((tmp_path / "out/seen.json").read_text())
+    assert seen.pop("kept") > 10_000
+    assert seen == {"while importing": False, "at work": True}

@@ -54,7 +54,12 @@ USED = {
         "stop_if_requested",
         "stop_requested",
     },  # says when it stops
-    "pipeline.runtime.words": {"count_text", "figure_text", "nearest_key_text", "nearest_text"},  # in lines that are printed
+    "pipeline.runtime.words": {
+        "count_text",
+        "figure_text",
+        "nearest_key_text",
+        "nearest_text",
+    },  # in lines that are printed
 }
 """What code that can change a result takes of what is left out, and why that can not."""
 
