@@ -87,7 +87,7 @@ class Measured:
         images = self.images(made)
         ids, size = [info.image_id for info in images], images_per_shard(len(images))
         chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-        return len(ids) / len(groups_of_one_size(images, chunks, at_once))
+        return len(ids) / len(list(groups_of_one_size(images, chunks, at_once)))
 
 
 def of_vgg16(made: Photos) -> list[Measured]:

@@ -108,8 +108,9 @@ def _detect(stage: Stage) -> None:
         detections = DetectionWriter(work, ids)
         proposals = ProposalWriter(work)
         maps_of_objectness = MapWriter(work, "objectness", len(trunk.layout.levels))
-        groups = groups_of_one_size(images, work.left, params.detect.images_at_once)
-        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups)
+        most = params.detect.images_at_once
+        groups = groups_of_one_size(images, work.left, most)
+        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups, most)
         each = in_order(work.missing, groups, map(found_in, batches))
         for info, (boxes, scores, objectness), found in work.through(
             track(each, stage.name, len(ids), done=work.found)

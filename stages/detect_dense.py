@@ -94,8 +94,9 @@ def _detect(stage: Stage) -> None:
     with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         detections = DetectionWriter(work, ids)
         score_maps = MapWriter(work, "scores", len(head.locations.layout.levels))
-        groups = groups_of_one_size(images, work.left, images_at_once(params, part))
-        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups)
+        most = images_at_once(params, part)
+        groups = groups_of_one_size(images, work.left, most)
+        batches = prefetch_groups(lambda group: source.load([Entry(image_id) for image_id in group]), groups, most)
         each = in_order(work.missing, groups, map(found_in, batches))
         for info, found, best in work.through(track(each, stage.name, len(ids), done=work.found)):
             score_maps.add({Entry(info.image_id): [own.cpu().numpy().astype(np.float16) for own in best]}, info.size)

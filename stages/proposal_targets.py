@@ -7,7 +7,7 @@ that normalise the deltas. These are assignments: the RoIs of an iteration are s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,7 @@ def _assign_all(stage: Stage) -> None:
     stage.log(f"{fg} of {writer.count} RoIs are fg")
 
 
-def _assign(stage: Stage, images: ResizedImages, ids: Sequence[str]) -> Iterator[list[Assigned]]:
+def _assign(stage: Stage, images: ResizedImages, ids: Iterable[str]) -> Iterator[list[Assigned]]:
     """Of each image its entries."""
     rule = matching_rule(typed(stage.params).proposal_targets)
     gt = GroundTruth(stage.input("resize"))

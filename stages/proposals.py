@@ -120,7 +120,7 @@ def _from_rpn(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterato
         return list(of_images.values())
 
     groups = groups_of_one_size(images, work.left, params.images_at_once)
-    found = in_order(work.missing, groups, map(found_in, views_by_scale(source, groups, seen)))
+    found = in_order(work.missing, groups, map(found_in, views_by_scale(source, groups, seen, params.images_at_once)))
     yield from track(found, stage.name, len(images), done=work.found)
 
 
@@ -142,7 +142,7 @@ def _from_file(stage: Stage, images: ResizedImages, work: ChunkedWork) -> Iterat
             if stage.params.base.mirror:
                 entries.append(_Found(entry.mirror, mirror(boxes, image.size[1]), scores))
         yield entries
-    rest = f" for the {count_text(len(work.missing), 'image')} left" if work.found else ""
+    rest = f" for the {count_text(len(ids) - work.found, 'image')} left" if work.found else ""
     stage.log(
         f"{kept} of {given} proposals of the file{rest} are kept; the others are too small or beyond proposals.post_nms"
     )

@@ -25,10 +25,14 @@ from pipeline.artifacts.atomic import UNFINISHED, has_key, write_text
 from pipeline.artifacts.behind import Behind
 from pipeline.artifacts.shards import images_per_shard, open_shard, shard_name
 from pipeline.artifacts.tables import Columns, TableWriter, assemble_table, iterate_groups
+from pipeline.runtime.repeatable import Repeatable
 from pipeline.runtime.share import Share, ShareDone
 from pipeline.runtime.stopping import stop_if_requested
 
 Item = TypeVar("Item")
+
+_AT_ONCE = 1 << 20
+"""Bytes of small arrays that are written at once."""
 
 
 class ChunkedWork:
@@ -49,8 +53,8 @@ class ChunkedWork:
         ids: the images in the order of their rows.
         log: gets how many images were found done.
         images_per_chunk: images of a shard; by default `images_per_shard`.
-        share: which chunks are this process's. One that has a part of them leaves with `ShareDone` when these are done,
-            and the tables are assembled by the process that gets all chunks.
+        share: of the chunks, where several processes work. One that has a part of them leaves with `ShareDone` when no
+            others are left, and the tables are assembled by the process that gets all chunks.
     """
 
     def __init__(
@@ -72,10 +76,11 @@ class ChunkedWork:
         self._behind, self._unpublished = Behind(), list[_Part]()
         self._tables: dict[str, ChunkedTable] = {}
         self._shards: dict[str, ChunkedShards] = {}
-        self._left = [index for index in own if index not in self._complete]
-        self.left = [self._chunks[index] for index in self._left]
-        """The images of each chunk that is not complete, in their order."""
-        self.missing = [image_id for chunk in self.left for image_id in chunk]
+        left = [index for index in own if index not in self._complete]
+        self._left = Repeatable(self._share.turns.take(left) if self._share.turns else left)
+        self.left = Repeatable(self._chunks[index] for index in self._left)
+        """The images of each chunk that is not complete. One of several processes takes a chunk when it gets to it."""
+        self.missing = Repeatable(image_id for chunk in self.left for image_id in chunk)
         """The same images, chunk after chunk."""
         self.found = sum(len(self._chunks[index]) for index in self._complete)
         """How many images were found done."""
@@ -108,6 +113,8 @@ class ChunkedWork:
             for _ in ids:
                 stop_if_requested()  # a library may have dropped the exception
                 yield next(given)
+            for own in shards:
+                own.flush()
             if last is not None:
                 last.result()
             last = behind.run(partial(self._end_chunk, index, parts))
@@ -191,6 +198,7 @@ class ChunkedShards:
     def __init__(self, folder: Path, prefix: str, behind: Behind) -> None:
         self._folder, self._prefix, self._behind = folder, prefix, behind
         self._part: _Members | None = None
+        self._held: dict[str, np.ndarray] = {}
 
     def add(self, members: Mapping[str, np.ndarray]) -> str:
         """Append members of the image at hand and return the file name of the shard that will hold them.
@@ -198,12 +206,20 @@ class ChunkedShards:
         They are written in a thread, and must not be modified afterwards.
         """
         assert self._part is not None, "add while going through the images"
-        self._behind.run(partial(self._part.add, members), sum(array.nbytes for array in members.values()))
+        self._held.update(members)
+        if _bytes_of(self._held) >= _AT_ONCE:
+            self.flush()
         return self._part.path.name
+
+    def flush(self) -> None:
+        """Have written what was added. Small arrays are handed over together, as a step of the thread has its price."""
+        if self._part is not None and self._held:
+            self._behind.run(partial(self._part.add, self._held), _bytes_of(self._held))
+            self._held = {}
 
     def begin(self, index: int) -> _Part:
         """Start the shard of a chunk."""
-        self._part = _Members(self._folder / shard_name(self._prefix, index))
+        self._part, self._held = _Members(self._folder / shard_name(self._prefix, index)), {}
         return self._part
 
 
@@ -259,6 +275,10 @@ class _Members:
 def resumes_after(found: int, images: int) -> str:
     """The line that reports how many images an earlier run has completed."""
     return f"resumes after {found} of {images} images"
+
+
+def _bytes_of(members: Mapping[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in members.values())
 
 
 def _size_and_sha256(path: Path) -> list[int | str]:

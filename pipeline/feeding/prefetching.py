@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -12,17 +12,24 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pipeline.runtime.repeatable import Repeatable
+
 Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 ON_HOST = MappingProxyType({"on_host": True})
 """Metadata of a batch's fields that seldom leave the host, so that they are not put into pinned memory."""
 
 
-def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Iterator[Item]:
-    """Yield `make(i)` for each index, made up to `depth` ahead by one thread; its exceptions are raised here.
+def prefetch(make: Callable[[Key], Item], keys: Iterable[Key], depth: int = 3) -> Iterator[Item]:
+    """Yield `make(key)` for each key, made up to `depth` ahead by one thread; its exceptions are raised here.
 
     Where there is a GPU, tensors lie in pinned memory, so that the CPU need not wait for the copy. That is one of the
-    GPU's own queue: it waits for the kernels before it, and those after it wait for it."""
+    GPU's own queue: it waits for the kernels before it, and those after it wait for it.
+
+    Args:
+        keys: two threads go through them at the same time, as a range or a `Repeatable` lets them.
+    """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
@@ -35,17 +42,17 @@ def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Ite
 
     def work() -> None:
         try:
-            for index in indices:
+            for key in keys:
                 if stopped.is_set():
                     return
-                put((pinned(make(index)), None))
+                put((pinned(make(key)), None))
         except BaseException as error:
             put((None, error))
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
-        for _ in indices:
+        for _ in keys:
             item, error = ready.get()
             if error is not None:
                 raise error
@@ -55,11 +62,10 @@ def prefetch(make: Callable[[int], Item], indices: range, depth: int = 3) -> Ite
         thread.join()
 
 
-def prefetch_groups(load: Callable[[Sequence[str]], Item], groups: Sequence[Sequence[str]]) -> Iterator[Item]:
-    """Yield `load(group)` for each group of images, loaded ahead: up to three images, or one group of several, whose
-    maps may take gigabytes."""
-    depth = max(1, 3 // max(map(len, groups), default=1))
-    return prefetch(lambda index: load(groups[index]), range(len(groups)), depth)
+def prefetch_groups(load: Callable[[list[str]], Item], groups: Repeatable[list[str]], most: int) -> Iterator[Item]:
+    """Yield `load(group)` for each group of at most `most` images, loaded ahead: up to three images, or one group of
+    several, whose maps may take gigabytes."""
+    return prefetch(load, groups, max(1, 3 // most))
 
 
 def to_device(value: Any, device: torch.device) -> Any:

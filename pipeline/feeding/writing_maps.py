@@ -67,8 +67,9 @@ def write_maps(
 
     with ChunkedWork(stage.out, ids, stage.log, share=stage.share) as work, torch.inference_mode():
         writer = MapWriter(work, "maps", levels)
-        groups = groups_of_one_size(images, work.left, stage.params.features.images_at_once)
-        of_groups = (zip(*map(stored, scales), strict=True) for scales in views_by_scale(source, groups, seen))
+        most = stage.params.features.images_at_once
+        groups = groups_of_one_size(images, work.left, most)
+        of_groups = (zip(*map(stored, scales), strict=True) for scales in views_by_scale(source, groups, seen, most))
         found = in_order(work.missing, groups, of_groups)
         for scales in work.through(track(found, stage.name, len(ids), done=work.found)):
             for maps in scales:

@@ -1,4 +1,4 @@
-"""A stage that goes image by image, in several processes: each works on every n-th chunk, and the stage itself then
+"""A stage that goes image by image, in several processes: each takes one chunk after another, and the stage itself then
 finds all chunks complete and finishes.
 
 How they start is in `pipeline.runtime.process_start`. None takes part in the end of the stage: it is killed, by the
@@ -27,6 +27,7 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.share import Share
 from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting, stop_if_requested
+from pipeline.runtime.turns import Turns
 from pipeline.runtime.variables import PROCESSES, process_count
 
 
@@ -70,20 +71,23 @@ def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], 
     kept = [lock for lock in (lock_of(stage.out),) if lock is not None]
     processes: dict[Connection, Process] = {}
     try:
-        for number in range(count):
-            try:
-                connection, theirs = multiprocessing.Pipe()
-                with theirs, signals_waiting():
-                    if forks:
-                        processes[connection] = fork(theirs.fileno(), (connection, *processes), stage.running)
-                    else:
-                        gpu = gpus[number % len(gpus)] if gpus else None
-                        processes[connection] = start_anew(task, theirs.fileno(), kept, gpu)
-            except OSError as error:
-                which = f"process {number + 1} of {count}"
-                raise StartedOtherwise(f"{which} could not be started ({error.strerror}); lower {PROCESSES}") from error
-            with suppress(ConnectionError):  # it has ended, as will be seen
-                connection.send((task, Share(number, count)))
+        with Turns.begin() as turns:
+            for number in range(count):
+                try:
+                    connection, theirs = multiprocessing.Pipe()
+                    with theirs, signals_waiting():
+                        if forks:
+                            processes[connection] = fork(theirs.fileno(), (connection, *processes), stage.running)
+                        else:
+                            gpu = gpus[number % len(gpus)] if gpus else None
+                            inherited = (*kept, turns.to_read, turns.to_write)
+                            processes[connection] = start_anew(task, theirs.fileno(), inherited, gpu)
+                except OSError as error:
+                    which = f"process {number + 1} of {count}"
+                    remedy = f"lower {PROCESSES}"
+                    raise StartedOtherwise(f"{which} could not be started ({error.strerror}); {remedy}") from error
+                with suppress(ConnectionError):  # it has ended, as will be seen
+                    connection.send((task, Share(number, count, turns)))
         follow = partial(_follow, processes, stage)
         yield partial(set, follow()) if gpus else follow
     finally:

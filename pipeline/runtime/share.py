@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.runtime.turns import Turns
+
 
 @dataclass
 class Share:
-    """Every `of`-th chunk from number `number` on; by default all.
+    """Which chunks a process looks at first, to see whether an earlier run has completed them: every `of`-th from
+    number `number` on, by default all. Those that are left it does too, or puts them among those of all.
 
     Attributes:
+        turns: where all processes put and take the numbers of what is left; None: each does its own.
         at: the number of the chunk at hand, -1 before the first.
         by_others: waits for the processes that do all chunks in place of this one, and returns the numbers of those
             that are complete then; None: there are no such processes.
@@ -18,6 +22,7 @@ class Share:
 
     number: int = 0
     of: int = 1
+    turns: Turns | None = None
     at: int = -1
     by_others: Callable[[], set[int]] | None = None
 

@@ -96,7 +96,7 @@ def test_arrays_of_a_shard_are_not_kept_until_its_chunk_ends(tmp_path: Path) -> 
     with ChunkedWork(tmp_path, ids) as work:
         shards = work.shards("maps")
         for image_id in work.through(work.missing):
-            array = np.zeros(1000)
+            array = np.zeros(1 << 17)  # 1 MiB; smaller ones are written together
             alive.append(weakref.ref(array))
             shards.add({image_id: array})
             del array

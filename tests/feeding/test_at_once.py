@@ -32,7 +32,7 @@ def ids_of(count: int, start: int = 0) -> list[str]:
 
 
 def groups_of(sizes: Sizes, chunks: list[list[str]], most: int) -> list[list[str]]:
-    return groups_of_one_size(cast(ResizedImages, sizes), chunks, most)
+    return list(groups_of_one_size(cast(ResizedImages, sizes), chunks, most))
 
 
 def test_groups_have_one_size_and_stand_where_their_first_image_does() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.atomic import write_text
 from pipeline.artifacts.chunks import ChunkedWork
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.tables import box_columns
@@ -22,6 +23,7 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
+from tests.faults.processes import until
 
 ORDERS = "TEST_ORDERS"
 """JSON, what to do by the image's id."""
@@ -76,17 +78,29 @@ def set_up(order: str, stage: Stage) -> None:
         (stage.out.parent / "noted-before").write_text(str(len(list(stage.out.parent.glob("gpu-*")))))
 
 
+def note(what: str, text: str, stage: Stage) -> None:
+    """Leave a note in a file of this process, and wait until each has left one: so none gets two chunks with notes."""
+    write_text(stage.out.parent / f"{what}-{stage.share.number}", text)
+    until(lambda: len(list(stage.out.parent.glob(f"{what}-*"))) == stage.share.of, "another process leaves no note")
+
+
 def obey(order: str, stage: Stage) -> None:
     """Raise, end, wait or leave a note."""
     if order in ERRORS:
         raise ERRORS[order]()
     if order == "note signals":
         status = Path("/proc/self/status").read_text()
-        (stage.out.parent / f"blocked-{stage.share.number}").write_text(status.partition("SigBlk:")[2].split()[0])
+        note("blocked", status.partition("SigBlk:")[2].split()[0], stage)
         return
     if order == "note start":
         started = Path("/proc/self/cmdline").read_text().split("\0"), os.readlink("/proc/self/fd/0")
-        (stage.out.parent / f"started-{stage.share.number}").write_text(json.dumps(started))
+        note("started", json.dumps(started), stage)
+        return
+    if order == "let another continue":
+        (stage.out.parent / "continue").touch()
+        return
+    if order == "wait for another":
+        until((stage.out.parent / "continue").exists, "the other process does not get there")
         return
     if order == "wait for the set-up":
         said = select.poll()
@@ -95,11 +109,12 @@ def obey(order: str, stage: Stage) -> None:
             raise TimeoutError("the set-up has not begun")
         return
     if order == "note gpu":
-        (stage.out.parent / f"gpu-{stage.share.number}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+        note("gpu", os.environ["CUDA_VISIBLE_DEVICES"], stage)
         return
     if order == "wait":
         (stage.out.parent / f"waits-{stage.share.number}").write_text(str(os.getpid()))
     elif order:
+        until(lambda: list(stage.out.rglob("chunk-*.json")), "no chunk is completed")
         (stage.out.parent / "process").write_text(str(os.getpid()))
     if order == "be killed":
         os.kill(os.getpid(), signal.SIGKILL)

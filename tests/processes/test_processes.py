@@ -42,6 +42,13 @@ def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undi
     assert said(two) == said(one) == ["", "begins", "15 rows"]
 
 
+def test_a_process_that_waits_leaves_the_chunks_to_the_other(place: Place, undisturbed: dict[str, bytes]) -> None:
+    """Also those that it has looked at first, as chunk 4 of images 008 and 009."""
+    ended = place.run("2", _000="wait for another", _008="let another continue")
+    assert ended.returncode == 0, ended.stderr
+    assert files_of(place.root / "out") == undisturbed
+
+
 def test_more_processes_than_chunks(place: Place, undisturbed: dict[str, bytes]) -> None:
     assert place.run("7").returncode == 0
     assert files_of(place.root / "out") == undisturbed

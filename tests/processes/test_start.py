@@ -28,7 +28,9 @@ def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_starte
     for run, word in ((place.run_apart, "-m"), (place.run, "-c")):
         run("2", **orders)
         for number in range(2):
-            command, stdin = json.loads((place.root / f"started-{number}").read_text())
+            noted = place.root / f"started-{number}"
+            command, stdin = json.loads(noted.read_text())
+            noted.unlink()
             assert word in command[1:3] and stdin == os.devnull
         assert files_of(place.root / "out") == undisturbed
 

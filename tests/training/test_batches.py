@@ -20,6 +20,7 @@ from pipeline.families.faster_rcnn.training.roi_sampler import RoISampler
 from pipeline.feeding import prefetching
 from pipeline.feeding.prefetching import pinned, prefetch, prefetch_groups, to_device
 from pipeline.feeding.views import ImageViews, MapViews
+from pipeline.runtime.repeatable import Repeatable
 
 A, A_MIRRORED, B, C = Entry("a"), Entry("a", 1), Entry("b"), Entry("c")
 SIZES = {A: (32, 48), A_MIRRORED: (32, 48), B: (64, 32), C: (16, 16)}
@@ -202,15 +203,14 @@ def test_of_groups_of_several_images_one_is_loaded_ahead(
 ) -> None:
     depths: list[int] = []
 
-    def noted(load: Callable[[int], Any], indices: range, depth: int) -> Iterator[Any]:
+    def noted(load: Callable[[Any], Any], keys: Repeatable[Any], depth: int) -> Iterator[Any]:
         depths.append(depth)
-        return map(load, indices)
+        return map(load, keys)
 
     monkeypatch.setattr(prefetching, "prefetch", noted)
-    groups = [["a"] * most, ["b"]]
-    assert list(prefetch_groups("".join, groups)) == ["a" * most, "b"]
-    assert list(prefetch_groups("".join, [])) == []
-    assert depths == [ahead, 3]
+    groups = Repeatable([["a"] * most, ["b"]])
+    assert list(prefetch_groups("".join, groups, most)) == ["a" * most, "b"]
+    assert depths == [ahead]
 
 
 def test_every_tensor_of_a_batch_moves_to_the_device_and_the_rest_stays() -> None:
