@@ -18,6 +18,7 @@ from typing import NoReturn
 from pipeline.params.reading import Params
 from pipeline.runtime.code_locks.lock import CodeError
 from pipeline.runtime.code_locks.running import RunningCode
+from pipeline.runtime.no_pandas import keep_pandas_out
 from pipeline.runtime.process_messages import Advanced, Began, Failed, Finished, Message
 from pipeline.runtime.progress import report_to
 from pipeline.runtime.share import Share, ShareDone
@@ -85,6 +86,7 @@ class Task:
         work: Work = getattr(module, self.function)
         part = importlib.import_module(self.part) if self.part else None
         code = code or self._running_code()
+        keep_pandas_out()
         stage = Stage(
             self.name, self.params, self.out, self.inputs, code=self.code, others=self.others, part=part, share=share
         )

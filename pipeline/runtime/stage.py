@@ -21,6 +21,7 @@ from pipeline.params.section import Section
 from pipeline.runtime.code_locks.running import RunningCode
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.family_part import family_part, locked_part
+from pipeline.runtime.no_pandas import keep_pandas_out
 from pipeline.runtime.own_code import MEMO, running_code
 from pipeline.runtime.run_key import run_key
 from pipeline.runtime.run_times import record_run
@@ -131,9 +132,7 @@ def run_stage(
     parser.add_argument("--params-file", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     name = arguments.stage or arguments.out.name
-    # pyarrow would import it at its first conversion, and drop the exception of a signal that comes meanwhile.
-    import pandas  # noqa: F401
-
+    keep_pandas_out()
     process = StageProcess(name, arguments.out)
     with process.until_end():
         part = family_part(arguments.family, of_family, part_optional) if of_family is not None else None

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,6 @@ def stage_of_orders(stage: Stage) -> None:
     orders = json.loads(os.environ.get(ORDERS, "{}"))
     stage.log("begins")
     if not stage.share.is_part:
-        assert "pandas" in sys.modules  # else pyarrow imports it, and drops the exception of a signal meanwhile
         set_up(orders.get("setup", ""), stage)
     with ChunkedWork(stage.out, IDS, stage.log, images_per_chunk=2, share=stage.share) as work:
         table, shards = work.table("detections.parquet", DETECTIONS), work.shards("maps")

@@ -66,7 +66,7 @@ def test_processes_with_gpus_are_started_anew() -> None:
     assert not can_fork(SimpleNamespace(is_main=False), has_gpu=False)  # type: ignore[arg-type]
 
 
-def test_a_stage_collects_no_garbage_while_it_imports_and_none_of_what_it_imported(tmp_path: Path) -> None:
+def test_a_stage_neither_collects_garbage_while_it_imports_nor_imports_pandas(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_content()))
     code = """
 import sys
@@ -78,7 +78,10 @@ from pipeline.params.base import Base
 from pipeline.runtime.stage import run_stage
 
 def work(stage):
-    seen = {"while importing": while_importing, "at work": gc.isenabled(), "kept": gc.get_freeze_count()}
+    import pyarrow
+    pyarrow.array(["at which pyarrow would import it"])
+    seen = {"while importing": while_importing, "at work": gc.isenabled(), "pandas": "pandas" in sys.modules}
+    seen["kept"] = gc.get_freeze_count()
     (stage.out / "seen.json").write_text(json.dumps(seen))
 
 import json
@@ -89,4 +92,4 @@ run_stage(work, about="", sections={"base": Base}, inputs={})
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     seen = json.loads((tmp_path / "out/seen.json").read_text())
     assert seen.pop("kept") > 10_000
-    assert seen == {"while importing": False, "at work": True}
+    assert seen == {"while importing": False, "at work": True, "pandas": False}
