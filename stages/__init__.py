@@ -43,5 +43,6 @@ if sys.argv[:1] == ["-m"]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _hand_over()
-    # Objects that imports make stay; looking for garbage among them takes a tenth of the time. `run_stage` enables it.
+    # Objects that imports make stay; looking for garbage among them takes a tenth of the time. `run_stage` enables it,
+    # and `code` ends soon.
     gc.disable()

@@ -63,7 +63,6 @@ class _Found(NamedTuple):
 
 def detect(stage: Stage) -> None:
     """Propose and classify, some images of one size at once. The RPN and the head may have trunks of their own."""
-    torch.set_num_threads(1)  # a process that has computed with more cannot be forked; `launch` sets them
     missing = _why_missing(stage)
     if missing is not None:
         _write_nothing(stage, missing)

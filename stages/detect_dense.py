@@ -51,7 +51,6 @@ class _Found(NamedTuple):
 
 def detect_dense(stage: Stage) -> None:
     """Detect, some images of one size at once."""
-    torch.set_num_threads(1)  # a process that has computed with more cannot be forked; `launch` sets them
     part, params = detect_part(stage.part), stage.params
     init = params.sections().get("init")
     if isinstance(init, InitParams):

@@ -58,7 +58,6 @@ class Assigned:
 
 def proposal_targets(stage: Stage) -> None:
     """Match the proposals of every training image, and of its mirror."""
-    torch.set_num_threads(stage.params.base.threads)
     classes = json.loads((stage.input("resize") / "classes.json").read_text(encoding="utf-8"))
     mean, std = _normalisation(stage, len(classes))
     write_normalisation(stage.out, Normalisation(classes, mean.double().numpy(), std.double().numpy()))
@@ -115,6 +114,7 @@ def _normalisation(stage: Stage, num_classes: int) -> tuple[Tensor, Tensor]:
     std = torch.tensor(params.std).expand(num_classes, 4).clone()
     if params.normalise == "fixed":
         return mean, std
+    torch.set_num_threads(stage.params.base.threads)
     count = torch.zeros(num_classes, dtype=torch.float64)
     sums, squares = (torch.zeros(num_classes, 4, dtype=torch.float64) for _ in range(2))
     images = ResizedImages(stage.input("resize"), "train")

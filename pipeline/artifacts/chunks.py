@@ -54,7 +54,7 @@ class ChunkedWork:
         log: gets how many images were found done.
         images_per_chunk: images of a shard; by default `images_per_shard`.
         share: of the chunks, where several processes work. One that has a part of them leaves with `ShareDone` when no
-            others are left, and the tables are assembled by the process that gets all chunks.
+            chunk is left, and the tables are assembled by the process that gets all chunks.
     """
 
     def __init__(

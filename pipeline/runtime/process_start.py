@@ -1,8 +1,8 @@
 """The two ways in which a process of a stage is started; see `pipeline.runtime.processes`.
 
 A fork of the stage's own process has imported all that this one has, and starts in milliseconds; importing torch takes
-seconds. It is for a stage that has done nothing but import: forked from one that has computed with torch, or asked CUDA
-for a GPU, a process could hang or fail. Other processes are started anew.
+seconds. Forked from a process in which torch has computed in several threads, or has asked CUDA for a GPU, it could
+hang or fail. Then processes are started anew.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -53,9 +54,11 @@ class Forked:
 
 
 def can_fork(task: Task, has_gpu: bool) -> bool:
-    """Whether the processes of a task may be forked: Python was started for this stage, which has done nothing yet, and
-    torch finds no GPU. Other systems than Linux have libraries that do not survive it."""
-    return sys.platform == "linux" and task.is_main and not has_gpu
+    """Whether the processes of a task may be forked: Python was started for this stage, torch has one thread, as it has
+    until a stage asks for more, and finds no GPU. Other systems than Linux have libraries that do not survive it."""
+    torch = sys.modules.get("torch")
+    has_threads = torch is not None and torch.get_num_threads() > 1  # a fork would wait for them for ever
+    return sys.platform == "linux" and task.is_main and not has_gpu and not has_threads
 
 
 def fork(descriptor: int, not_theirs: Iterable[Connection], code: RunningCode | None) -> Forked:
@@ -91,15 +94,22 @@ def _begin_forked(descriptor: int, not_theirs: Iterable[Connection], code: Runni
         os.close(nothing)
         begin(descriptor, code)
         status = 0
+    except BaseException:
+        with suppress(BaseException):
+            traceback.print_exc()
     finally:
-        _flush()
+        # Whatever happens, it must not return into the code of the stage.
+        with suppress(BaseException):
+            _flush()
         os._exit(status)
 
 
 def _flush() -> None:
+    """What is buffered would be printed twice."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            with suppress(OSError):  # nobody reads it any more
+                stream.flush()
 
 
 def start_anew(task: Task, descriptor: int, kept: Iterable[int], gpu: str | None) -> subprocess.Popen[bytes]:

@@ -154,6 +154,7 @@ def _messages(processes: dict[Connection, Process]) -> Iterator[Began | Advanced
     """What the processes send, until each has finished."""
     left = set(processes)
     while left:
+        stop_if_requested()  # a library may have dropped the exception
         for connection in wait(list(left)):
             assert isinstance(connection, Connection)
             try:
@@ -166,6 +167,7 @@ def _messages(processes: dict[Connection, Process]) -> Iterator[Began | Advanced
             if isinstance(message, Finished):
                 left.remove(connection)
             yield message
+    stop_if_requested()
 
 
 def _other_failures(connections: set[Connection]) -> Iterator[Failed]:

@@ -11,7 +11,7 @@ from pipeline.runtime.turns import Turns
 @dataclass
 class Share:
     """Which chunks a process looks at first, to see whether an earlier run has completed them: every `of`-th from
-    number `number` on, by default all. Those that are left it does too, or puts them among those of all.
+    number `number` on, by default all. It does the chunks that are left, or offers them to all through `turns`.
 
     Attributes:
         turns: where all processes put and take the numbers of what is left; None: each does its own.

@@ -39,9 +39,9 @@ class Stage:
     can resume, removed when the stage succeeds; `bad_batches` one for what a person should look at. None: nowhere.
     `code` is a digest of the code that can change the result; `others` names the stages of the graph; `part` is the
     family's part of a stage that several families share. `kernels` takes what the processor's features chose, for the
-    manifest. `share` says which chunks of images are this process's, for `ChunkedWork`. `running` is the code of this
-    process, and `own_code` compares that of the process that calls it with the stage's lock; None where that is not
-    asked for.
+    manifest. `share` is what this process does of the chunks of images, for `ChunkedWork`. `running` is the code of
+    this process, and `own_code` compares that of the process that calls it with the stage's lock; None where that is
+    not asked for.
     """
 
     name: str
@@ -156,7 +156,7 @@ def run_stage(
                 )
         if before_key is not None:
             before_key(params)
-        _collect_garbage_from_now_on()
+        _end_of_imports()
         process.say_begin()
         started, began_at = time.monotonic(), time.time()
         with atomic_folder(arguments.out, run_key(name, params, paths, code.digest) if resumable else None) as out:
@@ -187,11 +187,14 @@ def run_stage(
         process.say(f"{name}: done in {seconds:.1f} s, see {arguments.out}")
 
 
-def _collect_garbage_from_now_on() -> None:
-    """Where Python was started for this stage, it has collected none while it imported, see `stages`.
+def _end_of_imports() -> None:
+    """Where Python was started for this stage, it has collected no garbage while it imported, see `stages`.
 
     What is imported stays. Collections need not look at it, nor are its pages then copied in processes that are forked.
+    torch gets one thread, and more where the stage asks for them: see `pipeline.runtime.process_start`.
     """
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)

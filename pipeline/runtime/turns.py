@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _SIZE = 4  # bytes of a number
-_AT_ONCE = 128  # numbers; as POSIX has it, so many bytes are written whole or not at all
+_AT_ONCE = 128  # numbers: POSIX guarantees that writes of up to 512 bytes are atomic
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ EVERY_MINUTES, EVERY_ITERATIONS = "FRCNN_CHECKPOINT_MINUTES", "FRCNN_CHECKPOINT_
 that is."""
 
 VARIABLES = (PROCESSES, LOADERS, EVERY_MINUTES, EVERY_ITERATIONS)
-"""What a person may set."""
+"""Those that users set."""
 
 _PREFIX = "FRCNN_"
-_HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_WORKSPACE", "FRCNN_WORKER_", "FRCNN_DRILL_")
-"""How the names begin that processes of the project, and of its tests, set for others."""
+_HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_WORKSPACE")
+_HANDED_ON_PREFIXES = ("FRCNN_WORKER_", "FRCNN_DRILL_")
+"""Those that the project and its tests set for their own processes."""
 
 
 def process_count() -> int:
@@ -88,11 +89,11 @@ def variables_that_are_set() -> dict[str, str]:
 
 def unknown_variables() -> list[str]:
     """A line for each that has the project's prefix and no effect."""
-    names = (name for name in sorted(os.environ) if name.startswith(_PREFIX) and name not in VARIABLES)
+    names = sorted(name for name in os.environ if name.startswith(_PREFIX) and not name.startswith(_HANDED_ON_PREFIXES))
     return [
         f"{name}: no such variable, so it has no effect{nearest_text(name, VARIABLES)}"
         for name in names
-        if not name.startswith(_HANDED_ON)
+        if name not in VARIABLES and name not in _HANDED_ON
     ]
 
 

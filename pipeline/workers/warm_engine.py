@@ -55,6 +55,9 @@ def main() -> None:
         importlib.import_module(module)
     from prefect.settings import get_current_settings
 
+    from pipeline.workers.client import repeat_soon_in_this_process
+
+    repeat_soon_in_this_process()
     settings = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
     with suppress(FileNotFoundError):
         os.unlink(sys.argv[1])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
@@ -39,12 +40,13 @@ class Place:
                 patch.setenv(name, value)
             return run_command(self.root, MODULE, "--params", "base", "--out", out)
 
-    def run_apart(self, processes: str, **orders: str) -> tuple[int, str]:
+    def run_apart(self, processes: str, stdout: IO[bytes] | None = None, **orders: str) -> tuple[int, str]:
         """In a process and a process group of its own."""
         done = subprocess.run(
             [sys.executable, "-m", MODULE, "--params", "base", "--out", "out"],
             cwd=self.root,
             env={**os.environ, **self._environment(processes, orders), "PYTHONPATH": str(ROOT)},
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

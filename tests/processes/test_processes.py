@@ -19,7 +19,7 @@ import pytest
 from pipeline.artifacts import atomic
 from pipeline.runtime import device, stopping
 from pipeline.runtime.errors import InputError, ProcessLost
-from pipeline.runtime.process_messages import Failed
+from pipeline.runtime.process_messages import Failed, Finished
 from pipeline.runtime.processes import _lost, _messages
 from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
@@ -138,6 +138,14 @@ def test_a_signal_to_all_whose_exception_a_library_dropped_stops_the_stage(monke
     theirs.close()
     with pytest.raises(stopping.Stopped):
         list(_messages({ours: SimpleNamespace(wait=lambda: -signal.SIGTERM)}))  # type: ignore[dict-item]
+
+
+def test_so_does_one_to_the_stage_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_asked", [stopping._Asked(signal.SIGTERM, 0.0)])
+    ours, theirs = multiprocessing.Pipe()
+    theirs.send(Finished(set()))
+    with theirs, pytest.raises(stopping.Stopped):
+        list(_messages({ours: SimpleNamespace(wait=lambda: 0)}))  # type: ignore[dict-item]
 
 
 def put_gpus(monkeypatch: pytest.MonkeyPatch, *models: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -59,7 +60,31 @@ os.execv(sys.executable, [sys.executable, *{words}])
     assert files_of(place.root / "out") == undisturbed
 
 
-def test_processes_with_gpus_are_started_anew() -> None:
+def test_of_a_stage_that_may_have_computed_in_threads_processes_are_started_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fork has none of those threads, and would wait for them for ever."""
+    task: Any = SimpleNamespace(is_main=True)
+    for threads in (1, 2):
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda threads=threads: threads))
+        assert can_fork(task, has_gpu=False) == (threads == 1 and sys.platform == "linux")
+
+
+def test_a_fork_that_cannot_print_ends_all_the_same(
+    place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not return into the code of the stage, and end that."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody_reads_it:
+        ended = place.run_apart("2", stdout=nobody_reads_it, _000="print", _002="print")
+    assert ended[0] == 0, ended[1]
+    assert files_of(place.root / "out") == undisturbed
+
+
+def test_processes_with_gpus_are_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     task = SimpleNamespace(is_main=True)
     assert can_fork(task, has_gpu=False) == (sys.platform == "linux")  # type: ignore[arg-type]
     assert not can_fork(task, has_gpu=True)  # type: ignore[arg-type]
