@@ -71,8 +71,7 @@ def fork(descriptor: int, not_theirs: Iterable[Connection], code: RunningCode | 
         code: of the stage's process.
     """
     _flush()
-    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nobody could wait for it
+    _notice_ends()
     with warnings.catch_warnings():
         # The thread that waits for DVC's end holds no lock.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -89,9 +88,10 @@ def _begin_forked(descriptor: int, not_theirs: Iterable[Connection], code: Runni
             signal.signal(number, signal.SIG_DFL)
         for connection in not_theirs:
             connection.close()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
+        if sys.stdin is not None:  # else it was closed, and 0 is another file, such as the lock
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)
+            os.close(nothing)
         begin(descriptor, code)
         status = 0
     except BaseException:
@@ -102,6 +102,12 @@ def _begin_forked(descriptor: int, not_theirs: Iterable[Connection], code: Runni
         with suppress(BaseException):
             _flush()
         os._exit(status)
+
+
+def _notice_ends() -> None:
+    """Where ends of children are ignored, nobody can wait for them and learn how they ended."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _flush() -> None:
@@ -120,6 +126,7 @@ def start_anew(task: Task, descriptor: int, kept: Iterable[int], gpu: str | None
         kept: what else stays open in it.
         gpu: the one that it sees, as CUDA_VISIBLE_DEVICES has it; None: all, or none.
     """
+    _notice_ends()
     return subprocess.Popen(
         task.command(descriptor),
         stdin=subprocess.DEVNULL,

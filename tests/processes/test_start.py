@@ -19,7 +19,10 @@ from pipeline.runtime.process_start import can_fork
 from pipeline.runtime.variables import PROCESSES
 from tests.conftest import ROOT
 from tests.defaults import default_content
+from tests.processes.chunked_stage import ORDERS
 from tests.processes.conftest import MODULE, Place, files_of
+
+WORDS = ["-m", MODULE, "--params", "base", "--out", "out"]
 
 
 def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_started_anew(
@@ -49,15 +52,25 @@ def test_a_process_that_cannot_be_started_is_one_line(place: Place, monkeypatch:
 
 
 def test_forks_are_waited_for_where_ends_of_children_are_ignored(place: Place, undisturbed: dict[str, bytes]) -> None:
-    words = ["-m", MODULE, "--params", "base", "--out", "out"]
     code = f"""
 import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, *{words}])
+os.execv(sys.executable, [sys.executable, *{WORDS}])
 """
     environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
     assert files_of(place.root / "out") == undisturbed
+
+
+def test_where_stdin_is_closed_forks_hold_what_is_open_in_its_place(place: Place) -> None:
+    """It is the lock of the folder."""
+    code = f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, *{WORDS}])"
+    orders = json.dumps({"000": "note start", "002": "note start"})
+    environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT), ORDERS: orders}
+    subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
+    for number in range(2):
+        _, opened = json.loads((place.root / f"started-{number}").read_text())
+        assert opened == str(place.root / ".out.partial")
 
 
 def test_of_a_stage_that_may_have_computed_in_threads_processes_are_started_anew(
