@@ -72,7 +72,8 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, retired)
                 os.replace(temporary, path)
-                shutil.rmtree(retired)
+                # Another process, which has waited for this one, may begin to remove it too.
+                shutil.rmtree(retired, ignore_errors=True)
             else:
                 os.replace(temporary, path)
         except BaseException as error:

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,13 @@ from pipeline.params.file import load_params
 from pipeline.runtime.device import gpu_model, gpu_or_cpu, has_gpu
 from pipeline.runtime.errors import InputError, StartedOtherwise
 from pipeline.runtime.locking import has_locks
-from pipeline.runtime.variables import PROCESSES, process_count, unknown_variables, variables_that_are_set
+from pipeline.runtime.variables import (
+    PROCESSES,
+    process_count,
+    unknown_variables,
+    variables_that_are_set,
+    wrong_variables,
+)
 from pipeline.runtime.version import current_version
 from pipeline.views.inspect.text import size_text
 
@@ -97,10 +104,13 @@ def _findings(root: Path) -> Iterator[Finding]:
 
     def variables() -> Iterator[Finding]:
         found = [f"{name}={text}" for name, text in variables_that_are_set().items()]
-        asked.append(process_count())
         yield Finding("variables", f"{', '.join(found) or 'none is set'} (docs/variables.md)")
+        for line in wrong_variables():
+            yield Finding("variables", line, is_fault=True)
         for line in unknown_variables():
             yield Finding("variables", line)
+        with suppress(StartedOtherwise):  # which is said
+            asked.append(process_count())
 
     topics: dict[str, Callable[[], Iterator[Finding]]] = {
         "versions": _versions,
@@ -118,7 +128,7 @@ def _findings(root: Path) -> Iterator[Finding]:
     for topic, look in topics.items():
         try:
             yield from look()
-        except (InputError, StartedOtherwise) as error:
+        except InputError as error:
             yield Finding(topic, str(error), is_fault=True)
         except OSError as error:
             text = f"{error.filename}: {error.strerror}; check that it can be read and written"

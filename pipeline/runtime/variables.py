@@ -69,22 +69,28 @@ def check_variables() -> None:
     """Check all before any stage starts, and print a line for each that has the project's prefix and no effect.
 
     Raises:
-        StartedOtherwise: see above.
+        StartedOtherwise: one has a wrong value.
     """
-    variables_that_are_set()
+    for line in wrong_variables():
+        raise StartedOtherwise(line)
     for line in unknown_variables():
         print(line, file=sys.stderr)
 
 
 def variables_that_are_set() -> dict[str, str]:
-    """Those of `VARIABLES` that are set, with what the environment says.
-
-    Raises:
-        StartedOtherwise: see above.
-    """
-    for read in (process_count, loader_count, minutes_between_states, iterations_between_states):
-        read()
+    """Those of `VARIABLES` that are set, with what the environment says."""
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name, "").strip()}
+
+
+def wrong_variables() -> list[str]:
+    """A line for each of `VARIABLES` that is set to something wrong."""
+    lines = []
+    for read in (process_count, loader_count, minutes_between_states, iterations_between_states):
+        try:
+            read()
+        except StartedOtherwise as error:
+            lines.append(str(error))
+    return lines
 
 
 def unknown_variables() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,6 +125,25 @@ def test_a_run_that_can_resume_waits_for_what_is_left_of_a_killed_one(
     with atomic_folder(tmp_path / "resize", "key") as folder:
         (folder / "new").touch()
     assert names(tmp_path / "resize") == ["new"]
+
+
+def test_one_that_has_waited_may_begin_while_the_former_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_folder(tmp_path / "out", "key") as out:
+        (out / "a").write_text("first")
+    remove = shutil.rmtree
+
+    def beside_another(folder: Path, ignore_errors: bool = False) -> None:
+        if Path(folder).name == ".out.retired" and Path(folder).exists():
+            remove(folder)  # as the other one does
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(atomic.shutil, "rmtree", beside_another)
+    with atomic_folder(tmp_path / "out", "other key") as out:
+        (out / "a").write_text("second")
+    assert (tmp_path / "out/a").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_after_a_wait_in_vain_the_line_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

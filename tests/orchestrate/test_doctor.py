@@ -114,10 +114,16 @@ def test_variables_that_are_set_are_said_and_more_processes_than_cores(
     assert f"4 cores; base.threads is 2\n           -> set {PROCESSES} to 2" in text
 
 
-def test_a_wrong_variable_is_a_fault(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_variables_are_faults(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PROCESSES, "all")
+    monkeypatch.setenv(EVERY_MINUTES, "often")
     are_well, lines = lines_of(copied.root)
-    assert not are_well and f"variables  {PROCESSES}=all: give a whole number above 0, or leave it out for 1" in lines
+    assert not are_well
+    assert [line for line in lines if line.startswith("variables")] == [
+        f"variables  {PROCESSES}=all, {EVERY_MINUTES}=often (docs/variables.md)",
+        f"variables  {PROCESSES}=all: give a whole number above 0, or leave it out for 1",
+        f"variables  {EVERY_MINUTES}=often: give a number above 0, or leave it out for 5",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["hardlink", pytest.param("symlink", marks=pytest.mark.long)])
