@@ -53,8 +53,8 @@ class ChunkedWork:
         ids: the images in the order of their rows.
         log: gets how many images were found done.
         images_per_chunk: images of a shard; by default `images_per_shard`.
-        share: of the chunks, where several processes work. One that has a part of them leaves with `ShareDone` when no
-            chunk is left, and the tables are assembled by the process that gets all chunks.
+        share: what this process does of the chunks, by default all. One of several processes leaves with `ShareDone`
+            when no chunk is left, and the tables are assembled by the stage's own.
     """
 
     def __init__(
