@@ -7,6 +7,8 @@ its own.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ from pipeline.building.anchors import anchor_grid
 from pipeline.building.layout import map_layout
 from pipeline.families.faster_rcnn.params.anchor_targets import AnchorTargetParams
 from pipeline.families.faster_rcnn.params.typed import typed
-from pipeline.nn.anchor_matching import assign_anchors
+from pipeline.nn.anchor_matching import AnchorsOfSize
 from pipeline.nn.boxes import encode
 from pipeline.nn.matching import BG, FG
 from pipeline.params.anchors import AnchorParams
@@ -29,6 +31,9 @@ from pipeline.runtime.processes import over_processes
 from pipeline.runtime.progress import track
 from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
+
+_SIZES_KEPT = 4
+"""Sizes of images that the anchors are kept of; each takes 72 bytes an anchor."""
 
 
 @over_processes
@@ -40,28 +45,36 @@ def anchor_targets(stage: Stage) -> None:
     gt = GroundTruth(stage.input("resize"))
     layout = map_layout(stage.params.backbone)
     grid = anchor_grid(typed(stage.params).anchors, layout)
+    rule = params.model_dump(exclude={"allowed_border"})
+
+    @lru_cache(maxsize=_SIZES_KEPT)
+    def of_size(size: tuple[int, int]) -> tuple[AnchorsOfSize, tuple[int, int]]:
+        sizes = layout.sizes(*size)
+        return AnchorsOfSize(grid.exact(sizes), size, params.allowed_border), sizes[0]
+
     with ChunkedWork(stage.out, [image.image_id for image in images], stage.log, share=stage.share) as work:
         writer = AnchorTargetWriter(work)
         for image_id in work.through(track(work.missing, stage.name, len(images), done=work.found)):
             assigned = {}
             for entry in (Entry(image_id, view) for view in images.views(stage.params.base.mirror)):
-                height, width = images.seen(entry).size
-                sizes = layout.sizes(height, width)
-                anchors = grid.exact(sizes)
-                gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, width)))
-                regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, width)))
-                matches = assign_anchors(anchors, (height, width), gt_boxes, regions, **params.model_dump())
-                fg = torch.nonzero(matches.labels == FG).squeeze(1)
-                matched_gt = matches.matched_gt[fg]
-                deltas = encode(anchors[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
+                size = images.seen(entry).size
+                anchors, feature_size = of_size(size)
+                gt_boxes = torch.from_numpy(np.ascontiguousarray(gt.boxes(entry, size[1])))
+                regions = torch.from_numpy(np.ascontiguousarray(gt.regions(entry, size[1])))
+                matches = anchors.match(gt_boxes, regions, **rule)
+                own = torch.nonzero(matches.labels == FG).squeeze(1)
+                fg, matched_gt = anchors.used[own], matches.matched_gt[own]
+                deltas = encode(anchors.all[fg].float(), gt_boxes[matched_gt]) if len(fg) else torch.zeros(0, 4)
+                is_bg = np.zeros(len(anchors.all), bool)
+                is_bg[anchors.used.numpy()] = (matches.labels == BG).numpy()
                 assigned[entry] = AnchorAssignment(
                     fg.numpy(),
                     deltas.numpy(),
                     matched_gt.numpy(),
-                    matches.max_iou[fg].numpy(),
-                    np.packbits((matches.labels == BG).numpy()),
-                    len(anchors),
-                    sizes[0],
+                    matches.max_iou[own].numpy(),
+                    np.packbits(is_bg),
+                    len(is_bg),
+                    feature_size,
                 )
             writer.add(assigned, len(gt[image_id][0]))
     stage.log(f"{count_text(writer.fg_count, 'fg anchor')} in {images.described(stage.params.base.mirror)}")

@@ -37,8 +37,9 @@ class TableWriter:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
-        self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = 0
+        self._pending: list[Mapping[str, Any]] = []
+        self._counts: list[int] = []
+        self._rows = 0
         self._last_id: Any = None
         self._path = path
 
@@ -50,23 +51,36 @@ class TableWriter:
         return self
 
     def write(self, columns: Mapping[str, Any]) -> None:
-        """Append the rows of one image, or of one view: a column each, equal lengths; a scalar repeats over them."""
-        rows = max((len(value) for value in columns.values() if _is_column(value)), default=1)
+        """Append the rows of one image, or of one view: a column each, equal lengths; a scalar repeats over them.
+
+        Columns are converted when their group is complete, and must not be modified before.
+
+        Raises:
+            ValueError: columns have different lengths.
+        """
+        lengths = {len(value) for value in columns.values() if _is_column(value)}
+        if len(lengths) > 1:
+            raise ValueError(f"columns of {min(lengths)} and of {max(lengths)} rows")
+        rows = lengths.pop() if lengths else 1
         if rows == 0:
             return
-        full = self._pending_rows >= _ROWS_PER_GROUP or len(self._pending) >= _IMAGES_PER_GROUP
+        full = self._rows >= _ROWS_PER_GROUP or len(self._pending) >= _IMAGES_PER_GROUP
         if full and columns["image_id"] != self._last_id:
             self._flush()
         self._last_id = columns["image_id"]
-        arrays = [_to_arrow(columns[field.name], field.type, rows) for field in self._schema]
-        self._pending.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._pending_rows += rows
+        self._pending.append(columns)
+        self._counts.append(rows)
+        self._rows += rows
 
     def _flush(self) -> None:
         if self._pending:
-            table = pa.Table.from_batches(self._pending, schema=self._schema)
+            arrays = [
+                _joined([columns[field.name] for columns in self._pending], self._counts, field.type)
+                for field in self._schema
+            ]
+            table = pa.Table.from_arrays(arrays, schema=self._schema)
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-            self._pending, self._pending_rows = [], 0
+            self._pending, self._counts, self._rows = [], [], 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -109,10 +123,18 @@ def _is_column(value: Any) -> bool:
     return isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0
 
 
-def _to_arrow(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
-    if _is_column(value):
-        return pa.array(value, type=kind)
-    return pa.repeat(pa.scalar(value, type=kind), rows)
+def _joined(values: Sequence[Any], counts: Sequence[int], kind: pa.DataType) -> pa.Array:
+    """One column of several images, converted at once: of a few rows each, converting is what a table costs."""
+    columns = [_is_column(value) for value in values]
+    if not any(columns):
+        own = pa.array(values, type=kind)
+        return own if max(counts) == 1 else own.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+    if all(columns):
+        arrays = [np.asarray(value) for value in values]
+        if len({array.dtype for array in arrays}) == 1:
+            return pa.array(np.concatenate(arrays), type=kind)
+    pieces = zip(values, columns, counts, strict=True)
+    return pa.concat_arrays([pa.array(value if own else [value] * count, type=kind) for value, own, count in pieces])
 
 
 def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def pairwise_iou(boxes: Tensor, others: Tensor, dtype: torch.dtype | None = None
     """
     on_cpu = not others.is_cuda
     if on_cpu and len(others) >= _ROW_BY_ROW:
-        return _iou_row_by_row(boxes, others, dtype or boxes.dtype)
+        return BoxColumns(others).iou(boxes, dtype or boxes.dtype)
     columns = others.t().contiguous()
     at_once = max(_PAIRS_AT_ONCE // max(len(others), 1), 1)
     if on_cpu and len(boxes) > at_once:
@@ -56,22 +56,41 @@ def _iou_of_columns(boxes: Tensor, others: Tensor) -> Tensor:
 _PAIRS_AT_ONCE, _ROW_BY_ROW = 16384, 4096
 
 
-def _iou_row_by_row(boxes: Tensor, others: Tensor, dtype: torch.dtype) -> Tensor:
-    """The same numbers as `pairwise_iou`, one of few boxes against all of many others at a time."""
-    x1, y1, x2, y2 = others.t().contiguous()
-    other_areas = (x2 - x1).mul_(y2 - y1)
-    least, largest = torch.aminmax(other_areas)
-    none_empty = bool((least > 0) & (largest < math.inf))
-    width, height, low = (torch.empty_like(x1) for _ in range(3))
-    iou = torch.empty(len(boxes), len(others), dtype=dtype)
-    for row, own_area, (left, top, right, bottom) in zip(iou, areas(boxes).tolist(), boxes.tolist(), strict=True):
-        torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
-        torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
-        intersection = width.mul_(height)
-        union = torch.add(other_areas, own_area, out=height).sub_(intersection)
-        ratio = intersection.div_(union)
-        row.copy_(ratio if none_empty and 0 <= own_area < math.inf else ratio.nan_to_num_(0.0))
-    return iou
+class BoxColumns:
+    """M boxes on a CPU, ready to be compared with few others at a time; for boxes that are compared again and again.
+
+    Args:
+        boxes: (M, 4).
+    """
+
+    def __init__(self, boxes: Tensor) -> None:
+        self._columns = boxes.t().contiguous()
+        x1, y1, x2, y2 = self._columns
+        self._areas = (x2 - x1).mul_(y2 - y1)
+        least, largest = torch.aminmax(self._areas) if len(boxes) else (torch.ones(()), torch.ones(()))
+        self._none_empty = bool((least > 0) & (largest < math.inf))
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self._areas)
+
+    def iou(self, boxes: Tensor, dtype: torch.dtype) -> Tensor:
+        """The same numbers as `pairwise_iou` of (N, 4) boxes and these, one row at a time: (N, M) in 0..1.
+
+        Args:
+            dtype: what the results are rounded to.
+        """
+        x1, y1, x2, y2 = self._columns
+        width, height, low = (torch.empty_like(x1) for _ in range(3))
+        iou = torch.empty(len(boxes), len(self), dtype=dtype)
+        for row, own_area, (left, top, right, bottom) in zip(iou, areas(boxes).tolist(), boxes.tolist(), strict=True):
+            torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
+            torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
+            intersection = width.mul_(height)
+            union = torch.add(self._areas, own_area, out=height).sub_(intersection)
+            ratio = intersection.div_(union)
+            row.copy_(ratio if self._none_empty and 0 <= own_area < math.inf else ratio.nan_to_num_(0.0))
+        return iou
 
 
 def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.artifacts.detections import DETECTIONS
 from pipeline.artifacts.fields import SCHEMA_VERSION
@@ -70,6 +73,39 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_proposals(tmp_path / name, MANY_IMAGES)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+KINDS = pa.schema({"image_id": pa.string(), "n": pa.int32(), "x": pa.float32(), "flag": pa.bool_(), "of": pa.int16()})
+SCALARS: Columns = {"image_id": "one", "n": 3, "x": 0.5, "flag": True, "of": None}
+WRITTEN: list[tuple[Columns, list[tuple[object, ...]]]] = [
+    (SCALARS, [("one", 3, 0.5, True, None)]),
+    (SCALARS | {"n": np.array([1, 2])}, [("one", 1, 0.5, True, None), ("one", 2, 0.5, True, None)]),
+    (SCALARS | {"n": [4, None], "of": [None, 7]}, [("one", 4, 0.5, True, None), ("one", None, 0.5, True, 7)]),
+    (SCALARS | {"n": np.array([5.0]), "x": np.float64(0.25)}, [("one", 5, 0.25, True, None)]),
+    (SCALARS | {"x": np.zeros((3, 4), np.float32)[:, 2][:0]}, []),
+    (SCALARS | {"flag": np.array([False, True])[::-1], "of": (1, 2)}, [("one", 3, 0.5, i == 0, i + 1) for i in (0, 1)]),
+]
+"""What images may write, and the rows that it stands for."""
+
+
+@given(st.lists(st.sampled_from(WRITTEN)))
+def test_images_may_write_scalars_lists_and_arrays_of_any_type_in_turn(written: list[Any]) -> None:
+    with TemporaryDirectory() as folder:
+        with TableWriter(Path(folder) / "table.parquet", KINDS) as table:
+            for columns, _ in written:
+                table.write(columns)
+        rows = pq.read_table(Path(folder) / "table.parquet").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [row for _, rows in written for row in rows]
+
+
+def test_columns_of_different_lengths_are_refused_though_the_next_image_made_up_for_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="columns of 1 and of 2 rows"),
+        TableWriter(tmp_path / "table.parquet", KINDS) as table,
+    ):
+        table.write(SCALARS | {"n": [1, 2], "of": [1]})
+        table.write(SCALARS | {"n": [3], "of": [2, 3]})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("schema", [PROPOSALS, COMPRESSED], ids=["plain", "compressed"])

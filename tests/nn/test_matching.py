@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.families.faster_rcnn.nn.proposal_matching import match_proposals
-from pipeline.nn.anchor_matching import assign_anchors, match_anchors
+from pipeline.nn.anchor_matching import AnchorsOfSize, assign_anchors, match_anchors
 from pipeline.nn.anchors import AnchorGrid
 from pipeline.nn.boxes import pairwise_iou
 from pipeline.nn.matching import BG, FG, IGNORE, ignore_in_regions
 from tests.layouts import one_level
 
 GT = torch.tensor([[0.0, 0, 10, 10]])
+REGION = torch.tensor([[0.0, 0, 160, 256]])
 FAR = torch.tensor([[100.0, 100, 110, 110]])
 
 
@@ -80,6 +81,24 @@ def test_an_image_in_which_no_anchor_may_be_used_has_neither_fg_nor_bg(
         assert set(matches.labels.tolist()) == {IGNORE} and not matches.max_iou.any()
     else:
         assert set(matches.labels.tolist()) > {BG} or len(gt) == 0
+
+
+@pytest.mark.parametrize("border", [0.0, None])
+def test_anchors_of_a_size_are_matched_with_one_image_after_another_as_with_each_alone(border: float | None) -> None:
+    """So many anchors that their IoUs are computed row by row, and image by image as few as they are."""
+    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0, 4.0), one_level(8)).exact([(32, 40)])
+    of_size, draw = AnchorsOfSize(anchors, (256, 320), border), torch.Generator().manual_seed(0)
+    assert (len(of_size.used) == len(anchors)) is (border is None)
+    for count in (3, 0, 1, 5):
+        corners = torch.rand(count, 2, generator=draw) * 200
+        gt = torch.cat([corners, corners + 20 + torch.rand(count, 2, generator=draw) * 100], dim=1)
+        own = of_size.match(gt, REGION, fg_iou=0.7, bg_iou=0.3, ignore_ioa=0.9)
+        few = [match_anchors(some, gt, 0.7, 0.3) for some in anchors[of_size.used].split(512)]
+        assert torch.equal(own.max_iou, torch.cat([matches.max_iou for matches in few]))
+        assert torch.equal(own.matched_gt, torch.cat([matches.matched_gt for matches in few]))
+        alone = match_anchors(anchors[of_size.used], gt, 0.7, 0.3).labels
+        assert torch.equal(own.labels, ignore_in_regions(alone, anchors[of_size.used], REGION, 0.9))
+        assert not torch.equal(own.labels, alone)
 
 
 @given(st.integers(8, 24), st.integers(8, 24), st.integers(40, 160), st.integers(40, 160))
