@@ -4,20 +4,26 @@ Every kind of stage of the default graph that goes image by image, on generated 
 process and in two, in turn: seconds of the whole stage, its start included, and two over one. `--processes 4` compares
 one and four. Both must leave the same bytes. With `--runs 1` the first run of each stage, which the others need in any
 case, is the one in one process. A machine that others use as well gives no figure to keep.
+
+The floor is the CPU time of one process divided by the cores that several can use: one process, which reads and writes
+in threads, uses more than a core, so that two cannot always be twice as fast.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -32,11 +38,18 @@ MEASURED = ("resize", "anchor_targets", "proposals_step1", "proposal_targets_ste
 BAR = 1 / 1.7
 
 
-def make_project(root: Path, images: int, side: int, measured: Iterable[str]) -> dict[str, float]:
+class Spent(NamedTuple):
+    """Seconds of a stage, its start included: on the clock, and of all cores together."""
+
+    wall: float
+    cpu: float
+
+
+def make_project(root: Path, images: int, side: int, measured: Iterable[str]) -> dict[str, Spent]:
     """A project with inputs for the stages that are measured; a third of the images are for tests.
 
     Returns:
-        seconds of each of its stages, in one process.
+        what each of its stages took, in one process.
     """
     root.mkdir(parents=True)
     small_project(root, threads=1)
@@ -47,13 +60,19 @@ def make_project(root: Path, images: int, side: int, measured: Iterable[str]) ->
     params["resize"].update(shorter_side=side, longer_side=side)
     params["proposals"].update(pre_nms=6000, post_nms=2000)
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return {name: _seconds(run, root, name, 1) for name in ("code", *needed_for(graph(root), measured))}
+    return {name: spent(root, name, 1) for name in ("code", *needed_for(graph(root), measured))}
 
 
-def _seconds(work: Callable[..., object], *arguments: object) -> float:
-    began = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - began
+def spent(root: Path, name: str, processes: int) -> Spent:
+    """Run a stage and measure it."""
+    cpu, began = _cpu_of_children(), time.perf_counter()
+    run(root, name, processes)
+    return Spent(time.perf_counter() - began, _cpu_of_children() - cpu)
+
+
+def _cpu_of_children() -> float:
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime
 
 
 def run(root: Path, name: str, processes: int) -> Path:
@@ -71,17 +90,25 @@ def run(root: Path, name: str, processes: int) -> Path:
     return out
 
 
-def compare(root: Path, name: str, processes: int, runs: int, first: float) -> Row:
-    """One process and several, round by round; of one round, `first` is the seconds of one process."""
-    ours, peer = str(processes), "1"
+def _keep(taken: list[Spent], root: Path, name: str, processes: int) -> None:
+    taken.append(spent(root, name, processes))
+
+
+def compare(root: Path, name: str, processes: int, runs: int, first: Spent) -> Row:
+    """One process and several, round by round; of one round, `first` is what one process took."""
+    taken: dict[int, list[Spent]] = {1: [], processes: []}
     if runs == 1:
-        times = {ours: [_seconds(run, root, name, processes)], peer: [first]}
+        taken = {1: [first], processes: [spent(root, name, processes)]}
     else:
-        times = interleaved({count: partial(run, root, name, int(count)) for count in (peer, ours)}, runs, warmup=1)
+        measured = {count: partial(_keep, own, root, name, count) for count, own in taken.items()}
+        interleaved({str(count): work for count, work in measured.items()}, runs, warmup=1)
+        taken = {count: own[1:] for count, own in taken.items()}
     one, several = root / "data" / name / MANIFEST, root / f"of_{processes}" / name / MANIFEST
     assert one.read_bytes() == several.read_bytes(), f"{name}: {processes} processes leave other bytes than one"
     title = f"`{name}`, {processes} processes over one"
-    return Row(title, times[ours], times[peer], bar=BAR if processes == 2 else None, unit="s")
+    floor = statistics.median(own.cpu for own in taken[1]) / min(processes, os.cpu_count() or 1)
+    ours, peer = ([own.wall for own in taken[count]] for count in (processes, 1))
+    return Row(title, ours, peer, bar=BAR if processes == 2 else None, floor=floor, unit="s")
 
 
 def main() -> None:
