@@ -5,14 +5,13 @@ Shapes: K anchors, G gt boxes of one image.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pipeline.nn.anchors import inside
-from pipeline.nn.boxes import BoxColumns, pairwise_iou
+from pipeline.nn.boxes import BoxColumns
 from pipeline.nn.matching import BG, FG, IGNORE, Matches, ignore_in_regions
 
 
@@ -26,17 +25,20 @@ def match_anchors(anchors: Tensor | BoxColumns, gt_boxes: Tensor, fg_iou: float,
     IoUs are computed in float64, from `AnchorGrid.exact`, and compared as float32.
     """
     if len(gt_boxes) == 0 or len(anchors) == 0:
-        return _all_background(len(anchors), gt_boxes.device)
-    if isinstance(anchors, BoxColumns):
-        iou = anchors.iou(gt_boxes.double(), torch.float32)
-    else:
-        iou = pairwise_iou(gt_boxes.double(), anchors.double(), torch.float32)
-    max_iou, matched_gt = iou.max(dim=0)
-    best = iou.amax(dim=1, keepdim=True)
-    is_best = (iou == best.masked_fill_(best <= 0, math.inf)).any(dim=0)
-    labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
-    labels.masked_fill_(max_iou < bg_iou, BG).masked_fill_(is_best | (max_iou >= fg_iou), FG)
-    return Matches(labels, matched_gt, max_iou)
+        return _all_background(len(anchors))
+    columns = anchors if isinstance(anchors, BoxColumns) else BoxColumns(anchors.double())
+    max_iou, matched_gt = torch.zeros(len(columns)), torch.zeros(len(columns), dtype=torch.int64)
+    found, best = list(columns.overlapping(gt_boxes.double(), torch.float32)), [0.0] * len(gt_boxes)
+    for gt, run, iou in found:
+        better = iou > max_iou[run]
+        torch.maximum(max_iou[run], iou, out=max_iou[run])
+        matched_gt[run].masked_fill_(better, gt)
+        best[gt] = max(best[gt], float(iou.max()))
+    labels = torch.full((len(columns),), IGNORE, dtype=torch.int8).masked_fill_(max_iou < bg_iou, BG)
+    for gt, run, iou in found:
+        if best[gt] > 0:
+            labels[run].masked_fill_(iou == best[gt], FG)
+    return Matches(labels.masked_fill_(max_iou >= fg_iou, FG), matched_gt, max_iou)
 
 
 class AnchorsOfSize:
@@ -95,6 +97,6 @@ def assign_anchors(
     )
 
 
-def _all_background(count: int, device: torch.device) -> Matches:
-    zeros = torch.zeros(count, dtype=torch.int64, device=device)
+def _all_background(count: int) -> Matches:
+    zeros = torch.zeros(count, dtype=torch.int64)
     return Matches(zeros.to(torch.int8), zeros, zeros.float())

@@ -10,6 +10,8 @@ matrices and long sums are not.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -55,12 +57,15 @@ def _iou_of_columns(boxes: Tensor, others: Tensor) -> Tensor:
 # boxes in a row already one row is enough.
 _PAIRS_AT_ONCE, _ROW_BY_ROW = 16384, 4096
 
+_BLOCK = 1024
+"""Boxes that are looked at or left out together."""
+
 
 class BoxColumns:
     """M boxes on a CPU, ready to be compared with few others at a time; for boxes that are compared again and again.
 
     Args:
-        boxes: (M, 4).
+        boxes: (M, 4). Where near ones stand together, as the anchors of a row of cells do, most need not be looked at.
     """
 
     def __init__(self, boxes: Tensor) -> None:
@@ -69,28 +74,52 @@ class BoxColumns:
         self._areas = (x2 - x1).mul_(y2 - y1)
         least, largest = torch.aminmax(self._areas) if len(boxes) else (torch.ones(()), torch.ones(()))
         self._none_empty = bool((least > 0) & (largest < math.inf))
+        filled = self._columns[:, -1:].expand(-1, -len(boxes) % _BLOCK)  # with boxes that change no bound
+        blocks = torch.cat([self._columns, filled], dim=1).reshape(4, -(-len(boxes) // _BLOCK), _BLOCK)
+        bounds = torch.cat([blocks[:2].amin(dim=2), blocks[2:].amax(dim=2)])
+        self._bounds: list[list[float]] = bounds.t().tolist()
 
     def __len__(self) -> int:
         """M."""
         return len(self._areas)
 
     def iou(self, boxes: Tensor, dtype: torch.dtype) -> Tensor:
-        """The same numbers as `pairwise_iou` of (N, 4) boxes and these, one row at a time: (N, M) in 0..1.
+        """The same numbers as `pairwise_iou` of (N, 4) boxes and these: (N, M) in 0..1.
 
         Args:
             dtype: what the results are rounded to.
         """
-        x1, y1, x2, y2 = self._columns
-        width, height, low = (torch.empty_like(x1) for _ in range(3))
-        iou = torch.empty(len(boxes), len(self), dtype=dtype)
-        for row, own_area, (left, top, right, bottom) in zip(iou, areas(boxes).tolist(), boxes.tolist(), strict=True):
-            torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
-            torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
-            intersection = width.mul_(height)
-            union = torch.add(self._areas, own_area, out=height).sub_(intersection)
-            ratio = intersection.div_(union)
-            row.copy_(ratio if self._none_empty and 0 <= own_area < math.inf else ratio.nan_to_num_(0.0))
+        iou = torch.zeros(len(boxes), len(self), dtype=dtype)
+        for index, run, own in self.overlapping(boxes, dtype):
+            iou[index, run] = own
         return iou
+
+    def overlapping(self, boxes: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor]]:
+        """For each of (N, 4) boxes the runs of these in which some may overlap it, all others do not: the box's index,
+        the run, and its (R,) IoUs with the box."""
+        space = [torch.empty_like(self._areas) for _ in range(3)]
+        for index, (own_area, corners) in enumerate(zip(areas(boxes).tolist(), boxes.tolist(), strict=True)):
+            left, top, right, bottom = corners
+            for run in self._runs_near(left, top, right, bottom):
+                x1, y1, x2, y2 = self._columns[:, run]
+                width, height, low = (own[: len(x1)] for own in space)
+                torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
+                torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
+                intersection = width.mul_(height)
+                union = torch.add(self._areas[run], own_area, out=height).sub_(intersection)
+                ratio = intersection.div_(union)
+                if not (self._none_empty and 0 <= own_area < math.inf):
+                    ratio.nan_to_num_(0.0)
+                yield index, run, ratio.to(dtype, copy=True)
+
+    def _runs_near(self, left: float, top: float, right: float, bottom: float) -> Iterator[slice]:
+        """The blocks that a box may overlap, neighbours together."""
+        near = [x1 < right and y1 < bottom and x2 > left and y2 > top for x1, y1, x2, y2 in self._bounds]
+        for is_near, run in groupby(range(len(near)), key=near.__getitem__):
+            if is_near:
+                first, *more = run
+                last = more[-1] if more else first
+                yield slice(first * _BLOCK, min((last + 1) * _BLOCK, len(self)))
 
 
 def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:

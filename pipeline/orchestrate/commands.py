@@ -16,7 +16,7 @@ from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
-from pipeline.runtime.variables import check_variables
+from pipeline.runtime.variables import check_variables, crowded_cores
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
@@ -33,7 +33,7 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
     check_graph(root)
     refuse_if_held(root)
     prepare_environment(root)
-    for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root))):
+    for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root), crowded_cores())):
         log(line)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import flush_logs, train

@@ -29,6 +29,7 @@ from pipeline.runtime.stage import Stage
 from pipeline.runtime.stopping import signals_waiting, stop_if_requested
 from pipeline.runtime.turns import Turns
 from pipeline.runtime.variables import PROCESSES, process_count
+from pipeline.runtime.words import count_text
 
 
 def over_processes(work: Work) -> Work:
@@ -88,6 +89,8 @@ def _shares_done(work: Work, stage: Stage, count: int) -> Iterator[Callable[[], 
                     raise StartedOtherwise(f"{which} could not be started ({error.strerror}); {remedy}") from error
                 with suppress(ConnectionError):  # it has ended, as will be seen
                     connection.send((task, Share(number, count, turns)))
+        where = f" on {count_text(min(count, len(gpus)), 'GPU')}" if gpus else ""
+        stage.log(f"runs in {count_text(count, 'process', 'processes')}{where}")
         follow = partial(_follow, processes, stage)
         yield partial(set, follow()) if gpus else follow
     finally:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 import sys
+from typing import TypeVar
 
 from pipeline.runtime.errors import StartedOtherwise
 from pipeline.runtime.words import nearest_text
+
+Number = TypeVar("Number", int, float)
 
 PROCESSES = "FRCNN_PROCESSES"
 """Environment variable: how many processes a stage that goes image by image works in, by default one, which is its
@@ -35,7 +38,7 @@ def process_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number above 0.
     """
-    return _count_from(PROCESSES, 1, "give a whole number above 0, or leave it out for 1")
+    return _count_from(PROCESSES, 1, 1, "give a whole number above 0, or leave it out for 1")
 
 
 def loader_count() -> int:
@@ -44,7 +47,7 @@ def loader_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number.
     """
-    return _count_from(LOADERS, 0, "give a whole number, 0 or more, or leave it out for a thread")
+    return _count_from(LOADERS, 0, 0, "give a whole number, 0 or more, or leave it out for a thread")
 
 
 def minutes_between_states() -> float:
@@ -53,16 +56,23 @@ def minutes_between_states() -> float:
     Raises:
         StartedOtherwise: it is not a number above 0.
     """
-    return _number_from(EVERY_MINUTES, 5.0, "give a number above 0, or leave it out for 5")
+    text = os.environ.get(EVERY_MINUTES, "").strip()
+    try:
+        minutes = float(text) if text else 5.0
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise StartedOtherwise(f"{EVERY_MINUTES}={text}: give a number above 0, or leave it out for 5")
+    return minutes
 
 
 def iterations_between_states() -> float:
     """After how many iterations it asks for one, infinity where it does not.
 
     Raises:
-        StartedOtherwise: it is not a number above 0.
+        StartedOtherwise: it is not a whole number above 0.
     """
-    return _number_from(EVERY_ITERATIONS, math.inf, "give a number above 0, or leave it out")
+    return _count_from(EVERY_ITERATIONS, math.inf, 1, "give a whole number above 0, or leave it out")
 
 
 def check_variables() -> None:
@@ -75,6 +85,14 @@ def check_variables() -> None:
         raise StartedOtherwise(line)
     for line in unknown_variables():
         print(line, file=sys.stderr)
+
+
+def crowded_cores() -> str | None:
+    """A line for a person where several processes per stage are asked for, and stages run side by side; else None."""
+    count = process_count()
+    if count == 1:
+        return None
+    return f"{PROCESSES}={count}: stages that run side by side do not leave each other cores for {count} processes each"
 
 
 def variables_that_are_set() -> dict[str, str]:
@@ -103,8 +121,8 @@ def unknown_variables() -> list[str]:
     ]
 
 
-def _count_from(name: str, least: int, remedy: str) -> int:
-    """The number in an environment variable, `least` where it is empty or not set.
+def _count_from(name: str, usual: Number, least: int, remedy: str) -> int | Number:
+    """The whole number in an environment variable, `usual` where it is empty or not set.
 
     Args:
         remedy: what to do where it is something else, for the message.
@@ -115,16 +133,4 @@ def _count_from(name: str, least: int, remedy: str) -> int:
     text = os.environ.get(name, "").strip()
     if text and not (text.isdecimal() and int(text) >= least):
         raise StartedOtherwise(f"{name}={text}: {remedy}")
-    return int(text or least)
-
-
-def _number_from(name: str, usual: float, remedy: str) -> float:
-    """The same for a number above 0, `usual` where it is empty or not set."""
-    text = os.environ.get(name, "").strip()
-    try:
-        value = float(text) if text else usual
-    except ValueError:
-        value = math.nan
-    if not value > 0:
-        raise StartedOtherwise(f"{name}={text}: {remedy}")
-    return value
+    return int(text) if text else usual

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.nn.boxes import areas, clip, decode, encode, mirror, pairwise_iou
+from pipeline.nn.boxes import BoxColumns, areas, clip, decode, encode, mirror, pairwise_iou
 
 
 def _boxes_of(corners_and_sizes: list[tuple[int, int, int, int]]) -> Tensor:
@@ -134,3 +134,23 @@ def test_iou_is_the_same_however_many_boxes_are_compared_at_once(others: int, dt
     assert torch.equal(pairwise_iou(few, many)[:, some], one_by_one)
     assert torch.equal(pairwise_iou(few, many, torch.float32)[:, some], one_by_one.float())
     assert one_by_one[0, 0] == 0 and torch.isfinite(one_by_one).all()
+
+
+@pytest.mark.parametrize("count", [4096, 5000, 1])
+def test_boxes_that_stand_in_rows_are_left_out_by_the_block_and_none_that_overlaps_is(count: int) -> None:
+    place = torch.arange(count, dtype=torch.float64)
+    corners = torch.stack([place % 100 * 10, place // 100 * 10], dim=1)
+    rows = BoxColumns(torch.cat([corners, corners + 12], dim=1))
+    above, between, across = torch.tensor([[0.0, -9, 900, 0], [5, 3, 15, 8], [995, 0, 999, 600]], dtype=torch.float64)
+    found = [
+        (index, run.start, run.stop) for index, run, _ in rows.overlapping(torch.stack([above, between]), torch.float64)
+    ]
+    assert found == [(1, 0, min(count, 1024))]
+    boxes = torch.stack([above, between, across])
+    assert torch.equal(rows.iou(boxes, torch.float64), rows.iou(boxes[[2, 1, 0]], torch.float64)[[2, 1, 0]])
+    overlaps = rows.iou(boxes, torch.float64) > 0
+    left, top, right, bottom = boxes.t()[..., None]
+    meant = (
+        (corners[:, 0] < right) & (corners[:, 0] + 12 > left) & (corners[:, 1] < bottom) & (corners[:, 1] + 12 > top)
+    )
+    assert torch.equal(overlaps, meant)

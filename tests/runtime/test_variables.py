@@ -14,6 +14,7 @@ from pipeline.runtime.variables import (
     PROCESSES,
     VARIABLES,
     check_variables,
+    crowded_cores,
     iterations_between_states,
     loader_count,
     minutes_between_states,
@@ -52,11 +53,28 @@ def test_a_wrong_number_is_one_line(name: str, text: str, monkeypatch: pytest.Mo
         check_variables()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [(EVERY_ITERATIONS, "1.5"), (EVERY_ITERATIONS, "inf"), (EVERY_MINUTES, "inf")]
+)
+def test_a_number_that_no_training_reaches_is_wrong(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(StartedOtherwise, match=f"{name}={text}: give a .*number above 0, or leave it out"):
+        check_variables()
+
+
 @pytest.mark.parametrize("text", ["", " "])
 @pytest.mark.parametrize("name", VARIABLES)
 def test_an_empty_one_is_not_set(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     assert variables_that_are_set() == {}
+
+
+def test_several_processes_are_remarked_on_where_stages_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crowded_cores() is None
+    monkeypatch.setenv(PROCESSES, "3")
+    assert crowded_cores() == (
+        "FRCNN_PROCESSES=3: stages that run side by side do not leave each other cores for 3 processes each"
+    )
 
 
 def test_a_name_that_nothing_reads_is_named_with_the_nearest(
