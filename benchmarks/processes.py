@@ -106,7 +106,7 @@ def compare(root: Path, name: str, processes: int, runs: int, first: Spent) -> R
     one, several = root / "data" / name / MANIFEST, root / f"of_{processes}" / name / MANIFEST
     assert one.read_bytes() == several.read_bytes(), f"{name}: {processes} processes leave other bytes than one"
     title = f"`{name}`, {processes} processes over one"
-    floor = statistics.median(own.cpu for own in taken[1]) / min(processes, os.cpu_count() or 1)
+    floor = statistics.median(own.cpu for own in taken[1]) / min(processes, len(os.sched_getaffinity(0)))
     ours, peer = ([own.wall for own in taken[count]] for count in (processes, 1))
     return Row(title, ours, peer, bar=BAR if processes == 2 else None, floor=floor, unit="s")
 

@@ -33,7 +33,7 @@ from pipeline.runtime.stage import Stage, run_stage
 from pipeline.runtime.words import count_text
 
 _SIZES_KEPT = 4
-"""Sizes of images that the anchors are kept of; each takes 72 bytes an anchor."""
+"""How many image sizes the anchors are kept for; each takes up to 112 bytes per anchor."""
 
 
 @over_processes

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
@@ -59,7 +60,7 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
     path = Path(path)
     temporary, retired = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.retired")
     with _alone_in(temporary, path, _PATIENCE if key is not None else 0.0):
-        shutil.rmtree(retired, ignore_errors=True)
+        _remove(retired)
         if key is None or _key_of(temporary) != key:
             _empty(temporary)
         if key is not None:
@@ -72,8 +73,7 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, retired)
                 os.replace(temporary, path)
-                # Another process, which has waited for this one, may begin to remove it too.
-                shutil.rmtree(retired, ignore_errors=True)
+                _remove(retired)
             else:
                 os.replace(temporary, path)
         except BaseException as error:
@@ -116,6 +116,16 @@ def lock_of(folder: Path) -> int | None:
     """The descriptor of the lock of a folder that `atomic_folder` has yielded, None of another folder. A process that
     inherits it keeps others out as long as it lives."""
     return _held.get(folder)
+
+
+def _remove(retired: Path) -> None:
+    """Remove a folder that may be gone, and that another process may begin to remove: one that has waited for this."""
+
+    def note(_: object, path: str, error: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+        if not isinstance(error[1], FileNotFoundError):
+            raise error[1]
+
+    shutil.rmtree(retired, onerror=note)
 
 
 def _empty(folder: Path) -> None:

@@ -54,7 +54,7 @@ class ChunkedWork:
         log: gets how many images were found done.
         images_per_chunk: images of a shard; by default `images_per_shard`.
         share: what this process does of the chunks, by default all. One of several processes leaves with `ShareDone`
-            when no chunk is left, and the tables are assembled by the stage's own.
+            when no chunk is left; the stage's own process assembles the tables.
     """
 
     def __init__(

@@ -74,13 +74,18 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            arrays = [
-                _joined([columns[field.name] for columns in self._pending], self._counts, field.type)
-                for field in self._schema
-            ]
+            arrays = [self._joined(field) for field in self._schema]
             table = pa.Table.from_arrays(arrays, schema=self._schema)
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
             self._pending, self._counts, self._rows = [], [], 0
+
+    def _joined(self, field: pa.Field) -> pa.Array:
+        try:
+            return _joined([columns[field.name] for columns in self._pending], self._counts, field.type)
+        except (KeyError, pa.ArrowException) as error:
+            first, last = (self._pending[index]["image_id"] for index in (0, -1))
+            error.add_note(f"in {self._path.name}, column {field.name} of images {first} to {last}")
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -124,15 +129,14 @@ def _is_column(value: Any) -> bool:
 
 
 def _joined(values: Sequence[Any], counts: Sequence[int], kind: pa.DataType) -> pa.Array:
-    """One column of several images, converted at once: of a few rows each, converting is what a table costs."""
+    """One column of several images, converted in one step where that gives the same: a step for each image takes
+    longer than all else, where an image has few rows."""
     columns = [_is_column(value) for value in values]
     if not any(columns):
         own = pa.array(values, type=kind)
         return own if max(counts) == 1 else own.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-    if all(columns):
-        arrays = [np.asarray(value) for value in values]
-        if len({array.dtype for array in arrays}) == 1:
-            return pa.array(np.concatenate(arrays), type=kind)
+    if all(type(value) is np.ndarray for value in values) and len({value.dtype for value in values}) == 1:
+        return pa.array(np.concatenate(values), type=kind)
     pieces = zip(values, columns, counts, strict=True)
     return pa.concat_arrays([pa.array(value if own else [value] * count, type=kind) for value, own, count in pieces])
 

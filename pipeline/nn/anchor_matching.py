@@ -5,6 +5,7 @@ Shapes: K anchors, G gt boxes of one image.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -14,27 +15,47 @@ from pipeline.nn.anchors import inside
 from pipeline.nn.boxes import BoxColumns
 from pipeline.nn.matching import BG, FG, IGNORE, Matches, ignore_in_regions
 
+_MANY = 16384
+"""Anchors from which a step more for each gt box costs less than what lies far from it."""
+
 
 def match_anchors(anchors: Tensor | BoxColumns, gt_boxes: Tensor, fg_iou: float, bg_iou: float) -> Matches:
-    """Label (K, 4) anchors against (G, 4) gt boxes: 1 fg, 0 bg, -1 ignored (Faster R-CNN, section 3.1.2).
+    """Label (K, 4) anchors against (G, 4) gt boxes, on a CPU: 1 fg, 0 bg, -1 ignored (Faster R-CNN, section 3.1.2).
 
     Below `bg_iou` is background; then the anchors of highest IoU with a gt box are fg, all ties, unless that IoU is 0;
     then all of at least `fg_iou`. An anchor's matched gt is the one it overlaps most. Without gt boxes all are bg.
 
     Anchors that lie alike around a box have equal IoUs, but neither float32 nor float64 arithmetic finds them equal:
     IoUs are computed in float64, from `AnchorGrid.exact`, and compared as float32.
+
+    Args:
+        anchors: in `BoxColumns` they are float64.
     """
     if len(gt_boxes) == 0 or len(anchors) == 0:
         return _all_background(len(anchors))
     columns = anchors if isinstance(anchors, BoxColumns) else BoxColumns(anchors.double())
-    max_iou, matched_gt = torch.zeros(len(columns)), torch.zeros(len(columns), dtype=torch.int64)
-    found, best = list(columns.overlapping(gt_boxes.double(), torch.float32)), [0.0] * len(gt_boxes)
+    if len(columns) >= _MANY:
+        return _match_near(columns, gt_boxes.double(), fg_iou, bg_iou)
+    iou = columns.iou(gt_boxes.double(), torch.float32)
+    max_iou, matched_gt = iou.max(dim=0)
+    best = iou.amax(dim=1, keepdim=True)
+    is_best = (iou == best.masked_fill_(best <= 0, math.inf)).any(dim=0)
+    labels = torch.full_like(matched_gt, IGNORE, dtype=torch.int8)
+    labels.masked_fill_(max_iou < bg_iou, BG).masked_fill_(is_best | (max_iou >= fg_iou), FG)
+    return Matches(labels, matched_gt, max_iou)
+
+
+def _match_near(anchors: BoxColumns, gt_boxes: Tensor, fg_iou: float, bg_iou: float) -> Matches:
+    """The same for many anchors, with a look at those near a gt box alone."""
+    max_iou, matched_gt = torch.zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
+    found, best = list(anchors.overlaps(gt_boxes, torch.float32)), [0.0] * len(gt_boxes)
     for gt, run, iou in found:
-        better = iou > max_iou[run]
-        torch.maximum(max_iou[run], iou, out=max_iou[run])
+        own = max_iou[run]
+        better = iou > own
+        torch.maximum(own, iou, out=own)
         matched_gt[run].masked_fill_(better, gt)
         best[gt] = max(best[gt], float(iou.max()))
-    labels = torch.full((len(columns),), IGNORE, dtype=torch.int8).masked_fill_(max_iou < bg_iou, BG)
+    labels = torch.full((len(anchors),), IGNORE, dtype=torch.int8).masked_fill_(max_iou < bg_iou, BG)
     for gt, run, iou in found:
         if best[gt] > 0:
             labels[run].masked_fill_(iou == best[gt], FG)
@@ -61,7 +82,7 @@ class AnchorsOfSize:
         else:
             self.used = torch.nonzero(inside(anchors, *size, allowed_border)).squeeze(1)
             self._own = anchors.index_select(0, self.used)
-        self._columns = BoxColumns(self._own)
+        self._columns = BoxColumns(self._own.double())
 
     def match(self, gt_boxes: Tensor, regions: Tensor, *, fg_iou: float, bg_iou: float, ignore_ioa: float) -> Matches:
         """Label the U anchors that are used, as `match_anchors` does.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import groupby
 
 import torch
@@ -65,7 +66,7 @@ class BoxColumns:
     """M boxes on a CPU, ready to be compared with few others at a time; for boxes that are compared again and again.
 
     Args:
-        boxes: (M, 4). Where near ones stand together, as the anchors of a row of cells do, most need not be looked at.
+        boxes: (M, 4).
     """
 
     def __init__(self, boxes: Tensor) -> None:
@@ -74,10 +75,6 @@ class BoxColumns:
         self._areas = (x2 - x1).mul_(y2 - y1)
         least, largest = torch.aminmax(self._areas) if len(boxes) else (torch.ones(()), torch.ones(()))
         self._none_empty = bool((least > 0) & (largest < math.inf))
-        filled = self._columns[:, -1:].expand(-1, -len(boxes) % _BLOCK)  # with boxes that change no bound
-        blocks = torch.cat([self._columns, filled], dim=1).reshape(4, -(-len(boxes) // _BLOCK), _BLOCK)
-        bounds = torch.cat([blocks[:2].amin(dim=2), blocks[2:].amax(dim=2)])
-        self._bounds: list[list[float]] = bounds.t().tolist()
 
     def __len__(self) -> int:
         """M."""
@@ -89,37 +86,60 @@ class BoxColumns:
         Args:
             dtype: what the results are rounded to.
         """
-        iou = torch.zeros(len(boxes), len(self), dtype=dtype)
-        for index, run, own in self.overlapping(boxes, dtype):
-            iou[index, run] = own
+        iou, space = torch.empty(len(boxes), len(self), dtype=dtype), self._space()
+        for row, area, box in zip(iou, areas(boxes).tolist(), boxes.tolist(), strict=True):
+            row.copy_(self._iou(box, area, self._columns, self._areas, space))
         return iou
 
-    def overlapping(self, boxes: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor]]:
-        """For each of (N, 4) boxes the runs of these in which some may overlap it, all others do not: the box's index,
-        the run, and its (R,) IoUs with the box."""
-        space = [torch.empty_like(self._areas) for _ in range(3)]
-        for index, (own_area, corners) in enumerate(zip(areas(boxes).tolist(), boxes.tolist(), strict=True)):
-            left, top, right, bottom = corners
-            for run in self._runs_near(left, top, right, bottom):
-                x1, y1, x2, y2 = self._columns[:, run]
-                width, height, low = (own[: len(x1)] for own in space)
-                torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
-                torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
-                intersection = width.mul_(height)
-                union = torch.add(self._areas[run], own_area, out=height).sub_(intersection)
-                ratio = intersection.div_(union)
-                if not (self._none_empty and 0 <= own_area < math.inf):
-                    ratio.nan_to_num_(0.0)
-                yield index, run, ratio.to(dtype, copy=True)
+    def overlaps(self, boxes: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor]]:
+        """The IoUs of (N, 4) boxes with those of these that stand near them; all other IoUs are 0.
+
+        Neighbours are left out together. That pays where boxes that follow each other lie near each other, as the
+        anchors of a row of cells do, and where there are many.
+
+        Yields:
+            index of a box, a run of R of these boxes, and the (R,) IoUs; none or several for a box.
+        """
+        space = self._space()
+        for index, (area, box) in enumerate(zip(areas(boxes).tolist(), boxes.tolist(), strict=True)):
+            for run in self._runs_near(*box):
+                some = [values[: run.stop - run.start] for values in space]
+                yield (
+                    index,
+                    run,
+                    self._iou(box, area, self._columns[:, run], self._areas[run], some).to(dtype, copy=True),
+                )
+
+    def _space(self) -> list[Tensor]:
+        return [torch.empty_like(self._areas) for _ in range(3)]
+
+    def _iou(self, box: list[float], area: float, columns: Tensor, others: Tensor, space: list[Tensor]) -> Tensor:
+        """IoUs of a box of some area with the boxes of these (4, R) columns and (R,) areas, in three (R,) tensors."""
+        (left, top, right, bottom), (x1, y1, x2, y2), (width, height, low) = box, columns, space
+        torch.clamp(x2, max=right, out=width).sub_(torch.clamp(x1, min=left, out=low)).clamp_(min=0)
+        torch.clamp(y2, max=bottom, out=height).sub_(torch.clamp(y1, min=top, out=low)).clamp_(min=0)
+        intersection = width.mul_(height)
+        union = torch.add(others, area, out=height).sub_(intersection)
+        ratio = intersection.div_(union)
+        return ratio if self._none_empty and 0 <= area < math.inf else ratio.nan_to_num_(0.0)
 
     def _runs_near(self, left: float, top: float, right: float, bottom: float) -> Iterator[slice]:
         """The blocks that a box may overlap, neighbours together."""
-        near = [x1 < right and y1 < bottom and x2 > left and y2 > top for x1, y1, x2, y2 in self._bounds]
+        # Not the other way round: the bounds of a block with a box of NaN are NaN.
+        near = [not (x1 >= right or y1 >= bottom or x2 <= left or y2 <= top) for x1, y1, x2, y2 in self._bounds]
         for is_near, run in groupby(range(len(near)), key=near.__getitem__):
             if is_near:
                 first, *more = run
                 last = more[-1] if more else first
                 yield slice(first * _BLOCK, min((last + 1) * _BLOCK, len(self)))
+
+    @cached_property
+    def _bounds(self) -> list[list[float]]:
+        """The box around each block."""
+        filled = self._columns[:, -1:].expand(-1, -len(self) % _BLOCK)  # with boxes that change no bound
+        blocks = torch.cat([self._columns, filled], dim=1).reshape(4, -(-len(self) // _BLOCK), _BLOCK)
+        bounds: list[list[float]] = torch.cat([blocks[:2].amin(dim=2), blocks[2:].amax(dim=2)]).t().tolist()
+        return bounds
 
 
 def intersection_over_own_area(boxes: Tensor, regions: Tensor) -> Tensor:

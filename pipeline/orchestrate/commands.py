@@ -16,7 +16,7 @@ from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import refuse_if_held
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
-from pipeline.runtime.variables import check_variables, crowded_cores
+from pipeline.runtime.variables import check_variables
 
 
 def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> None:
@@ -28,12 +28,12 @@ def run_flow(root: Path, stages: Sequence[str], log: Callable[[str], None]) -> N
         InputError: another flow is at work in `root`, dvc.yaml or params.yaml is wrong, or a stage failed.
         StartedOtherwise: a variable of the environment is wrong.
     """
-    check_variables()
+    check_variables(side_by_side=True)
     check_repository(root)
     check_graph(root)
     refuse_if_held(root)
     prepare_environment(root)
-    for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root), crowded_cores())):
+    for line in filter(None, (graph_to_make(root), version_change(root), slow_precision(root))):
         log(line)
     with prefect_server(root) as server:
         from pipeline.orchestrate.flow import flush_logs, train

@@ -109,7 +109,7 @@ def _findings(root: Path) -> Iterator[Finding]:
             yield Finding("variables", line, is_fault=True)
         for line in unknown_variables():
             yield Finding("variables", line)
-        with suppress(StartedOtherwise):  # which is said
+        with suppress(StartedOtherwise):  # a finding above has it
             asked.append(process_count())
 
     topics: dict[str, Callable[[], Iterator[Finding]]] = {

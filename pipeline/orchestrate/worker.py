@@ -24,7 +24,7 @@ def run_worker(root: Path, pool: str, log: Callable[[str], None]) -> None:
         InputError: there is no server, or a step of Prefect's failed; its lines say why.
         StartedOtherwise: a variable of the environment is wrong.
     """
-    check_variables()
+    check_variables(side_by_side=True)
     root = Path(root).resolve()
     prepare_environment(root)
     with prefect_server(root) as server:

@@ -88,10 +88,9 @@ def _begin_forked(descriptor: int, not_theirs: Iterable[Connection], code: Runni
             signal.signal(number, signal.SIG_DFL)
         for connection in not_theirs:
             connection.close()
-        if sys.stdin is not None:  # else it was closed, and 0 is another file, such as the lock
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, 0)
-            os.close(nothing)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
         begin(descriptor, code)
         status = 0
     except BaseException:

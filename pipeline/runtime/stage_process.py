@@ -47,6 +47,7 @@ class StageProcess:
     def until_end(self) -> Iterator[None]:
         """Run what is in it and exit: with 0 where it succeeded, with 1 and one line on bad input, an unreadable file,
         a full disk, too little memory, or code or parameters that changed, with 130 on Ctrl-C and 143 on SIGTERM."""
+        _open_stdin()
         handle_signals()
         if _RUN_BY_DVC in os.environ:
             end_with_parent()
@@ -122,6 +123,14 @@ class StageProcess:
         line = re.sub(r"[ \t\r\n\f\v]+", " ", message).strip()  # other spaces may stand in the name of a file
         self.say(f"{self._name}: error: {line}")
         sys.exit(1)
+
+
+def _open_stdin() -> None:
+    """Where it is closed, the first file that is opened would be taken for it, such as the lock of the folder."""
+    try:
+        os.fstat(0)
+    except OSError:
+        os.open(os.devnull, os.O_RDONLY)
 
 
 def _refuse_ranks(environment: Mapping[str, str]) -> None:

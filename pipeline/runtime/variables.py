@@ -54,7 +54,7 @@ def minutes_between_states() -> float:
     """After how many minutes the environment asks for a training's state.
 
     Raises:
-        StartedOtherwise: it is not a number above 0.
+        StartedOtherwise: it is not a finite number above 0.
     """
     text = os.environ.get(EVERY_MINUTES, "").strip()
     try:
@@ -62,7 +62,7 @@ def minutes_between_states() -> float:
     except ValueError:
         minutes = math.nan
     if not 0 < minutes < math.inf:
-        raise StartedOtherwise(f"{EVERY_MINUTES}={text}: give a number above 0, or leave it out for 5")
+        raise StartedOtherwise(f"{EVERY_MINUTES}={text}: give a finite number above 0, or leave it out for 5")
     return minutes
 
 
@@ -75,8 +75,11 @@ def iterations_between_states() -> float:
     return _count_from(EVERY_ITERATIONS, math.inf, 1, "give a whole number above 0, or leave it out")
 
 
-def check_variables() -> None:
+def check_variables(side_by_side: bool = False) -> None:
     """Check all before any stage starts, and print a line for each that has the project's prefix and no effect.
+
+    Args:
+        side_by_side: stages run so; then several processes per stage get a line too.
 
     Raises:
         StartedOtherwise: one has a wrong value.
@@ -85,14 +88,13 @@ def check_variables() -> None:
         raise StartedOtherwise(line)
     for line in unknown_variables():
         print(line, file=sys.stderr)
-
-
-def crowded_cores() -> str | None:
-    """A line for a person where several processes per stage are asked for, and stages run side by side; else None."""
     count = process_count()
-    if count == 1:
-        return None
-    return f"{PROCESSES}={count}: stages that run side by side do not leave each other cores for {count} processes each"
+    if side_by_side and count > 1:
+        print(
+            f"{PROCESSES}={count}: stages run side by side here, and each that goes image by image starts {count} "
+            "processes; unset it where cores or memory are short",
+            file=sys.stderr,
+        )
 
 
 def variables_that_are_set() -> dict[str, str]:

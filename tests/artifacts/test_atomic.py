@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -134,15 +136,35 @@ def test_one_that_has_waited_may_begin_while_the_former_folder_is_removed(
         (out / "a").write_text("first")
     remove = shutil.rmtree
 
-    def beside_another(folder: Path, ignore_errors: bool = False) -> None:
+    def beside_another(folder: Path, *args: Any, **kwargs: Any) -> None:
         if Path(folder).name == ".out.retired" and Path(folder).exists():
             remove(folder)  # as the other one does
-        remove(folder, ignore_errors=ignore_errors)
+        remove(folder, *args, **kwargs)
 
     monkeypatch.setattr(atomic.shutil, "rmtree", beside_another)
     with atomic_folder(tmp_path / "out", "other key") as out:
         (out / "a").write_text("second")
     assert (tmp_path / "out/a").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_former_folder_that_cannot_be_removed_is_named_before_the_next_run_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, rmdir = tmp_path / ".out.retired", os.rmdir
+    (stuck / "part").mkdir(parents=True)
+
+    def refuse(path: str, **kwargs: Any) -> None:
+        if Path(path).name == "part":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        rmdir(path, **kwargs)
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(OSError, match="busy"), atomic_folder(tmp_path / "out", "key"):
+        raise AssertionError("it computes")
+    monkeypatch.undo()
+    with atomic_folder(tmp_path / "out", "key"):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -98,6 +98,24 @@ def test_images_may_write_scalars_lists_and_arrays_of_any_type_in_turn(written: 
     assert [tuple(row.values()) for row in rows] == [row for _, rows in written for row in rows]
 
 
+@pytest.mark.parametrize("values", [["x\0", "y"], ["x", 1], [True, 2], [1.5, 2], [2**62 + 1, None]])
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.bool_(), pa.float64()])
+def test_a_list_is_converted_as_arrow_does_it(tmp_path: Path, values: list[Any], kind: pa.DataType) -> None:
+    """NumPy would cut text, and take numbers for text, and whole numbers for others."""
+    schema, path = pa.schema({"image_id": pa.string(), "v": kind}), tmp_path / "table.parquet"
+    try:
+        expected = pa.array(values, type=kind).to_pylist()
+    except pa.ArrowException as error:
+        with pytest.raises(type(error)) as found, TableWriter(path, schema) as table:
+            table.write({"image_id": "one", "v": values})
+        assert found.value.__notes__ == ["in table.parquet, column v of images one to one"]
+        return
+    with TableWriter(path, schema) as table:
+        table.write({"image_id": "one", "v": values})
+        table.write({"image_id": "two", "v": values[:1]})
+    assert pq.read_table(path)["v"].to_pylist() == [*expected, expected[0]]
+
+
 def test_columns_of_different_lengths_are_refused_though_the_next_image_made_up_for_it(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="columns of 1 and of 2 rows"),

@@ -143,12 +143,15 @@ def test_boxes_that_stand_in_rows_are_left_out_by_the_block_and_none_that_overla
     rows = BoxColumns(torch.cat([corners, corners + 12], dim=1))
     above, between, across = torch.tensor([[0.0, -9, 900, 0], [5, 3, 15, 8], [995, 0, 999, 600]], dtype=torch.float64)
     found = [
-        (index, run.start, run.stop) for index, run, _ in rows.overlapping(torch.stack([above, between]), torch.float64)
+        (index, run.start, run.stop) for index, run, _ in rows.overlaps(torch.stack([above, between]), torch.float64)
     ]
     assert found == [(1, 0, min(count, 1024))]
     boxes = torch.stack([above, between, across])
-    assert torch.equal(rows.iou(boxes, torch.float64), rows.iou(boxes[[2, 1, 0]], torch.float64)[[2, 1, 0]])
-    overlaps = rows.iou(boxes, torch.float64) > 0
+    iou = torch.zeros(3, count, dtype=torch.float64)
+    for index, run, own in list(rows.overlaps(boxes, torch.float64)):
+        iou[index, run] = own
+    assert torch.equal(iou, rows.iou(boxes, torch.float64))
+    overlaps = iou > 0
     left, top, right, bottom = boxes.t()[..., None]
     meant = (
         (corners[:, 0] < right) & (corners[:, 0] + 12 > left) & (corners[:, 1] < bottom) & (corners[:, 1] + 12 > top)

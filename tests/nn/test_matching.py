@@ -83,22 +83,51 @@ def test_an_image_in_which_no_anchor_may_be_used_has_neither_fg_nor_bg(
         assert set(matches.labels.tolist()) > {BG} or len(gt) == 0
 
 
-@pytest.mark.parametrize("border", [0.0, None])
-def test_anchors_of_a_size_are_matched_with_one_image_after_another_as_with_each_alone(border: float | None) -> None:
-    """So many anchors that their IoUs are computed row by row, and image by image as few as they are."""
-    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (2.0, 4.0), one_level(8)).exact([(32, 40)])
+@pytest.mark.parametrize("stride", [8, 4])
+@pytest.mark.parametrize("border", [16.0, 0.0, None])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_anchors_of_a_size_are_matched_image_by_image_as_few_are(
+    border: float | None, stride: int, dtype: torch.dtype
+) -> None:
+    """Few anchors and many are matched in two ways; here both, and the rule itself on all IoUs."""
+    anchors = AnchorGrid(16, (0.5, 1.0, 2.0), (1.0, 2.0), one_level(stride)).exact([(256 // stride, 320 // stride)])
+    anchors = anchors.to(dtype)
     of_size, draw = AnchorsOfSize(anchors, (256, 320), border), torch.Generator().manual_seed(0)
-    assert (len(of_size.used) == len(anchors)) is (border is None)
+    used = anchors[of_size.used].double()
+    assert (len(used) == len(anchors)) is (border is None) and (len(used) >= 16384) is (stride == 4)
+    assert border is None or bool(
+        (used[:, :2] >= -border).all() and (used[:, 2:] <= torch.tensor([320, 256]) + border).all()
+    )
     for count in (3, 0, 1, 5):
         corners = torch.rand(count, 2, generator=draw) * 200
         gt = torch.cat([corners, corners + 20 + torch.rand(count, 2, generator=draw) * 100], dim=1)
         own = of_size.match(gt, REGION, fg_iou=0.7, bg_iou=0.3, ignore_ioa=0.9)
-        few = [match_anchors(some, gt, 0.7, 0.3) for some in anchors[of_size.used].split(512)]
-        assert torch.equal(own.max_iou, torch.cat([matches.max_iou for matches in few]))
-        assert torch.equal(own.matched_gt, torch.cat([matches.matched_gt for matches in few]))
-        alone = match_anchors(anchors[of_size.used], gt, 0.7, 0.3).labels
-        assert torch.equal(own.labels, ignore_in_regions(alone, anchors[of_size.used], REGION, 0.9))
-        assert not torch.equal(own.labels, alone)
+        ious = [pairwise_iou(gt.double(), some, torch.float32) for some in used.split(512)]
+        max_iou, matched_gt = torch.cat([torch.zeros(1, len(used)), torch.cat(ious, dim=1)]).max(dim=0)
+        is_fg = (max_iou >= 0.7) | (torch.cat(ious, dim=1) == torch.cat(ious, dim=1).amax(1, keepdim=True)).any(0)
+        labels = torch.where(is_fg, FG, torch.where(max_iou < 0.3, BG, IGNORE)).to(torch.int8)
+        assert torch.equal(own.max_iou, max_iou)
+        assert torch.equal(own.matched_gt[max_iou > 0], matched_gt[max_iou > 0] - 1)
+        assert torch.equal(own.labels, ignore_in_regions(labels, used, REGION, 0.9))
+        assert not torch.equal(own.labels, labels)
+
+
+def test_a_gt_box_beside_all_anchors_makes_none_fg_however_many_there_are() -> None:
+    for stride in (16, 2):
+        anchors = AnchorGrid(16, (1.0,), (1.0,), one_level(stride)).exact([(256 // stride, 320 // stride)])
+        matches = match_anchors(anchors, torch.tensor([[400.0, 0, 420, 20]]), 0.7, 0.3)
+        assert set(matches.labels.tolist()) == {BG} and not matches.max_iou.any()
+
+
+def test_an_anchor_of_nan_changes_no_other() -> None:
+    anchors = AnchorGrid(16, (1.0,), (1.0,), one_level(2)).exact([(128, 160)])
+    broken = anchors.clone()
+    broken[5000] = torch.nan
+    gt = torch.tensor([[60.0, 50, 80, 70]])
+    own, other = (match_anchors(some, gt, 0.7, 0.3) for some in (anchors, broken))
+    assert own.max_iou[5000] > 0  # so that its block is looked at
+    others = torch.arange(len(anchors)) != 5000
+    assert torch.equal(own.max_iou[others], other.max_iou[others])
 
 
 @given(st.integers(8, 24), st.integers(8, 24), st.integers(40, 160), st.integers(40, 160))

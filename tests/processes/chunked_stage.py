@@ -91,7 +91,10 @@ def obey(order: str, stage: Stage) -> None:
         note("blocked", status.partition("SigBlk:")[2].split()[0], stage)
         return
     if order == "note start":
-        started = Path("/proc/self/cmdline").read_text().split("\0"), os.readlink("/proc/self/fd/0")
+        opened = {
+            int(entry.name): str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()
+        }
+        started = Path("/proc/self/cmdline").read_text().split("\0"), opened[0], list(opened.values())
         note("started", json.dumps(started), stage)
         return
     if order == "print":

@@ -33,7 +33,7 @@ def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_starte
         run("2", **orders)
         for number in range(2):
             noted = place.root / f"started-{number}"
-            command, stdin = json.loads(noted.read_text())
+            command, stdin, _ = json.loads(noted.read_text())
             noted.unlink()
             assert word in command[1:3] and stdin == os.devnull
         assert files_of(place.root / "out") == undisturbed
@@ -62,15 +62,27 @@ os.execv(sys.executable, [sys.executable, *{WORDS}])
     assert files_of(place.root / "out") == undisturbed
 
 
-def test_where_stdin_is_closed_forks_hold_what_is_open_in_its_place(place: Place) -> None:
-    """It is the lock of the folder."""
-    code = f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, *{WORDS}])"
+ANEW = f"""
+import os, sys
+os.close(0)
+sys.argv[:] = ["-c", *{WORDS[2:]}]
+from pipeline.params.base import Base
+from pipeline.runtime.stage import run_stage
+from tests.processes.chunked_stage import stage_of_orders
+run_stage(stage_of_orders, about="", sections={{"base": Base}}, inputs={{}}, resumable=True)
+"""
+FORKED = f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, *{WORDS}])"
+
+
+@pytest.mark.parametrize("code", [FORKED, ANEW], ids=["forked", "anew"])
+def test_where_stdin_is_closed_no_other_file_is_taken_for_it(place: Place, code: str) -> None:
+    """The lock of the folder would be one."""
     orders = json.dumps({"000": "note start", "002": "note start"})
     environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT), ORDERS: orders}
     subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
     for number in range(2):
-        _, opened = json.loads((place.root / f"started-{number}").read_text())
-        assert opened == str(place.root / ".out.partial")
+        _, stdin, opened = json.loads((place.root / f"started-{number}").read_text())
+        assert stdin == os.devnull and str(place.root / ".out.partial") in opened
 
 
 def test_of_a_stage_that_may_have_computed_in_threads_processes_are_started_anew(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.errors import StartedOtherwise
+from pipeline.orchestrate.commands import run_flow
+from pipeline.orchestrate.worker import run_worker
+from pipeline.runtime.errors import InputError, StartedOtherwise
 from pipeline.runtime.variables import (
     EVERY_ITERATIONS,
     EVERY_MINUTES,
@@ -14,7 +18,6 @@ from pipeline.runtime.variables import (
     PROCESSES,
     VARIABLES,
     check_variables,
-    crowded_cores,
     iterations_between_states,
     loader_count,
     minutes_between_states,
@@ -56,7 +59,7 @@ def test_a_wrong_number_is_one_line(name: str, text: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "text"), [(EVERY_ITERATIONS, "1.5"), (EVERY_ITERATIONS, "inf"), (EVERY_MINUTES, "inf")]
 )
-def test_a_number_that_no_training_reaches_is_wrong(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iterations_are_whole_and_minutes_finite(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     with pytest.raises(StartedOtherwise, match=f"{name}={text}: give a .*number above 0, or leave it out"):
         check_variables()
@@ -69,12 +72,21 @@ def test_an_empty_one_is_not_set(name: str, text: str, monkeypatch: pytest.Monke
     assert variables_that_are_set() == {}
 
 
-def test_several_processes_are_remarked_on_where_stages_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert crowded_cores() is None
+def test_several_processes_are_remarked_on_where_stages_run_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    check_variables(side_by_side=True)
     monkeypatch.setenv(PROCESSES, "3")
-    assert crowded_cores() == (
-        "FRCNN_PROCESSES=3: stages that run side by side do not leave each other cores for 3 processes each"
+    check_variables()
+    assert capsys.readouterr().err == ""
+    line = (
+        "FRCNN_PROCESSES=3: stages run side by side here, and each that goes image by image starts 3 processes; "
+        "unset it where cores or memory are short\n"
     )
+    for command in (partial(run_flow, tmp_path, []), partial(run_worker, tmp_path / "none", "here")):
+        with pytest.raises((InputError, OSError)):
+            command(print)
+        assert capsys.readouterr().err == line
 
 
 def test_a_name_that_nothing_reads_is_named_with_the_nearest(
