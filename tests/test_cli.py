@@ -52,8 +52,8 @@ def test_what_is_no_fault_of_the_program_ends_in_one_line(
     [
         (PROCESSES, "0", "give a whole number above 0, or leave it out for 1"),
         (LOADERS, "two", "give a whole number, 0 or more, or leave it out for a thread"),
-        (EVERY_MINUTES, "often", "give a number above 0, or leave it out for 5"),
-        (EVERY_ITERATIONS, "0", "give a number above 0, or leave it out"),
+        (EVERY_MINUTES, "often", "give a finite number above 0, or leave it out for 5"),
+        (EVERY_ITERATIONS, "0", "give a whole number above 0, or leave it out"),
     ],
 )
 @pytest.mark.parametrize("verb", ["repro", "flow", "worker", "worker --pool cpu", "ablations"])

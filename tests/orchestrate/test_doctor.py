@@ -122,7 +122,7 @@ def test_all_wrong_variables_are_faults(copied: Project, monkeypatch: pytest.Mon
     assert [line for line in lines if line.startswith("variables")] == [
         f"variables  {PROCESSES}=all, {EVERY_MINUTES}=often (docs/variables.md)",
         f"variables  {PROCESSES}=all: give a whole number above 0, or leave it out for 1",
-        f"variables  {EVERY_MINUTES}=often: give a number above 0, or leave it out for 5",
+        f"variables  {EVERY_MINUTES}=often: give a finite number above 0, or leave it out for 5",
     ]
 
 

@@ -28,7 +28,9 @@ from tests.in_process import Ended
 from tests.processes.conftest import Place, files_of
 
 
-def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undisturbed: dict[str, bytes]) -> None:
+def test_two_processes_leave_the_bytes_of_one_and_print_its_lines_and_how_many_there_are(
+    place: Place, undisturbed: dict[str, bytes]
+) -> None:
     one, two = place.run("1", "out"), place.run("2", "of_two")
     assert one.returncode == two.returncode == 0, two.stderr
     of_two = files_of(place.root / "of_two")
@@ -39,7 +41,8 @@ def test_two_processes_leave_the_bytes_of_one_and_say_as_much(place: Place, undi
         lines = [line.partition(": ")[2] for line in ended.stderr.splitlines()]
         return [line for line in lines if not line.startswith("done in")]
 
-    assert said(two) == said(one) == ["", "begins", "15 rows"]
+    assert said(one) == ["", "begins", "15 rows"]
+    assert said(two) == ["", "runs in 2 processes", "begins", "15 rows"]
 
 
 def test_a_process_that_waits_leaves_the_chunks_to_the_other(place: Place, undisturbed: dict[str, bytes]) -> None:
