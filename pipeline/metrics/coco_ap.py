@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.metrics.rows import DetectionRows, GtRows
 
-_MOST_DETECTIONS = 100_000
+_MOST_DETECTIONS = 25_000
 _NO_MASK: list[float] = []
 _AXIS_OF_CLASSES = {"precision": 2, "recall": 1}
 

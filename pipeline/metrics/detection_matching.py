@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.metrics.rows import DetectionRows, GtRows, pair_iou, pair_share
+
+_PAIRS = 65_536
+"""Pairs of a detection and a gt box that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,28 @@ def best_gt(
     start = np.searchsorted(gt_group, group, side="left")
     count = np.searchsorted(gt_group, group, side="right") - start
 
-    # A flat list of all pairs that share image and class: a detection's pairs in a row, gt boxes in their own order.
-    pair_detection = np.repeat(np.arange(len(detections)), count)
-    first_pair = np.cumsum(count) - count
-    pair_gt = gt_order[np.arange(len(pair_detection)) + np.repeat(start - first_pair, count)]
-    iou = pair_iou(detections.boxes[pair_detection], ground_truth.boxes[pair_gt], inclusive_pixels)
+    matched_gt, max_iou = np.full(len(detections), -1, dtype=np.int64), np.zeros(len(detections))
+    for some in _slices(count):
+        # A flat list of pairs that share image and class: a detection's pairs in a row, gt boxes in their own order.
+        own = count[some]
+        pair_detection = np.repeat(np.arange(len(own)), own)
+        first_pair = np.cumsum(own) - own
+        pair_gt = gt_order[np.arange(len(pair_detection)) + np.repeat(start[some] - first_pair, own)]
+        iou = pair_iou(detections.boxes[some][pair_detection], ground_truth.boxes[pair_gt], inclusive_pixels)
 
-    max_iou = np.zeros(len(detections))
-    np.maximum.at(max_iou, pair_detection, iou)
-    best = np.flatnonzero(iou == max_iou[pair_detection])
-    _, first = np.unique(pair_detection[best], return_index=True)
-    matched_gt = np.full(len(detections), -1, dtype=np.int64)
-    matched_gt[pair_detection[best[first]]] = pair_gt[best[first]]
+        np.maximum.at(max_iou[some], pair_detection, iou)
+        best = np.flatnonzero(iou == max_iou[some][pair_detection])
+        _, first = np.unique(pair_detection[best], return_index=True)
+        matched_gt[some][pair_detection[best[first]]] = pair_gt[best[first]]
     return matched_gt, max_iou
+
+
+def _slices(count: np.ndarray) -> Iterator[slice]:
+    """Detections, one after another, that have about `_PAIRS` pairs together, which take 250 bytes each."""
+    pairs = np.cumsum(count)
+    ends = np.searchsorted(pairs, np.arange(_PAIRS, int(pairs[-1]) if len(pairs) else 0, _PAIRS), side="left") + 1
+    edges = np.unique([0, *ends.tolist(), len(count)]).tolist()
+    yield from map(slice, edges[:-1], edges[1:])
 
 
 def in_region(detections: DetectionRows, rows: np.ndarray, ground_truth: GtRows, least_share: float) -> np.ndarray:
