@@ -50,8 +50,8 @@ def test_what_is_no_fault_of_the_program_ends_in_one_line(
 @pytest.mark.parametrize(
     ("name", "wrong", "remedy"),
     [
-        (PROCESSES, "0", "give a whole number above 0, or leave it out for 1"),
-        (LOADERS, "two", "give a whole number, 0 or more, or leave it out for a thread"),
+        (PROCESSES, "0", "give a whole number from 1 to 512, or leave it out for 1"),
+        (LOADERS, "two", "give a whole number from 0 to 512, or leave it out for a thread"),
         (EVERY_MINUTES, "often", "give a finite number above 0, or leave it out for 5"),
         (EVERY_ITERATIONS, "0", "give a whole number above 0, or leave it out"),
     ],

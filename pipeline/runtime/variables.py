@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import sys
+from difflib import get_close_matches
 from typing import TypeVar
 
 from pipeline.runtime.errors import StartedOtherwise
-from pipeline.runtime.words import nearest_text
 
 Number = TypeVar("Number", int, float)
 
@@ -27,6 +27,8 @@ VARIABLES = (PROCESSES, LOADERS, EVERY_MINUTES, EVERY_ITERATIONS)
 """Those that users set."""
 
 _PREFIX = "FRCNN_"
+_MOST_PROCESSES = 512
+"""So that a slip of the keyboard does not fill the machine with processes."""
 _HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_WORKSPACE")
 _HANDED_ON_PREFIXES = ("FRCNN_WORKER_", "FRCNN_DRILL_")
 """Those that the project and its tests set for their own processes."""
@@ -36,18 +38,20 @@ def process_count() -> int:
     """How many processes the environment asks for.
 
     Raises:
-        StartedOtherwise: it is not a whole number above 0.
+        StartedOtherwise: it is not a whole number from 1 to 512.
     """
-    return _count_from(PROCESSES, 1, 1, "give a whole number above 0, or leave it out for 1")
+    return _count_from(PROCESSES, 1, 1, "give a whole number from 1 to 512, or leave it out for 1", _MOST_PROCESSES)
 
 
 def loader_count() -> int:
     """How many processes for batches the environment asks for.
 
     Raises:
-        StartedOtherwise: it is not a whole number.
+        StartedOtherwise: it is not a whole number from 0 to 512.
     """
-    return _count_from(LOADERS, 0, 0, "give a whole number, 0 or more, or leave it out for a thread")
+    return _count_from(
+        LOADERS, 0, 0, "give a whole number from 0 to 512, or leave it out for a thread", _MOST_PROCESSES
+    )
 
 
 def minutes_between_states() -> float:
@@ -116,23 +120,26 @@ def wrong_variables() -> list[str]:
 def unknown_variables() -> list[str]:
     """A line for each that has the project's prefix and no effect."""
     names = sorted(name for name in os.environ if name.startswith(_PREFIX) and not name.startswith(_HANDED_ON_PREFIXES))
-    return [
-        f"{name}: no such variable, so it has no effect{nearest_text(name, VARIABLES)}"
-        for name in names
-        if name not in VARIABLES and name not in _HANDED_ON
-    ]
+    known = {variable.removeprefix(_PREFIX): variable for variable in VARIABLES}
+    lines = []
+    for name in names:
+        if name not in VARIABLES and name not in _HANDED_ON:
+            near = get_close_matches(name.removeprefix(_PREFIX), list(known), n=1)
+            which = f"the nearest is {known[near[0]]}" if near else f"there are {', '.join(VARIABLES)}"
+            lines.append(f"{name}: no such variable, so it has no effect; {which}")
+    return lines
 
 
-def _count_from(name: str, usual: Number, least: int, remedy: str) -> int | Number:
+def _count_from(name: str, usual: Number, least: int, remedy: str, most: float = math.inf) -> int | Number:
     """The whole number in an environment variable, `usual` where it is empty or not set.
 
     Args:
         remedy: what to do where it is something else, for the message.
 
     Raises:
-        StartedOtherwise: it is not a whole number of at least `least`.
+        StartedOtherwise: it is not a whole number from `least` to `most`.
     """
     text = os.environ.get(name, "").strip()
-    if text and not (text.isdecimal() and int(text) >= least):
+    if text and not (text.isdecimal() and least <= int(text) <= most):
         raise StartedOtherwise(f"{name}={text}: {remedy}")
     return int(text) if text else usual

@@ -120,8 +120,7 @@ def test_all_wrong_variables_are_faults(copied: Project, monkeypatch: pytest.Mon
     are_well, lines = lines_of(copied.root)
     assert not are_well
     assert [line for line in lines if line.startswith("variables")] == [
-        f"variables  {PROCESSES}=all, {EVERY_MINUTES}=often (docs/variables.md)",
-        f"variables  {PROCESSES}=all: give a whole number above 0, or leave it out for 1",
+        f"variables  {PROCESSES}=all: give a whole number from 1 to 512, or leave it out for 1",
         f"variables  {EVERY_MINUTES}=often: give a finite number above 0, or leave it out for 5",
     ]
 

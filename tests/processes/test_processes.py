@@ -61,7 +61,7 @@ def test_more_processes_than_chunks(place: Place, undisturbed: dict[str, bytes])
 def test_a_number_of_processes_that_is_none_is_one_line_and_loses_nothing(place: Place, given: str) -> None:
     assert place.run("1", _004="no memory").returncode == 1
     ended = place.run(given)
-    line = f"out: error: {PROCESSES}={given}: give a whole number above 0, or leave it out for 1"
+    line = f"out: error: {PROCESSES}={given}: give a whole number from 1 to 512, or leave it out for 1"
     assert ended.returncode == 1 and ended.stderr.splitlines()[-1] == line
     assert (place.root / ".out.partial/maps-00001.npz").exists()
 

@@ -56,6 +56,17 @@ def test_a_wrong_number_is_one_line(name: str, text: str, monkeypatch: pytest.Mo
         check_variables()
 
 
+@pytest.mark.parametrize("name", [PROCESSES, LOADERS])
+def test_nobody_wants_thousands_of_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "512")
+    check_variables()
+    monkeypatch.setenv(name, "99999999999")
+    with pytest.raises(
+        StartedOtherwise, match=f"{name}=99999999999: give a whole number from . to 512, or leave it out"
+    ):
+        check_variables()
+
+
 @pytest.mark.parametrize(
     ("name", "text"), [(EVERY_ITERATIONS, "1.5"), (EVERY_ITERATIONS, "inf"), (EVERY_MINUTES, "inf")]
 )
@@ -98,6 +109,13 @@ def test_a_name_that_nothing_reads_is_named_with_the_nearest(
     assert capsys.readouterr().err == (
         "FRCNN_PROCESES: no such variable, so it has no effect; the nearest is FRCNN_PROCESSES\n"
     )
+
+
+def test_of_a_name_like_none_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRCNN_THREADS", "4")
+    assert unknown_variables() == [
+        f"FRCNN_THREADS: no such variable, so it has no effect; there are {', '.join(VARIABLES)}"
+    ]
 
 
 def test_every_name_in_the_code_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,6 @@ def test_they_end_at_once_when_the_training_is_killed(two: None) -> None:
 def test_invalid_count(monkeypatch: pytest.MonkeyPatch, given_count: str) -> None:
     monkeypatch.setenv(LOADERS, given_count)
     with pytest.raises(
-        StartedOtherwise, match=f"{LOADERS}={given_count}: give a whole number, 0 or more, or leave it out"
+        StartedOtherwise, match=f"{LOADERS}={given_count}: give a whole number from 0 to 512, or leave it out"
     ):
         made_ahead(lambda index: index, range(1))
