@@ -97,7 +97,10 @@ def test_cores_that_others_use_are_said(
     copied.set_params({"base": {"threads": threads}})
     text = "\n".join(lines_of(copied.root)[1])
     load = "processor  2 cores, and a load of 7.2 from other processes; base.threads is"
-    assert f"{load} {threads}\n           -> {remedy}" in text
+    assert f"{load} {threads}\n           -> {remedy}" in text and f"set {PROCESSES}" not in text
+    monkeypatch.setenv(PROCESSES, "8")
+    text = "\n".join(lines_of(copied.root)[1])
+    assert remedy in text and f"; set {PROCESSES} to {2 // threads}, as more processes than cores" in text
 
 
 def test_variables_that_are_set_are_said_and_more_processes_than_cores(

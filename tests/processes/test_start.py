@@ -24,6 +24,17 @@ from tests.processes.conftest import MODULE, Place, files_of
 
 WORDS = ["-m", MODULE, "--params", "base", "--out", "out"]
 
+FORKS = f"import os, sys; os.execv(sys.executable, [sys.executable, *{WORDS}])"
+STARTS_ANEW = f"""
+import sys
+sys.argv[:] = ["-c", *{WORDS[2:]}]
+from pipeline.params.base import Base
+from pipeline.runtime.stage import run_stage
+from tests.processes.chunked_stage import stage_of_orders
+run_stage(stage_of_orders, about="", sections={{"base": Base}}, inputs={{}}, resumable=True)
+"""
+"""Lines of Python that run the stage, whose processes are one or the other."""
+
 
 def test_processes_are_forked_from_a_stage_that_has_done_nothing_and_else_started_anew(
     place: Place, undisturbed: dict[str, bytes]
@@ -51,32 +62,20 @@ def test_a_process_that_cannot_be_started_is_one_line(place: Place, monkeypatch:
     )
 
 
-def test_forks_are_waited_for_where_ends_of_children_are_ignored(place: Place, undisturbed: dict[str, bytes]) -> None:
-    code = f"""
-import os, signal, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, *{WORDS}])
-"""
+@pytest.mark.parametrize("stage", [FORKS, STARTS_ANEW], ids=["forked", "anew"])
+def test_processes_are_waited_for_where_ends_of_children_are_ignored(
+    place: Place, undisturbed: dict[str, bytes], stage: str
+) -> None:
+    code = f"import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{stage}"
     environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
     assert files_of(place.root / "out") == undisturbed
 
 
-ANEW = f"""
-import os, sys
-os.close(0)
-sys.argv[:] = ["-c", *{WORDS[2:]}]
-from pipeline.params.base import Base
-from pipeline.runtime.stage import run_stage
-from tests.processes.chunked_stage import stage_of_orders
-run_stage(stage_of_orders, about="", sections={{"base": Base}}, inputs={{}}, resumable=True)
-"""
-FORKED = f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, *{WORDS}])"
-
-
-@pytest.mark.parametrize("code", [FORKED, ANEW], ids=["forked", "anew"])
-def test_where_stdin_is_closed_no_other_file_is_taken_for_it(place: Place, code: str) -> None:
+@pytest.mark.parametrize("stage", [FORKS, STARTS_ANEW], ids=["forked", "anew"])
+def test_where_stdin_is_closed_no_other_file_is_taken_for_it(place: Place, stage: str) -> None:
     """The lock of the folder would be one."""
+    code = f"import os; os.close(0)\n{stage}"
     orders = json.dumps({"000": "note start", "002": "note start"})
     environment = {**os.environ, PROCESSES: "2", "PYTHONPATH": str(ROOT), ORDERS: orders}
     subprocess.run([sys.executable, "-c", code], cwd=place.root, env=environment, check=True)
