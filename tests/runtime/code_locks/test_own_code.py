@@ -58,7 +58,6 @@ USED = {
         "count_text",
         "figure_text",
         "nearest_key_text",
-        "nearest_text",
     },  # in lines that are printed
 }
 """What code that can change a result takes of what is left out, and why that can not."""
