@@ -121,11 +121,13 @@ def lock_of(folder: Path) -> int | None:
 def _remove(retired: Path) -> None:
     """Remove a folder that may be gone, and that another process may begin to remove: one that has waited for this."""
 
-    def note(_: object, path: str, error: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+    def raise_unless_gone(
+        _: object, path: str, error: tuple[type[BaseException], BaseException, TracebackType]
+    ) -> None:
         if not isinstance(error[1], FileNotFoundError):
             raise error[1]
 
-    shutil.rmtree(retired, onerror=note)
+    shutil.rmtree(retired, onerror=raise_unless_gone)
 
 
 def _empty(folder: Path) -> None:

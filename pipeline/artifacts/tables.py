@@ -74,12 +74,12 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            arrays = [self._joined(field) for field in self._schema]
+            arrays = [self._column(field) for field in self._schema]
             table = pa.Table.from_arrays(arrays, schema=self._schema)
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
             self._pending, self._counts, self._rows = [], [], 0
 
-    def _joined(self, field: pa.Field) -> pa.Array:
+    def _column(self, field: pa.Field) -> pa.Array:
         try:
             return _joined([columns[field.name] for columns in self._pending], self._counts, field.type)
         except (KeyError, pa.ArrowException) as error:

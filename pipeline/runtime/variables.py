@@ -140,6 +140,7 @@ def _count_from(name: str, usual: Number, least: int, remedy: str, most: float =
         StartedOtherwise: it is not a whole number from `least` to `most`.
     """
     text = os.environ.get(name, "").strip()
-    if text and not (text.isdecimal() and least <= int(text) <= most):
+    # Python refuses to read thousands of digits.
+    if text and not (text.isdecimal() and len(text) < 19 and least <= int(text) <= most):
         raise StartedOtherwise(f"{name}={text}: {remedy}")
     return int(text) if text else usual

@@ -49,7 +49,7 @@ def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-@pytest.mark.parametrize("text", ["-1", "often", "nan", "1e", "\u00b2"])
+@pytest.mark.parametrize("text", ["-1", "often", "nan", "1e", "\u00b2", "9" * 5000])
 def test_a_wrong_number_is_one_line(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     with pytest.raises(StartedOtherwise, match=f"{name}={text}: give a .*number.*, or leave it out"):
