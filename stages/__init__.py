@@ -1,7 +1,8 @@
 """One module per kind of stage; wiring is in dvc.yaml.
 
 If `python` lacks the packages, for instance because .venv/bin/dvc or an editor's DVC runs without the activated
-environment, the environment's own Python takes over.
+environment, the environment's own Python takes over. Under `frcnn repro`, `flow` and workers a process that has
+imported the libraries may run the stage, see `pipeline.preload`.
 
 Ctrl-C while a stage is imported, which takes seconds, ends it without a traceback.
 """
@@ -43,6 +44,9 @@ if sys.argv[:1] == ["-m"]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _hand_over()
+    from pipeline.preload.stage_client import run_elsewhere  # which the wrong Python need not have found
+
+    run_elsewhere()
     # Objects that imports make stay; looking for garbage among them takes a tenth of the time. `run_stage` enables it,
     # and `code` ends soon.
     gc.disable()

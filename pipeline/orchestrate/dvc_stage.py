@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.orchestrate.graph import StageNode
 from pipeline.orchestrate.guarded import Guarded
@@ -51,10 +52,17 @@ class StageRun:
 
 
 class StageRunner:
-    """Runs stages of one workspace side by side, each on what it may use; `stop` ends them all."""
+    """Runs stages of one workspace side by side, each on what it may use; `stop` ends them all.
 
-    def __init__(self, root: Path, slots: Slots, workspace_lock: int) -> None:
+    Args:
+        variables: added to the environment of stages.
+    """
+
+    def __init__(
+        self, root: Path, slots: Slots, workspace_lock: int, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._root, self._slots, self._workspace_lock = Path(root).resolve(), slots, workspace_lock
+        self._variables = variables
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._under_way: set[Guarded] = set()
@@ -99,7 +107,7 @@ class StageRunner:
             guarded = Guarded(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name],
                 cwd=self._root,
-                environment=_environment(self._root, slot),
+                environment={**_environment(self._root, slot), **self._variables},
                 keep_open=(self._workspace_lock, *slot.keep_open),
             )
             self._under_way.add(guarded)

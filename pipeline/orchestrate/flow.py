@@ -5,6 +5,7 @@ Import it only when Prefect's settings are in the environment (`prepare_environm
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -31,7 +32,8 @@ from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import sweep_stale_runs, tag_run, workspace_tag
-from pipeline.orchestrate.workspace import check_data_places, hold_workspace
+from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
+from pipeline.preload.starting import preloaded
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 
@@ -60,7 +62,8 @@ def train(targets: list[str] | None = None) -> State[Any]:
             return Failed(message=str(error))
         gallery = Gallery(root, flow_run_id)
         stack.callback(gallery.close)
-        runner = StageRunner(root, slots_of_this_machine(), lock)
+        variables = stack.enter_context(preloaded(root, environment_in(root, os.environ)))
+        runner = StageRunner(root, slots_of_this_machine(), lock, variables)
         run = _FlowRun(root, flow_run_id, graph, runner, gallery, began)
         stack.enter_context(stopped_when_cancelled(runner.stop, flow_run_id))
         run.until_all_ended()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("guard.py")
 
 
 class Guarded:
@@ -32,7 +32,7 @@ class Guarded:
         keep_open: Sequence[int] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), str(grace_seconds), *command],
+            [sys.executable, "-I", "-S", str(GUARD), str(grace_seconds), *command],
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.PIPE,

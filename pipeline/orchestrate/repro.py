@@ -14,6 +14,7 @@ from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
+from pipeline.preload.starting import preloaded_until_this_ends
 from pipeline.runtime.surroundings import check_repository
 from pipeline.runtime.variables import check_variables
 
@@ -39,7 +40,8 @@ def run_repro(root: Path, arguments: Sequence[str]) -> None:
         # DVC takes this process's place and the lock with it, which its stages do not inherit.
         os.set_inheritable(lock, True)
         command = [sys.executable, "-m", "pipeline.orchestrate.quiet_dvc", "--wait-for-lock", "repro", *arguments]
-        os.execve(sys.executable, command, environment_in(root, os.environ))
+        environment = environment_in(root, os.environ)
+        os.execve(sys.executable, command, {**environment, **preloaded_until_this_ends(root, environment)})
 
 
 def _leaves_out_stages(argument: str) -> bool:

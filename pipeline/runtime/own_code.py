@@ -52,6 +52,9 @@ so that installing one reruns nothing."""
 
 LEFT_OUT = (
     "stages",  # finds the environment
+    "pipeline.preload",
+    "pipeline.preload.client",
+    "pipeline.preload.stage_client",
     "pipeline.runtime.code_locks.*",
     "pipeline.runtime.own_code",
     "pipeline.runtime.stage_process",

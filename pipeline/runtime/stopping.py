@@ -18,7 +18,8 @@ from time import monotonic
 from types import FrameType
 from typing import NamedTuple
 
-_PARENT_IS_GONE = signal.SIGUSR1
+PARENT_IS_GONE = signal.SIGUSR1
+"""A process of a stage takes it for the end of what started it."""
 _SECONDS_OF_ONE = 1.0
 """Signals that follow one within this time repeat it, whichever of the two they are."""
 
@@ -62,7 +63,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def ignore_signals() -> None:
     """Ignore signals, as the process is about to end."""
-    for number in (signal.SIGTERM, signal.SIGINT, _PARENT_IS_GONE):
+    for number in (signal.SIGTERM, signal.SIGINT, PARENT_IS_GONE):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -74,21 +75,21 @@ def end_with_parent() -> None:
     """
     if sys.platform != "linux":
         return
-    signal.signal(_PARENT_IS_GONE, lambda _, frame: None if _asked else _handle(signal.SIGTERM, frame))
+    signal.signal(PARENT_IS_GONE, lambda _, frame: None if _asked else _handle(signal.SIGTERM, frame))
     ends = select.poll()
-    for pid in _started_by():
+    for pid in started_by():
         with suppress(OSError):  # an old kernel, or a parent outside of the container
             ends.register(os.pidfd_open(pid), select.POLLIN)
 
     def signal_end() -> None:
         ends.poll()
-        os.kill(os.getpid(), _PARENT_IS_GONE)
+        os.kill(os.getpid(), PARENT_IS_GONE)
 
     with signals_waiting():  # the thread's own mask: signals are for the main one
         threading.Thread(target=signal_end, daemon=True).start()
 
 
-def _started_by() -> list[int]:
+def started_by() -> list[int]:
     """The parent of this process, and where that is a shell that waits (`sh -c`, dash's way) what started that."""
     found = [os.getppid()]
     with suppress(OSError):  # it has just ended

@@ -23,13 +23,16 @@ EVERY_MINUTES, EVERY_ITERATIONS = "FRCNN_CHECKPOINT_MINUTES", "FRCNN_CHECKPOINT_
 """Environment variables: how often a training writes a state, by default every five minutes, however many iterations
 that is."""
 
-VARIABLES = (PROCESSES, LOADERS, EVERY_MINUTES, EVERY_ITERATIONS)
+PRELOAD = "FRCNN_PRELOAD"
+"""Environment variable: 0 where each stage is to start a Python of its own, by default 1, see `pipeline.preload`."""
+
+VARIABLES = (PROCESSES, LOADERS, EVERY_MINUTES, EVERY_ITERATIONS, PRELOAD)
 """Those that users set."""
 
 _PREFIX = "FRCNN_"
 _MOST_PROCESSES = 512
 """So that a slip of the keyboard does not fill the machine with processes."""
-_HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_WORKSPACE")
+_HANDED_ON = ("FRCNN_HANDED_OVER", "FRCNN_PRELOADED", "FRCNN_WORKSPACE")
 _HANDED_ON_PREFIXES = ("FRCNN_WORKER_", "FRCNN_DRILL_")
 """Those that the project and its tests set for their own processes."""
 
@@ -79,6 +82,15 @@ def iterations_between_states() -> float:
     return _count_from(EVERY_ITERATIONS, math.inf, 1, "give a whole number above 0, or leave it out")
 
 
+def preloads() -> bool:
+    """Whether the environment lets stages run in forks of a process that has imported their libraries.
+
+    Raises:
+        StartedOtherwise: it is not 0 or 1.
+    """
+    return bool(_count_from(PRELOAD, 1, 0, "give the number 0 for a new Python per stage, or leave it out for 1", 1))
+
+
 def check_variables(side_by_side: bool = False) -> None:
     """Check all before any stage starts, and print a line for each that has the project's prefix and no effect.
 
@@ -109,7 +121,7 @@ def variables_that_are_set() -> dict[str, str]:
 def wrong_variables() -> list[str]:
     """A line for each of `VARIABLES` that is set to something wrong."""
     lines = []
-    for read in (process_count, loader_count, minutes_between_states, iterations_between_states):
+    for read in (process_count, loader_count, minutes_between_states, iterations_between_states, preloads):
         try:
             read()
         except StartedOtherwise as error:

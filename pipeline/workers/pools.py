@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from pipeline.orchestrate.graph import StageNode
-from pipeline.workers.run_engine import MODULE
+from pipeline.preload.run_engine import MODULE
 
 POOLS = ("cpu", "gpu")
 CLONE, WORKER = "FRCNN_WORKER_CLONE", "FRCNN_WORKER_NAME"

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from pipeline.orchestrate.guarded import Guarded
 from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.worker import environment_for_prefect, run_prefect
+from pipeline.orchestrate.workspace import WORKSPACE_VARIABLE, environment_in
+from pipeline.preload import stage_client, stage_python
+from pipeline.preload.run_engine import ADDRESS, copy_to
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.locking import try_lock
-from pipeline.runtime.variables import check_variables
-from pipeline.workers import run_engine
-from pipeline.workers.run_engine import ADDRESS, MODULE
+from pipeline.runtime.variables import check_variables, preloads
+from pipeline.workers.kept import kept
 
 _SETTINGS = {
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",  # 10 of its own, which would be most of a short stage's time
 }
-_SECONDS_BETWEEN_ENGINES = 2.0
-_MOST_FAILED_STARTS = 3
+ENGINE = "pipeline.workers.warm_engine"
 _COMMANDS = Path(".dvc/tmp/frcnn-worker")
 """Folder in a clone of what no checkout changes: the command that the worker starts for a run."""
 
@@ -57,11 +55,11 @@ def serve_stages(root: Path, pool: str, log: Callable[[str], None]) -> None:
             with suppress(KeyboardInterrupt):
                 settings = {setting: os.environ.get(setting, value) for setting, value in _SETTINGS.items()}
                 more = {CLONE: str(root), WORKER: name, "PATH": _path_to_python(), **settings}
-                _copy_command(root / _COMMANDS)
+                copy_to(root / _COMMANDS)
                 path = f"{root / _COMMANDS}{os.pathsep}{environment_for_prefect(root)['PYTHONPATH']}"
-                with _warm_engine(root, log, more) as address:
-                    own = {**more, ADDRESS: address, "PYTHONPATH": path}
-                    run_prefect(root, log, *start, module="pipeline.workers.prefect_command", **own)
+                own = {**more, "PYTHONPATH": path}
+                with _warm_processes(root, log, more, own) as addresses:
+                    run_prefect(root, log, *start, module="pipeline.workers.prefect_command", **own, **addresses)
                 return
             log("stopped")
 
@@ -83,72 +81,27 @@ def _only_worker_of(root: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _copy_command(folder: Path) -> None:
-    """Have `run_engine` in a folder as `MODULE`; it needs nothing else of the project."""
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(run_engine.__file__, folder / f"{MODULE}.py")
-
-
 @contextmanager
-def _warm_engine(root: Path, log: Callable[[str], None], more: Mapping[str, str]) -> Iterator[str]:
-    """Keep a warm engine for the worker of a clone, and yield the path of its socket.
-
-    One that ends is replaced. When three in a row have ended before they listened, the next starts when the clone has
-    another version of it: a run may have checked out a commit that has none.
+def _warm_processes(
+    root: Path, log: Callable[[str], None], of_engine: Mapping[str, str], of_runs: Mapping[str, str]
+) -> Iterator[dict[str, str]]:
+    """Keep the processes that runs and their stages are forked from, and yield the variables that name them.
 
     Args:
-        more: environment variables of the worker.
+        of_engine: environment variables of the worker. of_runs: those of its runs.
     """
-    # A folder of this user's alone: whoever reaches the socket runs code as this user.
-    with tempfile.TemporaryDirectory(prefix="frcnn-engine-") as folder:
-        address, module = str(Path(folder) / "socket"), root / "pipeline/workers/warm_engine.py"
-        command = [sys.executable, "-m", "pipeline.workers.warm_engine", address]
-        environment = environment_for_prefect(root, **more)
-
-        def start() -> Guarded:
-            return Guarded(command, cwd=root, environment=environment)
-
-        closing, engines = threading.Event(), [start()]
-
-        def keep() -> None:
-            failed = 0
-            while True:
-                version = _changed_at(module)
-                engines[-1].wait(log)
-                failed = 0 if os.path.exists(address) else failed + 1
-                with suppress(FileNotFoundError):
-                    os.unlink(address)
-                if closing.wait(_SECONDS_BETWEEN_ENGINES):
-                    return
-                if failed == _MOST_FAILED_STARTS:
-                    log(
-                        f"the warm engine failed to start {failed} times, as said above; runs start a Python of their "
-                        "own until the clone has another version of it"
-                    )
-                    while _changed_at(module) == version:
-                        if closing.wait(_SECONDS_BETWEEN_ENGINES):
-                            return
-                    failed = 0
-                engines[:] = [start()]
-                if closing.is_set():
-                    engines[-1].stop()
-
-        keeper = threading.Thread(target=keep, daemon=True)
-        keeper.start()
-        try:
-            yield address
-        finally:
-            closing.set()
-            engines[-1].stop()
-            keeper.join()
-
-
-def _changed_at(path: Path) -> int | None:
-    """When a file was written, ns; None where there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+    # A folder of this user's alone: whoever reaches the sockets runs code as this user.
+    with tempfile.TemporaryDirectory(prefix="frcnn-engine-") as folder, ExitStack() as stack:
+        addresses = {ADDRESS: str(Path(folder) / "engine")}
+        engine = [sys.executable, "-m", ENGINE, addresses[ADDRESS]]
+        environment = environment_for_prefect(root, **of_engine)
+        stack.enter_context(kept(engine, root, environment, addresses[ADDRESS], log))
+        if preloads():
+            addresses[stage_client.ADDRESS] = address = str(Path(folder) / "stages")
+            environment = environment_in(root, environment_for_prefect(root, **of_runs))
+            del environment[WORKSPACE_VARIABLE]  # it serves more than one run that holds the workspace
+            stack.enter_context(kept(stage_python.command(address), root, environment, address, log))
+        yield addresses
 
 
 def _path_to_python() -> str:

@@ -1,6 +1,6 @@
 """`python -m pipeline.workers.warm_engine SOCKET`: runs the flow runs of a worker without importing Prefect each time.
 
-It imports Prefect, DVC and what else a run needs once. For each process that asks (`pipeline.workers.run_engine`), it
+It imports Prefect, DVC and what else a run needs once. For each process that asks (`pipeline.preload.run_engine`), it
 forks one that runs `prefect.engine` in the environment of that process. It has no threads, so it can fork safely. It
 runs one at a time, as a worker does. If a module of the project has changed since it was imported, the run starts a
 Python of its own and this process ends; the worker starts another.
@@ -8,22 +8,17 @@ Python of its own and this process ends; the worker starts another.
 
 from __future__ import annotations
 
-import atexit
 import importlib
-import json
 import os
 import random
 import runpy
-import select
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.workers.run_engine import COLD
+from pipeline.preload.serving import QuickEnd, Request, Server
 
 _IMPORTED = (
     "pipeline.workers.stage_run",
@@ -36,16 +31,6 @@ _IMPORTED = (
     "scmrepo.git",
 )
 _GRACE_SECONDS = 30.0
-_MOST_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Request:
-    """A run: the environment, the folder and the three standard streams of the process that asks for it."""
-
-    environment: Mapping[str, str]
-    folder: str
-    streams: tuple[int, ...]
 
 
 def main() -> None:
@@ -66,37 +51,8 @@ def main() -> None:
         listener.listen()
         request = serve(listener, code, settings)
     if request is not None:
-        take_place(request)
+        request.take_place()
         quick_end.after(_run_engine)
-
-
-class QuickEnd:
-    """Ends a process without taking its modules apart, which takes a forked one half a second.
-
-    What is registered with `atexit` is called, and threads are waited for, as always. So make it before the imports:
-    what is registered first is called last.
-    """
-
-    def __init__(self) -> None:
-        self._status: int | None = None
-        atexit.register(self._end)
-
-    def after(self, work: Callable[[], object]) -> None:
-        """Do the last work of the process; its status is what it always would be."""
-        try:
-            work()
-        except SystemExit as end:
-            if end.code is None or isinstance(end.code, int):
-                self._status = end.code or 0
-            raise
-        self._status = 0
-
-    def _end(self) -> None:
-        if self._status is not None:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(self._status & 0xFF)
 
 
 class Code:
@@ -117,7 +73,10 @@ class Code:
 
 
 def serve(listener: socket.socket, code: Code, settings: Mapping[str, str]) -> Request | None:
-    """Fork a process for each request, and see it to its end.
+    """Fork a process for each request, one at a time, and see it to its end.
+
+    Where the process that asked for it is gone, this stops the forked one, and waits up to `_GRACE_SECONDS` for its
+    end. The next request waits as long; it could not begin before, since the stopped run holds the clone.
 
     Args:
         settings: the environment in which Prefect's settings were read.
@@ -125,85 +84,11 @@ def serve(listener: socket.socket, code: Code, settings: Mapping[str, str]) -> R
     Returns:
         in a forked process what it is to run; in this one None, when the code has changed.
     """
-    while True:
-        connection, _ = listener.accept()
-        with connection, suppress(BrokenPipeError, ConnectionResetError):
-            request = _receive(connection)
-            if request is None:
-                continue
-            changed = code.has_changed() or _prefects(request.environment) != _prefects(settings)
-            child = None if changed else _fork()
-            if child == 0:
-                return request
-            for stream in request.streams:
-                os.close(stream)
-            if child is None:
-                connection.sendall(COLD.encode())
-            else:
-                _follow(connection, child)
-        if code.has_changed():
-            return None
 
+    def may_fork(request: Request) -> bool:
+        return not code.has_changed() and _prefects(request.environment) == _prefects(settings)
 
-def _receive(connection: socket.socket) -> Request | None:
-    """What a process asks for; None where it ended before it had."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-    text = b""
-    while not text.endswith(b"\n"):
-        part = connection.recv(_MOST_BYTES)
-        if not part:
-            for stream in streams:
-                os.close(stream)
-            return None
-        text += part
-    content = json.loads(text)
-    return Request(content["environment"], content["folder"], tuple(streams))
-
-
-def _fork() -> int | None:
-    """The id of a new process, 0 in that process; None where the system does not let it be forked and followed."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        os.close(os.pidfd_open(os.getpid()))  # a container may forbid it, or no descriptor be left
-        return os.fork()
-    except OSError:
-        return None
-
-
-def _follow(connection: socket.socket, child: int) -> None:
-    """Pass signals on to a forked process, and its status back.
-
-    Where the process that asked for it is gone, this stops the forked one, and waits up to `_GRACE_SECONDS` for its
-    end. The next request waits as long; it could not begin before, since the stopped run holds the clone.
-    """
-    ended = os.pidfd_open(child)
-    watched = [connection.fileno(), ended]
-    try:
-        while ended not in select.select(watched, [], [])[0]:
-            numbers = b""  # the process that asked is gone
-            with suppress(ConnectionResetError):
-                numbers = connection.recv(64)
-            for number in numbers or (signal.SIGTERM,):
-                os.kill(child, number)
-            if not numbers:
-                if not select.select([ended], [], [], _GRACE_SECONDS)[0]:
-                    os.kill(child, signal.SIGKILL)
-                break
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        os.close(ended)
-    connection.sendall(str(status).encode())
-
-
-def take_place(request: Request) -> None:
-    """Have the environment, the folder and the streams that a request comes from."""
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    os.environ.clear()
-    os.environ.update(request.environment)
-    os.chdir(request.folder)
+    return Server(listener, may_fork, code.has_changed, at_once=1, grace_seconds=_GRACE_SECONDS).serve()
 
 
 def _run_engine() -> None:

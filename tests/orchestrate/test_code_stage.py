@@ -71,6 +71,7 @@ def test_single_item_skips_a_stage_whose_code_has_changed_unless_frcnn_runs_it(
 def test_frcnn_knows_that_option_in_all_its_spellings(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     locked: list[Path] = []
     monkeypatch.setattr(repro, "lock_code", locked.append)
+    monkeypatch.setenv("FRCNN_PRELOAD", "0")
     monkeypatch.setattr("os.execve", lambda *_: None)
     for other in ("-f", "--force", "--pipeline", "resize"):
         repro.run_repro(project.root, [other, "dataset"])

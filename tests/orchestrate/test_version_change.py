@@ -110,6 +110,7 @@ def test_repro_prints_it_before_dvc_starts(
     note(project, "one")
     started: list[list[str]] = []
     monkeypatch.chdir(project)
+    monkeypatch.setenv("FRCNN_PRELOAD", "0")
     monkeypatch.setattr(os, "execve", lambda path, command, environment: started.append(command))
     repro.run_repro(project, [])
     assert len(started) == 1

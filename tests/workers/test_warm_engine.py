@@ -17,15 +17,17 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
-from pipeline.workers import serving, warm_engine
-from pipeline.workers.run_engine import ADDRESS, MODULE
+from pipeline.orchestrate.worker import environment_for_prefect
+from pipeline.preload.run_engine import ADDRESS, MODULE, copy_to
+from pipeline.workers import kept, warm_engine
+from pipeline.workers.serving import ENGINE
 from tests.conftest import ROOT
 from tests.faults.processes import until
 
 _SERVER = """
 import os, signal, socket, sys
 from pathlib import Path
-from pipeline.workers.warm_engine import Code, serve, take_place
+from pipeline.workers.warm_engine import Code, serve
 
 root = Path(sys.argv[2])
 sys.path.insert(0, str(root / "pipeline"))
@@ -38,7 +40,7 @@ with socket.socket(socket.AF_UNIX) as listener:
     print("ready", flush=True)
     request = serve(listener, code, dict(os.environ))
 if request is not None:
-    take_place(request)
+    request.take_place()
     exec(os.environ["RUN"])
 """
 
@@ -75,7 +77,7 @@ class Engine:
     def start(self, code: str, **environment: str) -> subprocess.Popen[str]:
         """Ask for a run, as a worker does."""
         return subprocess.Popen(
-            [sys.executable, "-S", "-m", "pipeline.workers.run_engine"],
+            [sys.executable, "-S", "-m", "pipeline.preload.run_engine"],
             cwd=self.folder / "pipeline",
             env={**self._environment, "RUN": code, **environment},
             stdout=subprocess.PIPE,
@@ -211,8 +213,8 @@ def test_a_module_that_a_checkout_has_brought_is_noticed(tmp_path: Path, monkeyp
 
 
 def test_the_command_of_a_run_does_not_need_the_clone(tmp_path: Path) -> None:
-    serving._copy_command(tmp_path / "commands")
-    serving._copy_command(tmp_path / "commands")
+    copy_to(tmp_path / "commands")
+    copy_to(tmp_path / "commands")
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect/__init__.py").touch()
     (tmp_path / "prefect/engine.py").write_text("print('cold')\n")
@@ -227,14 +229,15 @@ def test_the_command_of_a_run_does_not_need_the_clone(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_SECONDS_BETWEEN_ENGINES", 0.05)
+    monkeypatch.setattr(kept, "_SECONDS_BETWEEN_STARTS", 0.05)
     package = tmp_path / "pipeline/workers"
     package.mkdir(parents=True)
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
     (package / "warm_engine.py").write_text("raise SystemExit('no engine here')")
     lines: list[str] = []
-    with serving._warm_engine(tmp_path, lines.append, {}):
+    command = [sys.executable, "-m", ENGINE, str(tmp_path / "socket")]
+    with kept.kept(command, tmp_path, environment_for_prefect(tmp_path), command[-1], lines.append):
         until(lambda: any("runs start a Python of their own" in line for line in lines), "it is started again")
         assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
         (package / "warm_engine.py").write_text("print('as of another commit', flush=True)")
@@ -255,7 +258,7 @@ def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, mon
 def test_a_run_ends_without_taking_modules_apart_but_with_all_that_is_due(work: str, status: int, quick: bool) -> None:
     code = f"""
 import sys
-from pipeline.workers.warm_engine import QuickEnd
+from pipeline.preload.serving import QuickEnd
 end = QuickEnd()
 import atexit, threading
 
@@ -303,7 +306,7 @@ def test_the_engine_of_a_worker_starts_has_one_thread_and_runs_prefect(tmp_path:
             assert psutil.Process(engine.pid).num_threads() == 1  # so that it may fork
             # Without the id of a run Prefect's engine refuses, in one that is forked.
             result = subprocess.run(
-                [sys.executable, "-S", "-m", "pipeline.workers.run_engine"],
+                [sys.executable, "-S", "-m", "pipeline.preload.run_engine"],
                 env={**environment, ADDRESS: address, "PYTHONPATH": f"{cold}:{ROOT}"},
                 capture_output=True,
                 text=True,

@@ -24,6 +24,9 @@ from tests.in_process import words_of
 
 COMMITTED = (
     "stages",
+    "pipeline.preload",
+    "pipeline.preload.client",
+    "pipeline.preload.stage_client",
     "pipeline.runtime.code_locks.*",
     "pipeline.runtime.own_code",
     "pipeline.runtime.stage_process",

@@ -1,0 +1,101 @@
+"""Has a process of `pipeline.preload.serving` run what this one was started for, and ends as that does.
+
+Imports the standard library only, and nothing of the project, so that it starts in milliseconds and can be copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+COLD = "cold"
+"""The answer of a server that does not run it: this process is to do so itself."""
+
+BEGUN = "+"
+"""What a server sends before the status."""
+
+_RELAYED = (signal.SIGTERM, signal.SIGINT)
+
+
+def ask(address: str, content: Mapping[str, object], ends: Mapping[int, int] | None = None) -> str:
+    """Have a server run something in the environment and the folder of this process, with its standard streams.
+
+    Until it has ended, this process passes SIGTERM and SIGINT on to it, unless it ignores them, and pauses it while it
+    is paused itself (Ctrl-Z).
+
+    Args:
+        address: of the server, see `place_of`.
+        content: what the server is to run, for JSON.
+        ends: open files, pidfds for instance, each with the signal that it gets when that file can be read.
+
+    Returns:
+        how it ended, as `subprocess.Popen.returncode` has it; empty where the server was killed; or `COLD`.
+    """
+    with socket.socket(socket.AF_UNIX) as server:
+        try:
+            server.connect(place_of(address))
+            socket.send_fds(server, [b"\n"], [0, 1, 2])
+            request = {"environment": dict(os.environ), "folder": os.getcwd(), **content}
+            server.sendall(f"{json.dumps(request)}\n".encode())
+        except OSError:
+            return COLD
+        before = {number: signal.getsignal(number) for number in (*_RELAYED, signal.SIGTSTP)}
+        heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        for number in heeded:
+            signal.signal(number, lambda number, _frame: _relay(server, number))
+        answer = _wait(server, ends or {})
+        if not answer.startswith(BEGUN):
+            answer = COLD
+            for number in heeded:
+                signal.signal(number, before[number])
+    return answer.removeprefix(BEGUN)
+
+
+def place_of(address: str) -> str:
+    """Where the socket of a server is: its path, or an abstract name, which is written with an @ before it."""
+    return f"\0{address[1:]}" if address.startswith("@") else address
+
+
+def end_as(answer: str) -> int:
+    """End as the process has that ran elsewhere: by the same signal, or with the status that is returned."""
+    status = int(answer) if answer else 1  # the server was killed
+    if status >= 0:
+        return status
+    if status != -signal.SIGKILL:  # which is always its own
+        signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+    return 128 - status  # after a signal that does not end a process
+
+
+def _wait(server: socket.socket, ends: Mapping[int, int]) -> str:
+    answer = b""
+    watched = select.poll()
+    for descriptor in (server.fileno(), *ends):
+        watched.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in watched.poll():
+            if descriptor != server.fileno():
+                watched.unregister(descriptor)
+                _relay(server, ends[descriptor])
+                continue
+            part = b""
+            with suppress(ConnectionError):
+                part = server.recv(64)
+            if not part:
+                return answer.decode()
+            answer += part
+
+
+def _relay(server: socket.socket, number: int) -> None:
+    with suppress(OSError):  # it has just ended
+        if number != signal.SIGTSTP:
+            server.sendall(bytes([number]))
+            return
+        server.sendall(bytes([signal.SIGSTOP]))
+        os.kill(os.getpid(), signal.SIGSTOP)
+        server.sendall(bytes([signal.SIGCONT]))
