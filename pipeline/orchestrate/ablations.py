@@ -11,16 +11,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from pipeline.artifacts.atomic import write_text
 from pipeline.families.registry import declared, family_of
+from pipeline.orchestrate.preloading import preloaded
 from pipeline.params.file import check_params, load_params
 from pipeline.params.reading import Params
 from pipeline.runtime.errors import InputError
@@ -90,14 +92,14 @@ def run_ablations(root: Path, names: Sequence[str], log: Callable[[str], None]) 
     check_repository(root)
     chosen = select(ablations_of(load_params(root / "params.yaml")), names)
     rows: dict[str, dict[str, Any]] = {}
-    with _params_put_back(root):
+    with preloaded(root, _environment()) as variables, _params_put_back(root, variables):
         original = (root / "params.yaml").read_text(encoding="utf-8")
         for number, ablation in enumerate(chosen, start=1):
             changes = ", ".join(f"{key}={value}" for key, value in ablation.changes.items())
             log(f"[{number}/{len(chosen)}] {ablation.name}: {changes or f'the network {ablation.network} of base'}")
             write_text(root / "params.yaml", changed_params(original, ablation.changes))
             _forget_experiment(root, ablation.experiment)
-            _dvc(root, "exp", "run", "--name", ablation.experiment)
+            _dvc(root, "exp", "run", "--name", ablation.experiment, variables=variables)
             metrics = json.loads((root / f"data/evaluate_{ablation.network}/metrics.json").read_text(encoding="utf-8"))
             figures = {title: metrics[key] for key, title in _COLUMNS.items() if key in metrics}
             difference = metrics["mAP50"] - rows["base"][_COLUMNS["mAP50"]] if rows else 0.0
@@ -121,14 +123,14 @@ def changed_params(original: str, changes: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _params_put_back(root: Path) -> Iterator[None]:
+def _params_put_back(root: Path, variables: Mapping[str, str]) -> Iterator[None]:
     path = root / "params.yaml"
     original = path.read_text(encoding="utf-8")
     try:
         yield
     finally:
         write_text(path, original)
-    _dvc(root, "repro")
+    _dvc(root, "repro", variables=variables)
 
 
 def _forget_experiment(root: Path, name: str) -> None:
@@ -137,12 +139,18 @@ def _forget_experiment(root: Path, name: str) -> None:
         _dvc(root, "exp", "remove", name, capture=True)
 
 
-def _dvc(root: Path, *arguments: str, capture: bool = False) -> str:
+def _environment() -> dict[str, str]:
     # `dvc exp` makes commits of its own, for which git wants a name.
     names = {f"GIT_{who}_{what}": "frcnn" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    command = [sys.executable, "-m", "dvc", *arguments]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**names, **os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
+    return {**names, **os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
+
+
+def _dvc(
+    root: Path, *arguments: str, capture: bool = False, variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**_environment(), **variables}
     output = subprocess.PIPE if capture else None
     result = subprocess.run(command, cwd=root, env=environment, check=False, stdout=output, text=True)
     if result.returncode:

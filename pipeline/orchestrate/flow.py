@@ -28,12 +28,12 @@ from pipeline.orchestrate.dvc_stage import StageRun, StageRunner
 from pipeline.orchestrate.graph import Graph, LockFile, StageNode, read_graph
 from pipeline.orchestrate.outcome import outcome_of
 from pipeline.orchestrate.prefect_artifacts import Gallery, ProgressArtifact, show_summary
+from pipeline.orchestrate.preloading import preloaded
 from pipeline.orchestrate.record import StageRecord, write_record
 from pipeline.orchestrate.report_page import renew_report
 from pipeline.orchestrate.slots import StageStopped, slots_of_this_machine
 from pipeline.orchestrate.stale_runs import sweep_stale_runs, tag_run, workspace_tag
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
-from pipeline.preload.starting import preloaded
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.words import count_text
 

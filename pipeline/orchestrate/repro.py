@@ -12,9 +12,9 @@ from pipeline.graphs.present import check_graph
 from pipeline.graphs.writing import graph_to_make
 from pipeline.orchestrate.code_stage import lock_code
 from pipeline.orchestrate.precision import slow_precision
+from pipeline.orchestrate.preloading import preloaded_until_this_ends
 from pipeline.orchestrate.version_change import version_change
 from pipeline.orchestrate.workspace import check_data_places, environment_in, hold_workspace
-from pipeline.preload.starting import preloaded_until_this_ends
 from pipeline.runtime.surroundings import check_repository
 from pipeline.runtime.variables import check_variables
 

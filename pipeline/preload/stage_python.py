@@ -44,7 +44,7 @@ LIBRARIES = (
 """What stages import. None of them starts a thread of Python or asks for a GPU."""
 
 _MOST_AT_ONCE = 256
-_ROOM = " " * 300
+_ROOM = " " * 4000
 """Argument that leaves room for the command of a stage, see `_show`."""
 
 

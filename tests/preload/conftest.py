@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.orchestrate.preloading import new_address
 from pipeline.preload.client import place_of
 from pipeline.preload.stage_client import ADDRESS
-from pipeline.preload.starting import new_address
 from tests.conftest import ROOT
 from tests.faults.processes import until
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.orchestrate.preloading import preloaded
 from pipeline.orchestrate.workspace import environment_in
 from pipeline.preload.client import place_of
 from pipeline.preload.stage_client import ADDRESS
-from pipeline.preload.starting import preloaded
 from pipeline.runtime.errors import StartedOtherwise
 from tests.conftest import ROOT, Project
 from tests.faults.processes import until
@@ -141,5 +141,5 @@ def test_a_run_has_none_where_the_environment_declines_or_names_one(
     with preloaded(tmp_path, {}) as more:
         assert more == {}
     monkeypatch.setenv("FRCNN_PRELOAD", "2")
-    with pytest.raises(StartedOtherwise, match="give the number 0 for a new Python per stage"), preloaded(tmp_path, {}):
+    with pytest.raises(StartedOtherwise, match="give a number: 0 for a new Python per stage"), preloaded(tmp_path, {}):
         pass
