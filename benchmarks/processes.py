@@ -3,7 +3,8 @@
 Every kind of stage of the default graph that goes image by image, on generated images, with `base.threads: 1`, in one
 process and in two, in turn: seconds of the whole stage, its start included, and two over one. `--processes 4` compares
 one and four. Both must leave the same bytes. With `--runs 1` the first run of each stage, which the others need in any
-case, is the one in one process. A machine that others use as well gives no figure to keep.
+case, is the one in one process. A machine that others use as well gives no figure to keep. Stages run as under
+`frcnn repro`, in forks of a Python that has imported their libraries; FRCNN_PRELOAD=0 has each start its own.
 
 The floor is the CPU time of one process divided by the cores that several can use: one process, which reads and writes
 in threads, uses more than a core, so that two cannot always be twice as fast.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import yaml
 
 from benchmarks.measure import interleaved
@@ -32,10 +33,12 @@ from benchmarks.page import Row, table
 from benchmarks.scaling import graph, needed_for
 from benchmarks.small_project import small_project
 from pipeline.artifacts.manifest import MANIFEST
+from pipeline.orchestrate.preloading import preloaded
 from pipeline.runtime.variables import PROCESSES
 
 MEASURED = ("resize", "anchor_targets", "proposals_step1", "proposal_targets_step2", "features", "detect_step2")
 BAR = 1 / 1.7
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Spent(NamedTuple):
@@ -71,8 +74,11 @@ def spent(root: Path, name: str, processes: int) -> Spent:
 
 
 def _cpu_of_children() -> float:
-    own = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime
+    """Also of those that live on, and of theirs: what stages are forked from waits for them."""
+    own = psutil.Process()
+    living = [child.cpu_times() for child in own.children(recursive=True)]
+    ended = [own.cpu_times(), *living]
+    return sum(t.user + t.system for t in living) + sum(t.children_user + t.children_system for t in ended)
 
 
 def run(root: Path, name: str, processes: int) -> Path:
@@ -120,7 +126,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[2], help="compared with one")
     parser.add_argument("--stages", nargs="+", choices=MEASURED, default=MEASURED)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, preloaded(ROOT, os.environ) as variables:
+        os.environ.update(variables)
         root = Path(folder) / "project"
         seconds = make_project(root, given.images, given.side, given.stages)
         rows = [compare(root, name, n, given.runs, seconds[name]) for name in given.stages for n in given.processes]
