@@ -102,7 +102,7 @@ OUTSIDE = (
     *("pipeline/dense/bundle.py", "pipeline/dense/export.py", "pipeline/params/file.py", "pipeline/params/limits.py"),
     *("pipeline/params/augment_checks.py", "pipeline/params/depth_checks.py"),
     *("pipeline/data_layouts/*.py", "pipeline/presets/*.py", "pipeline/graphs/*.py", "pipeline/exchange/commands.py"),
-    *("pipeline/exchange/exporting.py", "stages/code.py", "stages/__init__.py"),
+    *("pipeline/exchange/exporting.py", "pipeline/preload/*.py", "stages/code.py", "stages/__init__.py"),
 )
 
 
