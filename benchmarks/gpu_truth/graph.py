@@ -168,8 +168,13 @@ def run_graph(folder: Path, done: dict[str, float], too_late: threading.Event) -
 
 
 def _start(folder: Path, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=folder, env={**environment_of_stages(), **environment})
+
+
+def environment_of_stages() -> dict[str, str]:
+    """The environment in which stages find this project's code from anywhere."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path, **environment})
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def hashes_of(folder: Path) -> dict[str, str]:

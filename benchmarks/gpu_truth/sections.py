@@ -136,6 +136,14 @@ SECTIONS = (
         always=False,
     ),
     Section(
+        "preloaded",
+        300,
+        "the whole graph with stages in forks of a process that has imported torch, then each in a Python of its own: "
+        "seconds of each stage, whether the bytes are the same",
+        {"a stage": "4 to 5 s less in a fork; the start of CUDA, 6 s, stays"},
+        always=False,
+    ),
+    Section(
         "whole",
         330,
         "the whole graph once with the schedule of voc6_vgg16: seconds a stage, mAP, peak memory",

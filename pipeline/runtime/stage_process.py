@@ -71,7 +71,7 @@ class StageProcess:
             self._fail(f"out of memory ({' '.join(str(error).split())[:120]}); lower {self.less_memory}")
         except Stopped as stopped:
             ignore_signals()
-            self.say(f"{self._name}: {stopped}; the next run resumes from there")
+            self.say(f"{self._name}: {stopped}; the next run resumes from what is complete")
             _end(stopped.status)
         _end(0)
 

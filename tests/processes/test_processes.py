@@ -262,8 +262,8 @@ def test_while_a_process_outlives_a_killed_stage_no_other_run_begins(
 @pytest.mark.parametrize(
     ("order", "status", "line"),
     [
-        ("terminate the stage", 143, "out: stopped by SIGTERM; the next run resumes from there"),
-        ("interrupt all", 130, "out: stopped by SIGINT; the next run resumes from there"),
+        ("terminate the stage", 143, "out: stopped by SIGTERM; the next run resumes from what is complete"),
+        ("interrupt all", 130, "out: stopped by SIGINT; the next run resumes from what is complete"),
         ("kill the stage", -signal.SIGKILL, ""),
     ],
 )
