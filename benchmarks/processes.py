@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -76,7 +77,10 @@ def spent(root: Path, name: str, processes: int) -> Spent:
 def _cpu_of_children() -> float:
     """Also of those that live on, and of theirs: what stages are forked from waits for them."""
     own = psutil.Process()
-    living = [child.cpu_times() for child in own.children(recursive=True)]
+    living = []
+    for child in own.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            living.append(child.cpu_times())
     ended = [own.cpu_times(), *living]
     return sum(t.user + t.system for t in living) + sum(t.children_user + t.children_system for t in ended)
 

@@ -62,7 +62,7 @@ def train(targets: list[str] | None = None) -> State[Any]:
             return Failed(message=str(error))
         gallery = Gallery(root, flow_run_id)
         stack.callback(gallery.close)
-        variables = stack.enter_context(preloaded(root, environment_in(root, os.environ)))
+        variables = stack.enter_context(preloaded(root, environment_in(root, os.environ), (lock,)))
         runner = StageRunner(root, slots_of_this_machine(), lock, variables)
         run = _FlowRun(root, flow_run_id, graph, runner, gallery, began)
         stack.enter_context(stopped_when_cancelled(runner.stop, flow_run_id))

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +15,12 @@ from pipeline.preload.stage_client import ADDRESS
 from pipeline.preload.stage_python import command
 from pipeline.runtime.variables import preloads
 
-GRACE_SECONDS = 30.0
-"""For stages to write their states where the run is gone."""
+GRACE_SECONDS = 300.0
+"""For stages to end an iteration and write their states where the run is gone."""
+
+
+def _is_wanted(environment: Mapping[str, str]) -> bool:
+    return preloads() and ADDRESS not in environment and sys.platform == "linux"
 
 
 def new_address() -> str:
@@ -25,21 +29,25 @@ def new_address() -> str:
 
 
 @contextmanager
-def preloaded(root: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Have one within this, and yield the variable that names it to stages; none where the environment declines, or
-    already names one.
+def preloaded(root: Path, environment: Mapping[str, str], keep_open: Sequence[int] = ()) -> Iterator[dict[str, str]]:
+    """Run one inside the `with` block, and yield the variable that names it to stages.
+
+    Yields nothing if FRCNN_PRELOAD is 0, if `environment` already names one, or on another system than Linux.
 
     Args:
         root: the project. environment: that in which DVC runs stages.
+        keep_open: file descriptors that stay open as long as a stage in a fork of it may be alive.
 
     Raises:
         StartedOtherwise: a variable of the environment is wrong.
     """
-    if not preloads() or ADDRESS in environment:
+    if not _is_wanted(environment):
         yield {}
         return
     address = new_address()
-    guarded = Guarded(command(address), cwd=root, environment=environment, grace_seconds=GRACE_SECONDS)
+    guarded = Guarded(
+        command(address), cwd=root, environment=environment, grace_seconds=GRACE_SECONDS, keep_open=keep_open
+    )
     try:
         yield {ADDRESS: address}
     finally:
@@ -49,7 +57,7 @@ def preloaded(root: Path, environment: Mapping[str, str]) -> Iterator[dict[str, 
 
 def preloaded_until_this_ends(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """As `preloaded`, until this process ends, also if another program takes its place."""
-    if not preloads() or ADDRESS in environment:
+    if not _is_wanted(environment):
         return {}
     address = new_address()
     ends, held = os.pipe()  # the guard ends it when nobody has the other end any more

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 COLD = "cold"
@@ -39,6 +41,8 @@ def ask(address: str, content: Mapping[str, object], ends: Mapping[int, int] | N
     with socket.socket(socket.AF_UNIX) as server:
         try:
             server.connect(place_of(address))
+            if user_of(server) != os.geteuid():  # an abstract name is anybody's once the server is gone
+                return COLD
             socket.send_fds(server, [b"\n"], [0, 1, 2])
             request = {"environment": dict(os.environ), "folder": os.getcwd(), **content}
             server.sendall(f"{json.dumps(request)}\n".encode())
@@ -46,13 +50,21 @@ def ask(address: str, content: Mapping[str, object], ends: Mapping[int, int] | N
             return COLD
         before = {number: signal.getsignal(number) for number in (*_RELAYED, signal.SIGTSTP)}
         heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        relayed: list[int] = []
+
+        def relay(number: int, _frame: object = None) -> None:
+            relayed.append(number)
+            _relay(server, number)
+
         for number in heeded:
-            signal.signal(number, lambda number, _frame: _relay(server, number))
-        answer = _wait(server, ends or {})
+            signal.signal(number, relay)
+        answer = _wait(server, ends or {}, relay)
         if not answer.startswith(BEGUN):
             answer = COLD
             for number in heeded:
                 signal.signal(number, before[number])
+            for relayed_number in relayed:  # to nobody
+                os.kill(os.getpid(), relayed_number)
     return answer.removeprefix(BEGUN)
 
 
@@ -61,18 +73,26 @@ def place_of(address: str) -> str:
     return f"\0{address[1:]}" if address.startswith("@") else address
 
 
+def user_of(connection: socket.socket) -> int:
+    """The id of the user at the other end."""
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(user)
+
+
 def end_as(answer: str) -> int:
-    """End as the process has that ran elsewhere: by the same signal, or with the status that is returned."""
-    status = int(answer) if answer else 1  # the server was killed
+    """End as the process has that ran elsewhere: by the same signal, or with the status that is returned, 1 where the
+    server was killed."""
+    status = int(answer) if answer else 1
     if status >= 0:
         return status
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it has left what it leaves
     if status != -signal.SIGKILL:  # which is always its own
         signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
     return 128 - status  # after a signal that does not end a process
 
 
-def _wait(server: socket.socket, ends: Mapping[int, int]) -> str:
+def _wait(server: socket.socket, ends: Mapping[int, int], relay: Callable[[int], None]) -> str:
     answer = b""
     watched = select.poll()
     for descriptor in (server.fileno(), *ends):
@@ -81,7 +101,7 @@ def _wait(server: socket.socket, ends: Mapping[int, int]) -> str:
         for descriptor, _ in watched.poll():
             if descriptor != server.fileno():
                 watched.unregister(descriptor)
-                _relay(server, ends[descriptor])
+                relay(ends[descriptor])
                 continue
             part = b""
             with suppress(ConnectionError):

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import select
 import signal
 import socket
-import struct
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from pipeline.preload.client import BEGUN, COLD
+from pipeline.preload.client import BEGUN, COLD, user_of
 
 _MOST_BYTES = 1 << 16
-_SECONDS_TO_ASK = 10.0
+_SECONDS_TO_ASK = 1.0
 _OF_GROUP = (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL)
 """Signals that what a forked process has started gets too."""
 
@@ -36,6 +36,8 @@ class Request:
     folder: str
     streams: tuple[int, ...]
     content: Mapping[str, Any]
+    signals: bytes = b""
+    """Those that have come since, for what is to run."""
 
     def take_place(self) -> None:
         """Have the environment, the folder and the streams of the process that asks."""
@@ -62,7 +64,7 @@ class _Run:
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        with suppress(ProcessLookupError):
+        with suppress(OSError):  # it has ended, or there is no such signal
             if number in _OF_GROUP and os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, number)
             else:
@@ -70,7 +72,7 @@ class _Run:
 
 
 class Server:
-    """Serves until it is over.
+    """Serves until it is over. After SIGTERM it accepts nothing more, and ends when nothing runs.
 
     Args:
         listener: a bound socket.
@@ -94,6 +96,8 @@ class Server:
         self._listener, self._may_fork, self._is_over = listener, may_fork, is_over
         self._at_once, self._grace, self._groups = at_once, grace_seconds, groups
         self._runs: list[_Run] = []
+        self._stopping = False
+        self._woken = -1
 
     def serve(self) -> Request | None:
         """Fork a process for each request, and follow it to its end.
@@ -101,9 +105,17 @@ class Server:
         Returns:
             in a forked process what it is to run; in this one None, when it is over.
         """
-        while self._runs or not self._is_over():
+        with self._stopped_by_sigterm():
+            return self._serve()
+
+    def _serve(self) -> Request | None:
+        while self._runs or not (self._stopping or self._is_over()):
             for file in self._ready():
-                if file is self._listener and (request := self._accept()) is not None:
+                if file == self._woken:
+                    os.read(self._woken, _MOST_BYTES)
+                    if self._stopping:
+                        self._listener.close()  # who asks now runs it itself
+                if file is self._listener and not self._stopping and (request := self._accept()) is not None:
                     return request
                 for run in self._runs.copy():
                     if file is run.connection:
@@ -113,14 +125,35 @@ class Server:
             for run in self._runs:
                 if run.kill_at is not None and monotonic() >= run.kill_at:
                     run.signal(signal.SIGKILL)
+                    run.kill_at = math.inf
         return None
 
     def _ready(self) -> list[socket.socket | int]:
-        files: list[socket.socket | int] = [self._listener] if len(self._runs) < self._at_once else []
+        files: list[socket.socket | int] = [self._woken]
+        if len(self._runs) < self._at_once and not self._stopping:
+            files.append(self._listener)
         files += [run.ended for run in self._runs]
         files += [run.connection for run in self._runs if run.kill_at is None]
-        kills = [run.kill_at for run in self._runs if run.kill_at is not None]
+        kills = [run.kill_at for run in self._runs if run.kill_at is not None and run.kill_at < math.inf]
         return select.select(files, [], [], max(0.0, min(kills) - monotonic()) if kills else None)[0]
+
+    @contextmanager
+    def _stopped_by_sigterm(self) -> Iterator[None]:
+        """Notice SIGTERM. Afterwards, and in forked processes, it is as it was before."""
+
+        def stop(*_: object) -> None:
+            self._stopping = True
+
+        self._woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        before = signal.signal(signal.SIGTERM, stop), signal.set_wakeup_fd(wake)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before[0])
+            signal.set_wakeup_fd(before[1])
+            _close((self._woken, wake))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _accept(self) -> Request | None:
         """In a forked process the request; in this one None."""
@@ -129,8 +162,7 @@ class Server:
         if request is None:
             connection.close()
             return None
-        ended = None
-        pid = _fork() if self._may_fork(request) else None
+        pid = _fork() if self._accepts(request) else None
         if pid == 0:
             if self._groups:
                 os.setpgid(0, 0)
@@ -138,13 +170,22 @@ class Server:
             return request
         _close(request.streams)
         if pid is not None:
-            ended = os.pidfd_open(pid)
-            self._runs.append(_Run(pid, connection, ended))
+            run = _Run(pid, connection, os.pidfd_open(pid))
+            self._runs.append(run)
         with suppress(OSError):
             connection.sendall((COLD if pid is None else BEGUN).encode())
         if pid is None:
             connection.close()
+        else:
+            for number in request.signals:
+                run.signal(number)
         return None
+
+    def _accepts(self, request: Request) -> bool:
+        try:
+            return not self._stopping and self._may_fork(request)
+        except (KeyError, TypeError):  # of another version
+            return False
 
     def _leave(self, connection: socket.socket) -> None:
         """In a forked process: close what is of the one that serves, which the others are to see the end of."""
@@ -206,21 +247,20 @@ def _receive(connection: socket.socket) -> Request | None:
     """What a process of this user asks for; None where it ended before it had."""
     streams: list[int] = []
     try:
-        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if user != os.geteuid():  # anybody may know an abstract name
+        if user_of(connection) != os.geteuid():  # anybody may know an abstract name
             return None
         connection.settimeout(_SECONDS_TO_ASK)
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-        text = b""
-        while not text.endswith(b"\n"):
+        text, end, signals = b"", b"", b""
+        while not end:
             part = connection.recv(_MOST_BYTES)
             if not part:
                 raise ConnectionError
-            text += part
+            text, end, signals = (text + part).partition(b"\n")
         connection.settimeout(None)
         content = json.loads(text)
-        return Request(content.pop("environment"), content.pop("folder"), tuple(streams), content)
-    except OSError:
+        return Request(content.pop("environment"), content.pop("folder"), tuple(streams), content, signals)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # ended, too slow, or of another version
         _close(streams)
         return None
 
@@ -234,8 +274,15 @@ def _fork() -> int | None:
     """The id of a new process, 0 in that process; None where the system does not let it be forked and followed."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # In the new process it waits until its handler is no longer that of this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    pid = None
     try:
         os.close(os.pidfd_open(os.getpid()))  # a container may forbid it, or no descriptor be left
-        return os.fork()
+        pid = os.fork()
     except OSError:
         return None
+    finally:
+        if pid != 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    return pid

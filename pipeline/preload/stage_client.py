@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import NoReturn
 
 from pipeline.preload.client import COLD, ask, end_as
@@ -32,14 +34,17 @@ def run_elsewhere() -> None:
     if not address or sys.orig_argv[1:2] != ["-m"]:
         return
     with suppress(OSError):
-        while (last := os.open(os.devnull, os.O_RDONLY)) < 3:  # one of the three streams is closed
+        while (last := os.open(os.devnull, os.O_RDWR)) < 3:  # one of the three streams is closed
             pass
         os.close(last)
     _, _, module, *arguments = sys.orig_argv
     content = {"module": module, "arguments": arguments, "conditions": conditions()}
-    answer = ask(address, content, _ends_of_parents())
+    ends = _ends_of_parents()
+    answer = ask(address, content, ends)
     if answer != COLD:
-        _end(answer)
+        _end(answer, arguments)
+    for descriptor in ends:
+        os.close(descriptor)
 
 
 def conditions() -> dict[str, object]:
@@ -51,7 +56,7 @@ def conditions() -> dict[str, object]:
         name: value for name, value in os.environ.items() if not name.startswith(_OWN) and name not in _OTHERS
     }
     return {
-        "python": sys.executable,
+        "python": [os.path.realpath(sys.executable), sys.prefix],
         "environment": environment,
         "umask": mask,
         "niceness": os.getpriority(os.PRIO_PROCESS, 0),
@@ -70,12 +75,16 @@ def _ends_of_parents() -> dict[int, int]:
     return found
 
 
-def _end(answer: str) -> NoReturn:
+def _end(answer: str, arguments: Sequence[str]) -> NoReturn:
     if not answer:
-        print(
-            "error: the process that stages are forked from was killed, perhaps because memory ran out; run again to "
-            "resume, or set FRCNN_PRELOAD=0",
-            file=sys.stderr,
-            flush=True,
-        )
+        problem = "the process that stages are forked from was killed, perhaps because memory ran out"
+        line = f"{_stage_in(arguments)}: error: {problem}; run again to resume, or set FRCNN_PRELOAD=0"
+        print(line, file=sys.stderr, flush=True)
+        os._exit(os.EX_TEMPFAIL)  # trying again may help, see `pipeline.orchestrate.dvc_stage`
     os._exit(end_as(answer))
+
+
+def _stage_in(arguments: Sequence[str]) -> str:
+    """The stage's name, as `run_stage` has it."""
+    given = dict(pairwise(arguments))
+    return given.get("--stage") or os.path.basename(given.get("--out", "stage"))

@@ -2,7 +2,8 @@
 
 For each stage that asks (`pipeline.preload.stage_client`), it forks a process that imports the project's code as it is
 then, and runs the stage, as a Python started for it would. It leaves a stage alone that began with other environment
-variables or limits than itself, or if a library has changed since. Then it ends when nothing runs any more.
+variables or limits than itself, or if a library has been installed or changed since. Then it ends when nothing runs any
+more.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import ctypes
 import gc
 import importlib
 import os
+import random
 import runpy
+import signal
 import socket
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.preload.client import place_of
@@ -54,18 +58,21 @@ def command(address: str) -> list[str]:
 
 
 def main() -> None:
-    """Serve until a library has changed; in the processes that are forked, run what is asked for."""
+    """Serve until a library has been installed or changed; in the processes that are forked, run what is asked for."""
     quick_end, begun_with = QuickEnd(), conditions()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as `stages` does in a stage, which forks have yet to import
+    installed = _versions_of(_places_of_libraries())
     gc.disable()
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that a forked process does not look at it, and shares its pages
     gc.enable()
-    libraries = _versions()
+    libraries = _versions_of(_first_files())
 
     def is_over() -> bool:
-        return _versions() != libraries
+        return _versions_of(installed) != installed or _versions_of(libraries) != libraries
 
     def may_fork(request: Request) -> bool:
         return request.content["conditions"] == begun_with and not is_over()
@@ -89,19 +96,37 @@ def _run(request: Request) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]
     sys.path_importer_cache.clear()
+    _seed_anew()
     sys.path[0] = request.folder
     sys.argv = ["-m", *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _versions() -> dict[str, tuple[int, int, int] | None]:
-    """The first file of each library that is imported, as it is on the disk."""
-    found = {}
+def _seed_anew() -> None:
+    """Every draw of a stage comes from a generator of its own. One that does not is to differ from run to run, as in a
+    Python of its own, so that it is found."""
+    random.seed()
+    for name in ("torch", "numpy.random"):
+        if name in sys.modules:
+            sys.modules[name].seed()
+
+
+def _places_of_libraries() -> Iterator[str]:
+    """The folders that every installation changes."""
+    return (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+
+
+def _first_files() -> Iterator[str]:
+    """The first file of each library that is imported."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file and "." not in name and name not in sys.stdlib_module_names and name not in PACKAGES:
-            found[file] = _version(Path(file))
-    return found
+            yield file
+
+
+def _versions_of(paths: Iterable[str]) -> dict[str, tuple[int, int, int] | None]:
+    """Files and folders as they are on the disk."""
+    return {path: _version(Path(path)) for path in paths}
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
@@ -121,7 +146,7 @@ def _show(words: tuple[str, ...]) -> None:
     except (OSError, ValueError, IndexError):
         return
     if begin < end:
-        text = "\0".join(words).encode()[: end - begin - 1]
+        text = b"\0".join(map(os.fsencode, words))[: end - begin - 1]
         ctypes.memset(begin, 0, end - begin)
         ctypes.memmove(begin, text, len(text))
 

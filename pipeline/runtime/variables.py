@@ -88,7 +88,9 @@ def preloads() -> bool:
     Raises:
         StartedOtherwise: it is not 0 or 1.
     """
-    return bool(_count_from(PRELOAD, 1, 0, "give a number: 0 for a new Python per stage, or leave it out for 1", 1))
+    return bool(
+        _count_from(PRELOAD, 1, 0, "give a number, 0 for a new Python per stage or 1, or leave it out for 1", 1)
+    )
 
 
 def check_variables(side_by_side: bool = False) -> None:

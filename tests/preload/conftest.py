@@ -39,10 +39,11 @@ class Preloaded:
         (folder / "stages").mkdir()
         shutil.copyfile(ROOT / "stages/__init__.py", folder / "stages/__init__.py")
         (folder / "stages/probe.py").write_text(f"import os, signal, sys\nexec(os.environ['{CODE}'])\n")
-        self.library = folder / "library.py"
+        self.library = folder / "site-packages/library.py"
+        self.library.parent.mkdir()
         self.library.write_text("A = 1\n")
         address = new_address()
-        own = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+        own = {**os.environ, "PYTHONPATH": f"{folder}:{self.library.parent}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen([sys.executable, "-c", _SERVER, address, " " * 100], cwd=ROOT, env=own)
         self.environment = {**own, ADDRESS: address}
         until(lambda: self.listens() or self.process.poll() is not None, "it does not listen")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.orchestrate.dvc_stage import PASSING_STATUS
 from pipeline.preload import serving
+from pipeline.preload.client import COLD, ask, place_of
 from pipeline.preload.stage_client import ADDRESS
 from tests.faults.processes import has_ended, until
 from tests.preload.conftest import CODE, Preloaded
@@ -94,9 +97,15 @@ def test_it_has_a_python_of_its_own_where_it_has_other_limits(preloaded: Preload
     assert parent(change) == os.getpid()
 
 
-def test_it_has_a_python_of_its_own_where_a_library_has_changed_and_the_other_ends(preloaded: Preloaded) -> None:
+@pytest.mark.parametrize("change", ["edited", "another installed"])
+def test_it_has_a_python_of_its_own_where_a_library_has_changed_and_the_other_ends(
+    preloaded: Preloaded, change: str
+) -> None:
     assert preloaded.is_forked()
-    preloaded.library.write_text("A = 23\n")
+    if change == "edited":
+        preloaded.library.write_text("A = 23\n")
+    else:
+        preloaded.library.with_name("other.py").touch()
     assert not preloaded.is_forked()
     assert preloaded.process.wait(timeout=120) == 0
     assert not preloaded.is_forked()
@@ -156,12 +165,14 @@ def test_it_ends_at_once_where_who_asked_is_killed(preloaded: Preloaded) -> None
 
 
 def test_one_line_says_that_the_other_was_killed(preloaded: Preloaded) -> None:
-    process, stage = preloaded.started(WAIT)
+    process = preloaded.start(f"print(os.getpid(), flush=True)\n{WAIT}", "--out", "data/one")
+    assert process.stdout is not None
+    stage = psutil.Process(int(process.stdout.readline()))
     preloaded.process.kill()
     stage.kill()  # which a stage notices itself, as it was its parent
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert err.startswith("error: the process that stages are forked from was killed") and err.count("\n") == 1
+    assert process.returncode == PASSING_STATUS
+    assert err.startswith("one: error: the process that stages are forked from was killed") and err.count("\n") == 1
 
 
 def test_it_ends_with_what_started_it(preloaded: Preloaded, tmp_path: Path) -> None:
@@ -186,22 +197,99 @@ except Stopped as stopped:
     assert (tmp_path / "stopped").read_text() == "stopped by SIGTERM"
 
 
+def test_it_saves_its_state_where_the_other_is_to_end(preloaded: Preloaded) -> None:
+    code = f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5)); print('up', flush=True)\n{WAIT}"
+    process, stage = preloaded.started(code)
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    preloaded.process.terminate()
+    until(lambda: not preloaded.is_forked(), "it accepts more")
+    assert preloaded.process.poll() is None
+    stage.send_signal(signal.SIGUSR1)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (5, "")
+    assert preloaded.process.wait(timeout=120) == 0
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_signal_before_the_answer_is_not_lost(preloaded: Preloaded, forks: bool) -> None:
+    preloaded.process.send_signal(signal.SIGSTOP)
+    process = preloaded.start(WAIT, **({} if forks else {"OTHER": "1"}))
+    line = Path(f"/proc/{process.pid}/wchan")
+    asks = psutil.Process(process.pid)
+    until(lambda: any(one.family == socket.AF_UNIX for one in asks.net_connections("unix")), "it does not ask")
+    until(lambda: "poll" in line.read_text(), "it does not wait for the answer")
+    process.terminate()
+    preloaded.process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("text", [b"garbage\n", b"{}\n", b'{"environment": {}, "folder": "."}\n', b"[]\n", b"cut off"])
+def test_what_it_does_not_understand_ends_nothing(preloaded: Preloaded, text: bytes) -> None:
+    process, stage = preloaded.started(WAIT)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(place_of(preloaded.environment[ADDRESS]))
+        socket.send_fds(connection, [b"\n"], [0, 1, 2])
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(64) in (b"", COLD.encode())
+    assert preloaded.is_forked()
+    stage.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_nothing_is_sent_to_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        monkeypatch.setattr(os, "geteuid", lambda: -1)
+        assert ask(path, {}) == COLD
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(64) == b""
+
+
+def test_a_python_of_another_name_is_the_same(preloaded: Preloaded) -> None:
+    python = Path(sys.executable).with_name("python3")
+    environment = {**preloaded.environment, CODE: "print(os.getppid())"}
+    command = [str(python), "-m", "stages.probe"]
+    result = subprocess.run(command, cwd=preloaded.folder, env=environment, stdout=subprocess.PIPE, check=True)
+    assert int(result.stdout) == preloaded.process.pid
+
+
+def test_names_that_are_not_utf8_arrive(preloaded: Preloaded) -> None:
+    code = "open('seen', 'wb').write(os.fsencode(sys.argv[1] + os.environ['DVC_NAME'] + os.getcwd()))"
+    folder = Path(os.fsdecode(os.fsencode(preloaded.folder) + b"/\xfe"))
+    folder.mkdir()
+    shutil.copytree(preloaded.folder / "stages", folder / "stages")
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in preloaded.environment.items()}
+    environment |= {CODE.encode(): code.encode(), b"DVC_NAME": b"\xfd"}
+    command = [os.fsencode(sys.executable), b"-m", b"stages.probe", b"\xff"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    assert (folder / "seen").read_bytes() == b"\xff\xfd" + os.fsencode(folder)
+
+
 def test_closed_streams_do_not_become_others(preloaded: Preloaded) -> None:
-    code = "open('fd', 'w').write(' '.join(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)))"
-    command = f"exec {sys.executable} -m stages.probe 0<&- 1>&- 2>/dev/null"
+    code = """
+print("printed", flush=True), print("said", file=sys.stderr, flush=True)
+open("fd", "w").write(" ".join(os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)))
+"""
+    command = f"exec {sys.executable} -m stages.probe 0<&- 1>&- 2>&-"
     environment = {**preloaded.environment, CODE: code}
     subprocess.run(command, shell=True, cwd=preloaded.folder, env=environment, check=True)
     assert (preloaded.folder / "fd").read_text() == "/dev/null /dev/null /dev/null"
 
 
-def test_a_server_leaves_alone_what_says_nothing_or_is_of_another_user(
-    preloaded: Preloaded, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_does_not_serve_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        socket.send_fds(ours, [b"\n"], [0, 1, 2])
+        ours.sendall(b'{"environment": {}, "folder": "."}\n')
         monkeypatch.setattr(os, "geteuid", lambda: -1)
         assert serving._receive(theirs) is None
         monkeypatch.undo()
-        ours.shutdown(socket.SHUT_WR)
-        assert serving._receive(theirs) is None
-    assert preloaded.is_forked()
+        request = serving._receive(theirs)
+        assert request is not None
+        serving._close(request.streams)

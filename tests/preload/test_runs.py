@@ -54,22 +54,38 @@ def project(tiny_run: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
-def test_stages_leave_the_same_bytes(project: Project, tiny_run: Project) -> None:
-    with one_for(project.root) as environment:
+@pytest.fixture
+def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a line for each process that is forked by a Python whose PYTHONPATH has `site` beside it."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(SITE)
+    monkeypatch.setenv("FORKS", str(tmp_path / "forks"))
+    return tmp_path / "forks"
+
+
+def test_stages_leave_the_same_bytes(project: Project, tiny_run: Project, forks: Path) -> None:
+    with one_for(project.root, PYTHONPATH=str(forks.with_name("site"))) as environment:
         for name in (*IN_TORCH, "evaluate_step2"):
             shutil.rmtree(project.data / name)
             command = [sys.executable, "-m", *words_of(project.root, name)]
             result = subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True)
             assert result.returncode == 0, result.stderr
             assert files_of(project.data / name) == files_of(tiny_run.data / name), name
+    assert len(forks.read_text().splitlines()) == len(IN_TORCH) + 1
 
 
 def test_nearly_all_that_stages_import_is_there_and_no_thread_of_python(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("")
     code = """
 import os, runpy, sys, threading
+import torch
 from pipeline.preload import stage_python
 imported = []
+
+def asked(*_):
+    raise AssertionError("a GPU is asked for")
+
+torch.cuda.init = torch.cuda.is_available = torch.cuda.device_count = torch._C._cuda_getDeviceCount = asked
 
 class Noted:
     def find_spec(self, name, path, target=None):
@@ -89,7 +105,6 @@ try:
 except Done:
     pass
 assert threading.active_count() == 1
-assert not sys.modules["torch"].cuda.is_initialized()
 assert "pandas" not in sys.modules
 sys.meta_path.insert(0, Noted())
 for file in sorted(os.listdir("stages")):
@@ -104,14 +119,8 @@ print(sorted(imported))
     assert [name for name in eval(result.stdout) if not name.startswith("torchvision")] == []
 
 
-def test_repro_has_one_until_it_ends(
-    project: Project, tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forks, site = tmp_path / "forks", tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(SITE)
-    monkeypatch.setenv("FORKS", str(forks))
-    site_first = f"PYTHONPATH={site}:{project.root}"
+def test_repro_has_one_until_it_ends(project: Project, tiny_run: Project, forks: Path) -> None:
+    site_first = f"PYTHONPATH={forks.with_name('site')}:{project.root}"
     result = project.run("env", site_first, sys.executable, *REPRO, "--force", "--single-item", *IN_TORCH)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Running stage") == len(IN_TORCH)
@@ -141,5 +150,5 @@ def test_a_run_has_none_where_the_environment_declines_or_names_one(
     with preloaded(tmp_path, {}) as more:
         assert more == {}
     monkeypatch.setenv("FRCNN_PRELOAD", "2")
-    with pytest.raises(StartedOtherwise, match="give a number: 0 for a new Python per stage"), preloaded(tmp_path, {}):
+    with pytest.raises(StartedOtherwise, match="give a number, 0 for a new Python per stage"), preloaded(tmp_path, {}):
         pass
