@@ -73,7 +73,7 @@ def atomic_folder(path: Path, key: str | None = None) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, retired)
                 os.replace(temporary, path)
-                _remove(retired)
+                shutil.rmtree(retired, ignore_errors=True)  # the next run removes it, or reports that it cannot
             else:
                 os.replace(temporary, path)
         except BaseException as error:

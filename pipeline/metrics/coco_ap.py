@@ -11,7 +11,9 @@ import numpy as np
 
 from pipeline.metrics.rows import DetectionRows, GtRows
 
-_MOST_DETECTIONS = 25_000
+_MOST_HELD = 25_000
+"""Detections of classes that are judged together. An image counts too, once per class, as a quarter of one: the library
+keeps 1.5 kB for a detection, and for each image and class, whatever is in it, up to a kilobyte."""
 _NO_MASK: list[float] = []
 _AXIS_OF_CLASSES = {"precision": 2, "recall": 1}
 
@@ -43,7 +45,7 @@ def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, f
     labels = 1 + max(int(detections.label.max(initial=0)), int(ground_truth.label.max()))
     of_label = np.bincount(detections.label, minlength=labels)
     accumulated = []
-    for first, end in _groups(of_label[1:].tolist()):
+    for first, end in _groups((of_label[1:] + count // 4).tolist()):
         found, truth = _of_classes(detections, first, end), _of_classes(ground_truth, first, end)
         accumulated.append(_accumulated(found, truth, range(count), range(1 + end - first)))
     from faster_coco_eval import COCOeval_faster
@@ -57,11 +59,10 @@ def coco_metrics(detections: DetectionRows, ground_truth: GtRows) -> dict[str, f
 
 
 def _groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of classes, each of one or of several with few detections together: the library keeps half a kilobyte for
-    a detection."""
+    """Ranges of classes, each of one or of several that count at most `_MOST_HELD` together."""
     first = held = 0
     for place, count in enumerate(counts):
-        if place > first and held + count > _MOST_DETECTIONS:
+        if place > first and held + count > _MOST_HELD:
             yield first, place
             first, held = place, 0
         held += count

@@ -95,7 +95,7 @@ def best_gt(
 
 
 def _slices(count: np.ndarray) -> Iterator[slice]:
-    """Detections, one after another, that have about `_PAIRS` pairs together, which take 250 bytes each."""
+    """Slices of consecutive detections with about `_PAIRS` pairs each; a pair takes 250 bytes."""
     pairs = np.cumsum(count)
     ends = np.searchsorted(pairs, np.arange(_PAIRS, int(pairs[-1]) if len(pairs) else 0, _PAIRS), side="left") + 1
     edges = np.unique([0, *ends.tolist(), len(count)]).tolist()

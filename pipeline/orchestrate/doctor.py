@@ -103,8 +103,8 @@ def _findings(root: Path) -> Iterator[Finding]:
         yield Finding("parameters", f"params.yaml is of the family {params.family}")
 
     def variables() -> Iterator[Finding]:
-        wrong = [line.partition(":")[0] for line in wrong_variables()]
-        found = [own for own in map("=".join, variables_that_are_set().items()) if own not in wrong]
+        wrong = [line.partition("=")[0] for line in wrong_variables()]
+        found = [f"{name}={text}" for name, text in variables_that_are_set().items() if name not in wrong]
         if found or not wrong:
             yield Finding("variables", f"{', '.join(found) or 'none is set'} (docs/variables.md)")
         for line in wrong_variables():
@@ -184,11 +184,11 @@ def _cores(cores: int, load: float, base: Base | None, asked: int) -> Iterator[F
     elif base.threads > cores:
         remedy = f"set base.threads to {cores}: more threads than cores wait for each other"
     elif asked > processes and not has_gpu():
-        remedy = f"set {PROCESSES} to {processes}: more processes than cores wait for each other, and take memory"
+        remedy = f"set {PROCESSES} to {processes}: more threads than cores wait for each other, and take memory"
     elif processes > asked and not has_gpu():  # processes share a GPU, and its memory
         remedy = f"{PROCESSES}={processes} runs stages that go image by image on all of them"
     if is_busy and asked > processes and not has_gpu():
-        remedy += f"; set {PROCESSES} to {processes}, as more processes than cores wait for each other, and take memory"
+        remedy += f"; set {PROCESSES} to {processes}, as more threads than cores wait for each other, and take memory"
     yield Finding("processor", text, remedy)
 
 

@@ -43,7 +43,9 @@ def process_count() -> int:
     Raises:
         StartedOtherwise: it is not a whole number from 1 to 512.
     """
-    return _count_from(PROCESSES, 1, 1, "give a whole number from 1 to 512, or leave it out for 1", _MOST_PROCESSES)
+    return _count_from(
+        PROCESSES, 1, 1, f"give a whole number from 1 to {_MOST_PROCESSES}, or leave it out for 1", _MOST_PROCESSES
+    )
 
 
 def loader_count() -> int:
@@ -53,7 +55,7 @@ def loader_count() -> int:
         StartedOtherwise: it is not a whole number from 0 to 512.
     """
     return _count_from(
-        LOADERS, 0, 0, "give a whole number from 0 to 512, or leave it out for a thread", _MOST_PROCESSES
+        LOADERS, 0, 0, f"give a whole number from 0 to {_MOST_PROCESSES}, or leave it out for a thread", _MOST_PROCESSES
     )
 
 
@@ -65,11 +67,11 @@ def minutes_between_states() -> float:
     """
     text = os.environ.get(EVERY_MINUTES, "").strip()
     try:
-        minutes = float(text) if text else 5.0
+        minutes = float(text.replace("_", "no number")) if text else 5.0
     except ValueError:
         minutes = math.nan
     if not 0 < minutes < math.inf:
-        raise StartedOtherwise(f"{EVERY_MINUTES}={text}: give a finite number above 0, or leave it out for 5")
+        raise StartedOtherwise(f"{EVERY_MINUTES}={_shown(text)}: give a finite number above 0, or leave it out for 5")
     return minutes
 
 
@@ -97,7 +99,7 @@ def check_variables(side_by_side: bool = False) -> None:
     """Check all before any stage starts, and print a line for each that has the project's prefix and no effect.
 
     Args:
-        side_by_side: stages run so; then several processes per stage get a line too.
+        side_by_side: whether stages run side by side; then several processes per stage get a line too.
 
     Raises:
         StartedOtherwise: one has a wrong value.
@@ -117,7 +119,7 @@ def check_variables(side_by_side: bool = False) -> None:
 
 def variables_that_are_set() -> dict[str, str]:
     """Those of `VARIABLES` that are set, with what the environment says."""
-    return {name: os.environ[name] for name in VARIABLES if os.environ.get(name, "").strip()}
+    return {name: text for name in VARIABLES if (text := os.environ.get(name, "").strip())}
 
 
 def wrong_variables() -> list[str]:
@@ -155,6 +157,12 @@ def _count_from(name: str, usual: Number, least: int, remedy: str, most: float =
     """
     text = os.environ.get(name, "").strip()
     # Python refuses to read thousands of digits.
-    if text and not (text.isdecimal() and len(text) < 19 and least <= int(text) <= most):
-        raise StartedOtherwise(f"{name}={text}: {remedy}")
+    if text and not (text.isdecimal() and len(text) < 4000 and least <= int(text) <= most):
+        raise StartedOtherwise(f"{name}={_shown(text)}: {remedy}")
     return int(text) if text else usual
+
+
+def _shown(text: str) -> str:
+    """A value in one line, cut where it is long."""
+    line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return line if len(line) <= 40 else f"{line[:37]}..."

@@ -11,6 +11,7 @@ from pipeline.orchestrate.server import prefect_server, prepare_environment
 from pipeline.orchestrate.workspace import refuse_if_held
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.surroundings import check_repository
+from pipeline.runtime.variables import check_variables
 from pipeline.workers.setting import Experiments, present_setting
 
 
@@ -27,7 +28,9 @@ def run_on_workers(
 
     Raises:
         InputError: another run is at work in `root`, or a stage failed.
+        StartedOtherwise: a variable of the environment is wrong.
     """
+    check_variables()
     check_repository(root)
     refuse_if_held(root)
     starts = {"": present_setting(root)} if experiments is None else experiments.starts

@@ -47,8 +47,8 @@ def kept(
                 return
             if failed == _MOST_FAILED_STARTS:
                 log(
-                    f"{module} failed to start {failed} times, as said above; runs start a Python of their own until "
-                    "the clone has another version of it"
+                    f"{module} failed to start {failed} times, as said above; runs start their own Python until its "
+                    "code in this clone changes"
                 )
                 while _changed_at(source) == version:
                     if closing.wait(_SECONDS_BETWEEN_STARTS):

@@ -20,6 +20,7 @@ from tests.faults.flow_workspace import Workspace
 from tests.faults.processes import SECONDS, until
 from tests.fidelity.conftest import files_of
 from tests.in_process import run_stage
+from tests.stage_forks import StageForks
 
 STAGE = "train_rpn_step1"
 ITERATIONS = 200
@@ -72,6 +73,16 @@ def test_what_dies_for_a_passing_reason_is_tried_again(
     assert "Retry 1/1" in output
     assert "Traceback" not in output
     assert files_of(workspace.project.data / STAGE) == undisturbed
+    workspace.until_nobody_is_left()
+
+
+@pytest.mark.long
+def test_stages_run_in_forks(workspace: Workspace, tmp_path: Path) -> None:
+    forks = StageForks(tmp_path)
+    path = f"{forks.site}:{workspace.environment['PYTHONPATH']}"
+    workspace.environment |= {**forks.variables, "PYTHONPATH": path}
+    workspace.run()
+    assert forks.count() >= 10
     workspace.until_nobody_is_left()
 
 

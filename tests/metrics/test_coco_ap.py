@@ -151,8 +151,33 @@ def test_classes_are_judged_in_groups_of_few_detections(most: int, monkeypatch: 
         counted.append(len(found))
         return accumulated(found, *others)
 
-    monkeypatch.setattr(coco_ap, "_MOST_DETECTIONS", most)
+    monkeypatch.setattr(coco_ap, "_MOST_HELD", most)
     monkeypatch.setattr(coco_ap, "_accumulated", noted)
     assert coco_metrics(found, truth) == expected
     assert sum(counted) == len(found)
     assert len(counted) == {1: 5, 60: 4, 10_000: 1}[most]
+
+
+@pytest.mark.parametrize(("images", "detections", "groups"), [(10, 30_000, 2), (40_000, 0, 2), (100, 100, 1)])
+def test_groups_stay_small_with_many_detections_and_with_many_images(
+    images: int, detections: int, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four classes."""
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    flags = np.zeros(1, bool)
+    truth = GtRows(np.array([images - 1]), np.array([4]), box, flags, flags)
+    found = DetectionRows(
+        np.zeros(detections, np.int64),
+        1 + np.arange(detections) % 4,
+        np.ones(detections, np.float32),
+        box.repeat(detections, axis=0),
+    )
+    counted = []
+
+    def noted(found: DetectionRows, *others: Any) -> Any:
+        counted.append(len(found))
+        return {"precision": np.ones((10, 101, 1, 4, 3)), "recall": np.ones((10, 1, 4, 3))}
+
+    monkeypatch.setattr(coco_ap, "_accumulated", noted)
+    coco_metrics(found, truth)
+    assert (len(counted), sum(counted)) == (groups, detections)

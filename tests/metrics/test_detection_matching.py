@@ -32,7 +32,16 @@ def test_the_best_gt_box_is_the_same_however_many_pairs_are_compared_at_once(
     flags = np.zeros(truths, bool)
     truth = GtRows(draw.integers(0, 6, truths), draw.choice([1, 2, -1], truths), boxes_of(draw, truths), flags, flags)
     monkeypatch.setattr(detection_matching, "_PAIRS", pairs)
+    at_once: list[int] = []
+
+    def noted(boxes: np.ndarray, *others: object, **options: object) -> np.ndarray:
+        at_once.append(len(boxes))
+        return pair_iou(boxes, *others, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(detection_matching, "pair_iou", noted)
     matched_gt, max_iou = best_gt(found, truth, own_class=own_class)
+    assert max(at_once, default=0) <= pairs + truths  # the last detection of a slice may have more than is left
+    assert sum(at_once) <= pairs or len(at_once) > 1
     for row in range(detections):
         alike = (truth.image == found.image[row]) & (truth.label > 0)
         if own_class:

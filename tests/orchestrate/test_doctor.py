@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.orchestrate import doctor, precision
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.variables import EVERY_MINUTES, PROCESSES
+from pipeline.runtime.variables import EVERY_MINUTES, PROCESSES, VARIABLES
 from tests.conftest import Project
 from tests.e2e.stand_in import stand_in
 
@@ -38,6 +38,9 @@ def copied(tiny_run: Project, tmp_path: Path) -> Project:
 @pytest.fixture(autouse=True)
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "getloadavg", lambda: (0.5, 9.0, 9.0))
+    monkeypatch.setattr(doctor, "has_gpu", lambda: False)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def lines_of(root: Path) -> tuple[bool, list[str]]:
@@ -100,7 +103,9 @@ def test_cores_that_others_use_are_said(
     assert f"{load} {threads}\n           -> {remedy}" in text and f"set {PROCESSES}" not in text
     monkeypatch.setenv(PROCESSES, "8")
     text = "\n".join(lines_of(copied.root)[1])
-    assert remedy in text and f"; set {PROCESSES} to {2 // threads}, as more processes than cores" in text
+    assert remedy in text and f"; set {PROCESSES} to {2 // threads}, as more threads than cores" in text
+    monkeypatch.setattr(doctor, "has_gpu", lambda: True)  # where processes wait for the GPU instead
+    assert f"set {PROCESSES}" not in "\n".join(lines_of(copied.root)[1])
 
 
 def test_variables_that_are_set_are_said_and_more_processes_than_cores(

@@ -23,12 +23,7 @@ from tests.conftest import ROOT, Project
 from tests.faults.processes import until
 from tests.fidelity.conftest import files_of
 from tests.in_process import words_of
-
-SITE = """
-import os
-os.register_at_fork(after_in_child=lambda: open(os.environ["FORKS"], "a").write(f"{os.getpid()}\\n"))
-"""
-"""Python runs it at its start."""
+from tests.stage_forks import StageForks
 
 REPRO = ("-m", "pipeline.cli", "repro")
 IN_TORCH = ("anchor_targets", "train_rpn_step1", "proposals_step1", "proposal_targets_step2", "train_head_step2")
@@ -55,23 +50,22 @@ def project(tiny_run: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with a line for each process that is forked by a Python whose PYTHONPATH has `site` beside it."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(SITE)
-    monkeypatch.setenv("FORKS", str(tmp_path / "forks"))
-    return tmp_path / "forks"
+def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageForks:
+    made = StageForks(tmp_path)
+    for name, value in made.variables.items():
+        monkeypatch.setenv(name, value)
+    return made
 
 
-def test_stages_leave_the_same_bytes(project: Project, tiny_run: Project, forks: Path) -> None:
-    with one_for(project.root, PYTHONPATH=str(forks.with_name("site"))) as environment:
+def test_stages_leave_the_same_bytes(project: Project, tiny_run: Project, forks: StageForks) -> None:
+    with one_for(project.root, PYTHONPATH=str(forks.site)) as environment:
         for name in (*IN_TORCH, "evaluate_step2"):
             shutil.rmtree(project.data / name)
             command = [sys.executable, "-m", *words_of(project.root, name)]
             result = subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True)
             assert result.returncode == 0, result.stderr
             assert files_of(project.data / name) == files_of(tiny_run.data / name), name
-    assert len(forks.read_text().splitlines()) == len(IN_TORCH) + 1
+    assert forks.count() == len(IN_TORCH) + 1
 
 
 def test_nearly_all_that_stages_import_is_there_and_no_thread_of_python(tmp_path: Path) -> None:
@@ -119,14 +113,14 @@ print(sorted(imported))
     assert [name for name in eval(result.stdout) if not name.startswith("torchvision")] == []
 
 
-def test_repro_has_one_until_it_ends(project: Project, tiny_run: Project, forks: Path) -> None:
-    site_first = f"PYTHONPATH={forks.with_name('site')}:{project.root}"
+def test_repro_has_one_until_it_ends(project: Project, tiny_run: Project, forks: StageForks) -> None:
+    site_first = f"PYTHONPATH={forks.site}:{project.root}"
     result = project.run("env", site_first, sys.executable, *REPRO, "--force", "--single-item", *IN_TORCH)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Running stage") == len(IN_TORCH)
     assert project.lock() == tiny_run.lock()
-    assert forks.read_text()  # the first stages may have begun before it listened
-    mine = f"FORKS={forks}"
+    assert forks.count()  # the first stages may have begun before it listened
+    mine = "FORKS={FORKS}".format(**forks.variables)
 
     def left() -> list[psutil.Process]:
         found = []

@@ -45,26 +45,40 @@ def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in values.items():
         monkeypatch.setenv(name, text)
     assert (process_count(), loader_count(), minutes_between_states(), iterations_between_states()) == (4, 2, 0.5, 10)
-    assert variables_that_are_set() == values
+    assert variables_that_are_set() == {name: text.strip() for name, text in values.items()}
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-@pytest.mark.parametrize("text", ["-1", "often", "nan", "1e", "\u00b2", "9" * 5000])
-def test_a_wrong_number_is_one_line(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *((text, text) for text in ("-1", "often", "nan", "1e", "\u00b2", "1_0", "a:b")),
+        ("4\n5", r"4\n5"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("-" + "9" * 5000, "-" + "9" * 36 + "..."),
+    ],
+)
+def test_a_wrong_number_is_one_line(name: str, text: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
-    with pytest.raises(StartedOtherwise, match=f"{name}={text}: give a .*number.*, or leave it out"):
+    with pytest.raises(StartedOtherwise, match=f"^{re.escape(f'{name}={shown}')}: give a .*number.*, or leave it out"):
         check_variables()
+
+
+def test_zeros_before_a_number_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "0" * 20 + "4")
+    assert process_count() == 4
 
 
 @pytest.mark.parametrize("name", [PROCESSES, LOADERS])
 def test_nobody_wants_thousands_of_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "512")
     check_variables()
-    monkeypatch.setenv(name, "99999999999")
-    with pytest.raises(
-        StartedOtherwise, match=f"{name}=99999999999: give a whole number from . to 512, or leave it out"
-    ):
-        check_variables()
+    for text in ("513", "99999999999"):
+        monkeypatch.setenv(name, text)
+        with pytest.raises(
+            StartedOtherwise, match=f"{name}={text}: give a whole number from . to 512, or leave it out"
+        ):
+            check_variables()
 
 
 @pytest.mark.parametrize(

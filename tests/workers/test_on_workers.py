@@ -16,6 +16,7 @@ from pipeline.runtime.variables import EVERY_ITERATIONS
 from tests.conftest import TINY, Project, apply_overlay
 from tests.families.points_project import POINTS_TINY, install
 from tests.faults.processes import until
+from tests.stage_forks import StageForks
 from tests.workers.cluster import Cluster, cluster, git, ran_in
 
 pytestmark = pytest.mark.long
@@ -49,8 +50,11 @@ def _three_workers(made: Cluster) -> list[Project]:
 
 @pytest.mark.parametrize("store", ["folder", "s3", "cache"])
 def test_three_workers_leave_the_lock_of_a_single_machine(
-    tmp_path: Path, tiny_run: Project, store: str, request: pytest.FixtureRequest
+    tmp_path: Path, tiny_run: Project, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forks = StageForks(tmp_path)
+    for name, value in {**forks.variables, "PYTHONPATH": str(forks.site)}.items():
+        monkeypatch.setenv(name, value)
     remote = request.getfixturevalue("bucket") if store == "s3" else FOLDER if store == "folder" else None
     with cluster(tmp_path, TINY, remote) as made:
         workers = _three_workers(made)
@@ -66,6 +70,7 @@ def test_three_workers_leave_the_lock_of_a_single_machine(
             for own in ran
         ]
         assert sum(map(bool, outside)) >= 2
+        assert forks.count() >= len(lock) - len(workers)  # the first of each may have begun before they could be
         assert made.coordinator.repro() == []
         again = made.coordinate("flow", "--on-workers")
         assert f"{len(lock)} runs of stages, {len(lock)} of them known before" in again

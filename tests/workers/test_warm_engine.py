@@ -238,7 +238,7 @@ def test_an_engine_that_cannot_start_is_not_started_for_ever(tmp_path: Path, mon
     lines: list[str] = []
     command = [sys.executable, "-m", ENGINE, str(tmp_path / "socket")]
     with kept.kept(command, tmp_path, environment_for_prefect(tmp_path), command[-1], lines.append):
-        until(lambda: any("runs start a Python of their own" in line for line in lines), "it is started again")
+        until(lambda: any("runs start their own Python" in line for line in lines), "it is started again")
         assert lines[:3] == ["no engine here"] * 3 and len(lines) == 4
         (package / "warm_engine.py").write_text("print('as of another commit', flush=True)")
         until(lambda: "as of another commit" in lines, "a new version is not started")
