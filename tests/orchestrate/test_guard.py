@@ -107,7 +107,8 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(start: Start) 
 
 def test_a_process_that_needs_less_than_the_grace_to_end_may(start: Start) -> None:
     code = (
-        "import os, signal; signal.signal(15, lambda *_: os._exit(5)); print(os.getpid(), flush=True); signal.pause()"
+        "import os, signal; signal.signal(15, lambda *_: os._exit(5)); print(os.getpid(), flush=True); "
+        "[signal.sigtimedwait((), 0.2) for _ in range(10_000)]"  # a signal just before `pause` would not end it
     )
     started, _, wait = start(f"exec {sys.executable} -S -c '{code}'")
     started.stop()

@@ -122,7 +122,9 @@ def test_a_run_has_the_environment_the_folder_the_streams_and_the_status_of_who_
 
 
 def test_a_signal_reaches_the_run(engine: Engine) -> None:
-    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); print('up', flush=True); signal.pause()"
+    # A signal just before `pause` would not end it.
+    wait = "while True: signal.sigtimedwait((), 0.2)"
+    code = f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); print('up', flush=True)\n{wait}"
     process = engine.start(code)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
