@@ -13,7 +13,7 @@ from pipeline.metrics.rows import DetectionRows, GtRows
 
 _MOST_HELD = 25_000
 """Detections of classes that are judged together. An image counts too, once per class, as a quarter of one: the library
-keeps 1.5 kB for a detection, and for each image and class, whatever is in it, up to a kilobyte."""
+keeps 1.5 kB for a detection, and something for each image and class, whatever is in it."""
 _NO_MASK: list[float] = []
 _AXIS_OF_CLASSES = {"precision": 2, "recall": 1}
 

@@ -184,11 +184,11 @@ def _cores(cores: int, load: float, base: Base | None, asked: int) -> Iterator[F
     elif base.threads > cores:
         remedy = f"set base.threads to {cores}: more threads than cores wait for each other"
     elif asked > processes and not has_gpu():
-        remedy = f"set {PROCESSES} to {processes}: more threads than cores wait for each other, and take memory"
+        remedy = f"set {PROCESSES} to {processes}: their threads wait for each other, and each takes memory"
     elif processes > asked and not has_gpu():  # processes share a GPU, and its memory
         remedy = f"{PROCESSES}={processes} runs stages that go image by image on all of them"
     if is_busy and asked > processes and not has_gpu():
-        remedy += f"; set {PROCESSES} to {processes}, as more threads than cores wait for each other, and take memory"
+        remedy += f"; set {PROCESSES} to {processes}, as their threads wait for each other"
     yield Finding("processor", text, remedy)
 
 

@@ -19,7 +19,7 @@ COLD = "cold"
 """The answer of a server that does not run it: this process is to do so itself."""
 
 BEGUN = "+"
-"""What a server sends before the status."""
+"""What a server sends before the id of the process that it has forked, a space, and at its end the status."""
 
 _RELAYED = (signal.SIGTERM, signal.SIGINT)
 
@@ -36,7 +36,8 @@ def ask(address: str, content: Mapping[str, object], ends: Mapping[int, int] | N
         ends: open files, pidfds for instance, each with the signal that it gets when that file can be read.
 
     Returns:
-        how it ended, as `subprocess.Popen.returncode` has it; empty where the server was killed; or `COLD`.
+        how it ended, as `subprocess.Popen.returncode` has it; empty where the server was killed, and it has ended; or
+        `COLD`.
     """
     with socket.socket(socket.AF_UNIX) as server:
         try:
@@ -53,19 +54,22 @@ def ask(address: str, content: Mapping[str, object], ends: Mapping[int, int] | N
         relayed: list[int] = []
 
         def relay(number: int, _frame: object = None) -> None:
-            relayed.append(number)
+            if number != signal.SIGTSTP:  # which this process has heeded itself
+                relayed.append(number)
             _relay(server, number)
 
         for number in heeded:
             signal.signal(number, relay)
-        answer = _wait(server, ends or {}, relay)
-        if not answer.startswith(BEGUN):
+        pid, _, answer = _wait(server, ends or {}, relay).removeprefix(BEGUN).partition(" ")
+        if not pid.isdecimal():
             answer = COLD
             for number in heeded:
                 signal.signal(number, before[number])
             for relayed_number in relayed:  # to nobody
                 os.kill(os.getpid(), relayed_number)
-    return answer.removeprefix(BEGUN)
+        elif not answer:
+            _wait_for(int(pid))
+    return answer
 
 
 def place_of(address: str) -> str:
@@ -80,12 +84,11 @@ def user_of(connection: socket.socket) -> int:
 
 
 def end_as(answer: str) -> int:
-    """End as the process has that ran elsewhere: by the same signal, or with the status that is returned, 1 where the
-    server was killed."""
+    """End as the process that ran elsewhere did: by the same signal, or return its status, 1 if that is not known."""
     status = int(answer) if answer else 1
     if status >= 0:
         return status
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it has left what it leaves
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # that process has dumped core already, if at all
     if status != -signal.SIGKILL:  # which is always its own
         signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
@@ -109,6 +112,14 @@ def _wait(server: socket.socket, ends: Mapping[int, int], relay: Callable[[int],
             if not part:
                 return answer.decode()
             answer += part
+
+
+def _wait_for(pid: int) -> None:
+    """Wait for the end of a process whose parent is gone, and which may be saving its state."""
+    with suppress(OSError):  # it has ended
+        ended = os.pidfd_open(pid)
+        select.select([ended], [], [])
+        os.close(ended)
 
 
 def _relay(server: socket.socket, number: int) -> None:

@@ -173,7 +173,7 @@ class Server:
             run = _Run(pid, connection, os.pidfd_open(pid))
             self._runs.append(run)
         with suppress(OSError):
-            connection.sendall((COLD if pid is None else BEGUN).encode())
+            connection.sendall((COLD if pid is None else f"{BEGUN}{pid} ").encode())
         if pid is None:
             connection.close()
         else:

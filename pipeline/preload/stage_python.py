@@ -103,7 +103,7 @@ def _run(request: Request) -> None:
 
 
 def _seed_anew() -> None:
-    """Every draw of a stage comes from a generator of its own. One that does not is to differ from run to run, as in a
+    """Every draw of a stage comes from a generator of its own. One that does not must differ from run to run, as in a
     Python of its own, so that it is found."""
     random.seed()
     for name in ("torch", "numpy.random"):

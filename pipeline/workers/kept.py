@@ -47,8 +47,8 @@ def kept(
                 return
             if failed == _MOST_FAILED_STARTS:
                 log(
-                    f"{module} failed to start {failed} times, as said above; runs start their own Python until its "
-                    "code in this clone changes"
+                    f"{module} failed to start {failed} times, as said above; runs and stages that need it start their "
+                    f"own Python until {source} changes or the worker is restarted"
                 )
                 while _changed_at(source) == version:
                     if closing.wait(_SECONDS_BETWEEN_STARTS):

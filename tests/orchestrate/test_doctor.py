@@ -103,7 +103,7 @@ def test_cores_that_others_use_are_said(
     assert f"{load} {threads}\n           -> {remedy}" in text and f"set {PROCESSES}" not in text
     monkeypatch.setenv(PROCESSES, "8")
     text = "\n".join(lines_of(copied.root)[1])
-    assert remedy in text and f"; set {PROCESSES} to {2 // threads}, as more threads than cores" in text
+    assert remedy in text and f"; set {PROCESSES} to {2 // threads}, as their threads" in text
     monkeypatch.setattr(doctor, "has_gpu", lambda: True)  # where processes wait for the GPU instead
     assert f"set {PROCESSES}" not in "\n".join(lines_of(copied.root)[1])
 

@@ -18,6 +18,7 @@ from pipeline.orchestrate.dvc_stage import PASSING_STATUS
 from pipeline.preload import serving
 from pipeline.preload.client import COLD, ask, place_of
 from pipeline.preload.stage_client import ADDRESS
+from tests.conftest import ROOT
 from tests.faults.processes import has_ended, until
 from tests.preload.conftest import CODE, Preloaded
 
@@ -169,6 +170,11 @@ def test_one_line_says_that_the_other_was_killed(preloaded: Preloaded) -> None:
     assert process.stdout is not None
     stage = psutil.Process(int(process.stdout.readline()))
     preloaded.process.kill()
+    preloaded.process.wait()
+    files = Path(f"/proc/{process.pid}/fd")
+    until(
+        lambda: any("pidfd" in os.readlink(file) for file in files.iterdir()), "it does not wait for the stage to save"
+    )
     stage.kill()  # which a stage notices itself, as it was its parent
     _, err = process.communicate(timeout=120)
     assert process.returncode == PASSING_STATUS
@@ -237,6 +243,24 @@ def test_what_it_does_not_understand_ends_nothing(preloaded: Preloaded, text: by
     stage.kill()
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
+
+
+def test_a_pause_before_the_answer_is_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    code = "import sys; from pipeline.preload.client import ask; print(ask(sys.argv[1], {}))"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        client = subprocess.Popen([sys.executable, "-c", code, path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        with connection:
+            process = psutil.Process(client.pid)
+            until(lambda: "poll" in Path(f"/proc/{client.pid}/wchan").read_text(), "it does not wait for the answer")
+            client.send_signal(signal.SIGTSTP)
+            until(lambda: process.status() == psutil.STATUS_STOPPED, "it is not paused")
+            client.send_signal(signal.SIGCONT)
+            connection.sendall(COLD.encode())
+        assert client.communicate(timeout=120)[0] == f"{COLD}\n"
 
 
 def test_nothing_is_sent_to_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
